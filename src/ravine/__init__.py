@@ -1,0 +1,1 @@
+"""Ravine trains convolutional image classifiers and shows why a run goes right or wrong."""

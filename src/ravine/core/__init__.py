@@ -1,0 +1,1 @@
+"""What two floors need: errors, checks, seeds, events, device, settings."""

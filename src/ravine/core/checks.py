@@ -1,0 +1,50 @@
+"""Checks of values at the edge, one wording for all."""
+
+import math
+from collections.abc import Iterable
+
+from ravine.core.errors import SettingError, unknown
+
+
+def check_range(
+    name: str,
+    value: float,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> None:
+    """Raises `SettingError` unless `value` lies between `low` and `high`.
+
+    Args:
+        name: what the user calls the setting.
+        value: the value; NaN is always refused.
+        low: least value.
+        high: greatest value.
+        low_open: `low` itself is refused.
+        high_open: `high` itself is refused.
+
+    >>> check_range("dropout", 0.3, low=0.0, high=1.0, high_open=True)
+    >>> check_range("dropout", 1.5, low=0.0, high=1.0, high_open=True)
+    Traceback (most recent call last):
+    ...
+    ravine.core.errors.SettingError: dropout must be in [0, 1), got 1.5
+    """
+    above = value > low if low_open else value >= low
+    below = value < high if high_open else value <= high
+    if not (above and below):
+        left, right = "(" if low_open or low == -math.inf else "[", ")" if high_open else "]"
+        if high == math.inf:
+            right = ")"
+        raise SettingError(f"{name} must be in {left}{low:g}, {high:g}{right}, got {value:g}")
+
+
+def check_choice(name: str, value: str, known: Iterable[str]) -> None:
+    """Raises `SettingError` with the nearest names unless `value` is one of `known`.
+
+    >>> check_choice("norm", "batch", ["batch", "group", "none"])
+    """
+    names = list(known)
+    if value not in names:
+        raise unknown(name, value, names)

@@ -1,0 +1,49 @@
+"""The machine at hand: device, precision, threads."""
+
+import torch
+
+from ravine.core.errors import SettingError
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Returns the device of this name; `auto` is the first GPU, else the CPU.
+
+    Raises:
+        SettingError: the device is not known or not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SettingError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingError(f"device {name!r} asks for a GPU and none is here; use --device cpu")
+    return device
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Returns whether products in bfloat16 are faster than in float32 on this device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
+    flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, flag, lambda: False)()) for flag in flags)
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """Returns the type of activations and products; weights stay in float32.
+
+    `auto` is bfloat16 where `has_fast_bfloat16`, else float32.
+
+    Raises:
+        SettingError: the precision is not known.
+    """
+    if name == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    if name not in PRECISIONS:
+        raise SettingError(f"precision {name!r} is not known; use auto, {', '.join(PRECISIONS)}")
+    return PRECISIONS[name]

@@ -1,0 +1,83 @@
+"""What happens during a run, told to whoever looks.
+
+An observer is a function of one event. It looks and never touches: tensors in an event
+stay on the device and belong to the run. Rooms below tell of slow work through `Progress`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+class Progress(Protocol):
+    """Told how far a slow piece of work has come."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Tells that `done` of `total` parts of `what` are finished."""
+        ...
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A line worth a reader's attention, such as a choice that Ravine made."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingStarted:
+    """The plan is made; the first step follows."""
+
+    step: int
+    total_steps: int
+    steps_per_epoch: int
+    batch: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone:
+    """One step was attempted. The scalars are tensors on the device: reading one waits."""
+
+    step: int
+    total_steps: int
+    lr: float
+    loss: torch.Tensor
+    correct: torch.Tensor
+    seen: int
+    skipped: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochDone:
+    """An evaluation on the validation images was made."""
+
+    epoch: int
+    step: int
+    total_steps: int
+    train_loss: float
+    train_accuracy: float
+    accuracy: float
+    interval: tuple[float, float]
+    loss: float
+    images_per_second: float
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved:
+    """A checkpoint lies on disk, whole."""
+
+    step: int
+    path: str
+
+
+Event = Notice | TrainingStarted | StepDone | EpochDone | CheckpointSaved
+Observer = Callable[[Event], None]

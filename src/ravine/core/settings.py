@@ -1,0 +1,47 @@
+"""The base of every group of settings: frozen, validated, nothing unknown accepted."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ravine.core.errors import RavineError, SettingError, unknown
+
+
+class Settings(BaseModel):
+    """Frozen, validated settings. A wrong value raises `SettingError` with one line."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, protected_namespaces=()
+    )
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the settings with these values, the rest being defaults.
+
+        Raises:
+            SettingError: a value does not fit, or a name is not known.
+        """
+        for name in values:
+            if name not in cls.model_fields:
+                raise unknown("setting", name, sorted(cls.model_fields))
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise _one_line(error) from None
+
+    def with_(self, **changes: Any) -> Self:
+        """Returns a copy with these values changed and everything checked again."""
+        return type(self).of({**self.model_dump(), **changes})
+
+
+def _one_line(error: ValidationError) -> RavineError:
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, RavineError):
+        return cause
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    message = first["msg"].removeprefix("Value error, ")
+    if cause is not None:
+        return SettingError(message)
+    return SettingError(f"{name}: {message[0].lower()}{message[1:]}, got {first['input']!r}")
