@@ -1,1 +1,1 @@
-"""The room runs."""
+"""The run folder: plain files that people can read, copy, diff and delete."""

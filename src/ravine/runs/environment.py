@@ -1,0 +1,45 @@
+"""What a run stood on: versions, processor, device, the commit of the folder it ran in."""
+
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def describe_environment(device: torch.device, *, precision: str, threads: int) -> dict[str, Any]:
+    """Returns the plain facts that environment.json holds about software and machine."""
+    return {
+        "ravine": version("ravine"),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "system": platform.platform(),
+        "processor": _processor(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": threads,
+        "precision": precision,
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

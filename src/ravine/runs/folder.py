@@ -1,0 +1,138 @@
+"""The run folder: where each file of a run lies. Plain files that people can read and copy."""
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ravine.core.errors import RunError
+from ravine.runs.atomic import disk_error
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The places of a run's files."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """All that decides the run."""
+        return self.path / "recipe.toml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, device, data fingerprint."""
+        return self.path / "environment.json"
+
+    @property
+    def audit(self) -> Path:
+        """What was found in the data."""
+        return self.path / "audit.json"
+
+    @property
+    def history(self) -> Path:
+        """A line per logged step and per epoch."""
+        return self.path / "history.jsonl"
+
+    @property
+    def findings(self) -> Path:
+        """What was noticed on the way."""
+        return self.path / "findings.jsonl"
+
+    @property
+    def evaluation(self) -> Path:
+        """The result of the final evaluation."""
+        return self.path / "evaluation.json"
+
+    @property
+    def mistakes(self) -> Path:
+        """Pictures of the worst mistakes."""
+        return self.path / "mistakes"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The whole training state, now and then."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The weights, with all that predicting needs."""
+        return self.path / "model.safetensors"
+
+    @property
+    def report(self) -> Path:
+        """One page that opens offline."""
+        return self.path / "report.html"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps a second process from training in this folder; a kill frees it.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        try:
+            handle = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise RunError(
+                f"{self.path} is being trained by another process; wait for it or stop it first"
+            ) from None
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+
+def create_run_folder(path: Path) -> RunFolder:
+    """Makes a new run folder.
+
+    Raises:
+        RunError: it exists, or the disk does not allow it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+        (path / "checkpoints").mkdir()
+    except FileExistsError:
+        raise RunError(
+            f"{path} exists already; choose another name with --out, "
+            f"or go on with it: ravine resume {path}"
+        ) from None
+    except OSError as error:
+        raise disk_error(path, error) from error
+    return RunFolder(path)
+
+
+def open_run_folder(path: Path) -> RunFolder:
+    """Returns an existing run folder.
+
+    Raises:
+        RunError: there is none at `path`.
+    """
+    if not path.is_dir():
+        near = sorted(str(p.parent) for p in path.parent.glob("*/recipe.toml"))[-3:]
+        hint = f"; there are: {', '.join(near)}" if near else ""
+        raise RunError(f"no run folder {path}{hint}")
+    if not (path / "recipe.toml").is_file():
+        raise RunError(f"{path} is not a run folder: it holds no recipe.toml")
+    return RunFolder(path)
+
+
+def next_run_path(root: Path, data: str, model: str) -> Path:
+    """Returns the next free path `root/DATA-MODEL-N`."""
+    words = re.sub(r"[^\w.-]+", "-", f"{Path(data).name.lstrip('@') or 'run'}-{model}").strip("-.")
+    taken = [0]
+    for path in root.glob(f"{words}-*"):
+        tail = path.name.removeprefix(f"{words}-")
+        if tail.isdigit():
+            taken.append(int(tail))
+    return root / f"{words}-{max(taken) + 1}"

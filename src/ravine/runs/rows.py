@@ -1,0 +1,60 @@
+"""JSON lines: one row a line, appended; a line torn by a kill is left out on reading."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ravine.runs.atomic import disk_error, write_whole
+
+
+def plain(value: Any) -> Any:
+    """Returns `value` with non-finite numbers turned into None, for strict JSON."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Appends one row.
+
+    Raises:
+        RunError: the disk is full or read-only.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a file, without lines that are torn; none if there is no file."""
+    rows: list[dict[str, Any]] = []
+    if not path.exists():
+        return rows
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def rewrite_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replaces the rows of a file in one instant."""
+    lines = [json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
+    write_whole(path, "".join(lines).encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes one JSON document, whole or not at all."""
+    text = json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False)
+    write_whole(path, text.encode() + b"\n")
