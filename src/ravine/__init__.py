@@ -1,1 +1,35 @@
-"""Ravine trains convolutional image classifiers and shows why a run goes right or wrong."""
+"""Ravine trains convolutional image classifiers and shows why a run goes right or wrong.
+
+The front door is lazy (PEP 562): a name is loaded when it is first used, so that
+`ravine.optim` in somebody's own loop loads neither training nor plotting.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ravine import data, models, nn, optim, schedules
+    from ravine.experiment import resume, train, verify
+    from ravine.run import Run
+
+_NAMES = {
+    "Run": "ravine.run",
+    "resume": "ravine.experiment",
+    "train": "ravine.experiment",
+    "verify": "ravine.experiment",
+}
+_ROOMS = ("data", "models", "nn", "optim", "schedules")
+
+__all__ = ["Run", "data", "models", "nn", "optim", "resume", "schedules", "train", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name]), name)
+    if name in _ROOMS:
+        return import_module(f"ravine.{name}")
+    raise AttributeError(f"module 'ravine' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,1 +1,1 @@
-"""The room cli."""
+"""The command line: one short file per command that parses, calls and prints."""

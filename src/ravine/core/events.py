@@ -51,22 +51,24 @@ class StepDone:
     lr: float
     loss: torch.Tensor
     correct: torch.Tensor
+    gradient_norm: torch.Tensor
     seen: int
     skipped: torch.Tensor
+    elapsed: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochDone:
-    """An evaluation on the validation images was made."""
+    """An epoch ended; it was evaluated where there are validation images."""
 
     epoch: int
     step: int
     total_steps: int
     train_loss: float
     train_accuracy: float
-    accuracy: float
-    interval: tuple[float, float]
-    loss: float
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    loss: float | None
     images_per_second: float
     elapsed: float
 

@@ -12,7 +12,11 @@ class Settings(BaseModel):
     """Frozen, validated settings. A wrong value raises `SettingError` with one line."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
     )
 
     @classmethod

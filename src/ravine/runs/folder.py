@@ -3,13 +3,13 @@
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ravine.core.errors import RunError
-from ravine.runs.atomic import disk_error
+from ravine.runs.atomic import disk_error, write_folder_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +92,32 @@ class RunFolder:
             os.close(handle)
 
 
-def create_run_folder(path: Path) -> RunFolder:
-    """Makes a new run folder.
+def refuse_existing(path: Path) -> None:
+    """Raises `RunError` if something lies at `path` already."""
+    if path.exists():
+        raise RunError(
+            f"{path} exists already; choose another name with --out, "
+            f"or go on with it: ravine resume {path}"
+        )
+
+
+def create_run_folder(path: Path, fill: Callable[[RunFolder], None]) -> RunFolder:
+    """Makes a new run folder with its first files by `fill(folder)`, whole or not at all.
 
     Raises:
         RunError: it exists, or the disk does not allow it.
     """
+    refuse_existing(path)
+
+    def begin(beside: Path) -> None:
+        (beside / "checkpoints").mkdir()
+        fill(RunFolder(beside))
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
-        (path / "checkpoints").mkdir()
-    except FileExistsError:
-        raise RunError(
-            f"{path} exists already; choose another name with --out, "
-            f"or go on with it: ravine resume {path}"
-        ) from None
     except OSError as error:
         raise disk_error(path, error) from error
+    write_folder_whole(path, begin)
     return RunFolder(path)
 
 

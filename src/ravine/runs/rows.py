@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ravine.core.errors import RunError
 from ravine.runs.atomic import disk_error, write_whole
 
 
@@ -58,3 +59,20 @@ def write_json(path: Path, value: Any) -> None:
     """Writes one JSON document, whole or not at all."""
     text = json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False)
     write_whole(path, text.encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns a JSON object.
+
+    Raises:
+        RunError: the file is missing or is no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"no file {path}: the run has not come that far") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path} holds no JSON object")
+    return value

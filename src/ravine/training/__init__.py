@@ -1,1 +1,1 @@
-"""The room training."""
+"""Loop, step, checkpoint, evaluate: the loop is in the open, observers look and never touch."""

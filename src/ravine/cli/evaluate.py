@@ -1,0 +1,43 @@
+"""`ravine evaluate`."""
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ravine.cli.display import evaluation_lines, watching
+from ravine.cli.options import Device, Json, Precision, Quiet, Trust
+from ravine.run import Run
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a model.safetensors.")],
+    data: Annotated[str, typer.Argument(help="Labelled images: any source that train takes.")],
+    *,
+    labels: Annotated[str | None, typer.Option(help="CSV with the labels.")] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="Also with test-time flip.")] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    model: Trust = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measure a trained network on labelled images.
+
+    Example: `ravine evaluate runs/photos-wrn-16-4-1 photos/test`
+    """
+    with watching(quiet=quiet, json=json) as screen:
+        found = Run.load(run, model=model).evaluate(
+            data,
+            labels=labels,
+            tta=tta,
+            device=device,
+            precision=precision,
+            progress=screen.progress,
+        )
+    if json:
+        print(json_format.dumps(found, ensure_ascii=False))
+        return
+    for line in evaluation_lines(found, per_class=not quiet):
+        print(line)

@@ -1,0 +1,45 @@
+"""`ravine`: the commands, and how a mistake ends."""
+
+import os
+import sys
+
+import typer
+
+from ravine.cli.evaluate import evaluate
+from ravine.cli.models import models
+from ravine.cli.predict import predict
+from ravine.cli.report import report
+from ravine.cli.resume import resume
+from ravine.cli.train import train
+from ravine.core.errors import RavineError
+from ravine.training.stop import Interrupted
+
+app = typer.Typer(
+    help="Trains convolutional image classifiers fast on the machine at hand, "
+    "and shows why a run goes right or wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command()(train)
+app.command()(resume)
+app.command()(evaluate)
+app.command()(predict)
+app.command()(models)
+app.command()(report)
+
+
+def main() -> None:
+    """Runs a command. A user's mistake is one line and exit code 2; a bug shows its traceback."""
+    try:
+        app()
+    except RavineError as error:
+        print(f"ravine: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except Interrupted as stopped:
+        print(f"ravine: {stopped}; go on with: ravine resume {stopped.path}", file=sys.stderr)
+        sys.exit(128 + stopped.signal_number)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,54 @@
+"""`ravine models`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ravine.models import MODELS
+from ravine.models.settings import ModelSettings, describe_stem
+from ravine.models.summary import summary
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="A network; without it, all are named.")
+    ] = None,
+    *,
+    classes: Annotated[int, typer.Option(min=2, help="Classes.")] = 10,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of the images.")] = 3,
+    image_size: Annotated[int, typer.Option(min=8, help="Pixels a side.")] = 32,
+    skip: Annotated[bool, typer.Option(help="With skip connections.")] = True,
+) -> None:
+    """Name the networks, or show one layer by layer.
+
+    Examples:
+
+    - `ravine models`
+
+    - `ravine models wrn-16-4`
+
+    - `ravine models resnet-50 --classes 1000 --image-size 224`
+    """
+    console = Console()
+    if name is None:
+        for pattern, about in MODELS.items():
+            console.print(f"[bold]{pattern:24}[/bold] {about}", highlight=False)
+        return
+    settings = ModelSettings.of({"model": name, "skip": skip})
+    model = settings.build_model(classes=classes, channels=channels, image_size=image_size)
+    rows = summary(model, channels=channels, image_size=image_size)
+    table = Table(
+        "layer", "kind", "output", title=f"{name} on {channels}×{image_size}×{image_size}"
+    )
+    table.add_column("parameters", justify="right")
+    table.add_column("multiply-adds", justify="right")
+    for row in rows:
+        shape = "×".join(str(size) for size in row.output_shape)
+        table.add_row(row.layer, row.kind, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
+    table.add_section()
+    total = sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows)
+    table.add_row("all", "", "", f"{total[0]:,}", f"{total[1]:,}", style="bold")
+    console.print(table)
+    console.print(describe_stem(name, image_size))

@@ -1,0 +1,113 @@
+"""Options that several commands share, and those that are the settings of a recipe.
+
+The settings' options are made from the fields of `Recipe`: one name, one text, one check.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, get_args
+
+import typer
+from pydantic.fields import FieldInfo
+
+from ravine.core.errors import SettingError
+from ravine.core.settings import Settings
+from ravine.data.augment import AugmentSettings
+from ravine.data.settings import DataSettings
+from ravine.models.settings import ModelSettings
+from ravine.optim.settings import OptimizerSettings
+from ravine.recipe import Recipe
+from ravine.schedules.settings import ScheduleSettings
+from ravine.training.settings import TrainingSettings
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+Trust = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Your own network's module:callable, if the run has one and you trust it."
+    ),
+]
+
+_PANELS: Mapping[str, type[Settings]] = {
+    "Training": TrainingSettings,
+    "Network": ModelSettings,
+    "Optimizer": OptimizerSettings,
+    "Schedule": ScheduleSettings,
+    "Data": DataSettings,
+    "Augmentation": AugmentSettings,
+}
+
+
+def setting_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives `command` an option for every setting of a recipe, handed over as `settings`."""
+    own = inspect.signature(command)
+    kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    added = [
+        _parameter(name, field, panel)
+        for panel, group in _PANELS.items()
+        for name, field in group.model_fields.items()
+        if name != "data"
+    ]
+
+    def with_options(**values: Any) -> None:
+        command(**values)
+
+    with_options.__name__ = command.__name__
+    with_options.__doc__ = command.__doc__
+    parameters = [*kept, *added]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_options
+
+
+def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
+    flag = name.replace("_", "-")
+    is_switch = field.annotation is bool
+    names = [f"--{flag}/--no-{flag}"] if is_switch else [f"--{flag}"]
+    option = typer.Option(
+        *names,
+        help=f"{field.description or ''} [dim]\\[{_shown(field)}][/dim]",
+        rich_help_panel=panel,
+        show_default=False,
+        metavar=None if is_switch else _metavar(field),
+    )
+    kind = bool | None if is_switch else str | None
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
+
+
+def _shown(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    if default is None:
+        return "chosen"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _metavar(field: FieldInfo) -> str:
+    choices = [str(item) for item in get_args(field.annotation) if isinstance(item, str)]
+    return "|".join(choices) if choices else "VALUE"
+
+
+def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
+    """Returns the settings that the user gave, those of `--set key=value` included.
+
+    Raises:
+        SettingError: a pair has no `=`, or names a setting twice.
+    """
+    known = Recipe.model_fields
+    found = {name: value for name, value in values.items() if name in known and value is not None}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise SettingError(f"--set {pair!r} has no '='; write --set key=value")
+        if name in found:
+            raise SettingError(f"{name} is given twice; drop --set {pair}")
+        found[name] = value.strip()
+    return found

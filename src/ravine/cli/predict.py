@@ -1,0 +1,52 @@
+"""`ravine predict`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ravine.cli.display import watching
+from ravine.cli.options import Device, Precision, Quiet, Trust
+from ravine.core.errors import DataError
+from ravine.data.submission import read_sample, write_predictions, write_submission
+from ravine.run import Run
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a model.safetensors.")],
+    images: Annotated[list[str], typer.Argument(help="Files, folders, or a CSV of file names.")],
+    *,
+    out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("predictions.csv"),
+    like: Annotated[
+        Path | None,
+        typer.Option(help="A sample submission: its ids, order and columns are kept."),
+    ] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="Mean with the mirror images.")] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    model: Trust = None,
+    quiet: Quiet = False,
+) -> None:
+    """Predict the classes of images into a CSV.
+
+    Examples:
+
+    - `ravine predict runs/photos-wrn-16-4-1 new/ --out predictions.csv`
+
+    - `ravine predict RUN test_images/ --like sample_submission.csv --out submission.csv`
+    """
+    sample = read_sample(like) if like else None
+    with watching(quiet=quiet, json=False) as screen:
+        found = Run.load(run, model=model).predict(
+            images, tta=tta, device=device, precision=precision, progress=screen.progress
+        )
+    for name, reason in found.unreadable:
+        print(f"ravine: left out {name}: {reason}", file=sys.stderr)
+    if not found.names:
+        raise DataError(f"none of {', '.join(images)} is a readable image; nothing written")
+    if sample is None:
+        write_predictions(out, found.names, found.classes, found.probabilities)
+    else:
+        write_submission(out, sample, found.names, found.classes, found.probabilities)
+    print(f"{len(found.names):,} predictions: {out}")

@@ -1,0 +1,50 @@
+"""`ravine resume`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ravine import experiment
+from ravine.cli.display import show_result, watching
+from ravine.cli.options import Json, Quiet
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    *,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Resume a copy and compare its weights with the run's."),
+    ] = False,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="With --verify: train the copy from step 0.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Go on with a run that was stopped or killed.
+
+    It ends with bitwise the same weights as if it had never been stopped; `--verify` proves it.
+
+    Examples:
+
+    - `ravine resume runs/photos-wrn-16-4-1`
+
+    - `ravine resume runs/photos-wrn-16-4-1 --verify`
+    """
+    with watching(quiet=quiet, json=json) as screen:
+        resumed = experiment.resume(run, observers=[screen.observe], progress=screen.progress)
+    show_result(resumed, json=json)
+    if not verify:
+        return
+    with watching(quiet=quiet, json=json) as screen:
+        found = experiment.verify(
+            run, from_start=from_start, observers=[screen.observe], progress=screen.progress
+        )
+    span = f"from step {found.from_step} to {found.total_steps}"
+    if not found.same:
+        print(f"ravine: the copy, trained {span}, ended with other weights", file=sys.stderr)
+        raise typer.Exit(1)
+    print(f"verified: a copy, trained {span}, ended with bitwise the same weights")

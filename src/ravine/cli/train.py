@@ -1,0 +1,51 @@
+"""`ravine train`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from ravine import experiment
+from ravine.cli.display import show_result, watching
+from ravine.cli.options import Json, Quiet, given, setting_options
+
+
+@setting_options
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(help="Folder, CSV, IDX, CIFAR or .npz file, or @fashion (the sample)."),
+    ] = None,
+    *,
+    out: Annotated[str | None, typer.Option(help="The run folder [runs/DATA-MODEL-N].")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe to start from: FILE.toml, fast or wrn-paper.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by name.")
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """Train a classifier on labelled images.
+
+    Examples:
+
+    - `ravine train photos/ --budget 10min`
+
+    - `ravine train images/ --labels train.csv --model wrn-16-4 --optimizer nadam`
+
+    - `ravine train @fashion --epochs 5 --out runs/first`
+
+    - `ravine train --recipe runs/first/recipe.toml --seed 1`
+    """
+    with watching(quiet=quiet, json=json) as screen:
+        run = experiment.train(
+            data,
+            out=out,
+            recipe=recipe,
+            observers=[screen.observe],
+            progress=screen.progress,
+            **given(settings, set_ or []),
+        )
+    show_result(run, json=json)

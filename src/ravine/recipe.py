@@ -1,0 +1,116 @@
+"""A recipe: all settings of a run in one flat, frozen object.
+
+Each room keeps its own group of settings; the recipe is all of them at once, so that it is
+handed to each room as it is and every option has one name everywhere: on the command line,
+in recipe.toml and in Python.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from ravine.core.errors import SettingError, unknown
+from ravine.data.augment import AugmentSettings
+from ravine.data.settings import DataSettings
+from ravine.models.settings import ModelSettings
+from ravine.optim.settings import OptimizerSettings
+from ravine.runs.recipe_file import read_recipe
+from ravine.schedules.settings import ScheduleSettings
+from ravine.training.settings import TrainingSettings
+
+DEFAULT_BUDGET = 600.0
+
+
+class Recipe(
+    DataSettings,
+    AugmentSettings,
+    ModelSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+    TrainingSettings,
+):
+    """Everything that decides a run."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.epochs is not None and self.budget is not None:
+            raise SettingError("epochs and budget exclude each other; give one of them")
+        return self
+
+    def changed_from_default(self) -> dict[str, Any]:
+        """Returns the settings that differ from their defaults."""
+        default = type(self)()
+        return {k: v for k, v in self.model_dump().items() if v != getattr(default, k)}
+
+
+def fast() -> Recipe:
+    """Returns the recipe for a first look: a minute and a half, whatever the data."""
+    return Recipe(budget=90.0)
+
+
+def wrn_paper() -> Recipe:
+    """Returns the recipe of the WideResNet paper (Zagoruyko, Komodakis 2016): 200 epochs.
+
+    SGD with Nesterov momentum 0.9 and rate 0.1, which is the EMA form's 1.0; times 0.2 after
+    60, 120 and 160 epochs; batch 128; weight decay 5e-4; flip and 4-pixel padded crop.
+    """
+    return Recipe(
+        model="wrn-28-10",
+        optimizer="nesterov",
+        lr=1.0,
+        schedule="step",
+        warmup=0.0,
+        weight_decay=5e-4,
+        batch=128,
+        epochs=200,
+        augment="flip,crop",
+    )
+
+
+RECIPES: Mapping[str, Callable[[], Recipe]] = {"fast": fast, "wrn-paper": wrn_paper}
+
+
+def load_recipe(name_or_path: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Returns the settings of a recipe and its plan, if it has one.
+
+    A name that ends in .toml is a file; any other names one of `RECIPES`.
+
+    Raises:
+        SettingError: no recipe has this name.
+        RunError: the file is missing or is not TOML.
+    """
+    if name_or_path.endswith(".toml"):
+        return read_recipe(Path(name_or_path))
+    if name_or_path not in RECIPES:
+        near = difflib.get_close_matches(name_or_path, RECIPES, n=1)
+        if not near and "/" in name_or_path:
+            raise SettingError(f"recipe {name_or_path!r}: a recipe file ends in .toml")
+        raise unknown("recipe", name_or_path, RECIPES)
+    return RECIPES[name_or_path]().changed_from_default(), None
+
+
+# What decides how many steps a run takes: if one is changed, a recipe's plan no longer holds.
+_DECIDES_PLAN = {"data", "labels", "images", "validation", "batch", "epochs", "budget", "model"}
+
+
+def compose(base: str | None, changes: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any] | None]:
+    """Returns the recipe `base` with `changes` made to it, and its plan if it still holds.
+
+    Raises:
+        SettingError: a setting is unknown or out of range, or two exclude each other.
+    """
+    settings, plan = load_recipe(base) if base else ({}, None)
+    for name, other in (("epochs", "budget"), ("budget", "epochs")):
+        if changes.get(name) is not None and changes.get(other) is None:
+            settings.pop(other, None)
+    recipe = Recipe.of({**settings, **changes})
+    if plan is not None and any(
+        settings.get(name) != value for name, value in changes.items() if name in _DECIDES_PLAN
+    ):
+        plan = None
+    if recipe.epochs is None and recipe.budget is None:
+        recipe = recipe.with_(budget=DEFAULT_BUDGET)
+    return recipe, plan

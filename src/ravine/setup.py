@@ -1,0 +1,253 @@
+"""From a recipe and a data set to everything that the loop needs.
+
+What is left to Ravine (`auto`) is decided here, once, told, and spelled out in the recipe that
+comes back: network, augmentation, learning rate, precision, number of steps.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ravine.core.device import pick_device, pick_precision
+from ravine.core.events import Notice, Observer
+from ravine.core.seeds import generator_for, seed_for
+from ravine.data.augment import choose
+from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
+from ravine.data.dataset import Dataset
+from ravine.models.settings import describe_stem
+from ravine.nn.init import init_
+from ravine.optim.range_test import range_test
+from ravine.recipe import Recipe
+from ravine.training.choice import choose_for_budget, choose_for_epochs
+from ravine.training.clock import Clock
+from ravine.training.evaluate import Evaluation, class_probabilities, summarise
+from ravine.training.loss import cross_entropy
+from ravine.training.plan import Plan, Speed, plan_for_budget, plan_for_epochs
+from ravine.training.speed import seconds_per_image, seconds_per_step
+from ravine.training.state import TrainingState, start_state
+from ravine.training.step import Forward, StepRules
+
+EVALUATION_BATCH = 500
+_SECONDS_TO_MEASURE = 3.0
+_SECONDS_TO_COMPARE = 1.0
+_CLOSING_SECONDS = 0.5  # the last checkpoint, the weights, the mistakes' pictures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """The objects of a run."""
+
+    recipe: Recipe
+    plan: Plan
+    device: torch.device
+    precision: torch.dtype
+    state: TrainingState
+    forward: Forward
+    batches: TrainingBatches
+    rules: StepRules
+    schedule: Callable[[float], float]
+    validate: Callable[[nn.Module], Evaluation] | None
+    stem: str
+
+
+def set_up(
+    recipe: Recipe, dataset: Dataset, *, plan: Plan | None, tell: Observer, clock: Clock
+) -> Setup:
+    """Returns the objects of a run; nothing is written and no step of training is kept.
+
+    Args:
+        recipe: settings, some of them left to Ravine.
+        dataset: what to train on.
+        plan: of a run that goes on or is repeated; None to make one.
+        tell: hears of every choice.
+        clock: of the budget.
+    """
+    device = pick_device(recipe.device)
+    precision = pick_precision(recipe.precision, device)
+    operations, reason = choose(
+        recipe,
+        classes=dataset.classes,
+        channels=dataset.preprocessing.channels,
+        image_size=dataset.preprocessing.image_size,
+        source=recipe.data,
+    )
+    tell(Notice(text=reason))
+    recipe = recipe.with_(
+        device=device.type if recipe.device == "auto" else recipe.device,
+        precision=str(precision).removeprefix("torch."),
+        augment=",".join(operations) or "none",
+    )
+    bench = _Bench(dataset=dataset, device=device, precision=precision, clock=clock)
+    if recipe.model == "auto":
+        recipe = _with_network(recipe, bench, tell)
+    stem = describe_stem(recipe.model, dataset.preprocessing.image_size)
+    if stem:
+        tell(Notice(text=stem))
+    if recipe.lr is None or recipe.lr == "auto":
+        recipe = _with_rate(recipe, bench, tell)
+    parts = bench.parts(recipe)
+    if plan is None:
+        plan = _make_plan(recipe, parts, bench)
+    return Setup(
+        recipe=recipe,
+        plan=plan,
+        device=device,
+        precision=precision,
+        state=parts.state,
+        forward=parts.forward,
+        batches=parts.batches,
+        rules=parts.rules,
+        schedule=recipe.build_schedule(),
+        validate=bench.validate if "validation" in dataset.splits else None,
+        stem=stem,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    state: TrainingState
+    forward: Forward
+    batches: TrainingBatches
+    rules: StepRules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """Builds the objects of a recipe on this data and device, as often as choices need it."""
+
+    dataset: Dataset
+    device: torch.device
+    precision: torch.dtype
+    clock: Clock
+
+    def parts(self, recipe: Recipe) -> _Parts:
+        batches = TrainingBatches(
+            self.dataset,
+            recipe,
+            batch=recipe.batch,
+            seed=recipe.seed,
+            device=self.device,
+            balance=recipe.balance,
+        )
+        model = self._model(recipe, batches)
+        optimizer = recipe.build_optimizer(model)
+        weights = None
+        if recipe.balance == "loss":
+            labels = self.dataset.labels[self.dataset.splits["train"]]
+            weights = class_weights(labels, len(self.dataset.classes)).to(self.device)
+        return _Parts(
+            state=start_state(model, optimizer, ema=recipe.ema),
+            forward=torch.compile(model) if recipe.compile else model,
+            batches=batches,
+            rules=StepRules(
+                loss=cross_entropy(label_smoothing=recipe.label_smoothing, class_weights=weights),
+                precision=self.precision,
+                seed=recipe.seed,
+                clip=recipe.clip,
+                clip_by=recipe.clip_by,
+            ),
+        )
+
+    def _model(self, recipe: Recipe, batches: TrainingBatches) -> nn.Module:
+        # Layers that `init_` does not know keep what their constructor draws.
+        torch.manual_seed(seed_for("constructors", seed=recipe.seed))
+        model = recipe.build_model(
+            classes=len(self.dataset.classes),
+            channels=self.dataset.preprocessing.channels,
+            image_size=self.dataset.preprocessing.image_size,
+        )
+        model = model.to(device=self.device, memory_format=torch.channels_last)
+        init_(
+            model,
+            recipe.init,
+            activation=recipe.activation,
+            generator=generator_for("initial weights", seed=recipe.seed),
+            batch=batches.batch_at(0).images if recipe.init == "lsuv" else None,
+            zero_residual=recipe.zero_init,
+        )
+        return model
+
+    def validate(self, model: nn.Module) -> Evaluation:
+        """Evaluates on the validation images."""
+        index = self.dataset.splits["validation"]
+        batches = evaluation_batches(
+            self.dataset.images,
+            index,
+            preprocessing=self.dataset.preprocessing,
+            batch=EVALUATION_BATCH,
+            device=self.device,
+        )
+        plain, _ = class_probabilities(model, batches, precision=self.precision)
+        return summarise(plain, self.dataset.labels[index])
+
+    def speed(self, recipe: Recipe, parts: _Parts, *, seconds: float) -> Speed:
+        """Measures a training step and an evaluation."""
+        step = seconds_per_step(
+            parts.state, parts.forward, parts.batches, rules=parts.rules, seconds=seconds
+        )
+        splits = self.dataset.splits
+        few = evaluation_batches(
+            self.dataset.images,
+            splits["train"][: 2 * EVALUATION_BATCH],
+            preprocessing=self.dataset.preprocessing,
+            batch=EVALUATION_BATCH,
+            device=self.device,
+        )
+        image = seconds_per_image(parts.state.model, few, precision=self.precision, mirrored=False)
+        validation = len(splits.get("validation", ())) * image
+        test = len(splits["test"]) * image if "test" in splits else validation
+        looks = 2 if recipe.tta else 1
+        return Speed(
+            step=step, validation=validation, final=test * looks + validation + _CLOSING_SECONDS
+        )
+
+
+def _with_network(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
+    size = bench.dataset.preprocessing.image_size
+    if recipe.budget is None:
+        choice = choose_for_epochs(size)
+    else:
+        budget = recipe.budget
+
+        def epochs_of(name: str) -> float:
+            candidate = recipe.with_(model=name)
+            parts = bench.parts(candidate)
+            speed = bench.speed(candidate, parts, seconds=_SECONDS_TO_COMPARE)
+            plan = plan_for_budget(
+                budget - bench.clock.elapsed(),
+                speed,
+                steps_per_epoch=parts.batches.steps_per_epoch,
+            )
+            return plan.total_steps / plan.steps_per_epoch
+
+        choice = choose_for_budget(size, epochs_of, budget=budget)
+    tell(Notice(text=choice.reason))
+    return recipe.with_(model=choice.model)
+
+
+def _with_rate(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
+    if recipe.lr is None:
+        recipe = recipe.with_(lr=recipe.default_lr())
+        tell(Notice(text=f"learning rate {recipe.lr:g}: the default of {recipe.optimizer}"))
+        return recipe
+    parts = bench.parts(recipe.with_(lr=None))
+    found = range_test(
+        parts.state.model,
+        parts.state.optimizer,
+        parts.rules.loss,
+        (parts.batches.batch_at(step) for step in range(10**9)),
+        precision=bench.precision,
+    )
+    tell(Notice(text=f"learning rate {found.suggestion:.3g}: by a range test"))
+    return recipe.with_(lr=found.suggestion)
+
+
+def _make_plan(recipe: Recipe, parts: _Parts, bench: _Bench) -> Plan:
+    steps_per_epoch = parts.batches.steps_per_epoch
+    if recipe.budget is None:
+        return plan_for_epochs(recipe.epochs or 1.0, steps_per_epoch=steps_per_epoch)
+    speed = bench.speed(recipe, parts, seconds=_SECONDS_TO_MEASURE)
+    left = recipe.budget - bench.clock.elapsed()
+    return plan_for_budget(left, speed, steps_per_epoch=steps_per_epoch)

@@ -1,0 +1,151 @@
+"""The training loop, in the open.
+
+    batch -> step -> (evaluation at an epoch's end) -> (one correction of the plan)
+          -> (checkpoint every minute and when asked to stop)
+
+Observers are told of each; they look and never touch.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ravine.core.errors import RavineError
+from ravine.core.events import CheckpointSaved, EpochDone, Event, Observer, StepDone
+from ravine.data.batches import Batch
+from ravine.training.clock import Clock
+from ravine.training.evaluate import Evaluation
+from ravine.training.meter import Meter
+from ravine.training.plan import Plan
+from ravine.training.state import TrainingState
+from ravine.training.step import Forward, StepRules, train_step
+from ravine.training.stop import Interrupted, StopRequest
+
+_DIVERGED_AFTER = 100  # undone steps in a row; looked at as often
+
+
+class Batches(Protocol):
+    """Batches by step: a pure function, so that a resumed run sees the same ones."""
+
+    def batch_at(self, step: int) -> Batch:
+        """Returns the batch of this step, counted from 0."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the loop asks of the run around it."""
+
+    validate: Callable[[torch.nn.Module], Evaluation] | None
+    """Evaluates on the validation images, if there are any."""
+
+    save: Callable[[TrainingState], Path]
+    """Saves a checkpoint and returns where."""
+
+    correct: Callable[[Plan, float], Plan]
+    """Returns the plan corrected by the seconds that a step took, after keeping it on disk."""
+
+
+def fit(
+    state: TrainingState,
+    batches: Batches,
+    *,
+    forward: Forward,
+    rules: StepRules,
+    plan: Plan,
+    schedule: Callable[[float], float],
+    hooks: Hooks,
+    observers: Sequence[Observer],
+    stop: StopRequest,
+    clock: Clock,
+    checkpoint_every: float,
+) -> Plan:
+    """Trains `state` to the end of `plan` and returns the plan, corrected or not.
+
+    Raises:
+        Interrupted: a signal asked to stop; a checkpoint is saved.
+        RavineError: a hundred steps in a row were not finite.
+    """
+
+    def tell(event: Event) -> None:
+        for observer in observers:
+            observer(event)
+
+    def checkpoint() -> None:
+        state.elapsed = clock.elapsed()
+        tell(CheckpointSaved(step=state.step, path=str(hooks.save(state))))
+
+    base_rates = [float(group["lr"]) for group in state.optimizer.param_groups]
+    state.model.train()
+    meter = Meter(state.skipped.device)
+    saved_at = time.monotonic()
+    while state.step < plan.end:
+        factor = schedule(plan.progress(state.step))
+        for group, base in zip(state.optimizer.param_groups, base_rates, strict=True):
+            group["lr"] = base * factor
+        batch = batches.batch_at(state.step)
+        result = train_step(state, forward, batch, rules=rules)
+        meter.add(result.loss, result.correct, len(batch.labels))
+        tell(
+            StepDone(
+                step=state.step,
+                total_steps=plan.end,
+                lr=base_rates[0] * factor,
+                loss=result.loss,
+                correct=result.correct,
+                gradient_norm=result.gradient_norm,
+                seen=len(batch.labels),
+                skipped=state.skipped,
+                elapsed=clock.elapsed(),
+            )
+        )
+        if state.step == plan.correct_at and plan.correction is None:
+            plan = hooks.correct(plan, meter.seconds_per_step())
+        if plan.evaluates_after(state.step) or state.step == plan.end:
+            tell(_epoch_done(state, plan, meter, hooks, clock))
+            meter.restart()
+        if state.step % _DIVERGED_AFTER == 0 and int(state.streak) >= _DIVERGED_AFTER:
+            checkpoint()
+            raise _diverged(state)
+        if stop.signal_number is not None:
+            checkpoint()
+            raise Interrupted(stop.signal_number)
+        if time.monotonic() - saved_at >= checkpoint_every:
+            checkpoint()
+            saved_at = time.monotonic()
+    checkpoint()
+    return plan
+
+
+def _epoch_done(
+    state: TrainingState, plan: Plan, meter: Meter, hooks: Hooks, clock: Clock
+) -> Event:
+    train_loss, train_accuracy, speed = meter.close()
+    epoch = math.ceil(state.step / plan.steps_per_epoch)
+    found = hooks.validate(state.evaluated) if hooks.validate else None
+    state.model.train()
+    return EpochDone(
+        epoch=epoch,
+        step=state.step,
+        total_steps=plan.end,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        accuracy=found.accuracy if found else None,
+        interval=found.interval if found else None,
+        loss=found.loss if found else None,
+        images_per_second=speed,
+        elapsed=clock.elapsed(),
+    )
+
+
+def _diverged(state: TrainingState) -> RavineError:
+    step = int(state.first_undone[0]) + 1
+    return RavineError(
+        f"training diverged: the last {int(state.streak)} steps were not finite and were undone, "
+        f"the first at step {step}; lower --lr, or limit the gradients with --clip 1"
+    )

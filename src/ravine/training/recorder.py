@@ -1,0 +1,82 @@
+"""Writes what happens to history.jsonl: about a line a second, and one per epoch."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from ravine.core.events import EpochDone, Event, StepDone
+from ravine.runs.rows import append_row
+
+
+@final
+@dataclass(slots=True, kw_only=True)
+class Recorder:
+    """An observer that keeps the history of a run in a file.
+
+    Attributes:
+        path: history.jsonl.
+        steps_per_epoch: for the epoch that a step lies in.
+        every: least seconds between two lines of steps.
+    """
+
+    path: Path
+    steps_per_epoch: int
+    every: float = 1.0
+    _pending: list[StepDone] = field(default_factory=list)
+    _written: float = field(default_factory=time.monotonic)
+
+    def __call__(self, event: Event) -> None:
+        """Takes note of one event."""
+        if isinstance(event, StepDone):
+            self._pending.append(event)
+            if time.monotonic() - self._written >= self.every:
+                self._write_steps()
+        elif isinstance(event, EpochDone):
+            self._write_steps()
+            append_row(self.path, epoch_row(event))
+
+    def _write_steps(self) -> None:
+        if self._pending:
+            seconds = time.monotonic() - self._written
+            append_row(self.path, steps_row(self._pending, seconds, self.steps_per_epoch))
+        self._pending.clear()
+        self._written = time.monotonic()
+
+
+def steps_row(events: list[StepDone], seconds: float, steps_per_epoch: int) -> dict[str, Any]:
+    """Returns the line about several steps in a row; reading its tensors waits once."""
+    last = events[-1]
+    losses = torch.stack([event.loss for event in events]).double()
+    finite = losses[losses.isfinite()]
+    seen = sum(event.seen for event in events)
+    return {
+        "kind": "step",
+        "step": last.step,
+        "epoch": last.step / steps_per_epoch,
+        "loss": float(finite.mean()) if len(finite) else None,
+        "accuracy": int(torch.stack([event.correct for event in events]).sum()) / seen,
+        "lr": last.lr,
+        "images_per_second": seen / max(seconds, 1e-9),
+        "elapsed": last.elapsed,
+        "skipped": int(last.skipped),
+        "gradient_norm": float(last.gradient_norm),
+    }
+
+
+def epoch_row(event: EpochDone) -> dict[str, Any]:
+    """Returns the line about one epoch."""
+    return {
+        "kind": "epoch",
+        "epoch": event.epoch,
+        "step": event.step,
+        "train_loss": event.train_loss,
+        "train_accuracy": event.train_accuracy,
+        "accuracy": event.accuracy,
+        "interval": event.interval,
+        "loss": event.loss,
+        "elapsed": event.elapsed,
+        "images_per_second": event.images_per_second,
+    }

@@ -1,0 +1,74 @@
+"""Settings of the training itself: how long, on what, and with which regularisers."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from ravine.core.errors import SettingError
+from ravine.core.settings import Settings
+
+_UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds_of(text: Any) -> Any:
+    """Returns the seconds of a duration such as `90s`, `10min`, `1.5h`; numbers are seconds.
+
+    Raises:
+        SettingError: the text is no duration.
+
+    >>> seconds_of("10min")
+    600.0
+    """
+    if not isinstance(text, str):
+        return text
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+    if not found or (found[2] and found[2] not in _UNITS):
+        raise SettingError(f"budget {text!r} is no duration; write for example 90s, 10min or 1.5h")
+    return float(found[1]) * _UNITS.get(found[2], 1.0)
+
+
+Seconds = Annotated[float, BeforeValidator(seconds_of), Field(gt=0, allow_inf_nan=False)]
+
+
+class TrainingSettings(Settings):
+    """How long to train, on what, and with which regularisers."""
+
+    epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Passes over the training images. Excludes budget."""
+
+    budget: Seconds | None = None
+    """Time for training and final evaluation, from when the data is ready: 90s, 10min, 1h."""
+
+    batch: int = Field(default=128, ge=1, le=65536)
+    """Images per step."""
+
+    seed: int = Field(default=0, ge=0, le=2**62)
+    """Decides initial weights, order, augmentation, dropout and split."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of activations and products; weights stay in float32."""
+
+    threads: int = Field(default=0, ge=0, le=4096)
+    """Threads on the CPU; 0 takes one per core."""
+
+    compile: bool = False
+    """Compile the network with torch.compile (a pause first, faster steps after)."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread over all classes (Szegedy et al. 2016)."""
+
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of the moving average of the weights that is evaluated and kept; 0 is off."""
+
+    balance: Literal["none", "loss", "sample"] = "none"
+    """Remedy for rare classes: weigh their loss, or draw them more often."""
+
+    tta: bool = False
+    """Also evaluate with the mean over each image and its mirror image, reported apart."""
+
+    checkpoint_every: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    """Seconds between checkpoints."""

@@ -1,0 +1,72 @@
+"""Measures how fast this machine trains this network; the state is left as it was."""
+
+import time
+from collections.abc import Iterable
+
+import torch
+
+from ravine.training.evaluate import Images, class_probabilities
+from ravine.training.loop import Batches
+from ravine.training.state import TrainingState
+from ravine.training.step import Forward, StepRules, train_step
+
+_WARM_UP = 2
+
+
+def wait_for(device: torch.device) -> None:
+    """Waits until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds_per_step(
+    state: TrainingState,
+    forward: Forward,
+    batches: Batches,
+    *,
+    rules: StepRules,
+    seconds: float,
+    most: int = 50,
+) -> float:
+    """Returns the mean seconds of a training step, batch preparation included.
+
+    Takes about `seconds`, after a warm-up; at least two steps. Weights, buffers, the optimizer's
+    state and the counters are afterwards bitwise what they were.
+    """
+    saved = {name: value.clone() for name, value in state.tensors().items()}
+    values, step = state.values(), state.step
+    had_state = bool(state.optimizer.state)
+    was_training = state.model.training
+    state.model.train()
+    device = state.skipped.device
+
+    def one() -> None:
+        train_step(state, forward, batches.batch_at(state.step), rules=rules)
+
+    for _ in range(_WARM_UP):
+        one()
+    wait_for(device)
+    start, count = time.monotonic(), 0
+    while count < 2 or (time.monotonic() - start < seconds and count < most):
+        one()
+        wait_for(device)
+        count += 1
+    taken = (time.monotonic() - start) / count
+
+    if not had_state:
+        state.optimizer.state.clear()
+    state.load(step, saved, values)
+    state.model.zero_grad(set_to_none=True)
+    state.model.train(was_training)
+    return taken
+
+
+def seconds_per_image(
+    model: torch.nn.Module, batches: Iterable[Images], *, precision: torch.dtype, mirrored: bool
+) -> float:
+    """Returns the seconds that evaluating one image takes, from a few batches after a warm-up."""
+    prepared = list(batches)
+    class_probabilities(model, prepared[:1], precision=precision, mirrored=mirrored)
+    start = time.monotonic()
+    class_probabilities(model, prepared, precision=precision, mirrored=mirrored)
+    return (time.monotonic() - start) / sum(len(batch.images) for batch in prepared)

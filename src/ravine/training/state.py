@@ -1,0 +1,118 @@
+"""The whole training state in one object; a checkpoint is that object.
+
+There is no random state in it: order, augmentation and dropout are pure functions of
+(seed, epoch, step).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ravine.core.errors import RunError
+from ravine.training.ema import Ema
+
+_COUNTERS = ("skipped", "streak", "first_undone")
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingState:
+    """All that a step reads and changes.
+
+    Attributes:
+        model: the network.
+        optimizer: its optimizer, with its state.
+        ema: the average of the weights, where it is on.
+        step: attempted steps; data and schedule follow it.
+        skipped: 0-dim int64 tensor on the device, steps that were undone.
+        streak: 0-dim int64 tensor, how many of the last steps in a row were undone.
+        first_undone: int64 tensor of the first undone step, counted from 0, and the index of the
+            parameter whose gradient broke it (-1: the loss did); (-1, -1) while there is none.
+        elapsed: seconds of the budget that are used up.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    ema: Ema | None
+    skipped: torch.Tensor
+    streak: torch.Tensor
+    first_undone: torch.Tensor
+    step: int = 0
+    elapsed: float = 0.0
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and kept."""
+        return self.ema.model if self.ema else self.model
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Returns every tensor of the state by name."""
+        named = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        if self.ema:
+            average = self.ema.model.state_dict()
+            named |= {f"ema/{name}": value for name, value in average.items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            named |= {f"optimizer/{index}/{slot}": value for slot, value in slots.items()}
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        return named | counters
+
+    def values(self) -> dict[str, Any]:
+        """Returns every plain value of the state."""
+        return {"elapsed": self.elapsed}
+
+    def load(
+        self, step: int, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
+    ) -> None:
+        """Puts a saved state in place of this one.
+
+        Raises:
+            RunError: the saved state belongs to another network or optimizer.
+        """
+        try:
+            self.model.load_state_dict(_under("model/", tensors))
+            if self.ema:
+                self.ema.model.load_state_dict(_under("ema/", tensors))
+            self._load_optimizer(_under("optimizer/", tensors))
+            for name in _COUNTERS:
+                getattr(self, name).copy_(tensors[name])
+            self.elapsed = float(values["elapsed"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise RunError(f"the checkpoint does not fit this network: {first}") from error
+        self.step = step
+
+    def _load_optimizer(self, named: Mapping[str, torch.Tensor]) -> None:
+        slots: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in named.items():
+            index, slot = name.split("/", 1)
+            slots.setdefault(int(index), {})[slot] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+
+
+def start_state(model: nn.Module, optimizer: Optimizer, *, ema: float) -> TrainingState:
+    """Returns the state before step 1; `ema` is the decay of the average, 0 for none."""
+    device = next(model.parameters()).device
+
+    def counter(value: int, *shape: int) -> torch.Tensor:
+        return torch.full(shape, value, dtype=torch.int64, device=device)
+
+    return TrainingState(
+        model=model,
+        optimizer=optimizer,
+        ema=Ema(model, ema) if ema else None,
+        skipped=counter(0),
+        streak=counter(0),
+        first_undone=counter(-1, 2),
+    )
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
