@@ -16,7 +16,7 @@ from ravine.core.seeds import generator_for, seed_for
 from ravine.data.augment import choose
 from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
 from ravine.data.dataset import Dataset
-from ravine.models.settings import describe_stem
+from ravine.models.table import describe_stem
 from ravine.nn.init import init_
 from ravine.optim.range_test import range_test
 from ravine.recipe import Recipe

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ravine.models import MODELS
-from ravine.models.settings import ModelSettings, describe_stem
+from ravine.models.settings import ModelSettings
 from ravine.models.summary import summary
+from ravine.models.table import describe_stem
 
 
 def models(

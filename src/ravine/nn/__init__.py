@@ -1,1 +1,17 @@
-"""The room nn."""
+"""Layers and initial weights."""
+
+from ravine.nn.activation import ACTIVATIONS, make_activation
+from ravine.nn.dropout import Dropout, convert_dropout
+from ravine.nn.init import SCHEMES, init_
+from ravine.nn.norm import NORMS, make_norm
+
+__all__ = [
+    "ACTIVATIONS",
+    "NORMS",
+    "SCHEMES",
+    "Dropout",
+    "convert_dropout",
+    "init_",
+    "make_activation",
+    "make_norm",
+]

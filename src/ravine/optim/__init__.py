@@ -1,1 +1,25 @@
-"""The room optim."""
+"""Update rules, clipping, parameter groups, the range test of the rate."""
+
+from ravine.optim.adagrad import AdaGrad
+from ravine.optim.adam import Adam
+from ravine.optim.groups import parameter_groups
+from ravine.optim.momentum import Momentum
+from ravine.optim.nadam import Nadam
+from ravine.optim.range_test import RangeTest, range_test
+from ravine.optim.rmsprop import RMSProp
+from ravine.optim.settings import OPTIMIZERS
+from ravine.optim.transaction import Decision, decide
+
+__all__ = [
+    "OPTIMIZERS",
+    "AdaGrad",
+    "Adam",
+    "Decision",
+    "Momentum",
+    "Nadam",
+    "RMSProp",
+    "RangeTest",
+    "decide",
+    "parameter_groups",
+    "range_test",
+]

@@ -35,7 +35,6 @@ def seconds_per_step(
     """
     saved = {name: value.clone() for name, value in state.tensors().items()}
     values, step = state.values(), state.step
-    had_state = bool(state.optimizer.state)
     was_training = state.model.training
     state.model.train()
     device = state.skipped.device
@@ -53,8 +52,6 @@ def seconds_per_step(
         count += 1
     taken = (time.monotonic() - start) / count
 
-    if not had_state:
-        state.optimizer.state.clear()
     state.load(step, saved, values)
     state.model.zero_grad(set_to_none=True)
     state.model.train(was_training)

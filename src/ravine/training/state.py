@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from ravine.core.errors import RunError
+from ravine.optim.base import RuleOptimizer
 from ravine.training.ema import Ema
 
 _COUNTERS = ("skipped", "streak", "first_undone")
@@ -35,7 +35,7 @@ class TrainingState:
     """
 
     model: nn.Module
-    optimizer: Optimizer
+    optimizer: RuleOptimizer
     ema: Ema | None
     skipped: torch.Tensor
     streak: torch.Tensor
@@ -85,15 +85,19 @@ class TrainingState:
         self.step = step
 
     def _load_optimizer(self, named: Mapping[str, torch.Tensor]) -> None:
+        """Puts the slots back by hand: torch's own loading would cast them to the weights' type."""
         slots: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in named.items():
             index, slot = name.split("/", 1)
             slots.setdefault(int(index), {})[slot] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        held = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.optimizer.state.clear()
+        for place, values in slots.items():
+            where = held[place].device
+            self.optimizer.state[held[place]] = {k: v.to(where) for k, v in values.items()}
 
 
-def start_state(model: nn.Module, optimizer: Optimizer, *, ema: float) -> TrainingState:
+def start_state(model: nn.Module, optimizer: RuleOptimizer, *, ema: float) -> TrainingState:
     """Returns the state before step 1; `ema` is the decay of the average, 0 for none."""
     device = next(model.parameters()).device
 

@@ -68,7 +68,7 @@ def train_step(
     with torch.no_grad():
         decision = decide(parameters, loss.detach(), clip=rules.clip, clip_by=rules.clip_by)
         ok = decision.ok
-        state.optimizer.step(ok=ok, scale=decision.scale, clear=True)  # type: ignore[call-arg]
+        state.optimizer.step(ok=ok, scale=decision.scale, gradients=decision.gradients, clear=True)
         _restore(buffers, before, ok)
         _count(state, ok, decision.bad)
         if state.ema:

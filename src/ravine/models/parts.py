@@ -1,0 +1,77 @@
+"""What the networks have in common: their switches, and layers made by them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ravine.core.errors import SettingError
+from ravine.nn.activation import Activation, make_activation
+from ravine.nn.dropout import Dropout, DropoutForm
+from ravine.nn.norm import Norm, make_norm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """How a network deviates from its paper.
+
+    Attributes:
+        activation: what stands behind convolutions.
+        norm: what normalises; with none, convolutions get biases in its place.
+        dropout: p for all places, or one per stage; empty for the network's own.
+        dropout_form: inverted or classic.
+        skip: with skip connections; without them the same layers form a plain network.
+    """
+
+    activation: Activation = "relu"
+    norm: Norm = "batch"
+    dropout: Sequence[float] = ()
+    dropout_form: DropoutForm = "inverted"
+    skip: bool = True
+
+    def dropout_of(self, stage: int, stages: int, *, own: float = 0.0) -> nn.Module:
+        """Returns the dropout layer of a stage, counted from 0; the identity for p = 0.
+
+        Raises:
+            SettingError: p is given neither once nor once per stage.
+        """
+        if len(self.dropout) not in (0, 1, stages):
+            raise SettingError(
+                f"dropout has {len(self.dropout)} values; give one, or one for each of the "
+                f"{stages} stages"
+            )
+        given = self.dropout or (own,)
+        p = given[stage] if len(given) == stages else given[0]
+        return Dropout(p, self.dropout_form) if p > 0 else nn.Identity()
+
+    def act(self) -> nn.Module:
+        """Returns an activation layer."""
+        return make_activation(self.activation)
+
+    def normalise(self, channels: int, *, ends_residual_branch: bool = False) -> nn.Module:
+        """Returns a normalisation layer; `init_` may start the last of a branch at zero."""
+        layer = make_norm(self.norm, channels)
+        if ends_residual_branch and self.norm != "none":
+            layer.ends_residual_branch = True  # type: ignore[assignment]
+        return layer
+
+    def convolution(
+        self, channels_in: int, channels_out: int, kernel: int, *, stride: int = 1
+    ) -> nn.Conv2d:
+        """Returns a padded convolution; its bias is left to the norm that belongs to it."""
+        return nn.Conv2d(
+            channels_in,
+            channels_out,
+            kernel,
+            stride,
+            kernel // 2,
+            bias=self.norm == "none",
+        )
+
+
+class GlobalMean(nn.Module):
+    """Mean over height and width: (B, C, H, W) to (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns (B, C)."""
+        return x.mean((2, 3))

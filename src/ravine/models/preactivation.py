@@ -1,0 +1,122 @@
+"""Pre-activation residual blocks: norm and activation stand before each convolution.
+
+He, Zhang, Ren, Sun, "Identity mappings in deep residual networks", ECCV 2016. The increment is
+added to an untouched path: x_ℓ = x_{ℓ−d} + F(x_{ℓ−d}).
+"""
+
+from typing import final
+
+from torch import Tensor, nn
+
+from ravine.models.parts import GlobalMean, Switches
+
+
+@final
+class PreActivationBlock(nn.Module):
+    """norm, act, conv; then (norm, act, conv) once or twice; plus the input.
+
+    Where the shape changes, the shortcut is a 1×1 convolution of the activated input.
+
+    Args:
+        channels_in: of the input (B, channels_in, H, W).
+        widths: output channels of each convolution.
+        kernels: of each convolution.
+        stride: of the first 3×3 convolution.
+        dropout: stands before the last convolution.
+        switches: norm, activation, skip.
+    """
+
+    dropout_followers = ("dropout", "last")
+
+    def __init__(
+        self,
+        channels_in: int,
+        widths: tuple[int, ...],
+        kernels: tuple[int, ...],
+        *,
+        stride: int,
+        dropout: nn.Module,
+        switches: Switches,
+    ) -> None:
+        super().__init__()
+        strided = kernels.index(3)
+        sizes = (channels_in, *widths)
+        final_place = len(widths) - 1
+        self.first_norm = switches.normalise(channels_in)
+        self.first_act = switches.act()
+        layers: list[nn.Module] = []
+        for place, (width, kernel) in enumerate(zip(widths, kernels, strict=True)):
+            if place:
+                ends = place == final_place
+                layers += [
+                    switches.normalise(sizes[place], ends_residual_branch=ends),
+                    switches.act(),
+                ]
+            if place < final_place:
+                step = stride if place == strided else 1
+                layers.append(switches.convolution(sizes[place], width, kernel, stride=step))
+        self.branch = nn.Sequential(*layers)
+        self.dropout = dropout
+        self.last = switches.convolution(sizes[-2], widths[-1], kernels[-1])
+        changes = stride != 1 or channels_in != widths[-1]
+        self.skip = switches.skip
+        self.shortcut = (
+            nn.Conv2d(channels_in, widths[-1], 1, stride, bias=False)
+            if changes and switches.skip
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns (B, widths[-1], H/stride, W/stride)."""
+        active = self.first_act(self.first_norm(x))
+        increment = self.last(self.dropout(self.branch(active)))
+        if not self.skip:
+            return increment
+        return increment + (x if self.shortcut is None else self.shortcut(active))
+
+
+def pre_activation_network(
+    widths: tuple[int, ...],
+    *,
+    blocks: int,
+    bottleneck: bool,
+    stem_width: int,
+    classes: int,
+    channels: int,
+    stem_stride: int,
+    switches: Switches,
+) -> nn.Sequential:
+    """Returns stem, three stages of pre-activation blocks, norm, activation, mean, classifier.
+
+    Args:
+        widths: output channels of the stages.
+        blocks: per stage.
+        bottleneck: 1×1, 3×3, 1×1 with a quarter of the width inside, else 3×3, 3×3.
+        stem_width: channels of the first convolution.
+        classes: K.
+        channels: of the images.
+        stem_stride: of the first convolution.
+        switches: norm, activation, dropout, skip.
+    """
+    layers: list[nn.Module] = [switches.convolution(channels, stem_width, 3, stride=stem_stride)]
+    current = stem_width
+    for stage, width in enumerate(widths):
+        for block in range(blocks):
+            layers.append(
+                PreActivationBlock(
+                    current,
+                    (width // 4, width // 4, width) if bottleneck else (width, width),
+                    (1, 3, 1) if bottleneck else (3, 3),
+                    stride=2 if stage and block == 0 else 1,
+                    dropout=switches.dropout_of(stage, len(widths)),
+                    switches=switches,
+                )
+            )
+            current = width
+    layers += [
+        switches.normalise(current),
+        switches.act(),
+        GlobalMean(),
+        nn.Linear(current, classes),
+    ]
+    return nn.Sequential(*layers)

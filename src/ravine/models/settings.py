@@ -1,0 +1,132 @@
+"""Settings of the network."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from torch import nn
+
+from ravine.core.checks import check_choice, check_range
+from ravine.core.errors import SettingError
+from ravine.core.settings import Settings
+from ravine.models.parts import Switches
+from ravine.models.table import family_of, make_network
+from ravine.nn.activation import Activation
+from ravine.nn.dropout import DropoutForm
+from ravine.nn.init import SCHEMES
+from ravine.nn.norm import Norm
+
+
+def _numbers(value: Any) -> Any:
+    """Takes `0.3`, `0.1,0.2,0.3`, a number or a list."""
+    if isinstance(value, str):
+        try:
+            return tuple(float(part) for part in value.split(",") if part.strip())
+        except ValueError:
+            raise SettingError(
+                f"dropout {value!r} is no number; write --dropout 0.3, or 0.1,0.2,0.3 by stage"
+            ) from None
+    if isinstance(value, int | float):
+        return (float(value),)
+    return value
+
+
+class ModelSettings(Settings):
+    """The network and how it deviates from its paper."""
+
+    model: str = "auto"
+    """wrn-D-K, resnet-cifar-D, resnet-D, preact-D, alexnet, module:callable, timm/NAME, or auto."""
+
+    activation: Activation = "relu"
+    """What stands behind convolutions."""
+
+    norm: Norm = "batch"
+    """Normalisation; with none, convolutions get biases."""
+
+    dropout: Annotated[tuple[float, ...], BeforeValidator(_numbers)] = ()
+    """p of dropout: one number, or one per stage (0.1,0.2,0.3); empty: the network's own."""
+
+    dropout_form: DropoutForm = "inverted"
+    """Scales while learning (inverted), or in application (classic)."""
+
+    skip: bool = True
+    """Skip connections; without them the plain network of the same layers."""
+
+    init: str = "auto"
+    """Initial weights: xavier, xavier-normal, he, he-out, orthogonal, lsuv, torch, or auto."""
+
+    zero_init: bool = Field(default=False)
+    """Start the last norm of each residual branch at zero."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.model != "auto":
+            family_of(self.model)
+        check_choice("init", self.init, SCHEMES)
+        for p in self.dropout:
+            check_range("dropout", p, low=0.0, high=1.0, high_open=True)
+        return self
+
+    def build_model(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
+        """Returns the network with the weights of its constructors.
+
+        Raises:
+            SettingError: the name, the depth or a switch does not fit.
+        """
+        return make_network(
+            self.model,
+            classes=classes,
+            channels=channels,
+            image_size=image_size,
+            switches=Switches(
+                activation=self.activation,
+                norm=self.norm,
+                dropout=self.dropout,
+                dropout_form=self.dropout_form,
+                skip=self.skip,
+            ),
+        )
+
+
+def build(
+    name: str,
+    *,
+    classes: int,
+    channels: int = 3,
+    image_size: int = 32,
+    activation: Activation = "relu",
+    norm: Norm = "batch",
+    dropout: float | Sequence[float] = (),
+    dropout_form: DropoutForm = "inverted",
+    skip: bool = True,
+) -> nn.Module:
+    """Returns a network: images (B, channels, image_size, image_size) to logits (B, classes).
+
+    Args:
+        name: such as wrn-16-4; see `ravine models`.
+        classes: K ≥ 2.
+        channels: of the images.
+        image_size: pixels a side; the stem follows it.
+        activation: what stands behind convolutions.
+        norm: batch, group or none.
+        dropout: p, or one p per stage; empty for the network's own.
+        dropout_form: inverted or classic.
+        skip: with skip connections.
+
+    Raises:
+        SettingError: a name or value does not fit; the message says what would.
+
+    >>> sum(p.numel() for p in build("wrn-16-4", classes=10).parameters())
+    2748890
+    """
+    settings = ModelSettings.of(
+        {
+            "model": name,
+            "activation": activation,
+            "norm": norm,
+            "dropout": dropout,
+            "dropout_form": dropout_form,
+            "skip": skip,
+        }
+    )
+    return settings.build_model(classes=classes, channels=channels, image_size=image_size)

@@ -1,0 +1,38 @@
+"""WideResNet: WRN-n-k, n = 6N+4 layers, k times the width of a ResNet.
+
+Zagoruyko, Komodakis, "Wide residual networks", BMVC 2016: blocks B(3,3), widths 16, 16k, 32k,
+64k, dropout between the two convolutions of a block.
+"""
+
+from torch import nn
+
+from ravine.core.errors import SettingError
+from ravine.models.depths import blocks_of_depth
+from ravine.models.parts import Switches
+from ravine.models.preactivation import pre_activation_network
+from ravine.models.stem import small_stem_stride
+
+_STEM = 16
+
+
+def wide_resnet(
+    depth: int, width: int, *, classes: int, channels: int, image_size: int, switches: Switches
+) -> nn.Module:
+    """Returns WRN-`depth`-`width`: images (B, channels, S, S) to logits (B, classes).
+
+    Raises:
+        SettingError: depth is not 6N+4, or width is below 1.
+    """
+    blocks = blocks_of_depth(depth, factor=6, rest=4, name=f"wrn-{depth}-{width}")
+    if width < 1:
+        raise SettingError(f"wrn-{depth}-{width}: the width must be at least 1")
+    return pre_activation_network(
+        (16 * width, 32 * width, 64 * width),
+        blocks=blocks,
+        bottleneck=False,
+        stem_width=_STEM,
+        classes=classes,
+        channels=channels,
+        stem_stride=small_stem_stride(image_size),
+        switches=switches,
+    )

@@ -1,0 +1,209 @@
+"""Initial weights that keep the variance from layer to layer.
+
+Xavier: Glorot, Bengio 2010. He: He et al. 2015. Orthogonal: Saxe et al. 2014. LSUV: Mishkin,
+Matas 2016. Zero-init of the last norm of a residual branch: Goyal et al. 2017.
+
+For a convolution n_in = c_in·k_h·k_w/groups and n_out = c_out·k_h·k_w/groups.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ravine.core.checks import check_choice
+from ravine.core.errors import SettingError
+from ravine.nn.activation import RECTIFIERS, Activation, he_gain
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_LAYERS = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
+
+Fill = Callable[[Tensor, int, int, float, torch.Generator | None], None]
+
+
+def fans(layer: nn.Module) -> tuple[int, int]:
+    """Returns (n_in, n_out) of a linear layer or convolution.
+
+    >>> fans(nn.Conv2d(8, 16, 3, groups=2))
+    (36, 72)
+    """
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    assert isinstance(layer, _CONVOLUTIONS + _TRANSPOSED)
+    kernel = math.prod(weight.shape[2:])
+    return (
+        layer.in_channels * kernel // layer.groups,
+        layer.out_channels * kernel // layer.groups,
+    )
+
+
+def _xavier_uniform(
+    w: Tensor, n_in: int, n_out: int, gain: float, generator: torch.Generator | None
+) -> None:
+    bound = math.sqrt(6 / (n_in + n_out))
+    w.uniform_(-bound, bound, generator=generator)
+
+
+def _xavier_normal(
+    w: Tensor, n_in: int, n_out: int, gain: float, generator: torch.Generator | None
+) -> None:
+    w.normal_(0.0, math.sqrt(2 / (n_in + n_out)), generator=generator)
+
+
+def _he_in(
+    w: Tensor, n_in: int, n_out: int, gain: float, generator: torch.Generator | None
+) -> None:
+    w.normal_(0.0, gain / math.sqrt(n_in), generator=generator)
+
+
+def _he_out(
+    w: Tensor, n_in: int, n_out: int, gain: float, generator: torch.Generator | None
+) -> None:
+    w.normal_(0.0, gain / math.sqrt(n_out), generator=generator)
+
+
+def _orthogonal(
+    w: Tensor, n_in: int, n_out: int, gain: float, generator: torch.Generator | None
+) -> None:
+    nn.init.orthogonal_(w, gain, generator=generator)
+
+
+_FILLS: Mapping[str, Fill] = {
+    "xavier-uniform": _xavier_uniform,
+    "xavier-normal": _xavier_normal,
+    "he-in": _he_in,
+    "he-out": _he_out,
+    "orthogonal": _orthogonal,
+    "lsuv": _orthogonal,
+}
+_ALIASES: Mapping[str, str] = {"xavier": "xavier-uniform", "he": "he-in"}
+SCHEMES: Mapping[str, str] = {
+    "auto": "he-out for rectifiers, xavier for the others",
+    "xavier": "the same as xavier-uniform",
+    "xavier-uniform": "U[−√6/√(n_in+n_out), √6/√(n_in+n_out)]",
+    "xavier-normal": "N(0, 2/(n_in+n_out))",
+    "he": "the same as he-in",
+    "he-in": "N(0, 2/n_in): keeps the variance of activations",
+    "he-out": "N(0, 2/n_out): keeps the variance of gradients",
+    "orthogonal": "orthogonal rows, times the gain",
+    "lsuv": "orthogonal, then each layer scaled on data until its output variance is 1",
+    "torch": "what torch's constructors draw",
+}
+
+
+def resolve_scheme(scheme: str, activation: Activation) -> str:
+    """Returns the scheme's own name; `auto` follows the activation.
+
+    Raises:
+        SettingError: the scheme is not known.
+    """
+    check_choice("init", scheme, SCHEMES)
+    if scheme == "auto":
+        return "he-out" if activation in RECTIFIERS else "xavier-uniform"
+    return _ALIASES.get(scheme, scheme)
+
+
+@torch.no_grad()
+def init_(
+    model: nn.Module,
+    scheme: str = "auto",
+    *,
+    activation: Activation = "relu",
+    generator: torch.Generator | None = None,
+    batch: Tensor | None = None,
+    zero_residual: bool = False,
+) -> nn.Module:
+    """Gives the weights of every linear layer and convolution their first values, in place.
+
+    Biases become 0; norms start as the identity. The last linear layer, behind which stands
+    no activation, has the gain 1.
+
+    Args:
+        model: any module.
+        scheme: one of `SCHEMES`.
+        activation: what stands behind the layers; decides gain and `auto`.
+        generator: on the CPU; the same generator gives the same weights on every device.
+        batch: images (B, C, H, W) on the model's device, for LSUV.
+        zero_residual: start the last norm of each residual branch at 0.
+
+    Returns:
+        The model.
+
+    Raises:
+        SettingError: the scheme is not known, or LSUV has no batch.
+    """
+    name = resolve_scheme(scheme, activation)
+    if name == "lsuv" and batch is None:
+        raise SettingError("init lsuv scales layers on data: give it a batch of images")
+    if name != "torch":
+        layers = [m for m in model.modules() if isinstance(m, _LAYERS)]
+        for layer in layers:
+            gain = 1.0 if layer is layers[-1] else he_gain(activation)
+            _fill(layer, _FILLS[name], gain, generator)
+    for module in model.modules():
+        if zero_residual and getattr(module, "ends_residual_branch", False):
+            nn.init.zeros_(module.weight)  # type: ignore[arg-type]
+    if name == "lsuv" and batch is not None:
+        _scale_to_unit_variance(model, batch)
+    return model
+
+
+def _fill(layer: nn.Module, fill: Fill, gain: float, generator: torch.Generator | None) -> None:
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    drawn = torch.empty(weight.shape, dtype=torch.float32)
+    n_in, n_out = fans(layer)
+    fill(drawn, n_in, n_out, gain, generator)
+    weight.copy_(drawn)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+_LSUV_ROUNDS = 10
+_LSUV_TOLERANCE = 0.01
+
+
+def _scale_to_unit_variance(model: nn.Module, batch: Tensor) -> None:
+    """Scales each layer, in the order in which they are called, until Var of its output is 1."""
+    was_training = model.training
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    model.train()
+    order = _call_order(model, batch)
+    for layer in order:
+        for _ in range(_LSUV_ROUNDS):
+            variance = _output_variance(model, layer, batch)
+            if variance <= 0 or abs(variance - 1) < _LSUV_TOLERANCE:
+                break
+            layer.weight.div_(math.sqrt(variance))  # type: ignore[operator]
+    for buffer, old in zip(model.buffers(), buffers, strict=True):
+        buffer.copy_(old)
+    model.train(was_training)
+
+
+def _call_order(model: nn.Module, batch: Tensor) -> list[nn.Module]:
+    called: list[nn.Module] = []
+    handles: list[RemovableHandle] = [
+        m.register_forward_hook(lambda layer, _i, _o: called.append(layer))
+        for m in model.modules()
+        if isinstance(m, _LAYERS)
+    ]
+    model(batch)
+    for handle in handles:
+        handle.remove()
+    return list(dict.fromkeys(called))
+
+
+def _output_variance(model: nn.Module, layer: nn.Module, batch: Tensor) -> float:
+    seen: list[float] = []
+
+    # Inside the hook: an activation that works in place would change the output afterwards.
+    def look(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        seen.append(float(output.float().var(correction=0)))
+
+    handle = layer.register_forward_hook(look)
+    model(batch)
+    handle.remove()
+    return seen[0]

@@ -1,0 +1,47 @@
+"""Remedies for exploding gradients: pure functions of gradients.
+
+By global norm: Pascanu, Mikolov, Bengio 2013. Adaptively, by the ratio of the norms of
+gradient and weights per unit: AGC, Brock et al. 2021.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_LEAST_WEIGHT_NORM = 1e-3  # AGC's floor, so that rows that start at zero can move
+
+
+def norms(gradients: Sequence[Tensor]) -> Tensor:
+    """Returns the 2-norm of each tensor, (P,) float64, so that finite gradients stay finite."""
+    return torch.stack(list(torch._foreach_norm(list(gradients), 2, torch.float64)))
+
+
+def norm_scale(norm: Tensor, limit: float) -> Tensor:
+    """Returns c/‖g‖ where ‖g‖ > c, else 1; 0-dim float32.
+
+    Args:
+        norm: ‖g‖, 0-dim float64.
+        limit: c > 0.
+    """
+    return torch.where(norm > limit, limit / norm, torch.ones_like(norm)).float()
+
+
+def by_value(gradient: Tensor, limit: float) -> Tensor:
+    """Returns the gradient with each component limited to [−c, c]."""
+    return gradient.clamp(-limit, limit)
+
+
+def by_unit(weight: Tensor, gradient: Tensor, limit: float) -> Tensor:
+    """Returns g_i · λ max(‖w_i‖, 1e-3)/‖g_i‖ where ‖g_i‖ exceeds λ max(‖w_i‖, 1e-3), else g_i.
+
+    Args:
+        weight: (R, ...) with R rows i; for a convolution a row is a filter.
+        gradient: of the same shape.
+        limit: λ > 0.
+    """
+    rows = tuple(range(1, weight.dim()))
+    most = limit * weight.double().norm(dim=rows, keepdim=True).clamp(min=_LEAST_WEIGHT_NORM)
+    size = gradient.double().norm(dim=rows, keepdim=True)
+    factor = torch.where(size > most, most / size, torch.ones_like(size))
+    return gradient * factor.to(gradient.dtype)

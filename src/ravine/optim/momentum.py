@@ -1,0 +1,70 @@
+"""Momentum in the form of an exponential moving average, plain and Nesterov."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from ravine.core.checks import check_range
+from ravine.optim import rules
+from ravine.optim.base import Decay, RuleOptimizer, State
+
+
+@final
+class Momentum(RuleOptimizer):
+    """v ← γv + (1−γ)g, w ← w − ηv. Polyak 1964; with `nesterov`, Sutskever et al. 2013.
+
+    v is the mean over the last 1/(1−γ) gradients, so `lr` is 1/(1−γ) times that of torch's SGD:
+    `Momentum(lr=1.0, momentum=0.9)` = `torch.optim.SGD(lr=0.1, momentum=0.9, dampening=0)`.
+
+    Args:
+        params: parameters or groups of them.
+        lr: η ≥ 0.
+        momentum: γ in [0, 1).
+        nesterov: look ahead along v.
+        weight_decay: λ ≥ 0.
+        decay: decoupled (w ← w − ηλw) or coupled (g ← g + λw).
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 0.1,
+        momentum: float = 0.9,
+        *,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        decay: Decay = "decoupled",
+    ) -> None:
+        check_range("momentum", momentum, low=0.0, high=1.0, high_open=True)
+        self.formula = "v ← γv + (1−γ)g, w ← w − η" + ("(γv + (1−γ)g)" if nesterov else "v")
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "nesterov": nesterov,
+                "weight_decay": weight_decay,
+                "decay": decay,
+            },
+        )
+
+    def initial_state(self, w: Tensor) -> State:
+        """Returns v = 0."""
+        return {"v": torch.zeros_like(w)}
+
+    def apply_rule(
+        self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
+    ) -> tuple[Tensor, State]:
+        """Applies `rules.momentum`."""
+        new_w, v = rules.momentum(
+            w, g, state["v"], η=group["lr"], γ=group["momentum"], nesterov=group["nesterov"]
+        )
+        return new_w, {"v": v, "step": state["step"]}
+
+    def _remarks(self) -> list[str]:
+        group = self.param_groups[0]
+        same = group["lr"] * (1 - group["momentum"])
+        return [f"  = torch SGD lr {same:g}, momentum {group['momentum']:g}, dampening 0"]

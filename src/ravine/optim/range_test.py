@@ -1,0 +1,144 @@
+"""The range test of the learning rate: `--lr auto`.
+
+The rate rises from low to high by equal factors, a step at each, until the loss explodes
+(Smith, "Cyclical learning rates", WACV 2017). Afterwards everything is as it was.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ravine.core.errors import SettingError
+
+_SMOOTHING = 0.9  # of the loss, a moving mean corrected for its start
+_EXPLODED = 3.0  # times the least loss so far
+_BELOW_THE_LEAST = 4.0  # the suggestion stands this factor below the rate of the least loss
+
+
+class LabelledImages(Protocol):
+    """A batch: what the model is given, and what the loss compares with."""
+
+    @property
+    def images(self) -> Tensor:
+        """Images (B, C, H, W)."""
+        ...
+
+    @property
+    def targets(self) -> Tensor:
+        """Labels (B,) or shares (B, K)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeTest:
+    """The smoothed loss at each rate, and the rate that follows from it."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+
+
+def suggest(rates: list[float], losses: list[float]) -> float:
+    """Returns a quarter of the rate at which the smoothed loss was least.
+
+    >>> suggest([0.1, 0.2, 0.4, 0.8], [3.0, 2.0, 1.0, 5.0])
+    0.1
+    """
+    least = min(range(len(losses)), key=losses.__getitem__)
+    return rates[least] / _BELOW_THE_LEAST
+
+
+def range_test(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss_fn: Callable[[Tensor, Tensor], Tensor],
+    batches: Iterable[LabelledImages],
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    steps: int = 80,
+    precision: torch.dtype = torch.float32,
+) -> RangeTest:
+    """Returns loss against rate, and a rate to train with at the peak of a schedule.
+
+    Weights, buffers, the optimizer's state and rates, training mode, gradients and the random
+    state are afterwards bitwise what they were.
+
+    Args:
+        model: the network.
+        optimizer: its optimizer; each group's rate is set to the same value.
+        loss_fn: logits and targets to a 0-dim loss.
+        batches: at least a few.
+        low: first rate, by default a thousandth of the optimizer's.
+        high: last rate, by default thirty times the optimizer's.
+        steps: rates to try.
+        precision: type of activations and products.
+
+    Raises:
+        SettingError: not even the first loss is finite.
+    """
+    middle = float(optimizer.param_groups[0]["lr"])
+    low, high = low or middle / 1e3, high or middle * 30
+    kept_model = copy.deepcopy(model.state_dict())
+    kept_state = {p: copy.deepcopy(slots) for p, slots in optimizer.state.items()}
+    kept_rates = [group["lr"] for group in optimizer.param_groups]
+    kept_gradients = [p.grad for p in model.parameters()]
+    was_training = model.training
+    device = next(model.parameters()).device
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            model.train()
+            rates, losses = _rise(model, optimizer, loss_fn, batches, low, high, steps, precision)
+    finally:
+        model.load_state_dict(kept_model)
+        model.train(was_training)
+        optimizer.state.clear()
+        optimizer.state.update(kept_state)
+        for group, rate in zip(optimizer.param_groups, kept_rates, strict=True):
+            group["lr"] = rate
+        for p, gradient in zip(model.parameters(), kept_gradients, strict=True):
+            p.grad = gradient
+    return RangeTest(rates=tuple(rates), losses=tuple(losses), suggestion=suggest(rates, losses))
+
+
+def _rise(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss_fn: Callable[[Tensor, Tensor], Tensor],
+    batches: Iterable[LabelledImages],
+    low: float,
+    high: float,
+    steps: int,
+    precision: torch.dtype,
+) -> tuple[list[float], list[float]]:
+    rates: list[float] = []
+    losses: list[float] = []
+    mean = 0.0
+    for step, batch in zip(range(steps), batches, strict=False):
+        rate = low * (high / low) ** (step / max(steps - 1, 1))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        kind = batch.images.device.type
+        with torch.autocast(kind, precision, enabled=precision != torch.float32):
+            logits = model(batch.images)
+        loss = loss_fn(logits.float(), batch.targets)
+        model.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * float(loss)
+        smooth = mean / (1 - _SMOOTHING ** (step + 1))
+        if not math.isfinite(smooth) or (losses and smooth > _EXPLODED * min(losses)):
+            break
+        rates.append(rate)
+        losses.append(smooth)
+    if not losses:
+        raise SettingError(
+            "the range test saw no finite loss: check the images' scaling, or give --lr yourself"
+        )
+    return rates, losses

@@ -1,0 +1,115 @@
+"""The update rules, each written once as a pure function of tensors.
+
+Every path that runs a rule is made from these texts. Letters as in the formulas: w weights,
+g gradient, v moving mean of gradients, G sum or moving mean of squared gradients, k applied
+steps from 1 on (0-dim tensor), η learning rate, γ momentum, α decay of G, ε eps. Each
+returns the new weights and the new state and changes nothing.
+
+Shapes: w, g, v, G alike, any shape.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+NadamForm = Literal["lecture", "dozat-constant", "dozat", "keras"]
+
+# ψ of Dozat's schedule of the momentum, as torch.optim.NAdam and as Keras have it.
+_PSI = {"dozat": 0.004, "keras": 1.0}
+
+
+def momentum(
+    w: Tensor, g: Tensor, v: Tensor, *, η: float, γ: float, nesterov: bool
+) -> tuple[Tensor, Tensor]:
+    """v ← γv + (1−γ)g, w ← w − ηv; Nesterov: w ← w − η(γv + (1−γ)g).
+
+    Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013.
+    """
+    v = γ * v + (1 - γ) * g
+    step = γ * v + (1 - γ) * g if nesterov else v
+    return w - η * step, v
+
+
+def adagrad(w: Tensor, g: Tensor, G: Tensor, *, η: float, ε: float) -> tuple[Tensor, Tensor]:
+    """G ← G + g⊙g, w ← w − η g ⊘ √(G+ε). Duchi, Hazan, Singer 2011."""
+    g = squarable(g)
+    G = G + g * g
+    return w - η * g / (G + ε).sqrt(), G
+
+
+def rmsprop(
+    w: Tensor, g: Tensor, G: Tensor, *, η: float, α: float, ε: float
+) -> tuple[Tensor, Tensor]:
+    """G ← αG + (1−α) g⊙g, w ← w − η g ⊘ √(G+ε). Hinton, Tieleman 2012."""
+    g = squarable(g)
+    G = α * G + (1 - α) * (g * g)
+    return w - η * g / (G + ε).sqrt(), G
+
+
+def adam(
+    w: Tensor, g: Tensor, v: Tensor, G: Tensor, k: Tensor, *, η: float, γ: float, α: float, ε: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """w ← w − η v̂ ⊘ (√Ĝ + ε), v̂ = v/(1−γᵏ), Ĝ = G/(1−αᵏ). Kingma, Ba, ICLR 2015."""
+    g = squarable(g)
+    v = γ * v + (1 - γ) * g
+    G = α * G + (1 - α) * (g * g)
+    return w - (η / (1 - γ**k)) * v / ((G / (1 - α**k)).sqrt() + ε), v, G
+
+
+def nadam(
+    w: Tensor,
+    g: Tensor,
+    v: Tensor,
+    G: Tensor,
+    μ_product: Tensor,
+    k: Tensor,
+    *,
+    η: float,
+    γ: float,
+    α: float,
+    ε: float,
+    form: NadamForm,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Adam that looks one step ahead. Dozat, ICLR workshop 2016, in the four forms in use.
+
+    Coefficients on v and g at step k:
+        lecture          γ/(1−γᵏ)     and (1−γ)/(1−γᵏ), first step 1.90 η; Choi et al. 2019
+        dozat-constant   γ/(1−γᵏ⁺¹)   and (1−γ)/(1−γᵏ), first step 1.47 η; optax
+        dozat, keras     μ_{k+1}/(1−Π_{i≤k+1} μ_i) and (1−μ_k)/(1−Π_{i≤k} μ_i)
+                         with μ_k = γ(1 − ½·0.96^(kψ)), ψ = 0.004 (torch) or 1 (Keras)
+
+    `μ_product` is Π_{i<k} μ_i, 0-dim float64; the last of what is returned is Π_{i≤k} μ_i.
+    """
+    g = squarable(g)
+    v = γ * v + (1 - γ) * g
+    G = α * G + (1 - α) * (g * g)
+    if form in _PSI:
+        μ_now, μ_next = (γ * (1 - 0.5 * 0.96 ** (i * _PSI[form])) for i in (k, k + 1))
+        μ_product = μ_product * μ_now
+        on_v = μ_next / (1 - μ_product * μ_next)
+        on_g = (1 - μ_now) / (1 - μ_product)
+    else:
+        on_v = γ / (1 - γ ** (k if form == "lecture" else k + 1))
+        on_g = (1 - γ) / (1 - γ**k)
+    step = (η * on_v) * v + (η * on_g) * g
+    return w - step / ((G / (1 - α**k)).sqrt() + ε), v, G, μ_product
+
+
+def squarable(g: Tensor) -> Tensor:
+    """Returns `g` limited so that sums of its squares stay finite in its own precision.
+
+    In float32 a square overflows from |g| = 1.8e19; the limit is a 32nd of that.
+    """
+    limit = float(torch.finfo(g.dtype).max) ** 0.5 / 32
+    return g.clamp(-limit, limit)
+
+
+def coupled_decay(g: Tensor, w: Tensor, λ: float) -> Tensor:
+    """g ← g + λw."""
+    return g + λ * w if λ else g
+
+
+def decoupled_decay(w: Tensor, *, η: float, λ: float) -> Tensor:
+    """w ← w − ηλw. Loshchilov and Hutter 2019."""
+    return w - (η * λ) * w if λ else w
