@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from ravine.core.errors import RunError
-from ravine.core.events import Event, Notice, Observer, Progress, TrainingStarted, no_progress
+from ravine.core.events import Event, Notice, Observer, TrainingStarted
+from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
 from ravine.recipe import Recipe, compose

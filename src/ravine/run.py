@@ -11,7 +11,7 @@ from torch import nn
 
 from ravine.core.device import pick_device, pick_precision
 from ravine.core.errors import RunError
-from ravine.core.events import Progress, no_progress
+from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_labelled, open_unlabelled
 from ravine.runs.folder import RunFolder, open_run_folder

@@ -66,13 +66,7 @@ def set_up(
     """
     device = pick_device(recipe.device)
     precision = pick_precision(recipe.precision, device)
-    operations, reason = choose(
-        recipe,
-        classes=dataset.classes,
-        channels=dataset.preprocessing.channels,
-        image_size=dataset.preprocessing.image_size,
-        source=recipe.data,
-    )
+    operations, reason = choose(recipe, classes=dataset.classes)
     tell(Notice(text=reason))
     recipe = recipe.with_(
         device=device.type if recipe.device == "auto" else recipe.device,
@@ -158,7 +152,7 @@ class _Bench:
             channels=self.dataset.preprocessing.channels,
             image_size=self.dataset.preprocessing.image_size,
         )
-        model = model.to(device=self.device, memory_format=torch.channels_last)
+        model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         init_(
             model,
             recipe.init,

@@ -1,26 +1,13 @@
 """What happens during a run, told to whoever looks.
 
 An observer is a function of one event. It looks and never touches: tensors in an event
-stay on the device and belong to the run. Rooms below tell of slow work through `Progress`.
+stay on the device and belong to the run.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-
-
-class Progress(Protocol):
-    """Told how far a slow piece of work has come."""
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Tells that `done` of `total` parts of `what` are finished."""
-        ...
-
-
-def no_progress(what: str, done: int, total: int) -> None:
-    """Tells nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

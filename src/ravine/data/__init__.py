@@ -1,1 +1,4 @@
-"""The room data."""
+"""What lies on disk, checked, decoded, split, augmented: batches on the device.
+
+The names are lazy, because decoding runs in processes that load no torch.
+"""

@@ -31,12 +31,8 @@ class Ema:
         rising = (1 + applied) / (10 + applied)
         share = (1 - rising.clamp(max=self.decay)) * ok
         mine, theirs = self.model.state_dict(), model.state_dict()
-        floating = [name for name, value in mine.items() if value.is_floating_point()]
-        torch._foreach_lerp_(
-            [mine[name] for name in floating],
-            [theirs[name] for name in floating],
-            share.to(torch.float32),
-        )
         for name, value in mine.items():
-            if not value.is_floating_point():
+            if value.is_floating_point():
+                value.lerp_(theirs[name], share.to(value.dtype))
+            else:
                 value.copy_(theirs[name])

@@ -76,9 +76,11 @@ def fit(
         for observer in observers:
             observer(event)
 
-    def checkpoint() -> None:
+    def checkpoint() -> Path:
         state.elapsed = clock.elapsed()
-        tell(CheckpointSaved(step=state.step, path=str(hooks.save(state))))
+        path = hooks.save(state)
+        tell(CheckpointSaved(step=state.step, path=str(path)))
+        return path
 
     base_rates = [float(group["lr"]) for group in state.optimizer.param_groups]
     state.model.train()
@@ -113,8 +115,7 @@ def fit(
             checkpoint()
             raise _diverged(state)
         if stop.signal_number is not None:
-            checkpoint()
-            raise Interrupted(stop.signal_number)
+            raise Interrupted(stop.signal_number, checkpoint())
         if time.monotonic() - saved_at >= checkpoint_every:
             checkpoint()
             saved_at = time.monotonic()

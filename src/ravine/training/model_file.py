@@ -87,7 +87,7 @@ def load_model(path: Path, *, trust: str | None = None) -> TrainedModel:
         raise RunError(
             f"{path}: its weights do not fit {settings.model}: {str(error).splitlines()[0]}"
         ) from error
-    model = model.to(memory_format=torch.channels_last).eval()
+    model = model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return TrainedModel(
         model=model, classes=classes, preprocessing=preprocessing, settings=settings
     )

@@ -5,15 +5,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 
 class Interrupted(Exception):
     """The run was asked to stop; its checkpoint is saved."""
 
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signal_number).name}")
+    def __init__(self, signal_number: int, path: Path) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}, checkpoint {path}")
         self.signal_number = signal_number
+        self.path = path.parent.parent
 
 
 @dataclass(slots=True)

@@ -1,0 +1,177 @@
+"""Batches on the device.
+
+A training batch is a pure function of (seed, step): the order of an epoch, the augmentation
+and the mixing each have a stream of their own, so that a run resumed at any step sees the
+same batches.
+
+Shape letters: N images, B batch, C channels, H height, W width, K classes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.core.seeds import generator_for, seed_for
+from ravine.data.augment import AugmentSettings, make_augmenter
+from ravine.data.dataset import Dataset, Preprocessing
+from ravine.data.mixing import mix
+
+_SHARE_OF_FREE = 0.5  # of a GPU's free memory that the images may take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Images and what they are.
+
+    Attributes:
+        images: (B, C, H, W) float32, normalised, channels_last, on the device.
+        targets: (B,) int64 labels, or (B, K) float32 shares.
+        labels: (B,) int64, the labels that the images had before mixing.
+    """
+
+    images: Tensor
+    targets: Tensor
+    labels: Tensor
+
+
+class TrainingBatches:
+    """The training images of a data set, batch by batch.
+
+    Args:
+        dataset: what to train on.
+        settings: augmentation and mixing.
+        batch: images per step; fewer if there are fewer.
+        seed: of the run.
+        device: where batches are made.
+        balance: with `sample`, every class is drawn equally often, with repetition.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: AugmentSettings,
+        *,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        balance: str = "none",
+    ) -> None:
+        self._index = torch.from_numpy(dataset.splits["train"])
+        self._labels = torch.from_numpy(dataset.labels).to(device)
+        self._images = _placed(torch.from_numpy(dataset.images), device)
+        self._classes = len(dataset.classes)
+        self._augmenter = make_augmenter(
+            settings, classes=dataset.classes, image_size=dataset.preprocessing.image_size
+        )
+        self._mixing = (settings.mixup, settings.cutmix)
+        self._normalise = _Normaliser(dataset.preprocessing, device)
+        self._seed = seed
+        self._device = device
+        self._batch = min(batch, len(self._index))
+        self._balanced = balance == "sample"
+        self._train_labels = torch.from_numpy(dataset.labels[dataset.splits["train"]])
+        self._order: tuple[int, Tensor] | None = None
+        self.steps_per_epoch = len(self._index) // self._batch
+
+    def batch_at(self, step: int) -> Batch:
+        """Returns the batch of `step`, counted from 0."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        start = place * self._batch
+        chosen = self._order_of(epoch)[start : start + self._batch]
+        chance = generator_for("augmentation", seed=self._seed, index=step)
+        bytes_ = self._images[chosen.to(self._images.device)].permute(0, 3, 1, 2)
+        bytes_ = bytes_.to(self._device, non_blocking=True)
+        labels = self._labels[chosen.to(self._device)]
+        values = self._augmenter.on_bytes(bytes_, chance)
+        if "jitter" in self._augmenter.operations:
+            values = self._augmenter.on_values(values.float() / 255, chance) * 255
+        images = self._augmenter.on_normalised(self._normalise(values), chance)
+        targets = labels
+        if any(self._mixing):
+            images, targets = mix(
+                images,
+                labels,
+                self._classes,
+                mixup_alpha=self._mixing[0],
+                cutmix_alpha=self._mixing[1],
+                seed=seed_for("mixing", seed=self._seed, index=step),
+            )
+        images = images.contiguous(memory_format=torch.channels_last)
+        return Batch(images=images, targets=targets, labels=labels)
+
+    def _order_of(self, epoch: int) -> Tensor:
+        if self._order is None or self._order[0] != epoch:
+            chance = generator_for("order", seed=self._seed, index=epoch)
+            count = len(self._index)
+            if self._balanced:
+                weights = class_weights(self._train_labels.numpy(), self._classes)
+                drawn = torch.multinomial(
+                    weights[self._train_labels], count, replacement=True, generator=chance
+                )
+            else:
+                drawn = torch.randperm(count, generator=chance)
+            self._order = epoch, self._index[drawn]
+        return self._order[1]
+
+
+def evaluation_batches(
+    images: np.ndarray,
+    index: np.ndarray,
+    *,
+    preprocessing: Preprocessing,
+    batch: int,
+    device: torch.device,
+    labels: np.ndarray | None = None,
+) -> Iterator[Batch]:
+    """Gives images in order, without augmentation; the last batch may be smaller.
+
+    Args:
+        images: (N, H, W, C) uint8.
+        index: which of them.
+        preprocessing: of the network.
+        batch: images at a time.
+        device: of the network.
+        labels: (N,), or None for zeros.
+    """
+    normalise = _Normaliser(preprocessing, device)
+    for start in range(0, len(index), batch):
+        chosen = index[start : start + batch]
+        pixels = torch.from_numpy(np.ascontiguousarray(images[chosen])).to(device)
+        found = np.zeros(len(chosen), np.int64) if labels is None else labels[chosen]
+        answers = torch.from_numpy(found).to(device)
+        yield Batch(images=normalise(pixels.permute(0, 3, 1, 2)), targets=answers, labels=answers)
+
+
+def class_weights(labels: np.ndarray, classes: int) -> Tensor:
+    """Returns N/(K·N_k) for each class k, (K,) float32; 0 for a class without images.
+
+    >>> class_weights(np.array([0, 0, 0, 1]), 2)
+    tensor([0.6667, 2.0000])
+    """
+    counts = np.bincount(labels, minlength=classes)
+    weights = np.where(counts > 0, len(labels) / (classes * np.maximum(counts, 1)), 0.0)
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+class _Normaliser:
+    """Bytes 0..255 to (x/255 − mean)/std, (B, C, H, W) float32."""
+
+    def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
+        mean = torch.tensor(preprocessing.mean, dtype=torch.float32, device=device)
+        std = torch.tensor(preprocessing.std, dtype=torch.float32, device=device)
+        self._scale = (1 / (255 * std))[:, None, None]
+        self._shift = (-mean / std)[:, None, None]
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return torch.addcmul(self._shift, values.float(), self._scale)
+
+
+def _placed(images: Tensor, device: torch.device) -> Tensor:
+    """Returns the images on a GPU if they fit there, else where they are."""
+    if device.type != "cuda":
+        return images
+    free, _ = torch.cuda.mem_get_info(device)
+    return images.to(device) if images.numel() < _SHARE_OF_FREE * free else images

@@ -1,0 +1,98 @@
+"""A data set as the rest of Ravine sees it: decoded, labelled, split, described.
+
+Shape letters: N images, H height, W width, C channels, K classes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from ravine.core.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """What an image goes through before the network sees it.
+
+    Attributes:
+        image_size: pixels a side.
+        channels: 1 or 3.
+        mean: per channel, of values in 0..1.
+        std: per channel, of values in 0..1, above 0.
+    """
+
+    image_size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the preprocessing that `to_json` gave.
+
+        Raises:
+            DataError: the values make no sense, as a file of a stranger may have them.
+        """
+        try:
+            made = cls(
+                image_size=int(values["image_size"]),
+                channels=int(values["channels"]),
+                mean=tuple(float(v) for v in values["mean"]),
+                std=tuple(float(v) for v in values["std"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"the preprocessing in the model file cannot be read: {error}"
+            ) from None
+        fits = len(made.mean) == len(made.std) == made.channels and made.channels in (1, 3)
+        finite = all(map(math.isfinite, made.mean)) and all(0 < s < math.inf for s in made.std)
+        if not (fits and finite and 8 <= made.image_size <= 2048):
+            raise DataError("the preprocessing in the model file makes no sense")
+        return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Images with labels, classes and splits.
+
+    Attributes:
+        images: (N, H, W, C) uint8, memory-mapped.
+        labels: (N,) int64.
+        classes: K names.
+        splits: sorted indices by name: train, and validation and test where they exist.
+        names: of the images, as the user knows them.
+        preprocessing: what the network is given.
+        audit: what was found, plain values, as in audit.json.
+        fingerprint: of content, labels, splits and preprocessing.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    splits: Mapping[str, np.ndarray]
+    names: Sequence[str]
+    preprocessing: Preprocessing
+    audit: dict[str, Any]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlabelled:
+    """Images to predict.
+
+    Attributes:
+        images: (N, H, W, C) uint8.
+        names: of the N images.
+        unreadable: name and reason of what is no readable image.
+    """
+
+    images: np.ndarray
+    names: Sequence[str]
+    unreadable: Sequence[tuple[str, str]]

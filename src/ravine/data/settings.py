@@ -1,0 +1,41 @@
+"""Settings of the data: where it lies and how it is read."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ravine.core.settings import Settings
+
+
+class DataSettings(Settings):
+    """Where the images lie and how they are read."""
+
+    data: str = ""
+    """Folder, CSV, IDX, CIFAR or .npz file, or @fashion."""
+
+    labels: str | None = None
+    """CSV with the labels; DATA is then the folder of its images."""
+
+    images: str | None = None
+    """Folder of the images, where DATA is a CSV and they do not lie beside it."""
+
+    image_column: str | None = None
+    """Column of the CSV with the file names; found by name if not given."""
+
+    label_column: str | None = None
+    """Column of the CSV with the labels; found by name if not given."""
+
+    group_column: str | None = None
+    """Column of the CSV: rows of one value stay on one side of the split (one patient, say)."""
+
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    """Share held out for validation where none is given, at most 5,000 images; 0 for none."""
+
+    image_size: int | None = Field(default=None, ge=8, le=2048)
+    """Pixels a side that the network sees; by default what fits the images."""
+
+    channels: Literal["auto", "1", "3"] = "auto"
+    """1 for grey, 3 for colour; auto is grey if every image is."""
+
+    cache: bool = True
+    """Keep decoded images in a cache, so that the next run starts at once."""

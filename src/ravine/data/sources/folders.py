@@ -1,0 +1,74 @@
+"""Class-per-folder trees, with or without train, validation and test folders above them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ravine.core.errors import DataError
+from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order
+from ravine.data.sources.listing import folders_in, image_files
+
+
+def read_folders(root: Path) -> Collection:
+    """Returns the images of a tree; the folder's name is the class.
+
+    Raises:
+        DataError: there are no class folders, or no images in them.
+    """
+    folders = folders_in(root)
+    splits = [name for name in folders if name.lower() in SPLIT_NAMES]
+    has_train = any(SPLIT_NAMES[name.lower()] == "train" for name in splits)
+    roots: list[tuple[str | None, str, Path]]
+    if has_train and len(splits) == len(folders):
+        roots = [(SPLIT_NAMES[name.lower()], f"{name}/", root / name) for name in splits]
+    else:
+        roots = [(None, "", root)]
+    names: list[str] = []
+    entries: list[FileEntry] = []
+    given: list[str | None] = []
+    found: list[str] = []
+    loose: list[str] = []
+    for split, prefix, place in roots:
+        for name, entry in image_files(place):
+            folder, slash, _ = name.partition("/")
+            if not slash:
+                loose.append(prefix + name)
+                continue
+            names.append(prefix + name)
+            entries.append(entry)
+            given.append(split)
+            found.append(folder)
+    if not names:
+        raise _nothing(root, loose)
+    empty = _empty_classes(roots, set(found))
+    if empty:
+        raise DataError(
+            f"{root}: the class folder {empty[0]!r} holds no image; add images or remove it"
+        )
+    classes = class_order(set(found))
+    place_of = {name: place for place, name in enumerate(classes)}
+    return Collection(
+        names=names,
+        labels=np.array([place_of[name] for name in found], dtype=np.int64),
+        classes=classes,
+        given=given if roots[0][0] else (),
+        files=entries,
+        unlabelled=loose,
+    )
+
+
+def _empty_classes(roots: list[tuple[str | None, str, Path]], found: set[str]) -> list[str]:
+    named = {name for _, _, place in roots for name in folders_in(place)}
+    return sorted(named - found)
+
+
+def _nothing(root: Path, loose: list[str]) -> DataError:
+    if loose:
+        return DataError(
+            f"{root} holds {len(loose)} images but no class folders; sort them into one folder "
+            "per class, or name a CSV: --labels train.csv"
+        )
+    return DataError(
+        f"{root} holds no images; Ravine looks for one folder per class, a CSV (--labels), "
+        "IDX, CIFAR or .npz files"
+    )

@@ -1,0 +1,77 @@
+"""Image files below a folder."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ravine.core.errors import DataError
+from ravine.data.collection import FileEntry
+
+EXTENSIONS = frozenset(
+    [
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".jp2",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".avif",
+        ".ico",
+        ".pcx",
+        ".sgi",
+    ]
+)
+
+
+def image_files(folder: Path) -> Iterator[tuple[str, FileEntry]]:
+    """Gives (path below `folder`, entry) of every file with an image's ending, in order.
+
+    Hidden files and folders are passed over. Links are followed, but not twice.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    yield from _walk(str(folder), "", frozenset({os.path.realpath(folder)}))
+
+
+def _walk(folder: str, below: str, seen: frozenset[str]) -> Iterator[tuple[str, FileEntry]]:
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"cannot read {folder}: {error.strerror}") from None
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        name = f"{below}{entry.name}"
+        if entry.is_dir():
+            real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+            if real not in seen:
+                yield from _walk(entry.path, f"{name}/", seen | {real})
+        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+            try:
+                facts = entry.stat()
+            except OSError:
+                yield name, FileEntry(path=entry.path, size=-1, modified=0)
+                continue
+            yield name, FileEntry(path=entry.path, size=facts.st_size, modified=facts.st_mtime_ns)
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Returns the names of the folders in `folder`, hidden ones left out, in order."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(e.name for e in found if e.is_dir() and not e.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"cannot read {folder}: {error.strerror}") from None
