@@ -1,0 +1,53 @@
+# Each target does its own set-up: `.venv` from requirements.lock, remade only when the lock
+# changes. Needed: make, a C compiler and Python 3.11 or later (PYTHON=... names another one).
+
+SUITABLE = for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo "$$python"; break; }; done
+PYTHON ?= $(shell $(SUITABLE))
+BIN := .venv/bin
+BUDGET ?= 75s
+
+.PHONY: help setup demo test lint check format bench lock pictures
+
+help:
+	@echo 'make demo      train on the shipped sample for $(BUDGET) and write a report'
+	@echo 'make test      run the tests'
+	@echo 'make lint      ruff, mypy, import-linter'
+	@echo 'make check     lint and test'
+	@echo 'make format    let ruff mend what it can'
+	@echo 'make bench     measure what the README claims (long)'
+	@echo 'make lock      pin the newest versions that fit pyproject.toml'
+	@echo 'make pictures  draw the pictures of docs/ again'
+
+setup:
+	@$(or $(PYTHON),$(error Ravine needs Python 3.11 or later; make PYTHON=/path/to/python3.11 names one)) \
+	scripts/setup_venv.py
+
+demo: setup
+	@$(BIN)/ravine train @fashion --budget $(BUDGET) --out "runs/demo-$$(date +%Y%m%d-%H%M%S)"
+
+# One thread a worker: more of them only wait for each other on the tiny tensors of tests.
+test: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: lint test
+
+format: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup
+	@$(BIN)/python bench/run.py
+
+lock:
+	@$(PYTHON) scripts/make_lock.py
+
+pictures: setup
+	@$(BIN)/python docs/make_pictures.py

@@ -1,0 +1,85 @@
+"""Makes `.venv` what requirements.lock says; does nothing if it is that already.
+
+Run by every target of the Makefile, so its usual case costs some milliseconds. The standard
+library only, and no syntax newer than Python 3.6 before the version is checked: an old Python
+is to hear one line, not a traceback.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "made-from.json"
+
+
+def fingerprint(name):
+    """Returns a hash of a file of the project."""
+    return hashlib.sha256((ROOT / name).read_bytes()).hexdigest()
+
+
+def stamped():
+    """Returns what the environment was made from; nothing if it was not finished."""
+    try:
+        return json.loads(STAMP.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def pip(*arguments):
+    """Runs the environment's pip."""
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    if subprocess.run(command, cwd=str(ROOT)).returncode:
+        sys.exit("setup: pip failed (above); mend that and run the same command again")
+
+
+def works():
+    """Tells whether the environment has a Python and a pip that run."""
+    if not PYTHON.exists():
+        return False
+    tried = subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True)
+    return tried.returncode == 0
+
+
+def make_environment():
+    """Makes an empty environment."""
+    shutil.rmtree(str(VENV), ignore_errors=True)
+    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True)
+    if made.returncode:
+        shutil.rmtree(str(VENV), ignore_errors=True)
+        sys.exit(
+            f"setup: {sys.executable} cannot make a virtual environment; on Debian and Ubuntu: "
+            "apt install python3-venv"
+        )
+
+
+def main():
+    """Brings the environment up to date."""
+    if sys.version_info < (3, 11):
+        version = ".".join(str(part) for part in sys.version_info[:3])
+        sys.exit(f"setup: Ravine needs Python 3.11 or later, got {version} ({sys.executable})")
+    wanted = {name: fingerprint(name) for name in ("requirements.lock", "pyproject.toml")}
+    found = stamped()
+    if found == wanted:
+        return
+    lock_changed = found.get("requirements.lock") != wanted["requirements.lock"]
+    # An environment without a stamp may be somebody's own, or half-made: pip completes it.
+    if (lock_changed and found) or not works():
+        make_environment()
+    STAMP.unlink(missing_ok=True)
+    if lock_changed:
+        print("setup: .venv from requirements.lock (once; some minutes)", flush=True)
+        # With dependencies: torch names its CUDA libraries, exactly, on the platforms that
+        # have them, and they are in no lock that serves all. All else is pinned.
+        pip("install", "--quiet", "--requirement", "requirements.lock")
+    pip("install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".")
+    STAMP.write_text(json.dumps(wanted))
+
+
+if __name__ == "__main__":
+    main()
