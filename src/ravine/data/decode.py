@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 RULE = (
     "turned as EXIF says; first frame of animations; transparency on white; 16-bit grey by its "
@@ -63,7 +63,7 @@ def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decode
                 return Decoded(_pixels(upright, channels), mode)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Unreadable(f"too many pixels, a decompression bomb? ({error})") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise Unreadable("not an image that Pillow can read") from None
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
         raise Unreadable(f"torn or damaged: {error}") from None

@@ -136,8 +136,7 @@ class _Machine:
     def _combine(self, name: str) -> None:
         if name in ("TUPLE", "LIST", "DICT"):
             items = self._to_mark()
-            made = {"TUPLE": tuple, "LIST": list, "DICT": _pairs}[name](items)
-            self.stack.append(made)
+            self.stack.append(_GATHERS[name](items))
         elif name == "APPEND":
             item = self.stack.pop()
             self.stack[-1].append(item)
@@ -168,6 +167,13 @@ class _Machine:
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
     return dict(zip(items[::2], items[1::2], strict=True))
+
+
+_GATHERS: Mapping[str, Callable[[list[Any]], Any]] = {
+    "TUPLE": tuple,
+    "LIST": list,
+    "DICT": _pairs,
+}
 
 
 def _described(called: Any, arguments: Any) -> Any:
