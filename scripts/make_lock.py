@@ -39,7 +39,7 @@ def resolve(requirements: list[str]) -> dict[str, str]:
         venv, report = Path(folder, "venv"), Path(folder, "report.json")
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
         pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-        options = ["--quiet", "--dry-run", "--ignore-installed", "--report", str(report)]
+        options = ["-qq", "--dry-run", "--ignore-installed", "--report", str(report)]
         subprocess.run([*pip, "install", *options, *requirements], check=True)
         rows = json.loads(report.read_text())["install"]
     return {row["metadata"]["name"]: row["metadata"]["version"] for row in rows}

@@ -76,8 +76,8 @@ def main():
         print("setup: .venv from requirements.lock (once; some minutes)", flush=True)
         # With dependencies: torch names its CUDA libraries, exactly, on the platforms that
         # have them, and they are in no lock that serves all. All else is pinned.
-        pip("install", "--quiet", "--requirement", "requirements.lock")
-    pip("install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".")
+        pip("install", "-qq", "--requirement", "requirements.lock")
+    pip("install", "-qq", "--no-deps", "--no-build-isolation", "--editable", ".")
     STAMP.write_text(json.dumps(wanted))
 
 

@@ -1,8 +1,5 @@
-"""Plain data to pages and figures; reads run folders, knows nothing of torch."""
+"""Plain data to pages and figures; reads run folders and knows nothing of torch."""
 
-from pathlib import Path
+from ravine.reports.page import render_report
 
-
-def render_report(run: Path) -> Path:
-    """Stub while wiring."""
-    return run / "report.html"
+__all__ = ["render_report"]

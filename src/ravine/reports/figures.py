@@ -1,0 +1,184 @@
+"""Figures as SVG text: drawn by matplotlib, in colours that follow the page.
+
+Each takes plain values. Strokes and text use the page's own colours, so that one drawing
+serves light, dark and print.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+# Okabe, Ito 2008: told apart by readers of every colour vision.
+ACCENT, SECOND, GREY = "#0072b2", "#d55e00", "#808080"
+_INK = "#010203"  # stands for the page's text colour
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.grid": True,
+    "grid.color": GREY,
+    "grid.alpha": 0.18,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.hashsalt": "ravine",
+}
+
+
+@contextmanager
+def _figure(width: float, height: float, **kinds: Any) -> Iterator[tuple[Figure, Any]]:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        figure.patch.set_alpha(0)
+        axes = figure.subplots(**kinds)
+        for one in figure.axes:
+            one.patch.set_alpha(0)
+        yield figure, axes
+
+
+def _svg(figure: Figure, title: str) -> str:
+    with mpl.rc_context(_STYLE):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = text.replace(_INK, "currentColor")
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 inherit", text)
+    text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
+    text = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", text, count=1)
+    # The namespaces are names and no addresses; inside HTML they are not needed.
+    text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+
+
+def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) -> str:
+    """Returns loss and accuracy against epochs, training and validation."""
+    with _figure(9.2, 3.1, ncols=2) as (figure, (left, right)):
+        at = [float(row["epoch"]) for row in steps]
+        for axes, name, unit in ((left, "loss", "loss"), (right, "accuracy", "accuracy")):
+            values = [row[name] for row in steps]
+            axes.plot(at, values, color=ACCENT, alpha=0.25, linewidth=0.8)
+            ends = [row["epoch"] for row in epochs]
+            train = [row[f"train_{name}"] for row in epochs]
+            axes.plot(ends, train, color=ACCENT, marker="o", markersize=3, label="training")
+            rows = [row for row in epochs if row.get(name) is not None]
+            axes.plot(
+                [row["epoch"] for row in rows],
+                [row[name] for row in rows],
+                color=SECOND,
+                marker="o",
+                markersize=3,
+                label="validation",
+            )
+            axes.set(xlabel="epoch", title=unit)
+            axes.title.set_fontsize(10.5)
+        with_band = [row for row in epochs if row.get("interval")]
+        right.fill_between(
+            [row["epoch"] for row in with_band],
+            [row["interval"][0] for row in with_band],
+            [row["interval"][1] for row in with_band],
+            color=SECOND,
+            alpha=0.18,
+            linewidth=0,
+            label="95 % interval",
+        )
+        right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        right.legend(loc="lower right")
+        _start_at_zero(left, [row["loss"] for row in steps])
+    return _svg(figure, "loss and accuracy against epochs")
+
+
+def _start_at_zero(axes: Axes, values: Sequence[float | None]) -> None:
+    known = [value for value in values if value is not None]
+    if known and min(known) < 0.5 * max(known):
+        axes.set_ylim(bottom=0)
+
+
+def rates_and_speed(steps: Sequence[dict[str, Any]]) -> str:
+    """Returns learning rate, gradient norm and images per second against epochs."""
+    with _figure(9.2, 2.3, ncols=3) as (figure, axes):
+        at = [float(row["epoch"]) for row in steps]
+        for one, name, title in zip(
+            axes,
+            ("lr", "gradient_norm", "images_per_second"),
+            ("learning rate", "norm of the gradient", "images per second"),
+            strict=True,
+        ):
+            values = [row.get(name) for row in steps]
+            one.plot(at, values, color=ACCENT, linewidth=1.1)
+            one.set(title=title, xlabel="epoch")
+            one.title.set_fontsize(10.5)
+            if name != "gradient_norm":
+                one.set_ylim(bottom=0)
+        axes[2].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        norms = [row.get("gradient_norm") for row in steps]
+        if any(norm for norm in norms):
+            axes[1].set_yscale("log")
+    return _svg(figure, "learning rate, gradient norm and speed against epochs")
+
+
+def reliability(calibration: dict[str, Any]) -> str:
+    """Returns accuracy against confidence, with the number of images in each bin beneath."""
+    edges = calibration["edges"]
+    width = edges[1] - edges[0]
+    bins = [
+        (left, accuracy, confidence, count)
+        for left, accuracy, confidence, count in zip(
+            edges,
+            calibration["accuracy"],
+            calibration["confidence"],
+            calibration["count"],
+            strict=False,
+        )
+        if count
+    ]
+    with _figure(4.2, 4.4, nrows=2, height_ratios=(3, 1), sharex=True) as (figure, (top, low)):
+        top.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
+        top.bar(
+            [left for left, *_ in bins],
+            [accuracy for _, accuracy, _, _ in bins],
+            width=width * 0.92,
+            align="edge",
+            color=ACCENT,
+            alpha=0.75,
+        )
+        top.plot(
+            [confidence for _, _, confidence, _ in bins],
+            [accuracy for _, accuracy, _, _ in bins],
+            color=SECOND,
+            marker="o",
+            markersize=3,
+            linewidth=1,
+        )
+        top.set(ylabel="right answers", xlim=(0, 1), ylim=(0, 1))
+        low.bar(
+            [left for left, *_ in bins],
+            [count for *_, count in bins],
+            width=width * 0.92,
+            align="edge",
+            color=GREY,
+            alpha=0.6,
+        )
+        low.set(xlabel="confidence", ylabel="images")
+        for axis in (top.yaxis, low.xaxis):
+            axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    return _svg(figure, "accuracy against confidence")

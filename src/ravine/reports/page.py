@@ -1,0 +1,110 @@
+"""The report of a run: one HTML file that opens offline and prints well."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ravine.reports import figures
+from ravine.reports.contents import (
+    Contents,
+    class_rows,
+    confused_pairs,
+    gather,
+    pictures,
+    summary_lines,
+)
+
+_MATRIX_UP_TO = 25  # classes; more of them are told by their most confused pairs
+
+
+def render_report(run: Path) -> Path:
+    """Writes `run`/report.html, whole or not at all, and returns its path.
+
+    Only the plain files of the run are read; those that are missing are named on the page.
+    """
+    path = run / "report.html"
+    handle, beside = tempfile.mkstemp(prefix=".report.", suffix=".part", dir=run)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(page(run))
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def page(run: Path) -> str:
+    """Returns the report of a run folder as HTML."""
+    contents = gather(run)
+    environment = Environment(
+        loader=PackageLoader("ravine.reports", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "duration": _duration, "shown": _shown}
+    return environment.get_template("report.html").render(
+        contents=contents,
+        summary=summary_lines(contents),
+        mistakes=pictures(run, contents.evaluation.get("mistakes", [])),
+        **_drawings(contents),
+        **_tables(contents),
+    )
+
+
+def _drawings(contents: Contents) -> dict[str, Markup | None]:
+    """Figures; their texts are numbers and words of ours, so that they are safe as they are."""
+    enough = bool(contents.epochs or len(contents.steps) > 1)
+    calibration = contents.evaluation.get("calibration")
+    return {
+        "curves": Markup(figures.curves(contents.epochs, contents.steps)) if enough else None,
+        "rates": Markup(figures.rates_and_speed(contents.steps)) if contents.steps else None,
+        "reliability": Markup(figures.reliability(calibration)) if calibration else None,
+    }
+
+
+def _tables(contents: Contents) -> dict[str, Any]:
+    evaluation = contents.evaluation
+    if not evaluation:
+        return {"classes": [], "pairs": [], "matrix": None}
+    rows = evaluation["confusion"]
+    small = len(evaluation["classes"]) <= _MATRIX_UP_TO
+    shares = [[count / max(1, sum(row)) for count in row] for row in rows]
+    return {
+        "classes": class_rows(evaluation),
+        "pairs": confused_pairs(evaluation),
+        "matrix": list(zip(evaluation["classes"], rows, shares, strict=True)) if small else None,
+    }
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value) or "–"
+    return "–" if value is None or value == "" else str(value)
