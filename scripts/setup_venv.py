@@ -60,7 +60,7 @@ def make_environment():
 
 def main():
     """Brings the environment up to date."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (run by whatever Python the user has)
         version = ".".join(str(part) for part in sys.version_info[:3])
         sys.exit(f"setup: Ravine needs Python 3.11 or later, got {version} ({sys.executable})")
     wanted = {name: fingerprint(name) for name in ("requirements.lock", "pyproject.toml")}

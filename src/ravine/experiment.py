@@ -73,6 +73,7 @@ def train(
     if data is not None:
         settings["data"] = str(data)
     composed, plan = compose(recipe, settings)
+    composed.check_network()
     path = Path(out) if out else next_run_path(_RUNS, composed.data, composed.model)
     refuse_existing(path)
     with _own_random_state(), _threads(composed.threads) as threads:

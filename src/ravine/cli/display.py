@@ -84,7 +84,7 @@ def duration(seconds: float) -> str:
 def epoch_line(event: EpochDone) -> str:
     """Returns the line about one epoch."""
     text = (
-        f"epoch {event.epoch:3d}  loss {event.train_loss:.3f}  "
+        f"epoch {event.epoch:5.4g}  loss {event.train_loss:.3f}  "
         f"training {share(event.train_accuracy)}"
     )
     if event.accuracy is not None and event.loss is not None:

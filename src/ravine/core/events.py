@@ -48,7 +48,7 @@ class StepDone:
 class EpochDone:
     """An epoch ended; it was evaluated where there are validation images."""
 
-    epoch: int
+    epoch: float
     step: int
     total_steps: int
     train_loss: float

@@ -51,7 +51,7 @@ class AugmentSettings(Settings):
     """α of cutmix's Beta distribution; 0 is off. With mixup, each batch takes one by turns."""
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _known_operations(self) -> Self:
         for name in self.named_operations():
             check_choice("augment", name, OPERATIONS)
         return self

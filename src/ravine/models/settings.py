@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
+import torch
 from pydantic import BeforeValidator, Field, model_validator
 from torch import nn
 
@@ -59,13 +60,19 @@ class ModelSettings(Settings):
     """Start the last norm of each residual branch at zero."""
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _known_network(self) -> Self:
         if self.model != "auto":
             family_of(self.model)
         check_choice("init", self.init, SCHEMES)
         for p in self.dropout:
             check_range("dropout", p, low=0.0, high=1.0, high_open=True)
         return self
+
+    def check_network(self) -> None:
+        """Raises `SettingError` where name, depth and switches do not fit, without building much."""
+        if self.model != "auto" and family_of(self.model) not in ("own", "timm"):
+            with torch.device("meta"):
+                self.build_model(classes=2, channels=3, image_size=64)
 
     def build_model(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
         """Returns the network with the weights of its constructors.

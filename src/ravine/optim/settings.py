@@ -30,8 +30,8 @@ class _Row:
 
 # Rates for batch 128 and weight decay 5e-4 on small images; docs/choose-an-optimizer.md.
 _ROWS: Mapping[str, _Row] = {
-    "momentum": _Row(build=Momentum, lr=1.0, decay="coupled", settings=("momentum",)),
-    "nesterov": _Row(build=Momentum, lr=1.0, decay="coupled", settings=("momentum",)),
+    "momentum": _Row(build=Momentum, lr=3.0, decay="coupled", settings=("momentum",)),
+    "nesterov": _Row(build=Momentum, lr=3.0, decay="coupled", settings=("momentum",)),
     "adagrad": _Row(build=AdaGrad, lr=0.02, decay="decoupled", settings=("eps",)),
     "rmsprop": _Row(build=RMSProp, lr=0.002, decay="decoupled", settings=("alpha", "eps")),
     "adam": _Row(build=Adam, lr=0.003, decay="decoupled", settings=("betas", "eps")),
@@ -78,7 +78,7 @@ class OptimizerSettings(Settings):
     """What is limited: the global norm, each value, or the ratio to the weights (AGC)."""
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _known_optimizer(self) -> Self:
         check_choice("optimizer", self.optimizer, _ROWS)
         return self
 

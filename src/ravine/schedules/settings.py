@@ -19,7 +19,7 @@ class ScheduleSettings(Settings):
     """Share of training over which the rate first rises from 0 (one-cycle has its own rise)."""
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _known_schedule(self) -> Self:
         check_choice("schedule", self.schedule, SCHEDULES)
         return self
 

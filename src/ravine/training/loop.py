@@ -6,7 +6,6 @@
 Observers are told of each; they look and never touch.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -127,7 +126,7 @@ def _epoch_done(
     state: TrainingState, plan: Plan, meter: Meter, hooks: Hooks, clock: Clock
 ) -> Event:
     train_loss, train_accuracy, speed = meter.close()
-    epoch = math.ceil(state.step / plan.steps_per_epoch)
+    epoch = state.step / plan.steps_per_epoch
     found = hooks.validate(state.evaluated) if hooks.validate else None
     state.model.train()
     return EpochDone(

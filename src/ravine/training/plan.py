@@ -119,7 +119,7 @@ def plan_for_epochs(epochs: float, *, steps_per_epoch: int) -> Plan:
 
 _MARGIN = 0.985  # of the time left; the rest is for checkpoints and for small stalls
 _VALIDATION_SHARE = 0.04  # of the time of an epoch, at most, goes into its evaluation
-_CORRECT_BETWEEN = (0.5, 0.9)  # of the planned steps: late enough to know, early enough to mend
+_CORRECT_BETWEEN = (0.4, 0.65)  # of the planned steps: late enough to know, early enough to mend
 
 
 def steps_within(seconds: float, speed: Speed, *, steps_per_epoch: int, evaluate_every: int) -> int:
