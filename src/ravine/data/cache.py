@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,10 @@ from ravine.core.progress import Progress
 from ravine.data.collection import Collection
 from ravine.data.store import Form, Store, fill_store, open_store
 
-_FORMAT = 1  # raise it when decoding changes
+_FORMAT = 2  # raise it when decoding changes
+_UNFINISHED = ".part"
+_STALE = 24 * 3600.0  # seconds after which an unfinished folder is that of a killed run
+_TORN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +43,18 @@ def cache_root() -> Path:
 
 def cache_key(collection: Collection, form: Form) -> str:
     """Returns the name of a collection's store."""
-    digest = hashlib.sha256(f"{_FORMAT}/{form.image_size}/{form.channels}".encode())
-    digest.update(collection.key.encode())
+    shape = collection.pixels.shape if collection.pixels is not None else ()
+    head = f"{_FORMAT}/{form.image_size}/{form.channels}/{shape}/{collection.key}"
+    digest = hashlib.sha256(head.encode())
     for entry in collection.files:
-        digest.update(f"\0{entry.path}\0{entry.size}\0{entry.modified}".encode(errors="replace"))
+        digest.update(b"\0%s\0%d\0%d" % (os.fsencode(entry.path), entry.size, entry.modified))
     return digest.hexdigest()[:32]
 
 
 def decoded(collection: Collection, form: Form, *, cache: bool, progress: Progress) -> Opened:
     """Returns the decoded images of a collection, from the cache where they are there.
 
-    Without `cache` they lie in a temporary folder that goes when the store is dropped.
+    Without `cache` they lie in a temporary folder that is gone when this returns.
 
     Raises:
         DataError: the disk is full or read-only, or a decoding process died.
@@ -61,25 +66,40 @@ def decoded(collection: Collection, form: Form, *, cache: bool, progress: Progre
     if place.is_dir():
         try:
             return Opened(store=open_store(place), cached=True)
-        except (OSError, ValueError, KeyError, TypeError):
+        except _TORN:
             shutil.rmtree(place, ignore_errors=True)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".part", dir=root))
+        _clear_stale(root)
+        beside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=_UNFINISHED, dir=root))
     except OSError as error:
-        raise DataError(
-            f"cannot write the cache {root}: {error.strerror}; set RAVINE_CACHE to another folder, "
-            "or use --no-cache"
-        ) from None
+        raise _no_cache(root, error) from None
     try:
         fill_store(beside, collection, form, progress)
-        _rename(beside, place)
+        _publish(beside, place)
+        return Opened(store=open_store(place), cached=False)
+    except _TORN as error:
+        raise _no_cache(root, error) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return Opened(store=open_store(place), cached=False)
 
 
-def _rename(beside: Path, place: Path) -> None:
+def _no_cache(root: Path, error: Exception) -> DataError:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return DataError(
+        f"cannot keep the cache in {root}: {why}; set RAVINE_CACHE to another folder, "
+        "or use --no-cache"
+    )
+
+
+def _publish(beside: Path, place: Path) -> None:
+    """Gives a filled folder its name, once its content is safe from a loss of power."""
+    for path in [*beside.iterdir(), beside]:
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
     try:
         beside.rename(place)
     except OSError:
@@ -88,13 +108,25 @@ def _rename(beside: Path, place: Path) -> None:
             raise
 
 
+def _clear_stale(root: Path) -> None:
+    """Removes what runs left that were killed while they decoded."""
+    for folder in root.glob(f".*{_UNFINISHED}"):
+        try:
+            stale = time.time() - folder.stat().st_mtime > _STALE
+        except OSError:
+            continue
+        if stale:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _temporary(collection: Collection, form: Form, progress: Progress) -> Store:
     folder = Path(tempfile.mkdtemp(prefix="ravine-"))
     try:
         fill_store(folder, collection, form, progress)
         store = open_store(folder)
-    except BaseException:
+    finally:
+        # A mapped file stays readable without its name, so a killed run leaves nothing behind.
         shutil.rmtree(folder, ignore_errors=True)
-        raise
-    weakref.finalize(store.images, shutil.rmtree, folder, ignore_errors=True)
+    if folder.exists():
+        weakref.finalize(store.images, shutil.rmtree, folder, ignore_errors=True)
     return store

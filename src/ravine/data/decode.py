@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 RULE = (
-    "turned as EXIF says; first frame of animations; transparency on white; 16-bit grey by its "
-    "upper byte, other deep grey by its own range; CMYK and palettes to RGB"
+    "turned as EXIF says; first frame of animations; transparency on white; 16-bit grey divided "
+    "by 257, other deep grey by its own range; CMYK and palettes to RGB"
 )
-GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
-_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
+_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
+GREY_MODES = frozenset({"1", "L", "LA", "La"}) | _DEEP
+_SIXTEEN_BITS = frozenset({"PNG", "PPM"})  # formats whose mode I is always 16-bit grey
 _WITH_ALPHA = frozenset({"RGBA", "LA", "PA", "La", "RGBa"})
 
 
@@ -29,12 +30,29 @@ class Decoded:
     """An image before it is resized.
 
     Attributes:
-        pixels: (H, W, C) uint8.
+        pixels: (H, W, C) uint8; of a large JPEG a fraction of what the file holds.
         mode: Pillow's name of what the file holds.
+        size: height and width of what the file holds, upright.
     """
 
     pixels: np.ndarray
     mode: str
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the head of an image file tells.
+
+    Attributes:
+        side: pixels of the shorter side.
+        square: whether both sides are equal.
+        grey: whether the file's mode has no colour.
+    """
+
+    side: int
+    square: bool
+    grey: bool
 
 
 def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decoded:
@@ -52,47 +70,82 @@ def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decode
         raise Unreadable("the file is empty")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning)
             with Image.open(io.BytesIO(content)) as image:
-                mode = image.mode
-                if draft and image.format == "JPEG" and min(image.size) >= 2 * draft:
-                    image.draft(None, (2 * draft, 2 * draft))
-                image.load()
-                upright = ImageOps.exif_transpose(image)
-                return Decoded(_pixels(upright, channels), mode)
+                return _decode_open(image, channels, draft)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Unreadable(f"too many pixels, a decompression bomb? ({error})") from None
     except UnidentifiedImageError:
         raise Unreadable("not an image that Pillow can read") from None
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
-        raise Unreadable(f"torn or damaged: {error}") from None
     except MemoryError:
         raise Unreadable("too large for the memory") from None
+    except Unreadable:
+        raise
+    # Pillow's many decoders raise what they like on damaged files: struct.error, KeyError, …
+    except Exception as error:
+        raise Unreadable(f"torn or damaged: {str(error) or type(error).__name__}") from None
+
+
+def _decode_open(image: Image.Image, channels: int, draft: int | None) -> Decoded:
+    mode, sides = image.mode, image.size
+    if draft and image.format == "JPEG" and min(sides) >= 2 * draft:
+        image.draft(None, (2 * draft, 2 * draft))
+    image.load()
+    upright = _upright(image)
+    if upright.mode in _DEEP:
+        upright = _eight_bits(upright, image.format)
+    tall = upright.height > upright.width
+    size = (max(sides), min(sides)) if tall else (min(sides), max(sides))
+    return Decoded(_pixels(upright, channels), mode, size)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # Pictures with a damaged EXIF block are common and otherwise whole.
+        return image
 
 
 def _pixels(image: Image.Image, channels: int) -> np.ndarray:
-    if image.mode in _DEEP:
-        image = _eight_bits(image)
+    if image.mode == "LAB":
+        image = _from_lab(image)
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
-        layer = image.convert("RGBA")
+        straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode)
+        layer = image.convert(straight).convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, layer)
     image = image.convert("L" if channels == 1 else "RGB")
     return np.asarray(image, dtype=np.uint8).reshape(image.height, image.width, channels)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey by its upper byte (v // 257 rounds to the same 256 steps); others by range."""
+def _from_lab(image: Image.Image) -> Image.Image:
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    turned = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
+    assert turned is not None
+    return turned
+
+
+def _eight_bits(image: Image.Image, format_name: str | None) -> Image.Image:
     values = np.asarray(image)
-    if image.mode.startswith("I;16") or (values.min() >= 0 and 255 < values.max() <= 65535):
-        return Image.fromarray((values.astype(np.uint32) // 257).astype(np.uint8))
-    if values.min() >= 0 and values.max() <= 255 and image.mode == "I":
-        return Image.fromarray(values.astype(np.uint8))
-    finite = np.nan_to_num(values.astype(np.float64))
+    if image.mode.startswith("I;16") or (image.mode == "I" and format_name in _SIXTEEN_BITS):
+        small = values.clip(0, 65535).astype(np.uint32) // 257
+    elif image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
+        small = values if values.max() <= 255 else values // 257
+    else:
+        small = _by_own_range(values.astype(np.float64))
+    return Image.fromarray(small.astype(np.uint8))
+
+
+def _by_own_range(values: np.ndarray) -> np.ndarray:
+    """Returns values from 0 at the least finite one to 255 at the greatest; NaN becomes 0."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise Unreadable("it holds no finite value")
     low, high = finite.min(), finite.max()
-    scale = 255 / (high - low) if high > low else 0.0
-    return Image.fromarray(((finite - low) * scale).round().astype(np.uint8))
+    scaled = (values.clip(low, high) - low) * (255 / (high - low) if high > low else 0.0)
+    return np.nan_to_num(scaled).round()
 
 
 def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -107,22 +160,25 @@ def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
         return pixels
     image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     shorter = min(height, width)
-    side = (max(size, round(width * size / shorter)), max(size, round(height * size / shorter)))
-    image = image.resize(side, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    left, top = (side[0] - size) // 2, (side[1] - size) // 2
-    image = image.crop((left, top, left + size, top + size))
+    left, top = (width - shorter) / 2, (height - shorter) / 2
+    # The middle is cut out while resizing: of 1×60,000 pixels only a square is ever made.
+    image = image.resize(
+        (size, size),
+        Image.Resampling.LANCZOS,
+        box=(left, top, left + shorter, top + shorter),
+        reducing_gap=3.0,
+    )
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
 
 
-def read_head(path: Path) -> tuple[int, bool] | None:
-    """Returns the shorter side and whether the image is square and grey is all it holds.
-
-    The sign of the side is negative for images that are not square. None if unreadable.
-    """
+def read_head(path: Path) -> Head | None:
+    """Returns what the head of a file tells, or None if it is no image."""
     try:
-        with Image.open(path) as image:
-            shorter = min(image.size)
-            square = image.size[0] == image.size[1]
-            return (shorter if square else -shorter), image.mode in GREY_MODES
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                width, height = image.size
+                grey = image.mode in GREY_MODES
+                return Head(side=min(width, height), square=width == height, grey=grey)
     except Exception:
         return None

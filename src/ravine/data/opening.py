@@ -14,12 +14,12 @@ from ravine.data.audit import audit
 from ravine.data.cache import decoded
 from ravine.data.collection import Collection, FileEntry, root_of
 from ravine.data.dataset import Dataset, Preprocessing, Unlabelled
-from ravine.data.form import choose_form
+from ravine.data.form import choose_form, confirm_form
 from ravine.data.settings import DataSettings
 from ravine.data.sources.cifar import has_cifar, read_cifar
 from ravine.data.sources.folders import read_folders
 from ravine.data.sources.idx import idx_pairs, read_idx_pairs
-from ravine.data.sources.listing import image_files
+from ravine.data.sources.listing import folders_in, image_files
 from ravine.data.sources.npz import read_npz
 from ravine.data.sources.table import (
     IMAGE_COLUMNS,
@@ -49,6 +49,11 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
     _refuse_too_few(collection, settings.data)
     form, rule = choose_form(collection, settings)
     opened = decoded(collection, form, cache=settings.cache, progress=progress)
+    confirmed = confirm_form(collection, opened.store, settings)
+    if confirmed is not None and confirmed != (form, rule):
+        guess, (form, rule) = form, confirmed
+        if form != guess:
+            opened = decoded(collection, form, cache=settings.cache, progress=progress)
     store = opened.store
     splits = split_images(
         collection.labels,
@@ -124,12 +129,16 @@ def _from_file(path: Path, settings: DataSettings) -> Collection:
 
 
 def _refuse_too_few(collection: Collection, data: str) -> None:
-    present = len(np.unique(collection.labels))
-    if present < 2:
-        raise DataError(
-            f"{data} holds one class only, {collection.classes[0]!r}; "
-            "a classifier needs two or more"
-        )
+    if len(np.unique(collection.labels)) >= 2:
+        return
+    only = collection.classes[collection.labels[0]]
+    inner = root_of(data) / only
+    hint = f"; if they are one folder down: {inner}" if collection.files and _nested(inner) else ""
+    raise DataError(f"{data} holds one class only, {only!r}; a classifier needs two or more{hint}")
+
+
+def _nested(folder: Path) -> bool:
+    return folder.is_dir() and len(folders_in(folder)) > 1
 
 
 def _readable(collection: Collection, store: Store) -> np.ndarray:
@@ -139,9 +148,12 @@ def _readable(collection: Collection, store: Store) -> np.ndarray:
 
 
 def _identities(collection: Collection, store: Store) -> Sequence[bytes]:
-    if collection.groups:
-        return [group.encode() for group in collection.groups]
-    return [row.tobytes() for row in store.digests]
+    """Returns what must not be on both sides: the group, or where there is none the pixels."""
+    pixels = [row.tobytes() for row in store.digests]
+    if not collection.groups:
+        return pixels
+    groups = zip(collection.groups, pixels, strict=True)
+    return [b"group " + group.encode() if group else own for group, own in groups]
 
 
 def _preprocessing(form: Form, store: Store, train: np.ndarray) -> Preprocessing:

@@ -46,9 +46,10 @@ def split_images(
         splits = {name: index for name, index in splits.items() if len(index)}
     else:
         splits["train"] = places
-    _refuse_missing(labels, splits.get("train", np.array([], np.int64)), classes, share)
-    if "validation" not in splits and share > 0:
-        train = splits["train"]
+    holds_out = "validation" not in splits and share > 0
+    train = splits.get("train", np.array([], np.int64))
+    _refuse_missing(labels, train, classes, holds_out=holds_out)
+    if holds_out:
         share = min(share, _MOST_VALIDATION / len(train))
         held = _held_out(labels[train], [identity[i] for i in train], share=share, seed=seed)
         if held.any():
@@ -57,13 +58,13 @@ def split_images(
 
 
 def _refuse_missing(
-    labels: np.ndarray, train: np.ndarray, classes: Sequence[str], share: float
+    labels: np.ndarray, train: np.ndarray, classes: Sequence[str], *, holds_out: bool
 ) -> None:
     counts = np.bincount(labels[train], minlength=len(classes))
     for name, count in zip(classes, counts, strict=True):
         if count == 0:
             raise DataError(f"class {name!r} has no readable image to train on; add some")
-        if count == 1 and share > 0:
+        if count == 1 and holds_out:
             raise DataError(
                 f"class {name!r} has one image only, which cannot be both learnt and held out; "
                 "add images, remove the class, or train without validation: --validation 0"

@@ -1,9 +1,9 @@
 """Decodes a collection once into memory-mapped files.
 
     images.npy    (N, S, S, C) uint8
-    digests.npy   (N, 16) uint8, of the decoded original pixels; zero where unreadable
+    digests.npy   (N, 16) uint8, of the pixels before they are resized; zero where unreadable
     sums.npy      (N, 2, C) float64, sum and sum of squares of each image's bytes
-    sizes.npy     (N, 2) int32, height and width of the original
+    sizes.npy     (N, 2) int32, height and width of what the file holds
     modes.npy     (N,) uint8, the place in about.json's list of modes
     about.json    modes, reasons of unreadable files, seconds
 
@@ -17,8 +17,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ import numpy as np
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.collection import Collection, FileEntry
-from ravine.data.decode import Unreadable, decode, fit_square
+from ravine.data.decode import Decoded, Unreadable, decode, fit_square
 
 _DIGEST = 16
+_CHECKED = 64  # images compared with their sums when a store is opened
 _FEW = 1000  # files up to which starting processes takes longer than decoding
 
 
@@ -71,26 +73,39 @@ class Shelf:
         path = self.folder / f"{name}.npy"
         if not new:
             return np.load(path, mmap_mode="r+")
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        _reserve(path)
+        return array
 
-    def put(self, place: int, pixels: np.ndarray, mode: int) -> None:
-        """Stores one image, (H, W, C) uint8, before it is resized."""
+    def put(self, place: int, pixels: np.ndarray, mode: int, size: tuple[int, int]) -> None:
+        """Stores one image, (H, W, C) uint8 before it is resized; `size` is the file's."""
         fitted = fit_square(pixels, self.form.image_size)
         self.images[place] = fitted
         head = f"{pixels.shape}".encode()
         content = np.ascontiguousarray(pixels).tobytes()
         digest = hashlib.blake2b(head + content, digest_size=_DIGEST).digest()
         self.digests[place] = np.frombuffer(digest, dtype=np.uint8)
-        # Whole numbers below 2^53, so that every way of summing gives the same bits.
-        flat = fitted.reshape(-1, fitted.shape[2]).astype(np.int64)
-        self.sums[place, 0] = flat.sum(0)
-        self.sums[place, 1] = (flat * flat).sum(0)
-        self.sizes[place] = pixels.shape[:2]
+        self.sums[place] = _sums(fitted)
+        self.sizes[place] = size
         self.modes[place] = mode
 
 
-def decode_file(path: str, form: Form) -> tuple[np.ndarray, str]:
-    """Returns pixels and mode of one file.
+def _sums(image: np.ndarray) -> np.ndarray:
+    """Returns sum and sum of squares of each channel, (2, C)."""
+    # Whole numbers below 2^53, so that every way of summing gives the same bits.
+    flat = image.reshape(-1, image.shape[2]).astype(np.int64)
+    return np.stack([flat.sum(0), (flat * flat).sum(0)])
+
+
+def _reserve(path: Path) -> None:
+    """Takes the space now: a write into a mapped file on a full disk would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def decode_file(path: str, form: Form) -> Decoded:
+    """Returns the image in one file.
 
     Raises:
         Unreadable: with the reason.
@@ -99,8 +114,7 @@ def decode_file(path: str, form: Form) -> tuple[np.ndarray, str]:
         content = Path(path).read_bytes()
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from None
-    found = decode(content, form.channels, draft=form.image_size)
-    return found.pixels, found.mode
+    return decode(content, form.channels, draft=form.image_size)
 
 
 def decode_into(
@@ -111,13 +125,13 @@ def decode_into(
     modes: list[str] = []
     for place in range(start, stop):
         try:
-            pixels, mode = decode_file(files[place], shelf.form)
+            found = decode_file(files[place], shelf.form)
         except Unreadable as reason:
             unreadable[place] = str(reason)
         else:
-            if mode not in modes:
-                modes.append(mode)
-            shelf.put(place, pixels, modes.index(mode))
+            if found.mode not in modes:
+                modes.append(found.mode)
+            shelf.put(place, found.pixels, modes.index(found.mode), found.size)
         if tell and (place % 200 == 199 or place == stop - 1):
             tell("decoding", place + 1 - start, stop - start)
     return unreadable, modes
@@ -156,7 +170,7 @@ def _copy_pixels(
     channels = shelf.form.channels
     mode = "L" if pixels.shape[3] == 1 else "RGB"
     for place, image in enumerate(pixels):
-        shelf.put(place, _with_channels(image, channels), 0)
+        shelf.put(place, _with_channels(image, channels), 0, image.shape[:2])
         if place % 1000 == 999 or place == len(pixels) - 1:
             progress("reading", place + 1, len(pixels))
     return {}, [mode]
@@ -199,13 +213,20 @@ def _decode_files(
 def _run_workers(
     folder: Path, bounds: Sequence[int], count: int, progress: Progress
 ) -> list[dict[str, Any]]:
+    # -P: the user's folder is not searched for modules. A session of its own: Ctrl-C reaches
+    # the parent alone, which then ends its workers.
+    command = [sys.executable, "-P", "-m", "ravine.data.decoding_worker", str(folder)]
+    home = str(Path(__file__).resolve().parents[2])
+    searched = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "ravine.data.decoding_worker", folder, str(start), str(stop)],
+            [*command, str(start), str(stop)],
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "PYTHONPATH": searched},
+            start_new_session=True,
         )
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+        for start, stop in pairwise(bounds)
     ]
     results: list[dict[str, Any] | None] = [None] * len(processes)
     counts = [0] * len(processes)
@@ -246,18 +267,28 @@ def open_store(folder: Path) -> Store:
     """Returns a filled store, memory-mapped.
 
     Raises:
-        OSError, ValueError, KeyError: it is torn.
+        OSError, EOFError, ValueError, KeyError, TypeError, AttributeError: it is torn.
     """
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="c" if name == "images" else None)
         for name in ("images", "digests", "sums", "sizes", "modes")
     }
-    if len({len(array) for array in arrays.values()}) != 1:
-        raise ValueError("the parts of the store differ in length")
+    _refuse_torn(arrays, about["modes"])
     return Store(
         **arrays,
         mode_names=about["modes"],
         unreadable={int(place): str(reason) for place, reason in about["unreadable"].items()},
         seconds=float(about["seconds"]),
     )
+
+
+def _refuse_torn(arrays: Mapping[str, np.ndarray], modes: Sequence[str]) -> None:
+    images, sums = arrays["images"], arrays["sums"]
+    if len({len(array) for array in arrays.values()}) != 1 or images.ndim != 4:
+        raise ValueError("the parts of the store do not fit together")
+    if arrays["modes"].max() >= max(1, len(modes)):
+        raise ValueError("the store has a mode without name")
+    for place in np.linspace(0, len(images) - 1, _CHECKED).astype(int):
+        if not np.array_equal(_sums(images[place]), sums[place]):
+            raise ValueError("an image differs from its sums")

@@ -37,7 +37,9 @@ def _batches(folder: Path) -> list[tuple[str, Path]]:
     found += [("test" if "test" in n else "train", folder / n) for n in names]
     if (folder / "train").is_file() and (folder / "meta").is_file():
         found += [("train", folder / "train"), ("test", folder / "test")]
-    return [(split, path) for split, path in found if path.is_file()]
+    found = [(split, path) for split, path in found if path.is_file()]
+    # Both forms in one folder would be every image twice.
+    return [pair for pair in found if pair[1].suffix != ".bin"] or found
 
 
 def read_cifar(folder: Path) -> Collection:
@@ -73,12 +75,18 @@ def read_cifar(folder: Path) -> Collection:
 
 
 def _read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
     before = 2 if path.name in ("train.bin", "test.bin") else 1
     row = before + _PIXELS
     if len(content) == 0 or len(content) % row:
         raise DataError(f"{path} is torn: {len(content)} bytes are no whole rows of {row}")
     rows = content.reshape(-1, row)
+    most = 100 if before == 2 else 10
+    if rows[:, before - 1].max() >= most:
+        raise DataError(f"{path} is torn: it has a label above {most - 1}")
     return rows[:, before:], rows[:, before - 1]
 
 
@@ -90,7 +98,10 @@ def _read_python(path: Path) -> tuple[np.ndarray, np.ndarray]:
     data = batch["data"]
     if getattr(data, "shape", None) != (len(labels), _PIXELS) or data.dtype != np.uint8:
         raise DataError(f"{path}: its data is not {len(labels)} rows of {_PIXELS} bytes")
-    return data, np.asarray(labels)
+    answers = np.asarray(labels)
+    if answers.dtype.kind not in "iu" or not len(answers) or not 0 <= answers.min() <= 99:
+        raise DataError(f"{path}: its labels are not whole numbers from 0")
+    return data, answers
 
 
 def _classes(folder: Path, count: int) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order
-from ravine.data.sources.listing import folders_in, image_files
+from ravine.data.sources.listing import folders_in, image_files, shown
 
 
 def read_folders(root: Path) -> Collection:
@@ -15,14 +15,7 @@ def read_folders(root: Path) -> Collection:
     Raises:
         DataError: there are no class folders, or no images in them.
     """
-    folders = folders_in(root)
-    splits = [name for name in folders if name.lower() in SPLIT_NAMES]
-    has_train = any(SPLIT_NAMES[name.lower()] == "train" for name in splits)
-    roots: list[tuple[str | None, str, Path]]
-    if has_train and len(splits) == len(folders):
-        roots = [(SPLIT_NAMES[name.lower()], f"{name}/", root / name) for name in splits]
-    else:
-        roots = [(None, "", root)]
+    roots = _roots(root)
     names: list[str] = []
     entries: list[FileEntry] = []
     given: list[str | None] = []
@@ -57,8 +50,27 @@ def read_folders(root: Path) -> Collection:
     )
 
 
+def _roots(root: Path) -> list[tuple[str | None, str, Path]]:
+    """Returns (split, prefix of names, folder) of each folder that holds class folders."""
+    folders = folders_in(root)
+    splits = [name for name in folders if name.lower() in SPLIT_NAMES]
+    # A class may be called `train`, but then it holds images and not folders of them.
+    has_train = any(
+        SPLIT_NAMES[name.lower()] == "train" and folders_in(root / name) for name in splits
+    )
+    if not has_train:
+        return [(None, "", root)]
+    for name in folders:
+        if name not in splits and next(image_files(root / name), None) is not None:
+            raise DataError(
+                f"{root} has {splits[0]}/ for a split and beside it {name}/ with images; "
+                f"move {name}/ away or into a split"
+            )
+    return [(SPLIT_NAMES[name.lower()], f"{name}/", root / name) for name in splits]
+
+
 def _empty_classes(roots: list[tuple[str | None, str, Path]], found: set[str]) -> list[str]:
-    named = {name for _, _, place in roots for name in folders_in(place)}
+    named = {shown(name) for _, _, place in roots for name in folders_in(place)}
     return sorted(named - found)
 
 

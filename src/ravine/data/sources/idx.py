@@ -44,7 +44,7 @@ def read_idx(path: Path) -> np.ndarray:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, MemoryError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] != 0x08:
         raise DataError(f"{path} is no IDX file of unsigned bytes")
@@ -92,8 +92,11 @@ def read_idx_pairs(pairs: list[tuple[str, Path, Path]]) -> Collection:
         images, answers = read_idx(images_path), read_idx(labels_path)
         if images.ndim != 3 or answers.ndim != 1 or len(images) != len(answers):
             raise DataError(
-                f"{images_path} {images.shape} and {labels_path.name} {answers.shape} do not fit"
+                f"{images_path} {images.shape} and {labels_path.name} {answers.shape} do not fit; "
+                "one of them is of another set, load both again"
             )
+        if not images.size:
+            raise DataError(f"{images_path} holds no images")
         if pixels and images.shape[1:] != pixels[0].shape[1:3]:
             raise DataError(f"{images_path}: images of another size than {pairs[0][1].name}")
         pixels.append(images[..., None])
@@ -103,27 +106,30 @@ def read_idx_pairs(pairs: list[tuple[str, Path, Path]]) -> Collection:
         digest.update(hashlib.sha256(images.tobytes()).digest())
     if "train" not in given:
         given = []
-    whole = np.concatenate(labels)
+    classes, whole = _classes(pairs[0][1].parent, labels)
     return Collection(
         names=names,
         labels=whole,
-        classes=_classes(pairs[0][1].parent, labels, int(whole.max()) + 1),
+        classes=classes,
         given=given,
         pixels=np.concatenate(pixels),
         key=digest.hexdigest(),
     )
 
 
-def _classes(folder: Path, labels: list[np.ndarray], count: int) -> tuple[str, ...]:
+def _classes(folder: Path, parts: list[np.ndarray]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Returns the names of the classes, and the labels as places among them."""
+    labels = np.concatenate(parts)
     file = folder / "classes.txt"
     if file.is_file():
-        names = tuple(
-            line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
-        )
-        if len(names) < count:
-            raise DataError(f"{file} names {len(names)} classes and the labels have {count}")
-        return names
-    digests = {hashlib.sha256(part.astype(np.uint8).tobytes()).hexdigest() for part in labels}
+        lines = file.read_text(encoding="utf-8").splitlines()
+        names = tuple(line.strip() for line in lines if line.strip())
+        if len(names) <= labels.max():
+            raise DataError(f"{file} names {len(names)} classes; the labels reach {labels.max()}")
+        return names, labels
+    digests = {hashlib.sha256(part.astype(np.uint8).tobytes()).hexdigest() for part in parts}
     if digests & _FASHION_LABELS:
-        return _FASHION
-    return tuple(str(number) for number in range(count))
+        return _FASHION, labels
+    # Only the numbers that occur: the letters of EMNIST begin at 1.
+    found, places = np.unique(labels, return_inverse=True)
+    return tuple(str(number) for number in found), places.astype(np.int64)

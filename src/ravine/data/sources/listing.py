@@ -34,6 +34,11 @@ EXTENSIONS = frozenset(
 )
 
 
+def shown(name: str) -> str:
+    """Returns a file's name as text that can be written: bytes that are no UTF-8 become �."""
+    return os.fsencode(name).decode("utf-8", errors="replace")
+
+
 def image_files(folder: Path) -> Iterator[tuple[str, FileEntry]]:
     """Gives (path below `folder`, entry) of every file with an image's ending, in order.
 
@@ -54,7 +59,7 @@ def _walk(folder: str, below: str, seen: frozenset[str]) -> Iterator[tuple[str, 
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        name = f"{below}{entry.name}"
+        name = f"{below}{shown(entry.name)}"
         if entry.is_dir():
             real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
             if real not in seen:

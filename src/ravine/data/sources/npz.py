@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def read_npz(path: Path) -> Collection:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise DataError(f"no file {path}") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read as .npz without pickled objects: {error}") from None
     parts = [(s, x, y) for s, x, y in _NAMES if x in arrays and y in arrays]
     if not parts:
@@ -86,6 +87,10 @@ def _as_bytes(path: Path, name: str, array: np.ndarray) -> np.ndarray:
         raise DataError(f"{path}: {name} has the shape {array.shape}; wanted is (N, H, W, C)")
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"{path}: {name} holds {array.dtype}; wanted are bytes, or floats in 0..1")
     low, high = float(array.min()), float(array.max())
     if array.dtype.kind == "f" and low >= 0 and high <= 1:
         return (array * 255).round().astype(np.uint8)

@@ -41,6 +41,17 @@ _RECONSTRUCT = frozenset(
 )
 _DTYPES = frozenset({"u1", "|u1", "uint8", "i8", "<i8", "int64", "i4", "<i4", "int32"})
 
+_TORN = (
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
+
 
 def read_pickled(path: Path) -> Any:
     """Returns the plain value in a pickle: dicts, lists, text, numbers, bytes, arrays.
@@ -48,18 +59,21 @@ def read_pickled(path: Path) -> Any:
     Raises:
         DataError: the file is torn, or holds anything that is not plain data.
     """
-    content = path.read_bytes()
-    if len(content) > _MOST_BYTES:
-        raise DataError(f"{path} is too large for a CIFAR batch")
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise DataError(f"{path} is too large for a CIFAR batch")
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
     machine = _Machine()
     try:
         for operation, argument, _ in pickletools.genops(content):
             if operation.name == "STOP":
-                return _settled(machine.stack.pop())
+                return _settled(machine.stack.pop(), {})
             machine.run(operation.name, argument)
     except _Refused as refused:
         raise DataError(f"{path} holds {refused}: refused, nothing of it was run") from None
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+    except _TORN as error:
         raise DataError(f"{path} is torn or no batch of CIFAR: {error}") from None
     raise DataError(f"{path} is torn: it has no end")
 
@@ -200,15 +214,29 @@ def _fill(shell: Any, state: Any) -> None:
     shell.array = array.reshape(shape, order="F" if fortran else "C")
 
 
-def _settled(value: Any) -> Any:
+def _settled(value: Any, known: dict[int, Any]) -> Any:
+    """Returns a value with arrays in place of their descriptions.
+
+    What occurs many times is settled once, or a small file could unfold without end; a value
+    that holds itself ends in a RecursionError.
+    """
+    if id(value) in known:
+        return known[id(value)]
+    known[id(value)] = made = _settled_once(value, known)
+    return made
+
+
+def _settled_once(value: Any, known: dict[int, Any]) -> Any:
     if isinstance(value, _Shell):
         if value.array is None:
             raise _Refused("an array without content")
         return value.array
     if isinstance(value, dict):
-        return {_text(key): _settled(item) for key, item in value.items()}
+        return {_text(key): _settled(item, known) for key, item in value.items()}
     if isinstance(value, list):
-        return [_settled(item) for item in value]
+        return [_settled(item, known) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_settled(item, known) for item in value)
     if isinstance(value, _Name):
         raise _Refused(f"the name {value.path.replace(' ', '.')}")
     return value

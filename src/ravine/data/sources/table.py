@@ -1,6 +1,8 @@
 """A CSV with labels, and a folder with the images that it names."""
 
 import csv
+import io
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -55,17 +57,18 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise DataError(f"no file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
-    lines = text.splitlines()
-    if len(lines) < 2:
-        raise DataError(f"{path} holds no rows below its header")
-    separator = max(",;\t", key=lines[0].count)
-    reader = csv.DictReader(lines, delimiter=separator, restval="")
-    columns = [name.strip() for name in reader.fieldnames or ()]
-    reader.fieldnames = columns
+    header = text.lstrip().partition("\n")[0]
+    separator = max(",;\t", key=header.count)
+    # Not splitlines(): a quoted field may hold line ends, and names may hold U+2028 and the like.
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restval="")
     try:
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = columns
         rows = [{k: (v or "").strip() for k, v in row.items() if k in columns} for row in reader]
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+    if not rows:
+        raise DataError(f"{path} holds no rows below its header")
     return columns, rows
 
 
@@ -97,14 +100,14 @@ class ImageIndex:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries: dict[str, FileEntry] = dict(image_files(folder))
-        self._by_name: dict[str, list[str]] = {}
+        self._by_last: dict[str, list[str]] = {}
         for path in self.entries:
-            pure = PurePosixPath(path)
-            for key in {pure.name, str(pure.with_suffix("")), pure.stem}:
-                self._by_name.setdefault(key, []).append(path)
+            last = PurePosixPath(path)
+            for key in {_plain(last.name), _plain(last.stem)}:
+                self._by_last.setdefault(key, []).append(path)
 
     def find(self, name: str) -> str | None:
-        """Returns the path of the image `name`: whole, without folder, or without ending.
+        """Returns the path of the image `name`, with or without its folders and its ending.
 
         Raises:
             DataError: more than one image fits.
@@ -112,16 +115,25 @@ class ImageIndex:
         name = name.replace("\\", "/").removeprefix("./")
         if name in self.entries:
             return name
-        for key in (name, PurePosixPath(name).name, PurePosixPath(name).stem):
-            fitting = self._by_name.get(key, [])
-            if len(fitting) > 1:
-                raise DataError(
-                    f"{name!r} fits several images in {self.folder}: {fitting[0]}, {fitting[1]}; "
-                    "write the path below the folder into the CSV"
-                )
-            if fitting:
-                return fitting[0]
-        return None
+        wanted = PurePosixPath(_plain(name))
+        fitting = [p for p in self._by_last.get(wanted.name, ()) if _same_folders(wanted, p)]
+        if len(fitting) > 1:
+            raise DataError(
+                f"{name!r} fits several images in {self.folder}: {fitting[0]}, {fitting[1]}; "
+                "write the path below the folder into the CSV"
+            )
+        return fitting[0] if fitting else None
+
+
+def _plain(name: str) -> str:
+    """Accents come as one letter or as two, by the system that wrote the name."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _same_folders(wanted: PurePosixPath, path: str) -> bool:
+    """Returns whether two paths name the same folders as far as both tell."""
+    here = PurePosixPath(_plain(path)).parts[-2::-1]
+    return all(a == b for a, b in zip(wanted.parts[-2::-1], here, strict=False))
 
 
 def read_table(table: Path, folder: Path, settings: DataSettings) -> Collection:
@@ -154,7 +166,7 @@ def read_table(table: Path, folder: Path, settings: DataSettings) -> Collection:
         names=names,
         labels=np.array([place_of[row[label_column]] for row in rows], dtype=np.int64),
         classes=classes,
-        given=_given_splits(columns, rows, taken={label_column, image_column}),
+        given=_given_splits(table, columns, rows, taken={label_column, image_column}),
         groups=[row[group_column] for row in rows] if group_column else (),
         files=[index.entries[name] for name in names],
         unlabelled=[name for name in index.entries if name not in used],
@@ -192,11 +204,18 @@ def _images_of(
 
 
 def _given_splits(
-    columns: Sequence[str], rows: Sequence[Mapping[str, str]], *, taken: set[str]
+    table: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]], *, taken: set[str]
 ) -> list[str | None]:
     for name in columns:
         if name.lower() in _SPLIT_COLUMNS and name not in taken:
             values = [SPLIT_NAMES.get(row[name].lower()) for row in rows]
-            if "train" in values and None not in values:
-                return values
+            if "train" not in values:
+                continue
+            if None in values:
+                line = values.index(None)
+                raise DataError(
+                    f"{table}, line {line + 2}: the column {name!r} says {rows[line][name]!r}; "
+                    "wanted is train, validation or test"
+                )
+            return values
     return []
