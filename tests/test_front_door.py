@@ -1,0 +1,89 @@
+"""The front door: what it names, and how little it loads."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+import torch
+
+import ravine
+from ravine.core.errors import RavineError
+
+
+def loaded_by(code: str) -> set[str]:
+    """Returns the modules that a fresh interpreter has loaded after `code`."""
+    tail = "\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code + tail],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_all_is_sorted_and_every_name_of_it_is_there() -> None:
+    assert ravine.__all__ == sorted(ravine.__all__)
+    assert dir(ravine) == ravine.__all__
+    for name in ravine.__all__:
+        assert getattr(ravine, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+        _ = ravine.trian
+
+
+def test_importing_ravine_loads_no_room_and_no_library() -> None:
+    modules = loaded_by("import ravine")
+
+    assert {name for name in modules if name.startswith("ravine.")} == set()
+    assert not modules & {"torch", "numpy", "matplotlib", "typer"}
+
+
+@pytest.mark.parametrize("room", ["optim", "nn", "models", "schedules"])
+def test_a_room_alone_loads_neither_training_nor_pictures(room: str) -> None:
+    modules = loaded_by(f"import ravine; ravine.{room}")
+    foreign = {"training", "experiment", "recipe", "reports", "cli", "data"}
+
+    assert not {f"ravine.{name}" for name in foreign} & modules
+    assert not modules & {"matplotlib", "typer", "rich", "jinja2", "scipy"}
+
+
+def test_reports_load_no_torch() -> None:
+    assert "torch" not in loaded_by("import ravine.reports")
+
+
+def test_the_command_is_installed() -> None:
+    (command,) = (e for e in entry_points(group="console_scripts") if e.name == "ravine")
+
+    assert command.value == "ravine.cli.main:main"
+
+
+def test_a_users_mistake_in_python_is_a_ravine_error() -> None:
+    with pytest.raises(RavineError, match="did you mean 'wrn-16-4'"):
+        ravine.models.build("wrn16-4", classes=10)
+
+
+def test_the_parts_work_together_in_a_strangers_loop() -> None:
+    """The code of docs/own-loop.md, at its smallest."""
+    model = ravine.models.build("wrn-10-1", classes=3, channels=1, image_size=8)
+    ravine.nn.init_(model, "he", generator=torch.Generator().manual_seed(0))
+    groups = ravine.optim.parameter_groups(model, weight_decay=5e-4)
+    optimizer = ravine.optim.Momentum(groups, lr=1.0, momentum=0.9, nesterov=True)
+    images = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(12) % 3
+    factor = ravine.schedules.with_warmup(ravine.schedules.cosine, share=0.05)
+    losses = []
+    for step in range(12):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.5 * factor(step / 12)
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        decision = ravine.optim.decide(list(model.parameters()), loss.detach(), clip=1.0)
+        optimizer.step(ok=decision.ok, scale=decision.scale, clear=True)
+        losses.append(float(loss.detach()))
+
+    assert losses[-1] < losses[0] / 2
