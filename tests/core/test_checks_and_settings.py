@@ -28,7 +28,9 @@ def test_an_unknown_choice_names_the_nearest() -> None:
 
 
 def test_a_wrong_setting_is_one_line_with_name_and_value() -> None:
-    with pytest.raises(SettingError, match="rate: input should be less than 1, got 1.5") as caught:
+    with pytest.raises(
+        SettingError, match=r"rate: input should be less than 1, got 1\.5"
+    ) as caught:
         Sample.of({"rate": 1.5})
     assert "\n" not in str(caught.value)
 

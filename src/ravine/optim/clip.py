@@ -40,8 +40,12 @@ def by_unit(weight: Tensor, gradient: Tensor, limit: float) -> Tensor:
         gradient: of the same shape.
         limit: λ > 0.
     """
-    rows = tuple(range(1, weight.dim()))
-    most = limit * weight.double().norm(dim=rows, keepdim=True).clamp(min=_LEAST_WEIGHT_NORM)
-    size = gradient.double().norm(dim=rows, keepdim=True)
+    most = limit * _row_norms(weight).clamp(min=_LEAST_WEIGHT_NORM)
+    size = _row_norms(gradient)
     factor = torch.where(size > most, most / size, torch.ones_like(size))
     return gradient * factor.to(gradient.dtype)
+
+
+def _row_norms(rows: Tensor) -> Tensor:
+    others = tuple(range(1, rows.dim()))
+    return torch.linalg.vector_norm(rows.double(), dim=others, keepdim=True)

@@ -131,7 +131,7 @@ def _rise(
         model.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * float(loss)
+        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * float(loss.detach())
         smooth = mean / (1 - _SMOOTHING ** (step + 1))
         if not math.isfinite(smooth) or (losses and smooth > _EXPLODED * min(losses)):
             break
