@@ -31,7 +31,7 @@ from ravine.training.step import Forward, StepRules
 
 EVALUATION_BATCH = 500
 _SECONDS_TO_MEASURE = 3.0
-_SECONDS_TO_COMPARE = 1.0
+_SECONDS_TO_COMPARE = 0.5
 _CLOSING_SECONDS = 0.5  # the last checkpoint, the weights, the mistakes' pictures
 
 
