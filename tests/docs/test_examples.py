@@ -1,0 +1,47 @@
+"""The Python in the documentation runs as it stands there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@dataclass
+class LabelledBatch:
+    images: torch.Tensor
+    targets: torch.Tensor
+
+
+def run_code_of(page: str, **given: Any) -> dict[str, Any]:
+    """Runs all indented lines of a page, one after another, and returns what they made."""
+    lines = (DOCS / page).read_text().splitlines()
+    code = "\n".join(line[4:] for line in lines if line.startswith("    "))
+    exec(compile(code, page, "exec"), given)
+    return given
+
+
+def test_the_parts_work_in_a_loop_as_the_page_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 10
+    made = run_code_of(
+        "own-loop.md",
+        images=images,
+        labels=labels,
+        loss_fn=torch.nn.functional.cross_entropy,
+        batches=[LabelledBatch(images, labels)] * 3,
+    )
+
+    assert bool(made["decision"].ok)
+    assert made["found"].suggestion > 0
+    assert "= torch SGD lr 0.1," in capsys.readouterr().out
+
+
+def test_an_optimizer_walks_down_a_test_function_as_its_card_says() -> None:
+    x, y = run_code_of("methods/test-functions.md")["point"].tolist()
+
+    assert (1 - x) ** 2 + 100 * (y - x**2) ** 2 < 1
