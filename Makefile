@@ -43,8 +43,9 @@ format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: setup  ## every figure, about forty minutes: make bench FASHION=folder CIFAR=file.tar.gz
-	@$(BIN)/python bench/run_all.py $(FASHION) $(CIFAR)
+bench: setup
+	@$(if $(and $(FASHION),$(CIFAR)),,$(error name the data: make bench FASHION=folder CIFAR=file.tar.gz))
+	@$(BIN)/python bench/run_all.py "$(FASHION)" "$(CIFAR)"
 
 lock:
 	@$(PYTHON) scripts/make_lock.py
