@@ -254,6 +254,8 @@ def _run_workers(
         for process in processes:
             process.terminate()
             process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
     finished = [row for row in results if row is not None]
     if len(finished) != len(processes):
         raise DataError(

@@ -31,6 +31,7 @@ _FASHION_LABELS = frozenset(
         "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
     }
 )
+_ORDER = ("train", "validation", "test")
 _MOST_VALUES = 2**33
 
 
@@ -59,7 +60,11 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
-    """Returns (split, images, labels) of each pair of IDX files in a folder."""
+    """Returns (split, images, labels) of each pair of IDX files in a folder, training first.
+
+    Raises:
+        DataError: a file of images has no labels beside it.
+    """
     pairs = []
     for images in sorted(folder.glob("*idx3-ubyte*")):
         labels = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
@@ -72,7 +77,7 @@ def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
         split = "test" if images.name.startswith(("t10k", "test")) else "train"
         split = "validation" if images.name.startswith("val") else split
         pairs.append((split, images, found))
-    return pairs
+    return sorted(pairs, key=lambda pair: _ORDER.index(pair[0]))
 
 
 def read_idx_pairs(pairs: list[tuple[str, Path, Path]]) -> Collection:
