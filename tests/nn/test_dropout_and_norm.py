@@ -68,10 +68,11 @@ def test_batch_norm_agrees_with_a_float64_loop() -> None:
         mean = sum(values) / len(values)
         biased = sum((v - mean) ** 2 for v in values) / len(values)
         expected = [
-            float(layer.weight[j]) * (v - mean) / (biased + 1e-5) ** 0.5 + float(layer.bias[j])
+            float(layer.weight[j].detach()) * (v - mean) / (biased + 1e-5) ** 0.5
+            + float(layer.bias[j].detach())
             for v in values
         ]
-        assert out[:, j].flatten().tolist() == pytest.approx(expected)
+        assert out[:, j].detach().flatten().tolist() == pytest.approx(expected)
         unbiased = biased * len(values) / (len(values) - 1)
         assert float(layer.running_var[j]) == pytest.approx(0.9 + 0.1 * unbiased)
 

@@ -193,9 +193,9 @@ def test_the_range_test_leaves_everything_bitwise_and_finds_a_rate_that_learns()
     assert 0.01 < found.suggestion < 30
     model.train()
     losses = []
-    for step in range(60):
+    for step in range(150):
         for group in optimizer.param_groups:
-            group["lr"] = found.suggestion * (1 - step / 60)
+            group["lr"] = found.suggestion * (1 - step / 150)
         batch = Batch(200 + step)
         loss = nn.functional.cross_entropy(model(batch.images), batch.targets)
         loss.backward()

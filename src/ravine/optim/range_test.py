@@ -76,7 +76,7 @@ def range_test(
         loss_fn: logits and targets to a 0-dim loss.
         batches: at least a few.
         low: first rate, by default a thousandth of the optimizer's.
-        high: last rate, by default thirty times the optimizer's.
+        high: last rate, by default a hundred times the optimizer's.
         steps: rates to try.
         precision: type of activations and products.
 
@@ -84,7 +84,7 @@ def range_test(
         SettingError: not even the first loss is finite.
     """
     middle = float(optimizer.param_groups[0]["lr"])
-    low, high = low or middle / 1e3, high or middle * 30
+    low, high = low or middle / 1e3, high or middle * 100
     kept_model = copy.deepcopy(model.state_dict())
     kept_state = {p: copy.deepcopy(slots) for p, slots in optimizer.state.items()}
     kept_rates = [group["lr"] for group in optimizer.param_groups]
