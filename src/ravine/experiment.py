@@ -74,8 +74,8 @@ def train(
         settings["data"] = str(data)
     composed, plan = compose(recipe, settings)
     composed.check_network()
-    path = Path(out) if out else next_run_path(_RUNS, composed.data, composed.model)
-    refuse_existing(path)
+    if out is not None:
+        refuse_existing(Path(out))
     with _own_random_state(), _threads(composed.threads) as threads:
         composed = composed.with_(threads=threads)
         tell = _teller(observers)
@@ -83,6 +83,8 @@ def train(
         clock = Clock()
         tell_audit(dataset, tell)
         setup = set_up(composed, dataset, plan=_plan(plan), tell=tell, clock=clock)
+        model = setup.recipe.model
+        path = Path(out) if out is not None else next_run_path(_RUNS, composed.data, model)
         folder = _create(path, setup, dataset)
         with folder.held():
             _train_to_end(setup, dataset, folder, observers=observers, clock=clock)
@@ -306,6 +308,10 @@ def tell_audit(dataset: Dataset, tell: Observer) -> None:
                 warning=True,
             )
         )
+    if audit["unlabelled"]["images"]:
+        first = audit["unlabelled"]["examples"][0]
+        text = f"{audit['unlabelled']['images']} images without a label left out, such as {first}"
+        tell(Notice(text=text, warning=True))
     if audit["leakage"]["images"]:
         tell(
             Notice(

@@ -32,6 +32,7 @@ from ravine.training.step import Forward, StepRules
 EVALUATION_BATCH = 500
 _SECONDS_TO_MEASURE = 3.0
 _SECONDS_TO_COMPARE = 0.5
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _CLOSING_SECONDS = 0.5  # the last checkpoint, the weights, the mistakes' pictures
 
 
@@ -223,9 +224,17 @@ def _with_network(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
 
 def _with_rate(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
     if recipe.lr is None:
-        recipe = recipe.with_(lr=recipe.default_lr())
-        tell(Notice(text=f"learning rate {recipe.lr:g}: the default of {recipe.optimizer}"))
-        return recipe
+        model = bench.parts(recipe).state.model
+        normalised = any(isinstance(module, _NORMS) for module in model.modules())
+        rate = recipe.default_lr(batch=recipe.batch, normalised=normalised)
+        where = "" if normalised else ", which has no normalisation"
+        tell(
+            Notice(
+                text=f"learning rate {rate:.3g}: the default of {recipe.optimizer} for batches of "
+                f"{recipe.batch} and this network{where}"
+            )
+        )
+        return recipe.with_(lr=rate)
     parts = bench.parts(recipe.with_(lr=None))
     found = range_test(
         parts.state.model,

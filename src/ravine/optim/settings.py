@@ -24,18 +24,31 @@ class _Row:
 
     build: Callable[..., RuleOptimizer]
     lr: float
+    without_norm: float
     decay: Decay
     settings: tuple[str, ...]
 
 
+_BATCH = 128  # that the rates below are for
+
 # Rates for batch 128 and weight decay 5e-4 on small images; docs/choose-an-optimizer.md.
 _ROWS: Mapping[str, _Row] = {
-    "momentum": _Row(build=Momentum, lr=3.0, decay="coupled", settings=("momentum",)),
-    "nesterov": _Row(build=Momentum, lr=3.0, decay="coupled", settings=("momentum",)),
-    "adagrad": _Row(build=AdaGrad, lr=0.02, decay="decoupled", settings=("eps",)),
-    "rmsprop": _Row(build=RMSProp, lr=0.002, decay="decoupled", settings=("alpha", "eps")),
-    "adam": _Row(build=Adam, lr=0.003, decay="decoupled", settings=("betas", "eps")),
-    "nadam": _Row(build=Nadam, lr=0.003, decay="decoupled", settings=("betas", "eps")),
+    "momentum": _Row(
+        build=Momentum, lr=3.0, without_norm=1 / 30, decay="coupled", settings=("momentum",)
+    ),
+    "nesterov": _Row(
+        build=Momentum, lr=3.0, without_norm=1 / 30, decay="coupled", settings=("momentum",)
+    ),
+    "adagrad": _Row(build=AdaGrad, lr=0.02, without_norm=0.1, decay="decoupled", settings=("eps",)),
+    "rmsprop": _Row(
+        build=RMSProp, lr=0.002, without_norm=0.1, decay="decoupled", settings=("alpha", "eps")
+    ),
+    "adam": _Row(
+        build=Adam, lr=0.003, without_norm=0.1, decay="decoupled", settings=("betas", "eps")
+    ),
+    "nadam": _Row(
+        build=Nadam, lr=0.003, without_norm=0.1, decay="decoupled", settings=("betas", "eps")
+    ),
 }
 OPTIMIZERS: Mapping[str, str] = {
     "momentum": "moving mean of the gradients",
@@ -82,9 +95,16 @@ class OptimizerSettings(Settings):
         check_choice("optimizer", self.optimizer, _ROWS)
         return self
 
-    def default_lr(self) -> float:
-        """Returns the rate that training with this optimizer starts from."""
-        return _ROWS[self.optimizer].lr
+    def default_lr(self, *, batch: int = _BATCH, normalised: bool = True) -> float:
+        """Returns the rate that training with this optimizer starts from.
+
+        Proportional to the batch for momentum (Goyal et al. 2017), to its root for the adaptive
+        ones (Malladi et al. 2022); lower for networks without normalisation layers.
+        """
+        row = _ROWS[self.optimizer]
+        share = batch / _BATCH
+        scaled = row.lr * (share if row.build is Momentum else share**0.5)
+        return scaled if normalised else scaled * row.without_norm
 
     def build_optimizer(self, model: nn.Module) -> RuleOptimizer:
         """Returns the optimizer of a model's parameters, in groups by `parameter_groups`."""
