@@ -6,7 +6,7 @@ SUITABLE = for python in python3 python3.13 python3.12 python3.11 python3.14 pyt
 	&& { echo "$$python"; break; }; done
 PYTHON ?= $(shell $(SUITABLE))
 BIN := .venv/bin
-BUDGET ?= 75s
+BUDGET ?= 80s
 
 .PHONY: help setup demo test lint check format bench lock pictures
 

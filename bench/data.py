@@ -29,7 +29,8 @@ def peak_megabytes(epochs: float) -> float:
     code = (
         "import resource, sys, tempfile, ravine\n"
         "with tempfile.TemporaryDirectory() as place:\n"
-        "    ravine.train('@fashion', out=place + '/run', model='wrn-10-1', epochs=float(sys.argv[1]))\n"
+        "    run = place + '/run'\n"
+        "    ravine.train('@fashion', out=run, model='wrn-10-1', epochs=float(sys.argv[1]))\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
     )
     command = [sys.executable, "-c", code, str(epochs)]

@@ -19,9 +19,19 @@ from pathlib import Path
 
 from results import keep
 
-SETTINGS = (
-    ["--model", "wrn-10-1", "--epochs", "0.6", "--checkpoint-every", "0", "--quiet", "--seed", "3", "--dropout", "0.1"]
-)
+SETTINGS = [
+    "--model",
+    "wrn-10-1",
+    "--epochs",
+    "0.6",
+    "--checkpoint-every",
+    "0",
+    "--quiet",
+    "--seed",
+    "3",
+    "--dropout",
+    "0.1",
+]
 
 
 def begin(out: Path) -> subprocess.Popen[bytes]:

@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from results import keep
 from torch import nn
 
-from ravine.core.events import Event, Notice
 from ravine.data.opening import open_dataset
 from ravine.models import build
 from ravine.recipe import Recipe
+from ravine.schedules import constant
 from ravine.setup import set_up
 from ravine.training.clock import Clock
 from ravine.training.loop import Hooks, fit
@@ -72,14 +72,10 @@ def bare_step(model: nn.Module) -> Callable[[], float]:
 
 def ravine_loop(name: str, folder: Path) -> Callable[[], float]:
     """Returns a round of Ravine's own loop, which goes on where it stopped."""
-    recipe = Recipe(data="@fashion", model=name, epochs=1000.0)
+    recipe = Recipe(data="@fashion", model=name, epochs=1000.0, lr=0.1)
     dataset = open_dataset(recipe, seed=0)
 
-    def hear(event: Event) -> None:
-        if isinstance(event, Notice):
-            pass
-
-    setup = set_up(recipe, dataset, plan=None, tell=hear, clock=Clock())
+    setup = set_up(recipe, dataset, plan=None, tell=print, clock=Clock())
     recorder = Recorder(path=folder / "history.jsonl", steps_per_epoch=70)
 
     def run() -> float:
@@ -92,8 +88,8 @@ def ravine_loop(name: str, folder: Path) -> Callable[[], float]:
             forward=setup.forward,
             rules=setup.rules,
             plan=plan,
-            schedule=lambda progress: 0.01,
-            hooks=Hooks(validate=None, save=lambda state: folder, correct=lambda plan, _: plan),
+            schedule=constant,
+            hooks=Hooks(validate=None, save=lambda _: folder, correct=lambda plan, _: plan),
             observers=[recorder],
             stop=StopRequest(),
             clock=Clock(),

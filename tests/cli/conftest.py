@@ -64,7 +64,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch.setattr(
         sys, "argv", ["ravine", "train", str(data), "--out", str(place / "run"), *options]
     )
-    main()
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
     patch.undo()
     return place / "run"
 

@@ -27,11 +27,12 @@ def test_train_ends_with_the_paths_of_model_and_report(ravine, tmp_path: Path) -
     for name in "ab":
         _paint(tmp_path / "data" / name, 10)
     said = ravine(
-        "train", tmp_path / "data", "--model", "wrn-10-1", "--epochs", "1", "--out", tmp_path / "run"
-    )
+        "train", tmp_path / "data", "--model", "wrn-10-1", "--epochs", "1",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
     assert said.code == 0
     assert said.out.splitlines()[-1] == f"report {tmp_path / 'run' / 'report.html'}"
-    assert "augmentation: flip, crop" in said.out
+    assert "augmentation: crop; no flip" in said.out
     assert "epoch" in said.out
 
 
@@ -65,6 +66,32 @@ def test_set_and_recipe_reach_every_setting(ravine, tmp_path: Path) -> None:  # 
     assert "skip = false" in texts[0]
     models = [(tmp_path / run / "model.safetensors").read_bytes() for run in ("first", "again")]
     assert models[0] == models[1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--lr", "auto"],
+        ["--clip", "0.05", "--clip-by", "agc"],
+        ["--clip", "1", "--optimizer", "nadam", "--schedule", "cosine", "--warmup", "0.1"],
+        ["--init", "lsuv", "--norm", "none", "--activation", "tanh"],
+        ["--balance", "sample", "--ema", "0.9", "--tta", "--cutmix", "1", "--augment", "erase"],
+        ["--balance", "loss", "--optimizer", "adagrad", "--decay", "coupled", "--zero-init"],
+    ],
+    ids=" ".join,
+)
+def test_options_of_every_kind_train(ravine, tmp_path: Path, options: list[str]) -> None:  # type: ignore[no-untyped-def]
+    for name in "ab":
+        _paint(tmp_path / "data" / name, 20)
+    said = ravine(
+        "train", tmp_path / "data", "--model", "wrn-10-1", "--epochs", "1", "--batch", "16",
+        "--out", tmp_path / "run", *options,
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    recipe = (tmp_path / "run" / "recipe.toml").read_text()
+    for name, value in zip(options[::2], options[1::2], strict=False):
+        if value not in ("auto",) and not value.startswith("--"):
+            assert f"{name.lstrip('-').replace('-', '_')} = " in recipe
 
 
 def test_help_names_every_setting_with_its_text(ravine) -> None:  # type: ignore[no-untyped-def]
@@ -152,7 +179,9 @@ def test_evaluate_prints_accuracy_with_interval_and_classes(ravine, trained: Pat
     assert found["count"] == 120
 
 
-def test_predict_writes_a_csv_and_names_what_it_left_out(ravine, trained: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_predict_writes_a_csv_and_names_what_it_left_out(  # type: ignore[no-untyped-def]
+    ravine, trained: Path, tmp_path: Path
+) -> None:
     new = _paint(tmp_path / "new", 5)
     (new / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     said = ravine("predict", trained, new, "--out", tmp_path / "p.csv")

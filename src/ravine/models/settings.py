@@ -69,7 +69,7 @@ class ModelSettings(Settings):
         return self
 
     def check_network(self) -> None:
-        """Raises `SettingError` where name, depth and switches do not fit, without building much."""
+        """Raises `SettingError` where name, depth and switches do not fit; draws no weights."""
         if self.model != "auto" and family_of(self.model) not in ("own", "timm"):
             with torch.device("meta"):
                 self.build_model(classes=2, channels=3, image_size=64)

@@ -88,12 +88,12 @@ def convert_dropout(model: nn.Module, form: DropoutForm) -> int:
     ]
     found = {id(dropout) for dropout, _ in pairs}
     for name, module in model.named_modules():
-        if isinstance(module, Dropout) and module.p > 0 and module.form != form:
-            if id(module) not in found:
-                raise SettingError(
-                    f"dropout {name!r} cannot be converted: no linear layer or convolution "
-                    "follows it that would take up the factor"
-                )
+        to_convert = isinstance(module, Dropout) and module.p > 0 and module.form != form
+        if to_convert and id(module) not in found:
+            raise SettingError(
+                f"dropout {name!r} cannot be converted: no linear layer or convolution "
+                "follows it that would take up the factor"
+            )
     for dropout, follower in pairs:
         keep = 1 - dropout.p
         follower.weight.mul_(1 / keep if form == "classic" else keep)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from torch import nn
@@ -66,7 +66,7 @@ class OptimizerSettings(Settings):
     optimizer: str = "nesterov"
     """momentum, nesterov, adagrad, rmsprop, adam or nadam."""
 
-    lr: float | Literal["auto"] | None = Field(default=None, ge=0, allow_inf_nan=False)
+    lr: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] | None = None
     """Learning rate at its peak; auto finds it by a range test. (Momentum: torch SGD's × 10.)"""
 
     momentum: float = Field(default=0.9, ge=0, lt=1)

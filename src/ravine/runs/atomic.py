@@ -15,6 +15,7 @@ _REMEDIES = {
     errno.EROFS: "the disk is read-only; choose another folder with --out",
     errno.EACCES: "writing is not allowed there; choose another folder with --out",
     errno.EPERM: "writing is not allowed there; choose another folder with --out",
+    errno.EEXIST: "a file is in the way; choose another folder with --out",
     errno.ENOTDIR: "a part of the path is a file; choose another folder with --out",
     errno.ENAMETOOLONG: "the name is too long; choose another with --out",
 }
