@@ -219,11 +219,10 @@ def test_damaged_files_are_decoded_or_refused_but_raise_nothing_else(
 
     try:
         found = decode(bytes(content[:keep]), 3)
-    except Unreadable as reason:
-        assert str(reason)
-    else:
-        assert found.pixels.dtype == np.uint8
-        assert found.pixels.shape[2] == 3
+    except Unreadable:
+        return
+    assert found.pixels.dtype == np.uint8
+    assert found.pixels.shape[2] == 3
 
 
 @given(
