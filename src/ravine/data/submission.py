@@ -1,120 +1,203 @@
-"""Predictions as CSV: plain, or in the ids, order and columns of a sample submission."""
+"""Predictions as CSV: plain, or in the ids, order and columns of a sample submission.
+
+`read_sample` reads what a submission has to look like, `submission_rows` is pure and decides
+what goes into it, `write_submission` compares the finished text with the sample and only then
+puts it in place.
+"""
 
 import csv
 import io
+import math
 import os
 import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from ravine.core.errors import DataError
-from ravine.data.sources.table import read_rows
+from ravine.data.matching import match_columns, match_ids, plain, spelled_freely
+from ravine.data.sources.table import IMAGE_COLUMNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A sample submission: its columns and its ids, in order."""
+    """What a submission has to look like.
+
+    Attributes:
+        path: of the sample.
+        columns: as they stand in it.
+        id_place: which of them holds the ids.
+        ids: in order, as they stand in it.
+        values: the different values of the other column where there is only one, else none.
+        separator: comma, semicolon or tab.
+    """
 
     path: Path
     columns: tuple[str, ...]
+    id_place: int
     ids: tuple[str, ...]
+    values: frozenset[str]
+    separator: str
 
     @property
-    def has_label_column(self) -> bool:
-        """Whether one column takes the label; else each class has a column."""
-        return len(self.columns) == 2
+    def other_columns(self) -> tuple[str, ...]:
+        """The columns that are to be filled."""
+        return self.columns[: self.id_place] + self.columns[self.id_place + 1 :]
 
 
 def read_sample(path: Path) -> Sample:
-    """Returns the shape of a sample submission; its first column holds the ids.
+    """Returns the shape of a sample submission.
+
+    The ids stand in the first column, unless another one has a name for that (id, image…) and
+    the first has not and repeats itself, or holds labels beside that one.
 
     Raises:
-        DataError: it has one column only, no rows, or an id twice.
+        DataError: it cannot be read, has one column only, no rows, a row of another length, or a
+            column or an id that is empty or stands there twice.
     """
-    columns, rows = read_rows(path)
+    separator, lines = _read_lines(path)
+    (_, columns), *rows = lines or [(1, [""])]
     if len(columns) < 2:
         raise DataError(f"{path} has one column only; wanted are ids, and labels or classes")
-    ids = [row[columns[0]] for row in rows]
-    seen: set[str] = set()
-    for line, name in enumerate(ids, start=2):
-        if name in seen:
-            raise DataError(f"{path}, line {line}: the id {name!r} stands there twice")
-        seen.add(name)
-    return Sample(path=path, columns=tuple(columns), ids=tuple(ids))
-
-
-def match_ids(ids: Sequence[str], names: Sequence[str], where: str) -> list[int]:
-    """Returns for each id the place of its image among `names`.
-
-    An id is the path, the name, or the name without its ending.
-
-    Raises:
-        DataError: an image is missing, or an id fits several.
-    """
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        pure = PurePosixPath(name)
-        for key in {name, pure.name, str(pure.with_suffix("")), pure.stem}:
-            places.setdefault(key, []).append(place)
-    found: list[int] = []
-    missing: list[str] = []
-    for name in ids:
-        fitting = places.get(name) or places.get(PurePosixPath(name).name, [])
-        if not fitting:
-            missing.append(name)
-        elif len(fitting) > 1:
+    _check_different([(1, column) for column in columns], path, "column")
+    if not rows:
+        raise DataError(f"{path} holds no rows below its header")
+    for line, row in rows:
+        if len(row) != len(columns):
             raise DataError(
-                f"{where}: the id {name!r} fits {names[fitting[0]]} and {names[fitting[1]]}"
+                f"{path}, line {line}: {len(row)} values where the header has {len(columns)}"
             )
-        else:
-            found.append(fitting[0])
-    if missing:
-        shown = ", ".join(repr(name) for name in missing[:5])
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise DataError(
-            f"{where}: no readable image for {len(missing)} of {len(ids)} ids: {shown}{more}; "
-            "nothing written"
-        )
-    return found
+    place = _id_place(columns, [row for _, row in rows])
+    _check_different([(line, row[place]) for line, row in rows], path, "id")
+    return Sample(
+        path=path,
+        columns=tuple(columns),
+        id_place=place,
+        ids=tuple(row[place] for _, row in rows),
+        values=frozenset(row[1 - place].strip() for _, row in rows if len(row) == 2),
+        separator=separator,
+    )
 
 
-def class_columns(sample: Sample, classes: Sequence[str]) -> list[int]:
-    """Returns the class that each column behind the id stands for.
+def _read_lines(path: Path) -> tuple[str, list[tuple[int, list[str]]]]:
+    """Returns the separator, and the lines with their numbers, blank ones left out."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except FileNotFoundError:
+        raise DataError(f"no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
+    header = re.sub(r'"[^"]*"', "", text.lstrip().partition("\n")[0])
+    separator = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        return separator, [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
 
-    A column is named as the class, or with a prefix (class_cat, label-cat, prob cat), or by the
-    class's number, from 0.
+
+def _check_different(found: Sequence[tuple[int, str]], path: Path, what: str) -> None:
+    seen: set[str] = set()
+    for line, name in found:
+        if not name.strip():
+            raise DataError(f"{path}, line {line}: an empty {what}")
+        if name in seen:
+            raise DataError(f"{path}, line {line}: the {what} {name!r} stands there twice")
+        seen.add(name)
+
+
+def _id_place(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Returns 0, unless only a later column can be it: a class may well be named `name`."""
+    known = [place for place, name in enumerate(columns) if name.strip().lower() in IMAGE_COLUMNS]
+    different = [p for p in known if len({row[p] for row in rows}) == len(rows)]
+    if 0 in known or not different:
+        return 0
+    repeats = len({row[0] for row in rows}) < len(rows)
+    return different[0] if repeats or len(columns) == 2 else 0
+
+
+def submission_rows(
+    sample: Sample, names: Sequence[str], classes: Sequence[str], probabilities: np.ndarray
+) -> tuple[list[list[str]], str]:
+    """Returns what stands beside each id, and in a sentence how the sample was understood.
+
+    One column per class takes probabilities. A single column takes the probability of a class
+    where it is named as that class and holds numbers; class numbers from 0 where it holds such
+    and no class has a number for a name; else class names, in the sample's spelling.
+
+    Args:
+        sample: what is wanted.
+        names: of the N images.
+        classes: K names.
+        probabilities: (N, K), finite.
 
     Raises:
-        DataError: a column fits no class, or two fit the same.
+        DataError: an image is missing, a column fits no class, or a probability is no number.
     """
-    wanted = {_plain(name): place for place, name in enumerate(classes)}
-    numbers = {str(place): place for place in range(len(classes))}
-    columns = sample.columns[1:]
-    found: list[int | None] = []
-    for column in columns:
-        bare = re.sub(r"(?i)^(class|label|prob|probability|target|p|is)[ _-]+", "", column)
-        candidates = [wanted.get(_plain(column)), wanted.get(_plain(bare)), numbers.get(bare)]
-        found.append(next((place for place in candidates if place is not None), None))
-    known = [place for place in found if place is not None]
-    if len(known) < len(columns):
-        strange = columns[found.index(None)]
-        raise DataError(
-            f"{sample.path}: the column {strange!r} is no class of the network; "
-            f"its classes: {', '.join(list(classes)[:20])}"
-        )
-    if sorted(known) != list(range(len(classes))):
-        raise DataError(
-            f"{sample.path} has {len(columns)} class columns and the network {len(classes)} classes"
-        )
-    return known
+    places = match_ids(sample.ids, names, str(sample.path))
+    chosen = probabilities[places]
+    finite = np.isfinite(chosen).all(axis=1)
+    if not finite.all():
+        worst = names[places[int(np.flatnonzero(~finite)[0])]]
+        raise DataError(f"the network gives no finite probabilities for {worst}; nothing written")
+    order = _probability_columns(sample, classes)
+    if order is not None:
+        shown = ", ".join(repr(classes[place]) for place in order[:3])
+        more = ", …" if len(order) > 3 else ""
+        return _numbers(chosen[:, order]), f"probabilities of {shown}{more}"
+    labels, told = _labels(sample, classes)
+    return [[labels[int(best)]] for best in chosen.argmax(axis=1)], told
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name.strip()).casefold()
+def _probability_columns(sample: Sample, classes: Sequence[str]) -> list[int] | None:
+    """Returns the class of each column that takes probabilities; None for a column of labels."""
+    columns = sample.other_columns
+    if len(columns) > 1:
+        return match_columns(columns, classes, str(sample.path))
+    if not all(_is_number(value) for value in sample.values):
+        return None
+    name = columns[0].strip()
+    place = spelled_freely(classes).get(plain(name))
+    if name in classes or place is not None:
+        return [classes.index(name) if place is None else place]
+    parts = sorted(v for v in sample.values if v not in classes and not float(v).is_integer())
+    if parts:
+        raise DataError(
+            f"{sample.path}: the column {columns[0]!r} holds {parts[0]}, so it wants the "
+            "probability of one class; rename it in the sample to that class: "
+            f"{', '.join(list(classes)[:20])}"
+        )
+    return None
+
+
+def _labels(sample: Sample, classes: Sequence[str]) -> tuple[list[str], str]:
+    """Returns how each class is written into a column of labels."""
+    numbers = {str(place) for place in range(len(classes))}
+    if sample.values <= numbers and not any(name.isdecimal() for name in classes):
+        told = f"class numbers, 0 for {classes[0]!r} to {len(classes) - 1} for {classes[-1]!r}"
+        return [str(place) for place in range(len(classes))], told
+    unique = spelled_freely(classes)
+    spelled = {unique[key]: v for v in sorted(sample.values) if (key := plain(v)) in unique}
+    labels = [
+        name if name in sample.values else spelled.get(place, name)
+        for place, name in enumerate(classes)
+    ]
+    return labels, "class names"
+
+
+def _is_number(value: str) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
+def _numbers(probabilities: np.ndarray) -> list[list[str]]:
+    return [[f"{p:.6g}" for p in row] for row in probabilities]
 
 
 def write_submission(
@@ -123,7 +206,7 @@ def write_submission(
     names: Sequence[str],
     classes: Sequence[str],
     probabilities: np.ndarray,
-) -> None:
+) -> str:
     """Writes predictions with the ids, order and columns of `sample`, whole or not at all.
 
     Args:
@@ -133,26 +216,30 @@ def write_submission(
         classes: K names.
         probabilities: (N, K).
 
+    Returns:
+        In a sentence, how the sample was understood.
+
     Raises:
-        DataError: an image is missing, a column fits no class, or the disk does not allow it.
+        DataError: an image is missing, a column fits no class, a probability is no number, or
+            the disk does not allow it.
     """
-    places = match_ids(sample.ids, names, str(sample.path))
-    if sample.has_label_column:
-        rows = [[classes[int(probabilities[place].argmax())]] for place in places]
-    else:
-        order = class_columns(sample, classes)
-        rows = [[f"{p:.6g}" for p in probabilities[place][order]] for place in places]
+    rows, told = submission_rows(sample, names, classes, probabilities)
     table = [list(sample.columns)]
-    table += [[name, *row] for name, row in zip(sample.ids, rows, strict=True)]
-    _check_against(sample, table)
-    _write(path, table)
+    for name, row in zip(sample.ids, rows, strict=True):
+        table.append([*row[: sample.id_place], name, *row[sample.id_place :]])
+    text = _as_text(table, sample.separator)
+    _check_against(sample, text)
+    _write(path, text)
+    return told
 
 
-def _check_against(sample: Sample, table: Sequence[Sequence[str]]) -> None:
-    """The last look before writing: the judge compares head, ids, order and width."""
-    head, *rows = table
-    same = tuple(head) == sample.columns and tuple(row[0] for row in rows) == sample.ids
-    if not same or any(len(row) != len(head) or "" in row for row in rows):
+def _check_against(sample: Sample, text: str) -> None:
+    """The last look before writing, at the text itself, as a judge will read it."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sample.separator)
+    head, *rows = reader
+    same = tuple(head) == sample.columns
+    same = same and all(len(row) == len(head) and "" not in row for row in rows)
+    if not same or tuple(row[sample.id_place] for row in rows) != sample.ids:
         raise AssertionError("the submission does not look like its sample")
 
 
@@ -169,17 +256,28 @@ def write_predictions(
         best = int(row.argmax())
         numbers = [f"{p:.6g}" for p in row]
         table.append([name, classes[best], numbers[best], *numbers])
-    _write(path, table)
+    _write(path, _as_text(table, ","))
 
 
-def _write(path: Path, table: Sequence[Sequence[str]]) -> None:
+def _as_text(table: Sequence[Sequence[str]], separator: str) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(table)
+    # Python before 3.13 leaves a lone carriage return without quotes, and reads it as a line end.
+    strange = any("\r" in cell for row in table for cell in row)
+    csv.writer(
+        text,
+        delimiter=separator,
+        lineterminator="\n",
+        quoting=csv.QUOTE_ALL if strange else csv.QUOTE_MINIMAL,
+    ).writerows(table)
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
     try:
         handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text.getvalue())
+                file.write(text)
             os.chmod(beside, 0o644)
             os.replace(beside, path)
         except BaseException:
