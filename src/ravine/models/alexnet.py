@@ -88,7 +88,7 @@ def _with_classifier(
 ) -> nn.Sequential:
     size = min(_map_size(image_size), _LARGEST_MAP)
     if size < 1:
-        raise SettingError(f"alexnet needs images of at least 16×16, got {image_size}")
+        raise SettingError(f"alexnet needs images of at least 15×15, got {image_size}")
     return nn.Sequential(
         *features,
         nn.AdaptiveAvgPool2d(size),

@@ -44,16 +44,13 @@ class Switches:
         p = given[stage] if len(given) == stages else given[0]
         return Dropout(p, self.dropout_form) if p > 0 else nn.Identity()
 
-    def act(self) -> nn.Module:
-        """Returns an activation layer."""
-        return make_activation(self.activation)
+    def act(self, *, inplace: bool = True) -> nn.Module:
+        """Returns an activation layer; in place where its input is needed nowhere else."""
+        return make_activation(self.activation, inplace=inplace)
 
-    def normalise(self, channels: int, *, ends_residual_branch: bool = False) -> nn.Module:
-        """Returns a normalisation layer; `init_` may start the last of a branch at zero."""
-        layer = make_norm(self.norm, channels)
-        if ends_residual_branch and self.norm != "none":
-            layer.ends_residual_branch = True  # type: ignore[assignment]
-        return layer
+    def normalise(self, channels: int) -> nn.Module:
+        """Returns a normalisation layer of (B, channels, H, W)."""
+        return make_norm(self.norm, channels)
 
     def convolution(
         self, channels_in: int, channels_out: int, kernel: int, *, stride: int = 1
@@ -67,6 +64,11 @@ class Switches:
             kernel // 2,
             bias=self.norm == "none",
         )
+
+
+def mark_end_of_branch(layer: nn.Module) -> None:
+    """Marks the layer that `init_(zero_residual=True)` starts at zero."""
+    layer.ends_residual_branch = True  # type: ignore[assignment]
 
 
 class GlobalMean(nn.Module):

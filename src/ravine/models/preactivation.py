@@ -8,7 +8,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from ravine.models.parts import GlobalMean, Switches
+from ravine.models.parts import GlobalMean, Switches, mark_end_of_branch
 
 
 @final
@@ -43,15 +43,12 @@ class PreActivationBlock(nn.Module):
         sizes = (channels_in, *widths)
         final_place = len(widths) - 1
         self.first_norm = switches.normalise(channels_in)
-        self.first_act = switches.act()
+        # Without a norm the activation's input is the block's own, which the sum still needs.
+        self.first_act = switches.act(inplace=switches.norm != "none")
         layers: list[nn.Module] = []
         for place, (width, kernel) in enumerate(zip(widths, kernels, strict=True)):
             if place:
-                ends = place == final_place
-                layers += [
-                    switches.normalise(sizes[place], ends_residual_branch=ends),
-                    switches.act(),
-                ]
+                layers += [switches.normalise(sizes[place]), switches.act()]
             if place < final_place:
                 step = stride if place == strided else 1
                 layers.append(switches.convolution(sizes[place], width, kernel, stride=step))
@@ -60,6 +57,10 @@ class PreActivationBlock(nn.Module):
         self.last = switches.convolution(sizes[-2], widths[-1], kernels[-1])
         changes = stride != 1 or channels_in != widths[-1]
         self.skip = switches.skip
+        if self.skip:
+            # Not the last norm: a ReLU stands behind it, whose derivative at 0 is 0, so that a
+            # branch with that norm at 0 would never learn.
+            mark_end_of_branch(self.last)
         self.shortcut = (
             nn.Conv2d(channels_in, widths[-1], 1, stride, bias=False)
             if changes and switches.skip
@@ -72,7 +73,9 @@ class PreActivationBlock(nn.Module):
         increment = self.last(self.dropout(self.branch(active)))
         if not self.skip:
             return increment
-        return increment + (x if self.shortcut is None else self.shortcut(active))
+        # In place: no backward pass needs the last convolution's output, and a new tensor of
+        # this size costs as much as the addition.
+        return increment.add_(x if self.shortcut is None else self.shortcut(active))
 
 
 def pre_activation_network(

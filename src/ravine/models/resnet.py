@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
 from ravine.models.depths import blocks_of_depth
-from ravine.models.parts import GlobalMean, Switches
+from ravine.models.parts import GlobalMean, Switches, mark_end_of_branch
 from ravine.models.stem import has_small_stem, small_stem_stride
 
 #: Blocks per stage, and whether they are bottlenecks.
@@ -82,9 +82,11 @@ class ResidualBlock(nn.Module):
         self.branch = nn.Sequential(*layers)
         self.dropout = dropout
         self.last = switches.convolution(sizes[-2], widths[-1], kernels[-1])
-        self.last_norm = switches.normalise(widths[-1], ends_residual_branch=True)
+        self.last_norm = switches.normalise(widths[-1])
         self.last_act = switches.act()
         self.skip = switches.skip
+        if self.skip:
+            mark_end_of_branch(self.last if switches.norm == "none" else self.last_norm)
         self.shortcut: nn.Module = nn.Identity()
         if switches.skip and (stride != 1 or channels_in != widths[-1]):
             self.shortcut = (
@@ -96,7 +98,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, widths[-1], H/stride, W/stride)."""
         out = self.last_norm(self.last(self.dropout(self.branch(x))))
-        return self.last_act(out + self.shortcut(x) if self.skip else out)
+        return self.last_act(out.add_(self.shortcut(x)) if self.skip else out)
 
 
 def _projection(

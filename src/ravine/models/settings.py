@@ -11,7 +11,7 @@ from ravine.core.checks import check_choice, check_range
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
 from ravine.models.parts import Switches
-from ravine.models.table import family_of, make_network
+from ravine.models.table import family_of, make_network, refuse_without_effect
 from ravine.nn.activation import Activation
 from ravine.nn.dropout import DropoutForm
 from ravine.nn.init import SCHEMES
@@ -57,7 +57,7 @@ class ModelSettings(Settings):
     """Initial weights: xavier, xavier-normal, he, he-out, orthogonal, lsuv, torch, or auto."""
 
     zero_init: bool = Field(default=False)
-    """Start the last norm of each residual branch at zero."""
+    """Start the last norm of each residual branch at zero (pre-activation: its convolution)."""
 
     @model_validator(mode="after")
     def _known_network(self) -> Self:
@@ -66,11 +66,20 @@ class ModelSettings(Settings):
         check_choice("init", self.init, SCHEMES)
         for p in self.dropout:
             check_range("dropout", p, low=0.0, high=1.0, high_open=True)
+        if self.zero_init and not self.skip:
+            raise SettingError(
+                "zero_init needs skip connections: leave out --no-skip or --zero-init"
+            )
+        if self.zero_init and self.model.startswith("alexnet"):
+            raise SettingError(f"zero_init: {self.model} has no residual branches to start at zero")
         return self
 
     def check_network(self) -> None:
         """Raises `SettingError` where name, depth and switches do not fit; draws no weights."""
-        if self.model != "auto" and family_of(self.model) not in ("own", "timm"):
+        if self.model == "auto":
+            return
+        refuse_without_effect(self.model, self._switches())
+        if family_of(self.model) not in ("own", "timm"):
             with torch.device("meta"):
                 self.build_model(classes=2, channels=3, image_size=64)
 
@@ -85,13 +94,16 @@ class ModelSettings(Settings):
             classes=classes,
             channels=channels,
             image_size=image_size,
-            switches=Switches(
-                activation=self.activation,
-                norm=self.norm,
-                dropout=self.dropout,
-                dropout_form=self.dropout_form,
-                skip=self.skip,
-            ),
+            switches=self._switches(),
+        )
+
+    def _switches(self) -> Switches:
+        return Switches(
+            activation=self.activation,
+            norm=self.norm,
+            dropout=self.dropout,
+            dropout_form=self.dropout_form,
+            skip=self.skip,
         )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,9 @@ class Row:
     Attributes:
         layer: its dotted name.
         kind: its class.
-        output_shape: without the batch.
-        parameters: its own.
-        multiply_adds: for one image; only products of weights are counted.
+        output_shape: without the batch; empty where it gives no tensor.
+        parameters: its own; those of a layer that is called twice count once.
+        multiply_adds: for one image; only products of weights of linear layers and convolutions.
     """
 
     layer: str
@@ -28,40 +29,55 @@ class Row:
 
 @torch.no_grad()
 def summary(model: nn.Module, *, channels: int, image_size: int) -> list[Row]:
-    """Returns a row for each layer, in the order in which one image passes them."""
+    """Returns a row for each call of a layer, in the order in which one image passes them."""
     rows: list[Row] = []
-    handles = []
+    seen: set[int] = set()
 
-    def look_at(name: str) -> None:
-        def look(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+    def look_at(name: str, module: nn.Module) -> Any:
+        def look(layer: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
+            own = {id(p): p.numel() for p in layer.parameters(recurse=False)}
             rows.append(
                 Row(
                     layer=name,
                     kind=type(layer).__name__,
-                    output_shape=tuple(output.shape[1:]),
-                    parameters=sum(p.numel() for p in layer.parameters()),
-                    multiply_adds=_multiply_adds(layer, output),
+                    output_shape=tuple(output.shape[1:]) if isinstance(output, Tensor) else (),
+                    parameters=sum(n for key, n in own.items() if key not in seen),
+                    multiply_adds=multiply_adds(layer, inputs, output),
                 )
             )
+            seen.update(own)
 
-        handles.append(model.get_submodule(name).register_forward_hook(look))
+        return module.register_forward_hook(look)
 
-    for name, module in model.named_modules():
-        if not any(True for _ in module.children()) and not isinstance(module, nn.Identity):
-            look_at(name)
-    was_training = model.training
-    device = next(model.parameters()).device
-    model.eval()(torch.zeros(1, channels, image_size, image_size, device=device))
-    model.train(was_training)
-    for handle in handles:
-        handle.remove()
+    handles = [look_at(name, m) for name, m in model.named_modules() if _is_shown(m)]
+    modes = {module: module.training for module in model.modules()}
+    some = next(model.parameters(), torch.zeros(()))
+    try:
+        model.eval()(torch.zeros(1, channels, image_size, image_size, device=some.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes.items():
+            module.training = training
     return rows
 
 
-def _multiply_adds(layer: nn.Module, output: Tensor) -> int:
-    """Every weight of a convolution is used once per output pixel, of a linear layer once."""
-    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+def _is_shown(module: nn.Module) -> bool:
+    """Leaves, and what holds parameters of its own beside its children."""
+    leaf = next(module.children(), None) is None and not isinstance(module, nn.Identity)
+    return leaf or next(module.parameters(recurse=False), None) is not None
+
+
+def multiply_adds(layer: nn.Module, inputs: tuple[Any, ...], output: object) -> int:
+    """Returns the products of weights for one image.
+
+    Every weight of a convolution is used once per output pixel (padding included), of a
+    transposed one once per input pixel, of a linear layer once per position.
+    """
+    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) and isinstance(output, Tensor):
         return layer.weight.numel() * math.prod(output.shape[2:])
-    if isinstance(layer, nn.Linear):
+    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return layer.weight.numel() * math.prod(inputs[0].shape[2:])
+    if isinstance(layer, nn.Linear) and isinstance(output, Tensor):
         return layer.weight.numel() * math.prod(output.shape[1:-1])
     return 0

@@ -64,6 +64,23 @@ def describe_stem(name: str, image_size: int) -> str:
     return _describe_stem(family_of(name), image_size)
 
 
+def refuse_without_effect(name: str, switches: Switches) -> None:
+    """Raises `SettingError` for a switch that this network would silently ignore."""
+    family = family_of(name)
+    if family == "alexnet" and not switches.skip:
+        raise SettingError(f"{name} has no skip connections that --no-skip could switch off")
+    if family == "alexnet" and switches.norm == "group":
+        raise SettingError(f"{name} has no batch norm that norm=group could replace")
+    if family not in ("own", "timm"):
+        return
+    drawn = {"norm": switches.norm != "batch", "dropout": bool(switches.dropout)}
+    drawn |= {"dropout_form": switches.dropout_form != "inverted", "skip": not switches.skip}
+    for setting in (setting for setting, is_set in drawn.items() if is_set):
+        raise SettingError(
+            f"{setting} acts on Ravine's own networks only; set it inside {name!r} instead"
+        )
+
+
 def make_network(
     name: str, *, classes: int, channels: int, image_size: int, switches: Switches
 ) -> nn.Module:
@@ -73,13 +90,12 @@ def make_network(
         SettingError: the name, the depth or a switch does not fit.
     """
     family = family_of(name)
+    refuse_without_effect(name, switches)
     shape = {"classes": classes, "channels": channels, "image_size": image_size}
     if family == "own":
         return own_network(name, **shape)
     if family == "timm":
         return timm_network(name.removeprefix("timm/"), classes=classes, channels=channels)
-    if not switches.skip and family == "alexnet":
-        raise SettingError(f"{name} has no skip connections that --no-skip could switch off")
     if name == "alexnet":
         return alexnet_2012(**shape, switches=switches)
     if name == "alexnet-2014":

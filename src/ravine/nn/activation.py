@@ -10,27 +10,31 @@ from ravine.core.checks import check_choice
 
 Activation = Literal["relu", "leaky-relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 LEAK = 0.01
-_MAKERS: Mapping[str, Callable[[], nn.Module]] = {
-    "relu": lambda: nn.ReLU(inplace=True),
-    "leaky-relu": lambda: nn.LeakyReLU(LEAK, inplace=True),
-    "elu": lambda: nn.ELU(inplace=True),
-    "gelu": nn.GELU,
-    "silu": lambda: nn.SiLU(inplace=True),
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
+_MAKERS: Mapping[str, Callable[[bool], nn.Module]] = {
+    "relu": lambda inplace: nn.ReLU(inplace=inplace),
+    "leaky-relu": lambda inplace: nn.LeakyReLU(LEAK, inplace=inplace),
+    "elu": lambda inplace: nn.ELU(inplace=inplace),
+    "gelu": lambda _: nn.GELU(),
+    "silu": lambda inplace: nn.SiLU(inplace=inplace),
+    "tanh": lambda _: nn.Tanh(),
+    "sigmoid": lambda _: nn.Sigmoid(),
 }
 ACTIVATIONS = tuple(_MAKERS)
 RECTIFIERS = ("relu", "leaky-relu", "elu", "gelu", "silu")
 
 
-def make_activation(name: Activation) -> nn.Module:
+def make_activation(name: Activation, *, inplace: bool = True) -> nn.Module:
     """Returns the activation layer.
+
+    Args:
+        name: one of `ACTIVATIONS`.
+        inplace: may overwrite its input, which must then be needed nowhere else.
 
     Raises:
         SettingError: the name is not known.
     """
     check_choice("activation", name, ACTIVATIONS)
-    return _MAKERS[name]()
+    return _MAKERS[name](inplace)
 
 
 def he_gain(name: Activation) -> float:

@@ -6,6 +6,7 @@ Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, JMLR 2014.
     inverted    learning: off with probability p, /(1−p);    application: nothing
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, final
 
@@ -78,7 +79,8 @@ def convert_dropout(model: nn.Module, form: DropoutForm) -> int:
         The number of dropouts that were converted.
 
     Raises:
-        SettingError: no linear layer or convolution follows a dropout; the model is unchanged.
+        SettingError: no linear layer or convolution follows a dropout, or the one that does is
+            used in other places too; the model is unchanged.
     """
     check_choice("dropout_form", form, ["inverted", "classic"])
     pairs = [
@@ -94,6 +96,7 @@ def convert_dropout(model: nn.Module, form: DropoutForm) -> int:
                 f"dropout {name!r} cannot be converted: no linear layer or convolution "
                 "follows it that would take up the factor"
             )
+    _refuse_shared(model, [follower for _, follower in pairs])
     for dropout, follower in pairs:
         keep = 1 - dropout.p
         follower.weight.mul_(1 / keep if form == "classic" else keep)
@@ -102,6 +105,18 @@ def convert_dropout(model: nn.Module, form: DropoutForm) -> int:
         if isinstance(module, Dropout):
             module.form = form
     return len(pairs)
+
+
+def _refuse_shared(model: nn.Module, followers: Sequence[nn.Linear]) -> None:
+    uses: Counter[int] = Counter()
+    for _, module in model.named_modules(remove_duplicate=False):
+        uses.update(id(parameter) for parameter in module.parameters(recurse=False))
+    for follower in followers:
+        if uses[id(follower.weight)] > 1:
+            raise SettingError(
+                "a dropout cannot be converted: the weights that follow it are used in several "
+                "places, and would take up its factor in all of them"
+            )
 
 
 def _with_followers(model: nn.Module) -> list[tuple[Dropout, nn.Linear]]:

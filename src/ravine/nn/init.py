@@ -16,10 +16,12 @@ from torch.utils.hooks import RemovableHandle
 from ravine.core.checks import check_choice
 from ravine.core.errors import SettingError
 from ravine.nn.activation import RECTIFIERS, Activation, he_gain
+from ravine.nn.dropout import Dropout
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _LAYERS = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
+_DROPOUTS = (Dropout, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 Fill = Callable[[Tensor, int, int, float, torch.Generator | None], None]
 
@@ -119,7 +121,7 @@ def init_(
 ) -> nn.Module:
     """Gives the weights of every linear layer and convolution their first values, in place.
 
-    Biases become 0; norms start as the identity. The last linear layer, behind which stands
+    Biases become 0; norms keep what they have. The last linear layer, behind which stands
     no activation, has the gain 1.
 
     Args:
@@ -128,27 +130,32 @@ def init_(
         activation: what stands behind the layers; decides gain and `auto`.
         generator: on the CPU; the same generator gives the same weights on every device.
         batch: images (B, C, H, W) on the model's device, for LSUV.
-        zero_residual: start the last norm of each residual branch at 0.
+        zero_residual: start each residual branch at 0: its last norm, or its last convolution
+            where no norm stands behind that. Such layers have a true `ends_residual_branch`.
 
     Returns:
         The model.
 
     Raises:
-        SettingError: the scheme is not known, or LSUV has no batch.
+        SettingError: the scheme is not known, LSUV has no batch, or there is no residual branch.
     """
     name = resolve_scheme(scheme, activation)
     if name == "lsuv" and batch is None:
         raise SettingError("init lsuv scales layers on data: give it a batch of images")
+    ends = [m for m in model.modules() if getattr(m, "ends_residual_branch", False)]
+    if zero_residual and not ends:
+        raise SettingError("zero_init: this network marks no residual branch to start at zero")
     if name != "torch":
         layers = [m for m in model.modules() if isinstance(m, _LAYERS)]
         for layer in layers:
             gain = 1.0 if layer is layers[-1] else he_gain(activation)
             _fill(layer, _FILLS[name], gain, generator)
-    for module in model.modules():
-        if zero_residual and getattr(module, "ends_residual_branch", False):
-            nn.init.zeros_(module.weight)  # type: ignore[arg-type]
     if name == "lsuv" and batch is not None:
         _scale_to_unit_variance(model, batch)
+    # After LSUV, which could not scale a layer that gives or gets only zeros.
+    for end in ends if zero_residual else ():
+        for parameter in end.parameters():
+            nn.init.zeros_(parameter)
     return model
 
 
@@ -167,20 +174,26 @@ _LSUV_TOLERANCE = 0.01
 
 
 def _scale_to_unit_variance(model: nn.Module, batch: Tensor) -> None:
-    """Scales each layer, in the order in which they are called, until Var of its output is 1."""
-    was_training = model.training
+    """Scales each layer, in the order in which they are called, until Var of its output is 1.
+
+    Dropout is off meanwhile: it would draw from chance that was not handed in.
+    """
+    modes = {module: module.training for module in model.modules()}
     buffers = [buffer.clone() for buffer in model.buffers()]
-    model.train()
-    order = _call_order(model, batch)
-    for layer in order:
-        for _ in range(_LSUV_ROUNDS):
-            variance = _output_variance(model, layer, batch)
-            if variance <= 0 or abs(variance - 1) < _LSUV_TOLERANCE:
-                break
-            layer.weight.div_(math.sqrt(variance))  # type: ignore[operator]
-    for buffer, old in zip(model.buffers(), buffers, strict=True):
-        buffer.copy_(old)
-    model.train(was_training)
+    for module in modes:
+        module.training = not isinstance(module, _DROPOUTS)
+    try:
+        for layer in _call_order(model, batch):
+            for _ in range(_LSUV_ROUNDS):
+                variance = _output_variance(model, layer, batch)
+                if variance <= 0 or abs(variance - 1) < _LSUV_TOLERANCE:
+                    break
+                layer.weight.div_(math.sqrt(variance))  # type: ignore[operator]
+    finally:
+        for buffer, old in zip(model.buffers(), buffers, strict=True):
+            buffer.copy_(old)
+        for module, training in modes.items():
+            module.training = training
 
 
 def _call_order(model: nn.Module, batch: Tensor) -> list[nn.Module]:
