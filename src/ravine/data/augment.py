@@ -185,10 +185,13 @@ def colour_jitter(images: Tensor, generator: torch.Generator, *, strength: float
     Each is scaled by a factor of its own from 1 ± strength; the result is kept in 0..1.
 
     Args:
-        images: (B, C, H, W) float32 in 0..1.
+        images: (B, C, H, W) float32 in 0..1, or uint8.
         generator: the source of chance.
         strength: in [0, 1].
     """
+    if images.dtype == torch.uint8:
+        values = colour_jitter(images.float() / 255, generator, strength=strength)
+        return (values * 255).round().to(torch.uint8)
     count, channels = images.shape[:2]
     factors = [
         (1 + strength * (2 * _uniform(count, images, generator) - 1))[:, None, None, None]
@@ -240,7 +243,7 @@ def random_erasing(images: Tensor, generator: torch.Generator, *, probability: f
     that would not fit is made to.
 
     Args:
-        images: (B, C, H, W), normalised; the noise is N(0, 1).
+        images: (B, C, H, W), normalised, where the noise is N(0, 1); or uint8, where it is even.
         generator: the source of chance.
         probability: of an image to lose a part.
     """
@@ -254,5 +257,9 @@ def random_erasing(images: Tensor, generator: torch.Generator, *, probability: f
     top = (_uniform(count, images, generator) * (height - box_height + 1)).long()
     left = (_uniform(count, images, generator) * (width - box_width + 1)).long()
     mask = _box(images, top, left, box_height, box_width) & chosen[:, None, None, None]
-    noise = torch.randn(images.shape, generator=generator, device=generator.device)
-    return torch.where(mask, noise.to(images), images)
+    noise = torch.empty(images.shape, dtype=images.dtype, device=generator.device)
+    if images.dtype == torch.uint8:
+        noise.random_(0, 256, generator=generator)
+    else:
+        noise.normal_(generator=generator)
+    return torch.where(mask, noise.to(images.device), images)
