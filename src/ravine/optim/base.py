@@ -64,6 +64,20 @@ class RuleOptimizer(Optimizer):
             gradients: used in place of `.grad` for the parameters that it holds.
             clear: drop the gradients afterwards.
         """
+        if ok is not None and ok.device.type == "cpu":
+            # On the CPU there is nothing to wait for: the answer is read, and saves two passes.
+            return self._step_if(closure, bool(ok), None, scale, gradients, clear)
+        return self._step_if(closure, True, ok, scale, gradients, clear)
+
+    def _step_if(
+        self,
+        closure: Callable[[], Any] | None,
+        allowed: bool,
+        ok: Tensor | None,
+        scale: Tensor | None,
+        gradients: Mapping[Tensor, Tensor] | None,
+        clear: bool,
+    ) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -78,7 +92,8 @@ class RuleOptimizer(Optimizer):
                         f"{type(self).__name__} takes dense gradients only; "
                         "build the embedding with sparse=False"
                     )
-                self._step_one(w, g if scale is None else g * scale.to(g.dtype), group, ok)
+                if allowed:
+                    self._step_one(w, g if scale is None else g * scale.to(g.dtype), group, ok)
                 if clear:
                     w.grad = None
         return loss
@@ -93,9 +108,12 @@ class RuleOptimizer(Optimizer):
         g = coupled_decay(g, w, decay) if coupled else g
         kept = w if coupled else decoupled_decay(w, η=lr, λ=decay)
         new_w, new_state = self.apply_rule(kept, g, {**state, "step": state["step"] + 1}, group)
-        _replace(w, new_w, ok)
+        w.copy_(new_w if ok is None else torch.where(ok, new_w, w))
         for name, value in new_state.items():
-            _replace(state[name], value, ok)
+            if ok is None:
+                state[name] = value
+            else:
+                state[name].copy_(torch.where(ok, value, state[name]))
 
     def __repr__(self) -> str:
         groups = [
@@ -107,10 +125,6 @@ class RuleOptimizer(Optimizer):
 
     def _remarks(self) -> list[str]:
         return []
-
-
-def _replace(old: Tensor, new: Tensor, ok: Tensor | None) -> None:
-    old.copy_(new if ok is None else torch.where(ok, new, old))
 
 
 def check_betas(betas: tuple[float, float]) -> None:

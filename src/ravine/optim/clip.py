@@ -13,8 +13,17 @@ _LEAST_WEIGHT_NORM = 1e-3  # AGC's floor, so that rows that start at zero can mo
 
 
 def norms(gradients: Sequence[Tensor]) -> Tensor:
-    """Returns the 2-norm of each tensor, (P,) float64, so that finite gradients stay finite."""
-    return torch.stack(list(torch._foreach_norm(list(gradients), 2, torch.float64)))
+    """Returns the 2-norm of each tensor, (P,) float64; finite gradients have finite norms.
+
+    On the CPU, where reading costs nothing, norms are taken in the gradients' own precision,
+    and again in double precision only if one has overflowed.
+    """
+    held = list(gradients)
+    if held[0].device.type == "cpu":
+        quick = torch.stack(list(torch._foreach_norm(held))).double()
+        if bool(quick.isfinite().all()):
+            return quick
+    return torch.stack(list(torch._foreach_norm(held, 2, torch.float64)))
 
 
 def norm_scale(norm: Tensor, limit: float) -> Tensor:

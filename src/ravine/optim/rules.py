@@ -1,6 +1,7 @@
 """The update rules, each written once as a pure function of tensors.
 
-Every path that runs a rule is made from these texts. Letters as in the formulas: w weights,
+Every path that runs a rule is made from these texts. `v.lerp(g, 1 − γ)` is γv + (1−γ)g in one
+pass over memory, `w.add(s, alpha=−η)` is w − ηs. Letters as in the formulas: w weights,
 g gradient, v moving mean of gradients, G sum or moving mean of squared gradients, k applied
 steps from 1 on (0-dim tensor), η learning rate, γ momentum, α decay of G, ε eps. Each
 returns the new weights and the new state and changes nothing.
@@ -26,16 +27,16 @@ def momentum(
 
     Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013.
     """
-    v = γ * v + (1 - γ) * g
-    step = γ * v + (1 - γ) * g if nesterov else v
-    return w - η * step, v
+    v = v.lerp(g, 1 - γ)
+    step = v.lerp(g, 1 - γ) if nesterov else v
+    return w.add(step, alpha=-η), v
 
 
 def adagrad(w: Tensor, g: Tensor, G: Tensor, *, η: float, ε: float) -> tuple[Tensor, Tensor]:
     """G ← G + g⊙g, w ← w − η g ⊘ √(G+ε). Duchi, Hazan, Singer 2011."""
     g = squarable(g)
-    G = G + g * g
-    return w - η * g / (G + ε).sqrt(), G
+    G = G.addcmul(g, g)
+    return w.addcdiv(g, (G + ε).sqrt(), value=-η), G
 
 
 def rmsprop(
@@ -43,8 +44,8 @@ def rmsprop(
 ) -> tuple[Tensor, Tensor]:
     """G ← αG + (1−α) g⊙g, w ← w − η g ⊘ √(G+ε). Hinton, Tieleman 2012."""
     g = squarable(g)
-    G = α * G + (1 - α) * (g * g)
-    return w - η * g / (G + ε).sqrt(), G
+    G = G.lerp(g * g, 1 - α)
+    return w.addcdiv(g, (G + ε).sqrt(), value=-η), G
 
 
 def adam(
@@ -52,8 +53,8 @@ def adam(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """w ← w − η v̂ ⊘ (√Ĝ + ε), v̂ = v/(1−γᵏ), Ĝ = G/(1−αᵏ). Kingma, Ba, ICLR 2015."""
     g = squarable(g)
-    v = γ * v + (1 - γ) * g
-    G = α * G + (1 - α) * (g * g)
+    v = v.lerp(g, 1 - γ)
+    G = G.lerp(g * g, 1 - α)
     return w - (η / (1 - γ**k)) * v / ((G / (1 - α**k)).sqrt() + ε), v, G
 
 
@@ -82,8 +83,8 @@ def nadam(
     `μ_product` is Π_{i<k} μ_i, 0-dim float64; the last of what is returned is Π_{i≤k} μ_i.
     """
     g = squarable(g)
-    v = γ * v + (1 - γ) * g
-    G = α * G + (1 - α) * (g * g)
+    v = v.lerp(g, 1 - γ)
+    G = G.lerp(g * g, 1 - α)
     if form in _PSI:
         μ_now, μ_next = (γ * (1 - 0.5 * 0.96 ** (i * _PSI[form])) for i in (k, k + 1))
         μ_product = μ_product * μ_now
@@ -107,9 +108,9 @@ def squarable(g: Tensor) -> Tensor:
 
 def coupled_decay(g: Tensor, w: Tensor, λ: float) -> Tensor:
     """g ← g + λw."""
-    return g + λ * w if λ else g
+    return g.add(w, alpha=λ) if λ else g
 
 
 def decoupled_decay(w: Tensor, *, η: float, λ: float) -> Tensor:
     """w ← w − ηλw. Loshchilov and Hutter 2019."""
-    return w - (η * λ) * w if λ else w
+    return w * (1 - η * λ) if λ else w
