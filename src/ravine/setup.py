@@ -154,9 +154,11 @@ class _Bench:
             image_size=self.dataset.preprocessing.image_size,
         )
         model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # A network of the user's own, or of timm, may bring weights that it was trained to.
+        foreign = ":" in recipe.model or recipe.model.startswith("timm/")
         init_(
             model,
-            recipe.init,
+            "torch" if foreign and recipe.init == "auto" else recipe.init,
             activation=recipe.activation,
             generator=generator_for("initial weights", seed=recipe.seed),
             batch=batches.batch_at(0).images if recipe.init == "lsuv" else None,

@@ -48,5 +48,9 @@ def predict(
     if sample is None:
         write_predictions(out, found.names, found.classes, found.probabilities)
     else:
-        write_submission(out, sample, found.names, found.classes, found.probabilities)
+        told = write_submission(out, sample, found.names, found.classes, found.probabilities)
+        if not quiet:
+            print(told)
+        print(f"{len(sample.ids):,} predictions: {out}")
+        return
     print(f"{len(found.names):,} predictions: {out}")
