@@ -113,6 +113,8 @@ def resume(
         tell = _teller(observers)
         if folder.evaluation.is_file() and folder.model.is_file():
             tell(Notice(text=f"{folder.path} has ended already; nothing to do"))
+            if not folder.report.is_file():
+                render_report(folder.path)
             return Run.load(folder.path)
         dataset = open_dataset(recipe, seed=recipe.seed, progress=progress)
         _refuse_other_data(folder, dataset)

@@ -27,12 +27,14 @@ class Recorder:
     every: float = 1.0
     _pending: list[StepDone] = field(default_factory=list)
     _written: float = field(default_factory=time.monotonic)
+    _seen: float = 0.0
 
     def __call__(self, event: Event) -> None:
         """Takes note of one event."""
         if isinstance(event, StepDone):
             self._pending.append(event)
-            if time.monotonic() - self._written >= self.every:
+            self._seen = time.monotonic()
+            if self._seen - self._written >= self.every:
                 self._write_steps()
         elif isinstance(event, EpochDone):
             self._write_steps()
@@ -40,7 +42,8 @@ class Recorder:
 
     def _write_steps(self) -> None:
         if self._pending:
-            seconds = time.monotonic() - self._written
+            # Up to the last step: an evaluation after it is not the steps' time.
+            seconds = self._seen - self._written
             append_row(self.path, steps_row(self._pending, seconds, self.steps_per_epoch))
         self._pending.clear()
         self._written = time.monotonic()
