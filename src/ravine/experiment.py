@@ -38,7 +38,7 @@ from ravine.setup import Setup, set_up
 from ravine.training.clock import Clock
 from ravine.training.loop import Hooks, fit
 from ravine.training.model_file import save_model
-from ravine.training.plan import Plan, correct_plan
+from ravine.training.plan import Plan, correct_plan, is_time_to_correct
 from ravine.training.recorder import Recorder
 from ravine.training.state import TrainingState
 from ravine.training.stop import stop_on_signals
@@ -205,13 +205,14 @@ def _train_to_end(
         return save_checkpoint(folder.checkpoints, state.step, state.tensors(), state.values())
 
     def correct(plan: Plan, step_seconds: float) -> Plan:
-        left = (recipe.budget or 0.0) - clock.elapsed()
+        budget, elapsed = recipe.budget, clock.elapsed()
+        if budget is None or not is_time_to_correct(plan, state.step, elapsed / budget):
+            return plan
         corrected = correct_plan(
-            plan, step=state.step, step_seconds=step_seconds, seconds_left=left
+            plan, step=state.step, step_seconds=step_seconds, seconds_left=budget - elapsed
         )
-        if corrected is not plan:
-            write_recipe(folder.recipe, recipe.model_dump(), corrected.to_values())
-            tell(Notice(text=f"plan corrected once: {plan.end} steps become {corrected.end}"))
+        write_recipe(folder.recipe, recipe.model_dump(), corrected.to_values())
+        tell(Notice(text=f"plan corrected once: {plan.end} steps become {corrected.end}"))
         return corrected
 
     with stop_on_signals() as stop:

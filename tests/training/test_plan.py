@@ -3,7 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ravine.core.errors import RunError, SettingError
-from ravine.training.plan import Plan, Speed, correct_plan, plan_for_budget, plan_for_epochs
+from ravine.training.plan import (
+    Plan,
+    Speed,
+    correct_plan,
+    is_time_to_correct,
+    plan_for_budget,
+    plan_for_epochs,
+)
 from ravine.training.settings import TrainingSettings
 
 
@@ -38,21 +45,20 @@ def test_a_planned_run_ends_within_its_budget(seconds: float, speed: Speed, epoc
     assert taken <= seconds or plan.total_steps == 1
 
 
-@given(st.floats(200, 4000), st.floats(0.01, 0.5), st.integers(1, 500), st.floats(0.7, 1.4))
+@given(st.floats(200, 4000), st.floats(0.01, 0.5), st.integers(1, 500), st.floats(0.5, 1.9))
 def test_one_correction_brings_another_speed_back_into_the_budget(
     seconds: float, step: float, epoch: int, slower: float
 ) -> None:
     speed = Speed(step=step, validation=step, final=5.0)
     plan = plan_for_budget(seconds, speed, steps_per_epoch=epoch)
-    assert plan.correct_at is not None
     evaluation = plan.steps_per_epoch * plan.evaluate_every
 
     def taken(steps: int) -> float:
         return slower * (steps * step + steps // evaluation * step)
 
-    now = taken(plan.correct_at)
+    at = next(k for k in range(1, plan.end) if is_time_to_correct(plan, k, taken(k) / seconds))
     corrected = correct_plan(
-        plan, step=plan.correct_at, step_seconds=step * slower, seconds_left=seconds - now
+        plan, step=at, step_seconds=step * slower, seconds_left=seconds - taken(at)
     )
     total = taken(corrected.end) + slower * 5.0
     assert total <= seconds * 1.001

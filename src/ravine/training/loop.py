@@ -47,7 +47,7 @@ class Hooks:
     """Saves a checkpoint and returns where."""
 
     correct: Callable[[Plan, float], Plan]
-    """Returns the plan corrected by the seconds that a step took, after keeping it on disk."""
+    """Returns the plan; where it is time, corrected by the seconds of a step and kept on disk."""
 
 
 def fit(
@@ -105,7 +105,7 @@ def fit(
                 elapsed=clock.elapsed(),
             )
         )
-        if state.step == plan.correct_at and plan.correction is None:
+        if plan.speed is not None and plan.correction is None:
             plan = hooks.correct(plan, meter.seconds_per_step())
         if plan.evaluates_after(state.step) or state.step == plan.end:
             tell(_epoch_done(state, plan, meter, hooks, clock))

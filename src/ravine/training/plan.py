@@ -43,7 +43,6 @@ class Plan:
         total_steps: steps that were planned before step 1.
         steps_per_epoch: steps that visit each training image once.
         evaluate_every: epochs between evaluations on the validation images.
-        correct_at: the step after which the one correction is decided, None without a budget.
         correction: the correction, once decided.
         speed: what was measured before step 1, None without a budget.
     """
@@ -51,7 +50,6 @@ class Plan:
     total_steps: int
     steps_per_epoch: int
     evaluate_every: int = 1
-    correct_at: int | None = None
     correction: Correction | None = None
     speed: Speed | None = None
 
@@ -73,6 +71,10 @@ class Plan:
         """Returns the plan that ends after `total_steps`, decided after `step` steps."""
         total = max(total_steps, step + 1)
         return replace(self, correction=Correction(step=step, total_steps=total))
+
+    def ends_epoch(self, step: int) -> bool:
+        """Returns whether an epoch ends when `step` steps are done."""
+        return step % self.steps_per_epoch == 0
 
     def evaluates_after(self, step: int) -> bool:
         """Returns whether an evaluation follows when `step` steps are done."""
@@ -119,7 +121,10 @@ def plan_for_epochs(epochs: float, *, steps_per_epoch: int) -> Plan:
 
 _MARGIN = 0.985  # of the time left; the rest is for checkpoints and for small stalls
 _VALIDATION_SHARE = 0.04  # of the time of an epoch, at most, goes into its evaluation
-_CORRECT_BETWEEN = (0.4, 0.65)  # of the planned steps: late enough to know, early enough to mend
+# Shares of the budget from which on the one correction is made: late enough that little can
+# change after it, early enough that there is something left to correct.
+_CORRECT_AT_EPOCH_END = 0.78
+_CORRECT_AT_LATEST = 0.86
 
 
 def steps_within(seconds: float, speed: Speed, *, steps_per_epoch: int, evaluate_every: int) -> int:
@@ -139,9 +144,24 @@ def plan_for_budget(seconds: float, speed: Speed, *, steps_per_epoch: int) -> Pl
         total_steps=total,
         steps_per_epoch=steps_per_epoch,
         evaluate_every=every,
-        correct_at=_correction_step(total, steps_per_epoch),
         speed=speed,
     )
+
+
+def is_time_to_correct(plan: Plan, step: int, spent: float) -> bool:
+    """Returns whether the one correction is due: late in the budget or late in the plan.
+
+    It waits for an epoch's end, but not for ever, since epochs may be long.
+
+    Args:
+        plan: of the run.
+        step: steps done.
+        spent: share of the budget that is used up.
+    """
+    if plan.speed is None or plan.correction is not None:
+        return False
+    done = max(spent, step / plan.end)
+    return done >= (_CORRECT_AT_EPOCH_END if plan.ends_epoch(step) else _CORRECT_AT_LATEST)
 
 
 def correct_plan(plan: Plan, *, step: int, step_seconds: float, seconds_left: float) -> Plan:
@@ -168,11 +188,3 @@ def correct_plan(plan: Plan, *, step: int, step_seconds: float, seconds_left: fl
         evaluate_every=plan.evaluate_every,
     )
     return plan.corrected(step, step + rest)
-
-
-def _correction_step(total: int, steps_per_epoch: int) -> int | None:
-    """The last epoch's end within the bounds, or for runs of few epochs the step in between."""
-    low, high = (share * total for share in _CORRECT_BETWEEN)
-    last_end = int(high // steps_per_epoch) * steps_per_epoch
-    step = last_end if last_end >= low else int((low + high) / 2)
-    return step if 0 < step < total else None
