@@ -36,6 +36,13 @@ def test_warm_up_rises_and_then_follows(share: float, progress: float) -> None:
         assert warmed == pytest.approx(cosine((progress - share) / (1 - share)))
 
 
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_warm_up_joins_the_schedule_without_a_jump(name: str) -> None:
+    warmed = ScheduleSettings(schedule=name, warmup=0.1).build_schedule()
+    assert warmed(0.0) == 0.0
+    assert warmed(0.1 - 1e-9) == pytest.approx(warmed(0.1), rel=1e-6)
+
+
 def test_an_unknown_schedule_names_the_nearest() -> None:
     with pytest.raises(SettingError, match="did you mean 'cosine'"):
         ScheduleSettings.of({"schedule": "cosinus"})

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.core.checks import check_range
 from ravine.optim import rules
 from ravine.optim.base import Decay, RuleOptimizer, State
 
@@ -21,7 +20,7 @@ class AdaGrad(RuleOptimizer):
     Args:
         params: parameters or groups of them.
         lr: η ≥ 0.
-        eps: ε ≥ 0.
+        eps: ε > 0.
         weight_decay: λ ≥ 0.
         decay: decoupled (w ← w − ηλw) or coupled (g ← g + λw).
     """
@@ -37,7 +36,6 @@ class AdaGrad(RuleOptimizer):
         weight_decay: float = 0.0,
         decay: Decay = "decoupled",
     ) -> None:
-        check_range("eps", eps, low=0.0, high_open=True)
         super().__init__(
             params, {"lr": lr, "eps": eps, "weight_decay": weight_decay, "decay": decay}
         )

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.core.checks import check_range
 from ravine.optim import rules
-from ravine.optim.base import Decay, RuleOptimizer, State, check_betas
+from ravine.optim.base import Decay, RuleOptimizer, State, applied_steps, check_betas
 
 
 @final
@@ -20,7 +19,7 @@ class Adam(RuleOptimizer):
         params: parameters or groups of them.
         lr: η ≥ 0.
         betas: γ and α, both in [0, 1).
-        eps: ε ≥ 0, outside the root.
+        eps: ε > 0, outside the root.
         weight_decay: λ ≥ 0.
         decay: decoupled (w ← w − ηλw, as AdamW) or coupled (g ← g + λw).
     """
@@ -37,12 +36,15 @@ class Adam(RuleOptimizer):
         weight_decay: float = 0.0,
         decay: Decay = "decoupled",
     ) -> None:
-        check_betas(betas)
-        check_range("eps", eps, low=0.0, high_open=True)
         super().__init__(
             params,
             {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "decay": decay},
         )
+
+    def check_group(self, group: Mapping[str, Any]) -> None:
+        """Adds the ranges of γ and α to those that all share."""
+        super().check_group(group)
+        check_betas(group["betas"])
 
     def initial_state(self, w: Tensor) -> State:
         """Returns v = 0 and G = 0."""
@@ -53,7 +55,7 @@ class Adam(RuleOptimizer):
     ) -> tuple[Tensor, State]:
         """Applies `rules.adam`."""
         γ, α = group["betas"]
-        k = state["step"].double()
+        k = applied_steps(state)
         new_w, v, G = rules.adam(
             w, g, state["v"], state["G"], k, η=group["lr"], γ=γ, α=α, ε=group["eps"]
         )

@@ -16,7 +16,7 @@ from torch.optim.optimizer import ParamsT
 
 from ravine.core.checks import check_choice, check_range
 from ravine.core.errors import SettingError
-from ravine.optim.rules import coupled_decay, decoupled_decay
+from ravine.optim.rules import Number, coupled_decay, decoupled_decay
 
 Decay = Literal["decoupled", "coupled"]
 State = dict[str, Tensor]
@@ -25,14 +25,54 @@ State = dict[str, Tensor]
 class RuleOptimizer(Optimizer):
     """An optimizer made of one pure rule."""
 
-    #: The update, as it is shown.
-    formula: str = ""
-
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
-        check_range("lr", defaults["lr"], low=0.0, high_open=True)
-        check_range("weight_decay", defaults["weight_decay"], low=0.0, high_open=True)
-        check_choice("decay", defaults["decay"], ["decoupled", "coupled"])
         super().__init__(params, defaults)
+
+    @property
+    @abstractmethod
+    def formula(self) -> str:
+        """The update, as it is shown."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group of parameters; what it does not say is as in the other groups.
+
+        Raises:
+            SettingError: a hyperparameter of the group is out of its range.
+        """
+        self.check_group({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    def check_group(self, group: Mapping[str, Any]) -> None:
+        """Raises `SettingError` unless each hyperparameter is in its range."""
+        check_range("lr", group["lr"], low=0.0, high_open=True)
+        check_range("weight_decay", group["weight_decay"], low=0.0, high_open=True)
+        check_choice("decay", group["decay"], ["decoupled", "coupled"])
+        if "eps" in group:
+            # 0 would make 0/0 of a weight that has had no gradient yet.
+            check_range("eps", group["eps"], low=0.0, low_open=True, high_open=True)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Puts a saved state in place of this one, by position, in the types it was saved in.
+
+        torch's own would cast it to the weights' type, and share its tensors with the saved one.
+
+        Raises:
+            SettingError: a tensor of the state has not the shape of its parameter.
+            ValueError: the groups differ in number or size.
+        """
+        saved = [index for group in state_dict["param_groups"] for index in group["params"]]
+        held = [p for group in self.param_groups for p in group["params"]]
+        for p, index in zip(held, saved, strict=False):  # torch compares the lengths
+            for name, value in state_dict["state"].get(index, {}).items():
+                if value.dim() and value.shape != p.shape:
+                    raise SettingError(
+                        f"the saved state {name} has the shape {tuple(value.shape)} where the "
+                        f"parameter has {tuple(p.shape)}: it belongs to another network"
+                    )
+        super().load_state_dict(state_dict)
+        for p, index in zip(held, saved, strict=True):
+            kept = state_dict["state"].get(index, {})
+            self.state[p] = {k: value.to(p.device, copy=True) for k, value in kept.items()}
 
     @abstractmethod
     def initial_state(self, w: Tensor) -> State:
@@ -64,8 +104,7 @@ class RuleOptimizer(Optimizer):
             gradients: used in place of `.grad` for the parameters that it holds.
             clear: drop the gradients afterwards.
         """
-        if ok is not None and ok.device.type == "cpu":
-            # On the CPU there is nothing to wait for: the answer is read, and saves two passes.
+        if ok is not None and _is_read_at_once(ok):
             return self._step_if(closure, bool(ok), None, scale, gradients, clear)
         return self._step_if(closure, True, ok, scale, gradients, clear)
 
@@ -101,6 +140,7 @@ class RuleOptimizer(Optimizer):
     def _step_one(self, w: Tensor, g: Tensor, group: Mapping[str, Any], ok: Tensor | None) -> None:
         state = self.state[w]
         if not state:
+            _check_type(w, group)
             state["step"] = torch.zeros((), dtype=torch.int64, device=w.device)
             state.update(self.initial_state(w))
         lr, decay = group["lr"], group["weight_decay"]
@@ -125,6 +165,25 @@ class RuleOptimizer(Optimizer):
 
     def _remarks(self) -> list[str]:
         return []
+
+
+def applied_steps(state: State) -> Number:
+    """Returns k, the number of the step in hand, for the bias corrections."""
+    k = state["step"]
+    return float(k) if _is_read_at_once(k) else k.double()
+
+
+def _is_read_at_once(value: Tensor) -> bool:
+    # On the CPU there is nothing to wait for: reading saves passes over memory.
+    return value.device.type == "cpu"
+
+
+def _check_type(w: Tensor, group: Mapping[str, Any]) -> None:
+    if "eps" in group and group["eps"] < torch.finfo(w.dtype).smallest_normal:
+        raise SettingError(
+            f"eps {group['eps']:g} is 0 in {w.dtype}: keep the weights in float32 "
+            f"or give eps at least {torch.finfo(w.dtype).smallest_normal:.2g}"
+        )
 
 
 def check_betas(betas: tuple[float, float]) -> None:

@@ -13,12 +13,14 @@ _LEAST_WEIGHT_NORM = 1e-3  # AGC's floor, so that rows that start at zero can mo
 
 
 def norms(gradients: Sequence[Tensor]) -> Tensor:
-    """Returns the 2-norm of each tensor, (P,) float64; finite gradients have finite norms.
+    """Returns the 2-norm of each of P tensors, (P,) float64; finite gradients have finite norms.
 
     On the CPU, where reading costs nothing, norms are taken in the gradients' own precision,
     and again in double precision only if one has overflowed.
     """
     held = list(gradients)
+    if not held:
+        return torch.zeros(0, dtype=torch.float64)
     if held[0].device.type == "cpu":
         quick = torch.stack(list(torch._foreach_norm(held))).double()
         if bool(quick.isfinite().all()):

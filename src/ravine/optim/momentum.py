@@ -38,8 +38,6 @@ class Momentum(RuleOptimizer):
         weight_decay: float = 0.0,
         decay: Decay = "decoupled",
     ) -> None:
-        check_range("momentum", momentum, low=0.0, high=1.0, high_open=True)
-        self.formula = "v ← γv + (1−γ)g, w ← w − η" + ("(γv + (1−γ)g)" if nesterov else "v")
         super().__init__(
             params,
             {
@@ -50,6 +48,17 @@ class Momentum(RuleOptimizer):
                 "decay": decay,
             },
         )
+
+    @property
+    def formula(self) -> str:
+        """The update, plain or Nesterov as in the first group."""
+        ahead = self.param_groups[0]["nesterov"]
+        return "v ← γv + (1−γ)g, w ← w − η" + ("(γv + (1−γ)g)" if ahead else "v")
+
+    def check_group(self, group: Mapping[str, Any]) -> None:
+        """Adds the ranges of γ to those that all share."""
+        super().check_group(group)
+        check_range("momentum", group["momentum"], low=0.0, high=1.0, high_open=True)
 
     def initial_state(self, w: Tensor) -> State:
         """Returns v = 0."""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.core.checks import check_choice, check_range
+from ravine.core.checks import check_choice
 from ravine.optim import rules
-from ravine.optim.base import Decay, RuleOptimizer, State, check_betas
+from ravine.optim.base import Decay, RuleOptimizer, State, applied_steps, check_betas
 
 _FORMULAS = {
     "lecture": "w ← w − η (γ v̂ + (1−γ)/(1−γᵏ) g) ⊘ (√Ĝ + ε)",
@@ -27,7 +27,7 @@ class Nadam(RuleOptimizer):
         params: parameters or groups of them.
         lr: η ≥ 0.
         betas: γ and α, both in [0, 1).
-        eps: ε ≥ 0, outside the root.
+        eps: ε > 0, outside the root.
         form: lecture (Choi et al. 2019), dozat-constant (optax), dozat (torch), keras.
         weight_decay: λ ≥ 0.
         decay: decoupled (w ← w − ηλw) or coupled (g ← g + λw).
@@ -44,10 +44,6 @@ class Nadam(RuleOptimizer):
         weight_decay: float = 0.0,
         decay: Decay = "decoupled",
     ) -> None:
-        check_betas(betas)
-        check_range("eps", eps, low=0.0, high_open=True)
-        check_choice("form", form, get_args(rules.NadamForm))
-        self.formula = _FORMULAS[form]
         super().__init__(
             params,
             {
@@ -59,6 +55,17 @@ class Nadam(RuleOptimizer):
                 "decay": decay,
             },
         )
+
+    @property
+    def formula(self) -> str:
+        """The update in the form of the first group."""
+        return _FORMULAS[self.param_groups[0]["form"]]
+
+    def check_group(self, group: Mapping[str, Any]) -> None:
+        """Adds the ranges of γ, α and the form to those that all share."""
+        super().check_group(group)
+        check_betas(group["betas"])
+        check_choice("form", group["form"], get_args(rules.NadamForm))
 
     def initial_state(self, w: Tensor) -> State:
         """Returns v = 0, G = 0 and the empty product of the μ, which is 1."""
@@ -76,7 +83,7 @@ class Nadam(RuleOptimizer):
             state["v"],
             state["G"],
             state["mu_product"],
-            state["step"].double(),
+            applied_steps(state),
             η=group["lr"],
             γ=γ,
             α=α,

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ravine.core.checks import check_range
 from ravine.core.errors import SettingError
 
 _SMOOTHING = 0.9  # of the loss, a moving mean corrected for its start
+_SETTLED = 10  # losses, 1/(1 − smoothing), before which the mean is of too few to be judged
 _EXPLODED = 3.0  # times the least loss so far
 _BELOW_THE_LEAST = 4.0  # the suggestion stands this factor below the rate of the least loss
 
@@ -47,10 +49,13 @@ class RangeTest:
 def suggest(rates: list[float], losses: list[float]) -> float:
     """Returns a quarter of the rate at which the smoothed loss was least.
 
+    The first ten losses are left out where there are more: their mean is of too few.
+
     >>> suggest([0.1, 0.2, 0.4, 0.8], [3.0, 2.0, 1.0, 5.0])
     0.1
     """
-    least = min(range(len(losses)), key=losses.__getitem__)
+    first = _SETTLED if len(losses) > _SETTLED else 0
+    least = min(range(first, len(losses)), key=losses.__getitem__)
     return rates[least] / _BELOW_THE_LEAST
 
 
@@ -81,23 +86,30 @@ def range_test(
         precision: type of activations and products.
 
     Raises:
-        SettingError: not even the first loss is finite.
+        SettingError: the rates are not 0 < low < high, or not even the first loss is finite.
     """
     middle = float(optimizer.param_groups[0]["lr"])
-    low, high = low or middle / 1e3, high or middle * 100
-    kept_model = copy.deepcopy(model.state_dict())
+    low = middle / 1e3 if low is None else low
+    high = middle * 100 if high is None else high
+    check_range("low", low, low=0.0, low_open=True, high=high, high_open=True)
+    # Not by state_dict: it leaves out buffers that are not persistent.
+    tensors = [*model.parameters(), *model.buffers()]
+    kept_tensors = [tensor.detach().clone() for tensor in tensors]
     kept_state = {p: copy.deepcopy(slots) for p, slots in optimizer.state.items()}
     kept_rates = [group["lr"] for group in optimizer.param_groups]
     kept_gradients = [p.grad for p in model.parameters()]
-    was_training = model.training
+    kept_modes = [module.training for module in model.modules()]
     device = next(model.parameters()).device
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             model.train()
             rates, losses = _rise(model, optimizer, loss_fn, batches, low, high, steps, precision)
     finally:
-        model.load_state_dict(kept_model)
-        model.train(was_training)
+        with torch.no_grad():
+            for tensor, kept in zip(tensors, kept_tensors, strict=True):
+                tensor.copy_(kept)
+        for module, mode in zip(model.modules(), kept_modes, strict=True):
+            module.training = mode
         optimizer.state.clear()
         optimizer.state.update(kept_state)
         for group, rate in zip(optimizer.param_groups, kept_rates, strict=True):
@@ -133,7 +145,7 @@ def _rise(
         optimizer.step()
         mean = _SMOOTHING * mean + (1 - _SMOOTHING) * float(loss.detach())
         smooth = mean / (1 - _SMOOTHING ** (step + 1))
-        if not math.isfinite(smooth) or (losses and smooth > _EXPLODED * min(losses)):
+        if not math.isfinite(smooth) or _exploded(losses, smooth):
             break
         rates.append(rate)
         losses.append(smooth)
@@ -142,3 +154,8 @@ def _rise(
             "the range test saw no finite loss: check the images' scaling, or give --lr yourself"
         )
     return rates, losses
+
+
+def _exploded(losses: list[float], smooth: float) -> bool:
+    judged = losses[_SETTLED:]
+    return bool(judged) and smooth > _EXPLODED * min(judged)

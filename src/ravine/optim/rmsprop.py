@@ -23,7 +23,7 @@ class RMSProp(RuleOptimizer):
         params: parameters or groups of them.
         lr: η ≥ 0.
         alpha: α in [0, 1).
-        eps: ε ≥ 0.
+        eps: ε > 0.
         weight_decay: λ ≥ 0.
         decay: decoupled (w ← w − ηλw) or coupled (g ← g + λw).
     """
@@ -40,12 +40,15 @@ class RMSProp(RuleOptimizer):
         weight_decay: float = 0.0,
         decay: Decay = "decoupled",
     ) -> None:
-        check_range("alpha", alpha, low=0.0, high=1.0, high_open=True)
-        check_range("eps", eps, low=0.0, high_open=True)
         super().__init__(
             params,
             {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "decay": decay},
         )
+
+    def check_group(self, group: Mapping[str, Any]) -> None:
+        """Adds the ranges of α to those that all share."""
+        super().check_group(group)
+        check_range("alpha", group["alpha"], low=0.0, high=1.0, high_open=True)
 
     def initial_state(self, w: Tensor) -> State:
         """Returns G = 0."""

@@ -3,7 +3,7 @@
 Every path that runs a rule is made from these texts. `v.lerp(g, 1 − γ)` is γv + (1−γ)g in one
 pass over memory, `w.add(s, alpha=−η)` is w − ηs. Letters as in the formulas: w weights,
 g gradient, v moving mean of gradients, G sum or moving mean of squared gradients, k applied
-steps from 1 on (0-dim tensor), η learning rate, γ momentum, α decay of G, ε eps. Each
+steps from 1 on (a `Number`), η learning rate, γ momentum, α decay of G, ε eps. Each
 returns the new weights and the new state and changes nothing.
 
 Shapes: w, g, v, G alike, any shape.
@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+# A plain number, or a 0-dim float64 tensor on a device that the host must not wait for.
+Number = float | Tensor
 NadamForm = Literal["lecture", "dozat-constant", "dozat", "keras"]
 
 # ψ of Dozat's schedule of the momentum, as torch.optim.NAdam and as Keras have it.
@@ -35,7 +37,7 @@ def momentum(
 def adagrad(w: Tensor, g: Tensor, G: Tensor, *, η: float, ε: float) -> tuple[Tensor, Tensor]:
     """G ← G + g⊙g, w ← w − η g ⊘ √(G+ε). Duchi, Hazan, Singer 2011."""
     g = squarable(g)
-    G = G.addcmul(g, g)
+    G = G.addcmul(g, g).clamp_(max=torch.finfo(G.dtype).max)  # it only grows
     return w.addcdiv(g, (G + ε).sqrt(), value=-η), G
 
 
@@ -44,18 +46,18 @@ def rmsprop(
 ) -> tuple[Tensor, Tensor]:
     """G ← αG + (1−α) g⊙g, w ← w − η g ⊘ √(G+ε). Hinton, Tieleman 2012."""
     g = squarable(g)
-    G = G.lerp(g * g, 1 - α)
+    G = (G * α).addcmul_(g, g, value=1 - α)
     return w.addcdiv(g, (G + ε).sqrt(), value=-η), G
 
 
 def adam(
-    w: Tensor, g: Tensor, v: Tensor, G: Tensor, k: Tensor, *, η: float, γ: float, α: float, ε: float
+    w: Tensor, g: Tensor, v: Tensor, G: Tensor, k: Number, *, η: float, γ: float, α: float, ε: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """w ← w − η v̂ ⊘ (√Ĝ + ε), v̂ = v/(1−γᵏ), Ĝ = G/(1−αᵏ). Kingma, Ba, ICLR 2015."""
     g = squarable(g)
     v = v.lerp(g, 1 - γ)
-    G = G.lerp(g * g, 1 - α)
-    return w - (η / (1 - γ**k)) * v / ((G / (1 - α**k)).sqrt() + ε), v, G
+    G = (G * α).addcmul_(g, g, value=1 - α)
+    return w.addcdiv(v, _root(G, k, α=α, ε=ε, times=1 - γ**k), value=-η), v, G
 
 
 def nadam(
@@ -64,7 +66,7 @@ def nadam(
     v: Tensor,
     G: Tensor,
     μ_product: Tensor,
-    k: Tensor,
+    k: Number,
     *,
     η: float,
     γ: float,
@@ -84,7 +86,7 @@ def nadam(
     """
     g = squarable(g)
     v = v.lerp(g, 1 - γ)
-    G = G.lerp(g * g, 1 - α)
+    G = (G * α).addcmul_(g, g, value=1 - α)
     if form in _PSI:
         μ_now, μ_next = (γ * (1 - 0.5 * 0.96 ** (i * _PSI[form])) for i in (k, k + 1))
         μ_product = μ_product * μ_now
@@ -93,8 +95,19 @@ def nadam(
     else:
         on_v = γ / (1 - γ ** (k if form == "lecture" else k + 1))
         on_g = (1 - γ) / (1 - γ**k)
-    step = (η * on_v) * v + (η * on_g) * g
-    return w - step / ((G / (1 - α**k)).sqrt() + ε), v, G, μ_product
+    # Numerator and denominator are divided by `on_g`, which saves a pass over memory.
+    step = (v * _like(on_v / on_g, w)).add_(g)
+    return w.addcdiv(step, _root(G, k, α=α, ε=ε, times=1 / on_g), value=-η), v, G, μ_product
+
+
+def _root(G: Tensor, k: Number, *, α: float, ε: float, times: Number) -> Tensor:
+    """(√Ĝ + ε) · times with Ĝ = G/(1−αᵏ)."""
+    return G.sqrt().mul_(_like(times / (1 - α**k) ** 0.5, G)).add_(_like(times * ε, G))
+
+
+def _like(coefficient: Number, w: Tensor) -> Number:
+    # Computed in float64, used in the weights' type: torch is slow where types are mixed.
+    return coefficient.to(w.dtype) if isinstance(coefficient, Tensor) else coefficient
 
 
 def squarable(g: Tensor) -> Tensor:

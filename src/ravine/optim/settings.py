@@ -75,7 +75,7 @@ class OptimizerSettings(Settings):
     alpha: float | None = Field(default=None, ge=0, lt=1)
     """α: decay of the mean of squares (0.99 for rmsprop, 0.999 for adam and nadam)."""
 
-    eps: float = Field(default=1e-8, ge=0, allow_inf_nan=False)
+    eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
     """ε: inside the root for adagrad and rmsprop, outside for adam and nadam."""
 
     weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False)

@@ -64,14 +64,15 @@ def decide(
     gradients = [p.grad for _, p in held if p.grad is not None]
     sizes = norms(gradients)
     broken = ~sizes.isfinite()
-    places = torch.tensor([place for place, _ in held], device=sizes.device)
-    bad = torch.where(broken, places, -1).max()
+    # The -1 in front stands for none, also where no parameter has a gradient.
+    places = torch.tensor([-1, *(place for place, _ in held)], device=sizes.device)
+    bad = torch.where(torch.nn.functional.pad(broken, (1, 0)), places, -1).max()
     norm = torch.linalg.vector_norm(sizes)
     clipped: dict[Tensor, Tensor] | None = None
     if clip is not None and clip_by == "value":
         clipped = {p: by_value(g, clip) for (_, p), g in zip(held, gradients, strict=True)}
     elif clip is not None and clip_by == "agc":
-        clipped = _adaptive([p for _, p in held], gradients, clip)
+        clipped = _adaptive(parameters, clip)
     return Decision(
         norm=norm,
         ok=loss.isfinite().all() & ~broken.any(),
@@ -81,12 +82,7 @@ def decide(
     )
 
 
-def _adaptive(
-    parameters: Sequence[Tensor], gradients: Sequence[Tensor], limit: float
-) -> dict[Tensor, Tensor]:
+def _adaptive(parameters: Sequence[Tensor], limit: float) -> dict[Tensor, Tensor]:
     """Clips the weights of all layers but the last, which AGC leaves out."""
-    layers = [place for place, p in enumerate(parameters) if p.dim() > 1]
-    return {
-        parameters[place]: by_unit(parameters[place], gradients[place], limit)
-        for place in layers[:-1]
-    }
+    layers = [p for p in parameters if p.dim() > 1]
+    return {p: by_unit(p, p.grad, limit) for p in layers[:-1] if p.grad is not None}

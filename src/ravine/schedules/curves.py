@@ -46,7 +46,7 @@ def one_cycle(progress: float, *, rise: float = 0.2) -> float:
 
 
 def with_warmup(inner: Schedule, *, share: float) -> Schedule:
-    """Returns a linear rise over the first `share`, then `inner` over the rest.
+    """Returns a linear rise to `inner`'s start over the first `share`, then `inner` over the rest.
 
     Goyal et al. 2017.
 
@@ -58,7 +58,7 @@ def with_warmup(inner: Schedule, *, share: float) -> Schedule:
 
     def factor(progress: float) -> float:
         if progress < share:
-            return progress / share
+            return inner(0.0) * progress / share
         return inner((progress - share) / (1 - share))
 
     return factor
