@@ -8,7 +8,7 @@ PYTHON ?= $(shell $(SUITABLE))
 BIN := .venv/bin
 BUDGET ?= 80s
 
-.PHONY: help setup demo test lint check format bench lock pictures
+.PHONY: help setup demo test lint check format bench bench-optim kernels lock pictures
 
 help:
 	@echo 'make demo      train on the shipped sample for $(BUDGET) and write a report'
@@ -17,6 +17,8 @@ help:
 	@echo 'make check     lint and test'
 	@echo 'make format    let ruff mend what it can'
 	@echo 'make bench     measure what the README claims, about 40 minutes: FASHION=FOLDER CIFAR=FILE'
+	@echo 'make bench-optim  measure the optimizer steps against torch.optim, some minutes'
+	@echo 'make kernels   write the update rules down in C and Triton again'
 	@echo 'make lock      pin the newest versions that fit pyproject.toml'
 	@echo 'make pictures  draw the pictures of docs/ again'
 
@@ -46,6 +48,12 @@ format: setup
 bench: setup
 	@$(if $(and $(FASHION),$(CIFAR)),,$(error name the data: make bench FASHION=folder CIFAR=file.tar.gz))
 	@$(BIN)/python bench/run_all.py "$(FASHION)" "$(CIFAR)"
+
+bench-optim: setup
+	@$(BIN)/python bench/optim.py
+
+kernels: setup
+	@$(BIN)/python scripts/make_kernels.py
 
 lock:
 	@$(PYTHON) scripts/make_lock.py

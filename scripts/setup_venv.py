@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "made-from.json"
+LIBRARY = "src/ravine/kernels/c/*"  # built when the package is installed
 
 
 def fingerprint(name):
@@ -63,7 +64,11 @@ def main():
     if sys.version_info < (3, 11):  # noqa: UP036 (run by whatever Python the user has)
         version = ".".join(str(part) for part in sys.version_info[:3])
         sys.exit(f"setup: Ravine needs Python 3.11 or later, got {version} ({sys.executable})")
-    wanted = {name: fingerprint(name) for name in ("requirements.lock", "pyproject.toml")}
+    sources = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob(LIBRARY))]
+    wanted = {
+        name: fingerprint(name)
+        for name in ("requirements.lock", "pyproject.toml", "CMakeLists.txt", *sources)
+    }
     found = stamped()
     if found == wanted:
         return

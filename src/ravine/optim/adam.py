@@ -8,7 +8,15 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from ravine.optim import rules
-from ravine.optim.base import Decay, RuleOptimizer, State, applied_steps, check_betas
+from ravine.optim.base import (
+    Decay,
+    Implementation,
+    RuleOptimizer,
+    State,
+    applied_steps,
+    check_betas,
+    ending,
+)
 
 
 @final
@@ -19,12 +27,12 @@ class Adam(RuleOptimizer):
         params: parameters or groups of them.
         lr: η ≥ 0.
         betas: γ and α, both in [0, 1).
-        eps: ε > 0, outside the root.
+        eps: ε > 0.
+        eps_in_root: √(Ĝ+ε) in place of √Ĝ + ε.
         weight_decay: λ ≥ 0.
         decay: decoupled (w ← w − ηλw, as AdamW) or coupled (g ← g + λw).
+        implementation: plain, fused or auto, as in `RuleOptimizer`.
     """
-
-    formula = "v ← γv + (1−γ)g, G ← αG + (1−α) g⊙g, w ← w − η v̂ ⊘ (√Ĝ + ε)"
 
     def __init__(
         self,
@@ -33,18 +41,37 @@ class Adam(RuleOptimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         *,
+        eps_in_root: bool = False,
         weight_decay: float = 0.0,
         decay: Decay = "decoupled",
+        implementation: Implementation = "auto",
     ) -> None:
         super().__init__(
             params,
-            {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "decay": decay},
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "eps_in_root": eps_in_root,
+                "weight_decay": weight_decay,
+                "decay": decay,
+            },
+            implementation,
         )
+
+    def describe(self, group: Mapping[str, Any]) -> str:
+        """Returns the update as a group has it."""
+        root = "√(Ĝ+ε)" if group["eps_in_root"] else "(√Ĝ + ε)"
+        return f"v ← γv + (1−γ)g, G ← αG + (1−α) g⊙g, w ← w − η v̂ ⊘ {root}"
 
     def check_group(self, group: Mapping[str, Any]) -> None:
         """Adds the ranges of γ and α to those that all share."""
         super().check_group(group)
         check_betas(group["betas"])
+
+    def variant(self, group: Mapping[str, Any]) -> str:
+        """Returns the rule's name in the kernels."""
+        return f"adam{ending(group)}"
 
     def initial_state(self, w: Tensor) -> State:
         """Returns v = 0 and G = 0."""
@@ -55,8 +82,16 @@ class Adam(RuleOptimizer):
     ) -> tuple[Tensor, State]:
         """Applies `rules.adam`."""
         γ, α = group["betas"]
-        k = applied_steps(state)
         new_w, v, G = rules.adam(
-            w, g, state["v"], state["G"], k, η=group["lr"], γ=γ, α=α, ε=group["eps"]
+            w,
+            g,
+            state["v"],
+            state["G"],
+            applied_steps(state),
+            η=group["lr"],
+            γ=γ,
+            α=α,
+            ε=group["eps"],
+            eps_in_root=group["eps_in_root"],
         )
         return new_w, {"v": v, "G": G, "step": state["step"]}

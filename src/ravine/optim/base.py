@@ -1,13 +1,15 @@
-"""What all optimizers share: the walk over the parameters, and the step as a transaction.
+"""What all optimizers share: which path steps which parameter, and steps that may be refused.
 
-A subclass names its state and applies its rule to one tensor; nothing else. Weights and
-state are replaced only where the step is allowed, so that a gradient that is not finite
-leaves both bitwise as they were, without the host having to know.
+A subclass names its state and applies its rule to one tensor; nothing else. The same rule runs
+on two paths: fused, one call over all parameters in the C library (float32 on the CPU), and
+plain, tensor by tensor in torch (everything else). Weights and state are replaced only where
+the step is allowed, so that a gradient that is not finite leaves both bitwise as they were,
+without the host having to know.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,22 +18,56 @@ from torch.optim.optimizer import ParamsT
 
 from ravine.core.checks import check_choice, check_range
 from ravine.core.errors import SettingError
-from ravine.optim.rules import Number, coupled_decay, decoupled_decay
+from ravine.kernels.library import load_library
+from ravine.optim.fused import FusedSteps
+from ravine.optim.rules import Number, prepared
 
 Decay = Literal["decoupled", "coupled"]
+Implementation = Literal["auto", "plain", "fused"]
 State = dict[str, Tensor]
 
 
 class RuleOptimizer(Optimizer):
-    """An optimizer made of one pure rule."""
+    """An optimizer made of one pure rule.
 
-    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+    Args:
+        params: parameters or groups of them.
+        defaults: hyperparameters of the groups.
+        implementation: plain (torch, tensor by tensor), fused (the C library, all at once; what
+            it cannot step is stepped plainly) or auto (fused where there is a library).
+    """
+
+    takes_sparse = False
+
+    def __init__(
+        self, params: ParamsT, defaults: dict[str, Any], implementation: Implementation = "auto"
+    ) -> None:
+        check_choice("implementation", implementation, get_args(Implementation))
+        self.implementation = implementation
+        self._fused: FusedSteps | None = None
+        self._sparse: set[Tensor] = set()
         super().__init__(params, defaults)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "implementation": self.implementation}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.setdefault("implementation", "auto")
+        self._fused, self._sparse = None, set()
+        super().__setstate__(state)
+
     @property
-    @abstractmethod
     def formula(self) -> str:
-        """The update, as it is shown."""
+        """The update of the first group, as it is shown."""
+        return self.describe(self.param_groups[0])
+
+    @abstractmethod
+    def describe(self, group: Mapping[str, Any]) -> str:
+        """Returns the update as a group has it."""
+
+    def remark(self, group: Mapping[str, Any]) -> str:  # noqa: ARG002
+        """Returns what else there is to say of a group."""
+        return ""
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds a group of parameters; what it does not say is as in the other groups.
@@ -50,6 +86,8 @@ class RuleOptimizer(Optimizer):
         if "eps" in group:
             # 0 would make 0/0 of a weight that has had no gradient yet.
             check_range("eps", group["eps"], low=0.0, low_open=True, high_open=True)
+            if not isinstance(group["eps_in_root"], bool):
+                raise SettingError(f"eps_in_root is True or False, got {group['eps_in_root']!r}")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Puts a saved state in place of this one, by position, in the types it was saved in.
@@ -84,6 +122,10 @@ class RuleOptimizer(Optimizer):
     ) -> tuple[Tensor, State]:
         """Returns the new weights and the new state; `state["step"]` is already k."""
 
+    @abstractmethod
+    def variant(self, group: Mapping[str, Any]) -> str:
+        """Returns the name of a group's rule in `ravine.kernels.variants`."""
+
     @torch.no_grad()
     def step(
         self,
@@ -103,50 +145,137 @@ class RuleOptimizer(Optimizer):
             scale: 0-dim tensor that gradients are multiplied by; `.grad` itself is left alone.
             gradients: used in place of `.grad` for the parameters that it holds.
             clear: drop the gradients afterwards.
-        """
-        if ok is not None and _is_read_at_once(ok):
-            return self._step_if(closure, bool(ok), None, scale, gradients, clear)
-        return self._step_if(closure, True, ok, scale, gradients, clear)
 
-    def _step_if(
-        self,
-        closure: Callable[[], Any] | None,
-        allowed: bool,
-        ok: Tensor | None,
-        scale: Tensor | None,
-        gradients: Mapping[Tensor, Tensor] | None,
-        clear: bool,
-    ) -> Any:
+        Raises:
+            SettingError: a gradient is sparse and the rule does not take that.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if ok is None or not _is_read_at_once(ok) or bool(ok):
+            waits = ok if ok is not None and not _is_read_at_once(ok) else None
+            fused = self.gathered(gradients) if waits is None else None
+            if fused:
+                fused.step(self.param_groups, scale=1.0 if scale is None else float(scale))
+            else:
+                self._prepare()
+            held = fused.held if fused else frozenset()
+            self._step_plain(held, waits, scale, gradients)
+        if clear:
+            self.clear()
+        return loss
+
+    def gathered(self, gradients: Mapping[Tensor, Tensor] | None = None) -> FusedSteps | None:
+        """Returns the fused path over what lies in memory now, None where there is none.
+
+        Raises:
+            SettingError: `implementation` is "fused" and there is no library, or a gradient is
+                sparse and the rule does not take that.
+        """
+        fused = self._current()
+        if fused is None:
+            return None
+        try:
+            fused.gather(gradients)
+        except RuntimeError:  # a sparse gradient has no strides
+            self._find_sparse()
+            return self.gathered(gradients)
+        return fused
+
+    def clear(self) -> None:
+        """Drops all gradients."""
         for group in self.param_groups:
             for w in group["params"]:
-                if w.grad is None:
+                w.grad = None
+
+    def _current(self) -> FusedSteps | None:
+        if self.implementation == "plain":
+            return None
+        if self._fused is not None and self._fused.is_current(self.param_groups, self.variant):
+            return self._fused
+        library = load_library()
+        if library is None:
+            if self.implementation == "fused":
+                raise SettingError(
+                    "implementation: fused needs the C library, which this installation lacks; "
+                    'install a C compiler and then the package again, or take "auto"'
+                )
+            return None
+        self._prepare()
+        self._fused = FusedSteps(
+            library, self.param_groups, self.state, self.variant, but=self._sparse
+        )
+        return self._fused
+
+    def _prepare(self) -> None:
+        """Makes the state of parameters that have their first gradient.
+
+        A state that was loaded, or whose weights were laid out anew, is laid out like them: a
+        step is the same bitwise, whichever way the state came.
+        """
+        self._find_sparse()
+        for group in self.param_groups:
+            for w in group["params"]:
+                if w.grad is not None and not self.state[w]:
+                    _check_type(w, group)
+                    zero = torch.zeros((), dtype=torch.int64, device=w.device)
+                    self.state[w] = {"step": zero, **self.initial_state(w)}
+                for name, value in self.state[w].items() if w in self.state else ():
+                    if value.shape == w.shape and value.stride() != w.stride():
+                        laid_out = torch.empty_like(w, dtype=value.dtype)
+                        self.state[w][name] = laid_out.copy_(value)
+
+    def _find_sparse(self) -> None:
+        for group in self.param_groups:
+            found = {w for w in group["params"] if w.grad is not None and w.grad.is_sparse}
+            if found and not self.takes_sparse:
+                raise SettingError(
+                    f"{type(self).__name__} takes dense gradients only; "
+                    "build the embedding with sparse=False, or take AdaGrad or Momentum"
+                )
+            if found and group["weight_decay"]:
+                raise SettingError(
+                    f"weight_decay {group['weight_decay']:g} would change every row of a "
+                    "parameter with sparse gradients: give it a group with weight_decay=0"
+                )
+            self._sparse |= found
+
+    def _step_plain(
+        self,
+        but: Collection[Tensor],
+        ok: Tensor | None,
+        scale: Tensor | None,
+        gradients: Mapping[Tensor, Tensor] | None,
+    ) -> None:
+        for group in self.param_groups:
+            for w in group["params"]:
+                if w in but or w.grad is None:
                     continue
                 g = gradients[w] if gradients and w in gradients else w.grad
                 if g.is_sparse:
-                    raise SettingError(
-                        f"{type(self).__name__} takes dense gradients only; "
-                        "build the embedding with sparse=False"
-                    )
-                if allowed:
-                    self._step_one(w, g if scale is None else g * scale.to(g.dtype), group, ok)
-                if clear:
-                    w.grad = None
-        return loss
+                    self._step_sparse(w, g.coalesce(), group, ok, scale)
+                else:
+                    self._step_dense(w, g, group, ok, scale)
 
-    def _step_one(self, w: Tensor, g: Tensor, group: Mapping[str, Any], ok: Tensor | None) -> None:
+    def _step_dense(
+        self,
+        w: Tensor,
+        g: Tensor,
+        group: Mapping[str, Any],
+        ok: Tensor | None,
+        scale: Tensor | None,
+    ) -> None:
+        coupled, λ = group["decay"] == "coupled", group["weight_decay"]
+        kept, g = prepared(
+            w,
+            g,
+            η=group["lr"],
+            coupled=λ if coupled else 0.0,
+            decoupled=0.0 if coupled else λ,
+            scale=scale,
+        )
         state = self.state[w]
-        if not state:
-            _check_type(w, group)
-            state["step"] = torch.zeros((), dtype=torch.int64, device=w.device)
-            state.update(self.initial_state(w))
-        lr, decay = group["lr"], group["weight_decay"]
-        coupled = group["decay"] == "coupled"
-        g = coupled_decay(g, w, decay) if coupled else g
-        kept = w if coupled else decoupled_decay(w, η=lr, λ=decay)
         new_w, new_state = self.apply_rule(kept, g, {**state, "step": state["step"] + 1}, group)
         w.copy_(new_w if ok is None else torch.where(ok, new_w, w))
         for name, value in new_state.items():
@@ -155,16 +284,33 @@ class RuleOptimizer(Optimizer):
             else:
                 state[name].copy_(torch.where(ok, value, state[name]))
 
-    def __repr__(self) -> str:
-        groups = [
-            f"  {len(group['params'])} tensors: "
-            + ", ".join(f"{name} {value}" for name, value in group.items() if name != "params")
-            for group in self.param_groups
-        ]
-        return "\n".join([f"{type(self).__name__}: {self.formula}", *groups, *self._remarks()])
+    def _step_sparse(
+        self,
+        w: Tensor,
+        g: Tensor,
+        group: Mapping[str, Any],
+        ok: Tensor | None,
+        scale: Tensor | None,
+    ) -> None:
+        """Takes a step with a gradient that has rows for some of the places only."""
+        self._step_dense(w, g.to_dense(), group, ok, scale)
 
-    def _remarks(self) -> list[str]:
-        return []
+    def __repr__(self) -> str:
+        lines = [type(self).__name__]
+        for group in self.param_groups:
+            λ = group["weight_decay"]
+            decay = ", g ← g + λw first" if group["decay"] == "coupled" else ", w ← w − ηλw first"
+            numbers = ", ".join(
+                f"{name} {float(value) if isinstance(value, Tensor) else value}"
+                for name, value in group.items()
+                if name not in ("params", "decay", "eps_in_root", "nesterov")
+            )
+            lines += [
+                f"  {len(group['params'])} tensors: {self.describe(group)}{decay if λ else ''}",
+                f"    {numbers}",
+                *([f"    {self.remark(group)}"] if self.remark(group) else []),
+            ]
+        return "\n".join(lines)
 
 
 def applied_steps(state: State) -> Number:
@@ -184,6 +330,11 @@ def _check_type(w: Tensor, group: Mapping[str, Any]) -> None:
             f"eps {group['eps']:g} is 0 in {w.dtype}: keep the weights in float32 "
             f"or give eps at least {torch.finfo(w.dtype).smallest_normal:.2g}"
         )
+
+
+def ending(group: Mapping[str, Any]) -> str:
+    """Returns what a rule's name ends in for the group's place of ε."""
+    return "_eps_in_root" if group["eps_in_root"] else ""
 
 
 def check_betas(betas: tuple[float, float]) -> None:

@@ -9,7 +9,7 @@ from torch.optim.optimizer import ParamsT
 
 from ravine.core.checks import check_range
 from ravine.optim import rules
-from ravine.optim.base import Decay, RuleOptimizer, State
+from ravine.optim.base import Decay, Implementation, RuleOptimizer, State
 
 
 @final
@@ -26,7 +26,12 @@ class Momentum(RuleOptimizer):
         nesterov: look ahead along v.
         weight_decay: λ ≥ 0.
         decay: decoupled (w ← w − ηλw) or coupled (g ← g + λw).
+        implementation: plain, fused or auto, as in `RuleOptimizer`.
+
+    Sparse gradients are taken, as the dense ones that they stand for: v moves in every row.
     """
+
+    takes_sparse = True
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class Momentum(RuleOptimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
         decay: Decay = "decoupled",
+        implementation: Implementation = "auto",
     ) -> None:
         super().__init__(
             params,
@@ -47,18 +53,21 @@ class Momentum(RuleOptimizer):
                 "weight_decay": weight_decay,
                 "decay": decay,
             },
+            implementation,
         )
 
-    @property
-    def formula(self) -> str:
-        """The update, plain or Nesterov as in the first group."""
-        ahead = self.param_groups[0]["nesterov"]
-        return "v ← γv + (1−γ)g, w ← w − η" + ("(γv + (1−γ)g)" if ahead else "v")
+    def describe(self, group: Mapping[str, Any]) -> str:
+        """Returns the update as a group has it, plain or Nesterov."""
+        return "v ← γv + (1−γ)g, w ← w − η" + ("(γv + (1−γ)g)" if group["nesterov"] else "v")
 
     def check_group(self, group: Mapping[str, Any]) -> None:
         """Adds the ranges of γ to those that all share."""
         super().check_group(group)
         check_range("momentum", group["momentum"], low=0.0, high=1.0, high_open=True)
+
+    def variant(self, group: Mapping[str, Any]) -> str:
+        """Returns the rule's name in the kernels."""
+        return "nesterov" if group["nesterov"] else "momentum"
 
     def initial_state(self, w: Tensor) -> State:
         """Returns v = 0."""
@@ -73,7 +82,7 @@ class Momentum(RuleOptimizer):
         )
         return new_w, {"v": v, "step": state["step"]}
 
-    def _remarks(self) -> list[str]:
-        group = self.param_groups[0]
-        same = group["lr"] * (1 - group["momentum"])
-        return [f"  = torch SGD lr {same:g}, momentum {group['momentum']:g}, dampening 0"]
+    def remark(self, group: Mapping[str, Any]) -> str:
+        """Returns what the group's rate is in torch."""
+        same = float(group["lr"]) * (1 - group["momentum"])
+        return f"= torch SGD lr {same:g}, momentum {group['momentum']:g}, dampening 0"

@@ -9,13 +9,22 @@ from torch.optim.optimizer import ParamsT
 
 from ravine.core.checks import check_choice
 from ravine.optim import rules
-from ravine.optim.base import Decay, RuleOptimizer, State, applied_steps, check_betas
+from ravine.optim.base import (
+    Decay,
+    Implementation,
+    RuleOptimizer,
+    State,
+    applied_steps,
+    check_betas,
+    ending,
+)
 
-_FORMULAS = {
-    "lecture": "w ← w − η (γ v̂ + (1−γ)/(1−γᵏ) g) ⊘ (√Ĝ + ε)",
-    "dozat-constant": "w ← w − η (γ/(1−γᵏ⁺¹) v + (1−γ)/(1−γᵏ) g) ⊘ (√Ĝ + ε)",
-    "dozat": "as dozat-constant with μ_k = γ(1 − ½·0.96^(0.004k)) for γ in both factors",
-    "keras": "as dozat-constant with μ_k = γ(1 − ½·0.96^k) for γ in both factors",
+_SCHEDULED = "μ_{k+1}/(1−Π_{i≤k+1} μ_i) v + (1−μ_k)/(1−Π_{i≤k} μ_i) g"
+_LOOKS_AHEAD = {
+    "lecture": ("γ v̂ + (1−γ)/(1−γᵏ) g", ""),
+    "dozat-constant": ("γ/(1−γᵏ⁺¹) v + (1−γ)/(1−γᵏ) g", ""),
+    "dozat": (_SCHEDULED, ", μ_k = γ(1 − ½·0.96^(0.004k))"),
+    "keras": (_SCHEDULED, ", μ_k = γ(1 − ½·0.96^k)"),
 }
 
 
@@ -27,10 +36,12 @@ class Nadam(RuleOptimizer):
         params: parameters or groups of them.
         lr: η ≥ 0.
         betas: γ and α, both in [0, 1).
-        eps: ε > 0, outside the root.
+        eps: ε > 0.
+        eps_in_root: √(Ĝ+ε) in place of √Ĝ + ε.
         form: lecture (Choi et al. 2019), dozat-constant (optax), dozat (torch), keras.
         weight_decay: λ ≥ 0.
         decay: decoupled (w ← w − ηλw) or coupled (g ← g + λw).
+        implementation: plain, fused or auto, as in `RuleOptimizer`.
     """
 
     def __init__(
@@ -41,8 +52,10 @@ class Nadam(RuleOptimizer):
         eps: float = 1e-8,
         *,
         form: rules.NadamForm = "lecture",
+        eps_in_root: bool = False,
         weight_decay: float = 0.0,
         decay: Decay = "decoupled",
+        implementation: Implementation = "auto",
     ) -> None:
         super().__init__(
             params,
@@ -51,21 +64,28 @@ class Nadam(RuleOptimizer):
                 "betas": betas,
                 "eps": eps,
                 "form": form,
+                "eps_in_root": eps_in_root,
                 "weight_decay": weight_decay,
                 "decay": decay,
             },
+            implementation,
         )
 
-    @property
-    def formula(self) -> str:
-        """The update in the form of the first group."""
-        return _FORMULAS[self.param_groups[0]["form"]]
+    def describe(self, group: Mapping[str, Any]) -> str:
+        """Returns the update as a group has it."""
+        step, where = _LOOKS_AHEAD[group["form"]]
+        root = "√(Ĝ+ε)" if group["eps_in_root"] else "(√Ĝ + ε)"
+        return f"v ← γv + (1−γ)g, G ← αG + (1−α) g⊙g, w ← w − η ({step}) ⊘ {root}{where}"
 
     def check_group(self, group: Mapping[str, Any]) -> None:
         """Adds the ranges of γ, α and the form to those that all share."""
         super().check_group(group)
         check_betas(group["betas"])
         check_choice("form", group["form"], get_args(rules.NadamForm))
+
+    def variant(self, group: Mapping[str, Any]) -> str:
+        """Returns the rule's name in the kernels."""
+        return f"nadam_{group['form'].replace('-', '_')}{ending(group)}"
 
     def initial_state(self, w: Tensor) -> State:
         """Returns v = 0, G = 0 and the empty product of the μ, which is 1."""
@@ -89,5 +109,6 @@ class Nadam(RuleOptimizer):
             α=α,
             ε=group["eps"],
             form=group["form"],
+            eps_in_root=group["eps_in_root"],
         )
         return new_w, {"v": v, "G": G, "mu_product": product, "step": state["step"]}

@@ -1,10 +1,12 @@
 """The update rules, each written once as a pure function of tensors.
 
-Every path that runs a rule is made from these texts. `v.lerp(g, 1 − γ)` is γv + (1−γ)g in one
-pass over memory, `w.add(s, alpha=−η)` is w − ηs. Letters as in the formulas: w weights,
-g gradient, v moving mean of gradients, G sum or moving mean of squared gradients, k applied
-steps from 1 on (a `Number`), η learning rate, γ momentum, α decay of G, ε eps. Each
-returns the new weights and the new state and changes nothing.
+Every path that runs a rule is made from these texts: `make kernels` calls them with symbols
+in place of tensors and writes down what they do, in C and in Triton. `v.lerp(g, 1 − γ)` is
+γv + (1−γ)g in one pass over memory, `w.add(s, alpha=−η)` is w − ηs. Letters as in the
+formulas: w weights, g gradient, v moving mean of gradients, G sum or moving mean of squared
+gradients, k applied steps from 1 on (a `Number`), η learning rate, γ momentum, α decay of G,
+ε eps, outside the root or, with `eps_in_root`, inside. Each returns the new weights and the
+new state and changes nothing.
 
 Shapes: w, g, v, G alike, any shape.
 """
@@ -34,30 +36,43 @@ def momentum(
     return w.add(step, alpha=-η), v
 
 
-def adagrad(w: Tensor, g: Tensor, G: Tensor, *, η: float, ε: float) -> tuple[Tensor, Tensor]:
+def adagrad(
+    w: Tensor, g: Tensor, G: Tensor, *, η: float, ε: float, eps_in_root: bool = True
+) -> tuple[Tensor, Tensor]:
     """G ← G + g⊙g, w ← w − η g ⊘ √(G+ε). Duchi, Hazan, Singer 2011."""
     g = squarable(g)
     G = G.addcmul(g, g).clamp_(max=torch.finfo(G.dtype).max)  # it only grows
-    return w.addcdiv(g, (G + ε).sqrt(), value=-η), G
+    return w.addcdiv(g, _root(G, ε=ε, eps_in_root=eps_in_root), value=-η), G
 
 
 def rmsprop(
-    w: Tensor, g: Tensor, G: Tensor, *, η: float, α: float, ε: float
+    w: Tensor, g: Tensor, G: Tensor, *, η: float, α: float, ε: float, eps_in_root: bool = True
 ) -> tuple[Tensor, Tensor]:
     """G ← αG + (1−α) g⊙g, w ← w − η g ⊘ √(G+ε). Hinton, Tieleman 2012."""
     g = squarable(g)
     G = (G * α).addcmul_(g, g, value=1 - α)
-    return w.addcdiv(g, (G + ε).sqrt(), value=-η), G
+    return w.addcdiv(g, _root(G, ε=ε, eps_in_root=eps_in_root), value=-η), G
 
 
 def adam(
-    w: Tensor, g: Tensor, v: Tensor, G: Tensor, k: Number, *, η: float, γ: float, α: float, ε: float
+    w: Tensor,
+    g: Tensor,
+    v: Tensor,
+    G: Tensor,
+    k: Number,
+    *,
+    η: float,
+    γ: float,
+    α: float,
+    ε: float,
+    eps_in_root: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """w ← w − η v̂ ⊘ (√Ĝ + ε), v̂ = v/(1−γᵏ), Ĝ = G/(1−αᵏ). Kingma, Ba, ICLR 2015."""
     g = squarable(g)
     v = v.lerp(g, 1 - γ)
     G = (G * α).addcmul_(g, g, value=1 - α)
-    return w.addcdiv(v, _root(G, k, α=α, ε=ε, times=1 - γ**k), value=-η), v, G
+    root = _corrected_root(G, k, α=α, ε=ε, eps_in_root=eps_in_root, times=1 - γ**k)
+    return w.addcdiv(v, root, value=-η), v, G
 
 
 def nadam(
@@ -73,6 +88,7 @@ def nadam(
     α: float,
     ε: float,
     form: NadamForm,
+    eps_in_root: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Adam that looks one step ahead. Dozat, ICLR workshop 2016, in the four forms in use.
 
@@ -97,17 +113,29 @@ def nadam(
         on_g = (1 - γ) / (1 - γ**k)
     # Numerator and denominator are divided by `on_g`, which saves a pass over memory.
     step = (v * _like(on_v / on_g, w)).add_(g)
-    return w.addcdiv(step, _root(G, k, α=α, ε=ε, times=1 / on_g), value=-η), v, G, μ_product
+    root = _corrected_root(G, k, α=α, ε=ε, eps_in_root=eps_in_root, times=1 / on_g)
+    return w.addcdiv(step, root, value=-η), v, G, μ_product
 
 
-def _root(G: Tensor, k: Number, *, α: float, ε: float, times: Number) -> Tensor:
-    """(√Ĝ + ε) · times with Ĝ = G/(1−αᵏ)."""
-    return G.sqrt().mul_(_like(times / (1 - α**k) ** 0.5, G)).add_(_like(times * ε, G))
+def _root(G: Tensor, *, ε: Number, eps_in_root: bool) -> Tensor:
+    """√(G+ε) or √G + ε."""
+    return (G + ε).sqrt_() if eps_in_root else G.sqrt().add_(ε)
+
+
+def _corrected_root(
+    G: Tensor, k: Number, *, α: float, ε: float, eps_in_root: bool, times: Number
+) -> Tensor:
+    """√(Ĝ+ε) or √Ĝ + ε, times `times`, with Ĝ = G/(1−αᵏ) and as few passes as that takes."""
+    share = 1 - α**k
+    inner = ε * share if eps_in_root else times * ε
+    root = (G + _like(inner, G)).sqrt_() if eps_in_root else G.sqrt()
+    root = root.mul_(_like(times / share**0.5, G))
+    return root if eps_in_root else root.add_(_like(inner, G))
 
 
 def _like(coefficient: Number, w: Tensor) -> Number:
     # Computed in float64, used in the weights' type: torch is slow where types are mixed.
-    return coefficient.to(w.dtype) if isinstance(coefficient, Tensor) else coefficient
+    return coefficient if isinstance(coefficient, float) else coefficient.to(w.dtype)
 
 
 def squarable(g: Tensor) -> Tensor:
@@ -117,6 +145,24 @@ def squarable(g: Tensor) -> Tensor:
     """
     limit = float(torch.finfo(g.dtype).max) ** 0.5 / 32
     return g.clamp(-limit, limit)
+
+
+def prepared(
+    w: Tensor, g: Tensor, *, η: float, coupled: float, decoupled: float, scale: Number | None = None
+) -> tuple[Tensor, Tensor]:
+    """Returns the weights and the gradient that a rule works on: clipped, and with decay.
+
+    Args:
+        w: weights.
+        g: gradient.
+        η: learning rate.
+        coupled: λ of g ← g + λw.
+        decoupled: λ of w ← w − ηλw.
+        scale: what the gradient is multiplied by first.
+    """
+    if scale is not None:
+        g = g * _like(scale, g)
+    return decoupled_decay(w, η=η, λ=decoupled), coupled_decay(g, w, coupled)
 
 
 def coupled_decay(g: Tensor, w: Tensor, λ: float) -> Tensor:

@@ -1,0 +1,153 @@
+/* Optimizer steps and norms of gradients, in one pass over memory.
+
+   Compiled once for each level of the processor (LEVEL is the ending of the names); library.c
+   picks the level when it runs. Work is cut into units whose borders do not depend on the
+   number of threads, and sums are added up in the order of the units, so that results do not
+   depend on it either. Plain C on raw pointers: nothing of torch or Python is known here. */
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+#include "steps.h"
+
+#define JOINED(name, level) name##_##level
+#define NAMED(name, level) JOINED(name, level)
+#define FOR_LEVEL(name) NAMED(name, LEVEL)
+
+#define POW(base, exponent) pow(base, exponent)
+#define SQRT(x) _Generic((x), float: sqrtf, double: sqrt)(x)
+/* NaN fails both comparisons and stays. */
+#define AT_LEAST(x, limit) ((x) < (limit) ? (limit) : (x))
+#define AT_MOST(x, limit) ((x) > (limit) ? (limit) : (x))
+
+enum { COEFFICIENTS = 16, LANES = 64 };
+
+/* Consecutive elements of one tensor. */
+struct range {
+    float *w;
+    const float *g;
+    float *state[2];
+    int64_t n;
+};
+
+struct rule {
+    double (*coefficients)(const double *h, double k, double mu, float *c);
+    void (*update)(const float *restrict c, const struct range *restrict r);
+};
+
+#include "rules.h"
+
+/* Denormal numbers cost some hundred cycles each; where they cannot matter they count as zero. */
+static unsigned flush_denormals(int wanted)
+{
+#if defined(__SSE__)
+    const unsigned before = _mm_getcsr();
+    if (wanted)
+        _mm_setcsr(before | 0x8040); /* flush to zero, denormals are zero */
+    return before;
+#else
+    (void)wanted;
+    return 0;
+#endif
+}
+
+static void restore_denormals(unsigned before)
+{
+#if defined(__SSE__)
+    _mm_setcsr(before);
+#else
+    (void)before;
+#endif
+}
+
+static void step_unit(const struct rule *rule, const struct tensor *tensors,
+                      const struct piece *pieces, int64_t count, const double *hyper)
+{
+    float c[COEFFICIENTS];
+    int64_t group = -1, k = -1;
+    double mu = 0;
+    for (int64_t p = 0; p < count; p++) {
+        const struct tensor *t = tensors + pieces[p].tensor;
+        const double its_mu = t->mu ? *t->mu : 1;
+        if (!t->g)
+            continue;
+        if (t->group != group || *t->k != k || its_mu != mu) {
+            group = t->group, k = *t->k, mu = its_mu;
+            rule->coefficients(hyper + group * HYPER, (double)(k + 1), mu, c);
+        }
+        const int64_t from = pieces[p].start;
+        const struct range r = {
+            .w = t->w + from,
+            .g = t->g + from,
+            .state = {t->state[0] + from, t->state[1] ? t->state[1] + from : NULL},
+            .n = pieces[p].n,
+        };
+        rule->update(c, &r);
+    }
+}
+
+void FOR_LEVEL(step)(int32_t which, struct tensor *tensors, int64_t tensor_count,
+                     const struct piece *pieces, const int64_t *units, int64_t unit_count,
+                     const double *hyper, int32_t flush, int32_t threads)
+{
+    const struct rule *rule = RULES + which;
+#pragma omp parallel num_threads(threads) if (threads > 1 && unit_count > 1)
+    {
+        const unsigned before = flush_denormals(flush);
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t u = 0; u < unit_count; u++)
+            step_unit(rule, tensors, pieces + units[u], units[u + 1] - units[u], hyper);
+        restore_denormals(before);
+    }
+    float unused[COEFFICIENTS];
+    for (int64_t i = 0; i < tensor_count; i++) {
+        struct tensor *t = tensors + i;
+        if (!t->g)
+            continue;
+        *t->k += 1;
+        if (t->mu)
+            *t->mu = rule->coefficients(hyper + t->group * HYPER, (double)*t->k, *t->mu, unused);
+    }
+}
+
+/* The sum of squares in double precision: finite float32 numbers cannot make it infinite. */
+static double sum_of_squares(const float *restrict g, int64_t n)
+{
+    double lane[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            const double x = g[i + j];
+            lane[j] += x * x;
+        }
+    for (int j = 0; i < n; i++, j++) {
+        const double x = g[i];
+        lane[j] += x * x;
+    }
+    for (int width = LANES / 2; width; width /= 2)
+        for (int j = 0; j < width; j++)
+            lane[j] += lane[j + width];
+    return lane[0];
+}
+
+void FOR_LEVEL(squares)(const struct tensor *tensors, int64_t tensor_count,
+                        const struct piece *pieces, const int64_t *units, int64_t unit_count,
+                        double *partial, double *sums, int32_t threads)
+{
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) \
+    if (threads > 1 && unit_count > 1)
+    for (int64_t u = 0; u < unit_count; u++)
+        for (int64_t p = units[u]; p < units[u + 1]; p++) {
+            const float *g = tensors[pieces[p].tensor].g;
+            partial[p] = g ? sum_of_squares(g + pieces[p].start, pieces[p].n) : 0;
+        }
+    for (int64_t i = 0; i < tensor_count; i++)
+        sums[i] = 0;
+    for (int64_t p = 0; p < units[unit_count]; p++)
+        sums[pieces[p].tensor] += partial[p];
+}

@@ -1,0 +1,209 @@
+"""The fused path of the CPU: what an optimizer holds, in the form that the kernels read.
+
+At each step only addresses are gathered, some 300 ns a tensor. What they stand for is compared
+with the step before, so that weights that moved, a state that was replaced, or a gradient of
+another layout is noticed.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import is_
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ravine.kernels.library import Library
+from ravine.kernels.steps import StepTable
+from ravine.kernels.variants import HYPER, VARIANTS
+
+Group = Mapping[str, Any]
+# From this ε on, numbers under 1.2e-38 change no weight by a rounding error: the root of G that
+# they are lost from is at most 1.1e-19, outside the root as well as inside.
+_FLUSHABLE_EPS = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The parameters of one rule, N of them."""
+
+    weights: list[Tensor]
+    strides: list[tuple[int, ...]]
+    addresses: list[int]
+    table: StepTable
+
+
+class FusedSteps:
+    """The parameters that the library can step, as they lie in memory now.
+
+    Args:
+        library: the library.
+        groups: the optimizer's groups.
+        state: the optimizer's state; a parameter without one is not held.
+        variant: returns the name of a group's rule.
+        but: parameters to leave out.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        groups: Sequence[Group],
+        state: Mapping[Tensor, dict[str, Tensor]],
+        variant: Callable[[Group], str],
+        *,
+        but: Collection[Tensor] = (),
+    ) -> None:
+        self._library = library
+        self._state = state
+        self._rules = [variant(group) for group in groups]
+        self._sizes = [len(group["params"]) for group in groups]
+        rows: dict[str, list[tuple[Tensor, int]]] = {}
+        for index, (group, rule) in enumerate(zip(groups, self._rules, strict=True)):
+            rows.setdefault(rule, []).extend(
+                (p, index)
+                for p in group["params"]
+                if p not in but and _fits(p, state.get(p), VARIANTS[rule])
+            )
+        self._batches = [self._batch(rule, held) for rule, held in rows.items() if held]
+        self.held = dict.fromkeys(p for batch in self._batches for p in batch.weights)
+        self._waiting = [p for group in groups for p in group["params"] if not state.get(p)]
+        self._dicts = list(state.values())
+        self._held_dicts = [state[p] for p in self.held]
+        self._slots = list(chain.from_iterable(map(dict.values, self._held_dicts)))
+        self._kept: list[Tensor] = []
+
+    def _batch(self, rule: str, held: Sequence[tuple[Tensor, int]]) -> _Batch:
+        weights = [p for p, _ in held]
+        states = [self._state[p] for p in weights]
+        products = [s["mu_product"].data_ptr() for s in states if "mu_product" in s]
+        table = StepTable(
+            self._library,
+            rule,
+            sizes=[p.numel() for p in weights],
+            groups=[group for _, group in held],
+            states=[[s[name].data_ptr() for s in states] for name in VARIANTS[rule]],
+            steps=[s["step"].data_ptr() for s in states],
+            products=products or None,
+        )
+        return _Batch(
+            weights, [p.stride() for p in weights], list(map(Tensor.data_ptr, weights)), table
+        )
+
+    def is_current(self, groups: Sequence[Group], variant: Callable[[Group], str]) -> bool:
+        """Tells whether parameters, rules and state are still those that were read."""
+        slots = chain.from_iterable(map(dict.values, self._held_dicts))
+        return (
+            self._sizes == [len(group["params"]) for group in groups]
+            and self._rules == [variant(group) for group in groups]
+            and all(p.grad is None for p in self._waiting)
+            and len(self._state) == len(self._dicts)
+            and all(map(is_, self._state.values(), self._dicts))
+            and sum(map(len, self._held_dicts)) == len(self._slots)
+            and all(map(is_, slots, self._slots))
+            and all(b.addresses == list(map(Tensor.data_ptr, b.weights)) for b in self._batches)
+        )
+
+    def gather(self, gradients: Mapping[Tensor, Tensor] | None = None) -> None:
+        """Finds the gradients: `.grad`, or what `gradients` has in its place."""
+        self._kept = []  # copies of gradients that were laid out in another way
+        for batch in self._batches:
+            found = []
+            for p, stride in zip(batch.weights, batch.strides, strict=True):
+                g = p.grad
+                if g is None:
+                    found.append(0)
+                    continue
+                if gradients and p in gradients:
+                    g = gradients[p]
+                if g.dtype is not torch.float32 or g.stride() != stride:
+                    g = self._laid_out_like(p, g)
+                found.append(g.data_ptr())
+            batch.table.point_at(weights=batch.addresses, gradients=found)
+
+    def squares(self) -> dict[Tensor, float]:
+        """Returns the sum of the squares of each gathered gradient; 0 where there is none."""
+        return {
+            p: square
+            for batch in self._batches
+            for p, square in zip(batch.weights, batch.table.squares().tolist(), strict=True)
+        }
+
+    def norm(self) -> float:
+        """Returns the norm of all gathered gradients together, finite if they are."""
+        return float(sum(float(batch.table.squares().sum()) for batch in self._batches)) ** 0.5
+
+    def step(self, groups: Sequence[Group], *, scale: float = 1.0) -> None:
+        """Takes one step with the gathered gradients, multiplied by `scale`."""
+        hyper = np.array([_row(group, scale) for group in groups])
+        flush = all(group.get("eps", 1.0) >= _FLUSHABLE_EPS for group in groups)
+        for batch in self._batches:
+            batch.table.step(hyper, flush=flush)
+            # Written to behind torch's back: a graph that still needs the old weights must know.
+            torch.autograd.graph.increment_version(batch.weights)
+        self._kept = []
+
+    def _laid_out_like(self, p: Tensor, g: Tensor) -> Tensor:
+        if g.dtype is torch.float32 and _order(g) == _order(p) and _fills_its_memory(g):
+            return g
+        self._kept.append(torch.empty_like(p).copy_(g))
+        return self._kept[-1]
+
+
+def _row(group: Group, scale: float) -> list[float]:
+    """Returns the group's numbers in the order of `HYPER`."""
+    coupled = group["decay"] == "coupled"
+    γ, α = group.get("betas", (group.get("momentum", 0.0), group.get("alpha", 0.0)))
+    named = {
+        "lr": group["lr"],
+        "coupled": group["weight_decay"] if coupled else 0.0,
+        "decoupled": 0.0 if coupled else group["weight_decay"],
+        "gamma": γ,
+        "alpha": α,
+        "eps": group.get("eps", 0.0),
+        "scale": scale,
+    }
+    return [float(named[name]) for name in HYPER]
+
+
+def _fits(p: Tensor, state: Mapping[str, Tensor] | None, slots: Sequence[str]) -> bool:
+    """Tells whether the library can step `p`: plain float32 on the CPU, without gaps."""
+    return (
+        state is not None
+        and can_be_fused(p)
+        and all(
+            slot in state
+            and state[slot].dtype is torch.float32
+            and state[slot].device == p.device
+            and _order(state[slot]) == _order(p)
+            and _fills_its_memory(state[slot])
+            for slot in slots
+        )
+    )
+
+
+def can_be_fused(p: Tensor) -> bool:
+    """Tells whether the library could step a parameter, whatever its state."""
+    return (
+        type(p) in (Tensor, nn.Parameter)  # a wrapper's address is not its data's
+        and p.dtype is torch.float32
+        and p.device.type == "cpu"
+        and p.layout is torch.strided
+        and _fills_its_memory(p)
+    )
+
+
+def _order(x: Tensor) -> list[tuple[int, int]]:
+    """Returns size and stride of the dimensions that have more than one place."""
+    return [(n, s) for n, s in zip(x.shape, x.stride(), strict=True) if n > 1]
+
+
+def _fills_its_memory(x: Tensor) -> bool:
+    """Tells whether the elements lie without gaps and overlaps, in whatever order."""
+    expected = 1
+    for n, stride in sorted(_order(x), key=lambda pair: pair[1]):
+        if stride != expected:
+            return False
+        expected *= n
+    return True
