@@ -33,6 +33,7 @@ class StepTable:
         variant: the rule, a key of `VARIANTS`.
         sizes: number of elements of each of the N parameters.
         groups: the row of hyperparameters of each.
+        weights: addresses of the parameters.
         states: addresses of the state's tensors, one sequence of N for each.
         steps: addresses of the int64 counts of applied steps.
         products: addresses of the float64 products of momenta, or none.
@@ -45,6 +46,7 @@ class StepTable:
         *,
         sizes: Sequence[int],
         groups: Sequence[int],
+        weights: _Addresses,
         states: Sequence[_Addresses],
         steps: _Addresses,
         products: _Addresses | None,
@@ -53,6 +55,7 @@ class StepTable:
         self._rule = list(VARIANTS).index(variant)
         self._table = np.zeros(len(sizes), dtype=_TENSOR)
         self._table["group"] = groups
+        self._table["w"] = weights
         for name, column in zip(("state0", "state1"), states, strict=False):
             self._table[name] = column
         self._table["k"] = steps
@@ -62,9 +65,8 @@ class StepTable:
         self._partial = np.zeros(max(1, len(self._pieces)))
         self._sums = np.zeros(max(1, len(sizes)))
 
-    def point_at(self, *, weights: _Addresses, gradients: _Addresses) -> None:
-        """Sets where weights and gradients lie now; 0 for a parameter without gradient."""
-        self._table["w"] = weights
+    def point_at(self, gradients: _Addresses) -> None:
+        """Sets where the gradients lie now; 0 for a parameter without one."""
         self._table["g"] = gradients
 
     def squares(self) -> NDArray[np.float64]:

@@ -8,17 +8,19 @@ from ravine.optim.nadam import Nadam
 from ravine.optim.range_test import RangeTest, range_test
 from ravine.optim.rmsprop import RMSProp
 from ravine.optim.settings import OPTIMIZERS
-from ravine.optim.transaction import Decision, decide
+from ravine.optim.transaction import AdaptiveClip, Decision, Transaction, decide
 
 __all__ = [
     "OPTIMIZERS",
     "AdaGrad",
     "Adam",
+    "AdaptiveClip",
     "Decision",
     "Momentum",
     "Nadam",
     "RMSProp",
     "RangeTest",
+    "Transaction",
     "decide",
     "parameter_groups",
     "range_test",

@@ -21,6 +21,7 @@ from ravine.core.errors import SettingError
 from ravine.kernels.library import load_library
 from ravine.optim.fused import FusedSteps
 from ravine.optim.rules import Number, prepared
+from ravine.optim.watched_state import WatchedState
 
 Decay = Literal["decoupled", "coupled"]
 Implementation = Literal["auto", "plain", "fused"]
@@ -48,13 +49,21 @@ class RuleOptimizer(Optimizer):
         self._sparse: set[Tensor] = set()
         super().__init__(params, defaults)
 
+        self.state = WatchedState({})
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "implementation": self.implementation}
+        held = super().__getstate__()
+        return {**held, "state": _plain(self.state), "implementation": self.implementation}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.setdefault("implementation", "auto")
         self._fused, self._sparse = None, set()
         super().__setstate__(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns state and groups as torch has them, in plain dictionaries."""
+        saved = super().state_dict()
+        return {**saved, "state": {key: dict(slots) for key, slots in saved["state"].items()}}
 
     @property
     def formula(self) -> str:
@@ -160,8 +169,8 @@ class RuleOptimizer(Optimizer):
                 fused.step(self.param_groups, scale=1.0 if scale is None else float(scale))
             else:
                 self._prepare()
-            held = fused.held if fused else frozenset()
-            self._step_plain(held, waits, scale, gradients)
+            if not fused or not fused.is_complete:
+                self._step_plain(fused.held if fused else (), waits, scale, gradients)
         if clear:
             self.clear()
         return loss
@@ -192,7 +201,11 @@ class RuleOptimizer(Optimizer):
     def _current(self) -> FusedSteps | None:
         if self.implementation == "plain":
             return None
-        if self._fused is not None and self._fused.is_current(self.param_groups, self.variant):
+        if not isinstance(self.state, WatchedState):  # torch has put a loaded one in its place
+            self.state = WatchedState(self.state)
+        if self._fused is not None and self._fused.is_current(
+            self.param_groups, self.state, self.variant
+        ):
             return self._fused
         library = load_library()
         if library is None:
@@ -311,6 +324,10 @@ class RuleOptimizer(Optimizer):
                 *([f"    {self.remark(group)}"] if self.remark(group) else []),
             ]
         return "\n".join(lines)
+
+
+def _plain(state: Mapping[Tensor, State]) -> Mapping[Tensor, State]:
+    return state.plain() if isinstance(state, WatchedState) else state
 
 
 def applied_steps(state: State) -> Number:

@@ -1,7 +1,8 @@
 """Remedies for exploding gradients: pure functions of gradients.
 
 By global norm: Pascanu, Mikolov, Bengio 2013. Adaptively, by the ratio of the norms of
-gradient and weights per unit: AGC, Brock et al. 2021.
+gradient and weights per unit: AGC, Brock et al. 2021; or by what the norms of the last steps
+were, their median and its spread on the logarithmic scale.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 _LEAST_WEIGHT_NORM = 1e-3  # AGC's floor, so that rows that start at zero can move
+_MAD_TO_SIGMA = 1.4826  # of a normal distribution
+_LEAST_SIGMA = 0.05  # of the log norm: a run whose norms hardly differ is not clipped for it
 
 
 def norms(gradients: Sequence[Tensor]) -> Tensor:
@@ -28,14 +31,34 @@ def norms(gradients: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(torch._foreach_norm(held, 2, torch.float64)))
 
 
-def norm_scale(norm: Tensor, limit: float) -> Tensor:
+def norm_scale(norm: Tensor, limit: float | Tensor) -> Tensor:
     """Returns c/‖g‖ where ‖g‖ > c, else 1; 0-dim float32.
 
     Args:
         norm: ‖g‖, 0-dim float64.
-        limit: c > 0.
+        limit: c > 0, a number or a 0-dim tensor.
     """
     return torch.where(norm > limit, limit / norm, torch.ones_like(norm)).float()
+
+
+def robust_limit(log_norms: Tensor, seen: Tensor, *, z: float, least: int) -> Tensor:
+    """Returns exp(m + zσ), m the median of the log norms, σ 1.4826 times their median distance.
+
+    The median and the median distance of the last norms do not follow single spikes, as mean and
+    variance do.
+
+    Args:
+        log_norms: (W,) float64, NaN where nothing has been seen yet.
+        seen: 0-dim int64, how many norms have been recorded.
+        z: how many σ above the median the limit lies.
+        least: norms that must have been seen; before that the limit is infinite.
+
+    Returns:
+        0-dim float64.
+    """
+    m = log_norms.nanmedian()
+    σ = (_MAD_TO_SIGMA * (log_norms - m).abs().nanmedian()).clamp(min=_LEAST_SIGMA)
+    return torch.where(seen >= least, (m + z * σ).exp(), torch.inf)
 
 
 def by_value(gradient: Tensor, limit: float) -> Tensor:

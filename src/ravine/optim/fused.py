@@ -7,9 +7,9 @@ another layout is noticed.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from operator import is_
-from typing import Any
+from itertools import repeat
+from operator import attrgetter, is_
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from ravine.kernels.library import Library
 from ravine.kernels.steps import StepTable
 from ravine.kernels.variants import HYPER, VARIANTS
+from ravine.optim.watched_state import WatchedState
 
 Group = Mapping[str, Any]
 # From this ε on, numbers under 1.2e-38 change no weight by a rounding error: the root of G that
 # they are lost from is at most 1.1e-19, outside the root as well as inside.
 _FLUSHABLE_EPS = 1e-12
+_dtype = attrgetter("dtype")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,8 @@ class _Batch:
     """The parameters of one rule, N of them."""
 
     weights: list[Tensor]
-    strides: list[tuple[int, ...]]
     addresses: list[int]
+    strides: list[tuple[int, ...]] | None  # None where all are contiguous
     table: StepTable
 
 
@@ -50,7 +52,7 @@ class FusedSteps:
         self,
         library: Library,
         groups: Sequence[Group],
-        state: Mapping[Tensor, dict[str, Tensor]],
+        state: WatchedState,
         variant: Callable[[Group], str],
         *,
         but: Collection[Tensor] = (),
@@ -68,15 +70,16 @@ class FusedSteps:
             )
         self._batches = [self._batch(rule, held) for rule, held in rows.items() if held]
         self.held = dict.fromkeys(p for batch in self._batches for p in batch.weights)
-        self._waiting = [p for group in groups for p in group["params"] if not state.get(p)]
-        self._dicts = list(state.values())
-        self._held_dicts = [state[p] for p in self.held]
-        self._slots = list(chain.from_iterable(map(dict.values, self._held_dicts)))
-        self._kept: list[Tensor] = []
+        everyone = [p for group in groups for p in group["params"]]
+        self._waiting = [p for p in everyone if not state.get(p)]
+        self.is_complete = len(self.held) + len(self._waiting) == len(everyone)
+        state.changed = False
+        self._kept: list[Tensor] = []  # gradients that live no longer than the step
 
     def _batch(self, rule: str, held: Sequence[tuple[Tensor, int]]) -> _Batch:
         weights = [p for p, _ in held]
         states = [self._state[p] for p in weights]
+        addresses = list(map(Tensor.data_ptr, weights))
         products = [s["mu_product"].data_ptr() for s in states if "mu_product" in s]
         table = StepTable(
             self._library,
@@ -84,43 +87,35 @@ class FusedSteps:
             sizes=[p.numel() for p in weights],
             groups=[group for _, group in held],
             states=[[s[name].data_ptr() for s in states] for name in VARIANTS[rule]],
+            weights=addresses,
             steps=[s["step"].data_ptr() for s in states],
             products=products or None,
         )
-        return _Batch(
-            weights, [p.stride() for p in weights], list(map(Tensor.data_ptr, weights)), table
-        )
+        contiguous = all(p.is_contiguous() for p in weights)
+        strides = None if contiguous else [p.stride() for p in weights]
+        return _Batch(weights, addresses, strides, table)
 
-    def is_current(self, groups: Sequence[Group], variant: Callable[[Group], str]) -> bool:
+    def is_current(
+        self, groups: Sequence[Group], state: WatchedState, variant: Callable[[Group], str]
+    ) -> bool:
         """Tells whether parameters, rules and state are still those that were read."""
-        slots = chain.from_iterable(map(dict.values, self._held_dicts))
         return (
-            self._sizes == [len(group["params"]) for group in groups]
+            state is self._state
+            and not state.changed
+            and self._sizes == [len(group["params"]) for group in groups]
             and self._rules == [variant(group) for group in groups]
             and all(p.grad is None for p in self._waiting)
-            and len(self._state) == len(self._dicts)
-            and all(map(is_, self._state.values(), self._dicts))
-            and sum(map(len, self._held_dicts)) == len(self._slots)
-            and all(map(is_, slots, self._slots))
             and all(b.addresses == list(map(Tensor.data_ptr, b.weights)) for b in self._batches)
         )
 
     def gather(self, gradients: Mapping[Tensor, Tensor] | None = None) -> None:
         """Finds the gradients: `.grad`, or what `gradients` has in its place."""
-        self._kept = []  # copies of gradients that were laid out in another way
+        self._kept = []
         for batch in self._batches:
-            found = []
-            for p, stride in zip(batch.weights, batch.strides, strict=True):
-                g = p.grad
-                if g is None:
-                    found.append(0)
-                    continue
-                if gradients and p in gradients:
-                    g = gradients[p]
-                if g.dtype is not torch.float32 or g.stride() != stride:
-                    g = self._laid_out_like(p, g)
-                found.append(g.data_ptr())
-            batch.table.point_at(weights=batch.addresses, gradients=found)
+            addresses = None if gradients else _addresses(batch)
+            if addresses is None:
+                addresses = [self._address(p, gradients) for p in batch.weights]
+            batch.table.point_at(addresses)
 
     def squares(self) -> dict[Tensor, float]:
         """Returns the sum of the squares of each gathered gradient; 0 where there is none."""
@@ -129,10 +124,6 @@ class FusedSteps:
             for batch in self._batches
             for p, square in zip(batch.weights, batch.table.squares().tolist(), strict=True)
         }
-
-    def norm(self) -> float:
-        """Returns the norm of all gathered gradients together, finite if they are."""
-        return float(sum(float(batch.table.squares().sum()) for batch in self._batches)) ** 0.5
 
     def step(self, groups: Sequence[Group], *, scale: float = 1.0) -> None:
         """Takes one step with the gathered gradients, multiplied by `scale`."""
@@ -144,11 +135,34 @@ class FusedSteps:
             torch.autograd.graph.increment_version(batch.weights)
         self._kept = []
 
-    def _laid_out_like(self, p: Tensor, g: Tensor) -> Tensor:
-        if g.dtype is torch.float32 and _order(g) == _order(p) and _fills_its_memory(g):
-            return g
-        self._kept.append(torch.empty_like(p).copy_(g))
-        return self._kept[-1]
+    def _address(self, p: Tensor, gradients: Mapping[Tensor, Tensor] | None) -> int:
+        g = p.grad
+        if g is None:
+            return 0
+        if gradients and p in gradients:
+            g = gradients[p]
+        if g.dtype is not torch.float32 or _order(g) != _order(p):
+            g = torch.empty_like(p).copy_(g)
+        self._kept.append(g)
+        return g.data_ptr()
+
+
+def _addresses(batch: _Batch) -> list[int] | None:
+    """Returns where the gradients lie if all are there, float32, and laid out like the weights.
+
+    Whole lists at a time: with a thousand small tensors this is what a step costs.
+    """
+    found = [p.grad for p in batch.weights]
+    if any(map(is_, found, repeat(None))):
+        return None
+    gradients = cast(list[Tensor], found)
+    if batch.strides is None:
+        alike = all(map(Tensor.is_contiguous, gradients))
+    else:
+        alike = list(map(Tensor.stride, gradients)) == batch.strides
+    if not alike or set(map(_dtype, gradients)) != {torch.float32}:
+        return None
+    return list(map(Tensor.data_ptr, gradients))
 
 
 def _row(group: Group, scale: float) -> list[float]:

@@ -1,20 +1,30 @@
-"""The decision about a step: norm, finite check, and clipping, together and on the device.
+"""A step as a transaction: norm, finite check, clip or skip, and update, together.
 
-decision = decide(parameters, loss, clip=1.0)
-optimizer.step(ok=decision.ok, scale=decision.scale, gradients=decision.gradients)
+    transaction = Transaction(optimizer, model, clip=1.0)
+    for images, labels in batches:
+        transaction.begin()
+        loss = loss_fn(model(images), labels)
+        loss.backward()
+        transaction.step(loss, clear=True)
+
+`decide` is the decision alone, a pure function, for loops that take the step themselves.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ravine.core.checks import check_choice, check_range
-from ravine.optim.clip import by_unit, by_value, norm_scale, norms
+from ravine.core.errors import SettingError
+from ravine.optim.base import RuleOptimizer
+from ravine.optim.clip import by_unit, by_value, norm_scale, norms, robust_limit
+from ravine.optim.fused import FusedSteps
 
 ClipBy = Literal["norm", "value", "agc"]
+_WAYS = ["norm", "value", "agc"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +38,7 @@ class Decision:
             nearest to the output, where it broke first on the way back; -1 if there is none.
         scale: 0-dim float32 that all gradients are multiplied by, or None.
         gradients: clipped gradients that take the place of `.grad`, or None.
+        sizes: (P,) float64, the norm of each parameter's gradient; 0 where there is none.
     """
 
     norm: Tensor
@@ -35,6 +46,7 @@ class Decision:
     bad: Tensor
     scale: Tensor | None
     gradients: Mapping[Tensor, Tensor] | None
+    sizes: Tensor
 
 
 @torch.no_grad()
@@ -42,7 +54,7 @@ def decide(
     parameters: Sequence[Tensor],
     loss: Tensor,
     *,
-    clip: float | None = None,
+    clip: float | Tensor | None = None,
     clip_by: ClipBy = "norm",
 ) -> Decision:
     """Returns the decision about the step that the gradients of `parameters` propose.
@@ -52,37 +64,247 @@ def decide(
             are passed over.
         loss: 0-dim.
         clip: limit of the norm (c), of each value (c), or of AGC's ratio (λ); None for no clipping.
+            A limit of the norm may be a 0-dim tensor.
         clip_by: what is limited.
 
     Raises:
         SettingError: `clip` is not above 0, or `clip_by` is not known.
     """
-    check_choice("clip_by", clip_by, ["norm", "value", "agc"])
-    if clip is not None:
-        check_range("clip", clip, low=0.0, low_open=True)
-    held = [(place, p) for place, p in enumerate(parameters) if p.grad is not None]
-    gradients = [p.grad for _, p in held if p.grad is not None]
-    sizes = norms(gradients)
+    check_choice("clip_by", clip_by, _WAYS)
+    _check_limit(clip)
+    held = [place for place, p in enumerate(parameters) if p.grad is not None]
+    sizes = torch.zeros(len(parameters), dtype=torch.float64, device=loss.device)
+    if held:
+        found = norms([_values(p.grad) for p in parameters if p.grad is not None])
+        sizes = sizes.to(found.device).index_copy(0, torch.tensor(held, device=found.device), found)
+    return _decision(parameters, loss, sizes, clip=clip, clip_by=clip_by)
+
+
+def _decision(
+    parameters: Sequence[Tensor],
+    loss: Tensor,
+    sizes: Tensor,
+    *,
+    clip: float | Tensor | None,
+    clip_by: ClipBy,
+) -> Decision:
     broken = ~sizes.isfinite()
-    # The -1 in front stands for none, also where no parameter has a gradient.
-    places = torch.tensor([-1, *(place for place, _ in held)], device=sizes.device)
+    # The -1 in front stands for none, also where there are no parameters.
+    places = torch.arange(-1, len(parameters), device=sizes.device)
     bad = torch.where(torch.nn.functional.pad(broken, (1, 0)), places, -1).max()
     norm = torch.linalg.vector_norm(sizes)
-    clipped: dict[Tensor, Tensor] | None = None
-    if clip is not None and clip_by == "value":
-        clipped = {p: by_value(g, clip) for (_, p), g in zip(held, gradients, strict=True)}
-    elif clip is not None and clip_by == "agc":
-        clipped = _adaptive(parameters, clip)
     return Decision(
         norm=norm,
         ok=loss.isfinite().all() & ~broken.any(),
         bad=bad,
         scale=norm_scale(norm, clip) if clip is not None and clip_by == "norm" else None,
-        gradients=clipped,
+        gradients=_clipped(parameters, clip, clip_by),
+        sizes=sizes,
     )
 
 
-def _adaptive(parameters: Sequence[Tensor], limit: float) -> dict[Tensor, Tensor]:
-    """Clips the weights of all layers but the last, which AGC leaves out."""
+def _clipped(
+    parameters: Sequence[Tensor], clip: float | Tensor | None, clip_by: ClipBy
+) -> dict[Tensor, Tensor] | None:
+    """Returns what takes the place of gradients that are not clipped by one common factor."""
+    if clip_by == "norm" or not isinstance(clip, float | int):
+        return None
+    if clip_by == "value":
+        return {p: by_value(p.grad, clip) for p in parameters if p.grad is not None}
+    # AGC leaves biases out, and the last layer.
     layers = [p for p in parameters if p.dim() > 1]
-    return {p: by_unit(p, p.grad, limit) for p in layers[:-1] if p.grad is not None}
+    return {p: by_unit(p, p.grad, clip) for p in layers[:-1] if p.grad is not None}
+
+
+def _values(gradient: Tensor) -> Tensor:
+    return gradient.coalesce().values() if gradient.is_sparse else gradient
+
+
+def _check_limit(clip: float | Tensor | None) -> None:
+    if clip is not None and not isinstance(clip, Tensor):
+        check_range("clip", clip, low=0.0, low_open=True)
+
+
+@final
+class AdaptiveClip:
+    """A limit of the norm that follows the run: z robust deviations above the median log norm.
+
+    A norm that is not finite is never recorded, so that none can switch the clip off.
+
+    Args:
+        z: how many σ above the median the limit lies.
+        window: norms that are remembered.
+        least: norms that must have been seen before anything is clipped.
+    """
+
+    def __init__(self, z: float = 4.0, *, window: int = 256, least: int = 20) -> None:
+        check_range("z", z, low=0.0, low_open=True)
+        check_range("window", window, low=2)
+        check_range("least", least, low=2, high=window)
+        self.z, self.least = z, least
+        self.log_norms = torch.full((window,), torch.nan, dtype=torch.float64)
+        self.seen = torch.zeros((), dtype=torch.int64)
+
+    def limit(self) -> Tensor:
+        """Returns the limit for the next step, 0-dim float64; infinite at the start."""
+        return robust_limit(self.log_norms, self.seen, z=self.z, least=self.least)
+
+    def record(self, norm: Tensor) -> None:
+        """Remembers the norm of a step, 0-dim, as it was before clipping."""
+        if norm.device != self.seen.device:
+            self.log_norms, self.seen = self.log_norms.to(norm.device), self.seen.to(norm.device)
+        place = (self.seen % len(self.log_norms)).view(1)
+        counts = norm.isfinite() & (norm > 0)
+        value = torch.where(counts, norm.double().log(), self.log_norms[place].squeeze())
+        self.log_norms.index_copy_(0, place, value.view(1))
+        self.seen += counts
+
+
+@final
+class Transaction:
+    """Steps of an optimizer that are taken whole or not at all.
+
+    If the loss or a gradient is not finite, weights, the optimizer's state and the model's
+    buffers (batch-norm statistics) stay bitwise what they were before the step.
+
+    Args:
+        optimizer: one of this package; its gradients must have been unscaled.
+        model: whose buffers are kept and whose names are used; without it, parameters are named
+            by group and place, and buffers are left to the caller.
+        clip: limit of the norm, of each value, or of AGC's ratio; an `AdaptiveClip`; or None.
+        clip_by: what a number limits.
+
+    Attributes:
+        last: the last decision, or None before the first step.
+        attempted: 0-dim int64, steps so far.
+        skipped: 0-dim int64, steps that were not taken.
+        clipped: 0-dim int64, steps that were taken with a smaller gradient.
+        streak: 0-dim int64, how many of the last steps in a row were skipped.
+        first_skipped: (2,) int64, the first skipped step, counted from 0, and the place of the
+            parameter that broke it (-1: the loss did); (-1, -1) while there is none.
+
+    Raises:
+        SettingError: `clip` is not above 0, or `clip_by` is not known or does not go with it.
+    """
+
+    def __init__(
+        self,
+        optimizer: RuleOptimizer,
+        model: nn.Module | None = None,
+        *,
+        clip: float | AdaptiveClip | None = None,
+        clip_by: ClipBy = "norm",
+    ) -> None:
+        check_choice("clip_by", clip_by, _WAYS)
+        if isinstance(clip, AdaptiveClip):
+            if clip_by != "norm":
+                raise SettingError(f"clip_by: an AdaptiveClip limits the norm, not {clip_by!r}")
+        else:
+            _check_limit(clip)
+        self.optimizer, self._clip, self._clip_by = optimizer, clip, clip_by
+        self._names = _names(optimizer, model)
+        self._buffers = list(model.buffers()) if model else []
+        self._before: list[Tensor] = []
+        device = next(iter(self._names)).device
+        self.attempted, self.skipped, self.clipped, self.streak = (
+            torch.zeros((), dtype=torch.int64, device=device) for _ in range(4)
+        )
+        self.first_skipped = torch.full((2,), -1, dtype=torch.int64, device=device)
+        self.last: Decision | None = None
+
+    def begin(self) -> None:
+        """Remembers the buffers; called before the forward pass."""
+        self._before = [buffer.clone() for buffer in self._buffers]
+
+    @torch.no_grad()
+    def step(self, loss: Tensor, *, clear: bool = False) -> Decision:
+        """Takes the step that the gradients propose, or leaves everything as it was.
+
+        Args:
+            loss: 0-dim.
+            clear: drop the gradients afterwards.
+        """
+        loss = loss.detach()
+        limit = self._clip.limit() if isinstance(self._clip, AdaptiveClip) else self._clip
+        fused = self.optimizer.gathered() if loss.device.type == "cpu" else None
+        if fused and fused.is_complete:
+            decision = self._step_at_once(fused, loss, limit)
+            if clear:
+                self.optimizer.clear()
+        else:
+            decision = decide(list(self._names), loss, clip=limit, clip_by=self._clip_by)
+            self.optimizer.step(
+                ok=decision.ok, scale=decision.scale, gradients=decision.gradients, clear=clear
+            )
+        self._restore(decision.ok)
+        self._count(decision)
+        if isinstance(self._clip, AdaptiveClip):
+            self._clip.record(decision.norm)
+        self.last = decision
+        return decision
+
+    def norms(self) -> dict[str, float]:
+        """Returns the norm of each parameter's gradient at the last step, before clipping."""
+        if self.last is None:
+            return {}
+        return dict(zip(self._names.values(), self.last.sizes.tolist(), strict=True))
+
+    def name(self, place: int) -> str:
+        """Returns the name of the parameter at a place, as `Decision.bad` gives it."""
+        return list(self._names.values())[place]
+
+    def report(self) -> str:
+        """Returns in one line how the steps went, and which parameter broke first."""
+        step, place = self.first_skipped.tolist()
+        text = f"{int(self.attempted)} steps, {int(self.clipped)} clipped, "
+        text += f"{int(self.skipped)} skipped"
+        if step < 0:
+            return text
+        culprit = "the loss" if place < 0 else f"the gradient of {self.name(place)}"
+        return f"{text}: first step {step}, where {culprit} was not finite"
+
+    def _step_at_once(
+        self, fused: FusedSteps, loss: Tensor, limit: float | Tensor | None
+    ) -> Decision:
+        """Decides and steps on the CPU, where reading costs nothing: two calls in all."""
+        squares = fused.squares()
+        sizes = torch.tensor([squares.get(p, 0.0) for p in self._names], dtype=torch.float64)
+        decision = _decision(
+            list(self._names), loss, sizes.sqrt_(), clip=limit, clip_by=self._clip_by
+        )
+        if decision.ok:
+            if decision.gradients:
+                fused.gather(decision.gradients)
+            scale = 1.0 if decision.scale is None else float(decision.scale)
+            fused.step(self.optimizer.param_groups, scale=scale)
+        return decision
+
+    def _restore(self, ok: Tensor) -> None:
+        if ok.device.type == "cpu" and ok:
+            return
+        for buffer, before in zip(self._buffers, self._before, strict=False):
+            buffer.copy_(torch.where(ok, buffer, before))
+
+    def _count(self, decision: Decision) -> None:
+        undone = (~decision.ok).to(torch.int64)
+        first = (self.skipped == 0) & ~decision.ok
+        here = torch.stack([self.attempted, decision.bad])
+        self.first_skipped.copy_(torch.where(first, here, self.first_skipped))
+        if decision.scale is not None:
+            self.clipped += decision.ok & (decision.scale < 1)
+        self.attempted += 1
+        self.skipped += undone
+        self.streak.copy_((self.streak + 1) * undone)
+
+
+def _names(optimizer: RuleOptimizer, model: nn.Module | None) -> dict[Tensor, str]:
+    """Returns the optimizer's parameters with their names, in the order of the network."""
+    held = {
+        p: f"group {g}, tensor {i}"
+        for g, group in enumerate(optimizer.param_groups)
+        for i, p in enumerate(group["params"])
+    }
+    if model is None:
+        return held
+    named: dict[Tensor, str] = {p: name for name, p in model.named_parameters() if p in held}
+    return {**named, **{p: name for p, name in held.items() if p not in named}}

@@ -105,13 +105,20 @@ void FOR_LEVEL(step)(int32_t which, struct tensor *tensors, int64_t tensor_count
         restore_denormals(before);
     }
     float unused[COEFFICIENTS];
+    int64_t group = -1, k = -1;
+    double mu = 0, next_mu = 0;
     for (int64_t i = 0; i < tensor_count; i++) {
         struct tensor *t = tensors + i;
         if (!t->g)
             continue;
         *t->k += 1;
-        if (t->mu)
-            *t->mu = rule->coefficients(hyper + t->group * HYPER, (double)*t->k, *t->mu, unused);
+        if (!t->mu)
+            continue;
+        if (t->group != group || *t->k != k || *t->mu != mu) {
+            group = t->group, k = *t->k, mu = *t->mu;
+            next_mu = rule->coefficients(hyper + group * HYPER, (double)k, mu, unused);
+        }
+        *t->mu = next_mu;
     }
 }
 
