@@ -32,13 +32,13 @@ def norms(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def norm_scale(norm: Tensor, limit: float | Tensor) -> Tensor:
-    """Returns c/‖g‖ where ‖g‖ > c, else 1; 0-dim float32.
+    """Returns c/‖g‖ where ‖g‖ > c, else 1; 0-dim float64.
 
     Args:
         norm: ‖g‖, 0-dim float64.
         limit: c > 0, a number or a 0-dim tensor.
     """
-    return torch.where(norm > limit, limit / norm, torch.ones_like(norm)).float()
+    return torch.where(norm > limit, limit / norm, torch.ones_like(norm))
 
 
 def robust_limit(log_norms: Tensor, seen: Tensor, *, z: float, least: int) -> Tensor:

@@ -7,8 +7,7 @@ another layout is noticed.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
@@ -152,14 +151,14 @@ def _addresses(batch: _Batch) -> list[int] | None:
 
     Whole lists at a time: with a thousand small tensors this is what a step costs.
     """
-    found = [p.grad for p in batch.weights]
-    if any(map(is_, found, repeat(None))):
+    gradients = cast(list[Tensor], [p.grad for p in batch.weights])
+    try:
+        if batch.strides is None:
+            alike = all(map(Tensor.is_contiguous, gradients))
+        else:
+            alike = list(map(Tensor.stride, gradients)) == batch.strides
+    except TypeError:  # None among them
         return None
-    gradients = cast(list[Tensor], found)
-    if batch.strides is None:
-        alike = all(map(Tensor.is_contiguous, gradients))
-    else:
-        alike = list(map(Tensor.stride, gradients)) == batch.strides
     if not alike or set(map(_dtype, gradients)) != {torch.float32}:
         return None
     return list(map(Tensor.data_ptr, gradients))
@@ -204,6 +203,7 @@ def can_be_fused(p: Tensor) -> bool:
         and p.dtype is torch.float32
         and p.device.type == "cpu"
         and p.layout is torch.strided
+        and p.numel() > 0  # a tensor without elements has no address
         and _fills_its_memory(p)
     )
 

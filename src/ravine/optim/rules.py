@@ -161,7 +161,8 @@ def prepared(
         scale: what the gradient is multiplied by first.
     """
     if scale is not None:
-        g = g * _like(scale, g)
+        root = _like(scale**0.5, g)  # twice: a scale below 1e-38 would be lost in float32
+        g = g * root * root
     return decoupled_decay(w, η=η, λ=decoupled), coupled_decay(g, w, coupled)
 
 

@@ -36,7 +36,7 @@ class Decision:
         ok: 0-dim bool, whether loss and gradients are finite.
         bad: 0-dim int64, the place among the parameters of the gradient that is not finite and
             nearest to the output, where it broke first on the way back; -1 if there is none.
-        scale: 0-dim float32 that all gradients are multiplied by, or None.
+        scale: 0-dim float64 that all gradients are multiplied by, or None.
         gradients: clipped gradients that take the place of `.grad`, or None.
         sizes: (P,) float64, the norm of each parameter's gradient; 0 where there is none.
     """

@@ -25,7 +25,7 @@
 #define AT_LEAST(x, limit) ((x) < (limit) ? (limit) : (x))
 #define AT_MOST(x, limit) ((x) > (limit) ? (limit) : (x))
 
-enum { COEFFICIENTS = 16, LANES = 64 };
+enum { COEFFICIENTS = 16 };
 
 /* Consecutive elements of one tensor. */
 struct range {
@@ -122,24 +122,25 @@ void FOR_LEVEL(step)(int32_t which, struct tensor *tensors, int64_t tensor_count
     }
 }
 
+typedef double doubles __attribute__((vector_size(64)));
+typedef float floats __attribute__((vector_size(32), aligned(4)));
+
 /* The sum of squares in double precision: finite float32 numbers cannot make it infinite. */
 static double sum_of_squares(const float *restrict g, int64_t n)
 {
-    double lane[LANES] = {0};
+    doubles sums[4] = {{0}};
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) {
-            const double x = g[i + j];
-            lane[j] += x * x;
+    for (; i + 32 <= n; i += 32)
+        for (int j = 0; j < 4; j++) {
+            const floats narrow = *(const floats *)(g + i + 8 * j);
+            const doubles x = __builtin_convertvector(narrow, doubles);
+            sums[j] += x * x;
         }
-    for (int j = 0; i < n; i++, j++) {
-        const double x = g[i];
-        lane[j] += x * x;
-    }
-    for (int width = LANES / 2; width; width /= 2)
-        for (int j = 0; j < width; j++)
-            lane[j] += lane[j + width];
-    return lane[0];
+    const doubles all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    double sum = ((all[0] + all[4]) + (all[1] + all[5])) + ((all[2] + all[6]) + (all[3] + all[7]));
+    for (; i < n; i++)
+        sum += (double)g[i] * g[i];
+    return sum;
 }
 
 void FOR_LEVEL(squares)(const struct tensor *tensors, int64_t tensor_count,

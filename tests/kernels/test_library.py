@@ -1,0 +1,77 @@
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+import ravine
+from ravine.kernels import library
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.skipif(
+    (platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="elsewhere it may lack"
+)
+def test_the_library_is_built_and_has_code_for_this_processor() -> None:
+    found = library.load_library()
+    assert found is not None
+    flags = Path("/proc/cpuinfo").read_text()
+    wanted = "avx512" if "avx512dq" in flags else "avx2" if "avx2" in flags else "base"
+    assert found.level_name == wanted
+
+
+def test_the_library_shares_the_openmp_that_torch_has_loaded() -> None:
+    if library.load_library() is None or not Path("/proc/self/maps").exists():
+        pytest.skip("no library, or no list of what is loaded")
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    assert len({line.split()[-1] for line in maps if "libgomp" in line}) <= 1
+
+
+def test_without_the_library_steps_are_the_same_and_it_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(library, "_find", lambda: None)
+    library.load_library.cache_clear()
+    try:
+        w = torch.nn.Parameter(torch.ones(3))
+        w.grad = torch.ones(3)
+        optimizer = ravine.optim.Momentum([w], lr=1.0, momentum=0.0)
+        with pytest.warns(UserWarning, match="without its C library.*C compiler"):
+            optimizer.step()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            optimizer.step()
+        assert w.tolist() == [-1.0, -1.0, -1.0]
+        with pytest.raises(ravine.core.errors.SettingError, match="needs the C library"):
+            ravine.optim.Momentum([w], implementation="fused").step()
+    finally:
+        library.load_library.cache_clear()
+
+
+def test_the_environment_switches_it_off_without_a_word() -> None:
+    code = "from ravine.kernels.library import load_library; print(load_library())"
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "RAVINE_KERNELS": "off"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "None"
+
+
+def test_what_lies_in_the_tree_is_what_the_rules_say() -> None:
+    path = ROOT / "scripts" / "make_kernels.py"
+    spec = importlib.util.spec_from_file_location("make_kernels", path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    for file, text in made.sources().items():
+        assert file.read_text() == text, f"{file.name} is old: make kernels"
