@@ -70,12 +70,12 @@ def _keep_mistakes(
 
 def tell_undone_steps(state: TrainingState, folder: RunFolder, tell: Observer) -> None:
     """Writes a finding about the steps that were undone, if there were any."""
-    skipped = int(state.skipped)
+    transaction = state.transaction
+    skipped = int(transaction.skipped)
     if not skipped:
         return
-    step, index = (int(value) for value in state.first_undone)
-    names = [name for name, p in state.model.named_parameters() if p.requires_grad]
-    layer = names[index] if index >= 0 else None
+    step, index = (int(value) for value in transaction.first_skipped)
+    layer = transaction.name(index) if index >= 0 else None
     where = f"in the gradient of {layer}" if layer else "in the loss"
     text = f"{skipped} of {state.step} steps were not finite and were undone; first at step "
     text += f"{step + 1}, {where}"

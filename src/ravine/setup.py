@@ -4,7 +4,7 @@ What is left to Ravine (`auto`) is decided here, once, told, and spelled out in 
 comes back: network, augmentation, learning rate, precision, number of steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,9 @@ from ravine.data.dataset import Dataset
 from ravine.models.table import describe_stem
 from ravine.nn.init import init_
 from ravine.optim.range_test import range_test
+from ravine.optim.transaction import AdaptiveClip
 from ravine.recipe import Recipe
+from ravine.schedules.scheduler import Curve
 from ravine.training.choice import choose_for_budget, choose_for_epochs
 from ravine.training.clock import Clock
 from ravine.training.evaluate import Evaluation, class_probabilities, summarise
@@ -48,7 +50,7 @@ class Setup:
     forward: Forward
     batches: TrainingBatches
     rules: StepRules
-    schedule: Callable[[float], float]
+    schedules: Mapping[str, Curve]
     validate: Callable[[nn.Module], Evaluation] | None
     stem: str
 
@@ -94,7 +96,7 @@ def set_up(
         forward=parts.forward,
         batches=parts.batches,
         rules=parts.rules,
-        schedule=recipe.build_schedule(),
+        schedules=recipe.build_schedules(),
         validate=bench.validate if "validation" in dataset.splits else None,
         stem=stem,
     )
@@ -133,15 +135,19 @@ class _Bench:
             labels = self.dataset.labels[self.dataset.splits["train"]]
             weights = class_weights(labels, len(self.dataset.classes)).to(self.device)
         return _Parts(
-            state=start_state(model, optimizer, ema=recipe.ema),
+            state=start_state(
+                model,
+                optimizer,
+                ema=recipe.ema,
+                clip=AdaptiveClip() if recipe.clip == "auto" else recipe.clip,
+                clip_by=recipe.clip_by,
+            ),
             forward=torch.compile(model) if recipe.compile else model,
             batches=batches,
             rules=StepRules(
                 loss=cross_entropy(label_smoothing=recipe.label_smoothing, class_weights=weights),
                 precision=self.precision,
                 seed=recipe.seed,
-                clip=recipe.clip,
-                clip_by=recipe.clip_by,
             ),
         )
 

@@ -35,7 +35,7 @@ class Exploding(torch.autograd.Function):
         return gradients[0] * float("inf")
 
 
-def _state(optimizer: str, ema: float = 0.9) -> TrainingState:
+def _state(optimizer: str, ema: float = 0.9, clip: float | None = None) -> TrainingState:
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3),
@@ -46,7 +46,7 @@ def _state(optimizer: str, ema: float = 0.9) -> TrainingState:
         nn.Linear(64, 3),
     )
     made: RuleOptimizer = _OPTIMIZERS[optimizer](model.parameters())
-    return start_state(model, made, ema=ema)
+    return start_state(model, made, ema=ema, clip=clip)
 
 
 def _batch(seed: int, value: float | None = None) -> Batch:
@@ -59,8 +59,7 @@ def _batch(seed: int, value: float | None = None) -> Batch:
 
 
 def _snapshot(state: TrainingState) -> dict[str, torch.Tensor]:
-    counters = ("skipped", "streak", "first_undone")
-    return {k: v.clone() for k, v in state.tensors().items() if k not in counters}
+    return {k: v.clone() for k, v in state.tensors().items() if not k.startswith("transaction/")}
 
 
 @pytest.mark.parametrize("optimizer", sorted(_OPTIMIZERS))
@@ -77,9 +76,9 @@ def test_a_step_that_is_not_finite_leaves_everything_bitwise_as_it_was(
     assert before.keys() == after.keys()
     for name, old in before.items():
         assert torch.equal(old, after[name]), name
-    assert int(state.skipped) == 1
+    assert int(state.transaction.skipped) == 1
     assert state.step == 4
-    assert state.first_undone.tolist()[0] == 3
+    assert state.transaction.first_skipped.tolist()[0] == 3
 
 
 def test_training_goes_on_after_an_undone_step_as_if_it_had_not_been() -> None:
@@ -109,14 +108,14 @@ def test_the_layer_that_broke_first_on_the_way_back_is_named() -> None:
     state = start_state(model, Momentum(model.parameters()), ema=0)
     train_step(state, model, _batch(0), rules=_RULES)
     names = [name for name, _ in model.named_parameters()]
-    assert names[int(state.first_undone[1])] == "b.bias"
+    assert names[int(state.transaction.first_skipped[1])] == "b.bias"
 
 
 def test_streaks_count_undone_steps_in_a_row() -> None:
     state = _state("momentum")
     for value in (None, float("nan"), float("nan"), None, float("nan")):
         train_step(state, state.model, _batch(1, value), rules=_RULES)
-    assert (int(state.skipped), int(state.streak)) == (3, 1)
+    assert (int(state.transaction.skipped), int(state.transaction.streak)) == (3, 1)
 
 
 def test_the_average_of_the_weights_follows_its_formula() -> None:
@@ -141,10 +140,9 @@ def test_dropout_is_a_function_of_seed_and_step() -> None:
 
 
 def test_clipping_limits_the_step_and_not_the_gradient_that_is_reported() -> None:
-    state = _state("momentum", ema=0)
+    state = _state("momentum", ema=0, clip=1e-3)
     before = copy.deepcopy(state.model)
-    rules = StepRules(loss=_RULES.loss, precision=torch.float32, seed=0, clip=1e-3)
-    result = train_step(state, state.model, _batch(0), rules=rules)
+    result = train_step(state, state.model, _batch(0), rules=_RULES)
     moved = torch.cat(
         [
             (a - b).flatten()

@@ -84,8 +84,8 @@ class OptimizerSettings(Settings):
     decay: Literal["auto", "coupled", "decoupled"] = "auto"
     """g ← g + λw, or w ← w − ηλw; auto: coupled for momentum, decoupled for the others."""
 
-    clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Limit of the gradients."""
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = None
+    """Limit of the gradients; auto: far above what the last steps' norms were."""
 
     clip_by: Literal["norm", "value", "agc"] = "norm"
     """What is limited: the global norm, each value, or the ratio to the weights (AGC)."""
@@ -93,6 +93,12 @@ class OptimizerSettings(Settings):
     @model_validator(mode="after")
     def _known_optimizer(self) -> Self:
         check_choice("optimizer", self.optimizer, _ROWS)
+        return self
+
+    @model_validator(mode="after")
+    def _adaptive_limit_is_of_the_norm(self) -> Self:
+        if self.clip == "auto" and self.clip_by != "norm":
+            raise ValueError(f"clip auto limits the norm, not the {self.clip_by}: give a number")
         return self
 
     def default_lr(self, *, batch: int = _BATCH, normalised: bool = True) -> float:

@@ -25,6 +25,7 @@ from ravine.optim.fused import FusedSteps
 
 ClipBy = Literal["norm", "value", "agc"]
 _WAYS = ["norm", "value", "agc"]
+_COUNTERS = ("attempted", "skipped", "clipped", "streak", "first_skipped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +243,22 @@ class Transaction:
             self._clip.record(decision.norm)
         self.last = decision
         return decision
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the counters, and what an adaptive clip remembers, by name: its whole state."""
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        if isinstance(self._clip, AdaptiveClip):
+            counters |= {"log_norms": self._clip.log_norms, "seen": self._clip.seen}
+        return counters
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts what `tensors` returned in place of what there is.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        for name, mine in self.tensors().items():
+            mine.copy_(tensors[name])
 
     def norms(self) -> dict[str, float]:
         """Returns the norm of each parameter's gradient at the last step, before clipping."""

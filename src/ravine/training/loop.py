@@ -7,7 +7,7 @@ Observers are told of each; they look and never touch.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ import torch
 from ravine.core.errors import RavineError
 from ravine.core.events import CheckpointSaved, EpochDone, Event, Observer, StepDone
 from ravine.data.batches import Batch
+from ravine.schedules.scheduler import Curve, Scheduler
 from ravine.training.clock import Clock
 from ravine.training.evaluate import Evaluation
 from ravine.training.meter import Meter
@@ -57,7 +58,7 @@ def fit(
     forward: Forward,
     rules: StepRules,
     plan: Plan,
-    schedule: Callable[[float], float],
+    schedules: Mapping[str, Curve],
     hooks: Hooks,
     observers: Sequence[Observer],
     stop: StopRequest,
@@ -81,14 +82,12 @@ def fit(
         tell(CheckpointSaved(step=state.step, path=str(path)))
         return path
 
-    base_rates = [float(group["lr"]) for group in state.optimizer.param_groups]
+    scheduler = Scheduler(state.optimizer, steps=plan.total_steps, **schedules)
     state.model.train()
-    meter = Meter(state.skipped.device)
+    meter = Meter(state.transaction.skipped.device)
     saved_at = time.monotonic()
     while state.step < plan.end:
-        factor = schedule(plan.progress(state.step))
-        for group, base in zip(state.optimizer.param_groups, base_rates, strict=True):
-            group["lr"] = base * factor
+        scheduler.set_at(plan.progress(state.step))
         batch = batches.batch_at(state.step)
         result = train_step(state, forward, batch, rules=rules)
         meter.add(result.loss, result.correct, len(batch.labels))
@@ -96,12 +95,12 @@ def fit(
             StepDone(
                 step=state.step,
                 total_steps=plan.end,
-                lr=base_rates[0] * factor,
+                lr=float(state.optimizer.param_groups[0]["lr"]),
                 loss=result.loss,
                 correct=result.correct,
                 gradient_norm=result.gradient_norm,
                 seen=len(batch.labels),
-                skipped=state.skipped,
+                skipped=state.transaction.skipped,
                 elapsed=clock.elapsed(),
             )
         )
@@ -110,7 +109,7 @@ def fit(
         if plan.evaluates_after(state.step) or state.step == plan.end:
             tell(_epoch_done(state, plan, meter, hooks, clock))
             meter.restart()
-        if state.step % _DIVERGED_AFTER == 0 and int(state.streak) >= _DIVERGED_AFTER:
+        if state.step % _DIVERGED_AFTER == 0 and int(state.transaction.streak) >= _DIVERGED_AFTER:
             checkpoint()
             raise _diverged(state)
         if stop.signal_number is not None:
@@ -144,8 +143,9 @@ def _epoch_done(
 
 
 def _diverged(state: TrainingState) -> RavineError:
-    step = int(state.first_undone[0]) + 1
+    undone = int(state.transaction.streak)
+    step = int(state.transaction.first_skipped[0]) + 1
     return RavineError(
-        f"training diverged: the last {int(state.streak)} steps were not finite and were undone, "
+        f"training diverged: the last {undone} steps were not finite and were undone, "
         f"the first at step {step}; lower --lr, or limit the gradients with --clip 1"
     )

@@ -37,7 +37,7 @@ def seconds_per_step(
     values, step = state.values(), state.step
     was_training = state.model.training
     state.model.train()
-    device = state.skipped.device
+    device = state.transaction.skipped.device
 
     def one() -> None:
         train_step(state, forward, batches.batch_at(state.step), rules=rules)

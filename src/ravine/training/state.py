@@ -13,9 +13,8 @@ from torch import nn
 
 from ravine.core.errors import RunError
 from ravine.optim.base import RuleOptimizer
+from ravine.optim.transaction import AdaptiveClip, ClipBy, Transaction
 from ravine.training.ema import Ema
-
-_COUNTERS = ("skipped", "streak", "first_undone")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,24 +23,22 @@ class TrainingState:
 
     Attributes:
         model: the network.
-        optimizer: its optimizer, with its state.
+        transaction: how steps are taken: the optimizer with its state, and the counters.
         ema: the average of the weights, where it is on.
         step: attempted steps; data and schedule follow it.
-        skipped: 0-dim int64 tensor on the device, steps that were undone.
-        streak: 0-dim int64 tensor, how many of the last steps in a row were undone.
-        first_undone: int64 tensor of the first undone step, counted from 0, and the index of the
-            parameter whose gradient broke it (-1: the loss did); (-1, -1) while there is none.
         elapsed: seconds of the budget that are used up.
     """
 
     model: nn.Module
-    optimizer: RuleOptimizer
+    transaction: Transaction
     ema: Ema | None
-    skipped: torch.Tensor
-    streak: torch.Tensor
-    first_undone: torch.Tensor
     step: int = 0
     elapsed: float = 0.0
+
+    @property
+    def optimizer(self) -> RuleOptimizer:
+        """The optimizer of the network's parameters."""
+        return self.transaction.optimizer
 
     @property
     def evaluated(self) -> nn.Module:
@@ -56,8 +53,8 @@ class TrainingState:
             named |= {f"ema/{name}": value for name, value in average.items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
             named |= {f"optimizer/{index}/{slot}": value for slot, value in slots.items()}
-        counters = {name: getattr(self, name) for name in _COUNTERS}
-        return named | counters
+        kept = self.transaction.tensors()
+        return named | {f"transaction/{name}": value for name, value in kept.items()}
 
     def values(self) -> dict[str, Any]:
         """Returns every plain value of the state."""
@@ -76,8 +73,7 @@ class TrainingState:
             if self.ema:
                 self.ema.model.load_state_dict(_under("ema/", tensors))
             self._load_optimizer(_under("optimizer/", tensors))
-            for name in _COUNTERS:
-                getattr(self, name).copy_(tensors[name])
+            self.transaction.load(_under("transaction/", tensors))
             self.elapsed = float(values["elapsed"])
         except (KeyError, RuntimeError, ValueError) as error:
             first = str(error).splitlines()[0]
@@ -97,20 +93,19 @@ class TrainingState:
             self.optimizer.state[held[place]] = {k: v.to(where) for k, v in values.items()}
 
 
-def start_state(model: nn.Module, optimizer: RuleOptimizer, *, ema: float) -> TrainingState:
+def start_state(
+    model: nn.Module,
+    optimizer: RuleOptimizer,
+    *,
+    ema: float,
+    clip: float | AdaptiveClip | None = None,
+    clip_by: ClipBy = "norm",
+) -> TrainingState:
     """Returns the state before step 1; `ema` is the decay of the average, 0 for none."""
-    device = next(model.parameters()).device
-
-    def counter(value: int, *shape: int) -> torch.Tensor:
-        return torch.full(shape, value, dtype=torch.int64, device=device)
-
     return TrainingState(
         model=model,
-        optimizer=optimizer,
+        transaction=Transaction(optimizer, model, clip=clip, clip_by=clip_by),
         ema=Ema(model, ema) if ema else None,
-        skipped=counter(0),
-        streak=counter(0),
-        first_undone=counter(-1, 2),
     )
 
 
