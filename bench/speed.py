@@ -88,7 +88,7 @@ def ravine_loop(name: str, folder: Path) -> Callable[[], float]:
             forward=setup.forward,
             rules=setup.rules,
             plan=plan,
-            schedule=constant,
+            schedules={"lr": constant},
             hooks=Hooks(validate=None, save=lambda _: folder, correct=lambda plan, _: plan),
             observers=[recorder],
             stop=StopRequest(),

@@ -222,7 +222,7 @@ def _train_to_end(
             forward=setup.forward,
             rules=setup.rules,
             plan=setup.plan,
-            schedule=setup.schedule,
+            schedules=setup.schedules,
             hooks=Hooks(validate=setup.validate, save=save, correct=correct),
             observers=[recorder, *observers],
             stop=stop,

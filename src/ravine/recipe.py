@@ -40,6 +40,15 @@ class Recipe(
             raise SettingError("epochs and budget exclude each other; give one of them")
         return self
 
+    @model_validator(mode="after")
+    def _momentum_to_move(self) -> Self:
+        if self.momentum_schedule != "constant" and self.optimizer in ("adagrad", "rmsprop"):
+            raise SettingError(
+                f"momentum_schedule {self.momentum_schedule}: {self.optimizer} has no momentum; "
+                "take constant, or adam for rmsprop with momentum"
+            )
+        return self
+
     def changed_from_default(self) -> dict[str, Any]:
         """Returns the settings that differ from their defaults."""
         default = type(self)()

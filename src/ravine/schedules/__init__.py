@@ -1,23 +1,35 @@
-"""Pure functions of progress: what a rate is multiplied by on the way."""
+"""Pure functions of progress, and what sets an optimizer's hyperparameters by them."""
 
+from ravine.schedules.combine import chain, level, reverse, with_floor
 from ravine.schedules.curves import (
     SCHEDULES,
     Schedule,
     constant,
     cosine,
     linear,
+    mirrored_cycle,
     one_cycle,
     step,
     with_warmup,
 )
+from ravine.schedules.scheduler import Absolute, Curve, Scheduler, between
 
 __all__ = [
     "SCHEDULES",
+    "Absolute",
+    "Curve",
     "Schedule",
+    "Scheduler",
+    "between",
+    "chain",
     "constant",
     "cosine",
+    "level",
     "linear",
+    "mirrored_cycle",
     "one_cycle",
+    "reverse",
     "step",
+    "with_floor",
     "with_warmup",
 ]

@@ -9,6 +9,7 @@ Schedule = Callable[[float], float]
 _STEP_AT = (0.3, 0.6, 0.8)
 _STEP_FACTOR = 0.2
 _ONE_CYCLE_START = 1 / 25  # Smith, Topin 2018: the peak's share that the rise starts from
+ONE_CYCLE_RISE = 0.2
 
 
 def constant(progress: float) -> float:  # noqa: ARG001
@@ -35,7 +36,7 @@ def linear(progress: float) -> float:
     return 1 - progress
 
 
-def one_cycle(progress: float, *, rise: float = 0.2) -> float:
+def one_cycle(progress: float, *, rise: float = ONE_CYCLE_RISE) -> float:
     """Returns a linear rise from 1/25 to 1 at `rise`, then a linear fall to 0.
 
     Smith, Topin, "Super-convergence", 2018.
@@ -43,6 +44,19 @@ def one_cycle(progress: float, *, rise: float = 0.2) -> float:
     if progress < rise:
         return _ONE_CYCLE_START + (1 - _ONE_CYCLE_START) * progress / rise
     return (1 - progress) / (1 - rise)
+
+
+def mirrored_cycle(progress: float, *, rise: float = ONE_CYCLE_RISE) -> float:
+    """Returns 1, falling to 0 at `rise` and rising to 1 again: momentum while `one_cycle` runs.
+
+    With `rise` 0 it begins at 0. Smith, "A disciplined approach", 2018.
+
+    >>> mirrored_cycle(0.0), mirrored_cycle(0.2), mirrored_cycle(1.0)
+    (1.0, 0.0, 1.0)
+    """
+    if progress < rise:
+        return 1 - progress / rise
+    return (progress - rise) / (1 - rise)
 
 
 def with_warmup(inner: Schedule, *, share: float) -> Schedule:

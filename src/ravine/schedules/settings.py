@@ -1,16 +1,27 @@
-"""Settings of the learning rate's way through training."""
+"""Settings of the ways of rate, momentum and weight decay through training."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from ravine.core.checks import check_choice
 from ravine.core.settings import Settings
-from ravine.schedules.curves import SCHEDULES, Schedule, with_warmup
+from ravine.schedules.combine import with_floor
+from ravine.schedules.curves import (
+    ONE_CYCLE_RISE,
+    SCHEDULES,
+    Schedule,
+    mirrored_cycle,
+    with_warmup,
+)
+
+_LEAST_MOMENTUM = 0.85 / 0.95  # Smith 2018: from 0.95 to 0.85 and back
 
 
 class ScheduleSettings(Settings):
-    """How the learning rate moves from the first step to the last."""
+    """How rate, momentum and weight decay move from the first step to the last."""
 
     schedule: str = "one-cycle"
     """constant, step (the WRN paper's), cosine, one-cycle or linear."""
@@ -18,11 +29,36 @@ class ScheduleSettings(Settings):
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of training over which the rate first rises from 0 (one-cycle has its own rise)."""
 
+    momentum_schedule: str = "constant"
+    """As schedule; one-cycle is mirrored: γ, 0.89 γ at the rate's peak, γ again (Smith 2018)."""
+
+    decay_schedule: str = "constant"
+    """As schedule, of the weight decay; warmup is the rate's alone."""
+
     @model_validator(mode="after")
     def _known_schedule(self) -> Self:
-        check_choice("schedule", self.schedule, SCHEDULES)
+        for name in ("schedule", "momentum_schedule", "decay_schedule"):
+            check_choice(name, getattr(self, name), SCHEDULES)
         return self
 
     def build_schedule(self) -> Schedule:
         """Returns the factor of the rate as a function of progress in [0, 1]."""
         return with_warmup(SCHEDULES[self.schedule], share=self.warmup)
+
+    def build_schedules(self) -> Mapping[str, Schedule]:
+        """Returns the factor of each hyperparameter that moves, by its name in a `Scheduler`."""
+        moving = {"lr": self.build_schedule()}
+        if self.momentum_schedule == "one-cycle":
+            moving["momentum"] = with_floor(
+                partial(mirrored_cycle, rise=self._peak()), floor=_LEAST_MOMENTUM
+            )
+        elif self.momentum_schedule != "constant":
+            moving["momentum"] = SCHEDULES[self.momentum_schedule]
+        if self.decay_schedule != "constant":
+            moving["weight_decay"] = SCHEDULES[self.decay_schedule]
+        return moving
+
+    def _peak(self) -> float:
+        """Returns the progress at which the rate is highest for the first time."""
+        rise = ONE_CYCLE_RISE if self.schedule == "one-cycle" else 0.0
+        return self.warmup + (1 - self.warmup) * rise
