@@ -23,7 +23,18 @@ from ravine.data.mixing import cutmix, mixup
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
 from ravine.optim import rules
-from ravine.schedules import SCHEDULES, cosine, with_warmup
+from ravine.schedules import (
+    SCHEDULES,
+    between,
+    chain,
+    cosine,
+    level,
+    linear,
+    mirrored_cycle,
+    reverse,
+    with_floor,
+    with_warmup,
+)
 
 PICTURES = Path(__file__).parent / "pictures"
 INK, FAINT, PAPER = "#22303c", "#9aa7b1", "#ffffff"
@@ -49,19 +60,29 @@ STYLE = {
 
 
 def schedules() -> Figure:
-    """Factor against progress: the five schedules, and a warm-up."""
-    figure, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharex=True, sharey=True)
+    """Factor against progress: the five schedules, made-up ones, and momentum's mirrored cycle."""
+    figure, axes = plt.subplots(2, 4, figsize=(12, 4.8), sharex=True)
     progress = np.linspace(0, 1, 1001)
-    curves = {**SCHEDULES, "cosine, warm-up 0.1": with_warmup(cosine, share=0.1)}
+    curves = {
+        **SCHEDULES,
+        "cosine, warm-up 0.1": with_warmup(cosine, share=0.1),
+        "chain: rise, cosine, level": chain(
+            (0.1, reverse(linear)), (0.6, with_floor(cosine, floor=0.2)), (0.3, level(0.2))
+        ),
+        "momentum's one-cycle": between(0.85, 0.95, mirrored_cycle).value_at,
+    }
     for ax, (name, factor) in zip(axes.flat, curves.items(), strict=True):
         values = [factor(float(p)) for p in progress]
-        ax.plot(progress, values, color=BLUE)
-        ax.fill_between(progress, values, color=BLUE, alpha=0.1, linewidth=0)
-        ax.set(title=name, xlim=(0, 1), ylim=(0, 1.08))
+        is_factor = not name.startswith("momentum")
+        colour = BLUE if is_factor else ORANGE
+        ax.plot(progress, values, color=colour)
+        ax.fill_between(progress, values, color=colour, alpha=0.1, linewidth=0)
+        ax.set(title=name, xlim=(0, 1), ylim=(0, 1.08) if is_factor else (0.8, 1.0))
     for ax in axes[1]:
         ax.set_xlabel("progress")
     for ax in axes[:, 0]:
         ax.set_ylabel("factor of the rate")
+    axes[1, 3].set(ylabel="momentum", yticks=[0.8, 0.85, 0.9, 0.95, 1])
     return figure
 
 

@@ -1,5 +1,6 @@
 """The Python in the documentation runs as it stands there."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,15 @@ def test_the_parts_work_in_a_loop_as_the_page_says(
 
     assert bool(made["decision"].ok)
     assert made["found"].suggestion > 0
+    decayed, spared = made["optimizer"].param_groups  # as the last of 1000 steps had them
+    p = 0.999
+    assert decayed["lr"] == pytest.approx((1 + math.cos(math.pi * (p - 0.2) / 0.8)) / 2)
+    assert decayed["momentum"] == pytest.approx(0.85 + 0.1 * (p - 0.2) / 0.8)
+    assert decayed["weight_decay"] == pytest.approx(5e-4 * 0.001)
+    assert spared["weight_decay"] == 0
+    assert max(group["lr"] for group in made["finetuner"].param_groups) == 0.001
+    depth = sum(p.dim() > 1 for p in made["model"].parameters()) - 1
+    assert made["groups"][0]["lr"] == pytest.approx(0.001 * 0.1 * 0.9**depth)
     assert "= torch SGD lr 0.1," in capsys.readouterr().out
 
 
