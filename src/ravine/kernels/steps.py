@@ -19,8 +19,12 @@ _TENSOR = np.dtype(
     [("w", "u8"), ("g", "u8"), ("state0", "u8"), ("state1", "u8"), ("k", "u8"), ("mu", "u8"),
      ("group", "i8")]
 )  # fmt: skip
-_PIECE = np.dtype([("tensor", "i8"), ("start", "i8"), ("n", "i8")])
-_UNIT = 32_768  # elements that a thread takes at a time: some ten microseconds
+_RANGE = np.dtype([("tensor", "i8"), ("start", "i8"), ("n", "i8")])
+# Elements that a thread takes at a time: enough to be worth the handing out, and for large
+# tensors enough for the memory to be read in long runs, but several units a thread.
+_LEAST_UNIT, _MOST_UNIT, _UNITS_PER_THREAD = 32_768, 524_288, 4
+# Elements that are summed on their own. Fixed, so that norms do not depend on the threads.
+_PIECE = 32_768
 
 _Addresses = Sequence[int]
 
@@ -116,16 +120,18 @@ def _address(array: NDArray[np.generic]) -> ctypes.c_void_p:
 
 
 def _plan(sizes: NDArray[np.int64]) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-    """Cuts tensors into pieces of at most a unit, and gathers pieces into units of about one."""
-    counts = -(-sizes // _UNIT)
+    """Cuts tensors into pieces, and gathers consecutive pieces into units of work."""
+    counts = -(-sizes // _PIECE)
     tensor = np.repeat(np.arange(len(sizes)), counts)
     first = np.repeat(np.cumsum(counts) - counts, counts)
-    start = (np.arange(len(tensor)) - first) * _UNIT
-    pieces = np.zeros(len(tensor), dtype=_PIECE)
+    start = (np.arange(len(tensor)) - first) * _PIECE
+    pieces = np.zeros(len(tensor), dtype=_RANGE)
     pieces["tensor"], pieces["start"] = tensor, start
-    pieces["n"] = np.minimum(sizes[tensor] - start, _UNIT)
+    pieces["n"] = np.minimum(sizes[tensor] - start, _PIECE)
+    share = int(sizes.sum()) // (threads() * _UNITS_PER_THREAD)
+    size = min(max(share, _LEAST_UNIT), _MOST_UNIT)
     # A unit ends where the elements so far reach the next multiple of its size.
-    unit = (np.cumsum(pieces["n"]) - 1) // _UNIT
+    unit = (np.cumsum(pieces["n"]) - 1) // size
     borders = np.flatnonzero(np.diff(unit)) + 1
     units = np.concatenate([[0], borders, [len(pieces)]]).astype(np.int64)
     return pieces, units

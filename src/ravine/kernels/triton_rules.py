@@ -10,14 +10,21 @@ import triton.language as tl
 
 @triton.jit
 def POW(base, exponent):
-    """A number to the power of a number, float64."""
-    return tl.exp2(exponent * tl.log2(base))
+    """A number of at least 0 to the power of a number above 0, float64."""
+    power = tl.exp2(exponent * tl.log2(tl.where(base > 0, base, 1.0)))
+    return tl.where(base > 0, power, 0.0)
 
 
 @triton.jit
 def SQRT(x):
-    """The square root."""
-    return tl.sqrt(x)
+    """The square root, correctly rounded: tl.sqrt is not in float32."""
+    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+
+
+@triton.jit
+def RATIO(x, y):
+    """A quotient of float32, correctly rounded: / is not."""
+    return tl.div_rn(x, y)
 
 
 @triton.jit
@@ -119,7 +126,7 @@ def adagrad_eps_in_root(lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu,
     e9 = AT_MOST(e8, 3.4028234663852886e+38)
     e10 = e9 + c3
     e11 = SQRT(e10)
-    e12 = e6 / e11
+    e12 = RATIO(e6, e11)
     e13 = e12 * c4
     e14 = e0 + e13
     return e14, e9, mu
@@ -153,7 +160,7 @@ def rmsprop_eps_in_root(lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu,
     e10 = e7 + e9
     e11 = e10 + c5
     e12 = SQRT(e11)
-    e13 = e6 / e12
+    e13 = RATIO(e6, e12)
     e14 = e13 * c6
     e15 = e0 + e14
     return e15, e10, mu
@@ -203,7 +210,7 @@ def adam_eps_in_root(lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu, w,
     e14 = e13 + c7
     e15 = SQRT(e14)
     e16 = e15 * c8
-    e17 = e9 / e16
+    e17 = RATIO(e9, e16)
     e18 = e17 * c9
     e19 = e0 + e18
     return e19, e9, e13, mu
@@ -264,7 +271,7 @@ def nadam_lecture_eps_in_root(lr, coupled, decoupled, gamma, alpha, eps, scale, 
     e17 = e16 + c8
     e18 = SQRT(e17)
     e19 = e18 * c9
-    e20 = e12 / e19
+    e20 = RATIO(e12, e19)
     e21 = e20 * c10
     e22 = e0 + e21
     return e22, e9, e16, mu
@@ -326,7 +333,7 @@ def nadam_dozat_constant_eps_in_root(lr, coupled, decoupled, gamma, alpha, eps, 
     e17 = e16 + c8
     e18 = SQRT(e17)
     e19 = e18 * c9
-    e20 = e12 / e19
+    e20 = RATIO(e12, e19)
     e21 = e20 * c10
     e22 = e0 + e21
     return e22, e9, e16, mu
@@ -398,7 +405,7 @@ def nadam_dozat_eps_in_root(lr, coupled, decoupled, gamma, alpha, eps, scale, k,
     e17 = e16 + c8
     e18 = SQRT(e17)
     e19 = e18 * c9
-    e20 = e12 / e19
+    e20 = RATIO(e12, e19)
     e21 = e20 * c10
     e22 = e0 + e21
     return e22, e9, e16, n16
@@ -470,7 +477,7 @@ def nadam_keras_eps_in_root(lr, coupled, decoupled, gamma, alpha, eps, scale, k,
     e17 = e16 + c8
     e18 = SQRT(e17)
     e19 = e18 * c9
-    e20 = e12 / e19
+    e20 = RATIO(e12, e19)
     e21 = e20 * c10
     e22 = e0 + e21
     return e22, e9, e16, n16
@@ -501,7 +508,7 @@ def adagrad(lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu, w, g, G):
     e9 = AT_MOST(e8, 3.4028234663852886e+38)
     e10 = SQRT(e9)
     e11 = e10 + c3
-    e12 = e6 / e11
+    e12 = RATIO(e6, e11)
     e13 = e12 * c4
     e14 = e0 + e13
     return e14, e9, mu
@@ -536,7 +543,7 @@ def rmsprop(lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu, w, g, G):
     e10 = e7 + e9
     e11 = SQRT(e10)
     e12 = e11 + c5
-    e13 = e6 / e12
+    e13 = RATIO(e6, e12)
     e14 = e13 * c6
     e15 = e0 + e14
     return e15, e10, mu
@@ -587,7 +594,7 @@ def adam(lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu, w, g, v, G):
     e14 = SQRT(e13)
     e15 = e14 * c7
     e16 = e15 + c8
-    e17 = e9 / e16
+    e17 = RATIO(e9, e16)
     e18 = e17 * c9
     e19 = e0 + e18
     return e19, e9, e13, mu
@@ -649,7 +656,7 @@ def nadam_lecture(lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu, w, g,
     e17 = SQRT(e16)
     e18 = e17 * c8
     e19 = e18 + c9
-    e20 = e12 / e19
+    e20 = RATIO(e12, e19)
     e21 = e20 * c10
     e22 = e0 + e21
     return e22, e9, e16, mu
@@ -712,7 +719,7 @@ def nadam_dozat_constant(lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu
     e17 = SQRT(e16)
     e18 = e17 * c8
     e19 = e18 + c9
-    e20 = e12 / e19
+    e20 = RATIO(e12, e19)
     e21 = e20 * c10
     e22 = e0 + e21
     return e22, e9, e16, mu
@@ -785,7 +792,7 @@ def nadam_dozat(lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu, w, g, v
     e17 = SQRT(e16)
     e18 = e17 * c8
     e19 = e18 + c9
-    e20 = e12 / e19
+    e20 = RATIO(e12, e19)
     e21 = e20 * c10
     e22 = e0 + e21
     return e22, e9, e16, n16
@@ -858,7 +865,7 @@ def nadam_keras(lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu, w, g, v
     e17 = SQRT(e16)
     e18 = e17 * c8
     e19 = e18 + c9
-    e20 = e12 / e19
+    e20 = RATIO(e12, e19)
     e21 = e20 * c10
     e22 = e0 + e21
     return e22, e9, e16, n16

@@ -5,6 +5,7 @@
    number of threads, and sums are added up in the order of the units, so that results do not
    depend on it either. Plain C on raw pointers: nothing of torch or Python is known here. */
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,7 +26,7 @@
 #define AT_LEAST(x, limit) ((x) < (limit) ? (limit) : (x))
 #define AT_MOST(x, limit) ((x) > (limit) ? (limit) : (x))
 
-enum { COEFFICIENTS = 16 };
+enum { COEFFICIENTS = 16, RUN = 512, LINE = 16 };
 
 /* Consecutive elements of one tensor. */
 struct range {
@@ -65,6 +66,18 @@ static void restore_denormals(unsigned before)
 #endif
 }
 
+/* Asks for the next run of memory: the processor's own prefetching ends with every page. */
+static void fetch_ahead(const struct range *r)
+{
+    for (int64_t i = RUN; i < 2 * RUN; i += LINE) {
+        __builtin_prefetch(r->w + i, 1);
+        __builtin_prefetch(r->g + i, 0);
+        __builtin_prefetch(r->state[0] + i, 1);
+        if (r->state[1])
+            __builtin_prefetch(r->state[1] + i, 1);
+    }
+}
+
 static void step_unit(const struct rule *rule, const struct tensor *tensors,
                       const struct piece *pieces, int64_t count, const double *hyper)
 {
@@ -80,14 +93,18 @@ static void step_unit(const struct rule *rule, const struct tensor *tensors,
             group = t->group, k = *t->k, mu = its_mu;
             rule->coefficients(hyper + group * HYPER, (double)(k + 1), mu, c);
         }
-        const int64_t from = pieces[p].start;
-        const struct range r = {
-            .w = t->w + from,
-            .g = t->g + from,
-            .state = {t->state[0] + from, t->state[1] ? t->state[1] + from : NULL},
-            .n = pieces[p].n,
-        };
-        rule->update(c, &r);
+        const int64_t end = pieces[p].start + pieces[p].n;
+        for (int64_t from = pieces[p].start; from < end; from += RUN) {
+            const struct range r = {
+                .w = t->w + from,
+                .g = t->g + from,
+                .state = {t->state[0] + from, t->state[1] ? t->state[1] + from : NULL},
+                .n = end - from < RUN ? end - from : RUN,
+            };
+            if (end - from > RUN)
+                fetch_ahead(&r);
+            rule->update(c, &r);
+        }
     }
 }
 
@@ -122,25 +139,49 @@ void FOR_LEVEL(step)(int32_t which, struct tensor *tensors, int64_t tensor_count
     }
 }
 
-typedef double doubles __attribute__((vector_size(64)));
-typedef float floats __attribute__((vector_size(32), aligned(4)));
+typedef float floats __attribute__((vector_size(64), aligned(4)));
 
-/* The sum of squares in double precision: finite float32 numbers cannot make it infinite. */
-static double sum_of_squares(const float *restrict g, int64_t n)
+enum { BLOCK = 512, LANES = 16, STREAMS = 4 };
+/* Below this a sum of squares has lost digits to denormal numbers; above FLT_MAX, everything. */
+#define LEAST_IN_SINGLE 1e-28f
+
+static double sum_in_double(const float *restrict g, int64_t n)
 {
-    doubles sums[4] = {{0}};
-    int64_t i = 0;
-    for (; i + 32 <= n; i += 32)
-        for (int j = 0; j < 4; j++) {
-            const floats narrow = *(const floats *)(g + i + 8 * j);
-            const doubles x = __builtin_convertvector(narrow, doubles);
-            sums[j] += x * x;
-        }
-    const doubles all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    double sum = ((all[0] + all[4]) + (all[1] + all[5])) + ((all[2] + all[6]) + (all[3] + all[7]));
-    for (; i < n; i++)
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
         sum += (double)g[i] * g[i];
     return sum;
+}
+
+/* A block in single precision: each of its 64 running sums has eight terms. */
+static float sum_of_block(const float *restrict g)
+{
+    floats sums[STREAMS] = {{0}};
+    for (int i = 0; i < BLOCK; i += LANES * STREAMS)
+        for (int j = 0; j < STREAMS; j++) {
+            const floats x = *(const floats *)(g + i + LANES * j);
+            sums[j] += x * x;
+        }
+    const floats all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    float four[4];
+    for (int k = 0; k < 4; k++)
+        four[k] = (all[k] + all[k + 4]) + (all[k + 8] + all[k + 12]);
+    return (four[0] + four[1]) + (four[2] + four[3]);
+}
+
+/* The sum of squares: finite float32 numbers of any size cannot make it infinite, or zero. */
+static double sum_of_squares(const float *restrict g, int64_t n)
+{
+    double sum = 0;
+    int64_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK) {
+        for (int64_t ahead = i + 2 * BLOCK; ahead < i + 3 * BLOCK && ahead < n; ahead += LINE)
+            __builtin_prefetch(g + ahead);
+        const float block = sum_of_block(g + i);
+        /* NaN fails the comparison too. */
+        sum += block >= LEAST_IN_SINGLE && block <= FLT_MAX ? block : sum_in_double(g + i, BLOCK);
+    }
+    return sum + sum_in_double(g + i, n - i);
 }
 
 void FOR_LEVEL(squares)(const struct tensor *tensors, int64_t tensor_count,
