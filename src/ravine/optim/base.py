@@ -316,7 +316,7 @@ class RuleOptimizer(Optimizer):
             numbers = ", ".join(
                 f"{name} {float(value) if isinstance(value, Tensor) else value}"
                 for name, value in group.items()
-                if name not in ("params", "decay", "eps_in_root", "nesterov")
+                if name not in ("params", "param_names", "decay", "eps_in_root", "nesterov")
             )
             lines += [
                 f"  {len(group['params'])} tensors: {self.describe(group)}{decay if λ else ''}",
