@@ -69,7 +69,7 @@ def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     names = [f"--{flag}/--no-{flag}"] if is_switch else [f"--{flag}"]
     option = typer.Option(
         *names,
-        help=f"{field.description or ''} [dim]\\[{_shown(field)}][/dim]",
+        help=f"{field.description or ''} [{_shown(field)}]",
         rich_help_panel=panel,
         show_default=False,
         metavar=None if is_switch else _metavar(field),
