@@ -303,14 +303,21 @@ import triton.language as tl
 
 @triton.jit
 def POW(base, exponent):
-    """A number to the power of a number, float64."""
-    return tl.exp2(exponent * tl.log2(base))
+    """A number of at least 0 to the power of a number above 0, float64."""
+    power = tl.exp2(exponent * tl.log2(tl.where(base > 0, base, 1.0)))
+    return tl.where(base > 0, power, 0.0)
 
 
 @triton.jit
 def SQRT(x):
-    """The square root."""
-    return tl.sqrt(x)
+    """The square root, correctly rounded: tl.sqrt is not in float32."""
+    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+
+
+@triton.jit
+def RATIO(x, y):
+    """A quotient of float32, correctly rounded: / is not."""
+    return tl.div_rn(x, y)
 
 
 @triton.jit
@@ -345,6 +352,11 @@ def _triton_rule(r: Record) -> str:
             return repr(float(one))
         return r.names[one] if one.kind == "element" else f"c{r.coefficients.index(one)}"
 
+    def quotient(step: Symbol) -> str:
+        if step.operation != "{} / {}":
+            return ""
+        return f"RATIO({', '.join(element(one) for one in step.inputs)})"
+
     results = [r.names[r.results[n]] for n in ("w", *r.variant.state)]
     mu = r.names[r.results["mu"]] if "mu" in r.results else "mu"
     arguments = [*HYPER, "k", "mu", "w", "g", *r.variant.state]
@@ -359,7 +371,7 @@ def _triton_rule(r: Record) -> str:
             for s in r.numbers
         ),
         *(f"    c{i} = {plain(s)}.to(tl.float32)" for i, s in enumerate(r.coefficients)),
-        *(f"    {r.names[s]} = {_text(s, element)}" for s in r.elements),
+        *(f"    {r.names[s]} = {quotient(s) or _text(s, element)}" for s in r.elements),
         f"    return {', '.join([*results, mu])}",
         "",
     ]

@@ -1,0 +1,286 @@
+"""The path of GPUs: what `FusedSteps` is for the CPU, in one launch, or two with a decision.
+
+At each step only addresses are gathered, and sent to the device only if one has changed. Nothing
+here makes the host wait for the device.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from torch import Tensor, nn
+
+from ravine.kernels.triton_library import can_step_on, load_triton
+from ravine.kernels.variants import HYPER, VARIANTS
+from ravine.optim.watched_state import WatchedState
+
+if TYPE_CHECKING:
+    from ravine.kernels.triton_table import Batch, Column
+
+Group = Mapping[str, Any]
+_KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}  # as in triton_table.KINDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardedStep:
+    """What was decided about a step; nothing of it was read by the host.
+
+    Attributes:
+        norm: 0-dim float64, ‖g‖₂ over all parameters, before clipping.
+        ok: 0-dim bool, whether loss and gradients are finite, so that the step was taken.
+        bad: 0-dim int64, the largest place of a gradient that is not finite; -1 if there is none.
+        scale: 0-dim float64 that the gradients were multiplied by.
+    """
+
+    norm: Tensor
+    ok: Tensor
+    bad: Tensor
+    scale: Tensor
+
+
+@final
+class TritonSteps:
+    """The parameters that Triton can step, as they lie in memory now.
+
+    Args:
+        groups: the optimizer's groups.
+        state: the optimizer's state; a parameter without one is not held.
+        variant: returns the name of a group's rule.
+        but: parameters to leave out.
+
+    Attributes:
+        held: the parameters that are stepped here, on one device.
+        is_complete: whether those are all that have a state.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        state: WatchedState,
+        variant: Callable[[Group], str],
+        *,
+        but: Collection[Tensor] = (),
+    ) -> None:
+        triton = load_triton()
+        assert triton is not None, "who builds this has asked whether there is Triton"
+        self._triton, self._state = triton, state
+        self._rules = [variant(group) for group in groups]
+        self._sizes = [len(group["params"]) for group in groups]
+        everyone = [p for group in groups for p in group["params"]]
+        device = next((p.device for p in everyone if can_step_on(p.device)), None)
+        rows: dict[str, list[tuple[Tensor, int]]] = {}
+        for index, (group, rule) in enumerate(zip(groups, self._rules, strict=True)):
+            for p in group["params"]:
+                if p not in but and p.device == device and _fits(p, state.get(p), rule):
+                    rows.setdefault(rule, []).append((p, index))
+        self._weights = [p for row in rows.values() for p, _ in row]
+        self._addresses = list(map(Tensor.data_ptr, self._weights))
+        self._strides = list(map(Tensor.stride, self._weights))
+        self.held = dict.fromkeys(self._weights)
+        self._waiting = [p for p in everyone if not state.get(p)]
+        self.is_complete = len(self.held) + len(self._waiting) == len(everyone)
+        self._table = (
+            triton.TritonTable([self._batch(rule, row) for rule, row in rows.items()], device)
+            if self.held
+            else None
+        )
+        places = {p: place for place, p in enumerate(everyone)}
+        self._order: Sequence[Tensor] = everyone
+        self._places = [places[p] for p in self._weights]
+        if self._table is not None:
+            self._table.place(self._places)
+        state.changed = False
+        self._kept: list[Tensor] = []  # gradients that live no longer than the step
+
+    def _batch(self, rule: str, row: Sequence[tuple[Tensor, int]]) -> "Batch":
+        weights = [p for p, _ in row]
+        states = [self._state[p] for p in weights]
+        products = [s["mu_product"].data_ptr() for s in states if "mu_product" in s]
+        return self._triton.Batch(
+            variant=rule,
+            sizes=[p.numel() for p in weights],
+            groups=[group for _, group in row],
+            weights=self._column(weights),
+            states=[self._column([s[slot] for s in states]) for slot in VARIANTS[rule]],
+            steps=[s["step"].data_ptr() for s in states],
+            products=products or None,
+        )
+
+    def _column(self, tensors: Sequence[Tensor]) -> "Column":
+        return self._triton.Column(
+            addresses=list(map(Tensor.data_ptr, tensors)), kinds=[_KINDS[x.dtype] for x in tensors]
+        )
+
+    @property
+    def launches(self) -> int:
+        """Kernels launched so far."""
+        return 0 if self._table is None else self._table.launches
+
+    def is_current(
+        self, groups: Sequence[Group], state: WatchedState, variant: Callable[[Group], str]
+    ) -> bool:
+        """Tells whether parameters, rules and state are still those that were read."""
+        return (
+            state is self._state
+            and not state.changed
+            and self._sizes == [len(group["params"]) for group in groups]
+            and self._rules == [variant(group) for group in groups]
+            and all(p.grad is None for p in self._waiting)
+            and self._addresses == list(map(Tensor.data_ptr, self._weights))
+        )
+
+    def gather(self, gradients: Mapping[Tensor, Tensor] | None = None) -> None:
+        """Finds the gradients: `.grad`, or what `gradients` has in its place.
+
+        Raises:
+            RuntimeError: a gradient is sparse.
+        """
+        if self._table is None:
+            return
+        self._kept = []
+        addresses, kinds = [], []
+        for p, strides in zip(self._weights, self._strides, strict=True):
+            g = p.grad
+            if g is None:
+                addresses.append(0)
+                kinds.append(-1)
+                continue
+            g = self._readable(gradients.get(p, g) if gradients else g, p, strides)
+            addresses.append(g.data_ptr())
+            kinds.append(_KINDS[g.dtype])
+        self._table.point_at(self._triton.Column(addresses=addresses, kinds=kinds))
+
+    def _readable(self, g: Tensor, p: Tensor, strides: tuple[int, ...]) -> Tensor:
+        fits = g.dtype in _KINDS and (g.stride() == strides or _order(g) == _order(p))
+        if not fits:
+            g = torch.empty_like(p).copy_(g)
+        self._kept.append(g)
+        return g
+
+    def step(
+        self, groups: Sequence[Group], *, scale: float | Tensor = 1.0, ok: Tensor | None = None
+    ) -> None:
+        """Takes one step with the gathered gradients: one launch for each rule.
+
+        Args:
+            groups: the optimizer's groups, for their numbers.
+            scale: what the gradients are multiplied by; on the device if it is a tensor.
+            ok: one bool on the device; where False everything stays bitwise as it was.
+        """
+        if self._table is not None:
+            self._table.set_numbers([_row(group, scale) for group in groups])
+            self._table.step(ok)
+            self._done()
+
+    def guarded_step(
+        self,
+        groups: Sequence[Group],
+        loss: Tensor,
+        *,
+        limit: float | Tensor | None,
+        counters: Tensor,
+        order: Sequence[Tensor] | None = None,
+    ) -> GuardedStep:
+        """Takes the step that the gathered gradients propose, clipped, if all is finite.
+
+        One launch for the norm, and one for each rule.
+
+        Args:
+            groups: the optimizer's groups, for their numbers.
+            loss: one number on the device.
+            limit: of the global norm, or None; on the device if it is a tensor.
+            counters: (7,) int64 on the device, as `ravine.kernels.triton_table.new_counters`
+                makes them; counted up.
+            order: the parameters in the order in which `bad` counts, the groups' if None.
+        """
+        assert self._table is not None, "there is nothing to step"
+        if order is not None and order is not self._order:
+            places = {p: place for place, p in enumerate(order)}
+            self._order, self._places = order, [places[p] for p in self._weights]
+            self._table.place(self._places)
+        self._table.set_numbers([_row(group, 1.0) for group in groups])
+        limit = float("inf") if limit is None else limit
+        guard = self._triton.Guard(loss=loss.detach(), limit=limit, counters=counters)
+        record = self._table.guarded_step(guard)
+        self._done()
+        return GuardedStep(
+            norm=record[0],
+            scale=record[1],
+            bad=record.view(torch.int64)[2],
+            ok=record.view(torch.bool)[24],
+        )
+
+    def sizes(self) -> Tensor:
+        """Returns the norms of the gradients at the last guarded step, by place, (P,) float64.
+
+        0 where there is no gradient. Valid until the next step; made when it is asked for.
+        """
+        assert self._table is not None, "there is nothing to measure"
+        norms = self._table.sums().sqrt()
+        places = torch.tensor(self._places).to(norms.device)
+        return norms.new_zeros(len(self._order)).index_copy(0, places, norms)
+
+    def _done(self) -> None:
+        # Written to behind torch's back: a graph that still needs the old weights must know.
+        torch.autograd.graph.increment_version(self._weights)
+        self._kept = []
+
+
+def _row(group: Group, scale: float | Tensor) -> list[float | Tensor]:
+    """Returns the group's numbers in the order of `HYPER`; those on the device stay there."""
+    coupled = group["decay"] == "coupled"
+    γ, α = group.get("betas", (group.get("momentum", 0.0), group.get("alpha", 0.0)))
+    named = {
+        "lr": group["lr"],
+        "coupled": group["weight_decay"] if coupled else 0.0,
+        "decoupled": 0.0 if coupled else group["weight_decay"],
+        "gamma": γ,
+        "alpha": α,
+        "eps": group.get("eps", 0.0),
+        "scale": scale,
+    }
+    return [named[name] for name in HYPER]
+
+
+def _fits(p: Tensor, state: Mapping[str, Tensor] | None, rule: str) -> bool:
+    """Tells whether Triton can step `p`: 16 or 32 bits, without gaps, and so its state."""
+    slots = VARIANTS[rule]
+    numbers = {"step": torch.int64}
+    if rule.startswith("nadam"):
+        numbers["mu_product"] = torch.float64
+    return (
+        state is not None
+        and type(p) in (Tensor, nn.Parameter)  # a wrapper's address is not its data's
+        and _is_plain(p)
+        and all(
+            slot in state
+            and state[slot].device == p.device
+            and _is_plain(state[slot])
+            and _order(state[slot]) == _order(p)
+            for slot in slots
+        )
+        and all(
+            name in state and state[name].dtype is dtype and state[name].device == p.device
+            for name, dtype in numbers.items()
+        )
+    )
+
+
+def _is_plain(x: Tensor) -> bool:
+    return x.dtype in _KINDS and x.layout is torch.strided and _fills_its_memory(x)
+
+
+def _order(x: Tensor) -> list[tuple[int, int]]:
+    """Returns size and stride of the dimensions that have more than one place."""
+    return [(n, s) for n, s in zip(x.shape, x.stride(), strict=True) if n > 1]
+
+
+def _fills_its_memory(x: Tensor) -> bool:
+    """Tells whether the elements lie without gaps and overlaps, in whatever order."""
+    expected = 1
+    for n, stride in sorted(_order(x), key=lambda pair: pair[1]):
+        if stride != expected:
+            return False
+        expected *= n
+    return True

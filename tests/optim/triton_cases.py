@@ -1,0 +1,378 @@
+"""The path of GPUs on the CPU: tests/kernels/test_triton_steps.py runs this, interpreted."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ravine.kernels.triton_library import load_triton
+from ravine.kernels.variants import VARIANTS
+from ravine.optim import AdaGrad, Adam, Momentum, Nadam, RMSProp
+from ravine.optim.base import RuleOptimizer
+from ravine.optim.clip import norm_scale
+from ravine.optim.triton_path import TritonSteps
+
+CPU = torch.device("cpu")
+triton = load_triton()
+assert triton is not None
+assert triton.INTERPRETED
+
+
+def make(name: str, params: Any, **options: Any) -> RuleOptimizer:
+    options = {"lr": 0.01, "implementation": "plain", **options}
+    base, inside = name.removesuffix("_eps_in_root"), name.endswith("_eps_in_root")
+    if base in ("momentum", "nesterov"):
+        return Momentum(params, momentum=0.8, nesterov=base == "nesterov", **options)
+    options = {"eps": 1e-6, "eps_in_root": inside, **options}
+    if base == "adagrad":
+        return AdaGrad(params, **options)
+    if base == "rmsprop":
+        return RMSProp(params, alpha=0.95, **options)
+    if base == "adam":
+        return Adam(params, betas=(0.8, 0.95), **options)
+    form = base.removeprefix("nadam_").replace("_", "-")
+    return Nadam(params, betas=(0.8, 0.95), form=form, **options)  # type: ignore[arg-type]
+
+
+def oracle(name: str, w: Tensor, gradients: Sequence[Tensor], *, η: float, λ: float) -> Tensor:
+    """The formulas in float64; decoupled decay. Knows nothing of the package."""
+    base, inside = name.removesuffix("_eps_in_root"), name.endswith("_eps_in_root")
+    γ, α, ε = 0.8, 0.95, 1e-6
+    w = w.double().clone()
+    v, G, product = torch.zeros_like(w), torch.zeros_like(w), 1.0
+
+    def root(x: Tensor) -> Tensor:
+        return (x + ε).sqrt() if inside else x.sqrt() + ε
+
+    for k, g in enumerate((g.double() for g in gradients), start=1):
+        w -= η * λ * w
+        v = γ * v + (1 - γ) * g
+        G = G + g * g if base == "adagrad" else α * G + (1 - α) * g * g
+        if base == "momentum":
+            w -= η * v
+        elif base == "nesterov":
+            w -= η * (γ * v + (1 - γ) * g)
+        elif base in ("adagrad", "rmsprop"):
+            w -= η * g / root(G)
+        else:
+            ψ = {"nadam_dozat": 0.004, "nadam_keras": 1.0}.get(base, math.nan)
+            now, later = (γ * (1 - 0.5 * 0.96 ** (i * ψ)) for i in (k, k + 1))
+            product *= now
+            on_v, on_g = {
+                "adam": (1 / (1 - γ**k), 0.0),
+                "nadam_lecture": (γ / (1 - γ**k), (1 - γ) / (1 - γ**k)),
+                "nadam_dozat_constant": (γ / (1 - γ ** (k + 1)), (1 - γ) / (1 - γ**k)),
+            }.get(base, (later / (1 - product * later), (1 - now) / (1 - product)))
+            w -= η * (on_v * v + on_g * g) / root(G / (1 - α**k))
+    return w
+
+
+def table_sizes(monkeypatch: pytest.MonkeyPatch, *, block: int, pieces: int) -> None:
+    """Small pieces, so that small tensors have many."""
+    small: Callable[..., Any] = triton.TritonTable
+    monkeypatch.setattr(
+        triton, "TritonTable", lambda *given: small(*given, block=block, pieces=pieces)
+    )
+
+
+def path_of(optimizer: RuleOptimizer) -> TritonSteps:
+    optimizer._prepare()
+    return TritonSteps(optimizer.param_groups, optimizer.state, optimizer.variant)  # type: ignore[arg-type]
+
+
+def parameters(sizes: Sequence[int | tuple[int, ...]], dtype: torch.dtype) -> list[nn.Parameter]:
+    chance = torch.Generator().manual_seed(0)
+    return [nn.Parameter(torch.randn(n, generator=chance).to(dtype)) for n in sizes]
+
+
+def gradients_for(held: Sequence[Tensor], seed: int) -> list[Tensor]:
+    chance = torch.Generator().manual_seed(seed)
+    return [torch.randn(p.shape, generator=chance).to(p.dtype) for p in held]
+
+
+def give(held: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    for p, g in zip(held, gradients, strict=True):
+        p.grad = None if g is None else g.clone(memory_format=torch.preserve_format)
+
+
+def everything(held: Sequence[Tensor], optimizer: RuleOptimizer) -> list[Tensor]:
+    states = [x for p in held for x in optimizer.state[p].values()]
+    return [x.detach().clone() for x in (*held, *states)]
+
+
+def narrowed(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """As the interpreter stores: bfloat16 is cut off where devices round."""
+    if dtype is torch.bfloat16:
+        return (x.view(torch.int32) & -65536).view(torch.float32)
+    return x.to(dtype).float()
+
+
+SIZES = (3, 0, 1, 32, 33, 31, 64, 150)
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_every_rule_agrees_with_the_formula_and_the_plain_path(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table_sizes(monkeypatch, block=32, pieces=4)
+    plain, stepped = (parameters(SIZES, torch.float32) for _ in range(2))
+    starts = [p.detach().clone() for p in plain]
+    one, two = (make(name, held, weight_decay=0.1, lr=0.01) for held in (plain, stepped))
+    for optimizer in (one, two):
+        for group in optimizer.param_groups:
+            group["decay"] = "decoupled"
+    rows = [gradients_for(plain, seed) for seed in range(4)]
+    path = None
+    counters = triton.new_counters(CPU)
+    for k, row in enumerate(rows):
+        give(plain, row)
+        give(stepped, row)
+        one.step()
+        path = path or path_of(two)
+        path.gather()
+        if k % 2:  # both ways count the same steps
+            path.guarded_step(two.param_groups, torch.tensor(1.0), limit=None, counters=counters)
+        else:
+            path.step(two.param_groups)
+    for place, (p, q) in enumerate(zip(plain, stepped, strict=True)):
+        truth = oracle(name, starts[place], [row[place] for row in rows], η=0.01, λ=0.1)
+        torch.testing.assert_close(q.detach().double(), truth, rtol=2e-6, atol=2e-7)
+        torch.testing.assert_close(q, p, rtol=1e-6, atol=1e-7)
+        assert set(one.state[p]) == set(two.state[q])
+        for slot, value in one.state[p].items():
+            torch.testing.assert_close(two.state[q][slot], value, rtol=1e-6, atol=1e-7)
+        assert int(two.state[q]["step"]) == len(rows)
+
+
+def test_a_step_is_one_launch_and_a_guarded_one_two() -> None:
+    held = parameters(SIZES, torch.float32)
+    optimizer = make("adam", held)
+    give(held, gradients_for(held, 1))
+    path = path_of(optimizer)
+    counters = triton.new_counters(CPU)
+    for lr in (0.1, 0.2, 0.4):
+        optimizer.param_groups[0]["lr"] = lr
+        before, was = path.launches, held[0].detach().clone()
+        path.gather()
+        path.step(optimizer.param_groups)
+        assert path.launches == before + 1
+        moved = (held[0].detach() - was).abs().max()
+        assert lr / 2 < float(moved) < 2 * lr
+    before = path.launches
+    path.guarded_step(optimizer.param_groups, torch.tensor(1.0), limit=0.1, counters=counters)
+    assert path.launches == before + 2
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_changes_no_bit(broken: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    table_sizes(monkeypatch, block=32, pieces=2)
+    held = parameters((5, 100, 7, 64), torch.float32)
+    optimizer = make("nadam_dozat", held)
+    give(held, gradients_for(held, 1))
+    path = path_of(optimizer)
+    counters = triton.new_counters(CPU)
+
+    def step(loss: float) -> Any:
+        path.gather()
+        return path.guarded_step(
+            optimizer.param_groups, torch.tensor(loss), limit=1.0, counters=counters
+        )
+
+    assert step(1.0).ok
+    before = everything(held, optimizer)
+    for places, bad in (([1], 1), ([0, 2], 2), ([], -1)):
+        give(held, gradients_for(held, 2))
+        for place in places:
+            held[place].grad[-1] = broken  # type: ignore[index]
+        decision = step(1.0 if places else broken)
+        assert (bool(decision.ok), int(decision.bad)) == (False, bad)
+        after = everything(held, optimizer)
+        assert all(torch.equal(x, y) for x, y in zip(before, after, strict=True))
+    assert counters.tolist() == [4, 1, 3, 1, 3, 1, 1]
+    give(held, gradients_for(held, 3))
+    decision = step(1.0)
+    assert decision.ok
+    assert not torch.equal(before[0], held[0])
+    assert counters.tolist() == [5, 2, 3, 2, 0, 1, 1]
+
+
+def test_nothing_that_is_compiled_in_changes_with_rates_limits_or_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: set[tuple[Any, ...]] = set()
+
+    class Listener:
+        def __init__(self, kernel: Any) -> None:
+            self.kernel = kernel
+
+        def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+            def launch(*given: Any, **constants: Any) -> None:
+                types = [x.dtype if isinstance(x, Tensor) else type(x) for x in given]
+                compiled.add((self.kernel, *types, *sorted(constants.items(), key=str)))
+                self.kernel[grid](*given, **constants)
+
+            return launch
+
+    for name in ("step", "squares"):
+        kernel = getattr(triton.triton_steps, name)
+        monkeypatch.setattr(triton.triton_steps, name, Listener(kernel))
+    for sizes in ((40, 3), (70, 1, 8)):
+        held = parameters(sizes, torch.float32)
+        optimizer = make("adam", held)
+        path, counters = None, triton.new_counters(CPU)
+        for k in range(1, 4):
+            give(held, gradients_for(held, k))
+            path = path or path_of(optimizer)
+            optimizer.param_groups[0].update(lr=0.1 / k, weight_decay=0.1 * k, eps=1e-6 * k)
+            path.gather()
+            loss, limit = torch.tensor(float(k)), 1.0 * k
+            path.guarded_step(optimizer.param_groups, loss, limit=limit, counters=counters)
+    assert len(compiled) == 2
+
+
+def test_bad_counts_in_the_order_that_is_asked_for() -> None:
+    held = parameters((2, 3, 4), torch.float32)
+    optimizer = make("momentum", held)
+    give(held, gradients_for(held, 1))
+    held[0].grad[0] = math.nan  # type: ignore[index]
+    path = path_of(optimizer)
+    path.gather()
+    decision = path.guarded_step(
+        optimizer.param_groups,
+        torch.tensor(1.0),
+        limit=None,
+        counters=triton.new_counters(CPU),
+        order=[held[1], held[2], held[0]],
+    )
+    assert int(decision.bad) == 2
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-30, 1e20])
+def test_norm_and_clip_at_any_magnitude(size: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    table_sizes(monkeypatch, block=32, pieces=2)
+    held, plain = (parameters((5, 100, 0, 64), torch.float32) for _ in range(2))
+    one, two = make("rmsprop", plain), make("rmsprop", held)
+    for each in (held, plain):
+        give(each, [size * g for g in gradients_for(each, 1)])
+    held[0].grad = plain[0].grad = None
+    path = path_of(two)
+    path.gather()
+    sizes = torch.stack(
+        [
+            torch.zeros((), dtype=torch.float64) if p.grad is None else p.grad.double().norm()
+            for p in held
+        ]
+    )
+    norm = sizes.norm()
+    limit = float(norm) / 3
+    decision = path.guarded_step(
+        two.param_groups,
+        torch.tensor(1.0),
+        limit=torch.tensor(limit, dtype=torch.float64),
+        counters=(counters := triton.new_counters(CPU)),
+    )
+    torch.testing.assert_close(decision.norm, norm, rtol=1e-12, atol=0)
+    torch.testing.assert_close(float(decision.scale), limit / float(norm), rtol=1e-12, atol=0)
+    torch.testing.assert_close(path.sizes(), sizes, rtol=1e-12, atol=0)
+    assert counters.tolist() == [1, 1, 0, 1, 0, -1, -1]
+    one.step(scale=norm_scale(norm, limit))
+    for p, q in zip(plain, held, strict=True):
+        torch.testing.assert_close(q, p, rtol=1e-6, atol=1e-7)
+
+
+def test_a_step_that_the_device_was_told_to_leave() -> None:
+    held = parameters((5, 9), torch.float32)
+    optimizer = make("adam", held)
+    give(held, gradients_for(held, 1))
+    path = path_of(optimizer)
+    path.gather()
+    before = everything(held, optimizer)
+    path.step(optimizer.param_groups, ok=torch.tensor(False))
+    assert all(torch.equal(x, y) for x, y in zip(before, everything(held, optimizer), strict=True))
+    path.step(optimizer.param_groups, ok=torch.tensor(True), scale=torch.tensor(0.5))
+    assert int(optimizer.state[held[0]]["step"]) == 1
+    v = optimizer.state[held[0]]["v"]
+    torch.testing.assert_close(v, 0.2 * 0.5 * held[0].grad)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_weights_are_computed_in_float32_and_rounded_once(dtype: torch.dtype) -> None:
+    held = [*parameters((40, 3), dtype), *parameters((5,), torch.float32)]
+    optimizer = make("momentum", held, lr=0.1)
+    give(held, gradients_for(held, 1))
+    optimizer._prepare()
+    optimizer.state[held[1]]["v"] = torch.zeros(3)  # a state may be wider than its weights
+    path = path_of(optimizer)
+    wide = [p.detach().float().clone() for p in held]
+    v = [torch.zeros_like(w) for w in wide]
+    for seed in range(3):
+        give(held, gradients_for(held, seed))
+        path.gather()
+        path.step(optimizer.param_groups)
+        for i, p in enumerate(held):
+            new = v[i] * 0.8 + p.grad.float() * 0.2  # type: ignore[union-attr]
+            wide[i] = narrowed(wide[i] - 0.1 * new, p.dtype)
+            v[i] = narrowed(new, optimizer.state[p]["v"].dtype)
+    assert path.launches == 3
+    for i, p in enumerate(held):
+        ulp = torch.finfo(p.dtype).eps
+        torch.testing.assert_close(p.detach().float(), wide[i], rtol=ulp, atol=1e-6)
+        assert float((p.detach().float() != wide[i]).float().mean()) < 0.2
+    assert optimizer.state[held[1]]["v"].dtype is torch.float32
+
+
+def test_missing_gradients_other_layouts_and_two_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    table_sizes(monkeypatch, block=32, pieces=2)
+    ends = []
+    for stepped in (False, True):
+        held = parameters(((4, 3, 3, 3), (6, 5), (40,)), torch.float32)
+        held[0].data = held[0].data.to(memory_format=torch.channels_last)
+        groups = [{"params": held[:2]}, {"params": held[2:], "eps_in_root": True, "lr": 0.02}]
+        optimizer = make("adam", groups)
+        path = None
+        counters = triton.new_counters(CPU)
+        for k in range(4):
+            row: list[Any] = gradients_for(held, k)
+            if k % 2:
+                row[0] = row[0].to(memory_format=torch.channels_last)
+            give(held, [None if k == i + 1 else g for i, g in enumerate(row)])
+            if not stepped:
+                optimizer.step()
+                continue
+            path = path or path_of(optimizer)
+            assert path.is_current(optimizer.param_groups, optimizer.state, optimizer.variant)  # type: ignore[arg-type]
+            path.gather()
+            loss = torch.tensor(1.0)
+            path.guarded_step(optimizer.param_groups, loss, limit=1e9, counters=counters)
+        assert [int(optimizer.state[p]["step"]) for p in held] == [3, 3, 3]
+        ends.append(everything(held, optimizer))
+    assert counters.tolist() == [4, 4, 0, 0, 0, -1, -1]
+    for x, y in zip(*ends, strict=True):
+        torch.testing.assert_close(y, x, rtol=1e-6, atol=1e-7)
+
+
+def test_moved_weights_and_replaced_states_are_noticed() -> None:
+    held = parameters((4, 9), torch.float32)
+    optimizer = make("momentum", held)
+    give(held, gradients_for(held, 1))
+    path = path_of(optimizer)
+    current = (optimizer.param_groups, optimizer.state, optimizer.variant)
+    assert path.is_current(*current)  # type: ignore[arg-type]
+    held[0].data = held[0].data.clone()
+    assert not path.is_current(*current)  # type: ignore[arg-type]
+    path = path_of(optimizer)
+    optimizer.state[held[0]]["v"] = torch.zeros(4)
+    assert not path.is_current(*current)  # type: ignore[arg-type]
+
+
+def test_what_it_cannot_step_is_not_held() -> None:
+    held = [nn.Parameter(torch.ones(8)[::2]), nn.Parameter(torch.ones(4, dtype=torch.float64))]
+    held += parameters((4,), torch.float32)
+    optimizer = make("adam", held)
+    give(held, [torch.ones_like(p) for p in held])
+    path = path_of(optimizer)
+    assert list(path.held) == held[2:]
+    assert not path.is_complete
