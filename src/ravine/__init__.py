@@ -8,19 +8,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ravine import data, models, nn, optim, schedules
+    from ravine import data, landscapes, models, nn, optim, schedules
     from ravine.experiment import resume, train, verify
+    from ravine.landscapes import Surface, landscape
     from ravine.run import Run
 
 _NAMES = {
     "Run": "ravine.run",
+    "Surface": "ravine.runs.surface",
+    "landscape": "ravine.landscapes.landscape",
     "resume": "ravine.experiment",
     "train": "ravine.experiment",
     "verify": "ravine.experiment",
 }
-_ROOMS = ("data", "models", "nn", "optim", "schedules")
+_ROOMS = ("data", "landscapes", "models", "nn", "optim", "schedules")
 
-__all__ = ["Run", "data", "models", "nn", "optim", "resume", "schedules", "train", "verify"]
+__all__ = [
+    "Run",
+    "Surface",
+    "data",
+    "landscape",
+    "landscapes",
+    "models",
+    "nn",
+    "optim",
+    "resume",
+    "schedules",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,143 @@
+"""Directions in the space of all weights, filter by filter.
+
+Li, Xu, Taylor, Studer, Goldstein, "Visualizing the loss landscape of neural nets", NeurIPS 2018:
+Gaussian directions, each filter rescaled to the norm of the filter that it moves; biases and the
+parameters of normalisation stay where they are. What a filter is depends on the kind of module.
+
+A direction is a list of tensors, one per parameter of `moved_parameters`, in their order.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ravine.core.errors import SettingError
+
+Direction = list[Tensor]
+Layout = tuple[tuple[int, ...], tuple[int, ...]]
+
+_NORMS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_VANISHED = 1e-6  # of a filter's length: what is left of it is rounding
+
+
+def moved_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Returns the floating-point parameters by name, shared ones once.
+
+    Raises:
+        SettingError: there is none.
+    """
+    found = {name: p for name, p in model.named_parameters() if p.is_floating_point()}
+    if not found:
+        raise SettingError("the model has no parameters, so there is no surface; pass the network")
+    return found
+
+
+def filter_layouts(model: nn.Module) -> list[Layout | None]:
+    """Returns for each moved parameter how its filters lie, None where it has none.
+
+    A layout is a shape to view the tensor in and the axes of that view that make up one filter:
+    the inputs of a neuron (linear), the kernels of an output channel (convolution, whatever its
+    groups; transposed ones keep that channel in their second axis), a vector (embedding).
+    """
+    modules = dict(model.named_modules())
+    return [
+        _layout(modules[name.rpartition(".")[0]], name.rpartition(".")[2], p)
+        for name, p in moved_parameters(model).items()
+    ]
+
+
+def _layout(owner: nn.Module, name: str, p: Tensor) -> Layout | None:
+    if p.dim() < 2 or isinstance(owner, _NORMS) or name.startswith("bias"):
+        return None
+    shape = tuple(p.shape)
+    if isinstance(owner, _TRANSPOSED) and name == "weight":
+        groups = owner.groups
+        view = (groups, shape[0] // groups, *shape[1:])
+        return view, (1, *range(3, len(view)))
+    return shape, tuple(range(1, len(shape)))
+
+
+def filter_ratios(model: nn.Module, direction: Direction) -> list[Tensor]:
+    """Returns the norm of each filter of `direction` over that of the filter it moves."""
+    ratios = []
+    pairs = zip(moved_parameters(model).values(), direction, filter_layouts(model), strict=True)
+    for p, part, layout in pairs:
+        if layout is not None:
+            weight, other = (_norms(t.detach().double(), layout).flatten() for t in (p, part))
+            ratios.append((other / weight)[weight > 0])
+    return ratios
+
+
+def random_direction(
+    model: nn.Module, generator: torch.Generator, *, orthogonal_to: Direction | None = None
+) -> Direction:
+    """Returns a filter-normalised Gaussian direction, zero for biases and normalisation.
+
+    Args:
+        model: whose filters give the lengths.
+        generator: on the CPU, so that a direction is the same on every device.
+        orthogonal_to: a direction; each filter is made orthogonal to its filter there before
+            it is rescaled, so that both properties hold. Of a filter with a single weight
+            nothing is left then, and it is zero.
+    """
+    direction: Direction = []
+    layouts = filter_layouts(model)
+    for place, (p, layout) in enumerate(
+        zip(moved_parameters(model).values(), layouts, strict=True)
+    ):
+        if layout is None:
+            direction.append(torch.zeros_like(p, requires_grad=False))
+            continue
+        weight = p.detach().to("cpu", torch.float64)
+        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        drawn = drawn.reshape(layout[0])
+        if orthogonal_to is not None:
+            other = orthogonal_to[place].to("cpu", torch.float64).reshape(layout[0])
+            drawn = _orthogonal(drawn, other, layout)
+        lengths = _norms(drawn, layout)
+        factor = torch.where(lengths > 0, _norms(weight, layout) / lengths, 0.0)
+        made = torch.empty_like(p, requires_grad=False)
+        direction.append(made.copy_((drawn * factor).reshape(weight.shape)))
+    return direction
+
+
+def _norms(tensor: Tensor, layout: Layout) -> Tensor:
+    return torch.linalg.vector_norm(tensor.reshape(layout[0]), dim=layout[1], keepdim=True)
+
+
+def _orthogonal(drawn: Tensor, other: Tensor, layout: Layout) -> Tensor:
+    square = (other * other).sum(layout[1], keepdim=True)
+    before = _norms(drawn, layout)
+    for _ in range(2):  # twice is enough: Giraud, Langou, Rozložník 2005
+        product = (drawn * other).sum(layout[1], keepdim=True)
+        drawn = drawn - other * torch.where(square > 0, product / square, 0.0)
+    return torch.where(_norms(drawn, layout) > _VANISHED * before, drawn, 0.0)
+
+
+def difference(model: nn.Module, end: nn.Module) -> Direction:
+    """Returns the direction from the weights of `model` to those of `end`.
+
+    Raises:
+        SettingError: the two are not the same network.
+    """
+    here, there = moved_parameters(model), moved_parameters(end)
+    if {n: p.shape for n, p in here.items()} != {n: p.shape for n, p in there.items()}:
+        raise SettingError(
+            "the models differ in their parameters; only equal networks can be joined"
+        )
+    return [
+        (there[name].detach().to(p.device).double() - p.detach().double()).to(p.dtype)
+        for name, p in here.items()
+    ]
+
+
+def inner(a: Direction, b: Direction) -> float:
+    """Returns the inner product of two directions, in float64."""
+    return math.fsum(float((u.double() * v.double()).sum()) for u, v in zip(a, b, strict=True))

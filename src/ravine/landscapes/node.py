@@ -1,0 +1,183 @@
+"""The loss at one node: fixed batches, a named policy for batch norm, a standard error."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ravine.core.errors import SettingError
+
+LossFunction = Callable[[Any, Any], Tensor]
+POLICIES: Mapping[str, str] = {
+    "running": "running statistics of the centre, frozen",
+    "batch": "statistics of each batch",
+    "re-estimated": "statistics re-estimated at each node",
+}
+_BATCH_NORMS = nn.modules.batchnorm._BatchNorm
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLoss:
+    """A mean loss, its standard error (NaN where there is one value only), and how many values."""
+
+    loss: float
+    error: float
+    count: int
+
+
+class FixedBatches:
+    """Batches drawn once, the same at every node.
+
+    A batch is (inputs, targets) or (input, input, …, targets); `inputs` may be a tensor, a
+    tuple (several arguments) or a mapping (arguments by name).
+
+    Args:
+        batches: any iterable of batches; it is read once, up to `most`.
+        most: batches to keep, None for all.
+        device: where they are kept.
+
+    Raises:
+        SettingError: there is no batch, or a batch has no targets.
+    """
+
+    def __init__(self, batches: Iterable[Any], *, most: int | None, device: torch.device) -> None:
+        self.pairs: list[tuple[Any, Any]] = []
+        for batch in batches:
+            if most is not None and len(self.pairs) == most:
+                break
+            self.pairs.append(_pair(batch, device))
+        if not self.pairs:
+            raise SettingError("there are no batches to compute the loss on; pass at least one")
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of all values, by which a later call knows the batches again."""
+        total = hashlib.sha256()
+        for pair in self.pairs:
+            for tensor in _tensors(pair):
+                total.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+                total.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return total.hexdigest()[:16]
+
+
+def _pair(batch: Any, device: torch.device) -> tuple[Any, Any]:
+    if not isinstance(batch, Sequence) or isinstance(batch, str) or len(batch) < 2:
+        raise SettingError("a batch must be (inputs, targets) or (input, input, …, targets)")
+    *inputs, targets = (_moved(part, device) for part in batch)
+    return (inputs[0] if len(inputs) == 1 else tuple(inputs)), targets
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: _moved(part, device) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_moved(part, device) for part in value)
+    return value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for key in sorted(value):
+            yield from _tensors(value[key])
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _tensors(part)
+
+
+def answer(model: nn.Module, inputs: Any) -> Any:
+    """Returns what the model says of one batch's inputs."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, tuple):
+        return model(*inputs)
+    return model(inputs)
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Returns whether a policy makes a difference."""
+    return any(isinstance(module, _BATCH_NORMS) for module in model.modules())
+
+
+@torch.no_grad()
+def node_loss(
+    model: nn.Module,
+    loss: LossFunction,
+    batches: FixedBatches,
+    *,
+    policy: str,
+    precision: torch.dtype = torch.float32,
+) -> NodeLoss:
+    """Returns the mean loss over the batches with the weights that the model has now.
+
+    Args:
+        model: its buffers and modes may change; use it inside `held`.
+        loss: of (outputs, targets): one value for each example, or their mean.
+        batches: the same at every node.
+        policy: one of `POLICIES`, for batch norm.
+        precision: of activations and products.
+    """
+    device = next(model.parameters()).device
+    if policy == "re-estimated" and has_batch_norm(model):
+        _re_estimate(model, batches)
+    model.eval()
+    if policy == "batch":
+        for module in model.modules():
+            if isinstance(module, _BATCH_NORMS):
+                module.train()
+    values: list[Tensor] = []
+    weights: list[int] = []
+    for inputs, targets in batches.pairs:
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            said = answer(model, inputs)
+        found = loss(_widened(said), targets)
+        values.append(found.detach().double().reshape(-1))
+        weights.append(examples_of(targets, inputs) if found.numel() == 1 else 1)
+    return _summary(values, weights)
+
+
+def _summary(values: list[Tensor], weights: list[int]) -> NodeLoss:
+    joined = torch.cat(values)
+    sizes = [w for part, w in zip(values, weights, strict=True) for _ in range(len(part))]
+    shares = torch.tensor(sizes, dtype=torch.float64, device=joined.device)
+    shares /= shares.sum()
+    mean = (shares * joined).sum()
+    count = len(joined)
+    spread = (shares * (joined - mean) ** 2).sum() / (count - 1) if count > 1 else mean * math.nan
+    return NodeLoss(float(mean), float(spread.sqrt()), count)
+
+
+def examples_of(targets: Any, inputs: Any) -> int:
+    """Returns how many examples a batch has, 1 if nothing in it tells."""
+    for tensor in _tensors((targets, inputs)):
+        if tensor.dim():
+            return len(tensor)
+    return 1
+
+
+def _widened(said: Any) -> Any:
+    half = (torch.bfloat16, torch.float16)
+    return said.float() if isinstance(said, Tensor) and said.dtype in half else said
+
+
+def _re_estimate(model: nn.Module, batches: FixedBatches) -> None:
+    norms = [m for m in model.modules() if isinstance(m, _BATCH_NORMS) and m.track_running_stats]
+    momenta = [module.momentum for module in norms]
+    model.eval()
+    try:
+        for module in norms:
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean over the batches
+            module.train()
+        for inputs, _ in batches.pairs:
+            answer(model, inputs)
+    finally:
+        for module, momentum in zip(norms, momenta, strict=True):
+            module.momentum = momentum

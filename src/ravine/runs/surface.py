@@ -1,0 +1,118 @@
+"""A loss surface as plain arrays: what is drawn, and the .npz that it is redrawn from.
+
+Shape letters: X nodes along the first direction, Y along the second, T points of a trajectory.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ravine.core.errors import RunError
+from ravine.runs.atomic import write_whole
+from ravine.runs.rows import plain
+
+_ARRAYS = ("x", "y", "loss", "standard_error", "evaluated", "height")
+_PATH = "trajectory_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surface:
+    """The loss over a plane, or along a line or path where Y is 1.
+
+    Attributes:
+        x: (X,) places along the first direction.
+        y: (Y,) places along the second.
+        loss: (Y, X) float64; NaN where no node was computed. Rows follow `y`, columns `x`.
+        standard_error: (Y, X) of each node's mean loss; NaN where one value is all there is.
+        evaluated: (Y, X) bool, which nodes were computed.
+        height: (Y, X) the loss, with what lies between computed nodes interpolated in its
+            logarithm; NaN is a hole: the loss there is not finite.
+        about: how the surface was made, as plain values.
+        trajectory: arrays (T,) `step`, `epoch`, `x`, `y`, `loss` (true), `plane_loss` (at the
+            projection) and `off_plane` (distance to the plane over that to the last point).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    loss: np.ndarray
+    standard_error: np.ndarray
+    evaluated: np.ndarray
+    height: np.ndarray
+    about: Mapping[str, Any] = field(default_factory=dict)
+    trajectory: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def minimum(self) -> tuple[float, float, float]:
+        """Place (x, y) and loss of the lowest node that was computed."""
+        known = np.where(self.evaluated & np.isfinite(self.loss), self.loss, np.inf)
+        row, column = np.unravel_index(int(known.argmin()), known.shape)
+        return float(self.x[column]), float(self.y[row]), float(self.loss[row, column])
+
+    @property
+    def roughness(self) -> dict[str, float]:
+        """How rough the plane is: what separates networks in one number or two.
+
+        `non_convex`: share of the inner nodes where the plane's own second differences have a
+        negative eigenvalue. `log_range`: largest minus smallest natural logarithm of the loss
+        within radius 1 of the centre. Both are NaN for a line.
+        """
+        share = log_range = float("nan")
+        if min(self.height.shape) >= 3:
+            share = _non_convex_share(self.x, self.y, self.height)
+            near = np.hypot(*np.meshgrid(self.x, self.y)) <= 1.0
+            logs = np.log(self.height[near & np.isfinite(self.height) & (self.height > 0)])
+            log_range = float(np.ptp(logs)) if logs.size else float("nan")
+        return {"non_convex": share, "log_range": log_range}
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the surface to `path` (.npz), whole or not at all.
+
+        Raises:
+            RunError: the disk is full or read-only.
+        """
+        path = Path(path)
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {f"{_PATH}{name}": values for name, values in self.trajectory.items()}
+        buffer = io.BytesIO()
+        text = json.dumps(plain(dict(self.about)), sort_keys=True)
+        np.savez_compressed(buffer, about=np.array(text), **arrays)
+        write_whole(path, buffer.getvalue())
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Surface":
+        """Returns the surface of a file.
+
+        Raises:
+            RunError: there is none at `path`, or it is torn.
+        """
+        try:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            about = json.loads(str(arrays.pop("about")))
+            parts = {name: arrays.pop(name) for name in _ARRAYS}
+        except FileNotFoundError:
+            raise RunError(f"no surface {path}; make one: ravine landscape RUN") from None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise RunError(f"{path} is torn or holds no surface: {error}") from error
+        trajectory = {name.removeprefix(_PATH): values for name, values in arrays.items()}
+        return cls(about=about, trajectory=trajectory, **parts)
+
+
+def _non_convex_share(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
+    first_y, first_x = np.gradient(z, y, x)
+    yy, yx = np.gradient(first_y, y, x)
+    xx = np.gradient(first_x, x, axis=1)
+    inner = (slice(1, -1), slice(1, -1))
+    mean, half = (xx + yy)[inner] / 2, (xx - yy)[inner] / 2
+    least = mean - np.hypot(half, yx[inner])
+    known = np.isfinite(least)
+    # Flat or straight stretches are not counted for what rounding makes of them.
+    tolerance = 1e-6 * np.abs(mean[known]).max(initial=0.0)
+    return float((least[known] < -tolerance).mean()) if known.any() else float("nan")

@@ -1,0 +1,86 @@
+"""Sharpness against a dense Hessian."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, hessian
+
+from ravine.landscapes import (
+    FixedBatches,
+    convexity_map,
+    random_direction,
+    sharpness,
+    sharpness_along,
+)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double()
+
+
+def batches() -> FixedBatches:
+    chance = torch.Generator().manual_seed(0)
+    pairs = [
+        (torch.randn(n, 3, generator=chance).double(), torch.randn(n, 2, generator=chance).double())
+        for n in (5, 9)
+    ]
+    return FixedBatches(pairs, most=None, device=torch.device("cpu"))
+
+
+def dense(model: nn.Module) -> np.ndarray:
+    names = list(dict(model.named_parameters()))
+    sizes = [p.numel() for p in model.parameters()]
+    x, y = (torch.cat(parts) for parts in zip(*batches().pairs, strict=True))
+
+    def loss(flat: Tensor) -> Tensor:
+        parts = flat.split(sizes)
+        weights = {
+            n: v.view(p.shape) for n, v, p in zip(names, parts, model.parameters(), strict=True)
+        }
+        return nn.functional.mse_loss(functional_call(model, weights, (x,)), y)
+
+    flat = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    return hessian(loss)(flat).numpy()
+
+
+def test_eigenvalues_and_trace_are_those_of_the_dense_hessian() -> None:
+    model = network()
+    found = sharpness(model, nn.functional.mse_loss, batches(), top=3, samples=400)
+    values = np.linalg.eigvalsh(dense(model))
+
+    np.testing.assert_allclose(found.eigenvalues, values[::-1][:3], rtol=1e-6)
+    assert max(found.residuals) < 1e-3 * values.max()
+    assert abs(found.trace - values.sum()) < 4 * found.trace_error
+    assert found.trace_error < 0.1 * values.sum()
+
+
+def test_density_holds_all_eigenvalues() -> None:
+    found = sharpness(network(), nn.functional.mse_loss, batches(), density=True)
+
+    assert np.trapezoid(found.density, found.grid) == pytest.approx(1, abs=0.1)
+    assert (found.density_error >= 0).all()
+
+
+def test_sharpness_along_a_direction_is_its_quadratic_form() -> None:
+    model = network()
+    direction = random_direction(model, torch.Generator().manual_seed(0))
+    flat = torch.cat([part.reshape(-1) for part in direction]).numpy()
+    (found,) = sharpness_along(model, nn.functional.mse_loss, batches(), [direction])
+
+    assert found == pytest.approx(flat @ dense(model) @ flat / (flat @ flat), rel=1e-9)
+
+
+def test_convexity_map_has_the_ratio_of_the_ends_at_the_centre() -> None:
+    model = network()
+    chance = torch.Generator().manual_seed(0)
+    first = random_direction(model, chance)
+    second = random_direction(model, chance, orthogonal_to=first)
+    found = convexity_map(
+        model, nn.functional.mse_loss, batches(), [first, second], np.array([0.0, 1]), np.zeros(1)
+    )
+    values = np.linalg.eigvalsh(dense(model))
+
+    assert found.shape == (1, 2)
+    assert found[0, 0] == pytest.approx(abs(values.min()) / values.max(), rel=1e-3)
