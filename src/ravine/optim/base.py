@@ -1,8 +1,9 @@
 """What all optimizers share: which path steps which parameter, and steps that may be refused.
 
 A subclass names its state and applies its rule to one tensor; nothing else. The same rule runs
-on two paths: fused, one call over all parameters in the C library (float32 on the CPU), and
-plain, tensor by tensor in torch (everything else). Weights and state are replaced only where
+on three paths: fused, one call over all parameters in the C library (float32 on the CPU);
+triton, one launch over all parameters (on a GPU); and plain, tensor by tensor in torch
+(everything else). Weights and state are replaced only where
 the step is allowed, so that a gradient that is not finite leaves both bitwise as they were,
 without the host having to know.
 """
@@ -19,12 +20,15 @@ from torch.optim.optimizer import ParamsT
 from ravine.core.checks import check_choice, check_range
 from ravine.core.errors import SettingError
 from ravine.kernels.library import load_library
+from ravine.kernels.triton_library import can_step_on
 from ravine.optim.fused import FusedSteps
 from ravine.optim.rules import Number, prepared
+from ravine.optim.triton_path import TritonSteps
 from ravine.optim.watched_state import WatchedState
 
 Decay = Literal["decoupled", "coupled"]
-Implementation = Literal["auto", "plain", "fused"]
+Implementation = Literal["auto", "plain", "fused", "triton"]
+Path = FusedSteps | TritonSteps
 State = dict[str, Tensor]
 
 
@@ -34,8 +38,9 @@ class RuleOptimizer(Optimizer):
     Args:
         params: parameters or groups of them.
         defaults: hyperparameters of the groups.
-        implementation: plain (torch, tensor by tensor), fused (the C library, all at once; what
-            it cannot step is stepped plainly) or auto (fused where there is a library).
+        implementation: plain (torch, tensor by tensor), fused (the C library, all at once, on the
+            CPU), triton (one launch, on a GPU; on the CPU where Triton interprets), or auto: what
+            the device has. What a path cannot step is stepped plainly.
     """
 
     takes_sparse = False
@@ -45,7 +50,7 @@ class RuleOptimizer(Optimizer):
     ) -> None:
         check_choice("implementation", implementation, get_args(Implementation))
         self.implementation = implementation
-        self._fused: FusedSteps | None = None
+        self._path: Path | None = None
         self._sparse: set[Tensor] = set()
         super().__init__(params, defaults)
 
@@ -57,7 +62,7 @@ class RuleOptimizer(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.setdefault("implementation", "auto")
-        self._fused, self._sparse = None, set()
+        self._path, self._sparse = None, set()
         super().__setstate__(state)
 
     def state_dict(self) -> dict[str, Any]:
@@ -164,33 +169,38 @@ class RuleOptimizer(Optimizer):
                 loss = closure()
         if ok is None or not _is_read_at_once(ok) or bool(ok):
             waits = ok if ok is not None and not _is_read_at_once(ok) else None
-            fused = self.gathered(gradients) if waits is None else None
-            if fused:
-                fused.step(self.param_groups, scale=1.0 if scale is None else float(scale))
+            path = self.gathered(gradients)
+            if isinstance(path, TritonSteps):
+                path.step(self.param_groups, scale=1.0 if scale is None else scale, ok=waits)
+            elif path and waits is None:
+                path.step(self.param_groups, scale=1.0 if scale is None else float(scale))
             else:
+                path = None
                 self._prepare()
-            if not fused or not fused.is_complete:
-                self._step_plain(fused.held if fused else (), waits, scale, gradients)
+            if not path or not path.is_complete:
+                self._step_plain(path.held if path else (), waits, scale, gradients)
         if clear:
             self.clear()
         return loss
 
-    def gathered(self, gradients: Mapping[Tensor, Tensor] | None = None) -> FusedSteps | None:
-        """Returns the fused path over what lies in memory now, None where there is none.
+    def gathered(self, gradients: Mapping[Tensor, Tensor] | None = None) -> Path | None:
+        """Returns the path over what lies in memory now, None where there is only the plain one.
 
         Raises:
-            SettingError: `implementation` is "fused" and there is no library, or a gradient is
-                sparse and the rule does not take that.
+            SettingError: the path that `implementation` names is not to be had here, or a
+                gradient is sparse and the rule does not take that.
         """
-        fused = self._current()
-        if fused is None:
+        path = self._current()
+        if path is None:
             return None
         try:
-            fused.gather(gradients)
+            path.gather(gradients)
         except RuntimeError:  # a sparse gradient has no strides
-            self._find_sparse()
+            if not self._find_sparse():
+                raise
+            self._path = None
             return self.gathered(gradients)
-        return fused
+        return path
 
     def clear(self) -> None:
         """Drops all gradients."""
@@ -198,28 +208,42 @@ class RuleOptimizer(Optimizer):
             for w in group["params"]:
                 w.grad = None
 
-    def _current(self) -> FusedSteps | None:
+    def _current(self) -> Path | None:
         if self.implementation == "plain":
             return None
+        state = self._watched()
+        if self._path is None or not self._path.is_current(self.param_groups, state, self.variant):
+            self._path = self._new_path(state)
+        return self._path
+
+    def _watched(self) -> WatchedState:
         if not isinstance(self.state, WatchedState):  # torch has put a loaded one in its place
             self.state = WatchedState(self.state)
-        if self._fused is not None and self._fused.is_current(
-            self.param_groups, self.state, self.variant
-        ):
-            return self._fused
-        library = load_library()
-        if library is None:
-            if self.implementation == "fused":
+        return self.state
+
+    def _new_path(self, state: WatchedState) -> Path | None:
+        devices = {p.device for group in self.param_groups for p in group["params"]}
+        on_gpu = any(device.type == "cuda" for device in devices)
+        if self.implementation == "triton" or (self.implementation == "auto" and on_gpu):
+            if any(map(can_step_on, devices)):
+                self._prepare()
+                return TritonSteps(self.param_groups, state, self.variant, but=self._sparse)
+            if self.implementation == "triton":
                 raise SettingError(
-                    "implementation: fused needs the C library, which this installation lacks; "
-                    'install a C compiler and then the package again, or take "auto"'
+                    "implementation: triton needs Triton and parameters on a GPU, got "
+                    f'{", ".join(sorted(map(str, devices)))}; take "auto"'
                 )
             return None
+        library = load_library()
+        if library is None and self.implementation == "fused":
+            raise SettingError(
+                "implementation: fused needs the C library, which this installation lacks; "
+                'install a C compiler and then the package again, or take "auto"'
+            )
+        if library is None:
+            return None
         self._prepare()
-        self._fused = FusedSteps(
-            library, self.param_groups, self.state, self.variant, but=self._sparse
-        )
-        return self._fused
+        return FusedSteps(library, self.param_groups, state, self.variant, but=self._sparse)
 
     def _prepare(self) -> None:
         """Makes the state of parameters that have their first gradient.
@@ -239,7 +263,9 @@ class RuleOptimizer(Optimizer):
                         laid_out = torch.empty_like(w, dtype=value.dtype)
                         self.state[w][name] = laid_out.copy_(value)
 
-    def _find_sparse(self) -> None:
+    def _find_sparse(self) -> bool:
+        """Notes the parameters with sparse gradients; tells whether there are new ones."""
+        known = len(self._sparse)
         for group in self.param_groups:
             found = {w for w in group["params"] if w.grad is not None and w.grad.is_sparse}
             if found and not self.takes_sparse:
@@ -253,6 +279,7 @@ class RuleOptimizer(Optimizer):
                     "parameter with sparse gradients: give it a group with weight_decay=0"
                 )
             self._sparse |= found
+        return len(self._sparse) > known
 
     def _step_plain(
         self,

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ravine.kernels.library import Library
 from ravine.kernels.steps import StepTable
-from ravine.kernels.variants import HYPER, VARIANTS
+from ravine.kernels.variants import VARIANTS
+from ravine.optim.layout import fills_its_memory, numbers, order
 from ravine.optim.watched_state import WatchedState
 
 Group = Mapping[str, Any]
@@ -126,7 +127,7 @@ class FusedSteps:
 
     def step(self, groups: Sequence[Group], *, scale: float = 1.0) -> None:
         """Takes one step with the gathered gradients, multiplied by `scale`."""
-        hyper = np.array([_row(group, scale) for group in groups])
+        hyper = np.array([[float(one) for one in numbers(group, scale)] for group in groups])
         flush = all(group.get("eps", 1.0) >= _FLUSHABLE_EPS for group in groups)
         for batch in self._batches:
             batch.table.step(hyper, flush=flush)
@@ -140,7 +141,7 @@ class FusedSteps:
             return 0
         if gradients and p in gradients:
             g = gradients[p]
-        if g.dtype is not torch.float32 or _order(g) != _order(p):
+        if g.dtype is not torch.float32 or order(g) != order(p):
             g = torch.empty_like(p).copy_(g)
         self._kept.append(g)
         return g.data_ptr()
@@ -164,22 +165,6 @@ def _addresses(batch: _Batch) -> list[int] | None:
     return list(map(Tensor.data_ptr, gradients))
 
 
-def _row(group: Group, scale: float) -> list[float]:
-    """Returns the group's numbers in the order of `HYPER`."""
-    coupled = group["decay"] == "coupled"
-    γ, α = group.get("betas", (group.get("momentum", 0.0), group.get("alpha", 0.0)))
-    named = {
-        "lr": group["lr"],
-        "coupled": group["weight_decay"] if coupled else 0.0,
-        "decoupled": 0.0 if coupled else group["weight_decay"],
-        "gamma": γ,
-        "alpha": α,
-        "eps": group.get("eps", 0.0),
-        "scale": scale,
-    }
-    return [float(named[name]) for name in HYPER]
-
-
 def _fits(p: Tensor, state: Mapping[str, Tensor] | None, slots: Sequence[str]) -> bool:
     """Tells whether the library can step `p`: plain float32 on the CPU, without gaps."""
     return (
@@ -189,8 +174,8 @@ def _fits(p: Tensor, state: Mapping[str, Tensor] | None, slots: Sequence[str]) -
             slot in state
             and state[slot].dtype is torch.float32
             and state[slot].device == p.device
-            and _order(state[slot]) == _order(p)
-            and _fills_its_memory(state[slot])
+            and order(state[slot]) == order(p)
+            and fills_its_memory(state[slot])
             for slot in slots
         )
     )
@@ -204,20 +189,5 @@ def can_be_fused(p: Tensor) -> bool:
         and p.device.type == "cpu"
         and p.layout is torch.strided
         and p.numel() > 0  # a tensor without elements has no address
-        and _fills_its_memory(p)
+        and fills_its_memory(p)
     )
-
-
-def _order(x: Tensor) -> list[tuple[int, int]]:
-    """Returns size and stride of the dimensions that have more than one place."""
-    return [(n, s) for n, s in zip(x.shape, x.stride(), strict=True) if n > 1]
-
-
-def _fills_its_memory(x: Tensor) -> bool:
-    """Tells whether the elements lie without gaps and overlaps, in whatever order."""
-    expected = 1
-    for n, stride in sorted(_order(x), key=lambda pair: pair[1]):
-        if stride != expected:
-            return False
-        expected *= n
-    return True

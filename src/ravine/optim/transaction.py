@@ -10,7 +10,7 @@
 `decide` is the decision alone, a pure function, for loops that take the step themselves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -22,10 +22,10 @@ from ravine.core.errors import SettingError
 from ravine.optim.base import RuleOptimizer
 from ravine.optim.clip import by_unit, by_value, norm_scale, norms, robust_limit
 from ravine.optim.fused import FusedSteps
+from ravine.optim.triton_path import TritonSteps
 
 ClipBy = Literal["norm", "value", "agc"]
 _WAYS = ["norm", "value", "agc"]
-_COUNTERS = ("attempted", "skipped", "clipped", "streak", "first_skipped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,8 @@ class Decision:
             nearest to the output, where it broke first on the way back; -1 if there is none.
         scale: 0-dim float64 that all gradients are multiplied by, or None.
         gradients: clipped gradients that take the place of `.grad`, or None.
-        sizes: (P,) float64, the norm of each parameter's gradient; 0 where there is none.
+        sizes: (P,) float64, the norm of each parameter's gradient, 0 where there is none; None
+            where they are made when they are asked for.
     """
 
     norm: Tensor
@@ -47,7 +48,7 @@ class Decision:
     bad: Tensor
     scale: Tensor | None
     gradients: Mapping[Tensor, Tensor] | None
-    sizes: Tensor
+    sizes: Tensor | None
 
 
 @torch.no_grad()
@@ -177,11 +178,13 @@ class Transaction:
 
     Attributes:
         last: the last decision, or None before the first step.
-        attempted: 0-dim int64, steps so far.
-        skipped: 0-dim int64, steps that were not taken.
-        clipped: 0-dim int64, steps that were taken with a smaller gradient.
-        streak: 0-dim int64, how many of the last steps in a row were skipped.
-        first_skipped: (2,) int64, the first skipped step, counted from 0, and the place of the
+        counts: (7,) int64 on the device; the following are views of it.
+        attempted: steps so far.
+        applied: steps that were taken.
+        skipped: steps that were not taken.
+        clipped: steps that were taken with a smaller gradient.
+        streak: how many of the last steps in a row were skipped.
+        first_skipped: (2,), the first skipped step, counted from 0, and the place of the
             parameter that broke it (-1: the loss did); (-1, -1) while there is none.
 
     Raises:
@@ -206,11 +209,12 @@ class Transaction:
         self._names = _names(optimizer, model)
         self._buffers = list(model.buffers()) if model else []
         self._before: list[Tensor] = []
-        device = next(iter(self._names)).device
-        self.attempted, self.skipped, self.clipped, self.streak = (
-            torch.zeros((), dtype=torch.int64, device=device) for _ in range(4)
-        )
-        self.first_skipped = torch.full((2,), -1, dtype=torch.int64, device=device)
+        self._sizes: Callable[[], Tensor] = lambda: torch.zeros(0)
+        self._order = list(self._names)
+        # The order is that of the kernels, which count on the device.
+        self.counts = torch.tensor([0, 0, 0, 0, 0, -1, -1], device=self._order[0].device)
+        self.attempted, self.applied, self.skipped, self.clipped, self.streak = self.counts[:5]
+        self.first_skipped = self.counts[5:]
         self.last: Decision | None = None
 
     def begin(self) -> None:
@@ -227,29 +231,33 @@ class Transaction:
         """
         loss = loss.detach()
         limit = self._clip.limit() if isinstance(self._clip, AdaptiveClip) else self._clip
-        fused = self.optimizer.gathered() if loss.device.type == "cpu" else None
-        if fused and fused.is_complete:
-            decision = self._step_at_once(fused, loss, limit)
-            if clear:
-                self.optimizer.clear()
+        path = self.optimizer.gathered()
+        if isinstance(path, TritonSteps) and path.is_complete and self._is_by_norm:
+            decision = self._step_on_device(path, loss, limit, clear=clear)
+        elif isinstance(path, FusedSteps) and path.is_complete:
+            decision = self._step_at_once(path, loss, limit, clear=clear)
         else:
-            decision = decide(list(self._names), loss, clip=limit, clip_by=self._clip_by)
+            decision = decide(self._order, loss, clip=limit, clip_by=self._clip_by)
             self.optimizer.step(
                 ok=decision.ok, scale=decision.scale, gradients=decision.gradients, clear=clear
             )
+            self._count(decision)
         self._restore(decision.ok)
-        self._count(decision)
         if isinstance(self._clip, AdaptiveClip):
             self._clip.record(decision.norm)
         self.last = decision
         return decision
 
+    @property
+    def _is_by_norm(self) -> bool:
+        return self._clip is None or self._clip_by == "norm"
+
     def tensors(self) -> dict[str, Tensor]:
         """Returns the counters, and what an adaptive clip remembers, by name: its whole state."""
-        counters = {name: getattr(self, name) for name in _COUNTERS}
         if isinstance(self._clip, AdaptiveClip):
-            counters |= {"log_norms": self._clip.log_norms, "seen": self._clip.seen}
-        return counters
+            remembered = {"log_norms": self._clip.log_norms, "seen": self._clip.seen}
+            return {"counts": self.counts, **remembered}
+        return {"counts": self.counts}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Puts what `tensors` returned in place of what there is.
@@ -264,7 +272,8 @@ class Transaction:
         """Returns the norm of each parameter's gradient at the last step, before clipping."""
         if self.last is None:
             return {}
-        return dict(zip(self._names.values(), self.last.sizes.tolist(), strict=True))
+        sizes = self._sizes() if self.last.sizes is None else self.last.sizes
+        return dict(zip(self._names.values(), sizes.tolist(), strict=True))
 
     def name(self, place: int) -> str:
         """Returns the name of the parameter at a place, as `Decision.bad` gives it."""
@@ -281,20 +290,39 @@ class Transaction:
         return f"{text}: first step {step}, where {culprit} was not finite"
 
     def _step_at_once(
-        self, fused: FusedSteps, loss: Tensor, limit: float | Tensor | None
+        self, path: FusedSteps, loss: Tensor, limit: float | Tensor | None, *, clear: bool
     ) -> Decision:
         """Decides and steps on the CPU, where reading costs nothing: two calls in all."""
-        squares = fused.squares()
-        sizes = torch.tensor([squares.get(p, 0.0) for p in self._names], dtype=torch.float64)
-        decision = _decision(
-            list(self._names), loss, sizes.sqrt_(), clip=limit, clip_by=self._clip_by
-        )
+        squares = path.squares()
+        sizes = torch.tensor([squares.get(p, 0.0) for p in self._order], dtype=torch.float64)
+        decision = _decision(self._order, loss, sizes.sqrt_(), clip=limit, clip_by=self._clip_by)
         if decision.ok:
             if decision.gradients:
-                fused.gather(decision.gradients)
+                path.gather(decision.gradients)
             scale = 1.0 if decision.scale is None else float(decision.scale)
-            fused.step(self.optimizer.param_groups, scale=scale)
+            path.step(self.optimizer.param_groups, scale=scale)
+        if clear:
+            self.optimizer.clear()
+        self._count(decision)
         return decision
+
+    def _step_on_device(
+        self, path: TritonSteps, loss: Tensor, limit: float | Tensor | None, *, clear: bool
+    ) -> Decision:
+        """Decides, counts and steps on the device: two launches, and the host knows nothing."""
+        made = path.guarded_step(
+            self.optimizer.param_groups,
+            loss,
+            limit=limit,
+            counters=self.counts,
+            order=self._order,
+        )
+        if clear:
+            self.optimizer.clear()
+        self._sizes = path.sizes
+        return Decision(
+            norm=made.norm, ok=made.ok, bad=made.bad, scale=made.scale, gradients=None, sizes=None
+        )
 
     def _restore(self, ok: Tensor) -> None:
         if ok.device.type == "cpu" and ok:
@@ -310,6 +338,7 @@ class Transaction:
         if decision.scale is not None:
             self.clipped += decision.ok & (decision.scale < 1)
         self.attempted += 1
+        self.applied += decision.ok
         self.skipped += undone
         self.streak.copy_((self.streak + 1) * undone)
 

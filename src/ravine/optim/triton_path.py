@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ravine.kernels.triton_library import can_step_on, load_triton
-from ravine.kernels.variants import HYPER, VARIANTS
+from ravine.kernels.variants import VARIANTS
+from ravine.optim.layout import fills_its_memory, numbers, order
 from ravine.optim.watched_state import WatchedState
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class TritonSteps:
         self._table.point_at(self._triton.Column(addresses=addresses, kinds=kinds))
 
     def _readable(self, g: Tensor, p: Tensor, strides: tuple[int, ...]) -> Tensor:
-        fits = g.dtype in _KINDS and (g.stride() == strides or _order(g) == _order(p))
+        fits = g.dtype in _KINDS and (g.stride() == strides or order(g) == order(p))
         if not fits:
             g = torch.empty_like(p).copy_(g)
         self._kept.append(g)
@@ -169,7 +170,7 @@ class TritonSteps:
             ok: one bool on the device; where False everything stays bitwise as it was.
         """
         if self._table is not None:
-            self._table.set_numbers([_row(group, scale) for group in groups])
+            self._table.set_numbers([numbers(group, scale) for group in groups])
             self._table.step(ok)
             self._done()
 
@@ -199,7 +200,7 @@ class TritonSteps:
             places = {p: place for place, p in enumerate(order)}
             self._order, self._places = order, [places[p] for p in self._weights]
             self._table.place(self._places)
-        self._table.set_numbers([_row(group, 1.0) for group in groups])
+        self._table.set_numbers([numbers(group, 1.0) for group in groups])
         limit = float("inf") if limit is None else limit
         guard = self._triton.Guard(loss=loss.detach(), limit=limit, counters=counters)
         record = self._table.guarded_step(guard)
@@ -227,28 +228,12 @@ class TritonSteps:
         self._kept = []
 
 
-def _row(group: Group, scale: float | Tensor) -> list[float | Tensor]:
-    """Returns the group's numbers in the order of `HYPER`; those on the device stay there."""
-    coupled = group["decay"] == "coupled"
-    γ, α = group.get("betas", (group.get("momentum", 0.0), group.get("alpha", 0.0)))
-    named = {
-        "lr": group["lr"],
-        "coupled": group["weight_decay"] if coupled else 0.0,
-        "decoupled": 0.0 if coupled else group["weight_decay"],
-        "gamma": γ,
-        "alpha": α,
-        "eps": group.get("eps", 0.0),
-        "scale": scale,
-    }
-    return [named[name] for name in HYPER]
-
-
 def _fits(p: Tensor, state: Mapping[str, Tensor] | None, rule: str) -> bool:
     """Tells whether Triton can step `p`: 16 or 32 bits, without gaps, and so its state."""
     slots = VARIANTS[rule]
-    numbers = {"step": torch.int64}
+    counts = {"step": torch.int64}
     if rule.startswith("nadam"):
-        numbers["mu_product"] = torch.float64
+        counts["mu_product"] = torch.float64
     return (
         state is not None
         and type(p) in (Tensor, nn.Parameter)  # a wrapper's address is not its data's
@@ -257,30 +242,15 @@ def _fits(p: Tensor, state: Mapping[str, Tensor] | None, rule: str) -> bool:
             slot in state
             and state[slot].device == p.device
             and _is_plain(state[slot])
-            and _order(state[slot]) == _order(p)
+            and order(state[slot]) == order(p)
             for slot in slots
         )
         and all(
             name in state and state[name].dtype is dtype and state[name].device == p.device
-            for name, dtype in numbers.items()
+            for name, dtype in counts.items()
         )
     )
 
 
 def _is_plain(x: Tensor) -> bool:
-    return x.dtype in _KINDS and x.layout is torch.strided and _fills_its_memory(x)
-
-
-def _order(x: Tensor) -> list[tuple[int, int]]:
-    """Returns size and stride of the dimensions that have more than one place."""
-    return [(n, s) for n, s in zip(x.shape, x.stride(), strict=True) if n > 1]
-
-
-def _fills_its_memory(x: Tensor) -> bool:
-    """Tells whether the elements lie without gaps and overlaps, in whatever order."""
-    expected = 1
-    for n, stride in sorted(_order(x), key=lambda pair: pair[1]):
-        if stride != expected:
-            return False
-        expected *= n
-    return True
+    return x.dtype in _KINDS and x.layout is torch.strided and fills_its_memory(x)
