@@ -42,6 +42,7 @@ from ravine.training.plan import Plan, correct_plan, is_time_to_correct
 from ravine.training.recorder import Recorder
 from ravine.training.state import TrainingState
 from ravine.training.stop import stop_on_signals
+from ravine.training.waypoints import Waypoints
 
 _RUNS = Path("runs")
 
@@ -191,15 +192,21 @@ def _train_to_end(
     state, recipe = setup.state, setup.recipe
     _restore(state, folder, clock, tell)
     recorder = Recorder(path=folder.history, steps_per_epoch=setup.plan.steps_per_epoch)
-    tell(
-        TrainingStarted(
-            step=state.step,
-            total_steps=setup.plan.end,
-            steps_per_epoch=setup.plan.steps_per_epoch,
-            batch=recipe.batch,
-            model=recipe.model,
-        )
+    waypoints = Waypoints(
+        folder=folder.weights,
+        count=recipe.keep_weights,
+        state=state,
+        steps_per_epoch=setup.plan.steps_per_epoch,
     )
+    started = TrainingStarted(
+        step=state.step,
+        total_steps=setup.plan.end,
+        steps_per_epoch=setup.plan.steps_per_epoch,
+        batch=recipe.batch,
+        model=recipe.model,
+    )
+    waypoints(started)
+    tell(started)
 
     def save(state: TrainingState) -> Path:
         return save_checkpoint(folder.checkpoints, state.step, state.tensors(), state.values())
@@ -224,7 +231,7 @@ def _train_to_end(
             plan=setup.plan,
             schedules=setup.schedules,
             hooks=Hooks(validate=setup.validate, save=save, correct=correct),
-            observers=[recorder, *observers],
+            observers=[recorder, waypoints, *observers],
             stop=stop,
             clock=clock,
             checkpoint_every=recipe.checkpoint_every,

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from ravine.cli.evaluate import evaluate
+from ravine.cli.landscape import landscape
 from ravine.cli.models import models
 from ravine.cli.predict import predict
 from ravine.cli.report import report
@@ -26,6 +27,7 @@ app.command()(train)
 app.command()(resume)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(landscape)
 app.command()(models)
 app.command()(report)
 

@@ -198,3 +198,13 @@ def pictures(run: Path, mistakes: Sequence[dict[str, Any]]) -> list[dict[str, An
             encoded = base64.b64encode(path.read_bytes()).decode()
             shown.append({**row, "uri": f"data:image/png;base64,{encoded}"})
     return shown
+
+
+def surface_pictures(run: Path) -> list[tuple[str, str]]:
+    """Returns name and picture, as a data URI, of each loss surface of the run."""
+    shown = []
+    for path in sorted((run / "landscape").glob("*.png")):
+        if path.stat().st_size < _MOST_PICTURE:
+            encoded = base64.b64encode(path.read_bytes()).decode()
+            shown.append((path.stem, f"data:image/png;base64,{encoded}"))
+    return shown

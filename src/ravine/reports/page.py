@@ -16,6 +16,7 @@ from ravine.reports.contents import (
     gather,
     pictures,
     summary_lines,
+    surface_pictures,
 )
 
 _MATRIX_UP_TO = 25  # classes; more of them are told by their most confused pairs
@@ -54,6 +55,7 @@ def page(run: Path) -> str:
         contents=contents,
         summary=summary_lines(contents),
         mistakes=pictures(run, contents.evaluation.get("mistakes", [])),
+        surfaces=surface_pictures(run),
         **_drawings(contents),
         **_tables(contents),
     )

@@ -59,6 +59,16 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def weights(self) -> Path:
+        """The weights along the way, where they are kept."""
+        return self.path / "weights"
+
+    @property
+    def surfaces(self) -> Path:
+        """Loss surfaces: numbers and pictures."""
+        return self.path / "landscape"
+
+    @property
     def model(self) -> Path:
         """The weights, with all that predicting needs."""
         return self.path / "model.safetensors"

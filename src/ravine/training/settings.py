@@ -72,3 +72,6 @@ class TrainingSettings(Settings):
 
     checkpoint_every: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """Seconds between checkpoints."""
+
+    keep_weights: int = Field(default=0, ge=0, le=1000)
+    """Weights to keep along the way, for the trajectory of `ravine landscape`."""

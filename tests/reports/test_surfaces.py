@@ -1,0 +1,104 @@
+"""Pictures of surfaces: they say what they leave out, and a page opens offline."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ravine.reports.surfaces import draw_surfaces, notes, surface_page
+from ravine.runs.surface import Surface
+
+
+def surface(*, hole: bool = False, line: bool = False) -> Surface:
+    x, y = np.linspace(-1, 1, 21), np.zeros(1) if line else np.linspace(-1, 1, 11)
+    loss = 0.1 + x[None, :] ** 2 + 2 * y[:, None] ** 2
+    if hole:
+        loss[0, :3] = np.nan
+    return Surface(
+        x=x,
+        y=y,
+        loss=loss,
+        standard_error=0.05 * loss,
+        evaluated=np.ones(loss.shape, bool),
+        height=loss,
+        about={
+            "along": "trajectory",
+            "kind": "principal components",
+            "policy": "batch",
+            "policy_text": "statistics of each batch",
+            "batch_norm": True,
+            "labels": ["one", "two"],
+            "nodes": 100,
+            "of_nodes": loss.size,
+            "centre_loss": 0.1,
+            "centre_error": 0.005,
+            "count": 300,
+            "explained": [0.5, 0.25],
+        },
+        trajectory={
+            "x": np.array([0.5, 0.0]),
+            "y": np.array([0.5, 0.0]),
+            "loss": np.array([2.0, 0.1]),
+            "plane_loss": np.array([0.85, 0.1]),
+            "off_plane": np.array([0.37, 0.0]),
+            "epoch": np.array([0.0, 3.0]),
+        },
+    )
+
+
+def test_what_is_left_out_is_said() -> None:
+    said = "\n".join(notes(surface(hole=True)))
+
+    for part in (
+        "statistics of each batch",
+        "75.0 % of the trajectory's squared length",
+        "up to 37 % off",
+        "100 of 231 nodes computed, the rest interpolated",
+        "± 0.005 (standard error, 300 values)",
+        "3 nodes are holes",
+    ):
+        assert part in said
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_pictures_are_drawn(tmp_path: Path, hole: bool) -> None:
+    paths = draw_surfaces([surface(hole=hole), surface()], tmp_path / "s", title="a run")
+
+    assert [path.suffix for path in paths] == [".png", ".svg", ".html"]
+    pixels = np.asarray(Image.open(paths[0]).convert("RGB"))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500
+
+
+def test_a_hole_is_not_painted(tmp_path: Path) -> None:
+    whole, holed = (
+        draw_surfaces([surface(hole=hole)], tmp_path / str(hole), title="t")[0]
+        for hole in (False, True)
+    )
+    a, b = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (whole, holed))
+    height = min(len(a), len(b)) // 2
+
+    def purple_to_yellow(pixels: np.ndarray) -> int:
+        return int((np.ptp(pixels, axis=2) > 40).sum())
+
+    assert purple_to_yellow(b[height:]) < purple_to_yellow(a[height:])
+
+
+def test_a_profile_has_no_page(tmp_path: Path) -> None:
+    paths = draw_surfaces([surface(line=True)], tmp_path / "s", title="a run")
+
+    assert [path.suffix for path in paths] == [".png", ".svg"]
+
+
+def test_the_page_holds_its_numbers_and_asks_the_network_for_nothing() -> None:
+    page = surface_page(surface(hole=True), title="</script><b>x")
+    (text,) = re.findall(r"const data = (.*);\n", page)
+    data = json.loads(text)
+
+    assert "http" not in page
+    assert data["z"][0][:3] == [None] * 3
+    assert data["z"][5][10] == pytest.approx(-1)
+    assert data["points"][0]["off_plane"] == pytest.approx(0.37)
+    assert page.count("</script>") == 1
