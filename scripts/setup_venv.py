@@ -7,6 +7,7 @@ is to hear one line, not a traceback.
 
 import hashlib
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,9 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "made-from.json"
 LIBRARY = "src/ravine/kernels/c/*"  # built when the package is installed
+# Its interpreter runs the GPU's kernels in the tests. Not in the lock: a torch with CUDA brings
+# the version that it needs.
+TRITON = "triton==3.9.0"
 
 
 def fingerprint(name):
@@ -45,6 +49,12 @@ def works():
         return False
     tried = subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True)
     return tried.returncode == 0
+
+
+def has(module):
+    """Tells whether the environment has a module."""
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+    return subprocess.run([str(PYTHON), "-c", code, module]).returncode == 0
 
 
 def make_environment():
@@ -82,6 +92,8 @@ def main():
         # With dependencies: torch names its CUDA libraries, exactly, on the platforms that
         # have them, and they are in no lock that serves all. All else is pinned.
         pip("install", "-qq", "--requirement", "requirements.lock")
+        if platform.system() == "Linux" and platform.machine() == "x86_64" and not has("triton"):
+            pip("install", "-qq", "--no-deps", TRITON)
     pip("install", "-qq", "--no-deps", "--no-build-isolation", "--editable", ".")
     STAMP.write_text(json.dumps(wanted))
 

@@ -5,10 +5,10 @@ import io
 import numpy as np
 from PIL import Image
 
+from ravine.core.atomic import write_whole
 from ravine.core.events import Notice, Observer
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset
-from ravine.runs.atomic import write_whole
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import append_row, write_json
 from ravine.setup import EVALUATION_BATCH, Setup

@@ -10,8 +10,8 @@ import pytest
 
 import ravine
 from ravine.core.errors import RunError
+from ravine.core.tensors import load_tensors
 from ravine.run_surface import run_surface
-from ravine.runs.tensors import load_tensors
 
 
 @pytest.fixture(scope="module")

@@ -26,13 +26,14 @@ def run_code_of(page: str, **given: Any) -> dict[str, Any]:
 
 
 def test_the_parts_work_in_a_loop_as_the_page_says(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 10
     made = run_code_of(
         "own-loop.md",
         images=images,
         labels=labels,
+        folder=tmp_path,
         loss_fn=torch.nn.functional.cross_entropy,
         batches=[LabelledBatch(images, labels)] * 3,
     )
@@ -48,7 +49,11 @@ def test_the_parts_work_in_a_loop_as_the_page_says(
     assert max(group["lr"] for group in made["finetuner"].param_groups) == 0.001
     depth = sum(p.dim() > 1 for p in made["model"].parameters()) - 1
     assert made["groups"][0]["lr"] == pytest.approx(0.001 * 0.1 * 0.9**depth)
-    assert "= torch SGD lr 0.1," in capsys.readouterr().out
+    assert made["converted"].param_groups[0]["lr"] == pytest.approx(1.0)
+    assert set(made["norms"]) == {name for name, _ in made["model"].named_parameters()}
+    printed = capsys.readouterr().out
+    assert "= torch SGD lr 0.1," in printed
+    assert "3 steps, 3 clipped, 0 skipped" in printed
 
 
 def test_an_optimizer_walks_down_a_test_function_as_its_card_says() -> None:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ravine.core.errors import SettingError
 from ravine.kernels.triton_library import load_triton
 from ravine.kernels.variants import VARIANTS
-from ravine.optim import AdaGrad, Adam, Momentum, Nadam, RMSProp
+from ravine.optim import AdaGrad, Adam, AdaptiveClip, Momentum, Nadam, RMSProp, Transaction
 from ravine.optim.base import RuleOptimizer
 from ravine.optim.clip import norm_scale
 from ravine.optim.triton_path import TritonSteps
@@ -376,3 +377,48 @@ def test_what_it_cannot_step_is_not_held() -> None:
     path = path_of(optimizer)
     assert list(path.held) == held[2:]
     assert not path.is_complete
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_a_transaction_decides_and_counts_on_the_device(adaptive: bool) -> None:
+    ends = []
+    for implementation in ("plain", "triton"):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, 4, bias=False), nn.BatchNorm1d(4), nn.Linear(4, 2))
+        optimizer = Nadam(model.parameters(), 0.01, implementation=implementation)  # type: ignore[arg-type]
+        clip = AdaptiveClip(z=3.0, window=8, least=3) if adaptive else 0.5
+        transaction = Transaction(optimizer, model, clip=clip)
+        for k in range(8):
+            transaction.begin()
+            chance = torch.Generator().manual_seed(k)
+            loss = model(torch.randn(6, 5, generator=chance)).square().sum() * 5.0 ** (k == 6)
+            loss.backward()
+            if k == 4:
+                model[2].bias.grad[0] = math.nan  # type: ignore[index]
+            kept = optimizer._path.launches if isinstance(optimizer._path, TritonSteps) else 0
+            transaction.step(loss, clear=True)
+            if isinstance(optimizer._path, TritonSteps) and k > 1:
+                assert optimizer._path.launches == kept + 2
+        ends.append(
+            (
+                [p.detach() for p in model.parameters()],
+                [buffer.clone() for buffer in model.buffers()],
+                transaction.counts,
+                list(transaction.norms().values()),
+                transaction.report(),
+            )
+        )
+    plain, device = ends
+    assert device[4] == plain[4]
+    assert "where the gradient of 2.bias was not finite" in device[4]
+    torch.testing.assert_close(device[2], plain[2], rtol=0, atol=0)
+    for one, two in zip([*plain[0], *plain[1]], [*device[0], *device[1]], strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-7)
+    assert device[3] == pytest.approx(plain[3], rel=1e-5)
+
+
+def test_triton_that_cannot_step_there_is_refused_in_one_line() -> None:
+    w = nn.Parameter(torch.ones(2, device="meta"))
+    w.grad = torch.ones(2, device="meta")
+    with pytest.raises(SettingError, match=r"triton needs .* parameters on a GPU, got meta"):
+        Momentum([w], implementation="triton").step()

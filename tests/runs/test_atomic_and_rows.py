@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from ravine.core.atomic import write_folder_whole, write_whole
 from ravine.core.errors import RunError
-from ravine.runs.atomic import write_folder_whole, write_whole
 from ravine.runs.rows import append_row, read_rows, rewrite_rows
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ravine.core.errors import RunError
+from ravine.core.tensors import load_tensors, save_tensors, tensors_to_bytes
 from ravine.runs.folder import RunFolder, create_run_folder, next_run_path, open_run_folder
 from ravine.runs.recipe_file import read_recipe, write_recipe
-from ravine.runs.tensors import load_tensors, save_tensors, tensors_to_bytes
 
 
 def _begin(folder: RunFolder) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ravine.core.errors import RunError
 from ravine.data.batches import Batch
 from ravine.optim import AdaGrad, Adam, Momentum, Nadam, RMSProp
 from ravine.optim.base import RuleOptimizer
@@ -151,3 +152,33 @@ def test_clipping_limits_the_step_and_not_the_gradient_that_is_reported() -> Non
     )
     assert float(result.gradient_norm) > 1e-2
     assert float(moved.detach().norm()) == pytest.approx(0.1 * 0.1 * 1e-3, rel=1e-3)
+
+
+def test_a_checkpoint_of_another_order_of_parameters_is_loaded_by_name() -> None:
+    class Turned(nn.Module):
+        """The same parameters by name, in the order of `names`."""
+
+        def __init__(self, names: str) -> None:
+            super().__init__()
+            for name in names:
+                setattr(self, name, nn.Linear(4, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(torch.tanh(self.a(x.flatten(1)[:, :4])))
+
+    def state_of(names: str) -> TrainingState:
+        model = Turned(names)
+        return start_state(model, Adam(model.parameters()), ema=0)
+
+    one, two = state_of("ab"), state_of("ba")
+    train_step(one, one.model, _batch(0), rules=_RULES)
+    saved = {name: value.clone() for name, value in one.tensors().items()}
+    assert "optimizer/a.weight/v" in saved
+    two.load(1, saved, {"elapsed": 0.0})
+    for state in (one, two):
+        train_step(state, state.model, _batch(1), rules=_RULES)
+    for name, p in one.model.named_parameters():
+        assert torch.equal(p, two.model.get_parameter(name))
+    saved["optimizer/a.weight/v"] = torch.zeros(3)
+    with pytest.raises(RunError, match=r"saved v of a\.weight has the shape"):
+        two.load(1, saved, {"elapsed": 0.0})

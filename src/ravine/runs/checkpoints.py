@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
+from ravine.core.atomic import write_folder_whole, write_whole
 from ravine.core.errors import RunError
-from ravine.runs.atomic import write_folder_whole, write_whole
+from ravine.core.tensors import load_tensors, tensors_to_bytes
 from ravine.runs.rows import plain
-from ravine.runs.tensors import load_tensors, tensors_to_bytes
 
 _KEPT = 2
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ravine.core.atomic import disk_error, write_folder_whole
 from ravine.core.errors import RunError
-from ravine.runs.atomic import disk_error, write_folder_whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import tomli_w
 
+from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
-from ravine.runs.atomic import write_whole
 
 _HEAD = "# All that decides this run. Repeat it: ravine train --recipe {name}\n\n"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ravine.core.atomic import disk_error, write_whole
 from ravine.core.errors import RunError
-from ravine.runs.atomic import disk_error, write_whole
 
 
 def plain(value: Any) -> Any:

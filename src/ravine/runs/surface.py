@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
-from ravine.runs.atomic import write_whole
 from ravine.runs.rows import plain
 
 _ARRAYS = ("x", "y", "loss", "standard_error", "evaluated", "height")

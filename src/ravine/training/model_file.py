@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from ravine.core.errors import RunError
+from ravine.core.tensors import load_tensors, save_tensors
 from ravine.data.dataset import Preprocessing
 from ravine.models.settings import ModelSettings
-from ravine.runs.tensors import load_tensors, save_tensors
 
 _FORMAT = 1
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ravine.core.errors import RunError
+from ravine.core.errors import RunError, SettingError
 from ravine.optim.base import RuleOptimizer
+from ravine.optim.named_state import load_named_state, named_state
 from ravine.optim.transaction import AdaptiveClip, ClipBy, Transaction
 from ravine.training.ema import Ema
 
@@ -51,8 +52,8 @@ class TrainingState:
         if self.ema:
             average = self.ema.model.state_dict()
             named |= {f"ema/{name}": value for name, value in average.items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            named |= {f"optimizer/{index}/{slot}": value for slot, value in slots.items()}
+        slots = named_state(self.optimizer, self.model)
+        named |= {f"optimizer/{name}": value for name, value in slots.items()}
         kept = self.transaction.tensors()
         return named | {f"transaction/{name}": value for name, value in kept.items()}
 
@@ -72,25 +73,13 @@ class TrainingState:
             self.model.load_state_dict(_under("model/", tensors))
             if self.ema:
                 self.ema.model.load_state_dict(_under("ema/", tensors))
-            self._load_optimizer(_under("optimizer/", tensors))
+            load_named_state(self.optimizer, self.model, _under("optimizer/", tensors))
             self.transaction.load(_under("transaction/", tensors))
             self.elapsed = float(values["elapsed"])
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (KeyError, RuntimeError, ValueError, SettingError) as error:
             first = str(error).splitlines()[0]
             raise RunError(f"the checkpoint does not fit this network: {first}") from error
         self.step = step
-
-    def _load_optimizer(self, named: Mapping[str, torch.Tensor]) -> None:
-        """Puts the slots back by hand: torch's own loading would cast them to the weights' type."""
-        slots: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in named.items():
-            index, slot = name.split("/", 1)
-            slots.setdefault(int(index), {})[slot] = value
-        held = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.optimizer.state.clear()
-        for place, values in slots.items():
-            where = held[place].device
-            self.optimizer.state[held[place]] = {k: v.to(where) for k, v in values.items()}
 
 
 def start_state(

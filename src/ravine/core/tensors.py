@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
-from ravine.runs.atomic import write_whole
 
 _KEY = "ravine"
 
