@@ -143,7 +143,24 @@ def test_every_picture_is_shown_somewhere() -> None:
 
 
 # Options that are no settings of a recipe.
-_OTHER_OPTIONS = {"out", "recipe", "set", "quiet", "json", "help", "like", "verify", "function"}
+_OTHER_OPTIONS = {
+    "out",
+    "recipe",
+    "set",
+    "quiet",
+    "json",
+    "help",
+    "like",
+    "verify",
+    "function",
+    "along",
+    "to",
+    "policy",
+    "images",
+    "nodes",
+    "x",
+    "y",
+}
 
 
 @every_page

@@ -153,8 +153,8 @@ def _mark(axes: Axes, surface: Surface) -> None:
     axes.annotate(
         f"minimum {lowest:.3g}",
         (x, y),
-        (0, -18),
-        ha="center",
+        (-11, -3) if len(path) else (0, -18),
+        ha="right" if len(path) else "center",
         textcoords="offset points",
         color="white",
         fontsize=8.5,
@@ -253,7 +253,7 @@ def notes(surface: Surface, *, several: bool = False) -> list[str]:
     if error is not None and math.isfinite(error):
         centre += f" ± {error:.2g} (standard error, {about.get('count')} values)"
     lines = [f"{about.get('kind')}; {norm}" if not several else str(about.get("kind"))]
-    lines.append(f"{centre}; {nodes}; {about.get('precision')}")
+    lines += [centre, f"{nodes}; {about.get('precision')}"]
     if "explained" in about:
         off = np.asarray(surface.trajectory["off_plane"])
         lines.append(
