@@ -153,8 +153,8 @@ def _mark(axes: Axes, surface: Surface) -> None:
     axes.annotate(
         f"minimum {lowest:.3g}",
         (x, y),
-        (-11, -3) if len(path) else (0, -18),
-        ha="right" if len(path) else "center",
+        (0, 13) if len(path) else (0, -18),
+        ha="center",
         textcoords="offset points",
         color="white",
         fontsize=8.5,
