@@ -80,7 +80,7 @@ def test_a_line_between_two_runs(runs: Path) -> None:
         (["b", "--along", "trajectory"], "train again with --keep-weights 20"),
         (["a", "--x", "1:2"], "is not from:to:nodes"),
         (["a", "--policy", "frozen"], "unknown policy 'frozen'"),
-        (["a", "--budget", "0.001s"], "is too short"),
+        (["a", "--budget", "0.001s", "--seed", "9"], "is too short"),
         (["nothing"], "no run folder"),
     ],
 )
