@@ -1,0 +1,207 @@
+"""What the theory carries from layer to layer, and how it is had from a tensor.
+
+Forward, a `Signal`; backward, a `Gradient`. Both hold the mean and the variance of each
+element over the batch, so that borders, strides and the weights' own values are seen. Between
+elements there is only what decides variances: one correlation by distance in the image, shared
+by all channels, and the mean squared correlation κ between channels.
+
+Shape letters in this room: N batch, C channels, H height, W width, D any dimensions after N.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latent:
+    """The normal variable behind a rectified signal: signal = scale · φ(latent).
+
+    Attributes:
+        signal: the latent variable's own signal.
+        function: φ, applied to values (n, D).
+        scale: broadcasts to D.
+    """
+
+    signal: "Signal"
+    function: "object"
+    scale: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Activations of one layer over a batch.
+
+    Attributes:
+        mean: (D), of each element, float64.
+        var: (D), of each element, float64.
+        corr: (2H−1, 2W−1), by displacement with 0 in the middle; None where there is no image.
+        kappa: κ, mean squared correlation between two channels.
+        noise: variance of the relative error of one channel's variance.
+        spread: variance of the logarithm of the total variance.
+        latent: what stands behind an activation function, for poolings that take the greatest.
+    """
+
+    mean: Tensor
+    var: Tensor
+    corr: Tensor | None
+    kappa: float
+    noise: float = 0.0
+    spread: float = 0.0
+    latent: Latent | None = None
+
+    @property
+    def total(self) -> float:
+        """Variance over batch and elements together."""
+        return total_variance(self.mean, self.var)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Moments of an activation's derivative where a pooling took the greatest.
+
+    Attributes:
+        first: E[φ'], broadcasts to D.
+        second: E[φ'²].
+        along: E[x φ'].
+    """
+
+    first: Tensor
+    second: Tensor
+    along: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gradient:
+    """Derivatives of the loss by the activations of one layer over a batch.
+
+    Attributes:
+        mean: (D), of each element, float64.
+        var: (D), of each element, float64.
+        along: (D), E[g·x] of each element, which a normalisation takes away.
+        kappa: κ, mean squared correlation between two channels.
+        spread: variance of the logarithm of the total variance.
+        gate: of the activation before, where a pooling chose.
+    """
+
+    mean: Tensor
+    var: Tensor
+    along: Tensor
+    kappa: float
+    spread: float = 0.0
+    gate: Gate | None = None
+
+    @property
+    def total(self) -> float:
+        """Variance over batch and elements together."""
+        return total_variance(self.mean, self.var)
+
+
+def total_variance(mean: Tensor, var: Tensor) -> float:
+    """Returns the variance over batch and elements: mean of variances, variance of means."""
+    return float(var.mean() + mean.var(correction=0))
+
+
+def plus(first: Gradient | None, second: Gradient) -> Gradient:
+    """Returns the gradient of a tensor that two layers read: the sum, as if independent."""
+    if first is None:
+        return second
+    a, b = float(first.var.mean()), float(second.var.mean())
+    share = a / (a + b) if a + b > 0 else 0.5
+    return Gradient(
+        mean=first.mean + second.mean,
+        var=first.var + second.var,
+        along=first.along + second.along,
+        kappa=share**2 * first.kappa + (1 - share) ** 2 * second.kappa,
+        spread=share**2 * first.spread + (1 - share) ** 2 * second.spread,
+    )
+
+
+def element_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns mean and variance (D) of each element of (N, D) over the batch, in float64."""
+    var, mean = torch.var_mean(x.detach().float(), dim=0, correction=0)
+    return mean.double(), var.double()
+
+
+def measured_signal(x: Tensor) -> Signal:
+    """Returns the signal of a tensor (N, D) as it is on this batch."""
+    mean, var = element_moments(x)
+    image = x.dim() == 4
+    return Signal(
+        mean=mean,
+        var=var,
+        corr=_correlation_by_distance(x.detach().double(), mean, var) if image else None,
+        kappa=channel_correlation(x.detach()),
+    )
+
+
+def measured_gradient(g: Tensor) -> Gradient:
+    """Returns the gradient of a tensor (N, D) as it is on this batch."""
+    mean, var = element_moments(g)
+    return Gradient(mean=mean, var=var, along=mean * 0, kappa=channel_correlation(g.detach()))
+
+
+def _correlation_by_distance(x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+    height, width = x.shape[-2:]
+    size = (2 * height - 1, 2 * width - 1)
+
+    def by_distance(maps: Tensor) -> Tensor:
+        power = torch.fft.rfft2(maps, size).abs().square()
+        return torch.fft.fftshift(torch.fft.irfft2(power.sum((0, 1)), size))
+
+    together = sum(by_distance(part - mean) for part in x.split(8)) / len(x)
+    apart = by_distance(var.sqrt()[None])
+    known = apart > 1e-9 * apart.max()
+    return torch.where(known, together / apart.clamp_min(1e-300), 0.0).clamp(-1, 1)
+
+
+_MOST_CHANNELS, _MOST_SAMPLES = 256, 4096
+
+
+def channel_correlation(x: Tensor) -> float:
+    """Returns the mean squared correlation of two channels of (N, C, …) over all else."""
+    if x.dim() < 2 or x.shape[1] < 2:
+        return 0.0
+    rows = x[:, :_MOST_CHANNELS].transpose(0, 1).flatten(1).double()
+    step = max(1, rows.shape[1] // _MOST_SAMPLES)
+    rows = rows[:, ::step]
+    rows = rows - rows.mean(1, keepdim=True)
+    rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-300)
+    squares = (rows @ rows.T).square()
+    alive = rows.norm(dim=1) > 0.5
+    count = int(alive.sum())
+    if count < 2:
+        return 0.0
+    off = float(squares.sum() - squares.diagonal().sum()) / (count * (count - 1))
+    # Independent channels correlate by chance too: 1/(samples − 1).
+    chance = 1 / max(rows.shape[1] - 1, 1)
+    return min(1.0, max(0.0, (off - chance) / (1 - chance) if chance < 1 else 0.0))
+
+
+def window_correlations(corr: Tensor | None, window: tuple[int, int], dilation: int = 1) -> Tensor:
+    """Returns the correlations (K, K) between the K places of a window (height, width)."""
+    count = math.prod(window)
+    if corr is None:
+        return torch.eye(count, dtype=torch.float64)
+    middle = (corr.shape[0] // 2, corr.shape[1] // 2)
+    at = torch.cartesian_prod(torch.arange(window[0]), torch.arange(window[1])).reshape(-1, 2)
+    apart = (at[:, None] - at[None, :]) * dilation
+    down, across = apart[..., 0] + middle[0], apart[..., 1] + middle[1]
+    inside = (down >= 0) & (down < corr.shape[0]) & (across >= 0) & (across < corr.shape[1])
+    found = corr[down.clamp(0, corr.shape[0] - 1), across.clamp(0, corr.shape[1] - 1)]
+    return torch.where(inside, found, 0.0)
+
+
+def at_stride(corr: Tensor | None, size: tuple[int, int], stride: tuple[int, int]) -> Tensor | None:
+    """Returns the correlations of an image of `size` that takes every `stride`-th place."""
+    if corr is None:
+        return None
+    reach = [torch.arange(1 - n, n) * s for n, s in zip(size, stride, strict=True)]
+    places = [r + m // 2 for r, m in zip(reach, corr.shape, strict=True)]
+    down = places[0].clamp(0, corr.shape[0] - 1)
+    across = places[1].clamp(0, corr.shape[1] - 1)
+    found = corr[down][:, across]
+    inside = (places[0] == down)[:, None] & (places[1] == across)[None, :]
+    return torch.where(inside, found, 0.0)

@@ -1,0 +1,172 @@
+"""Variance of activations and gradients, layer by layer: predicted and measured.
+
+One real pass is recorded; the theory (`rules`) follows it forward from the batch's own moments,
+and backward from the measured gradient at the end.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ravine.core.errors import SettingError
+from ravine.diagnosis.operations import Operation
+from ravine.diagnosis.recording import Recording
+from ravine.diagnosis.untouched import untouched
+
+_WEIGHTED = ("linear", "conv1d", "conv2d", "conv3d")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerVariance:
+    """One operation of a forward pass. Variances are over batch, channels and places together.
+
+    Attributes:
+        layer: dotted name of the module in which it ran.
+        kind: its class, or the function's name.
+        weighted: a convolution or linear layer.
+        forward: measured variance of the output.
+        forward_predicted: by the theory; None where the layer is not known to it.
+        backward: measured variance of the derivative of the loss by the output, if there is one.
+        backward_predicted: by the theory; None where it says nothing.
+    """
+
+    layer: str
+    kind: str
+    weighted: bool
+    forward: float
+    forward_predicted: float | None
+    backward: float | None
+    backward_predicted: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VarianceProfile:
+    """The variances of a network on a batch, in the order of the calls.
+
+    Attributes:
+        layers: one for each operation on an activation.
+    """
+
+    layers: tuple[LayerVariance, ...]
+
+    @property
+    def weighted(self) -> tuple[LayerVariance, ...]:
+        """The convolutions and linear layers."""
+        return tuple(layer for layer in self.layers if layer.weighted)
+
+    def factor(self, direction: str = "forward", *, predicted: bool = False) -> float:
+        """Returns by what the variance is multiplied from one weighted layer to the next.
+
+        The slope of its logarithm, by least squares, over all weighted layers but the last, which
+        makes the classes. Backward, the factor is that of a step towards the input.
+
+        Args:
+            direction: forward or backward.
+            predicted: of the theory and not of the measurement.
+        """
+        name = f"{direction}_predicted" if predicted else direction
+        values = [getattr(layer, name) for layer in self.weighted[:-1]]
+        known = [(n, math.log(v)) for n, v in enumerate(values) if v is not None and v > 0]
+        if len(known) < 2:
+            return math.nan
+        at, logs = np.array(known).T
+        slope = float(np.polyfit(at, logs, 1)[0])
+        return math.exp(slope if direction == "forward" else -slope)
+
+
+def variance_profile(
+    model: nn.Module,
+    inputs: Tensor | tuple[Any, ...] | dict[str, Any],
+    loss: Callable[[Any], Tensor],
+) -> VarianceProfile:
+    """Returns predicted and measured variance of every layer, forward and backward.
+
+    The model runs once in its learning stage and is afterwards bitwise what it was: weights,
+    buffers, modes, gradients, hooks and random state.
+
+    Args:
+        model: any module.
+        inputs: a batch (N, …), a tuple of arguments, or a dictionary of named ones.
+        loss: of the model's output to a 0-dim tensor.
+
+    Raises:
+        SettingError: the model has no parameters, it raises on these inputs, or the loss is not
+            one number.
+    """
+    if next((p for p in model.parameters() if p.requires_grad), None) is None:
+        raise SettingError("the model has no parameters that learn; pass one that has")
+    with untouched(model), torch.enable_grad():
+        recording = record(model.train(), inputs, loss)
+    return VarianceProfile(layers=tuple(_row(op) for op in recording.operations[_first(inputs) :]))
+
+
+def record(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> Recording:
+    """Runs the model forward and backward once, and returns the recording."""
+    given = _activations(inputs)
+    names = {module: name for name, module in model.named_modules()}
+    recording = Recording(names, given)
+    with recording.watching():
+        try:
+            output = _call(model, inputs)
+        except Exception as error:
+            raise SettingError(
+                f"the model raises on this batch: {type(error).__name__}: {error}; "
+                "pass inputs that model(inputs) takes: a tensor, a tuple or a dict of arguments"
+            ) from error
+    for tensor in tensors_in(output):
+        if tensor in recording.places:
+            recording.operations[recording.places[tensor]].wants_gradient = True
+    value = loss(output)
+    if not isinstance(value, Tensor) or value.dim() != 0:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise SettingError(f"loss must return one number (0-dim tensor), got {shape}; take .mean()")
+    learning = [p for p in model.parameters() if p.requires_grad]
+    if value.requires_grad:
+        # Not backward(): that would add to the gradients that the user keeps.
+        torch.autograd.grad(value, learning, allow_unused=True)
+    recording.follow_back()
+    return recording
+
+
+def _call(model: nn.Module, inputs: Any) -> Any:
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+
+
+def _activations(inputs: Any) -> list[Tensor]:
+    return [t for t in tensors_in(inputs) if t.is_floating_point() and t.dim() > 1]
+
+
+def _first(inputs: Any) -> int:
+    return len(_activations(inputs))
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """Returns the tensors in nested tuples, lists and dictionaries."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        return tensors_in(list(value.values()))
+    if isinstance(value, tuple | list):
+        return [tensor for item in value for tensor in tensors_in(item)]
+    return []
+
+
+def _row(op: Operation) -> LayerVariance:
+    assert op.signal is not None
+    theory = op.theory
+    return LayerVariance(
+        layer=op.layer,
+        kind=op.kind,
+        weighted=op.name in _WEIGHTED,
+        forward=op.measured,
+        forward_predicted=op.signal.total if op.predicted else None,
+        backward=op.gradient,
+        backward_predicted=None if theory is None or op.wants_gradient else theory.total,
+    )
