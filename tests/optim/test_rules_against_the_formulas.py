@@ -168,3 +168,32 @@ def test_repr_says_the_formula_and_what_it_is_in_torch() -> None:
     text = repr(Momentum([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9))
     assert "v ← γv + (1−γ)g" in text
     assert "= torch SGD lr 0.1, momentum 0.9" in text
+
+
+@pytest.mark.parametrize("form", ["lecture", "dozat-constant", "dozat", "keras"])
+def test_nadam_without_momentum_is_adam_without_momentum(form: str) -> None:
+    ours, theirs = (torch.nn.Parameter(torch.arange(1.0, 6.0)) for _ in range(2))
+    one = Nadam([ours], 0.01, (0.0, 0.9), form=form)  # type: ignore[arg-type]
+    two = Adam([theirs], 0.01, (0.0, 0.9))
+    for step in range(100):
+        for w, optimizer in ((ours, one), (theirs, two)):
+            w.grad = torch.cos(w.detach() * step)
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("name", ["adagrad", "rmsprop", "adam"])
+def test_epsilon_stands_where_it_is_said_to(name: str, inside: bool) -> None:
+    """One step from zero, by hand, with an ε that is seen."""
+    ε, g = 0.25, 2.0
+    make = {"adagrad": AdaGrad, "rmsprop": RMSProp, "adam": Adam}[name]
+    w = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    w.grad = torch.full((1,), g, dtype=torch.float64)
+    optimizer = make([w], lr=1.0, eps=ε, eps_in_root=inside)
+    optimizer.step()
+    G = {"adagrad": g * g, "rmsprop": 0.01 * g * g, "adam": g * g}[name]
+    root = math.sqrt(G + ε) if inside else math.sqrt(G) + ε
+    assert -w.item() == pytest.approx(g / root, rel=1e-9)
+    sign = "√(" if inside else "(√"
+    assert sign in repr(optimizer)
