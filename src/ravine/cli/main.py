@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from ravine.cli.check import check
 from ravine.cli.evaluate import evaluate
 from ravine.cli.landscape import landscape
 from ravine.cli.models import models
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.command()(check)
 app.command()(train)
 app.command()(resume)
 app.command()(evaluate)
