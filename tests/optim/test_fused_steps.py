@@ -2,7 +2,10 @@
 
 import copy
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -326,22 +329,14 @@ def test_works_with_a_compiled_model() -> None:
 
 
 @pytest.mark.parametrize("as_view", [False, True])
-def test_works_under_distributed_data_parallel(tmp_path, as_view: bool) -> None:  # type: ignore[no-untyped-def]
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    try:
-        torch.manual_seed(0)
-        alone = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(48, 2))
-        alone = alone.to(memory_format=torch.channels_last)
-        twin = copy.deepcopy(alone)
-        parallel = nn.parallel.DistributedDataParallel(twin, gradient_as_bucket_view=as_view)
-        for model, held in ((alone, alone), (parallel, twin)):
-            optimizer = Nadam(held.parameters(), 0.01)
-            for k in range(3):
-                optimizer.zero_grad()
-                model(torch.full((2, 1, 6, 6), 0.1 * k + 0.5)).square().sum().backward()
-                optimizer.step()
-        for p, q in zip(alone.parameters(), twin.parameters(), strict=True):
-            torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
-    finally:
-        torch.distributed.destroy_process_group()
+def test_two_processes_under_distributed_data_parallel_train_like_one(
+    tmp_path: Path, as_view: bool
+) -> None:
+    case = Path(__file__).with_name("distributed_case.py")
+    command = [sys.executable, str(case), str(tmp_path / "store")]
+    processes = [
+        subprocess.Popen([*command, rank, str(as_view)], stdout=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
+    ]
+    told = [process.communicate(timeout=120)[0] for process in processes]
+    assert told == ["equal\n"] * 2

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch  # first: the library shares the OpenMP that torch has loaded
 
-_VERSION = 1  # of the library's interface; RAVINE_VERSION in CMakeLists.txt
+_VERSION = 2  # of the library's interface; RAVINE_VERSION in CMakeLists.txt
 _NAME = "_ravine_kernels"
-_LEVELS = ("base", "avx2", "avx512")
+_LEVELS = ("base", "avx2", "avx512", "amx")
 _OFF = "RAVINE_KERNELS"
 
 
@@ -27,7 +27,7 @@ class Library:
     Attributes:
         functions: its functions by name.
         level: the highest level of the processor that it has code for, an index of "base",
-            "avx2", "avx512".
+            "avx2", "avx512", "amx".
     """
 
     functions: ctypes.CDLL
@@ -37,6 +37,11 @@ class Library:
     def level_name(self) -> str:
         """The level in words."""
         return _LEVELS[self.level]
+
+    @property
+    def has_tiles(self) -> bool:
+        """Whether the processor multiplies tiles of bfloat16 (AMX)."""
+        return self.level_name == "amx"
 
 
 @cache

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
 from ravine.nn.activation import Activation, make_activation
+from ravine.nn.convolution import Conv2d
 from ravine.nn.dropout import Dropout, DropoutForm
 from ravine.nn.norm import Norm, make_norm
+from ravine.nn.norm_act import NormAct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +54,15 @@ class Switches:
         """Returns a normalisation layer of (B, channels, H, W)."""
         return make_norm(self.norm, channels)
 
+    def norm_act(self, channels: int, *, inplace: bool = True) -> NormAct:
+        """Returns normalisation and activation of (B, channels, H, W)."""
+        return NormAct(self.normalise(channels), self.act(inplace=inplace))
+
     def convolution(
         self, channels_in: int, channels_out: int, kernel: int, *, stride: int = 1
-    ) -> nn.Conv2d:
+    ) -> Conv2d:
         """Returns a padded convolution; its bias is left to the norm that belongs to it."""
-        return nn.Conv2d(
+        return Conv2d(
             channels_in,
             channels_out,
             kernel,

@@ -9,6 +9,7 @@ from typing import final
 from torch import Tensor, nn
 
 from ravine.models.parts import GlobalMean, Switches, mark_end_of_branch
+from ravine.nn.convolution import Conv2d
 
 
 @final
@@ -42,13 +43,12 @@ class PreActivationBlock(nn.Module):
         strided = kernels.index(3)
         sizes = (channels_in, *widths)
         final_place = len(widths) - 1
-        self.first_norm = switches.normalise(channels_in)
         # Without a norm the activation's input is the block's own, which the sum still needs.
-        self.first_act = switches.act(inplace=switches.norm != "none")
+        self.first = switches.norm_act(channels_in, inplace=switches.norm != "none")
         layers: list[nn.Module] = []
         for place, (width, kernel) in enumerate(zip(widths, kernels, strict=True)):
             if place:
-                layers += [switches.normalise(sizes[place]), switches.act()]
+                layers.append(switches.norm_act(sizes[place]))
             if place < final_place:
                 step = stride if place == strided else 1
                 layers.append(switches.convolution(sizes[place], width, kernel, stride=step))
@@ -62,14 +62,14 @@ class PreActivationBlock(nn.Module):
             # branch with that norm at 0 would never learn.
             mark_end_of_branch(self.last)
         self.shortcut = (
-            nn.Conv2d(channels_in, widths[-1], 1, stride, bias=False)
+            Conv2d(channels_in, widths[-1], 1, stride, bias=False)
             if changes and switches.skip
             else None
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, widths[-1], H/stride, W/stride)."""
-        active = self.first_act(self.first_norm(x))
+        active, x = self.first.beside(x)
         increment = self.last(self.dropout(self.branch(active)))
         if not self.skip:
             return increment
@@ -117,8 +117,7 @@ def pre_activation_network(
             )
             current = width
     layers += [
-        switches.normalise(current),
-        switches.act(),
+        switches.norm_act(current),
         GlobalMean(),
         nn.Linear(current, classes),
     ]

@@ -76,17 +76,15 @@ class ResidualBlock(nn.Module):
             step = stride if place == strided else 1
             layers += [
                 switches.convolution(sizes[place], width, kernel, stride=step),
-                switches.normalise(width),
-                switches.act(),
+                switches.norm_act(width),
             ]
         self.branch = nn.Sequential(*layers)
         self.dropout = dropout
         self.last = switches.convolution(sizes[-2], widths[-1], kernels[-1])
-        self.last_norm = switches.normalise(widths[-1])
-        self.last_act = switches.act()
+        self.end = switches.norm_act(widths[-1])
         self.skip = switches.skip
         if self.skip:
-            mark_end_of_branch(self.last if switches.norm == "none" else self.last_norm)
+            mark_end_of_branch(self.last if switches.norm == "none" else self.end.norm)
         self.shortcut: nn.Module = nn.Identity()
         if switches.skip and (stride != 1 or channels_in != widths[-1]):
             self.shortcut = (
@@ -97,8 +95,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, widths[-1], H/stride, W/stride)."""
-        out = self.last_norm(self.last(self.dropout(self.branch(x))))
-        return self.last_act(out.add_(self.shortcut(x)) if self.skip else out)
+        out = self.last(self.dropout(self.branch(x)))
+        return self.end(out, self.shortcut(x) if self.skip else None)
 
 
 def _projection(
@@ -119,10 +117,9 @@ def resnet_cifar(
         SettingError: depth is not 6N+2.
     """
     blocks = blocks_of_depth(depth, factor=6, rest=2, name=f"resnet-cifar-{depth}")
-    stem = [
+    stem: list[nn.Module] = [
         switches.convolution(channels, 16, 3, stride=small_stem_stride(image_size)),
-        switches.normalise(16),
-        switches.act(),
+        switches.norm_act(16),
     ]
     return _residual_network(
         stem,
@@ -154,8 +151,7 @@ def resnet(
     small = has_small_stem(image_size)
     stem: list[nn.Module] = [
         switches.convolution(channels, 64, 3 if small else 7, stride=1 if small else 2),
-        switches.normalise(64),
-        switches.act(),
+        switches.norm_act(64),
     ]
     if not small:
         stem.append(nn.MaxPool2d(3, 2, 1))

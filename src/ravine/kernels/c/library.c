@@ -1,10 +1,19 @@
 /* The doors of the library: each picks the code for the processor that it runs on.
 
-   Levels: 0 what every processor of the kind has, 1 AVX2 with FMA, 2 AVX-512. */
+   Levels: 0 what every processor of the kind has, 1 AVX2 with FMA, 2 AVX-512, 3 AMX tiles and
+   AVX-512 with bfloat16. */
 
 #include <stdint.h>
 
+#if defined(RAVINE_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include "norm.h"
 #include "steps.h"
+#include "weights.h"
 
 #if defined(_WIN32)
 #define DOOR __declspec(dllexport)
@@ -16,12 +25,18 @@
     void step_##level(int32_t, struct tensor *, int64_t, const struct piece *, const int64_t *, \
                       int64_t, const double *, int32_t, int32_t);                                \
     void squares_##level(const struct tensor *, int64_t, const struct piece *, const int64_t *, \
-                         int64_t, double *, double *, int32_t);
+                         int64_t, double *, double *, int32_t);                                \
+    void norm_forward_##level(const struct norm *, int32_t);                                     \
+    void norm_backward_##level(const struct norm *, int32_t);
 
 DECLARE(base)
 #if defined(RAVINE_X86)
 DECLARE(avx2)
 DECLARE(avx512)
+#endif
+#if defined(RAVINE_AMX)
+DECLARE(amx)
+int32_t weight_gradient_amx(const struct weights *, int32_t);
 #endif
 
 DOOR int32_t ravine_version(void)
@@ -29,21 +44,47 @@ DOOR int32_t ravine_version(void)
     return RAVINE_VERSION;
 }
 
+#if defined(RAVINE_AMX)
+/* Whether the processor has tiles and bfloat16, and the system lets this process use them. */
+static int has_amx(void)
+{
+    enum { ASK_FOR_STATE = 0x1023, TILES = 18 }; /* arch_prctl(2) */
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return 0;
+    int tiles = (d >> 24 & 1) && (d >> 22 & 1); /* AMX-TILE, AMX-BF16 */
+    if (!tiles || !__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1)) /* AVX512-BF16 */
+        return 0;
+    return syscall(SYS_arch_prctl, ASK_FOR_STATE, TILES) == 0;
+}
+#endif
+
 /* Returns the highest level that this processor and this build have. */
 DOOR int32_t ravine_level(void)
 {
 #if defined(RAVINE_X86)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
+#if defined(RAVINE_AMX)
+        if (has_amx())
+            return 3;
+#endif
         return 2;
+    }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return 1;
 #endif
     return 0;
 }
 
-#if defined(RAVINE_X86)
+#if defined(RAVINE_AMX)
+#define PICK(name, level)                            \
+    ((level) == 3   ? name##_amx                     \
+     : (level) == 2 ? name##_avx512                  \
+     : (level) == 1 ? name##_avx2                    \
+                    : name##_base)
+#elif defined(RAVINE_X86)
 #define PICK(name, level) \
     ((level) == 2 ? name##_avx512 : (level) == 1 ? name##_avx2 : name##_base)
 #else
@@ -66,4 +107,28 @@ DOOR void ravine_squares(int32_t level, const struct tensor *tensors, int64_t te
 {
     PICK(squares, level)
     (tensors, tensor_count, pieces, units, unit_count, partial, sums, threads);
+}
+
+/* Normalises, adds and activates; fills y, mean, rstd and the running statistics. */
+DOOR void ravine_norm_forward(int32_t level, const struct norm *norm, int32_t threads)
+{
+    PICK(norm_forward, level)(norm, threads);
+}
+
+/* Fills dx, dadded, dweight and dbias from dy. */
+DOOR void ravine_norm_backward(int32_t level, const struct norm *norm, int32_t threads)
+{
+    PICK(norm_backward, level)(norm, threads);
+}
+
+/* Fills the gradient of a convolution's weights. Returns 0, 1 without enough memory, 2 where
+   the level has no tiles. */
+DOOR int32_t ravine_weight_gradient(int32_t level, const struct weights *weights, int32_t threads)
+{
+#if defined(RAVINE_AMX)
+    if (level == 3)
+        return weight_gradient_amx(weights, threads);
+#endif
+    (void)level, (void)weights, (void)threads;
+    return 2;
 }

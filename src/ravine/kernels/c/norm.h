@@ -1,0 +1,38 @@
+/* Normalisation over a batch, with an addition and an activation, in two passes over memory. */
+
+#ifndef RAVINE_NORM_H
+#define RAVINE_NORM_H
+
+#include <stdint.h>
+
+enum activation { IDENTITY, RELU, GELU, SILU };
+enum { SHARES = 32 }; /* of the rows: fixed, so that sums do not depend on the threads */
+
+/* Images in channels_last as `rows` (B·H·W) of `channels` bfloat16 numbers each, without gaps.
+   ravine/kernels/norm.py has the same layout. Pointers that are not wanted are null. */
+struct norm {
+    const uint16_t *x;     /* (rows, channels) what is normalised */
+    const uint16_t *added; /* (rows, channels) added behind the norm, or null */
+    uint16_t *y;           /* (rows, channels) forward: the result */
+    const uint16_t *dy;    /* (rows, channels) backward: the gradient of y */
+    const uint16_t *dx_more; /* (rows, channels) backward: another gradient of x, or null */
+    uint16_t *dx;          /* (rows, channels) */
+    uint16_t *dadded;      /* (rows, channels) the gradient of `added`, or null */
+    const float *weight;   /* (channels) */
+    const float *bias;     /* (channels) */
+    float *mean;           /* (channels) of the batch; with `frozen` given from outside */
+    float *rstd;           /* (channels) 1/√(variance + ε) likewise */
+    float *running_mean;   /* (channels) moved towards the batch's, or null */
+    float *running_var;    /* (channels) */
+    float *dweight;        /* (channels) */
+    float *dbias;          /* (channels) */
+    double *sums;          /* room for 2·channels·SHARES numbers */
+    int64_t rows;
+    int64_t channels;
+    double eps;
+    double momentum; /* share of the batch in the running statistics */
+    int32_t activation;
+    int32_t frozen; /* mean and rstd are given */
+};
+
+#endif

@@ -1,0 +1,19 @@
+/* The gradient of a convolution's weights. */
+
+#ifndef RAVINE_WEIGHTS_H
+#define RAVINE_WEIGHTS_H
+
+#include <stdint.h>
+
+/* ravine/kernels/weights.py has the same layout. Channels are multiples of 16; images and
+   gradients lie in channels_last, without gaps. */
+struct weights {
+    const uint16_t *x;  /* (images, height, width, in) bfloat16 */
+    const uint16_t *dy; /* (images, out_height, out_width, out) bfloat16 */
+    float *dw;          /* (out, kernel, kernel, in) */
+    int64_t images, height, width, in;
+    int64_t out_height, out_width, out;
+    int64_t kernel, stride, padding;
+};
+
+#endif

@@ -1,0 +1,48 @@
+"""Normalisation, addition and activation in one kernel, by address.
+
+Whoever calls holds the tensors, and has checked that images are bfloat16 on the CPU in
+channels_last without gaps, and that what belongs to channels is float32 without gaps.
+"""
+
+import ctypes
+from collections.abc import Mapping
+
+from ravine.kernels.library import Library, threads
+
+#: As enum activation in c/norm.h.
+ACTIVATIONS: Mapping[str, int] = {"identity": 0, "relu": 1, "gelu": 2, "silu": 3}
+#: float64 numbers of working room per channel: two sums for each of SHARES in c/norm.h.
+ROOM = 2 * 32
+
+_ADDRESSES = (
+    "x", "added", "y", "dy", "dx_more", "dx", "dadded", "weight", "bias", "mean", "rstd",
+    "running_mean", "running_var", "dweight", "dbias", "sums",
+)  # fmt: skip
+
+
+class NormJob(ctypes.Structure):
+    """struct norm of c/norm.h: addresses, 0 for what is not wanted, then numbers."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in _ADDRESSES),
+        ("rows", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("eps", ctypes.c_double),
+        ("momentum", ctypes.c_double),
+        ("activation", ctypes.c_int32),
+        ("frozen", ctypes.c_int32),
+    )
+
+
+def norm_forward(library: Library, job: NormJob) -> None:
+    """Fills y; unless frozen, also mean, rstd and the running statistics."""
+    library.functions.ravine_norm_forward(
+        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
+    )
+
+
+def norm_backward(library: Library, job: NormJob) -> None:
+    """Fills dx, dweight, dbias, and dadded where it is wanted."""
+    library.functions.ravine_norm_backward(
+        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
+    )

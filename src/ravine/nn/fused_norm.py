@@ -1,0 +1,163 @@
+"""Batch normalisation, addition and activation as one function with its own derivative.
+
+act(weight·(x − mean)/√(var + ε) + bias + added), Ioffe, Szegedy 2015: on the CPU, in bfloat16 and
+channels_last, each pass over memory goes through the C library.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ravine.kernels.library import Library, load_library
+from ravine.kernels.norm import ACTIVATIONS, ROOM, NormJob, norm_backward, norm_forward
+
+
+class Statistics(NamedTuple):
+    """Where the norm's statistics come from and go to.
+
+    Attributes:
+        running_mean: (C,) float32; moved towards the batch's when training, else used.
+        running_var: (C,) float32, likewise.
+        momentum: share of the batch in the running statistics.
+        eps: ε, added to the variance.
+        of_batch: mean and variance are those of the batch, else the running ones.
+    """
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    momentum: float
+    eps: float
+    of_batch: bool
+
+
+def library_for(x: Tensor) -> Library | None:
+    """Returns the library where it can work on images (B, C, H, W) like these, else None."""
+    fits = (
+        x.dtype is torch.bfloat16
+        and x.device.type == "cpu"
+        and x.dim() == 4
+        and x.numel() > 0
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+    return load_library() if fits else None
+
+
+def norm_activation(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    statistics: Statistics,
+    activation: str,
+    *,
+    added: Tensor | None = None,
+) -> Tensor:
+    """Returns act(norm(x) + added), (B, C, H, W) bfloat16 in channels_last.
+
+    Args:
+        x: (B, C, H, W), for which `library_for` has the library.
+        weight: (C,) float32.
+        bias: (C,) float32.
+        statistics: of the norm.
+        activation: a key of `ACTIVATIONS`.
+        added: like x.
+    """
+    y, _ = _NormActivation.apply(x, added, weight, bias, statistics, activation, False)
+    return y
+
+
+def norm_activation_beside(
+    x: Tensor, weight: Tensor, bias: Tensor, statistics: Statistics, activation: str
+) -> tuple[Tensor, Tensor]:
+    """Returns (act(norm(x)), x): whoever uses this x has its gradient added in the same pass."""
+    return _NormActivation.apply(x, None, weight, bias, statistics, activation, True)
+
+
+class _NormActivation(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        added: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        statistics: Statistics,
+        activation: str,
+        beside: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        job, library = _job(x, added, weight, bias, statistics, activation)
+        y = torch.empty_like(x)
+        mean, rstd = _mean_and_rstd(x, statistics)
+        sums = torch.empty(ROOM * x.shape[1], dtype=torch.float64)
+        job.y, job.mean, job.rstd, job.sums = _addresses(y, mean, rstd, sums)
+        norm_forward(library, job)
+        ctx.save_for_backward(x, added, weight, bias, mean, rstd)
+        ctx.statistics, ctx.activation = statistics, activation
+        ctx.set_materialize_grads(False)
+        return y, x if beside else None
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor | None, dx_more: Tensor | None) -> tuple[Any, ...]:
+        if dy is None:
+            return dx_more, *(None,) * 6
+        x, added, weight, bias, mean, rstd = ctx.saved_tensors
+        job, library = _job(x, added, weight, bias, ctx.statistics, ctx.activation)
+        dy = _like(x, dy)
+        dx_more = None if dx_more is None else _like(x, dx_more)
+        dx = torch.empty_like(x)
+        dadded = None if added is None else torch.empty_like(x)
+        dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
+        sums = torch.empty(ROOM * x.shape[1], dtype=torch.float64)
+        job.mean, job.rstd, job.sums = _addresses(mean, rstd, sums)
+        job.dy, job.dx_more, job.dx, job.dadded = _addresses(dy, dx_more, dx, dadded)
+        job.dweight, job.dbias = _addresses(dweight, dbias)
+        norm_backward(library, job)
+        return dx, dadded, dweight, dbias, None, None, None
+
+
+def _job(
+    x: Tensor,
+    added: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    statistics: Statistics,
+    activation: str,
+) -> tuple[NormJob, Library]:
+    library = load_library()
+    assert library is not None
+    job = NormJob(
+        rows=x.numel() // x.shape[1],
+        channels=x.shape[1],
+        eps=statistics.eps,
+        momentum=statistics.momentum,
+        activation=ACTIVATIONS[activation],
+        frozen=not statistics.of_batch,
+    )
+    job.x, job.added, job.weight, job.bias = _addresses(x, added, weight, bias)
+    if statistics.of_batch:
+        job.running_mean, job.running_var = _addresses(
+            statistics.running_mean, statistics.running_var
+        )
+    return job, library
+
+
+def _mean_and_rstd(x: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
+    """Returns room for the batch's statistics, or the running ones."""
+    if statistics.of_batch:
+        return x.new_empty(x.shape[1], dtype=torch.float32), x.new_empty(
+            x.shape[1], dtype=torch.float32
+        )
+    assert statistics.running_mean is not None
+    assert statistics.running_var is not None
+    # A copy: what backward needs must not move with the running mean.
+    return statistics.running_mean.clone(), (statistics.running_var + statistics.eps).rsqrt()
+
+
+def _like(x: Tensor, gradient: Tensor) -> Tensor:
+    return gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
+
+
+def _addresses(*tensors: Tensor | None) -> tuple[int | None, ...]:
+    return tuple(None if tensor is None else tensor.data_ptr() for tensor in tensors)
