@@ -12,6 +12,7 @@ from torch import nn
 
 from ravine.core.device import pick_device, pick_precision
 from ravine.core.events import Notice, Observer
+from ravine.core.memory import keep_freed_memory
 from ravine.core.seeds import generator_for, seed_for
 from ravine.data.augment import choose
 from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
@@ -69,6 +70,8 @@ def set_up(
     """
     device = pick_device(recipe.device)
     precision = pick_precision(recipe.precision, device)
+    if device.type == "cpu":
+        keep_freed_memory()
     operations, reason = choose(recipe, classes=dataset.classes)
     tell(Notice(text=reason))
     recipe = recipe.with_(

@@ -70,12 +70,10 @@ class PreActivationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, widths[-1], H/stride, W/stride)."""
         active, x = self.first.beside(x)
-        increment = self.last(self.dropout(self.branch(active)))
+        inner = self.dropout(self.branch(active))
         if not self.skip:
-            return increment
-        # In place: no backward pass needs the last convolution's output, and a new tensor of
-        # this size costs as much as the addition.
-        return increment.add_(x if self.shortcut is None else self.shortcut(active))
+            return self.last(inner)
+        return self.last(inner, x if self.shortcut is None else self.shortcut(active))
 
 
 def pre_activation_network(

@@ -22,12 +22,16 @@ class Conv2d(nn.Conv2d):
     undivided and undilated with equal sides; elsewhere it is that of torch.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns (B, D, H', W')."""
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """Returns (B, D, H', W'); with `added`, of the same shape, the sum of both."""
         if not self._goes_through_tiles(x):
-            return super().forward(x)
+            y = super().forward(x)
+            # In place: no backward pass needs the convolution's own output.
+            return y if added is None else y.add_(added)
         bias = None if self.bias is None else self.bias.to(torch.bfloat16)
-        return _Convolve.apply(x, self.weight, bias, self.stride[0], self.padding[0])
+        if added is not None:
+            added = added.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        return _Convolve.apply(x, self.weight, bias, added, self.stride[0], self.padding[0])
 
     def _goes_through_tiles(self, x: Tensor) -> bool:
         return (
@@ -63,12 +67,23 @@ class Conv2d(nn.Conv2d):
 class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None,
+        stride: int,
+        padding: int,
     ) -> Tensor:
         narrow = weight.to(torch.bfloat16)
         ctx.save_for_backward(x, narrow)
         ctx.stride, ctx.padding = stride, padding
         ctx.has_bias = bias is not None
+        if added is not None:  # one pass less over the result
+            return torch.ops.mkldnn._convolution_pointwise.binary(
+                x, added, narrow, bias, [padding] * 2, [stride] * 2, [1, 1], 1,
+                "add", 1.0, None, [], None,
+            )  # fmt: skip
         return torch.ops.aten.convolution(
             x, narrow, bias, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1
         )
@@ -85,7 +100,7 @@ class _Convolve(torch.autograd.Function):
             dweight = _gradient_of_weights(dy, x, weight, ctx.stride, ctx.padding)
         if ctx.has_bias and ctx.needs_input_grad[2]:
             dbias = dy.sum((0, 2, 3), dtype=torch.float32).to(dy.dtype)
-        return dx, dweight, dbias, None, None
+        return dx, dweight, dbias, dy if ctx.needs_input_grad[3] else None, None, None
 
 
 def _gradient_of_images(dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:

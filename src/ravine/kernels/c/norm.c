@@ -19,7 +19,7 @@
 
 enum {
     LANES = 16,
-    CHUNK = 8192, /* elements that are taken at a time: they stay in L1 */
+    CHUNK = 4096, /* elements that are taken at a time: they stay in L1 */
 };
 
 typedef float floats __attribute__((vector_size(64)));

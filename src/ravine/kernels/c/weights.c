@@ -1,11 +1,13 @@
 /* dw[o, i, j, c] = Σ dy[n, y, x, o] · x[n, s·y + i − p, s·x + j − p, c], with AMX tiles.
 
    A matrix product over all positions (n, y, x) for each tap (i, j). One operand needs its
-   positions next to each other for each channel (x is transposed), the other needs pairs of
-   positions (dy is interleaved). Both are laid out on a common grid with rows and columns of
-   zeros between images, so that a tap is nothing but an offset into the transposed x. With a
-   stride, x falls into stride² grids, one for each remainder. Blocks of images are as large as
-   fits into the second cache; each thread has its own sum, and these are added at the end. */
+   positions next to each other for each channel (dy is transposed), the other needs pairs of
+   positions (x is interleaved). Both are laid out on a common grid with rows and columns of zeros
+   between images, so that a tap is nothing but an offset into x. There are two copies of x, with
+   pairs that begin at even and at odd positions, so that every tap finds its pairs and no load
+   crosses a cache line. With a stride, x falls into stride² grids, one for each remainder.
+   Blocks of images are as large as fits into the second cache; each thread has its own sum, and
+   these are added at the end. */
 
 #include <immintrin.h>
 #include <stdlib.h>
@@ -21,25 +23,32 @@ enum {
     TILE = 16,              /* rows of a tile, and floats in a row */
     DEEP = 32,              /* positions that one tile operation adds up */
     TILE_FLOATS = 256,
-    BLOCK_BYTES = 3 << 19, /* of both operands: most of a second cache */
+    BLOCK_BYTES = 1 << 20, /* of both operands: half of a second cache */
+    CHUNK = 320,           /* positions that stay in the first cache for all taps */
 };
 
 /* The grid, in positions. */
 struct grid {
-    int64_t row, image;      /* from row to row, from image to image */
-    int64_t lead;            /* zeros before the first position, for taps that look back */
-    int64_t images;          /* in a block */
-    int64_t length;          /* of a block, a multiple of DEEP */
-    int64_t pitch;           /* from channel to channel in the transposed x */
+    int64_t row, image; /* from row to row, from image to image */
+    int64_t lead;       /* zeros before the first position, for taps that look back */
+    int64_t images;     /* in a block */
+    int64_t length;     /* of a block, a multiple of DEEP */
+    int64_t pitch;      /* from channel to channel in the transposed dy */
+    int64_t pairs;      /* of a copy of x */
     int64_t phases;
 };
 
 /* What one thread works on. */
 struct desk {
-    uint16_t *transposed; /* (phases, in, pitch) */
-    uint16_t *paired;     /* (out/16, length/2, 16, 2) */
-    const uint16_t **places; /* (length) where each position's channels lie */
-    float *sums;          /* (taps, in/16, out/16, 16, 16) */
+    uint16_t *transposed;    /* dy: (out, pitch) */
+    uint16_t *paired;        /* x: (phases, 2, in/16, pairs, 16, 2) */
+    const uint16_t **places; /* where each position's channels lie */
+    float *sums;             /* (taps, out/16, in/16, 16, 16) */
+};
+
+/* Where the positions of a tap lie. */
+struct tap {
+    int64_t phase, odd, pair; /* the copy of x, and the pair that belongs to position 0 */
 };
 
 static int64_t floor_divide(int64_t a, int64_t b)
@@ -52,45 +61,56 @@ static int64_t largest(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static struct tap find_tap(const struct weights *o, const struct grid *g, int64_t tap)
+{
+    int64_t i = tap / o->kernel - o->padding, j = tap % o->kernel - o->padding;
+    int64_t y = floor_divide(i, o->stride), x = floor_divide(j, o->stride);
+    int64_t first = g->lead + y * g->row + x;
+    struct tap t = {(i - y * o->stride) * o->stride + j - x * o->stride, first % 2, first / 2};
+    return t;
+}
+
 static struct grid lay_out(const struct weights *o, int threads)
 {
     struct grid g;
     int64_t back = -floor_divide(-o->padding, o->stride);
-    int64_t ahead = floor_divide(o->kernel - 1 - o->padding, o->stride);
-    ahead = largest(ahead, 0);
-    int64_t half_height = (o->height + o->stride - 1) / o->stride;
-    int64_t half_width = (o->width + o->stride - 1) / o->stride;
-    g.row = largest(half_width + back, o->out_width + ahead);
-    g.image = largest(half_height + back, o->out_height + ahead) * g.row;
+    int64_t ahead = largest(floor_divide(o->kernel - 1 - o->padding, o->stride), 0);
+    int64_t part_height = (o->height + o->stride - 1) / o->stride;
+    int64_t part_width = (o->width + o->stride - 1) / o->stride;
+    g.row = largest(part_width + back, o->out_width + ahead);
+    g.image = largest(part_height + back, o->out_height + ahead) * g.row;
     g.lead = back * (g.row + 1);
     g.phases = o->stride * o->stride;
-    int64_t bytes = g.image * (o->in * g.phases + o->out) * 2;
+    int64_t bytes = g.image * (2 * o->in * g.phases + o->out) * 2;
     int64_t share = (o->images + threads - 1) / threads;
     g.images = largest(1, BLOCK_BYTES / bytes);
     int64_t blocks = (share + g.images - 1) / g.images;
     g.images = (share + blocks - 1) / blocks; /* equal blocks */
     g.length = (g.images * g.image + DEEP - 1) / DEEP * DEEP;
-    g.pitch = g.lead + g.length + ahead * (g.row + 1);
-    g.pitch = (g.pitch + 31) / 32 * 32;
-    if (g.pitch % 64 == 0)
-        g.pitch += 32; /* an odd number of lines: rows of a tile fall into different sets */
+    g.pitch = g.length / DEEP % 2 ? g.length : g.length + DEEP;
+    g.pairs = (g.lead + g.length + ahead * (g.row + 1)) / 2 + 1;
     return g;
 }
 
-/* Writes where each position of the block's images lies in `source` (images, height, width,
-   channels): remainder (dy, dx) of a grid with this stride. Elsewhere, `nothing`. */
-static void find_places(const uint16_t **places, const struct grid *g, const uint16_t *source,
-                        int64_t count, int64_t height, int64_t width, int64_t channels,
-                        int64_t stride, int64_t dy, int64_t dx, const uint16_t *nothing)
+/* Images in memory, or those of their positions whose remainder by `stride` is (top, left). */
+struct source {
+    const uint16_t *at; /* (count, height, width, channels) */
+    int64_t count, height, width, channels, stride, top, left;
+};
+
+/* Writes into `places`, from the grid's first position on, where each of the `length` positions
+   lies; what lies between the images is `nothing`. */
+static void find_places(const uint16_t **places, int64_t length, const struct grid *g,
+                        const struct source *s, const uint16_t *nothing)
 {
-    for (int64_t i = 0; i < g->length; i++)
+    for (int64_t i = 0; i < length; i++)
         places[i] = nothing;
-    for (int64_t n = 0; n < count; n++)
-        for (int64_t y = dy; y < height; y += stride) {
-            const uint16_t **at = places + n * g->image + y / stride * g->row;
-            const uint16_t *from = source + (n * height + y) * width * channels;
-            for (int64_t x = dx; x < width; x += stride)
-                *at++ = from + x * channels;
+    for (int64_t n = 0; n < s->count; n++)
+        for (int64_t y = s->top; y < s->height; y += s->stride) {
+            const uint16_t **to = places + n * g->image + y / s->stride * g->row;
+            const uint16_t *from = s->at + (n * s->height + y) * s->width * s->channels;
+            for (int64_t x = s->left; x < s->width; x += s->stride)
+                *to++ = from + x * s->channels;
         }
 }
 
@@ -126,33 +146,34 @@ static inline void transpose(__m512i r[16])
     }
 }
 
-static void write_paired(const struct weights *o, const struct grid *g, const struct desk *d)
+/* Writes one copy of x, with pairs that begin at odd positions or at even ones. */
+static void write_paired(const struct weights *o, const struct grid *g, const struct desk *d,
+                         uint16_t *to, int64_t odd)
 {
-    for (int64_t at = 0; at < g->length; at += 2)
-        for (int64_t c = 0; c < o->out; c += TILE)
-            _mm512_storeu_si512(d->paired + (c / TILE * g->length + at) * TILE,
-                                pair(d->places[at] + c, d->places[at + 1] + c));
+    const uint16_t **places = d->places + odd;
+    for (int64_t k = 0; k < g->pairs; k++)
+        for (int64_t c = 0; c < o->in; c += TILE)
+            _mm512_storeu_si512(to + (c / TILE * g->pairs + k) * DEEP,
+                                pair(places[2 * k] + c, places[2 * k + 1] + c));
 }
 
-static void write_transposed(const struct weights *o, const struct grid *g, const struct desk *d,
-                             int64_t phase)
+static void write_transposed(const struct weights *o, const struct grid *g, const struct desk *d)
 {
-    uint16_t *to = d->transposed + phase * o->in * g->pitch + g->lead;
     for (int64_t at = 0; at < g->length; at += DEEP)
-        for (int64_t c = 0; c < o->in; c += TILE) {
+        for (int64_t c = 0; c < o->out; c += TILE) {
             __m512i r[16];
             for (int k = 0; k < 16; k++)
                 r[k] = pair(d->places[at + 2 * k] + c, d->places[at + 2 * k + 1] + c);
             transpose(r);
             for (int k = 0; k < 16; k++)
-                _mm512_storeu_si512(to + (c + k) * g->pitch + at, r[k]);
+                _mm512_storeu_si512(d->transposed + (c + k) * g->pitch + at, r[k]);
         }
 }
 
-/* Adds to 2×2 tiles of sums the product over a block. */
+/* Adds to 2×2 tiles of sums the product over the positions [from, to). */
 static void multiply(float *c00, float *c01, float *c10, float *c11, const uint16_t *a0,
                      const uint16_t *a1, const uint16_t *b0, const uint16_t *b1,
-                     const struct grid *g, int is_first)
+                     const struct grid *g, int64_t from, int64_t to, int is_first)
 {
     int64_t pitch = g->pitch * 2;
     if (is_first) {
@@ -166,7 +187,7 @@ static void multiply(float *c00, float *c01, float *c10, float *c11, const uint1
         _tile_loadd(2, c10, 64);
         _tile_loadd(3, c11, 64);
     }
-    for (int64_t at = 0; at < g->length; at += DEEP) {
+    for (int64_t at = from; at < to; at += DEEP) {
         _tile_loadd(4, a0 + at, pitch);
         _tile_loadd(6, b0 + at * TILE, 64);
         _tile_loadd(5, a1 + at, pitch);
@@ -182,70 +203,78 @@ static void multiply(float *c00, float *c01, float *c10, float *c11, const uint1
     _tile_stored(3, c11, 64);
 }
 
-static void add_block(const struct weights *o, const struct grid *g, const struct desk *d,
-                      int is_first)
+/* Adds what a block holds for 32 channels of dy, from `row` on, and 32 of x, from `column` on. */
+static void add_panel(const struct weights *o, const struct grid *g, const struct desk *d,
+                      int64_t row, int64_t column, int is_first)
 {
-    int64_t rows = o->in / TILE, columns = o->out / TILE;
-    for (int64_t column = 0; column < columns; column += 2) {
-        int64_t next_column = column + 1 < columns ? column + 1 : column;
-        const uint16_t *b0 = d->paired + column * g->length * TILE;
-        const uint16_t *b1 = d->paired + next_column * g->length * TILE;
-        for (int64_t row = 0; row < rows; row += 2) {
-            int64_t next_row = row + 1 < rows ? row + 1 : row;
-            for (int64_t tap = 0; tap < o->kernel * o->kernel; tap++) {
-                int64_t i = tap / o->kernel - o->padding, j = tap % o->kernel - o->padding;
-                int64_t y = floor_divide(i, o->stride), x = floor_divide(j, o->stride);
-                int64_t phase = (i - y * o->stride) * o->stride + j - x * o->stride;
-                const uint16_t *a = d->transposed + phase * o->in * g->pitch + g->lead +
-                                    y * g->row + x;
-                float *sums = d->sums + tap * rows * columns * TILE_FLOATS;
-                /* A row or column without a neighbour is its own: it is computed twice. */
-                multiply(sums + (row * columns + column) * TILE_FLOATS,
-                         sums + (row * columns + next_column) * TILE_FLOATS,
-                         sums + (next_row * columns + column) * TILE_FLOATS,
-                         sums + (next_row * columns + next_column) * TILE_FLOATS,
-                         a + row * TILE * g->pitch, a + next_row * TILE * g->pitch, b0, b1, g,
-                         is_first);
-            }
+    int64_t rows = o->out / TILE, columns = o->in / TILE;
+    /* A row or column without a neighbour is its own: it is computed twice. */
+    int64_t next_row = row + 1 < rows ? row + 1 : row;
+    int64_t next_column = column + 1 < columns ? column + 1 : column;
+    const uint16_t *a0 = d->transposed + row * TILE * g->pitch;
+    const uint16_t *a1 = d->transposed + next_row * TILE * g->pitch;
+    for (int64_t from = 0; from < g->length; from += CHUNK) {
+        int64_t to = from + CHUNK < g->length ? from + CHUNK : g->length;
+        for (int64_t k = 0; k < o->kernel * o->kernel; k++) {
+            struct tap tap = find_tap(o, g, k);
+            const uint16_t *b =
+                d->paired + ((tap.phase * 2 + tap.odd) * columns * g->pairs + tap.pair) * DEEP;
+            float *sums = d->sums + k * rows * columns * TILE_FLOATS;
+            multiply(sums + (row * columns + column) * TILE_FLOATS,
+                     sums + (row * columns + next_column) * TILE_FLOATS,
+                     sums + (next_row * columns + column) * TILE_FLOATS,
+                     sums + (next_row * columns + next_column) * TILE_FLOATS, a0, a1,
+                     b + column * g->pairs * DEEP, b + next_column * g->pairs * DEEP, g, from, to,
+                     is_first && from == 0);
         }
     }
 }
 
+/* Lays out and multiplies the images [from, to), block after block. */
 static void work_through(const struct weights *o, const struct grid *g, const struct desk *d,
                          int64_t from, int64_t to, const uint16_t *nothing)
 {
-    int64_t pixels = o->height * o->width * o->in;
-    int64_t out_pixels = o->out_height * o->out_width * o->out;
+    int64_t copy = o->in * g->pairs * 2;
+    int needed[2 * 64] = {0};
+    for (int64_t k = 0; k < o->kernel * o->kernel; k++) {
+        struct tap tap = find_tap(o, g, k);
+        needed[tap.phase * 2 + tap.odd] = 1;
+    }
     for (int64_t n = from; n < to; n += g->images) {
         int64_t count = to - n < g->images ? to - n : g->images;
-        find_places(d->places, g, o->dy + n * out_pixels, count, o->out_height, o->out_width,
-                    o->out, 1, 0, 0, nothing);
-        write_paired(o, g, d);
-        for (int64_t phase = 0; phase < g->phases; phase++) {
-            find_places(d->places, g, o->x + n * pixels, count, o->height, o->width, o->in,
-                        o->stride, phase / o->stride, phase % o->stride, nothing);
-            write_transposed(o, g, d, phase);
+        struct source dy = {o->dy + n * o->out_height * o->out_width * o->out,
+                            count, o->out_height, o->out_width, o->out, 1, 0, 0};
+        find_places(d->places, g->length, g, &dy, nothing);
+        write_transposed(o, g, d);
+        for (int64_t i = 0; i < 2 * g->phases; i++) {
+            if (!needed[i])
+                continue;
+            struct source x = {o->x + n * o->height * o->width * o->in, count, o->height,
+                               o->width, o->in, o->stride, i / 2 / o->stride, i / 2 % o->stride};
+            for (int64_t k = 0; k < g->lead; k++)
+                d->places[k] = nothing;
+            find_places(d->places + g->lead, 2 * g->pairs + 1 - g->lead, g, &x, nothing);
+            write_paired(o, g, d, d->paired + i * copy, i % 2);
         }
-        add_block(o, g, d, n == from);
+        for (int64_t row = 0; row < o->out / TILE; row += 2)
+            for (int64_t column = 0; column < o->in / TILE; column += 2)
+                add_panel(o, g, d, row, column, n == from);
     }
 }
 
-/* Adds the sums of all threads, and writes tile (in, out) of a tap as (out, tap, in). */
+/* Adds the sums of all threads, and writes tile (out, in) of a tap as (out, tap, in). */
 static void write_tile(const struct weights *o, float *const *sums, int threads, int64_t tile)
 {
-    int64_t rows = o->in / TILE, columns = o->out / TILE, taps = o->kernel * o->kernel;
+    int64_t rows = o->out / TILE, columns = o->in / TILE, taps = o->kernel * o->kernel;
     int64_t tap = tile / (rows * columns);
     int64_t row = tile / columns % rows, column = tile % columns;
-    __m512 total[16];
     for (int k = 0; k < TILE; k++) {
-        total[k] = _mm512_loadu_ps(sums[0] + tile * TILE_FLOATS + k * TILE);
+        __m512 total = _mm512_loadu_ps(sums[0] + tile * TILE_FLOATS + k * TILE);
         for (int t = 1; t < threads; t++)
-            total[k] = _mm512_add_ps(total[k],
-                                     _mm512_loadu_ps(sums[t] + tile * TILE_FLOATS + k * TILE));
+            total = _mm512_add_ps(total,
+                                  _mm512_loadu_ps(sums[t] + tile * TILE_FLOATS + k * TILE));
+        _mm512_storeu_ps(o->dw + ((row * TILE + k) * taps + tap) * o->in + column * TILE, total);
     }
-    transpose((__m512i *)total);
-    for (int k = 0; k < TILE; k++)
-        _mm512_storeu_ps(o->dw + ((column * TILE + k) * taps + tap) * o->in + row * TILE, total[k]);
 }
 
 static size_t line(size_t bytes)
@@ -268,9 +297,9 @@ int32_t weight_gradient_amx(const struct weights *o, int32_t wanted)
 #endif
     struct grid g = lay_out(o, threads);
     int64_t tiles = o->kernel * o->kernel * (o->in / TILE) * (o->out / TILE);
-    size_t transposed = line((size_t)(g.phases * o->in * g.pitch) * 2);
-    size_t paired = line((size_t)(o->out * g.length) * 2);
-    size_t places = line((size_t)g.length * sizeof(uint16_t *));
+    size_t transposed = line((size_t)(o->out * g.pitch) * 2);
+    size_t paired = line((size_t)(2 * g.phases * o->in * g.pairs * 2) * 2);
+    size_t places = line((size_t)largest(g.length, 2 * g.pairs + 1) * sizeof(uint16_t *));
     size_t sums = (size_t)tiles * TILE_FLOATS * sizeof(float);
     size_t nothing = line((size_t)largest(o->in, o->out) * 2);
     size_t each = transposed + paired + places + sums;
@@ -297,7 +326,6 @@ int32_t weight_gradient_amx(const struct weights *o, int32_t wanted)
         struct tile_configuration c = {.palette = 1};
         for (int k = 0; k < 8; k++)
             c.row_bytes[k] = 64, c.rows[k] = TILE;
-        memset(own, 0, transposed); /* what lies between and behind the images stays 0 */
         _tile_loadconfig(&c);
         work_through(o, &g, &d, o->images * t / threads, o->images * (t + 1) / threads,
                      (const uint16_t *)memory);

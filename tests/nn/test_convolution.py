@@ -1,0 +1,156 @@
+"""Gradients of convolutions through tiles, against float64."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from ravine.kernels.library import load_library
+from ravine.models import build
+from ravine.nn.convolution import Conv2d
+
+library = load_library()
+needs_tiles = pytest.mark.skipif(library is None or not library.has_tiles, reason="no AMX here")
+
+
+def images(*shape: int, seed: int) -> Tensor:
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return drawn.bfloat16().contiguous(memory_format=torch.channels_last)
+
+
+def run(layer: Conv2d, x: Tensor, dy_seed: int) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    dy = images(*y.shape, seed=dy_seed)
+    y.backward(dy)
+    return dy
+
+
+@needs_tiles
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(1, 7),
+    channels=st.sampled_from([16, 48]),
+    out=st.sampled_from([16, 32, 80]),
+    height=st.integers(5, 17),
+    width=st.integers(5, 17),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 3),
+    bias=st.booleans(),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_gradients_are_those_of_float64(
+    batch: int, channels: int, out: int, height: int, width: int, kernel: int, stride: int,
+    padding: int, bias: bool, threads: int, seed: int,
+) -> None:  # fmt: skip
+    layer = Conv2d(channels, out, kernel, stride, padding, bias=bias)
+    layer = layer.to(memory_format=torch.channels_last)
+    x = images(batch, channels, height, width, seed=seed).requires_grad_()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        dy = run(layer, x, seed + 1)
+    finally:
+        torch.set_num_threads(before)
+    x64 = x.detach().double().requires_grad_()
+    weight = layer.weight.detach().bfloat16().double().requires_grad_()
+    y64 = F.conv2d(x64, weight, None, stride, padding)
+    y64.backward(dy.double())
+    assert layer.weight.grad is not None
+    assert weight.grad is not None
+    scale = float(weight.grad.abs().max())
+    # float32 sums: no rounding to bfloat16 on the way
+    torch.testing.assert_close(
+        layer.weight.grad.double(), weight.grad, rtol=1e-4, atol=1e-5 * scale
+    )
+    assert x.grad is not None
+    assert x64.grad is not None
+    torch.testing.assert_close(
+        x.grad.double(), x64.grad, rtol=2**-7, atol=2e-3 * float(x64.grad.abs().max())
+    )
+    if layer.bias is not None:
+        assert layer.bias.grad is not None
+        wanted = dy.double().sum((0, 2, 3))
+        torch.testing.assert_close(
+            layer.bias.grad.double(), wanted, rtol=2**-7, atol=0.05 * float(wanted.abs().max())
+        )
+
+
+def test_what_is_added_is_added_and_has_its_gradient() -> None:
+    layer = Conv2d(32, 32, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    x, added = images(3, 32, 6, 6, seed=1), images(3, 32, 6, 6, seed=2).requires_grad_()
+    kept = added.detach().clone()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, alone = layer(x, added), layer(x)
+    torch.testing.assert_close(found.float(), alone.float() + kept.float(), rtol=2e-2, atol=2e-2)
+    assert torch.equal(added.detach(), kept)
+    dy = images(3, 32, 6, 6, seed=3)
+    found.backward(dy)
+    assert added.grad is not None
+    assert torch.equal(added.grad, dy)
+
+
+@pytest.mark.parametrize(
+    "options", [{"groups": 4}, {"dilation": 2}, {"padding_mode": "reflect", "padding": 1}]
+)
+def test_other_convolutions_are_torchs(options: dict[str, object]) -> None:
+    ours = Conv2d(32, 32, 3, **options)  # type: ignore[arg-type]
+    torchs = nn.Conv2d(32, 32, 3, **options)  # type: ignore[arg-type]
+    torchs.load_state_dict(ours.state_dict())
+    x = images(2, 32, 8, 8, seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(ours(x), torchs(x))
+
+
+@pytest.mark.parametrize("name", ["wrn-10-1", "resnet-cifar-8", "preact-11"])
+def test_a_network_learns_alike_with_and_without_the_library(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The curves of five seeds: their mean differs by less than they differ themselves."""
+
+    def curves(kernels: bool) -> Tensor:
+        if not kernels:
+            monkeypatch.setattr("ravine.nn.convolution.load_library", lambda: None)
+            monkeypatch.setattr("ravine.nn.fused_norm.load_library", lambda: None)
+        found = []
+        for seed in range(5):
+            torch.manual_seed(seed)
+            model = build(name, classes=4, channels=1, image_size=12)
+            model = model.to(memory_format=torch.channels_last)
+            labels = torch.arange(32) % 4
+            x = torch.randn(32, 1, 12, 12)
+            x[:, 0, :, :3] += labels[:, None, None].float()
+            x = x.contiguous(memory_format=torch.channels_last)
+            optimizer = torch.optim.SGD(model.parameters(), 0.05, 0.9)
+            losses = []
+            for _ in range(12):
+                optimizer.zero_grad()
+                with torch.autocast("cpu", torch.bfloat16):
+                    logits = model(x)
+                loss = F.cross_entropy(logits.float(), labels)
+                loss.backward()
+                optimizer.step()
+                losses.append(float(loss.detach()))
+            found.append(losses)
+        return torch.tensor(found)
+
+    fused, plain = curves(kernels=True), curves(kernels=False)
+    assert float(fused[:, -1].mean()) < 0.7 * float(fused[:, 0].mean())
+    torch.testing.assert_close(fused[:, 0], plain[:, 0], rtol=0.02, atol=0.02)
+    spread = fused.std(0) / 5**0.5 + plain.std(0) / 5**0.5 + 0.02
+    assert ((fused.mean(0) - plain.mean(0)).abs() < 3 * spread).all()
+
+
+def test_second_derivatives_are_there_outside_bfloat16() -> None:
+    layer = Conv2d(16, 16, 3)
+    x = torch.randn(1, 16, 5, 5)
+    (first,) = torch.autograd.grad(layer(x).square().sum(), layer.weight, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), layer.weight)
+    assert second.abs().sum() > 0
+    assert copy.deepcopy(layer).weight.shape == layer.weight.shape
