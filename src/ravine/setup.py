@@ -36,6 +36,7 @@ EVALUATION_BATCH = 500
 _SECONDS_TO_MEASURE = 3.0
 _SECONDS_TO_COMPARE = 0.5
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_IMAGES_TO_FIT = 2000
 _CLOSING_SECONDS = 0.5  # the last checkpoint, the weights, the mistakes' pictures
 
 
@@ -173,7 +174,20 @@ class _Bench:
             batch=batches.batch_at(0).images if recipe.init == "lsuv" else None,
             zero_residual=recipe.zero_init,
         )
+        if callable(fit_ := getattr(model, "fit_", None)):
+            fit_(self._first_images())
         return model
+
+    def _first_images(self) -> torch.Tensor:
+        """Returns training images as they are, (B, C, S, S), for layers that are fitted to them."""
+        batches = evaluation_batches(
+            self.dataset.images,
+            self.dataset.splits["train"],
+            preprocessing=self.dataset.preprocessing,
+            batch=_IMAGES_TO_FIT,
+            device=self.device,
+        )
+        return next(batches).images
 
     def validate(self, model: nn.Module) -> Evaluation:
         """Evaluates on the validation images."""

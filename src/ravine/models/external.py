@@ -2,14 +2,11 @@
 
 import importlib
 import inspect
-import sys
-import traceback
-from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from ravine.core.errors import SettingError
+from ravine.core.own_code import fault, own_callable
 
 
 def own_network(name: str, *, classes: int, channels: int, image_size: int) -> nn.Module:
@@ -20,47 +17,17 @@ def own_network(name: str, *, classes: int, channels: int, image_size: int) -> n
     Raises:
         SettingError: there is no such module or callable, it fails, or it makes no nn.Module.
     """
-    module_name, _, attribute = name.partition(":")
-    make = getattr(_module(name, module_name), attribute, None)
-    if make is None:
-        raise SettingError(f"model {name!r}: {module_name} has no {attribute!r}")
-    if not callable(make):
-        raise SettingError(f"model {name!r}: {attribute!r} cannot be called")
+    make = own_callable("model", name)
     offered = {"classes": classes, "channels": channels, "image_size": image_size}
     try:
         parameters = inspect.signature(make).parameters
         takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         made = make(**{k: v for k, v in offered.items() if takes_all or k in parameters})
     except Exception as error:
-        raise SettingError(f"model {name!r} could not be made: {_one_line(error)}") from error
+        raise SettingError(f"model {name!r} could not be made: {fault(error)}") from error
     if not isinstance(made, nn.Module):
         raise SettingError(f"model {name!r} made a {type(made).__name__} and no torch.nn.Module")
     return made
-
-
-def _module(name: str, module_name: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            raise SettingError(
-                f"model {name!r}: no module {error.name!r} here; write module:callable for a "
-                f"file {module_name.replace('.', '/')}.py in {here}"
-            ) from None
-        raise SettingError(f"model {name!r} cannot be imported: {_one_line(error)}") from error
-    except Exception as error:
-        raise SettingError(f"model {name!r} cannot be imported: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    """Returns kind, first line and place of an error in the user's own code."""
-    told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    is_users = last.filename not in (__file__, inspect.__file__) and "<" not in last.filename
-    return f"{told} ({last.filename}, line {last.lineno})" if is_users else told
 
 
 def timm_network(name: str, *, classes: int, channels: int) -> nn.Module:

@@ -12,6 +12,7 @@ from ravine.models.parts import Switches
 from ravine.models.preact import preact_resnet
 from ravine.models.resnet import resnet, resnet_cifar
 from ravine.models.stem import describe_stem as _describe_stem
+from ravine.models.swift import swift
 from ravine.models.wideresnet import wide_resnet
 
 MODELS: Mapping[str, str] = {
@@ -20,6 +21,7 @@ MODELS: Mapping[str, str] = {
     "resnet-cifar-D": "ResNet for small images, D = 6N+2: 20, 32, 44, 56, 110",
     "preact-D": "pre-activation ResNet with bottlenecks, D = 9N+2: 164, 1001",
     "resnet-D": "ResNet for large images: 18, 34, 50, 101, 152",
+    "swift-K": "six convolutions for quick results on small images, K = 1, 2",
     "wrn-D-K": "WideResNet, D = 6N+4, width K: wrn-16-4, wrn-40-4, wrn-28-10",
     "module:callable": "your own network",
     "timm/NAME": "a network of timm, where it is installed",
@@ -33,6 +35,8 @@ NAMES = (
     "preact-164",
     "preact-1001",
     *(f"resnet-{depth}" for depth in (18, 34, 50, 101, 152)),
+    "swift-1",
+    "swift-2",
     *(f"wrn-{d}-{k}" for d, k in ((10, 2), (16, 2), (16, 4), (16, 8), (28, 10), (40, 4))),
 )
 
@@ -42,6 +46,7 @@ _FAMILIES: Mapping[str, str] = {
     r"preact-\d+": "small",
     r"resnet-\d+": "large",
     r"wrn-\d+-\d+": "small",
+    r"swift-[1-9]\d*": "swift",
     r"[\w.]+:\w+": "own",
     r"timm/.+": "timm",
 }
@@ -101,6 +106,8 @@ def make_network(
     if name == "alexnet-2014":
         return alexnet_2014(**shape, switches=switches)
     numbers = [int(number) for number in re.findall(r"\d+", name)]
+    if family == "swift":
+        return swift(*numbers, **shape, switches=switches)
     if name.startswith("wrn-"):
         return wide_resnet(*numbers, **shape, switches=switches)
     make = {"resnet-cifar-": resnet_cifar, "preact-": preact_resnet, "resnet-": resnet}

@@ -121,7 +121,8 @@ def init_(
 ) -> nn.Module:
     """Gives the weights of every linear layer and convolution their first values, in place.
 
-    Biases become 0; norms keep what they have. The last linear layer, behind which stands
+    Biases become 0; norms keep what they have. A module with a method `after_init_` may then set
+    what it wants to begin otherwise. The last linear layer, behind which stands
     no activation, has the gain 1.
 
     Args:
@@ -150,6 +151,9 @@ def init_(
         for layer in layers:
             gain = 1.0 if layer is layers[-1] else he_gain(activation)
             _fill(layer, _FILLS[name], gain, generator)
+        for module in model.modules():
+            if callable(own := getattr(module, "after_init_", None)):
+                own()
     if name == "lsuv" and batch is not None:
         _scale_to_unit_variance(model, batch)
     # After LSUV, which could not scale a layer that gives or gets only zeros.

@@ -25,6 +25,7 @@ def parameter_groups(
     lr: float | None = None,
     layer_decay: float | None = None,
     rates: Mapping[str, float] | None = None,
+    bias_rate: float = 1.0,
     named: bool = False,
 ) -> list[dict[str, Any]]:
     """Returns groups of all parameters that learn, each parameter once.
@@ -43,6 +44,7 @@ def parameter_groups(
             that d is nearer to 1: their 0.75 a block of four layers is 0.93.
         rates: factor of the rate by a pattern of names such as `stem.*`, where * is any text.
             The first that fits holds, and multiplies what `layer_decay` gives.
+        bias_rate: factor of the rate of what has no decay.
         named: tell the optimizer the names as well (torch's `param_names`), for its state_dict.
 
     Raises:
@@ -56,7 +58,7 @@ def parameter_groups(
     >>> [(group["lr"], group["weight_decay"]) for group in groups]
     [(0.025, 0.1), (0.025, 0.0), (0.5, 0.1), (0.5, 0.0), (1.0, 0.1), (1.0, 0.0)]
     """
-    _check(lr=lr, layer_decay=layer_decay, rates=rates)
+    _check(lr=lr, layer_decay=layer_decay, rates=rates, bias_rate=bias_rate)
     places = _places(model)
     depth = max((place.layer for place in places), default=0)
     by_pattern = _factors(places, rates or {})
@@ -71,7 +73,7 @@ def parameter_groups(
         {
             "params": [place.parameter for place in held],
             "weight_decay": weight_decay if decays else 0.0,
-            **({} if lr is None else {"lr": lr * factor}),
+            **({} if lr is None else {"lr": lr * factor * (1.0 if decays else bias_rate)}),
             **({"param_names": [place.names[0] for place in held]} if named else {}),
         }
         for (factor, decays), held in gathered.items()
@@ -125,10 +127,15 @@ def _broad_patterns(places: list[_Place]) -> list[str]:
 
 
 def _check(
-    *, lr: float | None, layer_decay: float | None, rates: Mapping[str, float] | None
+    *,
+    lr: float | None,
+    layer_decay: float | None,
+    rates: Mapping[str, float] | None,
+    bias_rate: float,
 ) -> None:
-    if lr is None and (layer_decay is not None or rates):
-        given = "layer_decay" if layer_decay is not None else "rates"
+    check_range("bias_rate", bias_rate, low=0.0, high=math.inf, high_open=True)
+    if lr is None and (layer_decay is not None or rates or bias_rate != 1.0):
+        given = "bias_rate" if bias_rate != 1.0 else "rates" if rates else "layer_decay"
         raise SettingError(f"{given} needs lr, the rate that it multiplies; give lr=")
     if lr is not None:
         check_range("lr", lr, low=0.0, high_open=True)

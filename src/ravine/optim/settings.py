@@ -81,6 +81,9 @@ class OptimizerSettings(Settings):
     weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False)
     """λ; biases and normalisation are spared."""
 
+    bias_rate: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Factor of the rate of biases and normalisation."""
+
     decay: Literal["auto", "coupled", "decoupled"] = "auto"
     """g ← g + λw, or w ← w − ηλw; auto: coupled for momentum, decoupled for the others."""
 
@@ -126,7 +129,9 @@ class OptimizerSettings(Settings):
         if row.build is Momentum:
             arguments["nesterov"] = self.optimizer == "nesterov"
         return row.build(
-            parameter_groups(model, weight_decay=self.weight_decay),
+            parameter_groups(
+                model, weight_decay=self.weight_decay, lr=lr, bias_rate=self.bias_rate
+            ),
             lr=lr,
             decay=row.decay if self.decay == "auto" else self.decay,
             **arguments,

@@ -12,6 +12,7 @@
 #endif
 
 #include "norm.h"
+#include "pool.h"
 #include "steps.h"
 #include "weights.h"
 
@@ -27,7 +28,9 @@
     void squares_##level(const struct tensor *, int64_t, const struct piece *, const int64_t *, \
                          int64_t, double *, double *, int32_t);                                \
     void norm_forward_##level(const struct norm *, int32_t);                                     \
-    void norm_backward_##level(const struct norm *, int32_t);
+    void norm_backward_##level(const struct norm *, int32_t);                                    \
+    void pool_forward_##level(const struct pool *, int32_t);                                     \
+    void pool_backward_##level(const struct pool *, int32_t);
 
 DECLARE(base)
 #if defined(RAVINE_X86)
@@ -119,6 +122,18 @@ DOOR void ravine_norm_forward(int32_t level, const struct norm *norm, int32_t th
 DOOR void ravine_norm_backward(int32_t level, const struct norm *norm, int32_t threads)
 {
     PICK(norm_backward, level)(norm, threads);
+}
+
+/* Fills y, and place where it is wanted. */
+DOOR void ravine_pool_forward(int32_t level, const struct pool *pool, int32_t threads)
+{
+    PICK(pool_forward, level)(pool, threads);
+}
+
+/* Fills dx from dy and place. */
+DOOR void ravine_pool_backward(int32_t level, const struct pool *pool, int32_t threads)
+{
+    PICK(pool_backward, level)(pool, threads);
 }
 
 /* Fills the gradient of a convolution's weights. Returns 0, 1 without enough memory, 2 where

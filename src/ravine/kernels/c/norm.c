@@ -8,72 +8,10 @@
 #include <stddef.h>
 #include <string.h>
 
-#if defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
-
+#include "lanes.h"
 #include "norm.h"
 
-#define JOIN2(a, b) a##_##b
-#define JOIN(a, b) JOIN2(a, b)
-
-enum {
-    LANES = 16,
-    CHUNK = 4096, /* elements that are taken at a time: they stay in L1 */
-};
-
-typedef float floats __attribute__((vector_size(64)));
-typedef int32_t ints __attribute__((vector_size(64)));
-typedef uint32_t words __attribute__((vector_size(64)));
-typedef uint16_t halves __attribute__((vector_size(32)));
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE floats widen(halves h)
-{
-    return (floats)(__builtin_convertvector(h, words) << 16);
-}
-
-INLINE halves narrow(floats f)
-{
-#if defined(__AVX512BF16__)
-    return (halves)_mm512_cvtneps_pbh((__m512)f);
-#else
-    words u = (words)f;
-    words rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-    words isnan = (words)(f != f);
-    return __builtin_convertvector((rounded & ~isnan) | (0x7fc0u & isnan), halves);
-#endif
-}
-
-/* A vector of `n` ≤ 16 channels; those beyond are 0. */
-INLINE floats load(const uint16_t *p, int64_t n)
-{
-    halves h = {0};
-    if (n == LANES)
-        memcpy(&h, p, sizeof h);
-    else
-        memcpy(&h, p, (size_t)n * 2);
-    return widen(h);
-}
-
-INLINE void store(uint16_t *p, floats f, int64_t n)
-{
-    halves h = narrow(f);
-    memcpy(p, &h, n == LANES ? sizeof h : (size_t)n * 2);
-}
-
-INLINE floats load_floats(const float *p, int64_t n)
-{
-    floats f = {0};
-    memcpy(&f, p, n == LANES ? sizeof f : (size_t)n * 4);
-    return f;
-}
-
-INLINE floats pick(ints mask, floats yes, floats no)
-{
-    return (floats)(((words)mask & (words)yes) | (~(words)mask & (words)no));
-}
+enum { CHUNK = 4096 /* elements that are taken at a time: they stay in the first cache */ };
 
 /* eˣ to 2 units in the last place, for x in [-87, 88]. */
 INLINE floats exponential(floats x)
@@ -329,7 +267,7 @@ static double *sums_of(const struct norm *o, int share)
     return sums;
 }
 
-void JOIN(norm_forward, LEVEL)(const struct norm *o, int32_t threads)
+void FOR_LEVEL(norm_forward)(const struct norm *o, int32_t threads)
 {
     (void)threads;
 #pragma omp parallel num_threads(threads)
@@ -352,7 +290,7 @@ void JOIN(norm_forward, LEVEL)(const struct norm *o, int32_t threads)
     }
 }
 
-void JOIN(norm_backward, LEVEL)(const struct norm *o, int32_t threads)
+void FOR_LEVEL(norm_backward)(const struct norm *o, int32_t threads)
 {
     (void)threads;
 #pragma omp parallel num_threads(threads)

@@ -1,0 +1,71 @@
+/* Sixteen numbers at a time: bfloat16 in memory, float32 in registers. */
+
+#ifndef RAVINE_LANES_H
+#define RAVINE_LANES_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+enum { LANES = 16 };
+
+typedef float floats __attribute__((vector_size(64)));
+typedef int32_t ints __attribute__((vector_size(64)));
+typedef uint32_t words __attribute__((vector_size(64)));
+typedef uint16_t halves __attribute__((vector_size(32)));
+
+#define INLINE static inline __attribute__((always_inline))
+#define JOINED(name, level) name##_##level
+#define NAMED(name, level) JOINED(name, level)
+#define FOR_LEVEL(name) NAMED(name, LEVEL)
+
+INLINE floats widen(halves h)
+{
+    return (floats)(__builtin_convertvector(h, words) << 16);
+}
+
+INLINE halves narrow(floats f)
+{
+#if defined(__AVX512BF16__)
+    return (halves)_mm512_cvtneps_pbh((__m512)f);
+#else
+    words u = (words)f;
+    words rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    words isnan = (words)(f != f);
+    return __builtin_convertvector((rounded & ~isnan) | (0x7fc0u & isnan), halves);
+#endif
+}
+
+/* `n` ≤ 16 numbers; those beyond are 0. */
+INLINE floats load(const uint16_t *p, int64_t n)
+{
+    halves h = {0};
+    if (n == LANES)
+        memcpy(&h, p, sizeof h);
+    else
+        memcpy(&h, p, (size_t)n * 2);
+    return widen(h);
+}
+
+INLINE void store(uint16_t *p, floats f, int64_t n)
+{
+    halves h = narrow(f);
+    memcpy(p, &h, n == LANES ? sizeof h : (size_t)n * 2);
+}
+
+INLINE floats load_floats(const float *p, int64_t n)
+{
+    floats f = {0};
+    memcpy(&f, p, n == LANES ? sizeof f : (size_t)n * 4);
+    return f;
+}
+
+INLINE floats pick(ints mask, floats yes, floats no)
+{
+    return (floats)(((words)mask & (words)yes) | (~(words)mask & (words)no));
+}
+
+#endif
