@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ravine import data, landscapes, models, nn, optim, schedules
+    from ravine.diagnosis.checks import check
     from ravine.experiment import resume, train, verify
     from ravine.landscapes import Surface, landscape
     from ravine.run import Run
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "Run": "ravine.run",
     "Surface": "ravine.runs.surface",
+    "check": "ravine.diagnosis.checks",
     "landscape": "ravine.landscapes.landscape",
     "resume": "ravine.experiment",
     "train": "ravine.experiment",
@@ -26,6 +28,7 @@ _ROOMS = ("data", "landscapes", "models", "nn", "optim", "schedules")
 __all__ = [
     "Run",
     "Surface",
+    "check",
     "data",
     "landscape",
     "landscapes",

@@ -102,7 +102,12 @@ def variance_profile(
         raise SettingError("the model has no parameters that learn; pass one that has")
     with untouched(model), torch.enable_grad():
         recording = record(model.train(), inputs, loss)
-    return VarianceProfile(layers=tuple(_row(op) for op in recording.operations[_first(inputs) :]))
+    return VarianceProfile(layers=as_layers(recording, inputs))
+
+
+def as_layers(recording: Recording, inputs: Any) -> tuple[LayerVariance, ...]:
+    """Returns the variances of a recording, those of the inputs left out."""
+    return tuple(_row(op) for op in recording.operations[_first(inputs) :])
 
 
 def record(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> Recording:

@@ -1,0 +1,205 @@
+"""`ravine.check`: what is wrong with a training before it begins, in seconds.
+
+    findings = ravine.check(model, loss, batches, optimizer, step=train_one_batch)
+    print(findings)
+
+Data and wiring are looked at, one batch is sent forward and backward, eight examples are learnt
+by heart, and the rate is compared with a range test. Afterwards model, optimizer and random state
+are bitwise what they were.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ravine.core.errors import SettingError
+from ravine.diagnosis.checks_data import check_inputs, check_labels
+from ravine.diagnosis.checks_labels import check_label_relation
+from ravine.diagnosis.checks_learning import (
+    check_decay,
+    check_overfit,
+    check_rate,
+    overfit,
+    rate_range,
+)
+from ravine.diagnosis.checks_loss import check_loss, form_of, logits_of
+from ravine.diagnosis.checks_norm import check_norm_statistics
+from ravine.diagnosis.checks_signal import (
+    check_symmetry,
+    check_units,
+    check_variances,
+    look_at_units,
+)
+from ravine.diagnosis.checks_wiring import (
+    check_dropout,
+    check_gradients,
+    check_mode,
+    check_optimizer,
+    check_step,
+)
+from ravine.diagnosis.findings import Finding, Findings, merge
+from ravine.diagnosis.recording import Recording
+from ravine.diagnosis.restored import restored
+from ravine.diagnosis.subject import Sample, Subject, take_batches
+from ravine.diagnosis.variance import as_layers, record
+
+_EXAMPLES = 64  # that are sent through the network
+_RANGE_EXAMPLES, _RANGE_STEPS, _RANGE_SECONDS = 32, 60, 6.0
+# Findings that make the rest of the checks meaningless, or impossible.
+_RESHAPING = ("flatten", "view", "reshape", "squeeze", "contiguous", "float", "to")
+_STOPS = ("inputs-not-finite", "labels-out-of-range")
+
+
+def check(
+    model: nn.Module,
+    loss: Callable[[Any, Any], Tensor],
+    batches: Iterable[Any],
+    optimizer: Optimizer | None = None,
+    step: Callable[[Any], Any] | None = None,
+    *,
+    labels_probe: bool = False,
+    learn: bool = True,
+) -> Findings:
+    """Returns what is wrong with a training, before it begins or in the middle of it.
+
+    Weights, buffers, modes, gradients, the optimizer's state and the random state are afterwards
+    bitwise what they were. Batches are read, at most 16 of them, on the model's device.
+
+    Args:
+        model: any module.
+        loss: of (output, targets) to a 0-dim tensor.
+        batches: (inputs, targets) pairs, such as a DataLoader; inputs may be a tensor, a tuple of
+            arguments or a dictionary of named ones.
+        optimizer: of the model; with it its parameters and its rate are checked.
+        step: your own training step: a function that is called with one batch as `batches` gives
+            it, and trains `model` on it with `optimizer`. What it keeps elsewhere (a schedule, a
+            counter) is not put back.
+        labels_probe: also ask whether the labels belong to the inputs, which takes longer.
+        learn: also learn eight examples by heart, and test the rate.
+
+    Raises:
+        SettingError: the model has no parameters that learn, it raises on a batch, the loss is
+            not one number, or batches have a form that is not known.
+    """
+    learning = [p for p in model.parameters() if p.requires_grad]
+    if not learning:
+        raise SettingError("the model has no parameters that learn; pass one that has")
+    if not callable(loss):
+        raise SettingError(f"loss must be a function of (output, targets), got {loss!r}")
+    samples = take_batches(batches, learning[0].device)
+    subject = Subject(model=model, loss=loss, samples=samples, optimizer=optimizer, step=step)
+    with torch.enable_grad():
+        return merge(_all(subject, labels_probe=labels_probe, learn=learn))
+
+
+def _all(subject: Subject, *, labels_probe: bool, learn: bool) -> Iterator[Finding]:
+    model, step = subject.model, subject.step
+    found = [*check_inputs(subject.samples), *check_optimizer(subject), *check_dropout(model)]
+    found += [*check_symmetry(model), *check_decay(subject)]
+    if step is None:
+        found += check_mode(model)
+    yield from found
+    if any(one.code in _STOPS for one in found):
+        return
+    with restored(model, subject.optimizer):
+        model.train()
+        broken = yield from _one_pass(subject, subject.samples[0].first(_EXAMPLES))
+    if broken:
+        return
+    yield from check_norm_statistics(subject)
+    if step is not None:
+        yield from check_step(subject)
+    if labels_probe:
+        yield from check_label_relation(subject)
+    if learn:
+        yield from check_overfit(overfit(subject))
+        if subject.optimizer is not None:
+            yield from _rate(subject)
+
+
+def _one_pass(subject: Subject, sample: Sample) -> Generator[Finding, None, bool]:
+    """Yields what one batch forward and backward shows; returns whether training is impossible."""
+    with torch.no_grad():
+        logits = logits_of(_output(subject, sample), sample)
+    about_labels = list(check_labels(subject.samples, None if logits is None else logits.shape[1]))
+    yield from about_labels
+    if any(one.code in _STOPS for one in about_labels):
+        return True
+    seen: list[Any] = []
+
+    def judge(output: Any) -> Tensor:
+        seen.append(output)
+        return _loss(subject, output, sample)
+
+    recording = record(subject.model, sample.inputs, judge)
+    form = None if logits is None else form_of(subject.loss, logits, sample.targets)
+    if form is not None and logits is not None:
+        yield from check_loss(form, logits, _last_function(recording, seen[0]))
+    layers = as_layers(recording, sample.inputs)
+    yield from check_variances([layer for layer in layers if layer.weighted], logits)
+    yield from check_units(look_at_units(subject, sample))
+    value = subject.value(sample)
+    if value.requires_grad:
+        value.backward()
+    yield from check_gradients(subject.model)
+    return not bool(value.isfinite())
+
+
+def _output(subject: Subject, sample: Sample) -> Any:
+    try:
+        return subject.output(sample)
+    except Exception as error:
+        raise SettingError(
+            f"the model raises on a batch: {type(error).__name__}: {error}; batches must give "
+            "inputs that model(inputs) takes: a tensor, a tuple or a dict of arguments"
+        ) from error
+
+
+def _loss(subject: Subject, output: Any, sample: Sample) -> Tensor:
+    try:
+        return subject.loss(output, sample.targets)
+    except Exception as error:
+        raise SettingError(
+            f"the loss raises on a batch: {type(error).__name__}: {error}; pass a function "
+            f"of (output, targets); the model's output is {_shape(output)}"
+        ) from error
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    if isinstance(value, dict):
+        return f"a dict with {', '.join(map(str, value))}: take what the loss needs out of it"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}: take what the loss needs out of it"
+    return type(value).__name__
+
+
+def _last_function(recording: Recording, output: Any) -> str:
+    """Returns the name of the function that made the output, reshaping left out."""
+    if not isinstance(output, Tensor) or output not in recording.places:
+        return ""
+    op = recording.operations[recording.places[output]]
+    while op.name in _RESHAPING and op.sources:
+        op = recording.operations[op.sources[0]]
+    return op.name
+
+
+def _rate(subject: Subject) -> Iterator[Finding]:
+    """Yields what a range test says of the rate; it is shortened where the network is slow."""
+    with restored(subject.model, subject.optimizer):
+        subject.model.train()
+        began = time.monotonic()
+        value = subject.value(subject.samples[0].first(_RANGE_EXAMPLES))
+        if not value.requires_grad:
+            return
+        value.backward()
+        seconds = time.monotonic() - began
+    steps = max(30, min(_RANGE_STEPS, int(_RANGE_SECONDS / max(seconds, 1e-6))))
+    found = rate_range(subject, examples=_RANGE_EXAMPLES, steps=steps)
+    if found is not None:
+        yield from check_rate(subject, found)
