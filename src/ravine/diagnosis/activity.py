@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 _ENDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
+KINDS = ("relu", *_ENDS)
 _NEAR_END = 0.02  # of the range
 
 
@@ -52,8 +53,7 @@ class Activity(TorchFunctionMode):
         """Calls the function, and looks at its result where it is an activation."""
         out = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "").strip("_")
-        known = name == "relu" or name in _ENDS
-        if known and isinstance(out, Tensor) and out.dim() > 1 and out.is_floating_point():
+        if name in KINDS and isinstance(out, Tensor) and out.dim() > 1 and out.is_floating_point():
             layer = self._stack[-1] if self._stack else ""
             self.found.append(unit_activity(out.detach(), name, layer))
         return out

@@ -32,6 +32,7 @@ from ravine.diagnosis.checks_signal import (
     check_symmetry,
     check_units,
     check_variances,
+    inputs_faded,
     look_at_units,
 )
 from ravine.diagnosis.checks_wiring import (
@@ -141,7 +142,9 @@ def _one_pass(subject: Subject, sample: Sample) -> Generator[Finding, None, bool
         yield from check_loss(form, logits, _last_function(recording, seen[0]))
     layers = as_layers(recording, sample.inputs)
     yield from check_variances([layer for layer in layers if layer.weighted], logits)
-    yield from check_units(look_at_units(subject, sample))
+    units = look_at_units(subject, sample)
+    faded = inputs_faded(recording)
+    yield from check_units(units, faded if len(faded) == len(units) else [False] * len(units))
     value = subject.value(sample)
     if value.requires_grad:
         value.backward()

@@ -15,7 +15,13 @@ from ravine.diagnosis.checks_loss import logits_of
 from ravine.diagnosis.findings import Finding
 from ravine.diagnosis.restored import restored
 from ravine.diagnosis.subject import Sample, Subject, layer_of
-from ravine.diagnosis.thresholds import OVERFIT, RATE_HIGH, RATE_LOW, STRONG_DECAY
+from ravine.diagnosis.thresholds import (
+    OVERFIT,
+    RATE_HIGH,
+    RATE_LOW,
+    RATE_NEAR,
+    STRONG_DECAY,
+)
 from ravine.optim.range_test import RangeTest, range_test
 
 _EXAMPLES = 8
@@ -203,7 +209,7 @@ def check_rate(subject: Subject, found: RangeTest) -> Iterator[Finding]:
         "rate": rate, "suggestion": found.suggestion, "ratio": ratio, "begins": begins,
         "least": least,
     }  # fmt: skip
-    if ratio > RATE_HIGH:
+    if ratio > RATE_HIGH and rate > found.rates[-1] * RATE_NEAR:
         yield Finding(
             severity="critical" if rate > found.rates[-1] else "warning",
             code="rate-too-high",

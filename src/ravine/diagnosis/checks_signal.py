@@ -6,11 +6,20 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from ravine.diagnosis.activity import Activity, UnitActivity
+from ravine.diagnosis.activity import KINDS, Activity, UnitActivity
 from ravine.diagnosis.findings import Finding
+from ravine.diagnosis.recording import Recording
 from ravine.diagnosis.subject import Sample, Subject, layer_of
-from ravine.diagnosis.thresholds import DEAD, EXPLODING, LARGE_LOGITS, SATURATED, VANISHING
-from ravine.diagnosis.variance import LayerVariance
+from ravine.diagnosis.thresholds import (
+    DEAD,
+    EXPLODING,
+    FADED,
+    FEW_UNITS,
+    LARGE_LOGITS,
+    SATURATED,
+    VANISHING,
+)
+from ravine.diagnosis.variance import WEIGHTED, LayerVariance
 
 
 def check_variances(layers: Sequence[LayerVariance], logits: Tensor | None) -> Iterator[Finding]:
@@ -89,6 +98,17 @@ def _vanishing(hidden: Sequence[LayerVariance], forward: float, backward: float)
     )
 
 
+def inputs_faded(recording: Recording) -> list[bool]:
+    """Returns of each activation whether the variance before it is next to nothing.
+
+    It is compared with the first layer that has weights.
+    """
+    operations = recording.operations
+    first = next((op.measured for op in operations if op.name in WEIGHTED), math.nan)
+    calls = [op for op in operations if op.name in KINDS]
+    return [operations[op.sources[0]].measured < FADED * first for op in calls]
+
+
 def look_at_units(subject: Subject, sample: Sample) -> list[UnitActivity]:
     """Returns the activity of each activation, and leaves the random state to the caller."""
     activity = Activity(subject.model)
@@ -97,10 +117,15 @@ def look_at_units(subject: Subject, sample: Sample) -> list[UnitActivity]:
     return activity.found
 
 
-def check_units(found: Sequence[UnitActivity], step: int = 0) -> Iterator[Finding]:
-    """Yields the first layer with many dead and the first with many saturated units."""
-    for one in found:
-        if one.dead > DEAD:
+def check_units(found: Sequence[UnitActivity], faded: Sequence[bool]) -> Iterator[Finding]:
+    """Yields the first layer with many dead and the first with many saturated units.
+
+    Args:
+        found: activations in the order of the calls.
+        faded: whether what goes into each had faded before: then its units are not the cause.
+    """
+    for one, lost in zip(found, faded, strict=True):
+        if one.dead > DEAD and one.units >= FEW_UNITS and not lost:
             yield Finding(
                 severity="critical" if one.dead > 0.9 else "warning",
                 code="dead-units",
@@ -109,7 +134,6 @@ def check_units(found: Sequence[UnitActivity], step: int = 0) -> Iterator[Findin
                 cure="start biases at 0 with He initial weights, or take leaky ReLU; if it "
                 "happens in training, lower the rate",
                 layer=one.layer,
-                step=step,
                 evidence={"dead": one.dead, "units": one.units},
                 changes={"init": "he"},
             )
@@ -124,7 +148,6 @@ def check_units(found: Sequence[UnitActivity], step: int = 0) -> Iterator[Findin
                 cure="take smaller initial weights (Xavier for tanh), scale the inputs, or put a "
                 "normalisation before it",
                 layer=one.layer,
-                step=step,
                 evidence={"saturated": one.saturated},
                 changes={"init": "xavier"},
             )

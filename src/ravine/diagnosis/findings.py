@@ -35,7 +35,7 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "softmax-twice": (*_LEARNING, *_START, "activation-on-logits"),
     "loss-expects-log-probabilities": (*_LEARNING, *_START, "overfitting"),
     "activation-on-logits": (*_LEARNING, *_UNITS, "initial-loss-high"),
-    "step-does-not-update": (*_LEARNING, "not-in-optimizer"),
+    "step-does-not-update": (*_LEARNING, "not-in-optimizer", "gradients-not-cleared"),
     "no-gradient": (*_LEARNING, "not-in-optimizer", "vanishing-at-start"),
     "not-in-optimizer": (*_LEARNING,),
     "gradients-not-cleared": (*_RATE, *_RUN, "units-died", "units-saturated", "overfitting"),

@@ -24,11 +24,16 @@ LARGE_LOGITS: Final = 10.0
 # Share of a layer's units that are 0, or saturated, on the whole batch.
 DEAD: Final = 0.5
 SATURATED: Final = 0.5
+# Units from where on a share is worth telling; variance before an activation over that of the
+# first layer, below which its units are dead because nothing comes to them.
+FEW_UNITS: Final = 8
+FADED: Final = 1e-3
 # Share of the loss of eight examples that must be gone, where no accuracy can be had.
 OVERFIT: Final = 0.5
-# The rate over the one that the range test takes for good; and over that at which the loss
-# begins to fall.
-RATE_HIGH: Final = 12.0
+# The rate over the one that the range test takes for good, and over the one at which the loss
+# explodes, both to be exceeded; and over that at which the loss begins to fall.
+RATE_HIGH: Final = 10.0
+RATE_NEAR: Final = 0.3
 RATE_LOW: Final = 1 / 100
 # Decay of a step over the whole of training; and dropout.
 STRONG_DECAY: Final = 0.05
@@ -40,3 +45,12 @@ LABEL_NOISE: Final = 0.15
 # Loss of a batch in the application stage over that in the learning stage, and their difference.
 NORM_LOSS: Final = 2.0
 NORM_LOSS_NATS: Final = 0.7
+# Over a run: the loss at its end over ln K; the share of ln K from where nothing was learnt.
+DIVERGED: Final = 1.3
+AT_CHANCE: Final = 0.93
+# Validation loss over its least, and training over validation loss.
+OVERFIT_RISE: Final = 1.15
+OVERFIT_GAP: Final = 0.5
+# Training loss over ln K, from where it is high; the rate over its peak, from where it rests.
+UNDERFIT: Final = 0.35
+RATE_FELL: Final = 0.01

@@ -18,7 +18,7 @@ from ravine.diagnosis.operations import Operation
 from ravine.diagnosis.recording import Recording
 from ravine.diagnosis.untouched import untouched
 
-_WEIGHTED = ("linear", "conv1d", "conv2d", "conv3d")
+WEIGHTED = ("linear", "conv1d", "conv2d", "conv3d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +169,7 @@ def _row(op: Operation) -> LayerVariance:
     return LayerVariance(
         layer=op.layer,
         kind=op.kind,
-        weighted=op.name in _WEIGHTED,
+        weighted=op.name in WEIGHTED,
         forward=op.measured,
         forward_predicted=op.signal.total if op.predicted else None,
         backward=op.gradient,
