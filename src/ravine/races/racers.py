@@ -1,0 +1,214 @@
+"""Who races: this package's optimizers by name, and any of torch.optim as `torch:Name`.
+
+A racer is built once for many places: each (rate, start) pair is a row of a parameter, each
+rate a group of the optimizer. All rules here, and most of torch's, work element by element, so
+that every row moves as if it were alone; the few of torch's that do not are built once for
+each row.
+"""
+
+import ast
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ravine.core.errors import SettingError, unknown
+from ravine.optim.adagrad import AdaGrad
+from ravine.optim.adam import Adam
+from ravine.optim.base import RuleOptimizer
+from ravine.optim.from_torch import from_torch
+from ravine.optim.momentum import Momentum
+from ravine.optim.nadam import Nadam
+from ravine.optim.rmsprop import RMSProp
+
+RACERS: Mapping[str, tuple[type[RuleOptimizer], Mapping[str, Any]]] = {
+    "gd": (Momentum, {"momentum": 0.0}),
+    "momentum": (Momentum, {}),
+    "nesterov": (Momentum, {"nesterov": True}),
+    "adagrad": (AdaGrad, {}),
+    "rmsprop": (RMSProp, {}),
+    "adam": (Adam, {}),
+    "nadam": (Nadam, {}),
+}
+# Of torch.optim, those that look at more than one element at a time.
+_NOT_BY_ELEMENT = ("LBFGS", "Adafactor", "Muon")
+# One evaluation of the gradient a step, as all others have.
+_TORCH_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"LBFGS": {"max_iter": 1}}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Racer:
+    """An optimizer with its settings, and its rate where the user gave one."""
+
+    label: str
+    kind: type[Optimizer]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    lr: float | None = None
+
+    @property
+    def by_element(self) -> bool:
+        """Tells whether rows of one parameter move independently."""
+        return self.kind.__name__ not in _NOT_BY_ELEMENT
+
+    def build(self, params: Sequence[Tensor], rates: Sequence[float]) -> Optimizer:
+        """Returns the optimizer of `params`, each with the rate at its place.
+
+        Raises:
+            SettingError: a setting is not known, or out of its range.
+        """
+        groups = [{"params": [p], "lr": lr} for p, lr in zip(params, rates, strict=True)]
+        given = groups if self.kind.__name__ != "LBFGS" else list(params)
+        rate = {"lr": rates[0]} if given is not groups else {}
+        try:
+            return self.kind(given, **rate, **self.settings)  # type: ignore[arg-type]
+        except SettingError as error:
+            raise SettingError(f"optimizer {self.label}: {error}") from None
+        except (TypeError, ValueError, RuntimeError) as error:
+            told = str(error).partition("\n")[0]
+            raise SettingError(f"optimizer {self.label} cannot be made: {told}") from error
+
+    def rule(self, lr: float) -> RuleOptimizer | None:
+        """Returns this package's optimizer of the same steps, None where there is none."""
+        optimizer = self.build([nn.Parameter(torch.zeros(2, dtype=torch.float64))], [lr])
+        if isinstance(optimizer, RuleOptimizer):
+            return optimizer
+        try:
+            return from_torch(optimizer)
+        except SettingError:
+            return None
+
+    def shown_settings(self) -> str:
+        """Returns the settings that are not the rate, as they are printed.
+
+        >>> racers("adam")[0].shown_settings()
+        'betas (0.9, 0.999), eps 1e-08'
+        """
+        group = self.build([nn.Parameter(torch.zeros(2))], [0.1]).param_groups[0]
+        parts = []
+        for name, value in group.items():
+            if name in _UNTOLD or value is None or value is False:
+                continue
+            if name == "weight_decay" and not value:
+                continue
+            if value is True:
+                parts.append(name)
+            else:
+                parts.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+        return ", ".join(parts)
+
+
+_UNTOLD = ("params", "param_names", "lr", "initial_lr", "decay", "decoupled_weight_decay")
+
+
+def racers(text: str, rates: Mapping[str, float] | None = None) -> list[Racer]:
+    """Returns the racers of a list such as `momentum,adam(betas=(0.8,0.99)),torch:SGD`.
+
+    Args:
+        text: names of `RACERS` or `torch:Name`, each with settings in brackets if wanted.
+        rates: rates that need no search, by the racer as it stands in `text`.
+
+    Raises:
+        SettingError: a name, a setting or a rate does not fit.
+    """
+    found = [_racer(part) for part in split(text)]
+    labels = [one.label for one in found]
+    if not found:
+        raise SettingError(f"no optimizer in {text!r}; known: {', '.join(RACERS)}, torch:Name")
+    for label in labels:
+        if labels.count(label) > 1:
+            raise SettingError(f"optimizer {label} races twice; give one of them other settings")
+    for label in rates or {}:
+        if label not in labels:
+            raise unknown("optimizer in --lr", label, labels)
+    made = [Racer(one.label, one.kind, one.settings, (rates or {}).get(one.label)) for one in found]
+    for one in made:  # settings that do not fit are told before anything runs
+        one.build([nn.Parameter(torch.zeros(2))], [0.1 if one.lr is None else one.lr])
+    return made
+
+
+def split(text: str) -> list[str]:
+    """Returns the parts between commas that stand in no bracket.
+
+    >>> split("gd, adam(betas=(0.9,0.99)), torch:SGD")
+    ['gd', 'adam(betas=(0.9,0.99))', 'torch:SGD']
+    """
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign == "(") - (sign == ")")
+        if sign == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts if part.strip()]
+
+
+def rates(text: str) -> dict[str, float]:
+    """Returns the rates of `--lr momentum=0.1,adam=0.01`.
+
+    Raises:
+        SettingError: a part is no name=number.
+    """
+    found = {}
+    for part in split(text):
+        label, equals, value = part.rpartition("=")
+        try:
+            if not equals:
+                raise ValueError
+            found[label.strip()] = float(value)
+        except ValueError:
+            raise SettingError(
+                f"--lr {part!r} is not optimizer=rate, such as --lr momentum=0.1,adam=0.01"
+            ) from None
+    return found
+
+
+def _racer(part: str) -> Racer:
+    name, bracket, inside = part.partition("(")
+    name = name.strip()
+    if bracket and not inside.endswith(")"):
+        raise SettingError(f"optimizer {part!r}: a bracket is open; write name(setting=value)")
+    settings = _settings(part, inside[:-1]) if bracket else {}
+    if name.startswith("torch:"):
+        kind = _torch_kind(name.removeprefix("torch:"))
+        return Racer(part, kind, {**_TORCH_DEFAULTS.get(kind.__name__, {}), **settings})
+    if name not in RACERS:
+        near = difflib.get_close_matches(name, _torch_kinds(), n=1, cutoff=0.6)
+        known = [*RACERS, *(f"torch:{one}" for one in near)]
+        raise unknown("optimizer", name, known)
+    own, defaults = RACERS[name]
+    return Racer(part, own, {**defaults, **settings})
+
+
+def _settings(part: str, inside: str) -> dict[str, Any]:
+    found = {}
+    for pair in split(inside):
+        name, equals, value = (piece.strip() for piece in pair.partition("="))
+        if not equals or name == "lr":
+            remedy = "give rates by --lr" if name == "lr" else "write name(setting=value)"
+            raise SettingError(f"optimizer {part!r}: {pair!r} does not stand there; {remedy}")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
+
+
+def _torch_kinds() -> dict[str, Callable[..., Optimizer]]:
+    return {
+        name: kind
+        for name, kind in vars(torch.optim).items()
+        if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer
+    }
+
+
+def _torch_kind(name: str) -> type[Optimizer]:
+    known = _torch_kinds()
+    if name not in known:
+        raise unknown("optimizer", f"torch:{name}", [f"torch:{one}" for one in known])
+    return known[name]  # type: ignore[return-value]

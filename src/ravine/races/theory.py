@@ -1,0 +1,127 @@
+"""How fast gradient descent and momentum go on a quadratic, predicted and measured.
+
+In the direction of curvature λ a step of either is a linear map of (w, v); the rate is the
+largest magnitude ρ of its eigenvalues, and the distance shrinks as ρᵏ. Where the two
+eigenvalues meet, which is critical damping, it shrinks as k·ρᵏ.
+
+    gradient descent   η* = 2/(λ₁+λₙ)                    ρ = (κ−1)/(κ+1)
+    momentum           η*(1−γ*) = (2/(√λ₁+√λₙ))²         ρ = √γ* = (√κ−1)/(√κ+1)
+    critical damping   η(1−γ)λ = (1−√γ)²                 k·ρᵏ, ρ = √γ
+
+Polyak 1964; Goh, "Why momentum really works", Distill 2017. η is that of the moving mean,
+v ← γv + (1−γ)g, 1/(1−γ) times the rate of the heavy ball.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+Array = NDArray[np.float64]
+
+
+def step_matrix(λ: float, *, η: float, γ: float, nesterov: bool = False) -> Array:
+    """Returns the map of (w, v) that a step of momentum is where the curvature is λ."""
+    if nesterov:
+        return np.array([[1 - η * (1 + γ) * (1 - γ) * λ, -η * γ**2], [(1 - γ) * λ, γ]])
+    return np.array([[1 - η * (1 - γ) * λ, -η * γ], [(1 - γ) * λ, γ]])
+
+
+def predicted_rate(
+    curvatures: tuple[float, ...], *, η: float, γ: float = 0.0, nesterov: bool = False
+) -> float:
+    """Returns ρ, the factor by which the distance shrinks in a step, in the slowest direction.
+
+    >>> round(predicted_rate((1.0, 9.0), η=0.2), 12)  # (κ−1)/(κ+1)
+    0.8
+    """
+    return max(
+        float(np.abs(np.linalg.eigvals(step_matrix(λ, η=η, γ=γ, nesterov=nesterov))).max())
+        for λ in curvatures
+    )
+
+
+def best_descent(low: float, high: float) -> float:
+    """Returns the rate η of gradient descent that is best for curvatures from low to high."""
+    return 2 / (low + high)
+
+
+def best_momentum(low: float, high: float) -> tuple[float, float]:
+    """Returns the η and γ of momentum that are best for curvatures from low to high.
+
+    >>> η, γ = best_momentum(1.0, 9.0)
+    >>> round(γ, 12), round(predicted_rate((1.0, 9.0), η=η, γ=γ), 6)  # ρ = (√κ−1)/(√κ+1)
+    (0.25, 0.5)
+    """
+    root_low, root_high = math.sqrt(low), math.sqrt(high)
+    γ = ((root_high - root_low) / (root_high + root_low)) ** 2
+    return (2 / (root_low + root_high)) ** 2 / (1 - γ), γ
+
+
+def critical_momentum(λ: float, *, η: float) -> float:
+    """Returns the γ at which momentum with rate η is critically damped where the curvature is λ.
+
+    From η(1−γ)λ = (1−√γ)²: √γ = (1−ηλ)/(1+ηλ), for ηλ < 1.
+    """
+    return ((1 - η * λ) / (1 + η * λ)) ** 2
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The rate of a run: its distance shrinks as ρᵏ, or as (a + bk)·ρᵏ."""
+
+    rate: float
+    critical: bool
+
+
+def measured_rate(path: Array) -> Measured:
+    """Returns the rate at which a path shrinks to 0, from its points alone.
+
+    A linear map of (w, v) means wₖ₊₂ = t·wₖ₊₁ − d·wₖ in each direction. t and d are fitted by
+    least squares, each row relative to its size; ρ is the larger magnitude of the roots of
+    z² − tz + d. Where both roots are so near that the fit cannot part them, |a + bk|·ρᵏ is
+    fitted instead.
+
+    Args:
+        path: (K, D), one column for each direction of curvature.
+    """
+    found = [_measured(column) for column in path.T if np.abs(column[0]) > 0]
+    return max(found, key=lambda one: one.rate)
+
+
+def _measured(w: Array) -> Measured:
+    w = w[: _end_of_numbers(w)]
+    size = np.abs(w[:-2]) + np.abs(w[1:-1])
+    rows = np.stack([w[1:-1], w[:-2]], axis=1) / size[:, None]
+    (t, minus_d), _, rank, _ = np.linalg.lstsq(rows, w[2:] / size, rcond=1e-9)
+    if rank < 2:  # one root alone: wₖ₊₁ = z·wₖ
+        return Measured(float(np.median(np.abs(w[1:] / w[:-1]))), critical=False)
+    roots = np.roots([1.0, -t, -minus_d])
+    rate = float(np.abs(roots).max())
+    if np.abs(roots[0] - roots[1]) > 0.02 * rate:
+        return Measured(rate, critical=False)
+    return Measured(_critical_rate(w, rate), critical=True)
+
+
+def _critical_rate(w: Array, near: float) -> float:
+    """Returns the ρ of w ≈ (a + bk)·ρᵏ, fitted relative to the size of each value."""
+    k = np.arange(len(w))
+
+    def misfit(unknown: Array) -> Array:
+        a, b, log_rate = unknown
+        return (a + b * k) * np.exp(log_rate * k) / w - 1
+
+    start = np.array([w[0], w[1] / near - w[0], math.log(near)])
+    fit = least_squares(misfit, start, x_scale=np.maximum(np.abs(start), 1e-3))
+    return math.exp(fit.x[2])
+
+
+def _end_of_numbers(w: Array) -> int:
+    """Returns how many values stand above rounding and below overflow."""
+    size = np.abs(w)
+    bad = ~np.isfinite(w) | (size < 1e-250) | (size > 1e250)
+    return int(np.argmax(bad)) if bad.any() else len(w)
