@@ -19,6 +19,7 @@ from ravine.data.batches import TrainingBatches, class_weights, evaluation_batch
 from ravine.data.dataset import Dataset
 from ravine.models.table import describe_stem
 from ravine.nn.init import init_
+from ravine.nn.use_kernels import use_kernels_
 from ravine.optim.range_test import range_test
 from ravine.optim.transaction import AdaptiveClip
 from ravine.recipe import Recipe
@@ -166,6 +167,8 @@ class _Bench:
         model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # A network of the user's own, or of timm, may bring weights that it was trained to.
         foreign = ":" in recipe.model or recipe.model.startswith("timm/")
+        if foreign and self.device.type == "cpu":
+            use_kernels_(model)
         init_(
             model,
             "torch" if foreign and recipe.init == "auto" else recipe.init,
@@ -180,9 +183,10 @@ class _Bench:
 
     def _first_images(self) -> torch.Tensor:
         """Returns training images as they are, (B, C, S, S), for layers that are fitted to them."""
+        index = self.dataset.splits["train"]
         batches = evaluation_batches(
             self.dataset.images,
-            self.dataset.splits["train"],
+            index[:: max(1, len(index) // _IMAGES_TO_FIT)],  # of all classes
             preprocessing=self.dataset.preprocessing,
             batch=_IMAGES_TO_FIT,
             device=self.device,

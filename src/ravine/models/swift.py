@@ -67,10 +67,15 @@ class Swift(nn.Sequential):
 
     def after_init_(self) -> None:
         """Begins each convolution behind the whitening as the identity on its first channels."""
+        whitening = self[0]
+        assert isinstance(whitening, Whitening)
+        # The identity on a channel that is always 0 would have no variance to be normalised.
+        filled = whitening.own
         for layer in self.modules():
             if isinstance(layer, Conv2d):
-                width = min(layer.in_channels, layer.out_channels)
+                width = min(filled, layer.out_channels)
                 nn.init.dirac_(layer.weight.data[:width])
+                filled = layer.out_channels
 
     def fit_(self, images: Tensor) -> None:
         """Fits the whitening to normalised training images (B, C, S, S)."""

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from ravine.kernels.library import load_library
 from ravine.kernels.weights import CHANNELS, WeightsJob, weight_gradient
+from ravine.nn.fused_norm import must_be_seen
 
 
 class Conv2d(nn.Conv2d):
@@ -46,8 +47,7 @@ class Conv2d(nn.Conv2d):
             and torch.get_autocast_dtype("cpu") is torch.bfloat16
             and self._has_suitable_shape()
             and x.is_contiguous(memory_format=torch.channels_last)
-            and not torch.compiler.is_compiling()
-            and torch._C._len_torch_function_stack() == 0
+            and not must_be_seen()
             and (library := load_library()) is not None
             and library.has_tiles
         )
@@ -60,6 +60,7 @@ class Conv2d(nn.Conv2d):
             and self.groups == 1
             and self.dilation == (1, 1)
             and self.padding_mode == "zeros"
+            and not isinstance(self.padding, str)
             and all(len(pair) == 2 and pair[0] == pair[1] for pair in pairs)
         )
 

@@ -44,6 +44,11 @@ def library_for(x: Tensor) -> Library | None:
     return load_library() if fits else None
 
 
+def must_be_seen() -> bool:
+    """Returns whether the compiler or a function mode must see single operations."""
+    return torch.compiler.is_compiling() or torch._C._len_torch_function_stack() > 0
+
+
 def norm_activation(
     x: Tensor,
     weight: Tensor,

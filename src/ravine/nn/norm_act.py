@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ravine.nn.fused_norm import (
     Statistics,
     library_for,
+    must_be_seen,
     norm_activation,
     norm_activation_beside,
 )
@@ -53,43 +54,52 @@ class NormAct(nn.Sequential):
 
     def _fusible(self, x: Tensor) -> tuple[Tensor, Tensor, Statistics, str] | None:
         """Returns what the fused function needs, or None where the layers must run themselves."""
-        norm, act = self.norm, self.act
-        if type(norm) is not nn.BatchNorm2d or _is_watched(norm) or _is_watched(act):
+        activation = _name(self.act)
+        if activation is None or _is_hooked(self.norm) or _is_hooked(self.act):
             return None
-        activation = _name(act)
-        of_batch = norm.training or norm.running_mean is None
-        if activation is None or not _is_plain(norm) or library_for(x) is None:
-            return None
-        if of_batch and x.numel() == x.shape[1]:
-            return None  # one value per channel: the layer refuses it in torch's own words
-        momentum = 0.0
-        if norm.training and norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
-        if norm.momentum is not None:
-            momentum = norm.momentum
-        statistics = Statistics(norm.running_mean, norm.running_var, momentum, norm.eps, of_batch)
-        return norm.weight, norm.bias, statistics, activation
+        return _fusible_norm(self.norm, x, activation)
 
 
-def _is_plain(norm: nn.BatchNorm2d) -> bool:
-    """Whether the kernel knows this form: affine in float32, running means by momentum."""
+class BatchNorm2d(nn.BatchNorm2d):
+    """torch's BatchNorm2d, in bfloat16 on the CPU through the C library."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns norm(x), (B, C, H, W)."""
+        found = _fusible_norm(self, x, "identity")
+        return super().forward(x) if found is None else norm_activation(x, *found)
+
+
+def _fusible_norm(
+    norm: nn.Module, x: Tensor, activation: str
+) -> tuple[Tensor, Tensor, Statistics, str] | None:
+    """Returns weight, bias, statistics and activation, or None where the kernel does not fit."""
+    if type(norm) not in (nn.BatchNorm2d, BatchNorm2d) or must_be_seen():
+        return None
+    assert isinstance(norm, nn.BatchNorm2d)
+    of_batch = norm.training or norm.running_mean is None
+    if norm.momentum is None or not _is_affine_in_float32(norm) or library_for(x) is None:
+        return None
+    if of_batch and x.numel() == x.shape[1]:
+        return None  # one value per channel: the layer refuses it in torch's own words
+    if norm.training and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+    statistics = Statistics(norm.running_mean, norm.running_var, norm.momentum, norm.eps, of_batch)
+    return norm.weight, norm.bias, statistics, activation
+
+
+def _is_affine_in_float32(norm: nn.BatchNorm2d) -> bool:
     affine = norm.weight is not None and norm.bias is not None
-    return affine and norm.weight.dtype is torch.float32 and norm.momentum is not None
+    return affine and norm.weight.dtype is torch.float32
 
 
-def _is_watched(layer: nn.Module) -> bool:
-    """Whether somebody must see this layer run: a hook, a function mode, the compiler."""
-    hooks = (
+def _is_hooked(layer: nn.Module) -> bool:
+    """Whether somebody waits for this layer to run."""
+    return bool(
         layer._forward_hooks
         or layer._forward_pre_hooks
         or layer._backward_hooks
         or layer._backward_pre_hooks
     )
-    return bool(hooks) or torch.compiler.is_compiling() or _modes_are_on()
-
-
-def _modes_are_on() -> bool:
-    return torch._C._len_torch_function_stack() > 0
 
 
 def _name(act: nn.Module) -> str | None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ravine.kernels.pool import PoolJob, pool_backward, pool_forward
-from ravine.nn.fused_norm import library_for
+from ravine.nn.fused_norm import library_for, must_be_seen
 
 
 class MaxPool2d(nn.MaxPool2d):
@@ -15,7 +15,7 @@ class MaxPool2d(nn.MaxPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, C, H', W')."""
-        if not self._is_halving() or min(x.shape[-2:]) < 2 or _must_be_seen():
+        if not self._is_halving() or min(x.shape[-2:]) < 2 or must_be_seen():
             return super().forward(x)
         if library_for(x) is None:
             return super().forward(x)
@@ -26,10 +26,6 @@ class MaxPool2d(nn.MaxPool2d):
                  (self.kernel_size, self.stride, self.padding, self.dilation)]  # fmt: skip
         plain = not self.ceil_mode and not self.return_indices
         return plain and sides == [(2, 2), (2, 2), (0, 0), (1, 1)]
-
-
-def _must_be_seen() -> bool:
-    return torch.compiler.is_compiling() or torch._C._len_torch_function_stack() > 0
 
 
 class _HalvingPool(torch.autograd.Function):

@@ -1,0 +1,33 @@
+"""Somebody else's network through the C library."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from ravine.nn.convolution import Conv2d
+from ravine.nn.norm_act import BatchNorm2d
+from ravine.nn.pooling import MaxPool2d
+
+_OURS: Mapping[type[nn.Module], type[nn.Module]] = {
+    nn.Conv2d: Conv2d,
+    nn.BatchNorm2d: BatchNorm2d,
+    nn.MaxPool2d: MaxPool2d,
+}
+
+
+def use_kernels_(model: nn.Module) -> nn.Module:
+    """Lets torch's convolutions, batch norms and poolings in `model` be Ravine's, in place.
+
+    Parameters, buffers, names and hooks stay; subclasses of torch's layers are left alone. On the
+    CPU in bfloat16 and channels_last, training steps become faster; elsewhere nothing changes.
+
+    Returns:
+        The model.
+
+    >>> use_kernels_(nn.Sequential(nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16)))[0].__module__
+    'ravine.nn.convolution'
+    """
+    for module in model.modules():
+        if type(module) in _OURS:
+            module.__class__ = _OURS[type(module)]
+    return model
