@@ -10,7 +10,7 @@ from ravine.races.contest import FunctionRace, Lane, race_on_function
 from ravine.races.function_files import race_numbers, write_race
 from ravine.races.functions import scene
 from ravine.races.quadratic import RateRow, rate_rows
-from ravine.races.racers import racers, rates
+from ravine.races.racers import racers, rates, split
 from ravine.races.relief import shown
 from ravine.races.scene import Point, Span
 from ravine.races.search import Budget
@@ -28,6 +28,7 @@ def race_function(
     domain: str = "",
     starts: int = 200,
     trials: int = 49,
+    tune: str = "lr",
     out: Path = Path("race"),
     mp4: bool = False,
     seed: int = 0,
@@ -44,7 +45,8 @@ def race_function(
         start: `x,y` of the picture; the function's own if empty.
         domain: `from:to,from:to`; the function's own if empty.
         starts: of the table.
-        trials: rates of the search.
+        trials: points of the search.
+        tune: what is searched: `lr`, or `lr,momentum,eps`.
         out: folder.
         mp4: write race.mp4 too.
         seed: of starts and batches.
@@ -65,7 +67,7 @@ def race_function(
             steps=steps,
             start=place,
             starts=starts,
-            budget=Budget(trials=trials),
+            budget=Budget(trials=trials, tune=tuple(split(tune))),
             seed=seed,
             progress=screen.progress,
         )

@@ -136,7 +136,7 @@ class Picture:
             0.98, 0.962, "", fontsize=13, ha="right", va="center", fontweight="bold", animated=True
         )
         searched = [lane for lane in race.lanes if lane.found]
-        how = f"rates η: best of {race.budget}" if searched else "rates η given"
+        how = f"best of {race.budget}" if searched else "rates η given"
         if 0 < len(searched) < len(race.lanes):
             how += "; * given"
         if race.scene.examples:

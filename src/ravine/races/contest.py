@@ -147,15 +147,16 @@ def race_on_function(
     places = torch.cat([torch.tensor([start], dtype=torch.float64), drawn])
     seeking = [racer for racer in racers if racer.lr is None]
     found = search(scene, seeking, budget, steps=steps, seed=seed, progress=progress)
-    runs, rates = [], []
+    runs = []
     for index, racer in enumerate(racers):
         progress("racing", index, len(racers))
         mine = places if racer.by_element else places[: _MOST_APART + 1]
-        rates.append(racer.lr if racer.lr is not None else found[racer.label].lr)
-        points = walk(scene, racer, rates[-1:], mine, steps=steps, seed=seed)[:, 0]
-        runs.append((points, scene.values(points)))
+        tuned = racer if racer.lr is not None else racer.tuned(found[racer.label].best)
+        rate = tuned.lr if tuned.lr is not None else math.nan
+        points = walk(scene, tuned, [{"lr": rate}], mine, steps=steps, seed=seed)[:, 0]
+        runs.append((tuned, rate, points, scene.values(points)))
     progress("racing", len(racers), len(racers))
-    lowest = _lowest(scene, [losses for _, losses in runs])
+    lowest = _lowest(scene, [losses for *_, losses in runs])
     target = lowest + _tolerance(scene, scene.values(drawn), lowest)
     lanes = tuple(
         Lane(
@@ -166,7 +167,7 @@ def race_on_function(
             losses=losses[:, 0].numpy(),
             table=_table(losses[:, 1:], lowest, target),
         )
-        for racer, lr, (points, losses) in zip(racers, rates, runs, strict=True)
+        for racer, lr, points, losses in runs
     )
     return FunctionRace(
         scene=scene,
@@ -222,7 +223,9 @@ def _lane_numbers(lane: Lane) -> Mapping[str, Any]:
         "lr_from": "the user" if lane.found is None else "search",
         "lr_at_edge": lane.found.at_edge if lane.found else False,
         "settings": lane.racer.shown_settings(),
-        "search": {"rates": lane.found.rates, "scores": lane.found.scores} if lane.found else None,
+        "search": {"trials": lane.found.trials, "scores": lane.found.scores}
+        if lane.found
+        else None,
         "diverged_at": lane.diverged_at,
         "path": lane.path.tolist(),
         "losses": lane.losses.tolist(),

@@ -96,6 +96,7 @@ def _data(race: FunctionRace, ground: Relief, rates: tuple[RateRow, ...]) -> dic
         "steps": race.steps,
         "seed": race.seed,
         "search": str(race.budget),
+        "tuned": race.budget.tune,
         "grid": {
             "n": len(ground.x),
             "values": [_short(v, 5) for v in ground.values.ravel().tolist()],
@@ -124,9 +125,9 @@ def _lane(lane: Lane, ink: str) -> dict[str, Any]:
         "y": [_short(v, 12) for v in lane.path[:, 1].tolist()],
         "loss": [_short(v, 9) for v in lane.losses.tolist()],
         "curve": [
-            [rate, round(score, 4)]
-            for rate, score in (
-                zip(lane.found.rates, lane.found.scores, strict=True) if lane.found else ()
+            [trial["lr"], round(score, 4)]
+            for trial, score in (
+                zip(lane.found.trials, lane.found.scores, strict=True) if lane.found else ()
             )
         ],
         "table": {
@@ -162,7 +163,9 @@ def _stored(race: FunctionRace) -> dict[str, Any]:
     starts = starts[torch.isfinite(scene.values(starts))]
     lanes = []
     for lane in race.lanes:
-        points = walk(scene, lane.racer, [lane.lr], starts, steps=race.steps, seed=race.seed)[:, 0]
+        points = walk(
+            scene, lane.racer, [{"lr": lane.lr}], starts, steps=race.steps, seed=race.seed
+        )[:, 0]
         losses = scene.values(points).T.tolist()
         lanes.append(
             [

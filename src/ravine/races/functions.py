@@ -246,8 +246,8 @@ def _mean_of(examples: Examples, unsolved: Scene) -> Scene:
 
     point = torch.zeros(2, dtype=torch.float64)
     for _ in range(20):
-        slope = torch.func.grad(at)(point)
-        point = point - torch.linalg.solve(torch.func.hessian(at)(point), slope)
+        slope = torch.autograd.functional.jacobian(at, point)
+        point = point - torch.linalg.solve(torch.autograd.functional.hessian(at, point), slope)
     x, y = point.tolist()
     return replace(
         unsolved,

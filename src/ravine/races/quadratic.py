@@ -61,7 +61,7 @@ def _row(
 ) -> RateRow:
     racer = Racer(name, Momentum, {"momentum": γ, "nesterov": nesterov})
     places = torch.tensor([start], dtype=torch.float64)
-    path = walk(scene, racer, [lr], places, steps=_STEPS, seed=seed)[:, 0, 0]
+    path = walk(scene, racer, [{"lr": lr}], places, steps=_STEPS, seed=seed)[:, 0, 0]
     measured = theory.measured_rate(path.numpy())
     curvatures = scene.curvatures or (math.nan,)
     return RateRow(

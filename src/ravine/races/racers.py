@@ -35,6 +35,7 @@ RACERS: Mapping[str, tuple[type[RuleOptimizer], Mapping[str, Any]]] = {
     "adam": (Adam, {}),
     "nadam": (Nadam, {}),
 }
+Trial = Mapping[str, float]  # lr, and momentum and eps where they are searched too
 # Of torch.optim, those that look at more than one element at a time.
 _NOT_BY_ELEMENT = ("LBFGS", "Adafactor", "Muon")
 # One evaluation of the gradient a step, as all others have.
@@ -56,26 +57,48 @@ class Racer:
         """Tells whether rows of one parameter move independently."""
         return self.kind.__name__ not in _NOT_BY_ELEMENT
 
-    def build(self, params: Sequence[Tensor], rates: Sequence[float]) -> Optimizer:
-        """Returns the optimizer of `params`, each with the rate at its place.
+    def build(self, params: Sequence[Tensor], trials: Sequence[Trial]) -> Optimizer:
+        """Returns the optimizer of `params`, each in a group with the trial at its place.
 
         Raises:
             SettingError: a setting is not known, or out of its range.
         """
-        groups = [{"params": [p], "lr": lr} for p, lr in zip(params, rates, strict=True)]
-        given = groups if self.kind.__name__ != "LBFGS" else list(params)
-        rate = {"lr": rates[0]} if given is not groups else {}
         try:
-            return self.kind(given, **rate, **self.settings)  # type: ignore[arg-type]
+            if self.kind.__name__ == "LBFGS":  # takes no groups
+                return self.kind(list(params), **{**trials[0], **self.settings})
+            fixed = self.kind([params[0]], **self.settings, **_rate(trials[0]))  # type: ignore[arg-type]
+            groups = [
+                {"params": [p], **_options(fixed.defaults, trial)}
+                for p, trial in zip(params, trials, strict=True)
+            ]
+            return self.kind(groups, **{**_rate(trials[0]), **self.settings})
         except SettingError as error:
             raise SettingError(f"optimizer {self.label}: {error}") from None
         except (TypeError, ValueError, RuntimeError) as error:
             told = str(error).partition("\n")[0]
             raise SettingError(f"optimizer {self.label} cannot be made: {told}") from error
 
+    def tunable(self) -> tuple[str, ...]:
+        """Returns which of lr, momentum and eps it has that were not given."""
+        defaults = self.build([nn.Parameter(torch.zeros(2))], [{"lr": 0.1}]).defaults
+        has = {
+            "lr": self.lr is None,
+            "momentum": bool({"momentum", "betas"} & defaults.keys() - self.settings.keys()),
+            "eps": "eps" in defaults and "eps" not in self.settings,
+        }
+        return tuple(name for name, free in has.items() if free)
+
+    def tuned(self, trial: Trial) -> "Racer":
+        """Returns the racer with the settings of a trial made its own."""
+        rest = {name: value for name, value in trial.items() if name != "lr"}
+        defaults = self.build([nn.Parameter(torch.zeros(2))], [{"lr": 0.1}]).defaults
+        settings = {**self.settings, **_options(defaults, rest)}
+        return Racer(self.label, self.kind, settings, trial["lr"])
+
     def rule(self, lr: float) -> RuleOptimizer | None:
         """Returns this package's optimizer of the same steps, None where there is none."""
-        optimizer = self.build([nn.Parameter(torch.zeros(2, dtype=torch.float64))], [lr])
+        point = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+        optimizer = self.build([point], [{"lr": lr}])
         if isinstance(optimizer, RuleOptimizer):
             return optimizer
         try:
@@ -89,7 +112,7 @@ class Racer:
         >>> racers("adam")[0].shown_settings()
         'betas (0.9, 0.999), eps 1e-08'
         """
-        group = self.build([nn.Parameter(torch.zeros(2))], [0.1]).param_groups[0]
+        group = self.build([nn.Parameter(torch.zeros(2))], [{"lr": 0.1}]).param_groups[0]
         parts = []
         for name, value in group.items():
             if name in _UNTOLD or value is None or value is False:
@@ -99,8 +122,26 @@ class Racer:
             if value is True:
                 parts.append(name)
             else:
-                parts.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+                parts.append(f"{name} {_short(value)}")
         return ", ".join(parts)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short, value))})"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _rate(trial: Trial) -> dict[str, float]:
+    return {"lr": trial["lr"]}
+
+
+def _options(defaults: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
+    """Returns the arguments that a trial stands for; momentum is the first of the betas."""
+    found: dict[str, Any] = dict(trial)
+    if "momentum" in found and "betas" in defaults:
+        found["betas"] = (found.pop("momentum"), *defaults["betas"][1:])
+    return found
 
 
 _UNTOLD = ("params", "param_names", "lr", "initial_lr", "decay", "decoupled_weight_decay")
@@ -128,7 +169,7 @@ def racers(text: str, rates: Mapping[str, float] | None = None) -> list[Racer]:
             raise unknown("optimizer in --lr", label, labels)
     made = [Racer(one.label, one.kind, one.settings, (rates or {}).get(one.label)) for one in found]
     for one in made:  # settings that do not fit are told before anything runs
-        one.build([nn.Parameter(torch.zeros(2))], [0.1 if one.lr is None else one.lr])
+        one.build([nn.Parameter(torch.zeros(2))], [{"lr": 0.1 if one.lr is None else one.lr}])
     return made
 
 
@@ -171,7 +212,7 @@ def rates(text: str) -> dict[str, float]:
 def _racer(part: str) -> Racer:
     name, bracket, inside = part.partition("(")
     name = name.strip()
-    if bracket and not inside.endswith(")"):
+    if part.count("(") != part.count(")") or (bracket and not inside.endswith(")")):
         raise SettingError(f"optimizer {part!r}: a bracket is open; write name(setting=value)")
     settings = _settings(part, inside[:-1]) if bracket else {}
     if name.startswith("torch:"):

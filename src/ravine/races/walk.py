@@ -1,6 +1,6 @@
-"""Optimizers on a function: many rates and many starts at once, by the optimizers' own steps.
+"""Optimizers on a function: many trials and many starts at once, by the optimizers' own steps.
 
-Shape letters in this file: K steps, T rates, S starts. Points are (K+1, T, S, 2), float64: the
+Shape letters in this file: K steps, T trials, S starts. Points are (K+1, T, S, 2), float64: the
 first are the starts, the last is where the optimizers stand at the end. Nothing is clipped.
 """
 
@@ -11,21 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.errors import RavineError, SettingError
-from ravine.races.racers import Racer
+from ravine.races.racers import Racer, Trial
 from ravine.races.scene import Scene
 
 
 def walk(
-    scene: Scene, racer: Racer, rates: Sequence[float], starts: Tensor, *, steps: int, seed: int
+    scene: Scene, racer: Racer, trials: Sequence[Trial], starts: Tensor, *, steps: int, seed: int
 ) -> Tensor:
-    """Returns where `racer` goes with each of `rates` from each of `starts`, (K+1, T, S, 2).
+    """Returns where `racer` goes with each of `trials` from each of `starts`, (K+1, T, S, 2).
 
     Steps of a noisy function see the batches of `seed`, the same for everyone.
 
     Args:
         scene: the function.
         racer: the optimizer.
-        rates: T rates.
+        trials: T rates, or rates with other settings.
         starts: (S, 2).
         steps: K.
         seed: of the batches.
@@ -34,9 +34,9 @@ def walk(
         SettingError: the optimizer cannot step here.
     """
     batches = scene.examples.batches(steps, seed=seed) if scene.examples else None
-    points = starts.repeat(len(rates), 1, 1)
+    points = starts.repeat(len(trials), 1, 1)
     taken = [points.clone()]
-    moving = (_Together if racer.by_element else _Apart)(scene, racer, rates, points)
+    moving = (_Together if racer.by_element else _Apart)(scene, racer, trials, points)
     for k in range(steps):
         try:
             moving.step(None if batches is None else batches[k])
@@ -51,12 +51,12 @@ def walk(
 
 @final
 class _Together:
-    """All rows in one optimizer, a group for each rate; parameters are views of the points."""
+    """All rows in one optimizer, a group for each trial; parameters are views of the points."""
 
-    def __init__(self, scene: Scene, racer: Racer, rates: Sequence[float], points: Tensor) -> None:
+    def __init__(self, scene: Scene, racer: Racer, trials: Sequence[Trial], points: Tensor) -> None:
         self._scene, self._points = scene, points
         self._params = [nn.Parameter(rows) for rows in points]
-        self._optimizer = racer.build(self._params, rates)
+        self._optimizer = racer.build(self._params, trials)
 
     def step(self, batch: Tensor | None) -> None:
         found = self._scene.gradients(self._points, batch)
@@ -69,12 +69,12 @@ class _Together:
 class _Apart:
     """An optimizer for each row, with the closure that some of them want."""
 
-    def __init__(self, scene: Scene, racer: Racer, rates: Sequence[float], points: Tensor) -> None:
+    def __init__(self, scene: Scene, racer: Racer, trials: Sequence[Trial], points: Tensor) -> None:
         self._scene = scene
         self._params = [nn.Parameter(row) for rows in points for row in rows]
-        each = [lr for lr in rates for _ in range(points.shape[1])]
+        each = [trial for trial in trials for _ in range(points.shape[1])]
         self._optimizers = [
-            racer.build([param], [lr]) for param, lr in zip(self._params, each, strict=True)
+            racer.build([param], [trial]) for param, trial in zip(self._params, each, strict=True)
         ]
 
     def step(self, batch: Tensor | None) -> None:

@@ -1,0 +1,98 @@
+"""The points at which every entrant is tried: the same ones for all.
+
+The first point is what training starts from by itself. The others are quasi-random (Halton 1960,
+shifted as a whole by the seed: Cranley, Patterson 1976) over three axes, on which rate, momentum
+and ε are searched together, since rankings turn with the space that is searched (Choi et al. 2019):
+
+    rate      the entrant's own default times 0.1 … 10, logarithmic
+    momentum  1 − γ from 0.003 to 0.3, logarithmic
+    ε         1e-10 … 1e-4, logarithmic
+
+An entrant takes of a point what its optimizer has; what was given or is varied is not searched.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+from torch import nn
+
+from ravine.core.seeds import seed_for
+from ravine.optim.settings import OptimizerSettings
+
+Point = Mapping[str, float]
+SPACE: Mapping[str, tuple[float, float]] = {
+    "rate": (0.1, 10.0),
+    "1-momentum": (0.003, 0.3),
+    "eps": (1e-10, 1e-4),
+}
+
+
+def points(count: int, *, seed: int) -> list[Point]:
+    """Returns `count` points; the first, empty, is the default of every setting.
+
+    Fewer points with the same seed are the first of more.
+
+    >>> [dict(point) for point in points(1, seed=0)]
+    [{}]
+    """
+    shift = np.random.default_rng(seed_for("race points", seed=seed)).random(len(SPACE))
+    unit = (qmc.Halton(len(SPACE), scramble=False).random(count)[1:] + shift) % 1.0
+    low, high = np.log(np.array(list(SPACE.values()))).T
+    values = np.exp(low + unit * (high - low))
+    return [{}, *({k: float(v) for k, v in zip(SPACE, row, strict=True)} for row in values)]
+
+
+def searched_by(optimizer: str) -> set[str]:
+    """Returns which of lr, momentum and eps the optimizer has.
+
+    >>> sorted(searched_by("adagrad")), sorted(searched_by("momentum"))
+    (['eps', 'lr'], ['lr', 'momentum'])
+    """
+    settings = OptimizerSettings.of({"optimizer": optimizer})
+    group = settings.build_optimizer(nn.Linear(1, 1)).param_groups[0]
+    found = {"lr"}
+    if "momentum" in group or "betas" in group:
+        found.add("momentum")
+    if "eps" in group:
+        found.add("eps")
+    return found
+
+
+def at_point(
+    point: Point, *, optimizer: str, default_lr: float, fixed: Collection[str]
+) -> dict[str, float]:
+    """Returns the settings that an entrant takes at a point.
+
+    Args:
+        point: of `points`.
+        optimizer: of the entrant.
+        default_lr: that its training would start from.
+        fixed: settings that were given or are varied: not searched.
+    """
+    free = searched_by(optimizer) - set(fixed)
+    found: dict[str, float] = {}
+    if "lr" in free:
+        found["lr"] = _short(default_lr * point.get("rate", 1.0))
+    if "momentum" in free and "1-momentum" in point:
+        found["momentum"] = _short(1 - point["1-momentum"])
+    if "eps" in free and "eps" in point:
+        found["eps"] = _short(point["eps"])
+    return found
+
+
+def _short(value: float) -> float:
+    """Returns the value with four digits, so that a recipe can be read."""
+    return float(f"{value:.4g}")
+
+
+def describe_space(fixed: Collection[str] = ()) -> dict[str, Any]:
+    """Returns what is searched, in words."""
+    low, high = SPACE["1-momentum"]
+    told = {
+        "lr": f"default × {SPACE['rate'][0]:g} … {SPACE['rate'][1]:g}",
+        "momentum": f"{1 - high:g} … {1 - low:g}",
+        "eps": f"{SPACE['eps'][0]:g} … {SPACE['eps'][1]:g}",
+    }
+    return {name: text for name, text in told.items() if name not in fixed}
