@@ -24,7 +24,7 @@ from ravine.optim.range_test import range_test
 from ravine.optim.transaction import AdaptiveClip
 from ravine.recipe import Recipe
 from ravine.schedules.scheduler import Curve
-from ravine.training.choice import choose_for_budget, choose_for_epochs
+from ravine.training.choice import choose_for_budget, choose_for_epochs, companions
 from ravine.training.clock import Clock
 from ravine.training.evaluate import Evaluation, class_probabilities, summarise
 from ravine.training.loss import cross_entropy
@@ -84,6 +84,7 @@ def set_up(
     bench = _Bench(dataset=dataset, device=device, precision=precision, clock=clock)
     if recipe.model == "auto":
         recipe = _with_network(recipe, bench, tell)
+    recipe = _with_companions(recipe, tell)
     stem = describe_stem(recipe.model, dataset.preprocessing.image_size)
     if stem:
         tell(Notice(text=stem))
@@ -236,7 +237,7 @@ def _with_network(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
         budget = recipe.budget
 
         def epochs_of(name: str) -> float:
-            candidate = recipe.with_(model=name)
+            candidate = _with_companions(recipe.with_(model=name), lambda _: None)
             parts = bench.parts(candidate)
             speed = bench.speed(candidate, parts, seconds=_SECONDS_TO_COMPARE)
             plan = plan_for_budget(
@@ -246,9 +247,22 @@ def _with_network(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
             )
             return plan.total_steps / plan.steps_per_epoch
 
-        choice = choose_for_budget(size, epochs_of, budget=budget)
+        residual = not recipe.skip or recipe.zero_init or recipe.norm != "batch"
+        choice = choose_for_budget(size, epochs_of, budget=budget, residual=residual)
     tell(Notice(text=choice.reason))
     return recipe.with_(model=choice.model)
+
+
+def _with_companions(recipe: Recipe, tell: Observer) -> Recipe:
+    """Fills in what the network is best trained with, where the user has said nothing."""
+    wanted = companions(recipe.model, optimizer=recipe.optimizer)
+    free = {k: v for k, v in wanted.items() if k not in recipe.model_fields_set}
+    if "lr" in free:  # it belongs to the batch of the table
+        free["lr"] *= free.get("batch", recipe.batch) / wanted["batch"]
+    if free:
+        told = ", ".join(f"{name} {value:g}" for name, value in free.items())
+        tell(Notice(text=f"{recipe.model} is trained with {told}, unless told otherwise"))
+    return recipe.with_(**free)
 
 
 def _with_rate(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:

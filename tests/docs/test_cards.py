@@ -43,6 +43,7 @@ METHODS = {
     "ResNet": "resnet",
     "pre-activation": "preact-resnet",
     "WideResNet": "wide-resnet",
+    "swift": "swift",
     "skip connections": "skip-connections",
     "label smoothing": "label-smoothing",
     "EMA weights": "ema-weights",

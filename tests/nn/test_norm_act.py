@@ -200,3 +200,39 @@ def test_float32_and_other_norms_run_as_layers() -> None:
     torch.testing.assert_close(
         module(x.float(), added), (module.norm(x.float()) + added).clamp(min=0)
     )
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.norm_act = layer(16, "relu")
+        self.second = nn.Conv2d(16, 16, 3, padding=1)
+        self.end = layer(16, "gelu", seed=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, x = self.norm_act.beside(self.first(x))
+        return self.end(self.second(one), x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_compiled_network_keeps_the_kernel_and_its_derivatives(training: bool) -> None:
+    torch.manual_seed(0)
+    plain = Net().to(memory_format=torch.channels_last).train(training)
+    twin = copy.deepcopy(plain)
+    # One graph: nothing of the kernel is left to Python.
+    compiled = torch.compile(twin, backend="aot_eager", fullgraph=True)
+    x = torch.randn(16, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    results = []
+    for network in (plain, compiled):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = network(x)
+        y.float().square().mean().backward()
+        results.append(y.detach())
+    assert_close(results[1], results[0], bits=7)
+    for found, wanted in zip(twin.parameters(), plain.parameters(), strict=True):
+        if float(wanted.grad.norm()) > 1e-4:  # type: ignore[union-attr]
+            away = (found.grad - wanted.grad).norm() / wanted.grad.norm()  # type: ignore[operator,union-attr]
+            assert float(away) < 0.05
+    for found, wanted in zip(twin.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)

@@ -35,8 +35,11 @@ class Settings(BaseModel):
             raise _one_line(error) from None
 
     def with_(self, **changes: Any) -> Self:
-        """Returns a copy with these values changed and everything checked again."""
-        return type(self).of({**self.model_dump(), **changes})
+        """Returns a copy with these values changed and everything checked again.
+
+        What was left at its default counts as left there still: `model_fields_set` tells.
+        """
+        return type(self).of({**self.model_dump(exclude_unset=True), **changes})
 
 
 def _one_line(error: ValidationError) -> RavineError:

@@ -34,14 +34,18 @@ class Statistics(NamedTuple):
 
 def library_for(x: Tensor) -> Library | None:
     """Returns the library where it can work on images (B, C, H, W) like these, else None."""
-    fits = (
+    return load_library() if fits_library(x) else None
+
+
+def fits_library(x: Tensor) -> bool:
+    """Returns whether images are such that the library could work on them."""
+    return (
         x.dtype is torch.bfloat16
         and x.device.type == "cpu"
         and x.dim() == 4
         and x.numel() > 0
         and x.is_contiguous(memory_format=torch.channels_last)
     )
-    return load_library() if fits else None
 
 
 def must_be_seen() -> bool:
@@ -91,14 +95,9 @@ class _NormActivation(torch.autograd.Function):
         activation: str,
         beside: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        job, library = _job(x, added, weight, bias, statistics, activation)
-        y = torch.empty_like(x)
-        mean, rstd = _mean_and_rstd(x, statistics)
-        sums = torch.empty(ROOM * x.shape[1], dtype=torch.float64)
-        job.y, job.mean, job.rstd, job.sums = _addresses(y, mean, rstd, sums)
-        norm_forward(library, job)
+        y, mean, rstd = norm_forward_pass(x, added, weight, bias, statistics, activation)
         ctx.save_for_backward(x, added, weight, bias, mean, rstd)
-        ctx.statistics, ctx.activation = statistics, activation
+        ctx.of_batch, ctx.activation = statistics.of_batch, activation
         ctx.set_materialize_grads(False)
         return y, x if beside else None
 
@@ -108,18 +107,60 @@ class _NormActivation(torch.autograd.Function):
         if dy is None:
             return dx_more, *(None,) * 6
         x, added, weight, bias, mean, rstd = ctx.saved_tensors
-        job, library = _job(x, added, weight, bias, ctx.statistics, ctx.activation)
-        dy = _like(x, dy)
-        dx_more = None if dx_more is None else _like(x, dx_more)
-        dx = torch.empty_like(x)
-        dadded = None if added is None else torch.empty_like(x)
-        dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
-        sums = torch.empty(ROOM * x.shape[1], dtype=torch.float64)
-        job.mean, job.rstd, job.sums = _addresses(mean, rstd, sums)
-        job.dy, job.dx_more, job.dx, job.dadded = _addresses(dy, dx_more, dx, dadded)
-        job.dweight, job.dbias = _addresses(dweight, dbias)
-        norm_backward(library, job)
-        return dx, dadded, dweight, dbias, None, None, None
+        gradients = norm_backward_pass(
+            dy, dx_more, x, added, weight, bias, mean, rstd, ctx.of_batch, ctx.activation
+        )
+        return *gradients, None, None, None
+
+
+def norm_forward_pass(
+    x: Tensor,
+    added: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    statistics: Statistics,
+    activation: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns act(norm(x) + added) like x, and mean and 1/√(var + ε), (C,) float32."""
+    job, library = _job(x, added, weight, bias, statistics.of_batch, activation)
+    job.eps, job.momentum = statistics.eps, statistics.momentum
+    if statistics.of_batch:
+        job.running_mean, job.running_var = _addresses(
+            statistics.running_mean, statistics.running_var
+        )
+    y = torch.empty_like(x)
+    mean, rstd = _mean_and_rstd(x, statistics)
+    sums = torch.empty(ROOM * x.shape[1], dtype=torch.float64)
+    job.y, job.mean, job.rstd, job.sums = _addresses(y, mean, rstd, sums)
+    norm_forward(library, job)
+    return y, mean, rstd
+
+
+def norm_backward_pass(
+    dy: Tensor,
+    dx_more: Tensor | None,
+    x: Tensor,
+    added: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    of_batch: bool,
+    activation: str,
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+    """Returns the gradients of x (with `dx_more` added), added, weight and bias."""
+    job, library = _job(x, added, weight, bias, of_batch, activation)
+    dy = _like(x, dy)
+    dx_more = None if dx_more is None else _like(x, dx_more)
+    dx = torch.empty_like(x)
+    dadded = None if added is None else torch.empty_like(x)
+    dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
+    sums = torch.empty(ROOM * x.shape[1], dtype=torch.float64)
+    job.mean, job.rstd, job.sums = _addresses(mean, rstd, sums)
+    job.dy, job.dx_more, job.dx, job.dadded = _addresses(dy, dx_more, dx, dadded)
+    job.dweight, job.dbias = _addresses(dweight, dbias)
+    norm_backward(library, job)
+    return dx, dadded, dweight, dbias
 
 
 def _job(
@@ -127,7 +168,7 @@ def _job(
     added: Tensor | None,
     weight: Tensor,
     bias: Tensor,
-    statistics: Statistics,
+    of_batch: bool,
     activation: str,
 ) -> tuple[NormJob, Library]:
     library = load_library()
@@ -135,16 +176,10 @@ def _job(
     job = NormJob(
         rows=x.numel() // x.shape[1],
         channels=x.shape[1],
-        eps=statistics.eps,
-        momentum=statistics.momentum,
         activation=ACTIVATIONS[activation],
-        frozen=not statistics.of_batch,
+        frozen=not of_batch,
     )
     job.x, job.added, job.weight, job.bias = _addresses(x, added, weight, bias)
-    if statistics.of_batch:
-        job.running_mean, job.running_var = _addresses(
-            statistics.running_mean, statistics.running_var
-        )
     return job, library
 
 

@@ -5,8 +5,10 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from ravine.nn.custom_ops import compiled_norm_activation, library_is_here
 from ravine.nn.fused_norm import (
     Statistics,
+    fits_library,
     library_for,
     must_be_seen,
     norm_activation,
@@ -38,7 +40,7 @@ class NormAct(nn.Sequential):
         if (found := self._fusible(x)) is not None:
             if added is not None:
                 added = added.to(x.dtype).contiguous(memory_format=torch.channels_last)
-            return norm_activation(x, *found, added=added)
+            return _run(x, added, *found)
         x = self.norm(x)
         return self.act(x if added is None else x.add_(added))
 
@@ -48,8 +50,10 @@ class NormAct(nn.Sequential):
         The x of the result is to be used in place of the one that was given: the gradients of
         both are then added in one pass.
         """
-        if (found := self._fusible(x)) is not None:
+        if (found := self._fusible(x)) is not None and not torch.compiler.is_compiling():
             return norm_activation_beside(x, *found)
+        if found is not None:
+            return _run(x, None, *found), x
         return self.act(self.norm(x)), x
 
     def _fusible(self, x: Tensor) -> tuple[Tensor, Tensor, Statistics, str] | None:
@@ -66,18 +70,31 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Returns norm(x), (B, C, H, W)."""
         found = _fusible_norm(self, x, "identity")
-        return super().forward(x) if found is None else norm_activation(x, *found)
+        return super().forward(x) if found is None else _run(x, None, *found)
+
+
+def _run(
+    x: Tensor,
+    added: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    statistics: Statistics,
+    activation: str,
+) -> Tensor:
+    if torch.compiler.is_compiling():
+        return compiled_norm_activation(x, added, weight, bias, statistics, activation)
+    return norm_activation(x, weight, bias, statistics, activation, added=added)
 
 
 def _fusible_norm(
     norm: nn.Module, x: Tensor, activation: str
 ) -> tuple[Tensor, Tensor, Statistics, str] | None:
     """Returns weight, bias, statistics and activation, or None where the kernel does not fit."""
-    if type(norm) not in (nn.BatchNorm2d, BatchNorm2d) or must_be_seen():
+    if type(norm) not in (nn.BatchNorm2d, BatchNorm2d) or not _can_run(x):
         return None
     assert isinstance(norm, nn.BatchNorm2d)
     of_batch = norm.training or norm.running_mean is None
-    if norm.momentum is None or not _is_affine_in_float32(norm) or library_for(x) is None:
+    if norm.momentum is None or not _is_affine_in_float32(norm):
         return None
     if of_batch and x.numel() == x.shape[1]:
         return None  # one value per channel: the layer refuses it in torch's own words
@@ -85,6 +102,13 @@ def _fusible_norm(
         norm.num_batches_tracked.add_(1)
     statistics = Statistics(norm.running_mean, norm.running_var, norm.momentum, norm.eps, of_batch)
     return norm.weight, norm.bias, statistics, activation
+
+
+def _can_run(x: Tensor) -> bool:
+    """Whether the kernel can take x here; a graph in the making asks for the library once."""
+    if torch.compiler.is_compiling():
+        return library_is_here() and fits_library(x)
+    return not must_be_seen() and library_for(x) is not None
 
 
 def _is_affine_in_float32(norm: nn.BatchNorm2d) -> bool:

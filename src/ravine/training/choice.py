@@ -1,15 +1,32 @@
-"""Picks the network when none is named: the largest that sees the images often enough."""
+"""Picks the network when none is named, and what a network is trained with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-# From the smallest to the largest. Measured on Fashion-MNIST and CIFAR-10 (docs/networks.md):
-# within a fixed time a wide shallow network of few passes beats a deep one of fewer.
-SMALL_IMAGES: Sequence[str] = ("wrn-10-1", "wrn-10-2", "wrn-16-2", "wrn-16-4", "wrn-28-10")
-LARGE_IMAGES: Sequence[str] = ("wrn-10-1", "resnet-18", "resnet-34", "resnet-50")
-_SMALL = 96  # pixels a side
+# From the smallest to the largest, each with the passes over the images that it needs at least.
+# Measured on Fashion-MNIST and CIFAR-10 (docs/networks.md): within a fixed time a shallow network
+# of many passes beats a deep one of few.
+Candidates = Sequence[tuple[str, float]]
+SMALL_IMAGES: Candidates = (("swift-1", 0.0), ("swift-2", 40.0), ("wrn-28-10", 100.0))
+# For what swift does not have: norms other than batch norm, switches of skip connections.
+RESIDUAL: Candidates = (
+    ("wrn-10-1", 0.0), ("wrn-10-2", 8.0), ("wrn-16-2", 8.0), ("wrn-16-4", 8.0), ("wrn-28-10", 8.0),
+)  # fmt: skip
+LARGE_IMAGES: Candidates = (
+    ("wrn-10-1", 0.0), ("resnet-18", 8.0), ("resnet-34", 8.0), ("resnet-50", 8.0),
+)  # fmt: skip
+_SMALLEST_FOR_SWIFT, _SMALL = 14, 96  # pixels a side
 _WITHOUT_BUDGET = {True: "wrn-16-4", False: "resnet-18"}
-LEAST_EPOCHS = 8.0
+
+#: What a network is trained with where the user says nothing, by the beginning of its name; the
+#: rate and the momentum belong to Nesterov momentum.
+COMPANIONS: Mapping[str, Mapping[str, Any]] = {
+    "swift-": {"batch": 256, "label_smoothing": 0.2},
+}
+COMPANIONS_OF_NESTEROV: Mapping[str, Mapping[str, Any]] = {
+    "swift-": {"lr": 2.5, "momentum": 0.85, "weight_decay": 1.3e-3, "bias_rate": 64.0},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +38,9 @@ class Choice:
 
 
 def choose_for_budget(
-    image_size: int, epochs_of: Callable[[str], float], *, budget: float
+    image_size: int, epochs_of: Callable[[str], float], *, budget: float, residual: bool
 ) -> Choice:
-    """Returns the largest network that makes at least `LEAST_EPOCHS` epochs in the budget.
+    """Returns the largest network that makes as many epochs in the budget as it needs.
 
     The candidates are measured from the smallest on, until one is too slow.
 
@@ -31,22 +48,47 @@ def choose_for_budget(
         image_size: pixels a side.
         epochs_of: measures a network and returns the epochs that fit into the budget.
         budget: seconds, for the reason.
+        residual: only networks with skip connections will do.
     """
-    candidates = SMALL_IMAGES if image_size <= _SMALL else LARGE_IMAGES
-    best, fits = candidates[0], epochs_of(candidates[0])
-    for name in candidates[1:]:
-        epochs = epochs_of(name) if fits >= LEAST_EPOCHS else 0.0
-        if epochs < LEAST_EPOCHS:
+    candidates = _candidates(image_size, residual=residual)
+    best, needed = candidates[0]
+    fits = epochs_of(best)
+    for name, least in candidates[1:]:
+        epochs = epochs_of(name) if fits >= least else 0.0
+        if epochs < least:
             break
-        best, fits = name, epochs
+        best, needed, fits = name, least, epochs
+    wanted = f" (at least {needed:.0f} wanted)" if needed else ""
     return Choice(
         model=best,
-        reason=f"{best}: the largest network that sees each image about {fits:.1f} times "
-        f"in {budget:.0f} s here (at least {LEAST_EPOCHS:.0f} wanted)",
+        reason=f"{best}: the largest network that sees each image often enough, about {fits:.1f} "
+        f"times in {budget:.0f} s here{wanted}",
     )
+
+
+def _candidates(image_size: int, *, residual: bool) -> Candidates:
+    if image_size > _SMALL:
+        return LARGE_IMAGES
+    return RESIDUAL if residual or image_size < _SMALLEST_FOR_SWIFT else SMALL_IMAGES
 
 
 def choose_for_epochs(image_size: int) -> Choice:
     """Returns the network that is taken when epochs, and not a budget, are given."""
     model = _WITHOUT_BUDGET[image_size <= _SMALL]
     return Choice(model=model, reason=f"{model}: the default for {image_size}×{image_size} images")
+
+
+def companions(model: str, *, optimizer: str) -> Mapping[str, Any]:
+    """Returns the settings that this network is best trained with; none for most.
+
+    >>> companions("swift-1", optimizer="adam")
+    {'batch': 256, 'label_smoothing': 0.2}
+    """
+    tables = [COMPANIONS, *([COMPANIONS_OF_NESTEROV] if optimizer == "nesterov" else [])]
+    return {
+        name: value
+        for table in tables
+        for start, settings in table.items()
+        if model.startswith(start)
+        for name, value in settings.items()
+    }
