@@ -1,4 +1,4 @@
-"""Every figure that the project claims, one after the other: about forty minutes on 2 cores.
+"""Every figure that the project claims, one after the other: about an hour on 2 cores.
 
     python bench/run_all.py FOLDER_OF_FASHION_MNIST CIFAR10_JPEG.tar.gz
 
