@@ -14,8 +14,8 @@ _HEAD = """# The fault zoo
     make bench-faults CIFAR=cifar10-jpeg.tar.gz
 
 Healthy runs and runs with one fault, on Fashion-MNIST and CIFAR-10 at half size, {seeds} seeds
-each, a few hundred steps of small networks. Each is diagnosed as [described](diagnose.md): `ravine.check`
-with the training step and the labels' probe before it, and the rows of the run afterwards.
+each, a few hundred steps of small networks. Each is diagnosed [as described](diagnose.md):
+`ravine.check` with the training step and the labels' probe before it, the rows of the run after.
 Thresholds were set on one half of the runs; **this page reports the other half**, other networks
 and data with the same faults. In brackets: the half that set the thresholds.
 

@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from ravine.diagnosis.checks import check
     from ravine.experiment import resume, train, verify
     from ravine.landscapes import Surface, landscape
+    from ravine.races.race import Race, race
     from ravine.run import Run
 
 _NAMES = {
+    "Race": "ravine.races.race",
     "Run": "ravine.run",
     "Surface": "ravine.runs.surface",
     "check": "ravine.diagnosis.checks",
     "landscape": "ravine.landscapes.landscape",
+    "race": "ravine.races.race",
     "resume": "ravine.experiment",
     "train": "ravine.experiment",
     "verify": "ravine.experiment",
@@ -26,6 +29,7 @@ _NAMES = {
 _ROOMS = ("data", "landscapes", "models", "nn", "optim", "schedules")
 
 __all__ = [
+    "Race",
     "Run",
     "Surface",
     "check",
@@ -35,6 +39,7 @@ __all__ = [
     "models",
     "nn",
     "optim",
+    "race",
     "resume",
     "schedules",
     "train",

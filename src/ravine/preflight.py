@@ -1,6 +1,6 @@
 """Before training: networks of several settings side by side on the user's own data.
 
-Wires data, networks and the variance theory; it computes nothing itself.
+Wires data, networks, the variance theory and the checks; it computes nothing itself.
 """
 
 import itertools
@@ -20,6 +20,7 @@ from ravine.core.seeds import generator_for, seed_for
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
+from ravine.diagnosis.checks import examine
 from ravine.diagnosis.variance import VarianceProfile, variance_profile
 from ravine.nn.init import init_
 from ravine.recipe import Recipe
@@ -28,6 +29,8 @@ from ravine.runs.rows import write_json
 
 SEVERAL = ("model", "activation", "norm", "init")
 _IMAGES = 64
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_BATCHES = 16  # for the checks; the variances are those of the first
 _DEFAULT_MODEL = "resnet-cifar-20"
 
 
@@ -36,14 +39,21 @@ def compare_variance(
     settings: Mapping[str, Any],
     *,
     out: Path,
+    labels_probe: bool = False,
+    learn: bool = True,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Returns a row for each network, and writes variance.png, .svg and .json into `out`.
+
+    A row holds the variance of every layer, findings (`ravine.diagnosis.Finding.row`), and the rate
+    that a range test suggests beside the one that training would start from.
 
     Args:
         data: as `ravine.train` takes it.
         settings: of `Recipe`; model, activation, norm and init may be lists with commas.
         out: a folder; files of an earlier comparison are replaced.
+        labels_probe: also ask whether the labels belong to the images.
+        learn: also learn eight images by heart and test the rate.
         progress: told of slow work.
 
     Raises:
@@ -55,13 +65,15 @@ def compare_variance(
     first = next(iter(recipes.values()))
     dataset = open_dataset(first, seed=first.seed, progress=progress)
     device = pick_device(first.device)
-    images, labels = _batch(dataset, first, device)
+    batches = _batches(dataset, first, device)
+    images, labels = batches[0]
     rows = []
     for number, (name, recipe) in enumerate(recipes.items()):
         progress("networks", number, len(recipes))
         model = _network(recipe, dataset, images)
         profile = variance_profile(model, images, _loss(labels))
-        rows.append(_row(name, profile))
+        checked = _checked(model, recipe, batches, labels_probe=labels_probe, learn=learn)
+        rows.append({**_row(name, profile), **checked})
     out.mkdir(parents=True, exist_ok=True)
     draw_variance(rows, [out / "variance.png", out / "variance.svg"])
     write_json(out / "variance.json", {"networks": rows})
@@ -81,10 +93,10 @@ def _variants(settings: Mapping[str, Any]) -> dict[str, Recipe]:
     return found
 
 
-def _batch(dataset: Dataset, recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor]:
+def _batches(dataset: Dataset, recipe: Recipe, device: torch.device) -> list[tuple[Tensor, Tensor]]:
     index = dataset.splits["train"]
     order = torch.randperm(len(index), generator=generator_for("check", seed=recipe.seed))
-    chosen = index[order[:_IMAGES].numpy()]
+    chosen = index[order[: _BATCHES * _IMAGES].numpy()]
     found = evaluation_batches(
         dataset.images,
         chosen,
@@ -93,8 +105,29 @@ def _batch(dataset: Dataset, recipe: Recipe, device: torch.device) -> tuple[Tens
         device=device,
         labels=dataset.labels,
     )
-    batch = next(found)
-    return batch.images, batch.targets.long()
+    return [(batch.images, batch.targets.long()) for batch in found]
+
+
+def _checked(
+    model: nn.Module,
+    recipe: Recipe,
+    batches: list[tuple[Tensor, Tensor]],
+    *,
+    labels_probe: bool,
+    learn: bool,
+) -> dict[str, Any]:
+    """Returns findings and rates; the model is in its learning stage, as training has it."""
+    normalised = any(isinstance(m, _NORMS) for m in model.modules())
+    rate = recipe.lr if isinstance(recipe.lr, float) else None
+    rate = recipe.default_lr(batch=recipe.batch, normalised=normalised) if rate is None else rate
+    optimizer = recipe.with_(lr=rate).build_optimizer(model)
+    found, test = examine(
+        model.train(), F.cross_entropy, batches, optimizer, labels_probe=labels_probe, learn=learn
+    )
+    return {
+        "findings": [one.row() for one in found],
+        "rate": {"training": rate, "suggested": None if test is None else test.suggestion},
+    }
 
 
 def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:

@@ -84,6 +84,7 @@ def tell_undone_steps(state: TrainingState, folder: RunFolder, tell: Observer) -
         folder.findings,
         {
             "severity": "warning",
+            "code": "not-finite",
             "step": step + 1,
             "layer": layer,
             "text": text,

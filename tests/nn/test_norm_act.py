@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ravine.kernels.library import load_library
+from ravine.kernels.library import Library, load_library
 from ravine.nn.norm_act import NormAct
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="no C library here")
@@ -61,6 +61,23 @@ def assert_close(found: Tensor, wanted: Tensor, *, bits: int = 8) -> None:
     scale = float(wanted.detach().abs().max())
     torch.testing.assert_close(
         found.detach().double(), wanted.detach().double(), rtol=2.0**-bits, atol=2e-3 * scale
+    )
+
+
+library = load_library()
+LEVELS = range(library.level + 1) if library else []
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("activation", sorted(LAYERS))
+def test_the_code_of_every_level_is_the_formula(
+    level: int, activation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert library is not None
+    at_level = Library(library.functions, level)
+    monkeypatch.setattr("ravine.nn.fused_norm.load_library", lambda: at_level)
+    test_forward_and_backward_are_the_formulas.hypothesis.inner_test(  # type: ignore[attr-defined]
+        batch=3, channels=37, size=5, activation=activation, with_added=True, mean=2.0, seed=level
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ravine.kernels.library import load_library
+from ravine.kernels.library import Library, load_library
 from ravine.nn.pooling import MaxPool2d
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="no C library here")
@@ -45,6 +45,21 @@ def test_results_and_gradients_are_torchs(
     assert own.grad is not None
     assert torchs.grad is not None
     assert torch.equal(own.grad.float(), torchs.grad)
+
+
+library = load_library()
+
+
+@pytest.mark.parametrize("level", range(library.level + 1) if library else [])
+def test_the_code_of_every_level_gives_torchs_results(
+    level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert library is not None
+    at_level = Library(library.functions, level)
+    monkeypatch.setattr("ravine.nn.fused_norm.load_library", lambda: at_level)
+    test_results_and_gradients_are_torchs.hypothesis.inner_test(  # type: ignore[attr-defined]
+        batch=2, channels=21, height=7, width=6, levels=5, bad=math.nan, seed=level
+    )
 
 
 @pytest.mark.parametrize("options", [{"kernel_size": 3}, {"kernel_size": 2, "padding": 1}])

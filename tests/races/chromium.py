@@ -69,8 +69,12 @@ class Page:
         self.send("Page.enable")
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.send("Emulation.setDeviceMetricsOverride", **size)
+        self.open(url)
+
+    def open(self, url: str) -> None:
+        """Goes to another page and waits until it has run."""
         self.send("Page.navigate", url=url)
-        self.wait_for("document.readyState === 'complete'")
+        self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1

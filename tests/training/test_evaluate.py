@@ -56,8 +56,13 @@ def test_calibration_agrees_with_guo_equation_3(seed: int, count: int) -> None:
             mean = np.mean(inside, axis=0)
             error += len(inside) / count * abs(mean[0] - mean[1])
     found = calibration(probabilities, labels)
+    assert found is not None
     assert found["ece"] == pytest.approx(error, abs=1e-6)
     assert sum(found["count"]) == count
+
+
+def test_a_network_that_answers_nan_has_no_calibration() -> None:
+    assert calibration(np.full((3, 2), np.nan, np.float32), np.zeros(3, int)) is None
 
 
 def test_the_worst_mistakes_are_wrong_and_surest_first() -> None:

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ravine.cli.display import watching
+from ravine.cli.findings import show_findings
 from ravine.cli.options import Json, Quiet, given, setting_options
+from ravine.diagnosis.findings import Finding, Findings
 from ravine.preflight import compare_variance
 
 
@@ -21,14 +23,21 @@ def check(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by name.")
     ] = None,
+    labels_probe: Annotated[
+        bool, typer.Option("--labels-probe", help="Ask whether labels belong to the images.")
+    ] = False,
+    learn: Annotated[
+        bool, typer.Option(help="Learn eight images by heart, and test the rate.")
+    ] = True,
     quiet: Quiet = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
-    """Compare networks before training: how variance passes through their layers.
+    """Say before training what will go wrong, and how variance passes through the layers.
 
     Of --model, --activation, --norm and --init several may be given, with commas: each
-    combination is built, and its variances are predicted and measured on 64 images.
+    combination is built, its variances are predicted and measured on 64 images, and data, loss,
+    gradients and rate are checked.
 
     Examples:
 
@@ -38,7 +47,12 @@ def check(
     """
     with watching(quiet=quiet, json=json) as screen:
         rows = compare_variance(
-            data, given(settings, set_ or []), out=out, progress=screen.progress
+            data,
+            given(settings, set_ or []),
+            out=out,
+            labels_probe=labels_probe,
+            learn=learn,
+            progress=screen.progress,
         )
     if json:
         for row in rows:
@@ -47,17 +61,26 @@ def check(
     table = Table("network", title="variance from layer to layer: measured (theory)")
     for title in ("forward", "backward"):
         table.add_column(title, justify="right")
+    table.add_column("rate (range test)", justify="right")
     for row in rows:
         factors = [row["factors"][direction] for direction in ("forward", "backward")]
         shown = [f"× {_shown(f['measured'])} ({_shown(f['predicted'])})" for f in factors]
-        table.add_row(row["name"], *shown)
+        table.add_row(row["name"], *shown, _rates(row["rate"]))
     console = Console()
     console.print(table)
     for row in rows:
         if row["not_predicted"]:
             kinds = ", ".join(row["not_predicted"])
             console.print(f"{row['name']}: measured and not predicted: {kinds}", highlight=False)
+    for row in rows:
+        found = Findings(tuple(Finding.of_row(one) for one in row["findings"]))
+        show_findings(found, json=False, name=row["name"])
     console.print(f"figure {out / 'variance.png'}", highlight=False)
+
+
+def _rates(rate: dict[str, float | None]) -> str:
+    suggested = rate["suggested"]
+    return f"{rate['training']:.2g} ({'?' if suggested is None else format(suggested, '.2g')})"
 
 
 def _shown(factor: float | None) -> str:

@@ -270,9 +270,10 @@ class LiveScreen:
 def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
     """Returns the lines about an evaluation."""
     interval = tuple(found["interval"])
+    loss = "not finite" if found["loss"] is None else f"{found['loss']:.4f}"
     lines = [
         f"accuracy {share(found['accuracy'], interval)} on {found['count']:,} images "
-        f"({found['split']}), loss {found['loss']:.4f}"
+        f"({found['split']}), loss {loss}"
     ]
     if found.get("tta"):
         tta = found["tta"]

@@ -6,10 +6,12 @@ import sys
 import typer
 
 from ravine.cli.check import check
+from ravine.cli.diagnose import diagnose
 from ravine.cli.evaluate import evaluate
 from ravine.cli.landscape import landscape
 from ravine.cli.models import models
 from ravine.cli.predict import predict
+from ravine.cli.race import race
 from ravine.cli.report import report
 from ravine.cli.resume import resume
 from ravine.cli.train import train
@@ -29,7 +31,9 @@ app.command()(train)
 app.command()(resume)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(diagnose)
 app.command()(landscape)
+app.command()(race)
 app.command()(models)
 app.command()(report)
 

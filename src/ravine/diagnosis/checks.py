@@ -47,6 +47,7 @@ from ravine.diagnosis.recording import Recording
 from ravine.diagnosis.restored import restored
 from ravine.diagnosis.subject import Sample, Subject, take_batches
 from ravine.diagnosis.variance import as_layers, record
+from ravine.optim.range_test import RangeTest
 
 _EXAMPLES = 64  # that are sent through the network
 _RANGE_EXAMPLES, _RANGE_STEPS, _RANGE_SECONDS = 32, 60, 6.0
@@ -86,6 +87,20 @@ def check(
         SettingError: the model has no parameters that learn, it raises on a batch, the loss is
             not one number, or batches have a form that is not known.
     """
+    return examine(model, loss, batches, optimizer, step, labels_probe=labels_probe, learn=learn)[0]
+
+
+def examine(
+    model: nn.Module,
+    loss: Callable[[Any, Any], Tensor],
+    batches: Iterable[Any],
+    optimizer: Optimizer | None = None,
+    step: Callable[[Any], Any] | None = None,
+    *,
+    labels_probe: bool = False,
+    learn: bool = True,
+) -> tuple[Findings, RangeTest | None]:
+    """Returns what `check` returns, and the range test of the rate where there was one."""
     learning = [p for p in model.parameters() if p.requires_grad]
     if not learning:
         raise SettingError("the model has no parameters that learn; pass one that has")
@@ -93,11 +108,15 @@ def check(
         raise SettingError(f"loss must be a function of (output, targets), got {loss!r}")
     samples = take_batches(batches, learning[0].device)
     subject = Subject(model=model, loss=loss, samples=samples, optimizer=optimizer, step=step)
+    tests: list[RangeTest] = []
     with torch.enable_grad():
-        return merge(_all(subject, labels_probe=labels_probe, learn=learn))
+        found = merge(_all(subject, tests, labels_probe=labels_probe, learn=learn))
+    return found, tests[0] if tests else None
 
 
-def _all(subject: Subject, *, labels_probe: bool, learn: bool) -> Iterator[Finding]:
+def _all(
+    subject: Subject, tests: list[RangeTest], *, labels_probe: bool, learn: bool
+) -> Iterator[Finding]:
     model, step = subject.model, subject.step
     found = [*check_inputs(subject.samples), *check_optimizer(subject), *check_dropout(model)]
     found += [*check_symmetry(model), *check_decay(subject)]
@@ -119,7 +138,7 @@ def _all(subject: Subject, *, labels_probe: bool, learn: bool) -> Iterator[Findi
     if learn:
         yield from check_overfit(overfit(subject))
         if subject.optimizer is not None:
-            yield from _rate(subject)
+            yield from _rate(subject, tests)
 
 
 def _one_pass(subject: Subject, sample: Sample) -> Generator[Finding, None, bool]:
@@ -192,7 +211,7 @@ def _last_function(recording: Recording, output: Any) -> str:
     return op.name
 
 
-def _rate(subject: Subject) -> Iterator[Finding]:
+def _rate(subject: Subject, tests: list[RangeTest]) -> Iterator[Finding]:
     """Yields what a range test says of the rate; it is shortened where the network is slow."""
     with restored(subject.model, subject.optimizer):
         subject.model.train()
@@ -205,4 +224,5 @@ def _rate(subject: Subject) -> Iterator[Finding]:
     steps = max(30, min(_RANGE_STEPS, int(_RANGE_SECONDS / max(seconds, 1e-6))))
     found = rate_range(subject, examples=_RANGE_EXAMPLES, steps=steps)
     if found is not None:
+        tests.append(found)
         yield from check_rate(subject, found)

@@ -4,6 +4,7 @@ Eight examples must be learnt by heart; and the rate is compared with what a ran
 """
 
 import math
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from ravine.diagnosis.thresholds import (
 from ravine.optim.range_test import RangeTest, range_test
 
 _EXAMPLES = 8
+_SETTLED = 10  # first losses of a range test, whose median is the start
 _BEGUN = 0.1  # of the fall of the loss
 _LOWEST, _HIGHEST = 1e-5, 10.0  # rates
 _TRIES = ((1e-3, 60), (1e-2, 60))  # rate of Adam, steps
@@ -196,14 +198,16 @@ def _pieces(samples: tuple[Sample, ...], examples: int) -> list[Sample]:
 
 
 def check_rate(subject: Subject, found: RangeTest) -> Iterator[Finding]:
-    """Yields a rate that is far from what the range test allows."""
+    """Yields a rate that is far from what the range test allows.
+
+    Too high is told by the rate that is suggested, too low by the one where the loss begins to
+    fall: on easy data it goes on falling far above a good rate.
+    """
     rate = _reference(subject)
-    first, least = found.losses[0], min(found.losses)
+    first, least = statistics.median(found.losses[:_SETTLED]), min(found.losses)
     if not least < first * 0.97:
         return  # nothing was learnt at any rate: this test knows nothing
-    # Where the loss begins to fall: on easy data it goes on falling far above a good rate.
-    level = first - _BEGUN * (first - least)
-    begins = next(r for r, v in zip(found.rates, found.losses, strict=True) if v <= level)
+    begins = _beginning(found, first - _BEGUN * (first - least))
     ratio = rate / found.suggestion
     evidence = {
         "rate": rate, "suggestion": found.suggestion, "ratio": ratio, "begins": begins,
@@ -230,6 +234,13 @@ def check_rate(subject: Subject, found: RangeTest) -> Iterator[Finding]:
             evidence=evidence,
             changes={"lr": found.suggestion},
         )
+
+
+def _beginning(found: RangeTest, level: float) -> float:
+    """Returns the rate at which the loss sinks below a level for good, on its way to the least."""
+    least = found.losses.index(min(found.losses))
+    above = [n for n in range(least) if found.losses[n] > level]
+    return found.rates[above[-1] + 1 if above else 0]
 
 
 def check_decay(subject: Subject) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ravine.diagnosis.activity import KINDS, Activity, UnitActivity
 from ravine.diagnosis.findings import Finding
+from ravine.diagnosis.operations import Operation
 from ravine.diagnosis.recording import Recording
 from ravine.diagnosis.subject import Sample, Subject, layer_of
 from ravine.diagnosis.thresholds import (
@@ -104,9 +105,14 @@ def inputs_faded(recording: Recording) -> list[bool]:
     It is compared with the first layer that has weights.
     """
     operations = recording.operations
-    first = next((op.measured for op in operations if op.name in WEIGHTED), math.nan)
+    first = next((_over_batch(op) for op in operations if op.name in WEIGHTED), math.nan)
     calls = [op for op in operations if op.name in KINDS]
-    return [operations[op.sources[0]].measured < FADED * first for op in calls]
+    return [_over_batch(operations[op.sources[0]]) < FADED * first for op in calls]
+
+
+def _over_batch(op: Operation) -> float:
+    """Returns the variance over the batch alone: what biases add between units tells nothing."""
+    return math.nan if op.signal is None else float(op.signal.var.mean())
 
 
 def look_at_units(subject: Subject, sample: Sample) -> list[UnitActivity]:

@@ -8,7 +8,7 @@ are believed; a symptom that a present cause explains becomes part of that findi
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, final, overload
+from typing import Any, Literal, Self, final, overload
 
 Severity = Literal["critical", "warning", "note"]
 _RANK: Mapping[str, int] = {"critical": 0, "warning": 1, "note": 2}
@@ -122,6 +122,18 @@ class Finding:
             "symptoms": list(self.symptoms),
         }
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """Returns the finding of a line of findings.jsonl."""
+        evidence = {k: math.nan if v is None else v for k, v in row["evidence"].items()}
+        same = ("severity", "code", "cause", "cure", "layer", "step", "changes")
+        return cls(
+            **{name: row[name] for name in same},
+            seen=row["text"],
+            evidence=evidence,
+            symptoms=tuple(row["symptoms"]),
+        )
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -163,14 +175,14 @@ class Findings(Sequence[Finding]):
 def merge(found: Iterable[Finding]) -> Findings:
     """Returns one finding per cause, critical ones first, causes before what they bring about.
 
-    Of several findings with one code the weightiest stays, and of equal ones the first. A symptom
+    Of several findings with one code the weightiest stays, and of equal ones the first, with the
+    earliest step, and with the layer of the other where it names none itself. A symptom
     that a cause explains is named in that cause's finding, which takes over its severity.
     """
     best: dict[str, Finding] = {}
     for item in found:
         held = best.get(item.code)
-        if held is None or _RANK[item.severity] < _RANK[held.severity]:
-            best[item.code] = item
+        best[item.code] = item if held is None else _together(held, item)
     kept: list[Finding] = []
     for code in sorted(best, key=lambda c: _ORDER.get(c, len(_ORDER))):
         item = best[code]
@@ -182,6 +194,13 @@ def merge(found: Iterable[Finding]) -> Findings:
             severity = min(cause.severity, item.severity, key=_RANK.__getitem__)
             kept[at] = replace(cause, severity=severity, symptoms=(*cause.symptoms, code))
     return Findings(tuple(sorted(kept, key=lambda k: _RANK[k.severity])))
+
+
+def _together(held: Finding, item: Finding) -> Finding:
+    if _RANK[item.severity] < _RANK[held.severity]:
+        held, item = item, held
+    steps = [one.step for one in (held, item) if one.step is not None]
+    return replace(held, step=min(steps, default=None), layer=held.layer or item.layer)
 
 
 def _explains(cause: Finding, item: Finding) -> bool:

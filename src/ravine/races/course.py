@@ -86,6 +86,9 @@ class Course:
     folders: Mapping[str, str]
     """A name for files, of each entrant."""
 
+    in_finals: Mapping[str, Any]
+    """Settings that are changed for the fresh seeds, such as keep_weights."""
+
     def trial_run(self, entrant: str, trial: int) -> str:
         """Returns the run folder of a trial."""
         return f"{self.folders[entrant]}-trial-{trial}"
@@ -158,7 +161,7 @@ class Course:
         best = self.best_trial(entrant, outcomes)
         if best is None:
             return []
-        settings = self.trials[entrant][best]
+        settings = {**self.trials[entrant][best], **self.in_finals}
         return [
             Job(run=self.seed_run(entrant, s), share=1.0, settings={**settings, "seed": s})
             for s in self.seeds

@@ -17,9 +17,12 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ravine.optim.base import RuleOptimizer
+from ravine.optim.rules import prepared
 from ravine.races.scene import Formula
 
-_RATE = 0.7310585786300049  # stands for η while a rule is traced
+# Stands for η while a rule is traced; no other number of a rule is equal to it, or to what
+# decoupled decay makes of it.
+_RATE = 0.7310585786300049
 
 
 class NoJavaScript(Exception):
@@ -57,14 +60,23 @@ def rule_source(optimizer: RuleOptimizer) -> dict[str, Any]:
     state = optimizer.initial_state(torch.zeros((), dtype=torch.float64))
     group = {**optimizer.param_groups[0], "lr": _RATE}
 
+    λ, coupled = group["weight_decay"], group["decay"] == "coupled"
+
     def step(w: Tensor, g: Tensor, k: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
+        w, g = prepared(
+            w, g, η=_RATE, coupled=λ if coupled else 0.0, decoupled=0.0 if coupled else λ
+        )
         before = {**dict(zip(state, slots, strict=True)), "step": k}
         after, new = optimizer.apply_rule(w, g, before, group)
         return after, *(new[name] for name in state)
 
     # On the meta device nothing is read by the host, so that k stays a variable.
     inputs = [torch.empty((), dtype=torch.float64, device="meta") for _ in range(3 + len(state))]
-    source = _source(torch.func.functionalize(step), inputs, ["w", "g", "k", *state], rate=_RATE)
+    known_as = {_RATE: "rate", -_RATE: "(-rate)"}
+    if λ and not coupled:
+        known_as[1 - _RATE * λ] = f"(1 - rate * {λ!r})"
+    names = ["w", "g", "k", *state]
+    source = _source(torch.func.functionalize(step), inputs, names, known_as=known_as)
     if "rate" not in source:
         raise NoJavaScript("the rate does not enter")
     return {
@@ -78,7 +90,7 @@ def _source(
     inputs: Sequence[Tensor],
     names: Sequence[str],
     *,
-    rate: float | None = None,
+    known_as: Mapping[float, str] | None = None,
 ) -> str:
     try:
         with warnings.catch_warnings():
@@ -98,11 +110,11 @@ def _source(
             lines.append(f"return [{', '.join(results)}];")
         else:
             known[node] = f"t{len(lines)}"
-            lines.append(f"const {known[node]} = {_expression(node, known, rate)};")
+            lines.append(f"const {known[node]} = {_expression(node, known, known_as or {})};")
     return f"({', '.join(names)}) => {{ {' '.join(lines)} }}"
 
 
-def _expression(node: fx.Node, known: Mapping[fx.Node, str], rate: float | None) -> str:
+def _expression(node: fx.Node, known: Mapping[fx.Node, str], known_as: Mapping[float, str]) -> str:
     name = str(getattr(node.target, "overloadpacket", node.target)).removeprefix("aten.")
     if name not in _OPERATIONS:
         raise NoJavaScript(f"{name} has no JavaScript here")
@@ -110,8 +122,8 @@ def _expression(node: fx.Node, known: Mapping[fx.Node, str], rate: float | None)
     def term(value: Any) -> Any:
         if isinstance(value, fx.Node):
             return known[value]
-        if rate is not None and isinstance(value, float) and abs(value) == rate:
-            return "rate" if value > 0 else "(-rate)"
+        if isinstance(value, float) and value in known_as:
+            return known_as[value]
         if value is None or isinstance(value, (str, list, tuple, torch.dtype)):
             return value
         return _number(value)

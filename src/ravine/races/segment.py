@@ -100,14 +100,14 @@ def losses_of(path: Path) -> list[float | None]:
 
 
 def recent_loss(losses: list[float | None]) -> float | None:
-    """Returns the mean over the last fifth, None if one of them was not finite.
+    """Returns the mean over the last fifth, None if most of them were not finite.
 
     >>> recent_loss([9.0, 3.0, 2.0, 1.0, 0.5])
     0.5
     """
     window = losses[-max(1, math.ceil(WINDOW * len(losses))) :]
     finite = [loss for loss in window if loss is not None]
-    if not finite or len(finite) < len(window):
+    if 2 * len(finite) < len(window) or not finite:
         return None
     return round(math.fsum(finite) / len(finite), _DIGITS)
 
@@ -147,12 +147,20 @@ def do(job: Job, runs: Path, *, told: Path | None = None, parent: int = 0) -> Ou
             status, text = "memory", f"out of memory: {_first_line(error)}"
         elif path.is_dir():
             (path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-    return read_outcome(path, status=status, text=text, wall=time.monotonic() - began)
+    return read_outcome(
+        path, status=status, text=text, wall=time.monotonic() - began, share=job.share
+    )
 
 
-def read_outcome(path: Path, *, status: Status, text: str = "", wall: float = 0.0) -> Outcome:
+def read_outcome(
+    path: Path, *, status: Status, text: str = "", wall: float = 0.0, share: float = 1.0
+) -> Outcome:
     """Returns the outcome of a run from the files in its folder."""
-    losses = losses_of(path) if path.is_dir() else []
+    total = 0
+    if (path / "recipe.toml").is_file():
+        total = int((read_recipe(RunFolder(path).recipe)[1] or {}).get("total_steps", 0))
+    # A run that was killed between its pause and its outcome has gone on by a step.
+    losses = losses_of(path)[: max(1, math.ceil(share * total))]
     loss = recent_loss(losses)
     if status in ("ended", "paused") and losses and loss is None:
         status, text = "diverged", f"the loss was not finite at step {losses.index(None) + 1}"
@@ -162,9 +170,6 @@ def read_outcome(path: Path, *, status: Status, text: str = "", wall: float = 0.
     folder = RunFolder(path)
     evaluated = status == "ended" and folder.evaluation.is_file()
     found = read_json(folder.evaluation) if evaluated else {}
-    total = 0
-    if (path / "recipe.toml").is_file():
-        total = int((read_recipe(folder.recipe)[1] or {}).get("total_steps", 0))
     return Outcome(
         status=status,
         text=" ".join(text.split()),

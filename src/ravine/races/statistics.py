@@ -139,9 +139,7 @@ def compare(
     corrected = holm([p_value(d, resolution=resolution) for *_, d in raw])
     found = []
     for (one, other, differences), p in zip(raw, corrected, strict=True):
-        mean, low, high = mean_interval(
-            differences, level=LEVEL / len(raw), resolution=resolution
-        )
+        mean, low, high = mean_interval(differences, level=LEVEL / len(raw), resolution=resolution)
         found.append(
             Comparison(
                 first=one,

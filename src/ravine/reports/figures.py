@@ -43,7 +43,8 @@ _STYLE: Any = {
 
 
 @contextmanager
-def _figure(width: float, height: float, **kinds: Any) -> Iterator[tuple[Figure, Any]]:
+def figure_of(width: float, height: float, **kinds: Any) -> Iterator[tuple[Figure, Any]]:
+    """Gives a figure (inches) and its axes, in the style of the page."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
@@ -54,7 +55,8 @@ def _figure(width: float, height: float, **kinds: Any) -> Iterator[tuple[Figure,
         yield figure, axes
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg_of(figure: Figure, title: str) -> str:
+    """Returns a figure as SVG text for the page."""
     with mpl.rc_context(_STYLE):
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -72,7 +74,7 @@ def _svg(figure: Figure, title: str) -> str:
 
 def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) -> str:
     """Returns loss and accuracy against epochs, training and validation."""
-    with _figure(9.2, 3.1, ncols=2) as (figure, (left, right)):
+    with figure_of(9.2, 3.1, ncols=2) as (figure, (left, right)):
         at = [float(row["epoch"]) for row in steps]
         for axes, name, unit in ((left, "loss", "loss"), (right, "accuracy", "accuracy")):
             values = [row[name] for row in steps]
@@ -104,7 +106,7 @@ def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) ->
         right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         right.legend(loc="lower right")
         _start_at_zero(left, [row["loss"] for row in steps])
-    return _svg(figure, "loss and accuracy against epochs")
+    return svg_of(figure, "loss and accuracy against epochs")
 
 
 def _start_at_zero(axes: Axes, values: Sequence[float | None]) -> None:
@@ -115,7 +117,7 @@ def _start_at_zero(axes: Axes, values: Sequence[float | None]) -> None:
 
 def rates_and_speed(steps: Sequence[dict[str, Any]]) -> str:
     """Returns learning rate, gradient norm and images per second against epochs."""
-    with _figure(9.2, 2.3, ncols=3) as (figure, axes):
+    with figure_of(9.2, 2.3, ncols=3) as (figure, axes):
         at = [float(row["epoch"]) for row in steps]
         for one, name, title in zip(
             axes,
@@ -133,7 +135,7 @@ def rates_and_speed(steps: Sequence[dict[str, Any]]) -> str:
         norms = [row.get("gradient_norm") for row in steps]
         if any(norm for norm in norms):
             axes[1].set_yscale("log")
-    return _svg(figure, "learning rate, gradient norm and speed against epochs")
+    return svg_of(figure, "learning rate, gradient norm and speed against epochs")
 
 
 def reliability(calibration: dict[str, Any]) -> str:
@@ -151,7 +153,7 @@ def reliability(calibration: dict[str, Any]) -> str:
         )
         if count
     ]
-    with _figure(4.2, 4.4, nrows=2, height_ratios=(3, 1), sharex=True) as (figure, (top, low)):
+    with figure_of(4.2, 4.4, nrows=2, height_ratios=(3, 1), sharex=True) as (figure, (top, low)):
         top.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
         top.bar(
             [left for left, *_ in bins],
@@ -181,4 +183,4 @@ def reliability(calibration: dict[str, Any]) -> str:
         low.set(xlabel="confidence", ylabel="images")
         for axis in (top.yaxis, low.xaxis):
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    return _svg(figure, "accuracy against confidence")
+    return svg_of(figure, "accuracy against confidence")

@@ -18,6 +18,7 @@ from ravine.reports.contents import (
     summary_lines,
     surface_pictures,
 )
+from ravine.reports.timeline import timeline
 
 _MATRIX_UP_TO = 25  # classes; more of them are told by their most confused pairs
 
@@ -66,10 +67,18 @@ def _drawings(contents: Contents) -> dict[str, Markup | None]:
     enough = bool(contents.epochs or len(contents.steps) > 1)
     calibration = contents.evaluation.get("calibration")
     return {
+        "timeline": _timeline(contents),
         "curves": Markup(figures.curves(contents.epochs, contents.steps)) if enough else None,
         "rates": Markup(figures.rates_and_speed(contents.steps)) if contents.steps else None,
         "reliability": Markup(figures.reliability(calibration)) if calibration else None,
     }
+
+
+def _timeline(contents: Contents) -> Markup | None:
+    dated = [row for row in contents.findings if isinstance(row.get("step"), int)]
+    if not dated or len(contents.steps) < 2:
+        return None
+    return Markup(timeline(contents.steps, dated))
 
 
 def _tables(contents: Contents) -> dict[str, Any]:

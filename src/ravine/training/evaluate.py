@@ -102,13 +102,16 @@ def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
     return flat.reshape(classes, classes)
 
 
-def calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any] | None:
     """Returns confidence against accuracy in bins, and the expected calibration error.
 
     Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017,
-    equation 3, with 15 bins of equal width. Bins without images hold None.
+    equation 3, with 15 bins of equal width. Bins without images hold None. A network that answers
+    NaN is neither sure nor unsure: None for all of it.
     """
     confidence = probabilities.max(1).astype(np.float64)
+    if not np.isfinite(confidence).all():
+        return None
     right = probabilities.argmax(1) == labels
     index = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
     counts = np.bincount(index, minlength=_BINS)

@@ -1,0 +1,64 @@
+"""`ravine diagnose`."""
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ravine.cli.display import watching
+from ravine.cli.findings import show_findings
+from ravine.cli.options import Json, Quiet
+from ravine.cure import diagnose_run, keep_trials, try_cures
+from ravine.runs.rows import plain
+
+
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    *,
+    try_: Annotated[
+        bool, typer.Option("--try", help="Train with each cure and without, and compare.")
+    ] = False,
+    steps: Annotated[int, typer.Option(help="Steps of a trial.")] = 200,
+    seeds: Annotated[int, typer.Option(help="Seeds of a trial.")] = 5,
+    labels_probe: Annotated[
+        bool, typer.Option("--labels-probe", help="Ask whether labels belong to the images.")
+    ] = False,
+    rows_only: Annotated[
+        bool, typer.Option("--rows-only", help="Read the rows and build no network.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Say what is wrong with a run, since when, why, and whether the cure works.
+
+    Examples:
+
+    - `ravine diagnose runs/photos-1`
+
+    - `ravine diagnose runs/photos-1 --try --steps 200 --seeds 5`
+    """
+    with watching(quiet=quiet, json=json) as screen:
+        found = diagnose_run(
+            run,
+            look_inside=not rows_only,
+            labels_probe=labels_probe,
+            progress=screen.progress,
+        )
+    show_findings(found, json=json)
+    if not try_:
+        return
+    curable = [one for one in found if one.changes and one.severity != "note"]
+    console, tried = Console(), {}
+    with watching(quiet=quiet, json=json) as screen:
+        trials = try_cures(run, found, steps=steps, seeds=seeds, progress=screen.progress)
+        for one, trial in zip(curable, trials, strict=False):
+            tried[one.code] = trial
+            if json:
+                print(json_format.dumps(plain({**trial.row(), "code": one.code})))
+            else:
+                console.print(str(trial), highlight=False, markup=False, soft_wrap=True)
+    if not tried and not json:
+        console.print("no finding has a cure that is a setting; nothing to try")
+    keep_trials(run, found, tried)

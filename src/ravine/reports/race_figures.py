@@ -1,0 +1,149 @@
+"""Figures of a race as SVG text: curves with bands, rates, intervals."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from ravine.reports.figures import figure_of, svg_of
+
+# Okabe, Ito 2008, without the yellow that is lost on white.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#808080", "#7a5195")
+Colours = Mapping[str, str]
+_POINTS = 120
+
+
+def colours(count: int) -> list[str]:
+    """Returns a colour for each entrant; after eight they come again."""
+    return [_COLOURS[k % len(_COLOURS)] for k in range(count)]
+
+
+def curves(
+    runs: Mapping[str, Mapping[Any, Any]], shades: Colours, target: Mapping[str, Any] | None
+) -> str:
+    """Returns training loss and validation accuracy against steps and against seconds.
+
+    Args:
+        runs: of each entrant by seed, with rows `training` and `validation`.
+        shades: colour of each entrant.
+        target: accuracy to mark, if there is one.
+    """
+    with figure_of(9.2, 6.0, nrows=2, ncols=2, sharey="row") as (figure, axes):
+        for column, time in enumerate(("step", "elapsed")):
+            for line, (part, value) in enumerate(
+                (("training", "loss"), ("validation", "accuracy"))
+            ):
+                one = axes[line][column]
+                for name, by_seed in runs.items():
+                    rows = [run[part] for run in by_seed.values() if run[part]]
+                    _band(one, rows, time, value, colour=shades[name], label=name)
+            axes[1][column].set_xlabel("steps" if time == "step" else "seconds")
+        axes[0][0].set(ylabel="training loss", yscale="log")
+        axes[1][0].set_ylabel("validation accuracy")
+        for one in axes[1]:
+            one.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            if target is not None:
+                one.axhline(target["accuracy"], color="#808080", linewidth=0.8, linestyle="--")
+        axes[0][1].legend(loc="upper right")
+    return svg_of(figure, "training loss and validation accuracy against steps and seconds")
+
+
+def _band(
+    axes: Axes,
+    runs: Sequence[Sequence[Mapping[str, float]]],
+    time: str,
+    value: str,
+    *,
+    colour: str,
+    label: str,
+) -> None:
+    if not runs:
+        return
+    longest = max(runs, key=len)
+    end = min(rows[-1][time] for rows in runs)
+    start = max(rows[0][time] for rows in runs)
+    if time == "step" or len(longest) == 1:
+        at = np.array([row[time] for row in longest if start <= row[time] <= end] or [end])
+    else:
+        at = np.linspace(min(start, end), end, min(_POINTS, 4 * len(longest)))
+    values = np.array(
+        [np.interp(at, [r[time] for r in rows], [r[value] for r in rows]) for rows in runs]
+    )
+    marker = "o" if len(at) < 30 and value == "accuracy" else None
+    axes.fill_between(at, values.min(0), values.max(0), color=colour, alpha=0.16, linewidth=0)
+    axes.plot(at, values.mean(0), color=colour, linewidth=1.5, label=label, marker=marker, ms=3)
+
+
+def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colours) -> str:
+    """Returns loss and accuracy of every trial against its rate, a line per entrant."""
+    with figure_of(9.2, 3.2, ncols=2) as (figure, (left, right)):
+        for name, rows in trials.items():
+            known = [row for row in rows if row["settings"].get("lr") is not None]
+            known = sorted(known, key=lambda row: row["settings"]["lr"])
+            ended = [row for row in known if row["status"] == "ended"]
+            colour = shades[name]
+            _dots(left, known, "loss", colour)
+            left.plot(_rates(ended), [r["loss"] for r in ended], color=colour, linewidth=1.2)
+            right.plot(
+                _rates(ended),
+                [_nan(r["accuracy"]) for r in ended],
+                color=colour,
+                marker="o",
+                ms=4.5,
+                linewidth=1.2,
+                label=name,
+            )
+        for axes in (left, right):
+            axes.set(xscale="log", xlabel="learning rate")
+        if any(r["loss"] for rows in trials.values() for r in rows):
+            left.set_yscale("log")
+        left.set_ylabel("training loss")
+        right.set_ylabel("validation accuracy at the end")
+        right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        right.legend(fontsize=8.5)
+    return svg_of(figure, "loss and accuracy of every trial against the learning rate")
+
+
+def _dots(axes: Axes, rows: Sequence[Mapping[str, Any]], value: str, colour: str) -> None:
+    finite = [row for row in rows if row[value] is not None]
+    highest = max((row[value] for row in finite), default=1.0)
+    for row in rows:
+        rate = row["settings"]["lr"]
+        if row["status"] in ("ended", "stopped") and row[value] is not None:
+            face = colour if row["status"] == "ended" else "none"
+            axes.plot(rate, row[value], "o", color=colour, markerfacecolor=face, ms=5)
+        elif row["status"] != "not run":
+            axes.plot(rate, highest, "x", color=colour, ms=6)
+
+
+def _rates(rows: Iterable[Mapping[str, Any]]) -> list[float]:
+    return [float(row["settings"]["lr"]) for row in rows]
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
+    """Returns the mean of each entrant with its interval, and a dot for every seed."""
+    rows = [row for row in table if row["results"]]
+    with figure_of(9.2, 0.75 + 0.34 * len(rows)) as (figure, axes):
+        values = [v for row in rows for v in row["results"].values()]
+        reach = max(max(values) - min(values), 0.002)
+        low, high = min(values) - 1.2 * reach, max(values) + 1.2 * reach
+        for place, row in enumerate(rows):
+            colour = shades[row["name"]]
+            left, right = (_nan(v) for v in row["interval"])
+            if not (math.isfinite(left) and math.isfinite(right)):
+                left = right = row["mean"]
+            axes.plot([max(low, left), min(high, right)], [place] * 2, color=colour, linewidth=2)
+            seeds = list(row["results"].values())
+            axes.plot(seeds, [place] * len(seeds), "o", color=colour, alpha=0.45, ms=4)
+            axes.plot(row["mean"], place, "D", color=colour, ms=6)
+        axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel="right answers")
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    return svg_of(figure, "mean of each entrant with its 95 % interval; pale dots are seeds")

@@ -1,0 +1,38 @@
+"""Findings on the time axis: the loss, and where each finding began."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ravine.reports.figures import ACCENT, GREY, SECOND, figure_of, svg_of
+
+_COLOURS = {"critical": SECOND, "warning": ACCENT, "note": GREY}
+
+
+def timeline(steps: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]]) -> str:
+    """Returns the training loss against steps, with a mark where each finding began.
+
+    Args:
+        steps: rows of history.jsonl about steps.
+        findings: rows of findings.jsonl with a step.
+    """
+    ratios = (3, max(1.0, 0.55 * len(findings)))
+    size = (9.2, 2.6 + 0.28 * len(findings))
+    with figure_of(*size, nrows=2, sharex=True, height_ratios=ratios) as (figure, (top, low)):
+        known = [(row["step"], row["loss"]) for row in steps if row.get("loss") is not None]
+        top.plot([at for at, _ in known], [loss for _, loss in known], color=GREY, linewidth=1.1)
+        if known and max(loss for _, loss in known) > 20 * max(1e-9, min(v for _, v in known)):
+            top.set_yscale("log")
+        top.set(ylabel="loss")
+        end = max(float(row["step"]) for row in steps)
+        for place, row in enumerate(findings):
+            colour = _COLOURS.get(str(row.get("severity")), GREY)
+            at = float(row["step"])
+            top.axvline(at, color=colour, linewidth=0.9, linestyle="--")
+            low.plot([at, max(end, at)], [place, place], color=colour, linewidth=4, alpha=0.5,
+                     solid_capstyle="butt")  # fmt: skip
+            low.plot([at], [place], color=colour, marker="o", markersize=4)
+        names = [str(row.get("code") or row.get("severity")) for row in findings]
+        low.set_yticks(range(len(findings)), names)
+        low.set(xlabel="step", ylim=(len(findings) - 0.4, -0.6))
+        low.grid(visible=False, axis="y")
+    return svg_of(figure, "loss against steps, with where each finding began")
