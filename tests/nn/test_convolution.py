@@ -82,6 +82,79 @@ def test_gradients_are_those_of_float64(
         )
 
 
+@needs_tiles
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(1, 9),
+    channels=st.sampled_from([32, 96]),
+    out=st.sampled_from([32, 64]),
+    height=st.integers(1, 19),
+    width=st.integers(1, 19),
+    adding=st.booleans(),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_a_convolution_3x3_is_that_of_float64(
+    batch: int, channels: int, out: int, height: int, width: int, adding: bool, threads: int,
+    seed: int,
+) -> None:  # fmt: skip
+    layer = Conv2d(channels, out, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    x = images(batch, channels, height, width, seed=seed).requires_grad_()
+    added = images(batch, out, height, width, seed=seed + 1) if adding else None
+    dy = images(batch, out, height, width, seed=seed + 2)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(x, added)
+        y.backward(dy)
+    finally:
+        torch.set_num_threads(before)
+    assert "Convolve" in type(y.grad_fn).__name__
+    x64 = x.detach().double().requires_grad_()
+    weight = layer.weight.detach().bfloat16().double()
+    y64 = F.conv2d(x64, weight, padding=1)
+    y64.backward(dy.double())
+    if added is not None:
+        y64 = y64.detach() + added.double()
+    assert x.grad is not None
+    assert x64.grad is not None
+    for found, wanted in ((y.detach(), y64.detach()), (x.grad, x64.grad)):
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        # rounded once, to bfloat16
+        torch.testing.assert_close(
+            found.double(), wanted, rtol=2**-8, atol=1e-4 * float(wanted.abs().max())
+        )
+
+
+@needs_tiles
+def test_a_convolution_does_not_depend_on_threads_or_neighbours() -> None:
+    layer = Conv2d(32, 64, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    x = images(50, 32, 9, 7, seed=1)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                found.append(layer(x))
+                single = layer(x[17:18])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(found[0], other) for other in found[1:])
+    assert torch.equal(single[0], found[0][17])
+
+
+@needs_tiles
+def test_nan_reaches_its_neighbours_and_nobody_else() -> None:
+    layer = Conv2d(32, 32, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    x = images(3, 32, 6, 6, seed=1)
+    x[1, 5, 0, 5] = float("nan")
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        broken = layer(x).isnan()
+    assert broken[1, :, :2, 4:].all()
+    assert broken.sum() == 32 * 4
+
+
 def test_what_is_added_is_added_and_has_its_gradient() -> None:
     layer = Conv2d(32, 32, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
     x, added = images(3, 32, 6, 6, seed=1), images(3, 32, 6, 6, seed=2).requires_grad_()

@@ -1,26 +1,22 @@
-"""Convolutions whose weight gradient is a product of tiles, where the processor has them.
-
-oneDNN's gradient by weights runs at a quarter to a half of the speed of its forward pass on
-processors with AMX; the C library's at two thirds and more. The sum over all positions is kept in
-float32 and not rounded to bfloat16 on its way to the weights.
-"""
-
-from typing import Any
+"""A convolution layer that goes through the C library's tiles, where the processor has them."""
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from ravine.kernels import convolve
 from ravine.kernels.library import load_library
-from ravine.kernels.weights import CHANNELS, WeightsJob, weight_gradient
+from ravine.kernels.weights import CHANNELS
 from ravine.nn.fused_norm import must_be_seen
+from ravine.nn.tiled_convolution import convolve_3x3, convolve_with_tiled_gradient
 
 
 class Conv2d(nn.Conv2d):
-    """The Conv2d of torch, (B, C, H, W) to (B, D, H', W'), with a faster gradient of the weights.
+    """The Conv2d of torch, (B, C, H, W) to (B, D, H', W'), in tiles where that is faster.
 
-    Used under bfloat16 autocast on processors with AMX, for channels in multiples of 16,
-    undivided and undilated with equal sides; elsewhere it is that of torch.
+    Under bfloat16 autocast on processors with AMX, undivided and undilated with equal sides: the
+    gradient of the weights for channels in multiples of 16; all of a convolution 3×3 that keeps
+    the size of its images, without bias, for channels in multiples of 32 and images whose rows
+    fit into the processor's cache. Elsewhere it is that of torch.
     """
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
@@ -29,10 +25,14 @@ class Conv2d(nn.Conv2d):
             y = super().forward(x)
             # In place: no backward pass needs the convolution's own output.
             return y if added is None else y.add_(added)
-        bias = None if self.bias is None else self.bias.to(torch.bfloat16)
         if added is not None:
             added = added.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        return _Convolve.apply(x, self.weight, bias, added, self.stride[0], self.padding[0])
+        if self._is_whole_in_tiles(x):
+            return convolve_3x3(x, self.weight, added)
+        bias = None if self.bias is None else self.bias.to(torch.bfloat16)
+        return convolve_with_tiled_gradient(
+            x, self.weight, bias, added, stride=self.stride[0], padding=int(self.padding[0])
+        )
 
     def _goes_through_tiles(self, x: Tensor) -> bool:
         return (
@@ -40,8 +40,7 @@ class Conv2d(nn.Conv2d):
             and x.device.type == "cpu"
             and x.dim() == 4
             and x.numel() > 0
-            and torch.is_grad_enabled()
-            and self.weight.requires_grad
+            and (self._is_whole_in_tiles(x) or self._has_gradient())
             and self.weight.dtype is torch.float32
             and torch.is_autocast_enabled("cpu")
             and torch.get_autocast_dtype("cpu") is torch.bfloat16
@@ -50,6 +49,18 @@ class Conv2d(nn.Conv2d):
             and not must_be_seen()
             and (library := load_library()) is not None
             and library.has_tiles
+        )
+
+    def _has_gradient(self) -> bool:
+        return torch.is_grad_enabled() and self.weight.requires_grad
+
+    def _is_whole_in_tiles(self, x: Tensor) -> bool:
+        return (
+            self.kernel_size == (3, 3)
+            and self.stride == (1, 1)
+            and self.padding == (1, 1)
+            and self.bias is None
+            and convolve.fits(self.in_channels, self.out_channels, x.shape[2], x.shape[3])
         )
 
     def _has_suitable_shape(self) -> bool:
@@ -63,78 +74,3 @@ class Conv2d(nn.Conv2d):
             and not isinstance(self.padding, str)
             and all(len(pair) == 2 and pair[0] == pair[1] for pair in pairs)
         )
-
-
-class _Convolve(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        added: Tensor | None,
-        stride: int,
-        padding: int,
-    ) -> Tensor:
-        narrow = weight.to(torch.bfloat16)
-        ctx.save_for_backward(x, narrow)
-        ctx.stride, ctx.padding = stride, padding
-        ctx.has_bias = bias is not None
-        if added is not None:  # one pass less over the result
-            return torch.ops.mkldnn._convolution_pointwise.binary(
-                x, added, narrow, bias, [padding] * 2, [stride] * 2, [1, 1], 1,
-                "add", 1.0, None, [], None,
-            )  # fmt: skip
-        return torch.ops.aten.convolution(
-            x, narrow, bias, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1
-        )
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-        x, weight = ctx.saved_tensors
-        dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        dx = dweight = dbias = None
-        if ctx.needs_input_grad[0]:
-            dx = _gradient_of_images(dy, x, weight, ctx.stride, ctx.padding)
-        if ctx.needs_input_grad[1]:
-            dweight = _gradient_of_weights(dy, x, weight, ctx.stride, ctx.padding)
-        if ctx.has_bias and ctx.needs_input_grad[2]:
-            dbias = dy.sum((0, 2, 3), dtype=torch.float32).to(dy.dtype)
-        return dx, dweight, dbias, dy if ctx.needs_input_grad[3] else None, None, None
-
-
-def _gradient_of_images(dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    return torch.ops.aten.convolution_backward(
-        dy, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1,
-        [True, False, False],
-    )[0]  # fmt: skip
-
-
-def _gradient_of_weights(
-    dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int
-) -> Tensor:
-    """Returns (D, C, k, k) float32, in channels_last."""
-    library = load_library()
-    assert library is not None
-    images, channels, height, width = x.shape
-    _, out_channels, out_height, out_width = dy.shape
-    kernel = weight.shape[2]
-    dweight = torch.empty(out_channels, kernel, kernel, channels)
-    job = WeightsJob(
-        x=x.data_ptr(),
-        dy=dy.data_ptr(),
-        dw=dweight.data_ptr(),
-        images=images,
-        height=height,
-        width=width,
-        channels=channels,
-        out_height=out_height,
-        out_width=out_width,
-        out_channels=out_channels,
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-    )
-    weight_gradient(library, job)
-    return dweight.permute(0, 3, 1, 2)

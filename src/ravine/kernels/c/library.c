@@ -11,6 +11,7 @@
 #include <unistd.h>
 #endif
 
+#include "convolve.h"
 #include "norm.h"
 #include "pool.h"
 #include "steps.h"
@@ -40,6 +41,7 @@ DECLARE(avx512)
 #if defined(RAVINE_AMX)
 DECLARE(amx)
 int32_t weight_gradient_amx(const struct weights *, int32_t);
+int32_t convolve_amx(const struct convolution *, int32_t);
 #endif
 
 DOOR int32_t ravine_version(void)
@@ -145,5 +147,17 @@ DOOR int32_t ravine_weight_gradient(int32_t level, const struct weights *weights
         return weight_gradient_amx(weights, threads);
 #endif
     (void)level, (void)weights, (void)threads;
+    return 2;
+}
+
+/* Fills y with a convolution 3×3. Returns 0, 1 without enough memory, 2 where the level has no
+   tiles. */
+DOOR int32_t ravine_convolve(int32_t level, const struct convolution *convolution, int32_t threads)
+{
+#if defined(RAVINE_AMX)
+    if (level == 3)
+        return convolve_amx(convolution, threads);
+#endif
+    (void)level, (void)convolution, (void)threads;
     return 2;
 }

@@ -9,20 +9,13 @@
    Blocks of images are as large as fits into the second cache; each thread has its own sum, and
    these are added at the end. */
 
-#include <immintrin.h>
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
+#include "tiles.h"
 #include "weights.h"
 
 enum {
-    TILE = 16,              /* rows of a tile, and floats in a row */
-    DEEP = 32,              /* positions that one tile operation adds up */
-    TILE_FLOATS = 256,
     BLOCK_BYTES = 1 << 20, /* of both operands: half of a second cache */
     CHUNK = 320,           /* positions that stay in the first cache for all taps */
 };
@@ -54,11 +47,6 @@ struct tap {
 static int64_t floor_divide(int64_t a, int64_t b)
 {
     return a >= 0 ? a / b : -((-a + b - 1) / b);
-}
-
-static int64_t largest(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
 }
 
 static struct tap find_tap(const struct weights *o, const struct grid *g, int64_t tap)
@@ -112,38 +100,6 @@ static void find_places(const uint16_t **places, int64_t length, const struct gr
             for (int64_t x = s->left; x < s->width; x += s->stride)
                 *to++ = from + x * s->channels;
         }
-}
-
-/* 16 channels of two positions: dwords of (first, second). */
-static inline __m512i pair(const uint16_t *first, const uint16_t *second)
-{
-    __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)first));
-    __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)second));
-    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-}
-
-static inline void transpose(__m512i r[16])
-{
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 16; i += 8)
-        for (int k = 0; k < 4; k++) {
-            t[i + k] = _mm512_shuffle_i32x4(r[i + k], r[i + 4 + k], 0x88);
-            t[i + 4 + k] = _mm512_shuffle_i32x4(r[i + k], r[i + 4 + k], 0xdd);
-        }
-    for (int k = 0; k < 8; k++) {
-        r[k] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0x88);
-        r[k + 8] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0xdd);
-    }
 }
 
 /* Writes one copy of x, with pairs that begin at odd positions or at even ones. */
@@ -277,24 +233,10 @@ static void write_tile(const struct weights *o, float *const *sums, int threads,
     }
 }
 
-static size_t line(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
-struct tile_configuration {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
-
 /* Returns 0, or 1 where there is not enough memory. */
 int32_t weight_gradient_amx(const struct weights *o, int32_t wanted)
 {
-    int threads = wanted < o->images ? wanted : (int)o->images;
-#if !defined(_OPENMP)
-    threads = 1;
-#endif
+    int threads = threads_for(o->images, wanted);
     struct grid g = lay_out(o, threads);
     int64_t tiles = o->kernel * o->kernel * (o->in / TILE) * (o->out / TILE);
     size_t transposed = line((size_t)(o->out * g.pitch) * 2);
@@ -315,18 +257,11 @@ int32_t weight_gradient_amx(const struct weights *o, int32_t wanted)
         all_sums[t] = (float *)(memory + nothing + (size_t)t * each + transposed + paired + places);
 #pragma omp parallel num_threads(threads)
     {
-#if defined(_OPENMP)
-        int t = omp_get_thread_num();
-#else
-        int t = 0;
-#endif
+        int t = this_thread();
         char *own = memory + nothing + (size_t)t * each;
         struct desk d = {(uint16_t *)own, (uint16_t *)(own + transposed),
                          (const uint16_t **)(own + transposed + paired), all_sums[t]};
-        struct tile_configuration c = {.palette = 1};
-        for (int k = 0; k < 8; k++)
-            c.row_bytes[k] = 64, c.rows[k] = TILE;
-        _tile_loadconfig(&c);
+        begin_tiles();
         work_through(o, &g, &d, o->images * t / threads, o->images * (t + 1) / threads,
                      (const uint16_t *)memory);
         _tile_release();

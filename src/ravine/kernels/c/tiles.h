@@ -1,0 +1,98 @@
+/* What the kernels that multiply tiles of bfloat16 (AMX) share. */
+
+#ifndef RAVINE_TILES_H
+#define RAVINE_TILES_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+#include "lanes.h"
+
+enum {
+    TILE = 16, /* rows of a tile, and floats in a row */
+    DEEP = 32, /* products that one tile operation adds up in each place */
+    TILE_FLOATS = 256,
+};
+
+INLINE int64_t largest(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+INLINE size_t line(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+/* As many threads as are wanted, and no more than there are images. */
+INLINE int threads_for(int64_t images, int32_t wanted)
+{
+#if defined(_OPENMP)
+    return wanted < images ? wanted : (int)images;
+#else
+    (void)images, (void)wanted;
+    return 1;
+#endif
+}
+
+INLINE int this_thread(void)
+{
+#if defined(_OPENMP)
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
+/* All eight tiles of this thread to their full size; `_tile_release` ends it. */
+INLINE void begin_tiles(void)
+{
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } c = {.palette = 1};
+    for (int k = 0; k < 8; k++)
+        c.row_bytes[k] = 64, c.rows[k] = TILE;
+    _tile_loadconfig(&c);
+}
+
+/* 16 channels of two positions: dwords of (first, second). */
+INLINE __m512i pair(const uint16_t *first, const uint16_t *second)
+{
+    __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)first));
+    __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)second));
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+/* 16×16 dwords. */
+INLINE void transpose(__m512i r[16])
+{
+    __m512i t[16];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int i = 0; i < 16; i += 8)
+        for (int k = 0; k < 4; k++) {
+            t[i + k] = _mm512_shuffle_i32x4(r[i + k], r[i + 4 + k], 0x88);
+            t[i + 4 + k] = _mm512_shuffle_i32x4(r[i + k], r[i + 4 + k], 0xdd);
+        }
+    for (int k = 0; k < 8; k++) {
+        r[k] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0x88);
+        r[k + 8] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0xdd);
+    }
+}
+
+#endif
