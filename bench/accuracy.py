@@ -27,7 +27,7 @@ def ravine(*arguments: str) -> str:
 
 def train(data: str, budget: str, out: Path) -> dict[str, Any]:
     start = time.monotonic()
-    ravine("train", data, "--budget", budget, "--out", str(out))
+    ravine("train", data, "--recipe", "fast", "--budget", budget, "--out", str(out))
     wall = time.monotonic() - start
     seconds = json.loads((out / "environment.json").read_text())["seconds"]
     result = json.loads((out / "evaluation.json").read_text())
@@ -36,6 +36,8 @@ def train(data: str, budget: str, out: Path) -> dict[str, Any]:
         "model": model,
         "accuracy, %": round(100 * result["accuracy"], 2),
         "interval, %": [round(100 * v, 2) for v in result["interval"]],
+        "with test-time flip, %": round(100 * result["tta"]["accuracy"], 2),
+        "its interval, %": [round(100 * v, 2) for v in result["tta"]["interval"]],
         "images": result["count"],
         "training and evaluation, s": round(seconds["training"] + seconds["evaluation"], 1),
         "all told, s": round(wall, 1),

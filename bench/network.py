@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -46,11 +46,9 @@ Step = Callable[[], None]
 @contextmanager
 def torch_alone() -> Iterator[None]:
     """Without the C library, so that a loop is what torch gives."""
-    places = ("convolution", "fused_norm")
-    with (
-        patch(f"ravine.nn.{places[0]}.load_library", lambda: None),
-        patch(f"ravine.nn.{places[1]}.load_library", lambda: None),
-    ):
+    with ExitStack() as patches:
+        for place in ("convolution", "custom_ops", "fused_norm"):
+            patches.enter_context(patch(f"ravine.nn.{place}.load_library", lambda: None))
         yield
 
 

@@ -260,7 +260,8 @@ def _with_companions(recipe: Recipe, tell: Observer) -> Recipe:
     if "lr" in free:  # it belongs to the batch of the table
         free["lr"] *= free.get("batch", recipe.batch) / wanted["batch"]
     if free:
-        told = ", ".join(f"{name} {value:g}" for name, value in free.items())
+        shown = {k: v if isinstance(v, str) else f"{v:g}" for k, v in free.items()}
+        told = ", ".join(f"{name} {value}" for name, value in shown.items())
         tell(Notice(text=f"{recipe.model} is trained with {told}, unless told otherwise"))
     return recipe.with_(**free)
 

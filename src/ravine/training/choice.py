@@ -22,7 +22,7 @@ _WITHOUT_BUDGET = {True: "wrn-16-4", False: "resnet-18"}
 #: What a network is trained with where the user says nothing, by the beginning of its name; the
 #: rate and the momentum belong to Nesterov momentum.
 COMPANIONS: Mapping[str, Mapping[str, Any]] = {
-    "swift-": {"batch": 256, "label_smoothing": 0.2},
+    "swift-": {"activation": "gelu", "batch": 256, "label_smoothing": 0.2},
 }
 COMPANIONS_OF_NESTEROV: Mapping[str, Mapping[str, Any]] = {
     "swift-": {"lr": 2.5, "momentum": 0.85, "weight_decay": 1.3e-3, "bias_rate": 64.0},
@@ -82,7 +82,7 @@ def companions(model: str, *, optimizer: str) -> Mapping[str, Any]:
     """Returns the settings that this network is best trained with; none for most.
 
     >>> companions("swift-1", optimizer="adam")
-    {'batch': 256, 'label_smoothing': 0.2}
+    {'activation': 'gelu', 'batch': 256, 'label_smoothing': 0.2}
     """
     tables = [COMPANIONS, *([COMPANIONS_OF_NESTEROV] if optimizer == "nesterov" else [])]
     return {
