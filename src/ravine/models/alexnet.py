@@ -12,6 +12,7 @@ from torch import nn
 from ravine.core.errors import SettingError
 from ravine.models.parts import Switches
 from ravine.models.stem import alexnet_first
+from ravine.nn.response_norm import LocalResponseNorm
 
 _DROPOUT = 0.5
 _LARGEST_MAP = 6  # pixels a side in front of the fully connected layers, at 224
@@ -26,7 +27,7 @@ def alexnet_2012(*, classes: int, channels: int, image_size: int, switches: Swit
     act = switches.act
 
     def normalise() -> nn.Module:
-        return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)
+        return LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)
 
     kernel, stride, padding = alexnet_first(image_size)
     features: list[nn.Module] = [

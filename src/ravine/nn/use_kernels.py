@@ -7,16 +7,18 @@ from torch import nn
 from ravine.nn.convolution import Conv2d
 from ravine.nn.norm_act import BatchNorm2d
 from ravine.nn.pooling import MaxPool2d
+from ravine.nn.response_norm import LocalResponseNorm
 
 _OURS: Mapping[type[nn.Module], type[nn.Module]] = {
     nn.Conv2d: Conv2d,
     nn.BatchNorm2d: BatchNorm2d,
+    nn.LocalResponseNorm: LocalResponseNorm,
     nn.MaxPool2d: MaxPool2d,
 }
 
 
 def use_kernels_(model: nn.Module) -> nn.Module:
-    """Lets torch's convolutions, batch norms and poolings in `model` be Ravine's, in place.
+    """Lets torch's convolutions, norms and poolings in `model` be Ravine's, in place.
 
     Parameters, buffers, names and hooks stay; subclasses of torch's layers are left alone. On the
     CPU in bfloat16 and channels_last, training steps become faster; elsewhere nothing changes.

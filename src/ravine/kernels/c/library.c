@@ -14,6 +14,7 @@
 #include "convolve.h"
 #include "norm.h"
 #include "pool.h"
+#include "response.h"
 #include "steps.h"
 #include "weights.h"
 
@@ -31,7 +32,9 @@
     void norm_forward_##level(const struct norm *, int32_t);                                     \
     void norm_backward_##level(const struct norm *, int32_t);                                    \
     void pool_forward_##level(const struct pool *, int32_t);                                     \
-    void pool_backward_##level(const struct pool *, int32_t);
+    void pool_backward_##level(const struct pool *, int32_t);                                    \
+    int32_t response_forward_##level(const struct response *, int32_t);                          \
+    int32_t response_backward_##level(const struct response *, int32_t);
 
 DECLARE(base)
 #if defined(RAVINE_X86)
@@ -136,6 +139,20 @@ DOOR void ravine_pool_forward(int32_t level, const struct pool *pool, int32_t th
 DOOR void ravine_pool_backward(int32_t level, const struct pool *pool, int32_t threads)
 {
     PICK(pool_backward, level)(pool, threads);
+}
+
+/* Fills y. Returns 0, or 1 without enough memory. */
+DOOR int32_t ravine_response_forward(int32_t level, const struct response *response,
+                                     int32_t threads)
+{
+    return PICK(response_forward, level)(response, threads);
+}
+
+/* Fills dx from x and dy. Returns 0, or 1 without enough memory. */
+DOOR int32_t ravine_response_backward(int32_t level, const struct response *response,
+                                      int32_t threads)
+{
+    return PICK(response_backward, level)(response, threads);
 }
 
 /* Fills the gradient of a convolution's weights. Returns 0, 1 without enough memory, 2 where

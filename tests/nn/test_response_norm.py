@@ -1,0 +1,77 @@
+"""Local response normalisation through the C library, against float64 loops of the formula."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from ravine.kernels.library import Library, load_library
+from ravine.nn.response_norm import LocalResponseNorm
+
+library = load_library()
+pytestmark = pytest.mark.skipif(library is None, reason="no C library here")
+
+
+def by_hand(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    found = []
+    for c in range(x.shape[1]):
+        near = [j for j in range(c - size // 2, c - size // 2 + size) if 0 <= j < x.shape[1]]
+        squares = sum((x[:, j] ** 2 for j in near), torch.zeros(()))
+        found.append(x[:, c] / (k + alpha / size * squares) ** beta)
+    return torch.stack(found, 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(1, 3),
+    channels=st.sampled_from([1, 3, 16, 21, 96]),
+    side=st.integers(1, 4),
+    size=st.integers(1, 6),
+    alpha=st.sampled_from([1e-4, 0.1, 2.0]),
+    beta=st.sampled_from([0.75, 0.5, 1.0]),
+    seed=st.integers(0, 1000),
+)
+def test_results_and_gradients_are_those_of_the_formula(
+    batch: int, channels: int, side: int, size: int, alpha: float, beta: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    x = (3 * torch.randn(batch, channels, side, side)).bfloat16()
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    dy = torch.randn(batch, channels, side, side).bfloat16()
+    layer = LocalResponseNorm(size, alpha, beta, 2.0)
+    y = layer(x)
+    assert "ResponseNorm" in type(y.grad_fn).__name__
+    y.backward(dy)
+    x64 = x.detach().double().requires_grad_()
+    y64 = by_hand(x64, size, alpha, beta, 2.0)
+    y64.backward(dy.double())
+    assert x.grad is not None
+    assert x64.grad is not None
+    torch.testing.assert_close(y.detach().double(), y64.detach(), rtol=2**-8, atol=1e-5)
+    torch.testing.assert_close(x.grad.double(), x64.grad, rtol=2**-8, atol=1e-4)
+
+
+@pytest.mark.parametrize("level", range(library.level + 1) if library else [])
+def test_the_code_of_every_level_follows_the_formula(
+    level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert library is not None
+    at_level = Library(library.functions, level)
+    monkeypatch.setattr("ravine.nn.fused_norm.load_library", lambda: at_level)
+    test_results_and_gradients_are_those_of_the_formula.hypothesis.inner_test(  # type: ignore[attr-defined]
+        batch=2, channels=37, side=3, size=5, alpha=0.5, beta=0.75, seed=1
+    )
+
+
+def test_float32_is_torchs() -> None:
+    x = torch.randn(2, 8, 3, 3)
+    assert torch.equal(LocalResponseNorm(5)(x), nn.LocalResponseNorm(5)(x))
+
+
+def test_nan_reaches_the_channels_around_it() -> None:
+    x = torch.ones(1, 8, 1, 2).bfloat16().contiguous(memory_format=torch.channels_last)
+    x[0, 3, 0, 0] = float("nan")
+    broken = LocalResponseNorm(3)(x).isnan()
+    assert broken[0, :, 0, 0].tolist() == [c in (2, 3, 4) for c in range(8)]
+    assert not broken[0, :, 0, 1].any()
