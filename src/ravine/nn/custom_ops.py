@@ -13,10 +13,13 @@ from ravine.kernels.library import load_library
 from ravine.nn.fused_norm import Statistics, norm_backward_pass, norm_forward_pass
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def library_is_here() -> bool:
     """Returns whether the C library can be used; asked once, when a graph is made."""
     return load_library() is not None
+
+
+# What torch.compiler.assume_constant_result does, without importing the compiler and Triton.
+library_is_here._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def compiled_norm_activation(
