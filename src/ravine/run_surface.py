@@ -18,7 +18,8 @@ from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_labelled
-from ravine.landscapes.landscape import Axis, landscape
+from ravine.landscapes.choice import Axis
+from ravine.landscapes.landscape import landscape
 from ravine.reports.page import render_report
 from ravine.reports.surfaces import draw_surfaces
 from ravine.run import Run

@@ -207,13 +207,24 @@ def test_a_budget_is_kept_saved_and_gone_on_with(tmp_path: Path) -> None:
     assert loaded.about["batches"] == first.about["batches"]
 
 
-def test_other_batches_than_before_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "options", "message"),
+    [
+        (32, {}, r"other batches \(they must not differ from call to call\)"),
+        (48, {"nodes": 7}, "a surface of nodes 5, not 7: ask for the same again"),
+        (48, {"x": (0, 1, 5)}, "x automatic, not 0:1:5"),
+        (48, {"policy": "batch"}, "policy running, not batch.*delete it.*another --out"),
+    ],
+)
+def test_other_settings_than_before_are_refused_and_named(
+    tmp_path: Path, count: int, options: dict, message: str
+) -> None:
     model = trained()
     out = tmp_path / "surface.npz"
     landscape(model, each_image, images(), nodes=5, out=out)
 
-    with pytest.raises(SettingError, match="batches that differ from call to call"):
-        landscape(model, each_image, images(32), nodes=5, out=out)
+    with pytest.raises(SettingError, match=message):
+        landscape(model, each_image, images(count), **({"nodes": 5} | options), out=out)
 
 
 def test_a_refined_surface_is_close_to_the_full_one() -> None:

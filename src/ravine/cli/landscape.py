@@ -9,7 +9,7 @@ import typer
 from ravine.cli.display import watching
 from ravine.cli.options import Device, Json, Precision, Quiet, Trust
 from ravine.core.errors import SettingError
-from ravine.landscapes.landscape import Axis
+from ravine.landscapes.choice import Axis
 from ravine.run_surface import run_surface
 from ravine.training.settings import seconds_of
 

@@ -1,11 +1,10 @@
 """`landscape`: the loss surface of any network, loss and batches."""
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,11 @@ from ravine.core.checks import check_choice
 from ravine.core.device import has_fast_bfloat16, pick_precision
 from ravine.core.errors import SettingError
 from ravine.core.progress import Progress, no_progress
-from ravine.core.seeds import generator_for
-from ravine.landscapes.directions import (
-    Direction,
-    difference,
-    moved_parameters,
-    random_direction,
-)
+from ravine.landscapes.choice import KINDS, PLANES, Axis, Choice, Wish, choose
+from ravine.landscapes.crew import gathered
+from ravine.landscapes.curvature import curvature
+from ravine.landscapes.directions import moved_parameters
+from ravine.landscapes.ground import Ground
 from ravine.landscapes.node import (
     POLICIES,
     FixedBatches,
@@ -31,37 +28,12 @@ from ravine.landscapes.node import (
     answer,
     has_batch_norm,
 )
-from ravine.landscapes.plane import Plane, held
-from ravine.landscapes.sharpness import top_eigenvectors
-from ravine.landscapes.survey import (
-    Deadline,
-    Ground,
-    Survey,
-    automatic_radius,
-    check_time,
-)
-from ravine.landscapes.trajectory import Point, trajectory_plane
+from ravine.landscapes.plane import Plane, guarded, put_back
+from ravine.landscapes.survey import Deadline, Survey, automatic_radius, check_time
+from ravine.landscapes.trajectory import Point
 from ravine.runs.surface import Surface
 
-Axis = tuple[float, float, int]
-KINDS: Mapping[str, str] = {
-    "random": "two random directions, filter-normalised",
-    "line": "one random direction, filter-normalised",
-    "trajectory": "principal components of the trajectory, about its last point",
-    "models": "from model to model",
-    "hessian": "eigenvectors of the two largest eigenvalues of the Hessian",
-}
 _NODES_WANTED = 200  # of a budget; with fewer, fewer batches are used
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
-    """Where the surface lies: directions, and what follows from their kind."""
-
-    directions: list[Direction]
-    about: dict[str, Any]
-    axes: tuple[Axis, Axis | None] | None = None
-    trajectory: dict[str, np.ndarray] | None = None
 
 
 def landscape(
@@ -72,7 +44,7 @@ def landscape(
     along: str = "random",
     trajectory: Sequence[Point] = (),
     steps: Sequence[float] | None = None,
-    models: Sequence[nn.Module] = (),
+    models: Iterable[nn.Module] = (),
     x: Axis | None = None,
     y: Axis | None = None,
     nodes: int = 51,
@@ -81,6 +53,10 @@ def landscape(
     precision: str = "float32",
     most_batches: int | None = None,
     seed: int = 0,
+    sharpness: bool = False,
+    convexity: int = 0,
+    devices: Sequence[str | torch.device] = (),
+    ray: str | None = None,
     out: str | Path | None = None,
     progress: Progress = no_progress,
 ) -> Surface:
@@ -96,7 +72,8 @@ def landscape(
         trajectory: for `trajectory`, the points before the model: safetensors files or
             mappings of names to tensors, the oldest first.
         steps: the epoch or step of each point and of the model itself.
-        models: for `models`, one other end of a line, or two for a path between three.
+        models: for `models`, one other end of a line, or two for a path between three; each is
+            read once, so that a generator may load them one by one.
         x: (from, to, nodes) along the first direction; by default found automatically.
         y: the same along the second.
         nodes: of an axis that is found automatically.
@@ -107,6 +84,11 @@ def landscape(
             the standard error there.
         most_batches: how many of the batches to use.
         seed: of random directions.
+        sharpness: also the Hessian's top eigenvalues, trace and density, each with its error, and
+            the curvature along the directions; beyond the budget.
+        convexity: also |λ_min/λ_max| of the Hessian on a grid of so many nodes a side.
+        devices: that share the nodes; by default all GPUs if the model is on one, else its own.
+        ray: address of a Ray cluster that computes the nodes instead, HOST:PORT or `auto`.
         out: an .npz to save to as it goes; if it is there already, it is gone on with.
         progress: told of slow work.
 
@@ -118,44 +100,48 @@ def landscape(
     check_choice("along", along, KINDS)
     policy = policy or ("re-estimated" if along == "models" else "running")
     check_choice("policy", policy, POLICIES)
-    for name, axis in (("x", x), ("y", y)):
-        _check_axis(name, axis)
-    if nodes < 5:
-        raise SettingError(f"nodes must be at least 5, got {nodes}")
+    _check_numbers(x, y, nodes, convexity)
     device = next(iter(moved_parameters(model).values())).device
     deadline = Deadline(seconds=budget)
     out = Path(out) if out is not None else None
     saved = Surface.load(out) if out is not None and out.exists() else None
     fixed = FixedBatches(batches, most=most_batches, device=device)
     settings = {"along": along, "policy": policy, "seed": seed, "x": x, "y": y, "nodes": nodes}
-    with held(model) as weights:
+    wish = Wish(along=along, points=trajectory, steps=steps, models=models, seed=seed)
+    with guarded(model) as buffers:
         model.requires_grad_(True)
         _trim(model, fixed, deadline, saved)
-        key = _key(model, fixed, settings, len(trajectory))
-        if saved is not None and saved.about.get("key") != key:
-            raise SettingError(
-                f"{out} holds a surface of other weights, batches or settings; pass the same ones "
-                "(batches that differ from call to call cannot be gone on with), or another file"
+        made_of = _made_of(model, fixed, settings, len(trajectory))
+        if saved is not None:
+            _check_continues(saved, made_of, out)
+        choice = choose(model, loss, fixed, wish)
+        with put_back(model) as weights:
+            ground = Ground(
+                model=model,
+                plane=Plane(model, weights, choice.directions),
+                loss=loss,
+                batches=fixed,
+                policy=policy,
+                precision=torch.float32,
+                buffers=buffers,
             )
-        choice = _choose(model, loss, fixed, along, trajectory, steps, models, seed)
-        ground = Ground(
-            model=model,
-            plane=Plane(model, weights, choice.directions),
-            loss=loss,
-            batches=fixed,
-            policy=policy,
-            precision=torch.float32,
-            buffers={name: b.clone() for name, b in model.named_buffers()},
-        )
-        survey = _start(ground, choice, settings, deadline, precision, saved)
-        survey.about["key"] = key
-        survey.out, survey.progress, survey.points = out, progress, trajectory
-        return survey.run()
+            survey = _start(ground, choice, settings, deadline, precision, saved)
+            survey.about["made_of"] = made_of
+            survey.out, survey.progress, survey.points = out, progress, trajectory
+            with gathered(ground, devices, ray) as survey.crew:
+                surface = survey.run()
+            if sharpness or convexity:
+                known = saved.sharpness if saved is not None else {}
+                survey.sharpness = curvature(
+                    ground, surface, survey.spot, known, sharpness, convexity, progress
+                )
+                surface = survey.finished()
+            return surface
 
 
 def _start(
     ground: Ground,
-    choice: _Choice,
+    choice: Choice,
     settings: Mapping[str, Any],
     deadline: Deadline,
     precision: str,
@@ -202,13 +188,13 @@ def _start(
 
 def _axes(
     ground: Ground,
-    choice: _Choice,
+    choice: Choice,
     settings: Mapping[str, Any],
     centre: float,
     about: dict[str, Any],
     deadline: Deadline,
 ) -> tuple[np.ndarray, np.ndarray]:
-    two = settings["along"] in ("random", "trajectory", "hessian")
+    two = settings["along"] in PLANES
     x, y, nodes = settings["x"], settings["y"], settings["nodes"]
     if choice.axes is not None:
         x = x or (*choice.axes[0][:2], nodes)
@@ -221,79 +207,6 @@ def _axes(
         x, y = x or (-radius, radius, nodes), y or (-radius, radius, nodes)
     places = np.linspace(*x)
     return places, np.linspace(*y) if two and y is not None else np.zeros(1)
-
-
-def _choose(
-    model: nn.Module,
-    loss: LossFunction,
-    batches: FixedBatches,
-    along: str,
-    points: Sequence[Point],
-    steps: Sequence[float] | None,
-    models: Sequence[nn.Module],
-    seed: int,
-) -> _Choice:
-    if along == "models":
-        return _between(model, models)
-    if along == "trajectory":
-        return _along_trajectory(model, points, steps)
-    if along == "hessian":
-        pairs = top_eigenvectors(model, loss, batches, count=2, seed=seed)
-        values = [value for value, _ in pairs]
-        scale = math.sqrt(sum(float((p.detach().double() ** 2).sum()) for p in model.parameters()))
-        directions = [[part * scale for part in vector] for _, vector in pairs]
-        about = {
-            "eigenvalues": values,
-            "labels": [f"eigenvector of {value:.4g}" for value in values],
-        }
-        return _Choice(directions=directions, about=about)
-    chance = generator_for("landscape", seed=seed)
-    first = random_direction(model, chance)
-    about = {"labels": ["first direction", "second direction"]}
-    if along == "line":
-        return _Choice(directions=[first], about=about)
-    second = random_direction(model, chance, orthogonal_to=first)
-    return _Choice(directions=[first, second], about=about)
-
-
-def _between(model: nn.Module, models: Sequence[nn.Module]) -> _Choice:
-    if len(models) not in (1, 2):
-        raise SettingError(f"along='models' needs one or two other models, got {len(models)}")
-    stations = [model, *models]
-    directions = [difference(a, b) for a, b in pairwise(stations)]
-    ends = (-0.5, 1.5, 51) if len(models) == 1 else (0.0, 2.0, 51)
-    about = {"labels": ["share of the way", ""], "stations": list(range(len(stations)))}
-    return _Choice(directions=directions, about=about, axes=(ends, None))
-
-
-def _along_trajectory(
-    model: nn.Module, points: Sequence[Point], steps: Sequence[float] | None
-) -> _Choice:
-    found = trajectory_plane(model, points)
-    axes = []
-    widths = np.ptp(found.places, axis=0)
-    for axis in range(2):
-        low, high = found.places[:, axis].min(), found.places[:, axis].max()
-        margin = max(0.25 * widths[axis], 0.2 * widths.max())
-        axes.append((float(low - margin), float(high + margin), 51))
-    marks = np.arange(len(points) + 1.0) if steps is None else np.asarray(steps, float)
-    if len(marks) != len(points) + 1:
-        raise SettingError(f"steps must name {len(points) + 1} points, got {len(marks)}")
-    shares = [f"{100 * share:.1f} %" for share in found.explained]
-    return _Choice(
-        directions=found.directions,
-        about={
-            "explained": list(found.explained),
-            "labels": [f"component {n}, {s} of length²" for n, s in enumerate(shares, start=1)],
-        },
-        axes=(axes[0], axes[1]),
-        trajectory={
-            "epoch": marks,
-            "x": found.places[:, 0].copy(),
-            "y": found.places[:, 1].copy(),
-            "off_plane": found.off_plane,
-        },
-    )
 
 
 def _pick_precision(ground: Ground, name: str) -> tuple[torch.dtype, Any, float]:
@@ -345,15 +258,58 @@ def _trim(
         del batches.pairs[max(1, fits) :]
 
 
-def _key(model: nn.Module, batches: FixedBatches, settings: Mapping[str, Any], points: int) -> str:
-    total = hashlib.sha256(f"{sorted(settings.items())}{points}{batches.digest}".encode())
+def _made_of(
+    model: nn.Module, batches: FixedBatches, settings: Mapping[str, Any], points: int
+) -> dict[str, Any]:
+    """Returns what must be the same for a later call to go on."""
+    weights = hashlib.sha256()
     for p in moved_parameters(model).values():
-        total.update(_bytes(p))
-    return total.hexdigest()[:16]
+        weights.update(_bytes(p))
+    made_of = {
+        **settings,
+        "trajectory points": points,
+        "weights": weights.hexdigest()[:16],
+        "batches": batches.digest,
+    }
+    return dict(json.loads(json.dumps(made_of)))
+
+
+def _check_continues(saved: Surface, made_of: Mapping[str, Any], out: Path | None) -> None:
+    before = saved.about.get("made_of", {})
+    other = [name for name in made_of if before.get(name) != made_of[name]]
+    if not other:
+        return
+    said = {
+        "weights": "other weights",
+        "batches": "other batches (they must not differ from call to call)",
+    }
+    told = [
+        said.get(name) or f"{name} {_spelled(before.get(name))}, not {_spelled(made_of[name])}"
+        for name in other
+    ]
+    raise SettingError(
+        f"{out} holds a surface of {'; '.join(told)}: ask for the same again to go on with it, "
+        "delete it to begin anew, or name another --out"
+    )
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, list):
+        return ":".join(f"{part:g}" for part in value)
+    return "automatic" if value is None else str(value)
 
 
 def _bytes(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _check_numbers(x: Axis | None, y: Axis | None, nodes: int, convexity: int) -> None:
+    if nodes < 5:
+        raise SettingError(f"nodes must be at least 5, got {nodes}")
+    if convexity < 0 or convexity == 1:
+        raise SettingError(f"convexity must be 0 or at least 2 nodes a side, got {convexity}")
+    for name, axis in (("x", x), ("y", y)):
+        _check_axis(name, axis)
 
 
 def _check_axis(name: str, axis: Axis | None) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,12 @@ class FixedBatches:
             self.pairs.append(_pair(batch, device))
         if not self.pairs:
             raise SettingError("there are no batches to compute the loss on; pass at least one")
+
+    def on(self, device: torch.device) -> "FixedBatches":
+        """Returns the same batches on another device."""
+        moved = copy(self)
+        moved.pairs = [(_moved(i, device), _moved(t, device)) for i, t in self.pairs]
+        return moved
 
     @property
     def digest(self) -> str:

@@ -8,22 +8,25 @@ statistics, in float32 (or its own type).
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigsh
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
+from ravine.core.progress import Progress, no_progress
 from ravine.landscapes.directions import Direction, inner, moved_parameters
+from ravine.landscapes.ground import Ground
 from ravine.landscapes.node import FixedBatches, LossFunction, answer, examples_of
-from ravine.landscapes.plane import Plane, held
+from ravine.landscapes.plane import Plane, guarded, held
 
 _TOLERANCE = 1e-4  # of eigenvalues, relative
+_ROUGH = 1e-2  # of those whose ratio is drawn
 _FEW = 25  # parameters, below which the Hessian is made whole: ARPACK needs room
 
 
@@ -86,6 +89,8 @@ class Sharpness:
 def hessian(model: nn.Module, loss: LossFunction, batches: FixedBatches) -> Any:
     """Returns the Hessian of the mean loss at the weights that the model has now."""
     model.eval()
+    for p in moved_parameters(model).values():
+        p.requires_grad_(True)
     pairs = [({"inputs": inputs}, targets) for inputs, targets in batches.pairs]
     sizes = {id(wrapped): examples_of(targets, wrapped["inputs"]) for wrapped, targets in pairs}
     return _curvlinops().HessianLinearOperator(
@@ -121,7 +126,7 @@ def sharpness(
     """
     if samples < 2:
         raise SettingError(f"samples must be at least 2 for an error, got {samples}")
-    with held(model):
+    with guarded(model):
         torch.manual_seed(seed)
         operator = hessian(model, loss, batches)
         pairs = _largest(operator, top, seed)
@@ -161,7 +166,7 @@ def top_eigenvectors(
     model: nn.Module, loss: LossFunction, batches: FixedBatches, *, count: int, seed: int = 0
 ) -> list[tuple[float, Direction]]:
     """Returns the largest eigenvalues of the Hessian, each with its eigenvector of length 1."""
-    with held(model):
+    with guarded(model):
         found = _largest(hessian(model, loss, batches), count, seed)
     parameters = list(moved_parameters(model).values())
     sizes = [p.numel() for p in parameters]
@@ -181,7 +186,7 @@ def sharpness_along(
     model: nn.Module, loss: LossFunction, batches: FixedBatches, directions: Sequence[Direction]
 ) -> list[float]:
     """Returns dᵀHd/dᵀd for each direction d: the curvature that a picture along it shows."""
-    with held(model):
+    with guarded(model):
         operator = hessian(model, loss, batches)
         return [inner(d, operator @ d) / inner(d, d) for d in directions]
 
@@ -201,15 +206,42 @@ def convexity_map(
     As in Li et al. 2018, section 6: a small ratio says that a convex-looking picture is not a
     convex-looking slice of something else. A node where no eigenvalue can be had is NaN.
     """
+    with guarded(model) as buffers, held(model) as weights:
+        ground = Ground(
+            model=model,
+            plane=Plane(model, weights, directions),
+            loss=loss,
+            batches=batches,
+            policy="running",
+            precision=torch.float32,
+            buffers=buffers,
+        )
+        return convexity_over(ground, x, y, lambda a, b: (a, b)[: len(directions)], seed=seed)
+
+
+def convexity_over(
+    ground: Ground,
+    x: np.ndarray,
+    y: np.ndarray,
+    spot: Callable[[float, float], tuple[float, ...]],
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> np.ndarray:
+    """Returns what `convexity_map` does, for a ground that the caller puts back."""
     found = np.full((len(y), len(x)), np.nan)
-    with held(model) as weights:
-        plane = Plane(model, weights, directions)
-        for row, b in enumerate(y.tolist()):
-            for column, a in enumerate(x.tolist()):
-                plane.go(a, b)
-                low, high = _ends(hessian(model, loss, batches), seed)
-                if math.isfinite(low) and high > 0:
-                    found[row, column] = abs(min(low, 0.0) / high)
+    for row, b in enumerate(y.tolist()):
+        for column, a in enumerate(x.tolist()):
+            progress("nodes of the convexity map", row * len(x) + column, found.size)
+            ground.go(*spot(a, b))
+            operator = hessian(ground.model, ground.loss, ground.batches)
+            try:
+                low, high = _ends(operator, seed, tolerance=_ROUGH)
+            except (ArpackError, SettingError):
+                continue
+            if math.isfinite(low) and high > 0:
+                found[row, column] = abs(min(low, 0.0) / high)
+    progress("nodes of the convexity map", found.size, found.size)
     return found
 
 
@@ -223,12 +255,14 @@ def _largest(operator: Any, count: int, seed: int) -> list[tuple[float, Tensor]]
     return [(float(values[k]), torch.tensor(vectors[:, k], **like)) for k in order]
 
 
-def _ends(operator: Any, seed: int) -> tuple[float, float]:
-    values, _ = _eigen(operator, 2, "BE", seed)
+def _ends(operator: Any, seed: int, *, tolerance: float = _TOLERANCE) -> tuple[float, float]:
+    values, _ = _eigen(operator, 2, "BE", seed, tolerance)
     return float(values.min()), float(values.max())
 
 
-def _eigen(operator: Any, count: int, which: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _eigen(
+    operator: Any, count: int, which: str, seed: int, tolerance: float = _TOLERANCE
+) -> tuple[np.ndarray, np.ndarray]:
     size = operator.shape[1]
     if size <= max(_FEW, count + 1):
         unit = torch.eye(size, device=operator.device, dtype=operator.dtype)
@@ -240,7 +274,7 @@ def _eigen(operator: Any, count: int, which: str, seed: int) -> tuple[np.ndarray
     start = np.random.default_rng(seed).normal(size=size)
     try:
         values, vectors = eigsh(
-            operator.to_scipy(np.float64), k=count, which=which, v0=start, tol=_TOLERANCE
+            operator.to_scipy(np.float64), k=count, which=which, v0=start, tol=tolerance
         )
     except ArpackNoConvergence as stopped:
         if len(stopped.eigenvalues) < count:

@@ -13,51 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
 from ravine.core.progress import Progress
-from ravine.landscapes.node import FixedBatches, LossFunction, NodeLoss, node_loss
-from ravine.landscapes.plane import Plane
+from ravine.landscapes.crew import Alone, Crew
+from ravine.landscapes.ground import Ground
 from ravine.landscapes.refine import coarse_nodes, interpolate, next_nodes
-from ravine.landscapes.trajectory import Point, load_point
+from ravine.landscapes.trajectory import Point
 from ravine.runs.surface import Surface
 
 LEAST_NODES = 25
 _AT_A_TIME = 12
 _SAVE_EVERY = 5.0  # seconds
 _FOR_TRAJECTORY = 0.3  # share of a budget
-
-
-@dataclass(slots=True, kw_only=True)
-class Ground:
-    """What a node's loss depends on; all of it is fixed while a surface is made."""
-
-    model: nn.Module
-    plane: Plane
-    loss: LossFunction
-    batches: FixedBatches
-    policy: str
-    precision: torch.dtype
-    buffers: Mapping[str, Tensor]
-
-    def at(self, *coordinates: float) -> NodeLoss:
-        """Returns the loss at a node, with the buffers of the centre."""
-        for name, buffer in self.model.named_buffers():
-            buffer.data.copy_(self.buffers[name])
-        self.plane.go(*coordinates)
-        return self._now()
-
-    def at_point(self, point: Point) -> NodeLoss:
-        """Returns the true loss of a saved point, with the buffers that were saved with it."""
-        self.plane.put(load_point(point), self.model)
-        return self._now()
-
-    def _now(self) -> NodeLoss:
-        return node_loss(
-            self.model, self.loss, self.batches, policy=self.policy, precision=self.precision
-        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +55,9 @@ class Survey:
         about: what is known beforehand.
         points: of the trajectory, without the last one, which is the centre.
         trajectory: their `step`, `epoch`, `x`, `y`, `off_plane`, the last point's included.
-        path_of: from (x, y) to plane coordinates, where they are not the same.
+        is_path: the axis leads along the first direction, then from its end along the second.
+        crew: who computes the nodes; without one, `ground` does.
+        sharpness: what `curvature` found.
     """
 
     ground: Ground
@@ -100,13 +70,14 @@ class Survey:
     points: Sequence[Point] = ()
     trajectory: dict[str, np.ndarray] = field(default_factory=dict)
     is_path: bool = False
+    crew: Crew | None = None
+    sharpness: Mapping[str, np.ndarray] = field(default_factory=dict)
     loss: np.ndarray = field(init=False)
     error: np.ndarray = field(init=False)
     evaluated: np.ndarray = field(init=False)
     cost: float = 0.0
     before: float = 0.0
     _saved: float = 0.0
-    _fresh: int = 0
 
     def __post_init__(self) -> None:
         shape = (len(self.y), len(self.x))
@@ -122,6 +93,7 @@ class Survey:
         self.loss[:], self.error[:] = surface.loss, surface.standard_error
         self.evaluated[:] = surface.evaluated
         self.trajectory |= {k: np.array(v) for k, v in surface.trajectory.items()}
+        self.sharpness = surface.sharpness
         self.before = float(surface.about.get("seconds", 0.0))
 
     def run(self) -> Surface:
@@ -136,6 +108,10 @@ class Survey:
             while not self.evaluated.all() and self.deadline.allows(self.cost):
                 self._compute(next_nodes(self.loss, self.evaluated, _AT_A_TIME))
             self._compute_trajectory(share=1.0)
+        return self.finished()
+
+    def finished(self) -> Surface:
+        """Returns the surface, saved."""
         surface = self.surface()
         if self.out:
             surface.save(self.out)
@@ -146,18 +122,21 @@ class Survey:
         return [node for node in nodes if not self.evaluated[node]]
 
     def _compute(self, nodes: Sequence[tuple[int, int]]) -> None:
-        for row, column in nodes:
+        crew: Crew = self.crew or Alone(self.ground)
+        for start in range(0, len(nodes), crew.places):
+            chunk = nodes[start : start + crew.places]
             if not self.deadline.allows(self.cost):
                 return
             began = time.monotonic()
-            found = self.ground.at(*self._coordinates(float(self.x[column]), float(self.y[row])))
-            self.loss[row, column], self.error[row, column] = found.loss, found.error
-            self.evaluated[row, column] = True
-            self._fresh += 1
+            spots = [self.spot(float(self.x[c]), float(self.y[r])) for r, c in chunk]
+            for node, found in zip(chunk, crew.losses(spots), strict=True):
+                self.loss[node], self.error[node] = found.loss, found.error
+                self.evaluated[node] = True
             self.cost = max(0.9 * self.cost, time.monotonic() - began)
             self._tell()
 
-    def _coordinates(self, x: float, y: float) -> tuple[float, ...]:
+    def spot(self, x: float, y: float) -> tuple[float, ...]:
+        """Returns the coordinates in the directions of a place on the axes."""
         if self.is_path:  # the first leg, then the second from its end
             return min(x, 1.0), max(x - 1.0, 0.0)
         return (x, y) if len(self.y) > 1 else (x,)
@@ -209,6 +188,7 @@ class Survey:
             height=interpolate(self.loss, self.evaluated),
             about=about,
             trajectory=dict(self.trajectory),
+            sharpness=dict(self.sharpness),
         )
 
 

@@ -139,9 +139,11 @@ def _slice(point: Point, name: str, shape: torch.Size, start: int, stop: int) ->
     return part.detach().double().cpu().reshape(-1)
 
 
-def load_point(point: Point) -> Mapping[str, Tensor]:
-    """Returns all tensors of a point."""
+def tensors_of(point: Point) -> Iterator[tuple[str, Tensor]]:
+    """Gives the tensors of a point by name, one at a time, so that no copy of all is made."""
     if not isinstance(point, Path):
-        return point
+        yield from point.items()
+        return
     with safe_open(point, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name in file.keys():  # noqa: SIM118
+            yield name, file.get_tensor(name)

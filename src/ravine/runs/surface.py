@@ -18,7 +18,7 @@ from ravine.core.errors import RunError
 from ravine.runs.rows import plain
 
 _ARRAYS = ("x", "y", "loss", "standard_error", "evaluated", "height")
-_PATH = "trajectory_"
+_PATH, _SHARP = "trajectory_", "sharpness_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,10 @@ class Surface:
         about: how the surface was made, as plain values.
         trajectory: arrays (T,) `step`, `epoch`, `x`, `y`, `loss` (true), `plane_loss` (at the
             projection) and `off_plane` (distance to the plane over that to the last point).
+        sharpness: empty unless asked for. Of the Hessian at the centre `eigenvalues` (the largest)
+            with `residuals`, `trace` (value, standard error), `grid`, `density`, `density_error`,
+            and `along` (dᵀHd/dᵀd of each direction); `convexity` |λ_min/λ_max| (C_y, C_x) at
+            `convexity_x`, `convexity_y`.
     """
 
     x: np.ndarray
@@ -46,6 +50,7 @@ class Surface:
     height: np.ndarray
     about: Mapping[str, Any] = field(default_factory=dict)
     trajectory: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sharpness: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def minimum(self) -> tuple[float, float, float]:
@@ -79,6 +84,7 @@ class Surface:
         path = Path(path)
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {f"{_PATH}{name}": values for name, values in self.trajectory.items()}
+        arrays |= {f"{_SHARP}{name}": values for name, values in self.sharpness.items()}
         buffer = io.BytesIO()
         text = json.dumps(plain(dict(self.about)), sort_keys=True)
         np.savez_compressed(buffer, about=np.array(text), **arrays)
@@ -101,8 +107,11 @@ class Surface:
             raise RunError(f"no surface {path}; make one: ravine landscape RUN") from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(f"{path} is torn or holds no surface: {error}") from error
-        trajectory = {name.removeprefix(_PATH): values for name, values in arrays.items()}
-        return cls(about=about, trajectory=trajectory, **parts)
+        trajectory, sharpness = (
+            {name.removeprefix(start): v for name, v in arrays.items() if name.startswith(start)}
+            for start in (_PATH, _SHARP)
+        )
+        return cls(about=about, trajectory=trajectory, sharpness=sharpness, **parts)
 
 
 def _non_convex_share(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
