@@ -27,7 +27,7 @@ SATURATED: Final = 0.5
 # Units from where on a share is worth telling; variance before an activation over that of the
 # first layer, below which its units are dead because nothing comes to them.
 FEW_UNITS: Final = 8
-FADED: Final = 1e-3
+FADED: Final = 0.02
 # Share of the loss of eight examples that must be gone, where no accuracy can be had.
 OVERFIT: Final = 0.5
 # The rate over the one that the range test takes for good, and over the one at which the loss
