@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ravine import data, landscapes, models, nn, optim, schedules
     from ravine.diagnosis.checks import check
+    from ravine.diagnosis.monitor import Monitor
     from ravine.experiment import resume, train, verify
     from ravine.landscapes import Surface, landscape
     from ravine.races.race import Race, race
     from ravine.run import Run
 
 _NAMES = {
+    "Monitor": "ravine.diagnosis.monitor",
     "Race": "ravine.races.race",
     "Run": "ravine.run",
     "Surface": "ravine.runs.surface",
@@ -29,6 +31,7 @@ _NAMES = {
 _ROOMS = ("data", "landscapes", "models", "nn", "optim", "schedules")
 
 __all__ = [
+    "Monitor",
     "Race",
     "Run",
     "Surface",

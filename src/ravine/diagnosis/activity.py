@@ -80,13 +80,28 @@ class Activity(TorchFunctionMode):
 @torch.no_grad()
 def unit_activity(out: Tensor, kind: str, layer: str) -> UnitActivity:
     """Returns the activity of an activation's result (N, D), (N, T, D) or (N, C, …)."""
+    silent = silent_units(out)
+    return UnitActivity(
+        layer=layer,
+        kind=kind,
+        units=len(silent),
+        dead=float(silent.double().mean()) if kind == "relu" else 0.0,
+        saturated=float(saturation(out, kind)) if kind in _ENDS else 0.0,
+    )
+
+
+def silent_units(out: Tensor) -> Tensor:
+    """Returns which units of (N, D), (N, T, D) or (N, C, …) are 0 on the whole batch, (units,)."""
+    return (_by_unit(out) == 0).all(1)
+
+
+def saturation(out: Tensor, kind: str) -> Tensor:
+    """Returns the share of values at the ends of the range of sigmoid, tanh or hardtanh, 0-dim."""
+    low, high = _ENDS[kind]
+    near = (high - low) * _NEAR_END
+    return ((out < low + near) | (out > high - near)).double().mean()
+
+
+def _by_unit(out: Tensor) -> Tensor:
     units = out if out.dim() != 3 else out.transpose(1, 2)
-    rows = units.transpose(0, 1).flatten(1)
-    dead = float((rows == 0).all(1).double().mean()) if kind == "relu" else 0.0
-    saturated = 0.0
-    if kind in _ENDS:
-        low, high = _ENDS[kind]
-        near = (high - low) * _NEAR_END
-        at_end = (rows < low + near) | (rows > high - near)
-        saturated = float(at_end.double().mean())
-    return UnitActivity(layer=layer, kind=kind, units=len(rows), dead=dead, saturated=saturated)
+    return units.transpose(0, 1).flatten(1)

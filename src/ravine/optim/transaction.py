@@ -238,6 +238,7 @@ class Transaction:
             decision = self._step_at_once(path, loss, limit, clear=clear)
         else:
             decision = decide(self._order, loss, clip=limit, clip_by=self._clip_by)
+            self.last = decision
             self.optimizer.step(
                 ok=decision.ok, scale=decision.scale, gradients=decision.gradients, clear=clear
             )
@@ -245,7 +246,6 @@ class Transaction:
         self._restore(decision.ok)
         if isinstance(self._clip, AdaptiveClip):
             self._clip.record(decision.norm)
-        self.last = decision
         return decision
 
     @property
@@ -268,12 +268,25 @@ class Transaction:
         for name, mine in self.tensors().items():
             mine.copy_(tensors[name])
 
+    def sizes(self) -> Tensor:
+        """Returns the norm of each parameter's gradient at the last step, before clipping.
+
+        (P,) float64 on the device, in the order of `parameters`; read by nobody yet.
+        """
+        if self.last is None:
+            return torch.zeros(len(self._order), dtype=torch.float64)
+        return self._sizes() if self.last.sizes is None else self.last.sizes
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """The optimizer's parameters by name, in the order of the network."""
+        return {name: p for p, name in self._names.items()}
+
     def norms(self) -> dict[str, float]:
         """Returns the norm of each parameter's gradient at the last step, before clipping."""
         if self.last is None:
             return {}
-        sizes = self._sizes() if self.last.sizes is None else self.last.sizes
-        return dict(zip(self._names.values(), sizes.tolist(), strict=True))
+        return dict(zip(self._names.values(), self.sizes().tolist(), strict=True))
 
     def name(self, place: int) -> str:
         """Returns the name of the parameter at a place, as `Decision.bad` gives it."""
@@ -293,14 +306,17 @@ class Transaction:
         self, path: FusedSteps, loss: Tensor, limit: float | Tensor | None, *, clear: bool
     ) -> Decision:
         """Decides and steps on the CPU, where reading costs nothing: two calls in all."""
+        self._call_hooks("_optimizer_step_pre_hooks")
         squares = path.squares()
         sizes = torch.tensor([squares.get(p, 0.0) for p in self._order], dtype=torch.float64)
         decision = _decision(self._order, loss, sizes.sqrt_(), clip=limit, clip_by=self._clip_by)
+        self.last = decision
         if decision.ok:
             if decision.gradients:
                 path.gather(decision.gradients)
             scale = 1.0 if decision.scale is None else float(decision.scale)
             path.step(self.optimizer.param_groups, scale=scale)
+        self._call_hooks("_optimizer_step_post_hooks")
         if clear:
             self.optimizer.clear()
         self._count(decision)
@@ -310,6 +326,7 @@ class Transaction:
         self, path: TritonSteps, loss: Tensor, limit: float | Tensor | None, *, clear: bool
     ) -> Decision:
         """Decides, counts and steps on the device: two launches, and the host knows nothing."""
+        self._call_hooks("_optimizer_step_pre_hooks")
         made = path.guarded_step(
             self.optimizer.param_groups,
             loss,
@@ -317,12 +334,19 @@ class Transaction:
             counters=self.counts,
             order=self._order,
         )
-        if clear:
-            self.optimizer.clear()
         self._sizes = path.sizes
-        return Decision(
+        self.last = Decision(
             norm=made.norm, ok=made.ok, bad=made.bad, scale=made.scale, gradients=None, sizes=None
         )
+        self._call_hooks("_optimizer_step_post_hooks")
+        if clear:
+            self.optimizer.clear()
+        return self.last
+
+    def _call_hooks(self, which: str) -> None:
+        """Calls what waits for the optimizer's steps, which torch calls where it is called."""
+        for hook in list(getattr(self.optimizer, which).values()):
+            hook(self.optimizer, (), {})
 
     def _restore(self, ok: Tensor) -> None:
         if ok.device.type == "cpu" and ok:

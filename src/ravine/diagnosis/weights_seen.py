@@ -1,0 +1,110 @@
+"""What an optimizer's step does to each parameter: gradient, size, update and effective rate.
+
+Large parameters are compared on a sample of their elements, so that a look costs about as much
+for a wide network as for a narrow one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+_SAMPLE = 16384  # elements of a parameter that are compared
+# The slot of squared gradients by the optimizers' own names, ours and torch's.
+_SQUARES = ("G", "exp_avg_sq", "square_avg", "sum")
+
+
+def gradient_sizes(parameters: Sequence[Tensor]) -> Tensor:
+    """Returns the norm of each parameter's gradient, (P,) float64, 0 where there is none.
+
+    Accumulated in float32 or wider; only what is not finite itself, or larger than float32 can
+    hold, gives a size that is not finite.
+    """
+    held = [place for place, p in enumerate(parameters) if p.grad is not None]
+    sizes = torch.zeros(len(parameters), dtype=torch.float64)
+    if not held:
+        return sizes
+    gradients = [_dense(parameters[place].grad) for place in held]
+    wide = [g if g.dtype in (torch.float32, torch.float64) else g.float() for g in gradients]
+    found = torch.stack([n.double() for n in _norms(wide)])
+    places = torch.tensor(held, device=found.device)
+    return sizes.to(found.device).index_copy(0, places, found)
+
+
+def _dense(gradient: Tensor | None) -> Tensor:
+    assert gradient is not None
+    found = gradient.detach()
+    return found.coalesce().values() if found.is_sparse else found
+
+
+def _norms(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    return list(torch._foreach_norm(list(tensors))) if tensors else []
+
+
+@final
+class Update:
+    """The change of each parameter by one step.
+
+    Made before the step; `values` after it.
+
+    Args:
+        parameters: name and parameter.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        self._now = {name: sample_of(p) for name, p in parameters.items() if p.numel()}
+        self._before = {name: x.clone() for name, x in self._now.items()}
+
+    def values(self) -> dict[str, dict[str, Tensor]]:
+        """Returns `update_ratio`, ‖Δw‖/‖w‖, of each parameter."""
+        names = list(self._now)
+        after, before = list(self._now.values()), list(self._before.values())
+        changes = torch._foreach_sub(after, before)
+        sizes, moves = _norms(before), _norms(changes)
+        return {
+            name: {"update_ratio": move.double() / size.double()}
+            for name, size, move in zip(names, sizes, moves, strict=True)
+        }
+
+
+def sample_of(p: Tensor) -> Tensor:
+    """Returns a parameter's elements, or a view of some of them, evenly spread in memory."""
+    x = p.detach()
+    step = x.numel() // _SAMPLE
+    whole = x.untyped_storage().nbytes() // x.element_size() - x.storage_offset() >= x.numel()
+    packed = x.is_contiguous() or (
+        x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    )
+    if step < 2 or not packed or not whole:
+        return x
+    return x.as_strided((x.numel() // step,), (step,), x.storage_offset())
+
+
+def effective_rates(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor | float]]:
+    """Yields each parameter with its effective rate.
+
+    For the adaptive methods the median of η/(√Ĝ + ε) over the elements, Ĝ as the method has it:
+    the sum of squared gradients for AdaGrad, their mean for RMSProp, corrected for its start for
+    the Adams. For the others it is η.
+    """
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            # Not state[p]: that would make an empty state.
+            state = optimizer.state.get(p)
+            slot = next((state[s] for s in _SQUARES if s in state), None) if state else None
+            if isinstance(slot, Tensor) and state is not None:
+                yield p, _median_rate(slot, state, group)
+            else:
+                yield p, group["lr"]
+
+
+def _median_rate(squares: Tensor, state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
+    G = sample_of(squares).float()
+    if "betas" in group:
+        k = torch.as_tensor(state["step"], dtype=torch.float64)
+        G = G / (1 - group["betas"][1] ** k).to(G)
+    ε = float(group.get("eps", 0.0))
+    root = (G + ε).sqrt() if group.get("eps_in_root", False) else G.sqrt() + ε
+    return group["lr"] / root.double().median()
