@@ -1,7 +1,7 @@
 """The runs of the zoo: healthy ones, and the same with one fault put in.
 
-A run is a `Plan`. A fault is a function that changes a plan; it is put into two of them, of which
-the first sets the thresholds (`set`) and the second is reported (`told`).
+A run is a `Plan`. A fault is a function that changes a plan; it is put into two of them, on which
+rules and thresholds are set, and into the second on other data, which is reported.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,6 +86,11 @@ HEALTHY: list[Plan] = [
     P(net="residual", data="cifar", options={"norm": "group"}, optimizer="momentum", lr=0.05),
     P(options={"dropout": 0.3}, optimizer="adam", lr=1e-3),
 ]
+
+
+def on_other_data(plan: Plan) -> Plan:
+    """Returns the plan on CIFAR-10 in place of Fashion-MNIST, and the other way round."""
+    return replace(plan, data="fashion" if plan.data == "cifar" else "cifar")
 
 
 class Cut(nn.Module):
@@ -238,8 +243,10 @@ FAULTS: list[Fault] = [
     _fault("initial weights × 0.1", "vanishing-at-start",
            replace(_MLP, options={"depth": 6}), replace(_PLAIN_CIFAR, options={"depth": 6}),
            change_model=_scaled(0.1)),
-    _fault("eight sigmoid layers", "vanishing-at-start", _DEEP, replace(_DEEP, data="cifar")),
-    _fault("tanh saturated", "saturated-units", _TANH, replace(_TANH, data="cifar"),
+    _fault("eight sigmoid layers", "vanishing-at-start", _DEEP,
+           replace(_DEEP, data="cifar", options={**_DEEP.options, "depth": 10, "wide": 96})),
+    _fault("tanh saturated", "saturated-units", _TANH,
+           replace(_TANH, data="cifar", options={**_TANH.options, "depth": 4}),
            change_model=_scaled(20.0, last=False)),
     _fault("a layer dead", "dead-units", _MLP, _PLAIN_CIFAR, change_model=_dead(1.0)),
     _fault("70 % of a layer dead", "dead-units", _MLP, _PLAIN_CIFAR, change_model=_dead(0.7)),

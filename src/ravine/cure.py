@@ -6,7 +6,7 @@ without, on the same data in the same order. It wires and computes nothing.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import nn
 
 from ravine.core.errors import RavineError, RunError, SettingError
 from ravine.core.progress import Progress, no_progress
-from ravine.data.batches import TrainingBatches
+from ravine.data.batches import Batch, TrainingBatches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
 from ravine.diagnosis.causes import find_over_time, trace
@@ -69,28 +69,37 @@ def diagnose_run(
         path: the run folder, of a run that has ended or not.
         look_inside: also check the network at its start and in the last checkpoint, on the data
             of the run; else only the rows are read.
-        labels_probe: also ask whether the labels belong to the images.
+        labels_probe: also ask whether the labels belong to the images. Asked in any case where
+            nothing was learnt and nothing else says why.
         progress: told of slow work.
 
     Raises:
         RavineError: there is no run, or its data is not there any more.
     """
     folder = open_run_folder(Path(path))
-    settings, _ = read_recipe(folder.recipe)
-    classes, normalised = None, settings.get("norm", "batch") == "batch"
-    found: list[Finding] = []
-    if look_inside:
-        with _open(folder, progress) as case:
-            classes = len(case.dataset.classes)
-            found += _look_inside(case, labels_probe=labels_probe)
     rows = read_rows(folder.history)
-    if not rows and not look_inside:
-        raise RunError(f"{folder.path} has no rows yet: let it run, or look inside")
-    found += find_over_time(trace(rows, classes=classes, normalised=normalised))
-    found += _undone(folder)
-    findings = merge(found)
+    if not look_inside:
+        if not rows:
+            raise RunError(f"{folder.path} has no rows yet: let it run, or look inside")
+        findings = merge(_over_time(folder, rows, classes=None))
+    else:
+        with _open(folder, progress) as case:
+            found = list(_over_time(folder, rows, classes=len(case.dataset.classes)))
+            found += _look_inside(case, labels_probe=labels_probe)
+            findings = merge(found)
+            if "plateau" in findings.codes and not labels_probe:
+                findings = merge([*found, *_ask_labels(case)])
     _keep(folder, findings)
     return findings
+
+
+def _over_time(
+    folder: RunFolder, rows: Sequence[Mapping[str, Any]], *, classes: int | None
+) -> Iterator[Finding]:
+    settings, _ = read_recipe(folder.recipe)
+    normalised = settings.get("norm", "batch") == "batch"
+    yield from find_over_time(trace(rows, classes=classes, normalised=normalised))
+    yield from _undone(folder)
 
 
 def try_cures(
@@ -145,11 +154,8 @@ def _open(folder: RunFolder, progress: Progress) -> Iterator[_Case]:
 
 
 def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
-    setup = case.setup(case.recipe)
-    first = int(setup.batches.steps_per_epoch)
-    batches = [setup.batches.batch_at(step) for step in range(min(_BATCHES, first))]
+    setup, batches = _as_at_start(case)
     model, optimizer = setup.state.model, setup.state.optimizer
-    model.train()
     found = list(check(model, setup.rules.loss, batches, optimizer, labels_probe=labels_probe))
     held = load_latest(case.folder.checkpoints, tell=lambda _: None)
     if held is not None:
@@ -157,6 +163,19 @@ def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
         later = check(model, setup.rules.loss, batches, learn=False)
         found += [one for one in later if one.code == "norm-statistics-disagree"]
     return found
+
+
+def _ask_labels(case: _Case) -> Iterator[Finding]:
+    setup, batches = _as_at_start(case)
+    found = check(setup.state.model, setup.rules.loss, batches, learn=False, labels_probe=True)
+    yield from (one for one in found if one.code.startswith("label"))
+
+
+def _as_at_start(case: _Case) -> tuple[Setup, list[Batch]]:
+    setup = case.setup(case.recipe)
+    setup.state.model.train()
+    first = int(setup.batches.steps_per_epoch)
+    return setup, [setup.batches.batch_at(step) for step in range(min(_BATCHES, first))]
 
 
 def _undone(folder: RunFolder) -> Iterator[Finding]:

@@ -56,6 +56,18 @@ def test_divergence_is_dated() -> None:
     assert 95 <= (one.step or 0) <= 110
 
 
+def test_a_leap_of_the_loss_is_told_even_where_it_comes_back() -> None:
+    (one,) = found(lambda x: 1e4 if 0.4 < x < 0.45 else learns(x))
+    assert (one.severity, one.code, one.step) == ("warning", "diverged", 81)
+    assert not found(lambda x: 20.0 if 0.4 < x < 0.45 else learns(x)).codes
+
+
+def test_what_was_learnt_and_is_forgotten_has_diverged() -> None:
+    said = found(lambda x: learns(x) if x < 0.5 else CHANCE)
+    assert said.codes[0] == "diverged"
+    assert said[0].step in range(90, 102)
+
+
 def test_a_loss_that_is_not_finite_is_dated_and_swallows_the_rest() -> None:
     (one,) = found(lambda x: learns(x) if x < 0.5 else 1e12)
 
@@ -97,3 +109,16 @@ def test_few_rows_and_torn_rows_say_nothing() -> None:
     assert merge(find_over_time(trace([]))).codes == ()
     torn = [{"kind": "step"}, {"kind": "step", "step": 3, "loss": 2.0}, {"kind": "other"}]
     assert merge(find_over_time(trace(torn))).codes == ()
+
+
+@pytest.mark.parametrize(("last", "codes"), [(CHANCE, ("plateau",)), (0.6 * CHANCE, ())])
+def test_six_rows_are_enough_to_say_that_nothing_was_learnt(
+    last: float, codes: tuple[str, ...]
+) -> None:
+    losses = [2.6, 2.4, *np.linspace(CHANCE, last, 4)]
+    rows = [{"kind": "step", "step": 10 * n, "loss": x} for n, x in enumerate(losses, 1)]
+
+    said = merge(find_over_time(trace(rows, classes=10)))
+
+    assert said.codes == codes
+    assert not said.of("critical")

@@ -6,7 +6,7 @@ with their standard errors, never one value against another.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ import numpy as np
 from ravine.diagnosis.findings import Finding
 from ravine.diagnosis.thresholds import (
     AT_CHANCE,
+    BLOWN,
     DIVERGED,
+    LEARNT,
     OVERFIT_GAP,
     OVERFIT_RISE,
     RATE_FELL,
@@ -22,6 +24,7 @@ from ravine.diagnosis.thresholds import (
 )
 
 _FEWEST = 8  # rows, from where on a run is judged
+_FEW = 5  # from where on it can be said that nothing was learnt yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +86,12 @@ def _number(value: Any) -> float:
 def find_over_time(run: Trace) -> Iterator[Finding]:
     """Yields what a run's losses, rates and validations show."""
     yield from _not_finite(run)
-    if np.isfinite(run.losses).sum() < _FEWEST:
+    known = np.isfinite(run.losses).sum()
+    if known >= _FEW:
+        yield from _plateau(run)
+    if known < _FEWEST:
         return
     yield from _divergence(run)
-    yield from _plateau(run)
     yield from _rate_fell(run)
     yield from _generalisation(run)
 
@@ -126,6 +131,23 @@ def _divergence(run: Trace) -> Iterator[Finding]:
     if end - 2 * error > DIVERGED * max(start, run.chance):
         beyond = _smooth(run.losses) > 1.2 * np.maximum(least, 1e-9)
         yield _diverged(run, start, end, float(least[-1]), int(run.steps[beyond.argmax()]))
+        return
+    low = int(_smooth(run.losses).argmin())
+    if least[-1] < LEARNT * run.chance and _is_forgotten(run, low, end - 2 * error):
+        peak = float(np.nanmax(run.losses[low:]))
+        lost = _leapt(peak, float(least[-1]), end, int(run.steps[low]))
+        yield replace(lost, severity="critical")
+        return
+    blown = run.losses > BLOWN * run.chance
+    if blown.any():
+        yield _leapt(float(np.nanmax(run.losses)), start, end, int(run.steps[blown.argmax()]))
+
+
+def _is_forgotten(run: Trace, low: int, end: float) -> bool:
+    """Returns whether the loss was low, leapt, and has stayed where nothing is known."""
+    behind = run.losses[low:]
+    above = np.flatnonzero(behind > AT_CHANCE * run.chance)
+    return end > AT_CHANCE * run.chance and len(above) > len(behind) // 2
 
 
 def _smooth(losses: np.ndarray) -> np.ndarray:
@@ -149,6 +171,20 @@ def _diverged(run: Trace, start: float, end: float, least: float, step: int) -> 
     )
 
 
+def _leapt(peak: float, start: float, end: float, step: int) -> Finding:
+    return Finding(
+        severity="warning",
+        code="diverged",
+        seen=f"the loss leaps from {start:.3g} to {peak:.3g}, and ends at {end:.3g}",
+        cause="the rate is too high for the slope that the weights have come to",
+        cure="lower the rate (--lr) to a tenth, limit the gradients (--clip 1), or begin with a "
+        "warm-up",
+        step=step,
+        evidence={"start": start, "peak": peak, "end": end},
+        changes={"lr": "*0.1"},
+    )
+
+
 def _plateau(run: Trace) -> Iterator[Finding]:
     """A run that has learnt nothing, and does not begin to."""
     half = len(run.losses) // 2
@@ -158,7 +194,7 @@ def _plateau(run: Trace) -> Iterator[Finding]:
     falls = third - last > 3 * last_error + 0.01 * run.chance
     if end + 2 * error > AT_CHANCE * run.chance and not falls and end < DIVERGED * run.chance:
         yield Finding(
-            severity="critical",
+            severity="critical" if len(run.losses) >= _FEWEST else "warning",
             code="plateau",
             seen=f"the loss stays at {end:.3g} (± {error:.2g}), and {run.chance:.3g} is that of a "
             "network that knows nothing",

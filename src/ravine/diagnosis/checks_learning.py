@@ -18,6 +18,7 @@ from ravine.diagnosis.restored import restored
 from ravine.diagnosis.subject import Sample, Subject, layer_of
 from ravine.diagnosis.thresholds import (
     OVERFIT,
+    RATE_FAR,
     RATE_HIGH,
     RATE_LOW,
     RATE_NEAR,
@@ -224,7 +225,7 @@ def check_rate(subject: Subject, found: RangeTest) -> Iterator[Finding]:
             evidence=evidence,
             changes={"lr": found.suggestion},
         )
-    elif rate < begins * RATE_LOW:
+    elif rate < begins * RATE_LOW or (ratio < RATE_FAR and rate < 0.1 * begins):
         yield Finding(
             severity="warning",
             code="rate-too-low",

@@ -31,10 +31,11 @@ FADED: Final = 0.02
 # Share of the loss of eight examples that must be gone, where no accuracy can be had.
 OVERFIT: Final = 0.5
 # The rate over the one that the range test takes for good, and over the one at which the loss
-# explodes, both to be exceeded; and over that at which the loss begins to fall.
+# explodes, both to be exceeded; over that at which the loss begins to fall, and over the good one.
 RATE_HIGH: Final = 10.0
-RATE_NEAR: Final = 0.3
+RATE_NEAR: Final = 0.02
 RATE_LOW: Final = 1 / 100
+RATE_FAR: Final = 1 / 1000
 # Decay of a step over the whole of training; and dropout.
 STRONG_DECAY: Final = 0.05
 STRONG_DROPOUT: Final = 0.8
@@ -45,8 +46,12 @@ LABEL_NOISE: Final = 0.15
 # Loss of a batch in the application stage over that in the learning stage, and their difference.
 NORM_LOSS: Final = 2.0
 NORM_LOSS_NATS: Final = 0.7
-# Over a run: the loss at its end over ln K; the share of ln K from where nothing was learnt.
+# Over a run: the loss at its end over ln K, and that of any row; the share of ln K from where
+# nothing was learnt.
 DIVERGED: Final = 1.3
+BLOWN: Final = 100.0
+# Share of ln K below which something was learnt; at AT_CHANCE again it is forgotten.
+LEARNT: Final = 0.85
 AT_CHANCE: Final = 0.93
 # Validation loss over its least, and training over validation loss.
 OVERFIT_RISE: Final = 1.15
