@@ -51,7 +51,7 @@ def train(
     data: str | Path | None = None,
     *,
     out: str | Path | None = None,
-    recipe: str | None = None,
+    recipe: str | Path | None = None,
     observers: Sequence[Observer] = (),
     progress: Progress = no_progress,
     **settings: Any,

@@ -86,7 +86,7 @@ def wrn_paper() -> Recipe:
 RECIPES: Mapping[str, Callable[[], Recipe]] = {"fast": fast, "wrn-paper": wrn_paper}
 
 
-def load_recipe(name_or_path: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def load_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Returns the settings of a recipe and its plan, if it has one.
 
     A name that ends in .toml is a file; any other names one of `RECIPES`.
@@ -95,21 +95,24 @@ def load_recipe(name_or_path: str) -> tuple[dict[str, Any], dict[str, Any] | Non
         SettingError: no recipe has this name.
         RunError: the file is missing or is not TOML.
     """
-    if name_or_path.endswith(".toml"):
-        return read_recipe(Path(name_or_path))
-    if name_or_path not in RECIPES:
-        near = difflib.get_close_matches(name_or_path, RECIPES, n=1)
-        if not near and "/" in name_or_path:
-            raise SettingError(f"recipe {name_or_path!r}: a recipe file ends in .toml")
-        raise unknown("recipe", name_or_path, RECIPES)
-    return RECIPES[name_or_path]().changed_from_default(), None
+    name = str(name_or_path)
+    if name.endswith(".toml"):
+        return read_recipe(Path(name))
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1)
+        if not near and "/" in name:
+            raise SettingError(f"recipe {name!r}: a recipe file ends in .toml")
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]().changed_from_default(), None
 
 
 # What decides how many steps a run takes: if one is changed, a recipe's plan no longer holds.
 _DECIDES_PLAN = {"data", "labels", "images", "validation", "batch", "epochs", "budget", "model"}
 
 
-def compose(base: str | None, changes: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any] | None]:
+def compose(
+    base: str | Path | None, changes: Mapping[str, Any]
+) -> tuple[Recipe, dict[str, Any] | None]:
     """Returns the recipe `base` with `changes` made to it, and its plan if it still holds.
 
     Raises:

@@ -52,7 +52,9 @@ def race(
     memory: Annotated[str | None, typer.Option(help="Most memory of a job: 4G.")] = None,
     limit: Annotated[str | None, typer.Option(help="Most time of a job: 10min.")] = None,
     ray: Annotated[str | None, typer.Option(help="A Ray cluster: HOST:PORT, or auto.")] = None,
-    plane: Annotated[bool, typer.Option(help="Draw all on one plane of the network.")] = False,
+    plane: Annotated[
+        bool, typer.Option(help="Draw all on one plane of the network (up to 20 s more).")
+    ] = False,
     out: Annotated[
         str | None, typer.Option(help="The folder; goes on with a race that lies there.")
     ] = None,

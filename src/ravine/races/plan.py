@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Self, final
 
 from ravine.core.errors import SettingError
@@ -85,7 +86,7 @@ class Entry:
 
 
 def enter(
-    race: RaceSettings, *, recipe: str | None, given: Mapping[str, Any], plane: bool
+    race: RaceSettings, *, recipe: str | Path | None, given: Mapping[str, Any], plane: bool
 ) -> Entry:
     """Returns the entry; every entrant's settings are checked here, before anything runs.
 

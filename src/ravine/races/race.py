@@ -17,6 +17,7 @@ from ravine.data.opening import open_dataset
 from ravine.races.jobs import LocalWorkers, Places, Workers, machine_memory
 from ravine.races.machine import Share, share_machine
 from ravine.races.plan import Entry, RacePlan, enter
+from ravine.races.plane import draw_plane
 from ravine.races.race_report import render_race
 from ravine.races.ray_jobs import RayWorkers
 from ravine.races.results import gather
@@ -85,7 +86,7 @@ def race(
     optimizers: Sequence[str] = (),
     vary: Mapping[str, Sequence[str]] | None = None,
     out: str | Path | None = None,
-    recipe: str | None = None,
+    recipe: str | Path | None = None,
     jobs: int = 0,
     ray: str | None = None,
     plane: bool = False,
@@ -108,7 +109,8 @@ def race(
         recipe: a recipe's name or file that the entrants share.
         jobs: at a time; 0 for as many as there are cores or GPUs.
         ray: address of a Ray cluster that does the jobs, such as `10.0.0.1:6379` or `auto`.
-        plane: keep weights on the way and draw all entrants on one plane of the network.
+        plane: keep weights on the way and draw all entrants on one plane of the network, which
+            takes up to 20 s after the race and needs entrants of one network.
         rules: settings of the race: trials, seeds, epochs or budget, equal, target, early, seed,
             limit, memory; see `RaceSettings`.
         watch: told how far the race is.
@@ -146,7 +148,7 @@ def race(
         finally:
             workers.close()
             steward.save()
-        _conclude(entry, plan, places, steward.state)
+        _conclude(entry, plan, places, steward.state, progress)
     return Race.load(path)
 
 
@@ -200,6 +202,25 @@ def _different(before: Any, now: Any) -> list[str]:
     return [] if before == now else ["entrants"]
 
 
-def _conclude(entry: Entry, plan: RacePlan, places: Places, state: Mapping[str, Any]) -> None:
-    write_json(places.race / "results.json", gather(entry, plan, places, state))
+def _conclude(
+    entry: Entry, plan: RacePlan, places: Places, state: Mapping[str, Any], progress: Progress
+) -> None:
+    results = gather(entry, plan, places, state)
+    results["plane"] = None
+    if entry.plane:
+        seeds = {r["name"]: min(r["results"], default=0) for r in results["table"]}
+        runs = {
+            name: places.runs / plan.course.seed_run(name, seed)
+            for name, seed in seeds.items()
+            if seed
+        }
+        results["plane"] = draw_plane(
+            entry,
+            runs,
+            places.race,
+            names=list(seeds),
+            elapsed=float(state.get("elapsed") or 0.0),
+            progress=progress,
+        )
+    write_json(places.race / "results.json", results)
     render_race(places.race)

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.ticker import PercentFormatter
 
 from ravine.reports.figures import figure_of, svg_of
+from ravine.runs.surface import Surface
 
 # Okabe, Ito 2008, without the yellow that is lost on white.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#808080", "#7a5195")
@@ -147,3 +149,44 @@ def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     return svg_of(figure, "mean of each entrant with its 95 % interval; pale dots are seeds")
+
+
+def plane(surface: Surface, ways: Mapping[str, np.ndarray], shades: Colours) -> str:
+    """Returns the loss on a plane with the way of each entrant, as places in the trajectory.
+
+    Args:
+        surface: along a trajectory that holds the points of all.
+        ways: of each entrant, which of these points are its own, in order.
+        shades: colour of each entrant.
+    """
+    path = surface.trajectory
+    with figure_of(9.2, 6.2) as (figure, axes):
+        height = np.ma.masked_invalid(surface.height)
+        low, high = float(height.min()), float(height.max())
+        norm = LogNorm(low, max(high, 1.001 * low)) if low > 0 else None
+        mesh = axes.pcolormesh(
+            surface.x, surface.y, height, norm=norm, cmap="Greys", alpha=0.75,
+            shading="nearest" if height.mask.any() else "gouraud", rasterized=True,
+        )  # fmt: skip
+        if norm is not None and high > 1.01 * low:
+            levels = np.geomspace(low, high, 14)[1:-1]
+            axes.contour(
+                surface.x, surface.y, height, levels=levels, colors="#ffffff", linewidths=0.6
+            )
+        bar = figure.colorbar(mesh, ax=axes, pad=0.02)
+        bar.set_label("training loss on the plane")
+        bar.outline.set_visible(False)
+        for name, places in ways.items():
+            x, y, loss = (path[key][places] for key in ("x", "y", "loss"))
+            axes.plot(x, y, color=shades[name], linewidth=1.8, marker=".", ms=4, label=name)
+            axes.plot(x[-1], y[-1], "o", color=shades[name], markeredgecolor="white", ms=9)
+            axes.annotate(
+                f"{loss[-1]:.3g}", (x[-1], y[-1]), (7, 5), textcoords="offset points",
+                color=shades[name], fontsize=9,
+                bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "lw": 0},
+            )  # fmt: skip
+            axes.plot(x[0], y[0], "+", color="#22303c", ms=11, markeredgewidth=1.8)
+        labels = surface.about.get("labels", ["", ""])
+        axes.set(xlabel=labels[0], ylabel=labels[1])
+        axes.legend(loc="best")
+    return svg_of(figure, "the ways of all entrants over the loss on one plane of their weights")
