@@ -192,6 +192,18 @@ def test_the_budget_is_that_of_the_whole_race(striped: Path, tmp_path: Path) -> 
     assert {row["name"] for row in results(out)["table"]} == {"norm=batch", "norm=none"}
 
 
+def test_batch_sizes_race_with_the_noise_of_their_gradients(striped: Path, tmp_path: Path) -> None:
+    out = tmp_path / "race"
+    code, _, err = race(
+        striped, "--vary", "batch=16,64", "--model", "resnet-cifar-8", "--trials", "1",
+        "--seeds", "1", "--epochs", "1", "--quiet", "--out", out,
+    )  # fmt: skip
+    assert code == 0, err
+    noise = results(out)["noise"]["ratios"]
+    assert noise["batch=16"] == pytest.approx(2 * noise["batch=64"])
+    assert "McCandlish" in (out / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -83,7 +83,7 @@ def race(
 
     - `ravine race photos/ --model wrn-16-2 --optimizers momentum,adam,nadam --budget 30min`
 
-    - `ravine race @fashion --model swift-4 --vary init=xavier,he --budget 3min --out runs/init`
+    - `ravine race @fashion --model swift-1 --vary init=xavier,he --budget 3min --out runs/init`
 
     - `ravine race --out runs/init`
 

@@ -10,19 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RavineError
 from ravine.core.progress import Progress
-from ravine.core.seeds import generator_for
-from ravine.data.batches import evaluation_batches
-from ravine.data.opening import open_dataset
 from ravine.landscapes.landscape import landscape
 from ravine.landscapes.trajectory import Point
+from ravine.races.images import training_images
 from ravine.races.plan import Entry
-from ravine.recipe import Recipe
 from ravine.reports.race_figures import colours, plane
 from ravine.run import Run
 from ravine.runs.folder import RunFolder
@@ -80,7 +76,7 @@ def _surface(
     surface = landscape(
         Run.load(runs[best]).model,
         _each_image,
-        _batches(entry),
+        training_images(entry, count=_IMAGES, batch=_BATCH),
         along="trajectory",
         trajectory=points,
         nodes=_NODES,
@@ -99,18 +95,3 @@ def _waypoints(run: Path) -> list[Path]:
 
 def _each_image(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, labels, reduction="none")
-
-
-def _batches(entry: Entry) -> list[tuple[Tensor, Tensor]]:
-    dataset = open_dataset(Recipe.of(entry.base), seed=entry.race.seed)
-    index = dataset.splits["train"]
-    order = torch.randperm(len(index), generator=generator_for("plane", seed=entry.race.seed))
-    found = evaluation_batches(
-        dataset.images,
-        index[order[:_IMAGES].numpy()],
-        preprocessing=dataset.preprocessing,
-        batch=_BATCH,
-        device=torch.device("cpu"),
-        labels=np.asarray(dataset.labels),
-    )
-    return [(batch.images, batch.labels) for batch in found]

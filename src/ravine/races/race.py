@@ -11,11 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from torch import nn
+
 from ravine.core.errors import RunError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.opening import open_dataset
+from ravine.races.images import training_images
 from ravine.races.jobs import LocalWorkers, Places, Workers, machine_memory
 from ravine.races.machine import Share, share_machine
+from ravine.races.noise import gradient_noise
 from ravine.races.plan import Entry, RacePlan, enter
 from ravine.races.plane import draw_plane
 from ravine.races.race_report import render_race
@@ -24,11 +28,13 @@ from ravine.races.results import gather
 from ravine.races.settings import RaceSettings, entrants
 from ravine.races.steward import Steward, Watch, watch_nothing
 from ravine.recipe import Recipe
+from ravine.run import Run
 from ravine.runs.folder import RunFolder, next_run_path
 from ravine.runs.rows import read_json, write_json
 from ravine.training.stop import stop_on_signals
 
 _RUNS = Path("runs")
+_NOISE_IMAGES, _NOISE_BATCH = 2048, 32
 
 
 class Race:
@@ -206,21 +212,39 @@ def _conclude(
     entry: Entry, plan: RacePlan, places: Places, state: Mapping[str, Any], progress: Progress
 ) -> None:
     results = gather(entry, plan, places, state)
+    runs = {
+        row["name"]: places.runs / plan.course.seed_run(row["name"], min(row["results"]))
+        for row in results["table"]
+        if row["results"]
+    }
+    results["noise"] = _noise(entry, runs)
     results["plane"] = None
     if entry.plane:
-        seeds = {r["name"]: min(r["results"], default=0) for r in results["table"]}
-        runs = {
-            name: places.runs / plan.course.seed_run(name, seed)
-            for name, seed in seeds.items()
-            if seed
-        }
         results["plane"] = draw_plane(
             entry,
             runs,
             places.race,
-            names=list(seeds),
+            names=[row["name"] for row in results["table"]],
             elapsed=float(state.get("elapsed") or 0.0),
             progress=progress,
         )
     write_json(places.race / "results.json", results)
     render_race(places.race)
+
+
+def _noise(entry: Entry, runs: Mapping[str, Path]) -> dict[str, Any] | None:
+    """Returns the noise of the gradient of each batch size that races, at the best's weights."""
+    sizes = {name: entry.settings_of(name).get("batch") for name in entry.race.entrants}
+    if len(set(sizes.values())) < 2 or not runs:
+        return None
+    best = next(iter(runs))
+    batches = training_images(entry, count=_NOISE_IMAGES, batch=_NOISE_BATCH)
+    if len(batches) < 2:
+        return None
+    found = gradient_noise(Run.load(runs[best]).model.train(), nn.CrossEntropyLoss(), batches)
+    batch_of = {name: size or Recipe().batch for name, size in sizes.items()}
+    return {
+        "at": best,
+        "scale": found.scale,
+        "ratios": {name: found.ratio(int(size)) for name, size in batch_of.items()},
+    }
