@@ -8,7 +8,7 @@ PYTHON ?= $(shell $(SUITABLE))
 BIN := .venv/bin
 BUDGET ?= 80s
 
-.PHONY: help setup demo test lint check format bench bench-all bench-optim kernels lock pictures
+.PHONY: help setup demo test lint check format bench bench-all bench-optim bench-faults kernels lock pictures
 
 help:
 	@echo 'make demo      train on the shipped sample for $(BUDGET) and write a report'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench     measure training speed against torch and the machine, about 15 minutes'
 	@echo 'make bench-all measure what the README claims, about an hour: FASHION=FOLDER CIFAR=FILE'
 	@echo 'make bench-optim  measure the optimizer steps against torch.optim, some minutes'
+	@echo 'make bench-faults  diagnose healthy and broken runs, half an hour: CIFAR=FILE'
 	@echo 'make kernels   write the update rules down in C and Triton again'
 	@echo 'make lock      pin the newest versions that fit pyproject.toml'
 	@echo 'make pictures  draw the pictures of docs/ again'
@@ -55,6 +56,10 @@ bench-all: setup
 
 bench-optim: setup
 	@$(BIN)/python bench/optim.py
+
+bench-faults: setup
+	@$(if $(CIFAR),,$(error name the data: make bench-faults CIFAR=file.tar.gz))
+	@$(BIN)/python bench/faults/run.py --cifar "$(CIFAR)"
 
 kernels: setup
 	@$(BIN)/python scripts/make_kernels.py

@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cifar", type=Path, default=None)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="runs whose name holds this; healthy, faults")
+    parser.add_argument("--only", default="", help="names, or healthy, faults; with commas")
     parser.add_argument("--part", choices=PARTS, default=None)
     parser.add_argument("--rows", type=Path, default=ROWS)
     given = parser.parse_args()
@@ -54,7 +54,7 @@ def main() -> None:
     for seed in range(given.seeds):
         for name, part, codes, plan in cases():
             kinds = {"healthy": not codes, "faults": bool(codes)}
-            wanted = kinds.get(given.only, given.only in name)
+            wanted = any(kinds.get(one, one in name) for one in given.only.split(","))
             if wanted and given.part in (None, part) and (name, part, seed) not in done:
                 run_one(given, name, part, codes, plan, seed)
     if given.rows == ROWS:

@@ -282,6 +282,26 @@ def test_several_inputs_and_dictionaries_are_handled() -> None:
         assert found.codes == ()
 
 
+class Pair(nn.Module):
+    """A tuple out: the logits and what is beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.inner(x), x.mean()
+
+
+def test_a_module_that_returns_a_tuple_is_handled_or_told_what_to_pass() -> None:
+    model = Pair()
+    said = checked(model, loss=lambda out, y: F.cross_entropy(out[0], y), labels_probe=True)
+
+    assert said.codes == ()
+    with pytest.raises(SettingError, match="a tuple of 2: take what the loss needs out of it"):
+        checked(model)
+
+
 class Breaks(nn.Module):
     def __init__(self) -> None:
         super().__init__()
