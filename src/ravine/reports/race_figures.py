@@ -181,12 +181,12 @@ def plane(surface: Surface, ways: Mapping[str, np.ndarray], shades: Colours) -> 
             axes.plot(x, y, color=shades[name], linewidth=1.8, marker=".", ms=4, label=name)
             axes.plot(x[-1], y[-1], "o", color=shades[name], markeredgecolor="white", ms=9)
             axes.annotate(
-                f"{loss[-1]:.3g}", (x[-1], y[-1]), (7, 5), textcoords="offset points",
+                f"{loss[-1]:.3g}" if math.isfinite(loss[-1]) else "", (x[-1], y[-1]), (7, 5), textcoords="offset points",
                 color=shades[name], fontsize=9,
                 bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "lw": 0},
             )  # fmt: skip
             axes.plot(x[0], y[0], "+", color="#22303c", ms=11, markeredgewidth=1.8)
         labels = surface.about.get("labels", ["", ""])
         axes.set(xlabel=labels[0], ylabel=labels[1])
-        axes.legend(loc="best")
+        axes.legend(loc="best", frameon=True, facecolor="white", framealpha=0.9, edgecolor="none")
     return svg_of(figure, "the ways of all entrants over the loss on one plane of their weights")
