@@ -180,8 +180,9 @@ def plane(surface: Surface, ways: Mapping[str, np.ndarray], shades: Colours) -> 
             x, y, loss = (path[key][places] for key in ("x", "y", "loss"))
             axes.plot(x, y, color=shades[name], linewidth=1.8, marker=".", ms=4, label=name)
             axes.plot(x[-1], y[-1], "o", color=shades[name], markeredgecolor="white", ms=9)
+            end = f"{loss[-1]:.3g}" if math.isfinite(loss[-1]) else ""
             axes.annotate(
-                f"{loss[-1]:.3g}" if math.isfinite(loss[-1]) else "", (x[-1], y[-1]), (7, 5), textcoords="offset points",
+                end, (x[-1], y[-1]), (7, 5), textcoords="offset points",
                 color=shades[name], fontsize=9,
                 bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "lw": 0},
             )  # fmt: skip
