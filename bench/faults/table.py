@@ -16,8 +16,16 @@ _HEAD = """# The fault zoo
 Healthy runs and runs with one fault, on Fashion-MNIST and CIFAR-10 at half size, {seeds} seeds
 each, a few hundred steps of small networks. Each is diagnosed [as described](diagnose.md):
 `ravine.check` with the training step and the labels' probe before it, the rows of the run after.
-Thresholds were set on one half of the runs; **this page reports the other half**, other networks
-and data with the same faults. In brackets: the half that set the thresholds.
+Rules and thresholds were set on other runs, in brackets; **this page reports runs that no rule had
+seen**: each fault in a network and optimizer of the bracketed runs, on the other data.
+
+The bracketed runs are of two parts. With the rules as set on the first alone, the second gave 90 of
+102 faults named first (88 %), no critical finding and 2 warnings in 27 healthy runs; that look
+showed a low rate that was missed, a loss that leaps and never recovers, and strong dropout taken
+for exploding signals, and the rules were mended. So the second part then was no longer unseen, and a
+third was made, which is the one reported. A rate 100 times too high for Adam in a network with
+batch norm is not told: its loss only falls slowly, and a short range test cannot tell it from the
+rates that large networks do well with.
 
 """
 
@@ -38,7 +46,7 @@ def write_table(rows_file: Path) -> None:
 
 
 def _parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    return [r for r in rows if r["part"] == "told"], [r for r in rows if r["part"] == "set"]
+    return [r for r in rows if r["part"] == "told"], [r for r in rows if r["part"] != "told"]
 
 
 def _share(rows: list[Row]) -> str:
@@ -49,7 +57,7 @@ def _share(rows: list[Row]) -> str:
 
 
 def _summary(rows: list[Row]) -> str:
-    lines = ["| | reported half | half that set the thresholds |", "|---|---|---|"]
+    lines = ["| | reported | that set the rules |", "|---|---|---|"]
     faulty = [_share([r for r in part if r["right"]]) for part in _parts(rows)]
     lines.append(f"| faults named first | {faulty[0]} | {faulty[1]} |")
     for severity in ("critical", "warning"):
@@ -67,7 +75,7 @@ def _healthy(rows: list[Row]) -> str:
     names = dict.fromkeys(r["name"] for r in rows if not r["right"])
     for name in names:
         own = [r for r in rows if r["name"] == name]
-        part = "" if own[0]["part"] == "told" else " (set)"
+        part = "" if own[0]["part"] == "told" else " (brackets)"
         found = Counter(f"{f[0]} {f[1]}" for r in own for f in r["found"])
         shown = ", ".join(f"{k} in {n}" for k, n in found.items()) or "none"
         accuracy = ", ".join(f"{r['accuracy']:.2f}" for r in own if r["accuracy"] is not None)
@@ -97,7 +105,7 @@ def _precision(rows: list[Row]) -> str:
             if severity != "note" and (place == 0 or code not in row["right"]):
                 said[code].append(code in row["right"])
     lines = ["## Precision of each finding", "",
-             "How often a finding stood where the fault was its own, over the reported half.", "",
+             "How often a finding stood where the fault was its own, over the reported runs.", "",
              "| finding | right | of |", "|---|---|---|"]  # fmt: skip
     lines += [f"| {code} | {sum(hits)} | {len(hits)} |" for code, hits in sorted(said.items())]
     return "\n".join(lines) + "\n"

@@ -71,8 +71,9 @@ def compare_variance(
     for number, (name, recipe) in enumerate(recipes.items()):
         progress("networks", number, len(recipes))
         model = _network(recipe, dataset, images)
-        profile = variance_profile(model, images, _loss(labels))
-        checked = _checked(model, recipe, batches, labels_probe=labels_probe, learn=learn)
+        profile, checked = _checked(model, recipe, batches, labels_probe=labels_probe, learn=learn)
+        if profile is None:  # the checks ended before the network was looked at
+            profile = variance_profile(model, images, _loss(labels))
         rows.append({**_row(name, profile), **checked})
     out.mkdir(parents=True, exist_ok=True)
     draw_variance(rows, [out / "variance.png", out / "variance.svg"])
@@ -115,18 +116,19 @@ def _checked(
     *,
     labels_probe: bool,
     learn: bool,
-) -> dict[str, Any]:
-    """Returns findings and rates; the model is in its learning stage, as training has it."""
+) -> tuple[VarianceProfile | None, dict[str, Any]]:
+    """Returns variances, and findings with rates; the model learns, as in training."""
     normalised = any(isinstance(m, _NORMS) for m in model.modules())
     rate = recipe.lr if isinstance(recipe.lr, float) else None
     rate = recipe.default_lr(batch=recipe.batch, normalised=normalised) if rate is None else rate
     optimizer = recipe.with_(lr=rate).build_optimizer(model)
-    found, test = examine(
+    done = examine(
         model.train(), F.cross_entropy, batches, optimizer, labels_probe=labels_probe, learn=learn
     )
-    return {
-        "findings": [one.row() for one in found],
-        "rate": {"training": rate, "suggested": None if test is None else test.suggestion},
+    suggested = None if done.rates is None else done.rates.suggestion
+    return done.variance, {
+        "findings": [one.row() for one in done.findings],
+        "rate": {"training": rate, "suggested": suggested},
     }
 
 

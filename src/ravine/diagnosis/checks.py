@@ -10,6 +10,7 @@ are bitwise what they were.
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -46,11 +47,11 @@ from ravine.diagnosis.findings import Finding, Findings, merge
 from ravine.diagnosis.recording import Recording
 from ravine.diagnosis.restored import restored
 from ravine.diagnosis.subject import Sample, Subject, take_batches
-from ravine.diagnosis.variance import as_layers, record
+from ravine.diagnosis.variance import VarianceProfile, as_layers, record
 from ravine.optim.range_test import RangeTest
 
 _EXAMPLES = 64  # that are sent through the network
-_RANGE_EXAMPLES, _RANGE_STEPS, _RANGE_SECONDS = 32, 60, 6.0
+_RANGE_EXAMPLES, _RANGE_STEPS, _RANGE_LEAST, _RANGE_SECONDS = 32, 60, 30, 5.0
 # Findings that make the rest of the checks meaningless, or impossible.
 _RESHAPING = ("flatten", "view", "reshape", "squeeze", "contiguous", "float", "to")
 _STOPS = ("inputs-not-finite", "labels-out-of-range")
@@ -87,7 +88,24 @@ def check(
         SettingError: the model has no parameters that learn, it raises on a batch, the loss is
             not one number, or batches have a form that is not known.
     """
-    return examine(model, loss, batches, optimizer, step, labels_probe=labels_probe, learn=learn)[0]
+    return examine(
+        model, loss, batches, optimizer, step, labels_probe=labels_probe, learn=learn
+    ).findings
+
+
+@dataclass(slots=True)
+class Examination:
+    """What `examine` found, and what it measured on the way.
+
+    Attributes:
+        findings: what `check` returns.
+        rates: the range test of the rate, None where there was none.
+        variance: of the first 64 examples, None where the checks ended before.
+    """
+
+    findings: Findings = field(default_factory=lambda: Findings(()))
+    rates: RangeTest | None = None
+    variance: VarianceProfile | None = None
 
 
 def examine(
@@ -99,8 +117,8 @@ def examine(
     *,
     labels_probe: bool = False,
     learn: bool = True,
-) -> tuple[Findings, RangeTest | None]:
-    """Returns what `check` returns, and the range test of the rate where there was one."""
+) -> Examination:
+    """Returns what `check` returns, with its range test and its measured variances."""
     learning = [p for p in model.parameters() if p.requires_grad]
     if not learning:
         raise SettingError("the model has no parameters that learn; pass one that has")
@@ -108,14 +126,14 @@ def examine(
         raise SettingError(f"loss must be a function of (output, targets), got {loss!r}")
     samples = take_batches(batches, learning[0].device)
     subject = Subject(model=model, loss=loss, samples=samples, optimizer=optimizer, step=step)
-    tests: list[RangeTest] = []
+    done = Examination()
     with torch.enable_grad():
-        found = merge(_all(subject, tests, labels_probe=labels_probe, learn=learn))
-    return found, tests[0] if tests else None
+        done.findings = merge(_all(subject, done, labels_probe=labels_probe, learn=learn))
+    return done
 
 
 def _all(
-    subject: Subject, tests: list[RangeTest], *, labels_probe: bool, learn: bool
+    subject: Subject, done: Examination, *, labels_probe: bool, learn: bool
 ) -> Iterator[Finding]:
     model, step = subject.model, subject.step
     found = [*check_inputs(subject.samples), *check_optimizer(subject), *check_dropout(model)]
@@ -127,7 +145,7 @@ def _all(
         return
     with restored(model, subject.optimizer):
         model.train()
-        broken = yield from _one_pass(subject, subject.samples[0].first(_EXAMPLES))
+        broken = yield from _one_pass(subject, subject.samples[0].first(_EXAMPLES), done)
     if broken:
         return
     yield from check_norm_statistics(subject)
@@ -138,10 +156,12 @@ def _all(
     if learn:
         yield from check_overfit(overfit(subject))
         if subject.optimizer is not None:
-            yield from _rate(subject, tests)
+            yield from _rate(subject, done)
 
 
-def _one_pass(subject: Subject, sample: Sample) -> Generator[Finding, None, bool]:
+def _one_pass(
+    subject: Subject, sample: Sample, done: Examination
+) -> Generator[Finding, None, bool]:
     """Yields what one batch forward and backward shows; returns whether training is impossible."""
     with torch.no_grad():
         logits = logits_of(_output(subject, sample), sample)
@@ -160,6 +180,7 @@ def _one_pass(subject: Subject, sample: Sample) -> Generator[Finding, None, bool
     if form is not None and logits is not None:
         yield from check_loss(form, logits, _last_function(recording, seen[0]))
     layers = as_layers(recording, sample.inputs)
+    done.variance = VarianceProfile(layers=layers)
     yield from check_variances([layer for layer in layers if layer.weighted], logits)
     units = look_at_units(subject, sample)
     faded = inputs_faded(recording)
@@ -211,7 +232,7 @@ def _last_function(recording: Recording, output: Any) -> str:
     return op.name
 
 
-def _rate(subject: Subject, tests: list[RangeTest]) -> Iterator[Finding]:
+def _rate(subject: Subject, done: Examination) -> Iterator[Finding]:
     """Yields what a range test says of the rate; it is shortened where the network is slow."""
     with restored(subject.model, subject.optimizer):
         subject.model.train()
@@ -221,8 +242,13 @@ def _rate(subject: Subject, tests: list[RangeTest]) -> Iterator[Finding]:
             return
         value.backward()
         seconds = time.monotonic() - began
-    steps = max(30, min(_RANGE_STEPS, int(_RANGE_SECONDS / max(seconds, 1e-6))))
-    found = rate_range(subject, examples=_RANGE_EXAMPLES, steps=steps)
+    possible = int(_RANGE_SECONDS / max(seconds, 1e-6))
+    slow = possible < _RANGE_LEAST
+    found = rate_range(
+        subject,
+        examples=_RANGE_EXAMPLES // 2 if slow else _RANGE_EXAMPLES,
+        steps=_RANGE_LEAST if slow else min(_RANGE_STEPS, possible),
+    )
     if found is not None:
-        tests.append(found)
+        done.rates = found
         yield from check_rate(subject, found)

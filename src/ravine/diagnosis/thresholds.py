@@ -33,7 +33,7 @@ OVERFIT: Final = 0.5
 # The rate over the one that the range test takes for good, and over the one at which the loss
 # explodes, both to be exceeded; over that at which the loss begins to fall, and over the good one.
 RATE_HIGH: Final = 10.0
-RATE_NEAR: Final = 0.02
+RATE_NEAR: Final = 0.5
 RATE_LOW: Final = 1 / 100
 RATE_FAR: Final = 1 / 1000
 # Decay of a step over the whole of training; and dropout.
