@@ -135,7 +135,7 @@ def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
     with figure_of(9.2, 0.75 + 0.34 * len(rows)) as (figure, axes):
         values = [v for row in rows for v in row["results"].values()]
         reach = max(max(values) - min(values), 0.002)
-        low, high = min(values) - 1.2 * reach, max(values) + 1.2 * reach
+        low, high = max(0.0, min(values) - 1.2 * reach), min(1.0, max(values) + 1.2 * reach)
         for place, row in enumerate(rows):
             colour = shades[row["name"]]
             left, right = (_nan(v) for v in row["interval"])
