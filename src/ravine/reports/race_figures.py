@@ -46,7 +46,7 @@ def curves(
         axes[0][0].set(ylabel="training loss", yscale="log")
         axes[1][0].set_ylabel("validation accuracy")
         for one in axes[1]:
-            one.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            one.yaxis.set_major_formatter(PercentFormatter(1.0))
             if target is not None:
                 one.axhline(target["accuracy"], color="#808080", linewidth=0.8, linestyle="--")
         axes[0][1].legend(loc="upper right")
@@ -104,7 +104,7 @@ def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colou
             left.set_yscale("log")
         left.set_ylabel("training loss")
         right.set_ylabel("validation accuracy at the end")
-        right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        right.yaxis.set_major_formatter(PercentFormatter(1.0))
         right.legend(fontsize=8.5)
     return svg_of(figure, "loss and accuracy of every trial against the learning rate")
 
@@ -165,7 +165,7 @@ def plane(surface: Surface, ways: Mapping[str, np.ndarray], shades: Colours) -> 
         low, high = float(height.min()), float(height.max())
         norm = LogNorm(low, max(high, 1.001 * low)) if low > 0 else None
         mesh = axes.pcolormesh(
-            surface.x, surface.y, height, norm=norm, cmap="Greys", alpha=0.75,
+            surface.x, surface.y, height, norm=norm, cmap="Greys",
             shading="nearest" if height.mask.any() else "gouraud", rasterized=True,
         )  # fmt: skip
         if norm is not None and high > 1.01 * low:
