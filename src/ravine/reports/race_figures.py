@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
 from ravine.reports.figures import figure_of, svg_of
 from ravine.runs.surface import Surface
@@ -33,7 +33,7 @@ def curves(
         shades: colour of each entrant.
         target: accuracy to mark, if there is one.
     """
-    with figure_of(9.2, 6.0, nrows=2, ncols=2, sharey="row") as (figure, axes):
+    with figure_of(9.2, 6.0, nrows=2, ncols=2, sharex="col", sharey="row") as (figure, axes):
         for column, time in enumerate(("step", "elapsed")):
             for line, (part, value) in enumerate(
                 (("training", "loss"), ("validation", "accuracy"))
@@ -43,7 +43,8 @@ def curves(
                     rows = [run[part] for run in by_seed.values() if run[part]]
                     _band(one, rows, time, value, colour=shades[name], label=name)
             axes[1][column].set_xlabel("steps" if time == "step" else "seconds")
-        axes[0][0].set(ylabel="training loss", yscale="log")
+        axes[0][0].set_ylabel("training loss")
+        _logarithmic(axes[0][0])
         axes[1][0].set_ylabel("validation accuracy")
         for one in axes[1]:
             one.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -67,7 +68,9 @@ def _band(
     longest = max(runs, key=len)
     end = min(rows[-1][time] for rows in runs)
     start = max(rows[0][time] for rows in runs)
-    if time == "step" or len(longest) == 1:
+    if len(longest) == 1:
+        at = np.array([np.mean([row[time] for rows in runs for row in rows])])
+    elif time == "step":
         at = np.array([row[time] for row in longest if start <= row[time] <= end] or [end])
     else:
         at = np.linspace(min(start, end), end, min(_POINTS, 4 * len(longest)))
@@ -101,12 +104,20 @@ def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colou
         for axes in (left, right):
             axes.set(xscale="log", xlabel="learning rate")
         if any(r["loss"] for rows in trials.values() for r in rows):
-            left.set_yscale("log")
+            _logarithmic(left)
         left.set_ylabel("training loss")
         right.set_ylabel("validation accuracy at the end")
         right.yaxis.set_major_formatter(PercentFormatter(1.0))
         right.legend(fontsize=8.5)
     return svg_of(figure, "loss and accuracy of every trial against the learning rate")
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Makes the axis of losses logarithmic, with numbers as one writes them."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _dots(axes: Axes, rows: Sequence[Mapping[str, Any]], value: str, colour: str) -> None:
