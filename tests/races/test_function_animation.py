@@ -18,6 +18,7 @@ from ravine.races.animation import Picture, shown_steps, write_animation
 from ravine.races.contest import race_on_function
 from ravine.races.functions import scene
 from ravine.races.racers import racers
+from ravine.races.relief import colour
 
 RATES = {"momentum": 0.01, "adam": 0.3}
 
@@ -94,6 +95,19 @@ def test_gif_and_mp4_play_and_end_on_the_last_frame(tmp_path: Path) -> None:
     decoded = np.frombuffer(raw.stdout[-last.size :], np.uint8).reshape(last.shape).astype(int)
     assert np.abs(decoded - last).mean() < 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["race.gif", "race.mp4"]
+
+
+def test_every_racer_keeps_its_own_colour_in_the_gif(tmp_path: Path) -> None:
+    race = small_race(gd=0.01, momentum=0.005, adagrad=0.5, rmsprop=0.05, adam=0.3, nadam=0.2)
+    write_animation(race, tmp_path / "race.gif")
+
+    with Image.open(tmp_path / "race.gif") as gif:
+        gif.seek(gif.n_frames - 1)
+        pixels = np.asarray(gif.convert("RGB")).reshape(-1, 3)
+    for index in range(6):
+        ink = bytes.fromhex(colour(index)[1:])
+        assert (pixels == list(ink)).all(axis=1).sum() > 20, colour(index)
+    assert (pixels == [0xFF, 0xD2, 0x3F]).all(axis=1).sum() > 20  # the stars of the minima
 
 
 def test_the_command_writes_page_animation_and_numbers_and_prints_the_table(

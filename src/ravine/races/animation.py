@@ -15,7 +15,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -29,6 +29,7 @@ from ravine.races.relief import colour, relief, shown
 
 Frame = NDArray[np.uint8]
 _INK, _DIM, _PAPER, _FAINT = "#22303c", "#5b6872", "#ffffff", "#dfe5ea"
+_STAR = "#ffd23f"
 _GROUND = LinearSegmentedColormap.from_list("ground", ["#a9c6d8", "#f6f8f9"])
 _CASING = [withStroke(linewidth=3, foreground=_PAPER)]
 _STYLE: Any = {
@@ -55,11 +56,13 @@ def write_animation(race: FunctionRace, gif: Path | None, mp4: Path | None = Non
         mp4: where the MP4 goes, None for none.
     """
     frames = list(Picture(race).frames(shown_steps(race.steps)))
+    own = [colour(index) for index in range(min(7, len(race.lanes)))]
+    inks = [_INK, _STAR, _PAPER, *own, *(to_hex(_darker(ink)) for ink in own)]
     for path, write in ((gif, _write_gif), (mp4, _write_mp4)):
         if path is not None:
             beside = path.with_name(f".{path.name}.part{path.suffix}")
             try:
-                write(beside, frames)
+                write(beside, frames, inks)
                 os.replace(beside, path)
             except OSError as error:
                 raise disk_error(path, error) from error
@@ -122,7 +125,7 @@ class Picture:
             self._loss.draw_artist(loss)
         self._now.set_data([step, step], [0, 1])
         self._loss.draw_artist(self._now)
-        for artist in (*self._leaders, *self.heads, *self._labels):
+        for artist in (*self._stars, *self._leaders, *self.heads, *self._labels):
             self._map.draw_artist(artist)
         self._step.set_text(f"step {step}")
         self._figure.draw_artist(self._step)
@@ -161,8 +164,6 @@ class Picture:
         (left, right), (bottom, top) = self._race.scene.domain
         axes.set(xlim=(left, right), ylim=(bottom, top))
         axes.tick_params(labelsize=7.5, length=2.5)
-        for x, y in self._race.scene.minima:
-            axes.plot(x, y, "*", color="#ffd23f", markeredgecolor=_INK, markersize=13, mew=0.8)
         axes.plot(*self._race.start, "o", color="none", markeredgecolor=_INK, markersize=8, mew=1.6)
 
     def _gap(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -225,7 +226,13 @@ class Picture:
             self._loss.text(1.065, place - 0.05, settings, fontsize=6.3, color=_DIM, **at)
 
     def _moving(self) -> None:
-        """Makes what changes from frame to frame."""
+        """Makes what changes from frame to frame, and the stars that no path may hide."""
+        self._stars = [
+            self._map.plot(x, y, "*", color=_STAR, mec=_INK, markersize=15, mew=0.9, animated=True)[
+                0
+            ]
+            for x, y in self._race.scene.minima
+        ]
         self.paths: list[Line2D] = []
         self.heads: list[Line2D] = []
         self._losses: list[Line2D] = []
@@ -242,7 +249,7 @@ class Picture:
             )
             label = self._map.text(
                 0, 0, lane.racer.label, fontsize=8.6, va="center", animated=True,
-                path_effects=_CASING, clip_on=True,
+                path_effects=_CASING, clip_on=True, color=_darker(ink), fontweight="bold",
             )  # fmt: skip
             self.paths.append(path)
             self._losses.append(loss)
@@ -277,6 +284,12 @@ class Picture:
 _CASING_OF_PATH = [withStroke(linewidth=3.4, foreground="#ffffffcc")]
 
 
+def _darker(ink: str) -> tuple[float, float, float]:
+    """Returns a colour in which small letters can be read on a light ground."""
+    red, green, blue = to_rgb(ink)
+    return (0.72 * red, 0.72 * green, 0.72 * blue)
+
+
 def _last(lane: Lane) -> int:
     """Returns the last step at which a racer stands on finite numbers."""
     ended = lane.diverged_at
@@ -306,9 +319,9 @@ def _spread(wanted: Sequence[float], gap: float, *, low: float, high: float) -> 
     return [placed[i] for i in range(len(wanted))]
 
 
-def _write_gif(path: Path, frames: Sequence[Frame]) -> None:
+def _write_gif(path: Path, frames: Sequence[Frame], inks: Sequence[str]) -> None:
     # One palette for all frames, so that what stands still does so bit for bit: small files.
-    palette = Image.fromarray(frames[-1]).quantize(_COLOURS, dither=Image.Dither.NONE)
+    palette = _palette(frames[-1], inks)
     pictures = [
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames
@@ -320,7 +333,18 @@ def _write_gif(path: Path, frames: Sequence[Frame]) -> None:
     )
 
 
-def _write_mp4(path: Path, frames: Sequence[Frame]) -> None:
+def _palette(frame: Frame, inks: Sequence[str]) -> Image.Image:
+    """Returns a palette of the ground's colours and, exactly, of the inks on it."""
+    # A frame's few pixels of ink would be averaged with each other: two racers in one colour.
+    ground = Image.fromarray(frame).quantize(_COLOURS, dither=Image.Dither.NONE).getpalette()
+    assert ground is not None
+    exact = [round(255 * part) for ink in inks for part in to_rgb(ink)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(exact + ground[: 3 * _COLOURS])
+    return palette
+
+
+def _write_mp4(path: Path, frames: Sequence[Frame], _: Sequence[str]) -> None:
     held = [*frames, *[frames[-1]] * round(_PER_SECOND * _HOLD)]
     imageio.imwrite(
         path, np.stack(held), plugin="FFMPEG", fps=_PER_SECOND, codec="libx264",
