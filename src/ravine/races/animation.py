@@ -188,8 +188,8 @@ class Picture:
         )
         axes.axhline(race.target - race.lowest, color=_DIM, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.annotate(
-            "reached", (0.008, race.target - race.lowest), (0, 2), fontsize=7.2, color=_DIM,
-            xycoords=("axes fraction", "data"), textcoords="offset points",
+            "reached", (0.995, race.target - race.lowest), (0, 2), fontsize=7.2, color=_DIM,
+            ha="right", xycoords=("axes fraction", "data"), textcoords="offset points",
         )  # fmt: skip
 
     def _names(self) -> None:
