@@ -179,6 +179,21 @@ def test_a_job_beyond_its_limit_is_out(striped: Path, tmp_path: Path) -> None:
     assert {trial["status"] for trial in trials} == {"time"}
 
 
+def test_a_job_that_takes_too_much_memory_is_out_and_the_rest_goes_on(
+    striped: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "race"
+    code, _, err = race(
+        striped, "--vary", "model=resnet-cifar-8,wrn-28-10", "--batch", "16", "--trials", "1",
+        "--seeds", "1", "--epochs", "0.2", "--memory", "300M", "--quiet", "--out", out,
+    )  # fmt: skip
+    assert code == 0, err
+    found = results(out)
+    assert {t["status"] for t in found["trials"]["wrn-28-10"]} == {"memory"}
+    assert {t["status"] for t in found["trials"]["resnet-cifar-8"]} == {"ended"}
+    assert any("more than its limit" in line for line in found["out"])
+
+
 def test_the_budget_is_that_of_the_whole_race(striped: Path, tmp_path: Path) -> None:
     out = tmp_path / "race"
     began = time.monotonic()
