@@ -148,7 +148,7 @@ def main() -> None:
         short = {k: [round(x, 5) for x in v] if isinstance(v, list) else v for k, v in row.items()}
         with ROWS.open("a") as file:
             file.write(json.dumps(short) + "\n")
-    keep("variance", "python bench/variance.py --draws 100", summary())
+    keep("variance", "python bench/variance.py --draws 6", summary())
 
 
 if __name__ == "__main__":

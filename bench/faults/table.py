@@ -19,14 +19,14 @@ each, a few hundred steps of small networks. Each is diagnosed [as described](di
 Rules and thresholds were set on other runs, in brackets; **this page reports runs that no rule had
 seen**: each fault in a network and optimizer of the bracketed runs, on the other data.
 
-The bracketed runs are of two parts. With the rules as set on the first alone, the second gave 90
-of 102 faults named first (88 %), no critical finding and 2 warnings in 27 healthy runs. That look
-showed a low rate that was missed, a loss that leaps and never recovers, and strong dropout taken
-for exploding signals, and the rules were mended. So the second part was no longer unseen, and a
-third was made, which is the one reported. A rate 100 times too high for Adam in a network with
-batch norm is not told: its loss only falls slowly, and a short range test cannot tell it from the
-rates that large networks do well with (a rule that named it was taken out again, since it warned
-of a healthy WRN-16-4).
+The runs that set the rules are of two parts; this run of the zoo repeated the first. With the
+rules as set on the first alone, the second gave 90 of 102 faults named first (88 %), no critical
+finding and 2 warnings in 27 healthy runs. That look showed a low rate that was missed, a loss
+that leaps and never recovers, and strong dropout taken for exploding signals, and the rules were
+mended. So the second part was no longer unseen, and a third was made, which is the one reported.
+A rate 100 times too high for Adam in a network with batch norm is not told: its loss only falls
+slowly, and a short range test cannot tell it from the rates that large networks do well with (a
+rule that named it was taken out again, since it warned of a healthy WRN-16-4).
 
 """
 
