@@ -41,7 +41,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 INITS = ("xavier", "he")
 NEAR = 1.25  # a gain that is predicted well
-PER_UNIT = 5.0  # variance of the logarithm of a ReLU layer's gain, times its width (Hanin, Nica 2018)
+PER_UNIT = 5.0  # variance of the log of a ReLU layer's gain, times its width (Hanin, Nica 2018)
 
 
 def batch(images: int) -> tuple[Tensor, Tensor]:
