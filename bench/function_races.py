@@ -9,6 +9,8 @@ asks for them. Without a Chromium on the machine the frames are left out.
 
 import argparse
 import importlib.util
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -34,12 +36,13 @@ FRAMES = """new Promise(done => {
 })"""
 
 
-def race(function: str, out: Path) -> float:
-    """Returns the seconds that the command took."""
+def race(function: str, out: Path) -> tuple[float, float]:
+    """Returns the seconds that the command took, and those of processors in it."""
     command = [sys.executable, "-m", "ravine", "race", "--function", function, "--out", str(out)]
     began = time.monotonic()
     subprocess.run([*command, "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - began
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic() - began, used.ru_utime + used.ru_stime
 
 
 def browser() -> Any:
@@ -76,10 +79,13 @@ def main() -> None:
     function = parser.parse_args().function
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "race"
-        seconds = race(function, out)
+        load = os.getloadavg()[0]
+        seconds, processor = race(function, out)
         figures = {
             "function": function,
             "seconds, start to exit": round(seconds, 1),
+            "seconds of processor": round(processor, 1),
+            "load of the machine before": round(load, 1),
             "HTML, bytes": (out / "race.html").stat().st_size,
             "GIF, bytes": (out / "race.gif").stat().st_size,
             **frames(out / "race.html"),
