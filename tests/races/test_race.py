@@ -198,12 +198,12 @@ def test_the_budget_is_that_of_the_whole_race(striped: Path, tmp_path: Path) -> 
     out = tmp_path / "race"
     began = time.monotonic()
     code, _, err = race(
-        striped, "--vary", "norm=batch,none", *NETWORK, "--trials", "2", "--seeds", "2",
-        "--budget", "30s", "--jobs", "2", "--quiet", "--out", out,
+        striped, "--vary", "norm=batch,none", *NETWORK, "--trials", "1", "--seeds", "2",
+        "--budget", "45s", "--jobs", "2", "--quiet", "--out", out,
     )  # fmt: skip
     assert code == 0, err
-    assert results(out)["elapsed"] < 1.1 * 30
-    assert time.monotonic() - began < 60
+    assert results(out)["elapsed"] < 1.1 * 45
+    assert time.monotonic() - began < 75
     assert {row["name"] for row in results(out)["table"]} == {"norm=batch", "norm=none"}
 
 
