@@ -53,12 +53,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         early, took = run(Path(place) / "early", *options)
         to_the_end, whole = run(Path(place) / "whole", *options, "--no-early")
-    figures = {
-        "early stopping": facts(early, took),
-        "all to the end": facts(to_the_end, whole),
-        "time saved": round(1 - took / whole, 3),
-        "same best": early.table[0]["name"] == to_the_end.table[0]["name"],
-    }
+        figures = {
+            "early stopping": facts(early, took),
+            "all to the end": facts(to_the_end, whole),
+            "time saved": round(1 - took / whole, 3),
+            "same best": early.table[0]["name"] == to_the_end.table[0]["name"],
+        }
     keep("races", f"python bench/races.py {' '.join(options)}", figures)
 
 
