@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 
+from ravine.core.device import threads_of_rank
 from ravine.core.errors import RunError
 from ravine.core.events import Event, Notice, Observer, TrainingStarted
 from ravine.core.progress import Progress, no_progress
+from ravine.core.ranks import ALONE, Ranks, join_ranks
 from ravine.data.dataset import Dataset
-from ravine.data.opening import open_dataset
+from ravine.joint import held_together, open_in_turn, refuse_apart, threads_on_resume
 from ravine.recipe import Recipe, compose
 from ravine.reports import render_report
 from ravine.result import evaluate_run, tell_undone_steps
@@ -42,6 +44,7 @@ from ravine.training.plan import Plan, correct_plan, is_time_to_correct
 from ravine.training.recorder import Recorder
 from ravine.training.state import TrainingState
 from ravine.training.stop import stop_on_signals
+from ravine.training.together import copy_start
 from ravine.training.waypoints import Waypoints
 
 _RUNS = Path("runs")
@@ -75,19 +78,22 @@ def train(
         settings["data"] = str(data)
     composed, plan = compose(recipe, settings)
     composed.check_network()
-    if out is not None:
+    ranks = join_ranks()
+    if out is not None and ranks.leads:
         refuse_existing(Path(out))
-    with _own_random_state(), _threads(composed.threads) as threads:
+    with _own_random_state(), _threads(composed.threads, ranks) as threads:
         composed = composed.with_(threads=threads)
+        observers = observers if ranks.leads else ()
         tell = _teller(observers)
-        dataset = open_dataset(composed, seed=composed.seed, progress=progress)
+        dataset = open_in_turn(composed, ranks, progress)
         clock = Clock()
         tell_audit(dataset, tell)
-        setup = set_up(composed, dataset, plan=_plan(plan), tell=tell, clock=clock)
+        setup = set_up(composed, dataset, plan=_plan(plan), tell=tell, clock=clock, ranks=ranks)
         model = setup.recipe.model
         path = Path(out) if out is not None else next_run_path(_RUNS, composed.data, model)
-        folder = _create(path, setup, dataset)
-        with folder.held():
+        path = Path(ranks.agree_on_text(str(path)))
+        folder = _create(path, setup, dataset) if ranks.leads else RunFolder(path)
+        with held_together(folder, ranks):
             _train_to_end(setup, dataset, folder, observers=observers, clock=clock)
     return Run.load(path)
 
@@ -110,17 +116,20 @@ def resume(
     folder = open_run_folder(Path(path))
     settings, plan = read_recipe(folder.recipe)
     recipe = Recipe.of(settings)
-    with folder.held(), _own_random_state(), _threads(recipe.threads):
-        tell = _teller(observers)
+    ranks = join_ranks()
+    observers = observers if ranks.leads else ()
+    tell = _teller(observers)
+    threads = threads_on_resume(recipe, folder, ranks, tell)
+    with held_together(folder, ranks), _own_random_state(), _threads(threads, ranks):
         if folder.evaluation.is_file() and folder.model.is_file():
             tell(Notice(text=f"{folder.path} has ended already; nothing to do"))
-            if not folder.report.is_file():
+            if not folder.report.is_file() and ranks.leads:
                 render_report(folder.path)
             return Run.load(folder.path)
-        dataset = open_dataset(recipe, seed=recipe.seed, progress=progress)
+        dataset = open_in_turn(recipe, ranks, progress)
         _refuse_other_data(folder, dataset)
         clock = Clock()
-        setup = set_up(recipe, dataset, plan=_plan(plan), tell=tell, clock=clock)
+        setup = set_up(recipe, dataset, plan=_plan(plan), tell=tell, clock=clock, ranks=ranks)
         _train_to_end(setup, dataset, folder, observers=observers, clock=clock)
     return Run.load(folder.path)
 
@@ -189,8 +198,8 @@ def _train_to_end(
     clock: Clock,
 ) -> None:
     tell = _teller(observers)
-    state, recipe = setup.state, setup.recipe
-    _restore(state, folder, clock, tell)
+    state, recipe, ranks = setup.state, setup.recipe, setup.ranks
+    _restore(state, folder, clock, tell, ranks)
     recorder = Recorder(path=folder.history, steps_per_epoch=setup.plan.steps_per_epoch)
     waypoints = Waypoints(
         folder=folder.weights,
@@ -205,20 +214,26 @@ def _train_to_end(
         batch=recipe.batch,
         model=recipe.model,
     )
-    waypoints(started)
+    own: list[Observer] = [recorder, waypoints] if ranks.leads else []
+    if ranks.leads:
+        waypoints(started)
     tell(started)
 
     def save(state: TrainingState) -> Path:
+        if not ranks.leads:
+            return folder.checkpoints / f"step-{state.step:08d}"
         return save_checkpoint(folder.checkpoints, state.step, state.tensors(), state.values())
 
     def correct(plan: Plan, step_seconds: float) -> Plan:
-        budget, elapsed = recipe.budget, clock.elapsed()
+        budget = recipe.budget
+        elapsed, step_seconds = ranks.agree(clock.elapsed(), step_seconds)
         if budget is None or not is_time_to_correct(plan, state.step, elapsed / budget):
             return plan
         corrected = correct_plan(
             plan, step=state.step, step_seconds=step_seconds, seconds_left=budget - elapsed
         )
-        write_recipe(folder.recipe, recipe.model_dump(), corrected.to_values())
+        if ranks.leads:
+            write_recipe(folder.recipe, recipe.model_dump(), corrected.to_values())
         tell(Notice(text=f"plan corrected once: {plan.end} steps become {corrected.end}"))
         return corrected
 
@@ -231,18 +246,23 @@ def _train_to_end(
             plan=setup.plan,
             schedules=setup.schedules,
             hooks=Hooks(validate=setup.validate, save=save, correct=correct),
-            observers=[recorder, waypoints, *observers],
+            observers=[*own, *observers],
             stop=stop,
             clock=clock,
             checkpoint_every=recipe.checkpoint_every,
+            ranks=ranks,
         )
     _finish(setup, dataset, folder, tell=tell, clock=clock)
+    ranks.wait()
 
 
 def _finish(
     setup: Setup, dataset: Dataset, folder: RunFolder, *, tell: Observer, clock: Clock
 ) -> None:
     trained_in = clock.elapsed()
+    if not setup.ranks.leads:
+        evaluate_run(setup, dataset, folder)
+        return
     save_model(
         folder.model,
         setup.state.evaluated,
@@ -267,6 +287,7 @@ def _create(path: Path, setup: Setup, dataset: Dataset) -> RunFolder:
     )
     facts |= {
         "data_fingerprint": dataset.fingerprint,
+        "processes": setup.ranks.size,
         "seconds": {"data": dataset.audit.get("seconds")},
         "model": {
             "name": setup.recipe.model,
@@ -283,12 +304,18 @@ def _create(path: Path, setup: Setup, dataset: Dataset) -> RunFolder:
     return create_run_folder(path, fill)
 
 
-def _restore(state: TrainingState, folder: RunFolder, clock: Clock, tell: Observer) -> None:
+def _restore(
+    state: TrainingState, folder: RunFolder, clock: Clock, tell: Observer, ranks: Ranks
+) -> None:
     found = load_latest(folder.checkpoints, tell=lambda text: tell(Notice(text=text, warning=True)))
     if found is not None:
         state.load(found.step, found.tensors, found.values)
         clock.before = state.elapsed
         tell(Notice(text=f"going on after step {found.step}"))
+    refuse_apart(ranks, str(state.step), f"the checkpoints in {folder.path}")
+    copy_start(ranks, [state.model, *([state.ema.model] if state.ema else [])])
+    if not ranks.leads:
+        return
     kept = [row for row in read_rows(folder.history) if row.get("step", 0) <= state.step]
     if folder.history.exists():
         rewrite_rows(folder.history, kept)
@@ -354,9 +381,10 @@ def _own_random_state() -> Iterator[None]:
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[int]:
+def _threads(number: int, ranks: Ranks = ALONE) -> Iterator[int]:
     before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
+    # torchrun tells OpenMP to use one thread, whatever the machine has.
+    torch.set_num_threads(threads_of_rank(number, ranks) if ranks.size > 1 else number or before)
     try:
         yield torch.get_num_threads()
     finally:

@@ -7,12 +7,11 @@ from PIL import Image
 
 from ravine.core.atomic import write_whole
 from ravine.core.events import Notice, Observer
-from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import append_row, write_json
-from ravine.setup import EVALUATION_BATCH, Setup
-from ravine.training.evaluate import class_probabilities, full_evaluation, worst_mistakes
+from ravine.setup import Setup
+from ravine.training.evaluate import full_evaluation, worst_mistakes
 from ravine.training.state import TrainingState
 
 _MISTAKES = 24
@@ -21,23 +20,18 @@ _MISTAKES = 24
 def evaluate_run(setup: Setup, dataset: Dataset, folder: RunFolder) -> None:
     """Evaluates on the test images, else on the validation images, and writes the result.
 
-    Without either there is nothing to write.
+    Without either there is nothing to write. Of several processes each calls this, one writes.
     """
     split = next((name for name in ("test", "validation") if name in dataset.splits), None)
     if split is None:
         return
     index = dataset.splits[split]
     labels = dataset.labels[index]
-    batches = evaluation_batches(
-        dataset.images,
-        index,
-        preprocessing=dataset.preprocessing,
-        batch=EVALUATION_BATCH,
-        device=setup.device,
+    plain, mirrored = setup.looks.class_probabilities(
+        setup.state.evaluated, index, mirrored=setup.recipe.tta
     )
-    plain, mirrored = class_probabilities(
-        setup.state.evaluated, batches, precision=setup.precision, mirrored=setup.recipe.tta
-    )
+    if not setup.ranks.leads:
+        return
     found = full_evaluation(plain, mirrored, labels, split=split, classes=dataset.classes)
     worst = worst_mistakes(plain, labels, _MISTAKES)
     found["mistakes"] = _keep_mistakes(dataset, folder, index[worst], plain[worst])

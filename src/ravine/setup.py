@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ravine.core.device import pick_device, pick_precision
+from ravine.core.device import device_of_rank, pick_device, pick_precision
 from ravine.core.events import Notice, Observer
 from ravine.core.memory import keep_freed_memory
+from ravine.core.ranks import ALONE, Ranks
 from ravine.core.seeds import generator_for, seed_for
 from ravine.data.augment import choose
 from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
@@ -26,12 +27,13 @@ from ravine.recipe import Recipe
 from ravine.schedules.scheduler import Curve
 from ravine.training.choice import choose_for_budget, choose_for_epochs, companions
 from ravine.training.clock import Clock
-from ravine.training.evaluate import Evaluation, class_probabilities, summarise
+from ravine.training.evaluate import Evaluation, summarise
 from ravine.training.loss import cross_entropy
 from ravine.training.plan import Plan, Speed, plan_for_budget, plan_for_epochs
 from ravine.training.speed import seconds_per_image, seconds_per_step
 from ravine.training.state import TrainingState, start_state
 from ravine.training.step import Forward, StepRules
+from ravine.training.together import Looks, Together
 
 EVALUATION_BATCH = 500
 _SECONDS_TO_MEASURE = 3.0
@@ -56,10 +58,18 @@ class Setup:
     schedules: Mapping[str, Curve]
     validate: Callable[[nn.Module], Evaluation] | None
     stem: str
+    looks: Looks
+    ranks: Ranks
 
 
 def set_up(
-    recipe: Recipe, dataset: Dataset, *, plan: Plan | None, tell: Observer, clock: Clock
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    plan: Plan | None,
+    tell: Observer,
+    clock: Clock,
+    ranks: Ranks = ALONE,
 ) -> Setup:
     """Returns the objects of a run; nothing is written and no step of training is kept.
 
@@ -69,8 +79,9 @@ def set_up(
         plan: of a run that goes on or is repeated; None to make one.
         tell: hears of every choice.
         clock: of the budget.
+        ranks: the processes that train together; each calls this.
     """
-    device = pick_device(recipe.device)
+    device = device_of_rank(pick_device(recipe.device), ranks)
     precision = pick_precision(recipe.precision, device)
     if device.type == "cpu":
         keep_freed_memory()
@@ -81,7 +92,7 @@ def set_up(
         precision=str(precision).removeprefix("torch."),
         augment=",".join(operations) or "none",
     )
-    bench = _Bench(dataset=dataset, device=device, precision=precision, clock=clock)
+    bench = _Bench(dataset=dataset, device=device, precision=precision, clock=clock, ranks=ranks)
     if recipe.model == "auto":
         recipe = _with_network(recipe, bench, tell)
     recipe = _with_companions(recipe, tell)
@@ -105,6 +116,8 @@ def set_up(
         schedules=recipe.build_schedules(),
         validate=bench.validate if "validation" in dataset.splits else None,
         stem=stem,
+        looks=bench.looks,
+        ranks=ranks,
     )
 
 
@@ -124,6 +137,22 @@ class _Bench:
     device: torch.device
     precision: torch.dtype
     clock: Clock
+    ranks: Ranks
+
+    @property
+    def looks(self) -> Looks:
+        """How images are evaluated."""
+        return Looks(
+            dataset=self.dataset,
+            device=self.device,
+            precision=self.precision,
+            batch=EVALUATION_BATCH,
+            ranks=self.ranks,
+        )
+
+    def seconds_left(self, budget: float) -> float:
+        """Returns what is left of the budget, the same for all processes."""
+        return self.ranks.agree(budget - self.clock.elapsed())[0]
 
     def parts(self, recipe: Recipe) -> _Parts:
         batches = TrainingBatches(
@@ -133,6 +162,7 @@ class _Bench:
             seed=recipe.seed,
             device=self.device,
             balance=recipe.balance,
+            ranks=self.ranks,
         )
         model = self._model(recipe, batches)
         optimizer = recipe.build_optimizer(model)
@@ -154,6 +184,7 @@ class _Bench:
                 loss=cross_entropy(label_smoothing=recipe.label_smoothing, class_weights=weights),
                 precision=self.precision,
                 seed=recipe.seed,
+                together=Together(self.ranks, model) if self.ranks.size > 1 else None,
             ),
         )
 
@@ -175,7 +206,7 @@ class _Bench:
             "torch" if foreign and recipe.init == "auto" else recipe.init,
             activation=recipe.activation,
             generator=generator_for("initial weights", seed=recipe.seed),
-            batch=batches.batch_at(0).images if recipe.init == "lsuv" else None,
+            batch=batches.whole_batch_at(0).images if recipe.init == "lsuv" else None,
             zero_residual=recipe.zero_init,
         )
         if callable(fit_ := getattr(model, "fit_", None)):
@@ -197,20 +228,18 @@ class _Bench:
     def validate(self, model: nn.Module) -> Evaluation:
         """Evaluates on the validation images."""
         index = self.dataset.splits["validation"]
-        batches = evaluation_batches(
-            self.dataset.images,
-            index,
-            preprocessing=self.dataset.preprocessing,
-            batch=EVALUATION_BATCH,
-            device=self.device,
-        )
-        plain, _ = class_probabilities(model, batches, precision=self.precision)
+        plain, _ = self.looks.class_probabilities(model, index)
         return summarise(plain, self.dataset.labels[index])
 
     def speed(self, recipe: Recipe, parts: _Parts, *, seconds: float) -> Speed:
         """Measures a training step and an evaluation."""
         step = seconds_per_step(
-            parts.state, parts.forward, parts.batches, rules=parts.rules, seconds=seconds
+            parts.state,
+            parts.forward,
+            parts.batches,
+            rules=parts.rules,
+            seconds=seconds,
+            ranks=self.ranks,
         )
         splits = self.dataset.splits
         few = evaluation_batches(
@@ -221,6 +250,7 @@ class _Bench:
             device=self.device,
         )
         image = seconds_per_image(parts.state.model, few, precision=self.precision, mirrored=False)
+        step, image = self.ranks.agree(step, image / self.ranks.size)
         validation = len(splits.get("validation", ())) * image
         test = len(splits["test"]) * image if "test" in splits else validation
         looks = 2 if recipe.tta else 1
@@ -241,7 +271,7 @@ def _with_network(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
             parts = bench.parts(candidate)
             speed = bench.speed(candidate, parts, seconds=_SECONDS_TO_COMPARE)
             plan = plan_for_budget(
-                budget - bench.clock.elapsed(),
+                bench.seconds_left(budget),
                 speed,
                 steps_per_epoch=parts.batches.steps_per_epoch,
             )
@@ -284,11 +314,12 @@ def _with_rate(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
         parts.state.model,
         parts.state.optimizer,
         parts.rules.loss,
-        (parts.batches.batch_at(step) for step in range(10**9)),
+        (parts.batches.whole_batch_at(step) for step in range(10**9)),
         precision=bench.precision,
     )
-    tell(Notice(text=f"learning rate {found.suggestion:.3g}: by a range test"))
-    return recipe.with_(lr=found.suggestion)
+    rate = bench.ranks.agree(found.suggestion)[0]
+    tell(Notice(text=f"learning rate {rate:.3g}: by a range test"))
+    return recipe.with_(lr=rate)
 
 
 def _make_plan(recipe: Recipe, parts: _Parts, bench: _Bench) -> Plan:
@@ -296,5 +327,5 @@ def _make_plan(recipe: Recipe, parts: _Parts, bench: _Bench) -> Plan:
     if recipe.budget is None:
         return plan_for_epochs(recipe.epochs or 1.0, steps_per_epoch=steps_per_epoch)
     speed = bench.speed(recipe, parts, seconds=_SECONDS_TO_MEASURE)
-    left = recipe.budget - bench.clock.elapsed()
+    left = bench.seconds_left(recipe.budget)
     return plan_for_budget(left, speed, steps_per_epoch=steps_per_epoch)

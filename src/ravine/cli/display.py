@@ -23,6 +23,7 @@ from ravine.core.events import (
     StepDone,
     TrainingStarted,
 )
+from ravine.core.ranks import is_silent
 from ravine.run import Run
 from ravine.runs.rows import plain
 from ravine.training.recorder import epoch_row, steps_row
@@ -45,8 +46,10 @@ class Screen(Protocol):
 
 @contextmanager
 def watching(*, quiet: bool, json: bool) -> Iterator[Screen]:
-    """Gives the screen that fits the options and the output."""
-    if json:
+    """Gives the screen that fits the options and the output; of several processes, one shows."""
+    if is_silent():
+        yield Nothing()
+    elif json:
         yield JsonLines()
     elif quiet:
         yield Silence()
@@ -90,6 +93,17 @@ def epoch_line(event: EpochDone) -> str:
     if event.accuracy is not None and event.loss is not None:
         text += f"  validation {share(event.accuracy, event.interval)} loss {event.loss:.3f}"
     return f"{text}  {event.images_per_second:,.0f} images/s  {duration(event.elapsed)}"
+
+
+@final
+class Nothing:
+    """Shows nothing at all."""
+
+    def observe(self, event: Event) -> None:
+        """Shows nothing."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Shows nothing."""
 
 
 @final
@@ -291,6 +305,8 @@ def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
 
 def show_result(run: Run, *, json: bool) -> None:
     """Prints the result of a finished run and where it lies."""
+    if is_silent():
+        return
     evaluated = (run.path / "evaluation.json").is_file()
     if json:
         accuracy = run.result["accuracy"] if evaluated else None

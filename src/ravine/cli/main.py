@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 
 import typer
 
@@ -16,6 +17,7 @@ from ravine.cli.report import report
 from ravine.cli.resume import resume
 from ravine.cli.train import train
 from ravine.core.errors import RavineError
+from ravine.core.ranks import is_silent, leave, started_with_others
 from ravine.training.stop import Interrupted
 
 app = typer.Typer(
@@ -44,10 +46,18 @@ def main() -> None:
         app()
     except RavineError as error:
         print(f"ravine: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        leave(2)
     except Interrupted as stopped:
-        print(f"ravine: {stopped}; go on with: ravine resume {stopped.path}", file=sys.stderr)
-        sys.exit(128 + stopped.signal_number)
+        if not is_silent():
+            print(f"ravine: {stopped}; go on with: ravine resume {stopped.path}", file=sys.stderr)
+        leave(128 + stopped.signal_number)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        leave(1)
+    except SystemExit as end:
+        leave(end.code)
+    except Exception:
+        if not started_with_others():
+            raise
+        traceback.print_exc()  # before the others hear of it
+        leave(1)

@@ -1,8 +1,11 @@
 """The machine at hand: device, precision, threads."""
 
+import os
+
 import torch
 
 from ravine.core.errors import SettingError
+from ravine.core.ranks import Ranks
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -22,6 +25,32 @@ def pick_device(name: str = "auto") -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingError(f"device {name!r} asks for a GPU and none is here; use --device cpu")
     return device
+
+
+def device_of_rank(device: torch.device, ranks: Ranks) -> torch.device:
+    """Returns the device of one of several processes: on GPUs, each takes its own.
+
+    Raises:
+        SettingError: one GPU is named for all of them, or there are fewer GPUs than processes.
+    """
+    if ranks.size == 1 or device.type != "cuda":
+        return device
+    if device.index is not None:
+        raise SettingError(f"device {device}: of several processes each has its own; say cuda")
+    count = torch.cuda.device_count()
+    if ranks.local_rank >= count:
+        raise SettingError(
+            f"{ranks.local_size} processes on a machine with {count} GPUs; "
+            f"start torchrun with --nproc-per-node {count}"
+        )
+    torch.cuda.set_device(ranks.local_rank)
+    return torch.device("cuda", ranks.local_rank)
+
+
+def threads_of_rank(number: int, ranks: Ranks) -> int:
+    """Returns the threads of one of several processes: this many, or for 0 its share of cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return number or max(1, (cores or 1) // ranks.local_size)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

@@ -26,6 +26,24 @@ _DIGITS = frozenset(
 _SIDED = re.compile(r"(?i)(^|[^a-z])(left|right|clockwise)([^a-z]|$)")
 
 
+@dataclass(frozen=True, slots=True)
+class PartOfChance:
+    """Chance for some images of a batch: drawn for all of it, so that the parts fit together.
+
+    Attributes:
+        generator: the source.
+        whole: images of the whole batch.
+        places: (B,), which of them these are.
+    """
+
+    generator: torch.Generator
+    whole: int
+    places: Tensor
+
+
+Chance = torch.Generator | PartOfChance
+
+
 class AugmentSettings(Settings):
     """How training images are varied."""
 
@@ -99,7 +117,7 @@ class Augmenter:
     erase_probability: float
     jitter: float
 
-    def on_bytes(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def on_bytes(self, images: Tensor, generator: Chance) -> Tensor:
         """Returns (B, C, H, W) uint8, flipped and cropped."""
         flips = "flip" in self.operations
         padding = self.padding if "crop" in self.operations else 0
@@ -107,13 +125,13 @@ class Augmenter:
             return images
         return flip_and_crop(images, generator, flips=flips, padding=padding)
 
-    def on_values(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def on_values(self, images: Tensor, generator: Chance) -> Tensor:
         """Returns (B, C, H, W) float32 in 0..1, with other colours."""
         if "jitter" not in self.operations:
             return images
         return colour_jitter(images, generator, strength=self.jitter)
 
-    def on_normalised(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def on_normalised(self, images: Tensor, generator: Chance) -> Tensor:
         """Returns (B, C, H, W) float32 with holes."""
         if "cutout" in self.operations:
             images = cutout(images, generator, size=self.hole)
@@ -137,18 +155,26 @@ def make_augmenter(
     )
 
 
-def _uniform(count: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=generator, device=generator.device).to(like.device)
+def _uniform(count: int, like: Tensor, generator: Chance) -> Tensor:
+    source, whole, places = _drawn_from(generator, count)
+    drawn = torch.rand(whole, generator=source, device=source.device)
+    return drawn[places].to(like.device)
 
 
-def _integers(high: int, count: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    drawn = torch.randint(high, (count,), generator=generator, device=generator.device)
-    return drawn.to(like.device)
+def _integers(high: int, count: int, like: Tensor, generator: Chance) -> Tensor:
+    source, whole, places = _drawn_from(generator, count)
+    drawn = torch.randint(high, (whole,), generator=source, device=source.device)
+    return drawn[places].to(like.device)
 
 
-def flip_and_crop(
-    images: Tensor, generator: torch.Generator, *, flips: bool, padding: int
-) -> Tensor:
+def _drawn_from(chance: Chance, count: int) -> tuple[torch.Generator, int, Tensor | slice]:
+    """Returns the generator, how many images it draws for, and which of them are wanted."""
+    if isinstance(chance, PartOfChance):
+        return chance.generator, chance.whole, chance.places
+    return chance, count, slice(None)
+
+
+def flip_and_crop(images: Tensor, generator: Chance, *, flips: bool, padding: int) -> Tensor:
     """Returns images, half of them mirrored, moved by up to `padding` pixels each way.
 
     What moves in at an edge is the reflection of the image there. One gather does both.
@@ -179,7 +205,7 @@ def _reflected(places: Tensor, size: int) -> Tensor:
     return (size - 1) - ((size - 1) - places.abs()).abs()
 
 
-def colour_jitter(images: Tensor, generator: torch.Generator, *, strength: float) -> Tensor:
+def colour_jitter(images: Tensor, generator: Chance, *, strength: float) -> Tensor:
     """Returns images with other brightness, contrast and (in colour) saturation.
 
     Each is scaled by a factor of its own from 1 ± strength; the result is kept in 0..1.
@@ -215,7 +241,7 @@ def _box(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tenso
     return (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
 
 
-def cutout(images: Tensor, generator: torch.Generator, *, size: int) -> Tensor:
+def cutout(images: Tensor, generator: Chance, *, size: int) -> Tensor:
     """Returns images with a square hole of zeros around a random pixel, cut off at edges.
 
     DeVries, Taylor 2017.
@@ -236,7 +262,7 @@ _ERASED_SHARE = (0.02, 0.4)  # Zhong et al.: s_l, s_h
 _ERASED_ASPECT = 0.3  # r_1
 
 
-def random_erasing(images: Tensor, generator: torch.Generator, *, probability: float) -> Tensor:
+def random_erasing(images: Tensor, generator: Chance, *, probability: float) -> Tensor:
     """Returns images, some with a box of noise of random area and aspect.
 
     Zhong, Zheng, Kang, Li, Yang, AAAI 2020: 2 to 40 % of the area, aspect 0.3 to 1/0.3. A box
@@ -251,15 +277,17 @@ def random_erasing(images: Tensor, generator: torch.Generator, *, probability: f
     chosen = _uniform(count, images, generator) < probability
     low, high = _ERASED_SHARE
     area = (low + (high - low) * _uniform(count, images, generator)) * (height * width)
-    shape = _ERASED_ASPECT ** (2 * _uniform(count, images, generator) - 1)
-    box_height = (area * shape).sqrt().round().clamp(1, height).long()
-    box_width = (area / shape).sqrt().round().clamp(1, width).long()
+    aspect = _ERASED_ASPECT ** (2 * _uniform(count, images, generator) - 1)
+    box_height = (area * aspect).sqrt().round().clamp(1, height).long()
+    box_width = (area / aspect).sqrt().round().clamp(1, width).long()
     top = (_uniform(count, images, generator) * (height - box_height + 1)).long()
     left = (_uniform(count, images, generator) * (width - box_width + 1)).long()
     mask = _box(images, top, left, box_height, box_width) & chosen[:, None, None, None]
-    noise = torch.empty(images.shape, dtype=images.dtype, device=generator.device)
+    source, whole, places = _drawn_from(generator, count)
+    shape = (whole, *images.shape[1:])
+    noise = torch.empty(shape, dtype=images.dtype, device=source.device)
     if images.dtype == torch.uint8:
-        noise.random_(0, 256, generator=generator)
+        noise.random_(0, 256, generator=source)
     else:
-        noise.normal_(generator=generator)
-    return torch.where(mask, noise.to(images.device), images)
+        noise.normal_(generator=source)
+    return torch.where(mask, noise[places].to(images.device), images)

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine.core.errors import SettingError
+from ravine.core.ranks import ALONE, Ranks
 from ravine.core.seeds import generator_for, seed_for
-from ravine.data.augment import AugmentSettings, make_augmenter
+from ravine.data.augment import AugmentSettings, Chance, PartOfChance, make_augmenter
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.mixing import mix
 
@@ -30,11 +32,18 @@ class Batch:
         images: (B, C, H, W) float32, normalised, channels_last, on the device.
         targets: (B,) int64 labels, or (B, K) float32 shares.
         labels: (B,) int64, the labels that the images had before mixing.
+        whole: images of the whole batch, where this is one process's part of it; else 0.
     """
 
     images: Tensor
     targets: Tensor
     labels: Tensor
+    whole: int = 0
+
+    @property
+    def count(self) -> int:
+        """The images of the batch, over all processes."""
+        return self.whole or len(self.labels)
 
 
 class TrainingBatches:
@@ -47,6 +56,10 @@ class TrainingBatches:
         seed: of the run.
         device: where batches are made.
         balance: with `sample`, every class is drawn equally often, with repetition.
+        ranks: the processes that share each batch.
+
+    Raises:
+        SettingError: a batch is too small to be shared.
     """
 
     def __init__(
@@ -58,6 +71,7 @@ class TrainingBatches:
         seed: int,
         device: torch.device,
         balance: str = "none",
+        ranks: Ranks = ALONE,
     ) -> None:
         self._index = torch.from_numpy(dataset.splits["train"])
         self._labels = torch.from_numpy(dataset.labels).to(device)
@@ -71,17 +85,29 @@ class TrainingBatches:
         self._seed = seed
         self._device = device
         self._batch = min(batch, len(self._index))
+        self._places = _places(self._batch, ranks)
         self._balanced = balance == "sample"
         self._train_labels = torch.from_numpy(dataset.labels[dataset.splits["train"]])
         self._order: tuple[int, Tensor] | None = None
         self.steps_per_epoch = len(self._index) // self._batch
 
     def batch_at(self, step: int) -> Batch:
-        """Returns the batch of `step`, counted from 0."""
+        """Returns the batch of `step`, counted from 0; of several processes, this one's part."""
+        return self._made(step, self._places)
+
+    def whole_batch_at(self, step: int) -> Batch:
+        """Returns the batch of `step` with the parts of all processes."""
+        return self._made(step, None)
+
+    def _made(self, step: int, places: Tensor | None) -> Batch:
         epoch, place = divmod(step, self.steps_per_epoch)
         start = place * self._batch
         chosen = self._order_of(epoch)[start : start + self._batch]
-        chance = generator_for("augmentation", seed=self._seed, index=step)
+        source = generator_for("augmentation", seed=self._seed, index=step)
+        chance: Chance = source
+        if places is not None:
+            chosen = chosen[places]
+            chance = PartOfChance(source, whole=self._batch, places=places)
         bytes_ = self._images[chosen.to(self._images.device)].permute(0, 3, 1, 2)
         bytes_ = bytes_.to(self._device, non_blocking=True)
         labels = self._labels[chosen.to(self._device)]
@@ -100,7 +126,8 @@ class TrainingBatches:
                 seed=seed_for("mixing", seed=self._seed, index=step),
             )
         images = images.contiguous(memory_format=torch.channels_last)
-        return Batch(images=images, targets=targets, labels=labels)
+        whole = 0 if places is None else self._batch
+        return Batch(images=images, targets=targets, labels=labels, whole=whole)
 
     def _order_of(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:
@@ -143,6 +170,24 @@ def evaluation_batches(
         found = np.zeros(len(chosen), np.int64) if labels is None else labels[chosen]
         answers = torch.from_numpy(found).to(device)
         yield Batch(images=normalise(pixels.permute(0, 3, 1, 2)), targets=answers, labels=answers)
+
+
+def _places(batch: int, ranks: Ranks) -> Tensor | None:
+    """Returns this process's places of a batch; None for all of them.
+
+    With a place it has the one opposite, counted from the end, whose image mixing takes.
+    """
+    if ranks.size == 1:
+        return None
+    pairs = (batch + 1) // 2
+    if pairs < ranks.size:
+        raise SettingError(
+            f"batch {batch} is too small for {ranks.size} processes; "
+            f"take at least --batch {2 * ranks.size}, or fewer processes"
+        )
+    first, last = ranks.shared_out(pairs)
+    near = torch.arange(first, last)
+    return torch.cat([near, batch - 1 - near]).unique()
 
 
 def class_weights(labels: np.ndarray, classes: int) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 
 from ravine.core.errors import RavineError
 from ravine.core.events import CheckpointSaved, EpochDone, Event, Observer, StepDone
+from ravine.core.ranks import ALONE, Ranks
 from ravine.data.batches import Batch
 from ravine.schedules.scheduler import Curve, Scheduler
 from ravine.training.clock import Clock
@@ -64,6 +65,7 @@ def fit(
     stop: StopRequest,
     clock: Clock,
     checkpoint_every: float,
+    ranks: Ranks = ALONE,
 ) -> Plan:
     """Trains `state` to the end of `plan` and returns the plan, corrected or not.
 
@@ -79,6 +81,7 @@ def fit(
     def checkpoint() -> Path:
         state.elapsed = clock.elapsed()
         path = hooks.save(state)
+        ranks.wait()  # no process ends before it is saved
         tell(CheckpointSaved(step=state.step, path=str(path)))
         return path
 
@@ -90,7 +93,7 @@ def fit(
         scheduler.set_at(plan.progress(state.step))
         batch = batches.batch_at(state.step)
         result = train_step(state, forward, batch, rules=rules)
-        meter.add(result.loss, result.correct, len(batch.labels))
+        meter.add(result.loss, result.correct, batch.count)
         tell(
             StepDone(
                 step=state.step,
@@ -99,7 +102,7 @@ def fit(
                 loss=result.loss,
                 correct=result.correct,
                 gradient_norm=result.gradient_norm,
-                seen=len(batch.labels),
+                seen=batch.count,
                 skipped=state.transaction.skipped,
                 elapsed=clock.elapsed(),
             )
@@ -112,9 +115,11 @@ def fit(
         if state.step % _DIVERGED_AFTER == 0 and int(state.transaction.streak) >= _DIVERGED_AFTER:
             checkpoint()
             raise _diverged(state)
-        if stop.signal_number is not None:
-            raise Interrupted(stop.signal_number, checkpoint())
-        if time.monotonic() - saved_at >= checkpoint_every:
+        due = time.monotonic() - saved_at >= checkpoint_every
+        signal_number, due_anywhere = ranks.largest(stop.signal_number or 0, due)
+        if signal_number:
+            raise Interrupted(int(signal_number), checkpoint())
+        if due_anywhere:
             checkpoint()
             saved_at = time.monotonic()
     checkpoint()

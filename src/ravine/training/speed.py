@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import torch
 
+from ravine.core.ranks import ALONE, Ranks
 from ravine.training.evaluate import Images, class_probabilities
 from ravine.training.loop import Batches
 from ravine.training.state import TrainingState
@@ -27,6 +28,7 @@ def seconds_per_step(
     rules: StepRules,
     seconds: float,
     most: int = 50,
+    ranks: Ranks = ALONE,
 ) -> float:
     """Returns the mean seconds of a training step, batch preparation included.
 
@@ -46,10 +48,14 @@ def seconds_per_step(
         one()
     wait_for(device)
     start, count = time.monotonic(), 0
-    while count < 2 or (time.monotonic() - start < seconds and count < most):
+    enough = False
+    while not enough:
         one()
         wait_for(device)
         count += 1
+        spent = time.monotonic() - start
+        enough = count >= 2 and (spent >= seconds or count >= most)
+        enough = bool(ranks.agree(enough)[0])  # all take part in a step
     taken = (time.monotonic() - start) / count
 
     state.load(step, saved, values)

@@ -14,6 +14,7 @@ from ravine.core.seeds import seed_for
 from ravine.data.batches import Batch
 from ravine.training.loss import Loss
 from ravine.training.state import TrainingState
+from ravine.training.together import Together
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
@@ -25,6 +26,8 @@ class StepRules:
     loss: Loss
     precision: torch.dtype
     seed: int
+    together: Together | None = None
+    """Of several processes; None for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,9 @@ def train_step(
         rules: loss, precision and seed.
     """
     # Dropout draws from torch's own generator: a stream of its own for each step.
-    torch.manual_seed(seed_for("dropout", seed=rules.seed, index=state.step))
+    rank = rules.together.ranks.rank if rules.together else 0
+    purpose = f"dropout {rank}" if rank else "dropout"
+    torch.manual_seed(seed_for(purpose, seed=rules.seed, index=state.step))
     state.transaction.begin()
     with torch.autocast(
         batch.images.device.type, rules.precision, enabled=rules.precision != torch.float32
@@ -58,11 +63,12 @@ def train_step(
     loss = rules.loss(logits, batch.targets)
     loss.backward()
 
+    correct = (logits.detach().argmax(1) == batch.labels).sum()
+    if rules.together:
+        loss, correct = rules.together.merge(loss, correct, batch)
     decision = state.transaction.step(loss, clear=True)
-    with torch.no_grad():
-        if state.ema:
-            applied = state.step + 1 - state.transaction.skipped
-            state.ema.update(state.model, applied=applied, ok=decision.ok)
-        correct = (logits.argmax(1) == batch.labels).sum()
+    if state.ema:
+        applied = state.step + 1 - state.transaction.skipped
+        state.ema.update(state.model, applied=applied, ok=decision.ok)
     state.step += 1
     return StepResult(loss=loss.detach(), correct=correct, gradient_norm=decision.norm)
