@@ -21,6 +21,7 @@ from ravine.data.opening import open_labelled
 from ravine.landscapes.choice import Axis
 from ravine.landscapes.landscape import landscape
 from ravine.reports.page import render_report
+from ravine.reports.sharpness import draw_sharpness
 from ravine.reports.surfaces import draw_surfaces
 from ravine.run import Run
 from ravine.runs.folder import RunFolder, open_run_folder
@@ -46,6 +47,9 @@ def run_surface(
     nodes: int = 51,
     budget: float | None = None,
     seed: int = 0,
+    sharpness: bool = False,
+    convexity: int = 0,
+    ray: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     out: str | Path | None = None,
@@ -68,7 +72,10 @@ def run_surface(
         nodes: of an axis that is found automatically.
         budget: seconds for each policy.
         seed: of directions and images.
-        device: auto, cpu, cuda or cuda:N.
+        sharpness: also the Hessian's top eigenvalues, trace and density, with their errors.
+        convexity: nodes a side of a map of |λ_min/λ_max| of the Hessian; 0 for none.
+        ray: address of a Ray cluster that computes the nodes.
+        device: auto (all GPUs, else the CPU), cpu, cuda or cuda:N.
         precision: auto, float32 or bfloat16.
         out: a folder; by default RUN/landscape.
         trust: the `module:callable` of a network of the user's own.
@@ -89,7 +96,6 @@ def run_surface(
         )
     model = run.model.to(where)
     batches = _batches(run, data, labels, images, seed, where, progress)
-    others = [_other(other, trust).to(where) for other in to]
     folder = Path(out) if out is not None else RunFolder(run.path).surfaces
     folder.mkdir(parents=True, exist_ok=True)
     surfaces, files = [], []
@@ -103,7 +109,7 @@ def run_surface(
                 along=along,
                 trajectory=points if along == "trajectory" else (),
                 steps=epochs if along == "trajectory" else None,
-                models=others,
+                models=(_other(other, trust).to(where) for other in to),
                 x=x,
                 y=y,
                 nodes=nodes,
@@ -111,6 +117,10 @@ def run_surface(
                 policy=policy,
                 precision=precision,
                 seed=seed,
+                sharpness=sharpness,
+                convexity=convexity,
+                devices=() if device == "auto" else (where,),
+                ray=ray,
                 out=file,
                 progress=progress,
             )
@@ -118,6 +128,9 @@ def run_surface(
         files.append(file)
     name = f"{along}-{'-'.join(policies) or 'default'}-{seed}"
     files += draw_surfaces(surfaces, folder / name, title=run.path.name)
+    for surface, policy in zip(surfaces, policies or ("default",), strict=True):
+        stem = folder / f"{along}-{policy}-{seed}-sharpness"
+        files += draw_sharpness(surface, stem, title=f"{run.path.name}: the Hessian")
     if out is None and RunFolder(run.path).evaluation.is_file():
         files.append(render_report(run.path))
     return surfaces, files

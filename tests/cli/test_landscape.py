@@ -74,6 +74,25 @@ def test_a_line_between_two_runs(runs: Path) -> None:
     np.testing.assert_allclose(surfaces[0].loss, surfaces[0].loss[0, 0], rtol=1e-4)
 
 
+def test_sharpness_and_convexity_are_in_the_numbers_the_pictures_and_the_report(
+    runs: Path,
+) -> None:
+    asked = ["--nodes", "5", "--images", "8", "--along", "line", "--json", "--quiet"]
+    done = command(str(runs / "b"), *asked, "--sharpness", "--convexity", "2")
+
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout.splitlines()[-1])
+    names = [Path(file).name for file in row["files"]]
+    assert "line-default-0-sharpness.png" in names
+    assert "line-default-0-sharpness.svg" in names
+    found = ravine.Surface.load(row["files"][0]).sharpness
+    assert row["eigenvalues"] == found["eigenvalues"].tolist()
+    assert (np.diff(found["eigenvalues"]) <= 0).all()
+    assert found["convexity"].shape == (1, 2)
+    assert found["along"].shape == (1,)
+    assert "line-default-0-sharpness" in (runs / "b" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

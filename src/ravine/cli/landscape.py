@@ -10,7 +10,9 @@ from ravine.cli.display import watching
 from ravine.cli.options import Device, Json, Precision, Quiet, Trust
 from ravine.core.errors import SettingError
 from ravine.landscapes.choice import Axis
+from ravine.reports.sharpness import sharpness_notes
 from ravine.run_surface import run_surface
+from ravine.runs.rows import plain
 from ravine.training.settings import seconds_of
 
 
@@ -36,6 +38,14 @@ def landscape(
     x: Annotated[str | None, typer.Option(help="from:to:nodes of the first direction.")] = None,
     y: Annotated[str | None, typer.Option(help="from:to:nodes of the second direction.")] = None,
     seed: Annotated[int, typer.Option(help="Of directions and images.")] = 0,
+    sharpness: Annotated[
+        bool,
+        typer.Option("--sharpness", help="Also eigenvalues, trace and density of the Hessian."),
+    ] = False,
+    convexity: Annotated[
+        int, typer.Option(help="Also |λ min / λ max| on a grid of so many nodes a side.")
+    ] = 0,
+    ray: Annotated[str | None, typer.Option(help="A Ray cluster: HOST:PORT, or auto.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder; else RUN/landscape.")] = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -55,6 +65,8 @@ def landscape(
 
     - `ravine landscape runs/photos-1 --to runs/photos-2`
 
+    - `ravine landscape runs/photos-1 --sharpness --convexity 9 --images 200`
+
     - `ravine landscape runs/photos-1 --along random --x=-1:1:31 --y=-0.5:0.5:21`
     """
     with watching(quiet=quiet, json=json) as screen:
@@ -71,12 +83,16 @@ def landscape(
             nodes=nodes,
             budget=seconds_of(budget) if budget is not None else None,
             seed=seed,
+            sharpness=sharpness,
+            convexity=convexity,
+            ray=ray,
             device=device,
             precision=precision,
             out=out,
             trust=model,
             progress=screen.progress,
         )
+    told = ("eigenvalues", "residuals", "trace", "along")
     for surface in surfaces:
         low, about = surface.minimum, surface.about
         row = {
@@ -85,16 +101,21 @@ def landscape(
             "centre": about["centre_loss"],
             "minimum": low[2],
             **surface.roughness,
+            **{
+                name: surface.sharpness[name].tolist() for name in told if name in surface.sharpness
+            },
             "files": [str(file) for file in files],
         }
         if json:
-            clean = {k: v for k, v in row.items() if v == v}  # no NaN in JSON
-            print(json_format.dumps(clean, ensure_ascii=False))
+            known = {name: value for name, value in plain(row).items() if value is not None}
+            print(json_format.dumps(known, ensure_ascii=False, allow_nan=False))
         else:
             print(
                 f"{about['nodes']} nodes, batch norm: {about['policy']}; loss at the centre "
                 f"{about['centre_loss']:.4g}, lowest {low[2]:.4g} at ({low[0]:.3g}, {low[1]:.3g})"
             )
+            if surface.sharpness:
+                print("\n".join(sharpness_notes(surface)))
     if not json:
         for file in files:
             print(file)

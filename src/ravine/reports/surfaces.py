@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from ravine.runs.surface import Surface
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9.5,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
@@ -47,7 +47,7 @@ def draw_surfaces(surfaces: Sequence[Surface], stem: Path, *, title: str) -> lis
         title: what was measured.
     """
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = _figure(surfaces, title)
         FigureCanvasAgg(figure)
         for path in paths:
