@@ -49,6 +49,53 @@ def test_a_rectifiers_moments_are_its_integrals(mean: float, σ: float, slope: f
     )
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    mean=st.floats(-2, 2),
+    σ=st.floats(0.1, 3),
+    γ=st.floats(-0.9, 0.9),
+    slope=st.sampled_from([0.0, 0.01, 0.3]),
+)
+def test_a_skew_variable_counts_to_first_order(
+    mean: float, σ: float, γ: float, slope: float
+) -> None:
+    def under(function) -> float:  # type: ignore[no-untyped-def]
+        def weighed(x: float) -> float:
+            z = (x - mean) / σ
+            return function(x) * (1 + γ / 6 * (z**3 - 3 * z))
+
+        return expected(weighed, mean, σ)
+
+    def φ(x: float) -> float:
+        return x if x > 0 else slope * x
+
+    of = [torch.tensor([value]).double() for value in (mean, σ**2, γ * σ**3)]
+    found = rectifier_moments(of[0], of[1], slope, third=of[2])
+    first = under(φ)
+    second = under(lambda x: (φ(x) - first) ** 2)
+    third = under(lambda x: (φ(x) - first) ** 3)
+
+    assert float(found.mean) == pytest.approx(first, abs=1e-6)
+    assert float(found.var) == pytest.approx(max(second, 0), abs=1e-5)
+    assert float(found.third) == pytest.approx(third, abs=1e-4)
+    above = min(max(under(lambda x: float(x > 0)), 0), 1)
+    assert float(found.slope) == pytest.approx(slope + (1 - slope) * above, abs=1e-6)
+
+
+def test_a_function_of_a_skew_variable_by_quadrature() -> None:
+    of = [torch.tensor([value]).double() for value in (0.3, 0.8, 0.4)]
+    found = function_moments(torch.tanh, of[0], of[1], third=of[2])
+    σ = math.sqrt(0.8)
+
+    def weighed(x: float, power: int) -> float:
+        z = (x - 0.3) / σ
+        return np.tanh(x) ** power * (1 + 0.4 / σ**3 / 6 * (z**3 - 3 * z))
+
+    first, second = (expected(lambda x, k=k: weighed(x, k), 0.3, σ) for k in (1, 2))
+    assert float(found.mean) == pytest.approx(first, abs=1e-5)
+    assert float(found.var) == pytest.approx(second - first**2, abs=1e-5)
+
+
 def test_tanh_by_quadrature_is_its_integral() -> None:
     found = function_moments(torch.tanh, torch.tensor([0.4]).double(), torch.tensor([0.8]).double())
     first = expected(np.tanh, 0.4, math.sqrt(0.8))

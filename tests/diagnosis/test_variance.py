@@ -54,6 +54,17 @@ def test_a_wide_plain_network_keeps_or_halves_its_variance(init: str, forward: f
     assert max(map(abs, error(profile, "forward") + error(profile, "backward"))) < 0.3
 
 
+def test_a_deep_trunk_that_was_rectified_at_each_sum_is_predicted() -> None:
+    """It is skew: as a normal variable, the gradient's gain was off by 1.2 in every other layer."""
+    model = build("resnet-cifar-44", classes=10, channels=1, image_size=28)
+    init_(model, "he", generator=chance())
+    rows = variance_profile(model, images(), loss).weighted
+    logs = [math.log(r.backward_predicted / r.backward) for r in rows if r.backward_predicted]
+    gains = [abs(b - a) for a, b in pairwise(logs)]
+
+    assert sum(gain < math.log(1.25) for gain in gains) >= 0.95 * len(gains)
+
+
 @pytest.mark.parametrize("init", ["xavier", "he"])
 @pytest.mark.parametrize("name", ["alexnet", "resnet-cifar-20", "wrn-16-2"])
 def test_gains_agree_from_layer_to_layer(name: str, init: str) -> None:

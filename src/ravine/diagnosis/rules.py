@@ -41,12 +41,11 @@ class Rule:
 
 def _activation_moments(op: Operation, signal: Signal) -> Moments:
     if op.name == "relu":
-        return rectifier_moments(signal.mean, signal.var)
+        return rectifier_moments(signal.mean, signal.var, third=signal.third)
     if op.name == "leaky_relu":
-        return rectifier_moments(
-            signal.mean, signal.var, float(op.argument(1, "negative_slope", 0.01))
-        )
-    return function_moments(op.on_values, signal.mean, signal.var)
+        slope = float(op.argument(1, "negative_slope", 0.01))
+        return rectifier_moments(signal.mean, signal.var, slope, third=signal.third)
+    return function_moments(op.on_values, signal.mean, signal.var, third=signal.third)
 
 
 def channel_averages(signal: Signal) -> Signal:
@@ -57,11 +56,11 @@ def channel_averages(signal: Signal) -> Signal:
     mean = signal.mean.mean(places, keepdim=True)
     var = signal.var.mean(places, keepdim=True)
     apart = signal.mean.var(places, correction=0, keepdim=True)
-    return replace(signal, mean=mean, var=var + apart, latent=None)
+    return replace(signal, mean=mean, var=var + apart, latent=None, third=None)
 
 
 def activation_forward(op: Operation, signals: Signals) -> Signal:
-    """φ element by element, of a normal variable."""
+    """φ element by element, of a variable that is normal but for its skewness."""
     (signal,) = signals
     moments = _activation_moments(op, signal)
     average = channel_averages(signal)
@@ -76,6 +75,7 @@ def activation_forward(op: Operation, signals: Signals) -> Signal:
         noise=signal.noise,
         spread=signal.spread,
         latent=Latent(signal=average, function=function, scale=one),
+        third=moments.third,
     )
 
 

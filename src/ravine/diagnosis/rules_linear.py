@@ -84,6 +84,7 @@ def weights_forward(op: Operation, signals: Signals) -> Signal | None:
         kappa=min(1.0, own / groups + across),
         noise=noise,
         spread=signal.spread + noise / outputs,
+        third=None if signal.third is None else _maps(op, weight**3)(signal.third),
     )
 
 
@@ -181,6 +182,7 @@ def shape_forward(op: Operation, signals: Signals) -> Signal | None:
     (signal,) = signals
     try:
         mean, var = _as_shape(op)(signal.mean), _as_shape(op)(signal.var)
+        third = None if signal.third is None else _as_shape(op)(signal.third)
     except (RuntimeError, IndexError, TypeError):
         return None
     if mean.shape != op.shape[1:]:
@@ -196,7 +198,7 @@ def shape_forward(op: Operation, signals: Signals) -> Signal | None:
         apart = float(signal.corr.square().mean())
         kappa = (1 / channels + kappa * (1 - 1 / channels)) * apart
     latent = signal.latent if op.name in ("flatten", "view", "reshape") and image else None
-    return replace(signal, mean=mean, var=var, corr=corr, kappa=kappa, latent=latent)
+    return replace(signal, mean=mean, var=var, corr=corr, kappa=kappa, latent=latent, third=third)
 
 
 def shape_backward(op: Operation, signals: Signals, _out: Signal, grad: Gradient) -> list[Gradient]:
@@ -241,7 +243,12 @@ def add_forward(op: Operation, signals: Signals) -> Signal | None:
         kappa=share**2 * a.kappa + (1 - share) ** 2 * b.kappa,
         noise=share**2 * a.noise + (1 - share) ** 2 * b.noise,
         spread=share**2 * a.spread + (1 - share) ** 2 * b.spread,
+        third=(_third(a) + factor**3 * _third(b)).expand(shape),
     )
+
+
+def _third(signal: Signal) -> Tensor:
+    return torch.zeros_like(signal.mean) if signal.third is None else signal.third
 
 
 def _plus_constant(op: Operation, signal: Signal, constant: Any, sign: float) -> Signal | None:
@@ -305,7 +312,8 @@ def scale_forward(op: Operation, signals: Signals) -> Signal | None:
     mean, var = signal.mean * factor, signal.var * factor**2
     if mean.shape != op.shape[1:]:
         return None
-    return replace(signal, mean=mean, var=var, latent=None)
+    third = None if signal.third is None else signal.third * factor**3
+    return replace(signal, mean=mean, var=var, latent=None, third=third)
 
 
 def scale_backward(op: Operation, _s: Signals, _out: Signal, grad: Gradient) -> list[Gradient]:

@@ -215,6 +215,7 @@ def batch_norm_forward(op: Operation, signals: Signals) -> Signal:
         kappa=signal.kappa,
         noise=0.0 if of_batch else signal.noise,
         spread=0.0 if of_batch else signal.spread,
+        third=None if signal.third is None else signal.third * (γ / σ) ** 3,
     )
 
 
@@ -326,7 +327,13 @@ def response_forward(op: Operation, signals: Signals) -> Signal:
     if latent is not None:
         by_channel = factor.mean((1, 2), keepdim=True) if factor.dim() == 3 else factor
         latent = replace(latent, scale=latent.scale * by_channel)
-    return replace(signal, mean=signal.mean * factor, var=signal.var * factor**2, latent=latent)
+    return replace(
+        signal,
+        mean=signal.mean * factor,
+        var=signal.var * factor**2,
+        latent=latent,
+        third=None if signal.third is None else signal.third * factor**3,
+    )
 
 
 def response_backward(

@@ -42,6 +42,7 @@ class Signal:
         noise: variance of the relative error of one channel's variance.
         spread: variance of the logarithm of the total variance.
         latent: what stands behind an activation function, for poolings that take the greatest.
+        third: (D), the third cumulant of each element; None for none, as if it were normal.
     """
 
     mean: Tensor
@@ -51,6 +52,7 @@ class Signal:
     noise: float = 0.0
     spread: float = 0.0
     latent: Latent | None = None
+    third: Tensor | None = None
 
     @property
     def total(self) -> float:
@@ -134,7 +136,13 @@ def measured_signal(x: Tensor) -> Signal:
         var=var,
         corr=_correlation_by_distance(x.detach().double(), mean, var) if image else None,
         kappa=channel_correlation(x.detach()),
+        third=third_cumulant(x, mean),
     )
+
+
+def third_cumulant(x: Tensor, mean: Tensor) -> Tensor:
+    """Returns E[(x − mean)³] (D) of each element of (N, D) over the batch, in float64."""
+    return (x.detach().double() - mean).pow(3).mean(0)
 
 
 def measured_gradient(g: Tensor) -> Gradient:
