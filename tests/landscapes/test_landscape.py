@@ -96,6 +96,8 @@ def test_a_quadratic_is_exact_on_a_grid_that_is_not_square() -> None:
     assert surface.loss.shape == (4, 7)
     np.testing.assert_allclose(surface.loss, expected, rtol=1e-12)
     assert surface.roughness["non_convex"] == 0
+    near = expected[np.hypot(*np.meshgrid(surface.x, surface.y)) <= 1]
+    assert surface.roughness["log_range"] == pytest.approx(np.log10(near.max() / near.min()))
 
 
 def state_of(model: nn.Module) -> list[Tensor]:

@@ -11,6 +11,7 @@ from ravine.cli.options import Device, Json, Precision, Quiet, Trust
 from ravine.core.errors import SettingError
 from ravine.landscapes.choice import Axis
 from ravine.reports.sharpness import sharpness_notes
+from ravine.reports.surfaces import roughness_note
 from ravine.run_surface import run_surface
 from ravine.runs.rows import plain
 from ravine.training.settings import seconds_of
@@ -114,6 +115,8 @@ def landscape(
                 f"{about['nodes']} nodes, batch norm: {about['policy']}; loss at the centre "
                 f"{about['centre_loss']:.4g}, lowest {low[2]:.4g} at ({low[0]:.3g}, {low[1]:.3g})"
             )
+            if rough := roughness_note(surface):
+                print(rough)
             if surface.sharpness:
                 print("\n".join(sharpness_notes(surface)))
     if not json:

@@ -264,13 +264,26 @@ def notes(surface: Surface, *, several: bool = False) -> list[str]:
     holes = int((~np.isfinite(surface.height)).sum())
     if holes:
         lines.append(f"{holes} nodes are holes (hatched): the loss there is not finite")
-    if len(surface.y) > 1:
-        rough = surface.roughness
-        lines.append(
-            f"non-convex on {100 * rough['non_convex']:.0f} % of the plane; "
-            f"{about.get('parameters', 0):,} parameters, of which this is a 2-dimensional slice"
-        )
+    rough = roughness_note(surface)
+    if rough:
+        slices = 2 if len(surface.y) > 1 else 1
+        count = f"{about.get('parameters', 0):,} parameters"
+        lines.append(f"{rough}; {count}, of which this is a {slices}-dimensional slice")
     return lines
+
+
+def roughness_note(surface: Surface) -> str:
+    """Returns the figures of roughness in words; nothing if the surface is too small for them."""
+    rough = surface.roughness
+    if not math.isfinite(rough["non_convex"]):
+        return ""
+    what = "plane" if len(surface.y) > 1 else "line"
+    text = f"not convex on {100 * rough['non_convex']:.1f} % of the {what}"
+    if math.isfinite(rough["log_range"]):
+        axes = [surface.x, surface.y] if len(surface.y) > 1 else [surface.x]
+        radius = min(1.0, *(max(-axis[0], axis[-1]) for axis in axes))
+        text += f"; log₁₀ loss ranges over {rough['log_range']:.2f} within radius {radius:.3g}"
+    return text
 
 
 def surface_page(surface: Surface, *, title: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
+from ravine.runs.roughness import roughness_of
 from ravine.runs.rows import plain
 
 _ARRAYS = ("x", "y", "loss", "standard_error", "evaluated", "height")
@@ -33,7 +34,7 @@ class Surface:
         evaluated: (Y, X) bool, which nodes were computed.
         height: (Y, X) the loss, with what lies between computed nodes interpolated in its
             logarithm; NaN is a hole: the loss there is not finite.
-        about: how the surface was made, as plain values.
+        about: how the surface was made, as plain values; `roughness` is in it too.
         trajectory: arrays (T,) `step`, `epoch`, `x`, `y`, `loss` (true), `plane_loss` (at the
             projection) and `off_plane` (distance to the plane over that to the last point).
         sharpness: empty unless asked for. Of the Hessian at the centre `eigenvalues` (the largest)
@@ -54,26 +55,32 @@ class Surface:
 
     @property
     def minimum(self) -> tuple[float, float, float]:
-        """Place (x, y) and loss of the lowest node that was computed."""
+        """Place (x, y) and loss of the lowest node that was computed, or of the centre."""
         known = np.where(self.evaluated & np.isfinite(self.loss), self.loss, np.inf)
         row, column = np.unravel_index(int(known.argmin()), known.shape)
-        return float(self.x[column]), float(self.y[row]), float(self.loss[row, column])
+        lowest = float(self.x[column]), float(self.y[row]), float(self.loss[row, column])
+        centre = self.about.get("centre_loss")
+        if centre is None or not self._holds_centre or centre >= lowest[2]:
+            return lowest
+        return 0.0, 0.0, float(centre)
+
+    @property
+    def _holds_centre(self) -> bool:
+        return all(float(axis[0]) <= 0 <= float(axis[-1]) for axis in (self.x, self.y))
 
     @property
     def roughness(self) -> dict[str, float]:
-        """How rough the plane is: what separates networks in one number or two.
+        """How rough it is, see `roughness_of`: the shares of what is drawn, `height`.
 
-        `non_convex`: share of the inner nodes where the plane's own second differences have a
-        negative eigenvalue. `log_range`: largest minus smallest natural logarithm of the loss
-        within radius 1 of the centre. Both are NaN for a line.
+        `non_convex`: share of the area where the loss is not convex. `log_range`: the largest
+        less the smallest log₁₀ loss within radius 1; NaN unless the directions are random ones,
+        since it is theirs to be as long as the weights.
         """
-        share = log_range = float("nan")
-        if min(self.height.shape) >= 3:
-            share = _non_convex_share(self.x, self.y, self.height)
-            near = np.hypot(*np.meshgrid(self.x, self.y)) <= 1.0
-            logs = np.log(self.height[near & np.isfinite(self.height) & (self.height > 0)])
-            log_range = float(np.ptp(logs)) if logs.size else float("nan")
-        return {"non_convex": share, "log_range": log_range}
+        precision = str(self.about.get("precision", "float32"))
+        found = roughness_of(self.x, self.y, self.height, precision=precision)
+        if self.about.get("along") not in ("random", "line"):
+            found["log_range"] = float("nan")
+        return found
 
     def save(self, path: str | Path) -> Path:
         """Writes the surface to `path` (.npz), whole or not at all.
@@ -86,7 +93,7 @@ class Surface:
         arrays |= {f"{_PATH}{name}": values for name, values in self.trajectory.items()}
         arrays |= {f"{_SHARP}{name}": values for name, values in self.sharpness.items()}
         buffer = io.BytesIO()
-        text = json.dumps(plain(dict(self.about)), sort_keys=True)
+        text = json.dumps(plain({**self.about, "roughness": self.roughness}), sort_keys=True)
         np.savez_compressed(buffer, about=np.array(text), **arrays)
         write_whole(path, buffer.getvalue())
         return path
@@ -112,16 +119,3 @@ class Surface:
             for start in (_PATH, _SHARP)
         )
         return cls(about=about, trajectory=trajectory, sharpness=sharpness, **parts)
-
-
-def _non_convex_share(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
-    first_y, first_x = np.gradient(z, y, x)
-    yy, yx = np.gradient(first_y, y, x)
-    xx = np.gradient(first_x, x, axis=1)
-    inner = (slice(1, -1), slice(1, -1))
-    mean, half = (xx + yy)[inner] / 2, (xx - yy)[inner] / 2
-    least = mean - np.hypot(half, yx[inner])
-    known = np.isfinite(least)
-    # Flat or straight stretches are not counted for what rounding makes of them.
-    tolerance = 1e-6 * np.abs(mean[known]).max(initial=0.0)
-    return float((least[known] < -tolerance).mean()) if known.any() else float("nan")
