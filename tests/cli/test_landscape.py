@@ -74,23 +74,38 @@ def test_a_line_between_two_runs(runs: Path) -> None:
     np.testing.assert_allclose(surfaces[0].loss, surfaces[0].loss[0, 0], rtol=1e-4)
 
 
-def test_sharpness_and_convexity_are_in_the_numbers_the_pictures_and_the_report(
-    runs: Path,
+OWN = """
+from torch import nn
+
+def net(classes, channels):
+    pool = [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(8, classes)]
+    return nn.Sequential(nn.Conv2d(channels, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), *pool)
+"""
+
+
+def test_sharpness_and_convexity_of_a_network_of_ones_own(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (runs / "own.py").write_text(OWN)
+    monkeypatch.chdir(runs)
+    monkeypatch.syspath_prepend(str(runs))
+    ravine.train("data.npz", out="own", model="own:net", batch=12, epochs=1, device="cpu")
     asked = ["--nodes", "5", "--images", "8", "--along", "line", "--json", "--quiet"]
-    done = command(str(runs / "b"), *asked, "--sharpness", "--convexity", "2")
+    done = command("own", *asked, "--model", "own:net", "--sharpness", "--convexity", "2")
 
     assert done.returncode == 0, done.stderr
     row = json.loads(done.stdout.splitlines()[-1])
     names = [Path(file).name for file in row["files"]]
     assert "line-default-0-sharpness.png" in names
     assert "line-default-0-sharpness.svg" in names
-    found = ravine.Surface.load(row["files"][0]).sharpness
+    surface = ravine.Surface.load(row["files"][0])
+    found = surface.sharpness
     assert row["eigenvalues"] == found["eigenvalues"].tolist()
     assert (np.diff(found["eigenvalues"]) <= 0).all()
     assert found["convexity"].shape == (1, 2)
     assert found["along"].shape == (1,)
-    assert "line-default-0-sharpness" in (runs / "b" / "report.html").read_text()
+    assert row["non_convex"] == surface.about["roughness"]["non_convex"]
+    assert "line-default-0-sharpness" in (runs / "own" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """Surfaces: right on a known quadratic, whole on real networks, and nothing left changed."""
 
+import itertools
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -195,13 +198,22 @@ def test_a_loss_that_is_not_finite_is_a_hole() -> None:
     assert surface.evaluated.all()
 
 
-def test_a_budget_is_kept_saved_and_gone_on_with(tmp_path: Path) -> None:
+def test_a_budget_is_kept_saved_and_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that goes on by 3 ms whenever it is read, however busy the machine is."""
+    ticks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: 0.003 * next(ticks))
+    for module in ("survey", "landscape"):
+        monkeypatch.setattr(sys.modules[f"ravine.landscapes.{module}"], "time", clock)
     model = trained()
     out = tmp_path / "surface.npz"
     first = landscape(model, each_image, images(), budget=0.6, out=out)
     again = landscape(model, each_image, images(), budget=0.6, out=out)
 
-    assert 25 <= first.evaluated.sum() < again.evaluated.sum()
+    assert 25 <= first.evaluated.sum() < again.evaluated.sum() < 2601
+    assert 0.5 < first.about["seconds"] < 0.7
+    assert 1.0 < again.about["seconds"] < 1.4
     assert np.array_equal(again.loss[first.evaluated], first.loss[first.evaluated])
     assert np.isfinite(first.height).all()
     loaded = Surface.load(out)

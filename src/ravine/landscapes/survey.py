@@ -33,7 +33,7 @@ class Deadline:
     """When to stop; never, without a budget."""
 
     seconds: float | None
-    start: float = field(default_factory=time.monotonic)
+    start: float = field(default_factory=lambda: time.monotonic())
 
     @property
     def used(self) -> float:
