@@ -25,7 +25,6 @@ from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
 from ravine.diagnosis import variance_profile
-from ravine.diagnosis.variance import LayerVariance
 from ravine.nn import init_
 
 ROWS = RESULTS / "variance.jsonl"
@@ -41,7 +40,6 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 INITS = ("xavier", "he")
 NEAR = 1.25  # a gain that is predicted well
-PER_UNIT = 5.0  # variance of the log of a ReLU layer's gain, times its width (Hanin, Nica 2018)
 
 
 def batch(images: int) -> tuple[Tensor, Tensor]:
@@ -63,12 +61,6 @@ def network(name: str, init: str, draw: int, images: Tensor) -> nn.Module:
     return init_(made, init, generator=torch.Generator().manual_seed(draw))
 
 
-def widths(model: nn.Module, layers: list[LayerVariance]) -> list[int]:
-    """Returns the number of units or channels of each layer."""
-    modules = dict(model.named_modules())
-    return [len(next(modules[layer.layer].parameters())) for layer in layers]
-
-
 def compare(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, list[float]]:
     """Returns logarithms of predicted over measured, and half of the band, layer by layer.
 
@@ -76,20 +68,17 @@ def compare(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, list[
     the classes is left out backward, where the gradient is measured and not predicted.
     """
     profile = variance_profile(model, images, lambda out: F.cross_entropy(out, labels))
-    layers = list(profile.weighted)
-    wide = widths(model, layers)
     found: dict[str, list[float]] = {}
     for direction in ("forward", "backward"):
-        rows = list(zip(layers, wide, strict=True))
-        logs, halves, spread = [], [], 0.0
-        for layer, width in rows if direction == "forward" else reversed(rows):
-            measured = getattr(layer, direction)
-            predicted = getattr(layer, direction + "_predicted")
-            spread += PER_UNIT / width
-            if predicted is None or not measured or not predicted:
+        layers = profile.weighted if direction == "forward" else reversed(profile.weighted)
+        logs, halves = [], []
+        for layer in layers:
+            measured, band = getattr(layer, direction), getattr(layer, f"{direction}_band")
+            predicted = getattr(layer, f"{direction}_predicted")
+            if band is None or not measured or not predicted:
                 continue
             logs.append(math.log(predicted / measured))
-            halves.append(1.96 * math.sqrt(spread))
+            halves.append(math.log(band))
         found[direction], found[direction + " band"] = logs, halves
     return found
 
@@ -148,7 +137,7 @@ def main() -> None:
         short = {k: [round(x, 5) for x in v] if isinstance(v, list) else v for k, v in row.items()}
         with ROWS.open("a") as file:
             file.write(json.dumps(short) + "\n")
-    keep("variance", "python bench/variance.py --draws 6", summary())
+    keep("variance", f"python bench/variance.py --draws {given.draws}", summary())
 
 
 if __name__ == "__main__":

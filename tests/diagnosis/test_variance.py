@@ -22,6 +22,10 @@ def loss(logits: Tensor) -> Tensor:
     return F.cross_entropy(logits, LABELS[: len(logits)])
 
 
+def loss_of_many(logits: Tensor) -> Tensor:
+    return F.cross_entropy(logits, torch.arange(len(logits)) % 10)
+
+
 def chance(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -78,6 +82,38 @@ def test_gains_agree_from_layer_to_layer(name: str, init: str) -> None:
         gains = [abs(b - a) < math.log(1.25) for a, b in pairwise(errors)]
         assert sum(gains) / len(gains) > 0.85
         assert sorted(map(abs, errors))[len(errors) // 2] < 0.5
+
+
+def test_measurements_lie_in_the_band_of_finite_width() -> None:
+    layers: list[nn.Module] = []
+    for _ in range(6):
+        layers += [nn.Linear(50, 50), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.Linear(50, 10))
+    inputs = torch.randn(40, 50, generator=chance(1))
+    outside = total = 0
+    for draw in range(20):
+        init_(model, "he", generator=chance(draw))
+        rows = variance_profile(model, inputs, loss_of_many).weighted
+        # Six layers with 5/50 each (Hanin, Nica 2018), and the batch's 2/40.
+        assert rows[5].forward_band == pytest.approx(math.exp(1.96 * math.sqrt(6 * 0.1 + 0.05)))
+        assert rows[0].backward_band == pytest.approx(math.exp(1.96 * math.sqrt(6 * 0.1 + 0.05)))
+        for way in ("forward", "backward"):
+            for row in rows[:-1]:
+                measured, predicted = getattr(row, way), getattr(row, f"{way}_predicted")
+                half = math.log(getattr(row, f"{way}_band"))
+                outside += abs(math.log(measured / predicted)) > half
+                total += 1
+    assert outside <= 0.05 * total
+
+
+def test_the_batchs_own_statistics_end_the_doubt_about_what_came_before() -> None:
+    model = nn.Sequential(
+        nn.Linear(50, 50), nn.ReLU(), nn.Linear(50, 50), nn.BatchNorm1d(50), nn.Linear(50, 10)
+    )
+    rows = variance_profile(model, torch.randn(40, 50, generator=chance(1)), loss_of_many).weighted
+
+    assert rows[1].forward_band == pytest.approx(math.exp(1.96 * math.sqrt(0.2 + 0.05)))
+    assert rows[2].forward_band == pytest.approx(math.exp(1.96 * math.sqrt(0.5 + 0.05)))
 
 
 def test_batch_norm_without_skips_makes_gradients_grow_by_the_known_factor() -> None:

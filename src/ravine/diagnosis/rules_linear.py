@@ -3,7 +3,8 @@
 The variance of wᵀx is taken with the weights that the layer has: Σ w² Var x, and for an image
 the covariance of neighbouring pixels within each channel (`corr`). What is left to chance is
 the covariance between channels: a relative variance of 2κS for one channel (`noise`), where S
-is the mean squared correlation within the window, and of that over C for the layer (`spread`).
+is the mean squared correlation within the window. For the whole layer (`spread`) the variance of
+the logarithm is that of a rectified layer of finite width (Hanin, Nica 2018).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from ravine.diagnosis.operations import Operation, Source
 from ravine.diagnosis.rules import Rule, Signals
-from ravine.diagnosis.signals import Gradient, Signal, at_stride, window_correlations
+from ravine.diagnosis.signals import Gradient, Signal, at_stride, together, window_correlations
 
 Map = Callable[[Tensor], Tensor]
+PER_UNIT = 5.0  # variance of the log of a layer's gain, times its width (Hanin, Nica 2018)
 
 
 def back_through(function: Map, like: Tensor, values: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ def weights_forward(op: Operation, signals: Signals) -> Signal | None:
         corr=_mixed_corr(op, signal, weight, mean) if image else None,
         kappa=min(1.0, own / groups + across),
         noise=noise,
-        spread=signal.spread + noise / outputs,
+        spread=signal.spread + PER_UNIT / outputs,
         third=None if signal.third is None else _maps(op, weight**3)(signal.third),
     )
 
@@ -153,7 +155,7 @@ def weights_backward(
     outputs = weight.shape[0]
     channels = like.shape[-1] if linear else like.shape[0]
     kappa = min(1.0, 1 / outputs + grad.kappa * (1 - 1 / outputs))
-    spread = grad.spread + 2 * grad.kappa / channels
+    spread = grad.spread + PER_UNIT / channels
     zero = torch.zeros_like(mean)
     return [Gradient(mean=mean, var=var.clamp_min(0.0), along=zero, kappa=kappa, spread=spread)]
 
@@ -242,7 +244,7 @@ def add_forward(op: Operation, signals: Signals) -> Signal | None:
         corr=corr,
         kappa=share**2 * a.kappa + (1 - share) ** 2 * b.kappa,
         noise=share**2 * a.noise + (1 - share) ** 2 * b.noise,
-        spread=share**2 * a.spread + (1 - share) ** 2 * b.spread,
+        spread=together(share, a.spread, b.spread),
         third=(_third(a) + factor**3 * _third(b)).expand(shape),
     )
 

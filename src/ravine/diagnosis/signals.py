@@ -117,8 +117,16 @@ def plus(first: Gradient | None, second: Gradient) -> Gradient:
         var=first.var + second.var,
         along=first.along + second.along,
         kappa=share**2 * first.kappa + (1 - share) ** 2 * second.kappa,
-        spread=share**2 * first.spread + (1 - share) ** 2 * second.spread,
+        spread=together(share, first.spread, second.spread),
     )
+
+
+def together(share: float, first: float, second: float) -> float:
+    """Returns the spread of a sum in which `share` of the variance is the first's.
+
+    The two have most of their past in common, so that their deviations add up.
+    """
+    return (share * math.sqrt(first) + (1 - share) * math.sqrt(second)) ** 2
 
 
 def element_moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from ravine.diagnosis.recording import Recording
 from ravine.diagnosis.untouched import untouched
 
 WEIGHTED = ("linear", "conv1d", "conv2d", "conv3d")
+_WIDEST = 300.0  # of a logarithm; exp of it is still a number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,11 @@ class LayerVariance:
         weighted: a convolution or linear layer.
         forward: measured variance of the output.
         forward_predicted: by the theory; None where the layer is not known to it.
+        forward_band: the factor around the prediction, both ways, within which finite width and
+            batch leave the measurement in 95 % of draws of the weights; None without a prediction.
         backward: measured variance of the derivative of the loss by the output, if there is one.
         backward_predicted: by the theory; None where it says nothing.
+        backward_band: the same as forward.
     """
 
     layer: str
@@ -40,8 +44,10 @@ class LayerVariance:
     weighted: bool
     forward: float
     forward_predicted: float | None
+    forward_band: float | None
     backward: float | None
     backward_predicted: float | None
+    backward_band: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,13 +171,24 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 def _row(op: Operation) -> LayerVariance:
     assert op.signal is not None
-    theory = op.theory
+    theory = None if op.wants_gradient else op.theory
+    images = op.shape[0]
     return LayerVariance(
         layer=op.layer,
         kind=op.kind,
         weighted=op.name in WEIGHTED,
         forward=op.measured,
         forward_predicted=op.signal.total if op.predicted else None,
+        forward_band=_band(op.signal.spread, images) if op.predicted else None,
         backward=op.gradient,
-        backward_predicted=None if theory is None or op.wants_gradient else theory.total,
+        backward_predicted=None if theory is None else theory.total,
+        backward_band=None if theory is None else _band(theory.spread, images),
     )
+
+
+def _band(spread: float, images: int) -> float:
+    """Returns the factor of 95 %, where the log of the variance has the variance `spread`.
+
+    The measurement on a batch adds the relative variance of a variance, 2/N.
+    """
+    return math.exp(min(1.96 * math.sqrt(spread + 2 / images), _WIDEST))

@@ -1,7 +1,7 @@
 """The variance figure, in the manner of Glorot, Bengio 2010 and He et al. 2015.
 
 Layers along x, variance on a logarithmic y; forward above, backward below; a column for each
-network; theory as a line, measurement as points.
+network; theory as a line in its band, measurement as points.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,6 +34,7 @@ _STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "ravine",
 }
+_BAND = "95 % of draws, by finite width and batch"
 _DIRECTIONS = (("forward", "activations", ACCENT), ("backward", "gradients", SECOND))
 
 
@@ -42,8 +43,8 @@ def draw_variance(networks: Sequence[Mapping[str, Any]], paths: Sequence[Path]) 
 
     Args:
         networks: each with `name`, `layers` (`forward`, `forward_predicted`, `backward`,
-            `backward_predicted`; None where there is no number) and `factors` (by direction,
-            `measured` and `predicted`).
+            `backward_predicted`, and the factors `forward_band` and `backward_band`; None where
+            there is no number) and `factors` (by direction, `measured` and `predicted`).
         paths: where to; .png or .svg.
     """
     with mpl.rc_context(_STYLE):
@@ -61,7 +62,7 @@ def draw_variance(networks: Sequence[Mapping[str, Any]], paths: Sequence[Path]) 
         for line in grid:
             _room(line)
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9.5)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9.5)
         for path in paths:
             plain = {"Date": None} if path.suffix == ".svg" else {"Software": None}
             figure.savefig(path, dpi=130, metadata=plain)
@@ -72,6 +73,8 @@ def _panel(axes: Axes, network: Mapping[str, Any], direction: str, colour: str) 
     at = range(1, len(rows) + 1)
     predicted = [_shown(row[f"{direction}_predicted"]) for row in rows]
     measured = [_shown(row[direction]) for row in rows]
+    low, high = _edges(rows, direction)
+    axes.fill_between(at, low, high, color=colour, alpha=0.13, linewidth=0, label=_BAND)
     axes.plot(at, predicted, color=colour, linewidth=1.8, alpha=0.75, label="theory")
     axes.plot(
         at,
@@ -92,6 +95,13 @@ def _panel(axes: Axes, network: Mapping[str, Any], direction: str, colour: str) 
     measured_factor, theory = (_factor(factor[name]) for name in ("measured", "predicted"))
     text = f"× {measured_factor} per layer (theory × {theory})"
     axes.text(0.0, 1.02, text, transform=axes.transAxes, fontsize=8.5, color=colour)
+
+
+def _edges(rows: Sequence[Mapping[str, Any]], direction: str) -> tuple[list[float], list[float]]:
+    bands = [_shown(row.get(f"{direction}_band")) for row in rows]
+    predicted = [_shown(row[f"{direction}_predicted"]) for row in rows]
+    pairs = list(zip(predicted, bands, strict=True))
+    return [p / band for p, band in pairs], [p * band for p, band in pairs]
 
 
 def _shown(value: float | None) -> float:
