@@ -17,6 +17,7 @@ import ravine
 from ravine.core.errors import SettingError
 from ravine.races.segment import LOSSES
 from ravine.races.settings import RaceSettings, bytes_of
+from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_rows
 
 RULES = ("--trials", "2", "--seeds", "2", "--epochs", "1", "--jobs", "2", "--quiet")
@@ -217,6 +218,31 @@ def test_batch_sizes_race_with_the_noise_of_their_gradients(striped: Path, tmp_p
     noise = results(out)["noise"]["ratios"]
     assert noise["batch=16"] == pytest.approx(2 * noise["batch=64"])
     assert "McCandlish" in (out / "report.html").read_text()
+
+
+def test_any_setting_races_and_several_give_every_combination(
+    striped: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "race"
+    words = ("--vary", "init=he,lsuv", "--vary", "dropout=0,0.3", "--model", "wrn-10-1")
+    rules = ("--trials", "1", "--seeds", "1", "--epochs", "0.5", "--batch", "16", "--quiet")
+    code, _, err = race(striped, *words, *rules, "--out", out)
+    assert (code, err) == (0, "")
+    files = (out / "runs").glob("*-seed-1/recipe.toml")
+    settings = [read_recipe(file)[0] for file in files]
+    assert sorted((one["init"], one["dropout"]) for one in settings) == [
+        ("he", [0.0]),
+        ("he", [0.3]),
+        ("lsuv", [0.0]),
+        ("lsuv", [0.3]),
+    ]
+    assert len(set(weights(out).values())) == len(weights(out)) == 8
+    assert {row["name"] for row in results(out)["table"]} == {
+        "init=he dropout=0",
+        "init=he dropout=0.3",
+        "init=lsuv dropout=0",
+        "init=lsuv dropout=0.3",
+    }
 
 
 @pytest.mark.parametrize(
