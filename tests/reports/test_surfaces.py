@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,20 @@ def test_pictures_are_drawn(tmp_path: Path, hole: bool) -> None:
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500
 
 
+def test_of_several_policies_each_has_its_own_figures(tmp_path: Path) -> None:
+    other = replace(
+        surface(), about={**surface().about, "policy_text": "frozen", "centre_loss": 0.2}
+    )
+    drawn = draw_surfaces([surface(), other], tmp_path / "s", title="a run")[1].read_text()
+
+    for part in (
+        "statistics of each batch: loss at the centre 0.1 ± 0.005",
+        "frozen: loss at the centre 0.2 ± 0.005",
+        "not convex on 0.0 % of the plane",
+    ):
+        assert part in drawn
+
+
 def test_a_hole_is_not_painted(tmp_path: Path) -> None:
     whole, holed = (
         draw_surfaces([surface(hole=hole)], tmp_path / str(hole), title="t")[0]
@@ -93,12 +108,26 @@ def test_a_profile_has_no_page(tmp_path: Path) -> None:
 
 
 def test_the_page_holds_its_numbers_and_asks_the_network_for_nothing() -> None:
-    page = surface_page(surface(hole=True), title="</script><b>x")
+    page = surface_page([surface(hole=True)], title="</script><b>x")
     (text,) = re.findall(r"const data = (.*);\n", page)
-    data = json.loads(text)
+    (shown,) = json.loads(text)["surfaces"]
 
     assert "http" not in page
-    assert data["z"][0][:3] == [None] * 3
-    assert data["z"][5][10] == pytest.approx(-1)
-    assert data["points"][0]["off_plane"] == pytest.approx(0.37)
+    assert shown["z"][0][:3] == [None] * 3
+    assert shown["z"][5][10] == pytest.approx(-1)
+    assert shown["points"][0]["off_plane"] == pytest.approx(0.37)
+    assert shown["name"] == ""
     assert page.count("</script>") == 1
+
+
+def test_a_page_of_several_policies_names_each_and_has_one_scale() -> None:
+    below = surface()
+    below.height[5, 10] = -0.1
+    other = replace(surface(), about={**surface().about, "policy": "running"})
+    (text,) = re.findall(r"const data = (.*);\n", surface_page([below, other], title="t"))
+    data = json.loads(text)
+
+    assert data["log"] is False
+    assert [s["name"] for s in data["surfaces"]] == ["batch norm: batch", "batch norm: running"]
+    assert data["surfaces"][1]["z"][5][10] == pytest.approx(0.1)
+    assert data["surfaces"][1]["notes"] == notes(other)

@@ -55,7 +55,7 @@ def draw_surfaces(surfaces: Sequence[Surface], stem: Path, *, title: str) -> lis
             figure.savefig(path, dpi=150, facecolor="white", metadata=about)
     if len(surfaces[0].y) > 1:
         paths.append(stem.with_name(f"{stem.name}.html"))
-        paths[-1].write_text(surface_page(surfaces[0], title=title), encoding="utf-8")
+        paths[-1].write_text(surface_page(surfaces, title=title), encoding="utf-8")
     return paths
 
 
@@ -73,9 +73,10 @@ def _figure(surfaces: Sequence[Surface], title: str) -> Figure:
             _map(figure, axes, surface, shades)
         policy = f" · batch norm: {surface.about['policy']}" if count > 1 else ""
         axes.set_title(f"{title}{policy}", loc="left")
-    figure.supxlabel(
-        "\n".join(notes(surfaces[0], several=count > 1)), fontsize=8.2, x=0.01, ha="left"
-    )
+    for axes in panels[1:]:
+        axes.set_ylabel("")
+    said = notes(surfaces[0]) if count == 1 else _notes_of_several(surfaces)
+    figure.supxlabel("\n".join(said), fontsize=8.2, x=0.01, ha="left")
     return figure
 
 
@@ -149,12 +150,14 @@ def _mark(axes: Axes, surface: Surface) -> None:
         _epochs(axes, path)
     else:
         axes.plot(0, 0, marker="+", color="white", markersize=11, markeredgewidth=1.8, zorder=4)
-    axes.plot(x, y, marker="*", color="#ffd23f", markeredgecolor="#22303c", markersize=15, zorder=5)
+    star: Any = {"color": "#ffd23f", "markeredgecolor": "#22303c", "markersize": 15}
+    axes.plot(x, y, marker="*", **star, zorder=5, clip_on=False)
+    across, up = ((v - a[0]) / (a[-1] - a[0]) for v, a in ((x, surface.x), (y, surface.y)))
     axes.annotate(
         f"minimum {lowest:.3g}",
         (x, y),
-        (0, 13) if len(path) else (0, -18),
-        ha="center",
+        (0, 13) if up < 0.1 else (0, -18),
+        ha="left" if across < 0.15 else "right" if across > 0.85 else "center",
         textcoords="offset points",
         color="white",
         fontsize=8.5,
@@ -239,37 +242,64 @@ def _profile(axes: Axes, surface: Surface) -> None:
     axes.legend(frameon=False, fontsize=8.5)
 
 
-def notes(surface: Surface, *, several: bool = False) -> list[str]:
+def notes(surface: Surface) -> list[str]:
     """Returns what a reader must know to take the picture for no more than it is."""
     about = surface.about
     norm = "no batch norm"
     if about.get("batch_norm"):
         norm = f"batch norm: {about.get('policy_text')}"
-    nodes = f"{about.get('nodes')} of {about.get('of_nodes')} nodes computed"
-    if about.get("nodes") != about.get("of_nodes"):
-        nodes += ", the rest interpolated"
+    lines = [f"{about.get('kind')}; {norm}", _centre(surface), _nodes(surface), *_held(surface)]
+    lines += [part for part in (_holes(surface), roughness_note(surface)) if part]
+    return [*lines, _slice(surface)]
+
+
+def _notes_of_several(surfaces: Sequence[Surface]) -> list[str]:
+    """Returns what is common to the policies, then what is each one's own."""
+    first = surfaces[0]
+    lines = [str(first.about.get("kind")), _nodes(first), *_held(first)]
+    for surface in surfaces:
+        own = [_centre(surface), roughness_note(surface), _holes(surface)]
+        text = surface.about.get("policy_text")
+        lines.append(f"batch norm, {text}: " + "; ".join(part for part in own if part))
+    return [*lines, _slice(first)]
+
+
+def _centre(surface: Surface) -> str:
+    about = surface.about
+    text = f"loss at the centre {about.get('centre_loss', math.nan):.3g}"
     error = about.get("centre_error")
-    centre = f"loss at the centre {about.get('centre_loss', math.nan):.3g}"
-    if error is not None and math.isfinite(error):
-        centre += f" ± {error:.2g} (standard error, {about.get('count')} values)"
-    lines = [f"{about.get('kind')}; {norm}" if not several else str(about.get("kind"))]
-    lines += [centre, f"{nodes}; {about.get('precision')}"]
-    if "explained" in about:
-        off = np.asarray(surface.trajectory["off_plane"])
-        lines.append(
-            f"the plane holds {100 * sum(about['explained']):.1f} % of the trajectory's squared "
-            f"length; points lie up to {100 * off.max():.0f} % off it (larger dots), "
-            f"the first {100 * off[0]:.0f} %"
-        )
+    if error is None or not math.isfinite(error):
+        return text
+    return f"{text} ± {error:.2g} (standard error, {about.get('count')} values)"
+
+
+def _nodes(surface: Surface) -> str:
+    about = surface.about
+    text = f"{about.get('nodes')} of {about.get('of_nodes')} nodes computed"
+    if about.get("nodes") != about.get("of_nodes"):
+        text += ", the rest interpolated"
+    return f"{text}; {about.get('precision')}"
+
+
+def _held(surface: Surface) -> list[str]:
+    if "explained" not in surface.about:
+        return []
+    off = np.asarray(surface.trajectory["off_plane"])
+    return [
+        f"the plane holds {100 * sum(surface.about['explained']):.1f} % of the trajectory's "
+        f"squared length; points lie up to {100 * off.max():.0f} % off it (larger dots), "
+        f"the first {100 * off[0]:.0f} %"
+    ]
+
+
+def _holes(surface: Surface) -> str:
     holes = int((~np.isfinite(surface.height)).sum())
-    if holes:
-        lines.append(f"{holes} nodes are holes (hatched): the loss there is not finite")
-    rough = roughness_note(surface)
-    if rough:
-        slices = 2 if len(surface.y) > 1 else 1
-        count = f"{about.get('parameters', 0):,} parameters"
-        lines.append(f"{rough}; {count}, of which this is a {slices}-dimensional slice")
-    return lines
+    return f"{holes} nodes are holes (hatched): the loss there is not finite" if holes else ""
+
+
+def _slice(surface: Surface) -> str:
+    slices = 2 if len(surface.y) > 1 else 1
+    return f"a {slices}-dimensional slice of {surface.about.get('parameters', 0):,} parameters"
 
 
 def roughness_note(surface: Surface) -> str:
@@ -286,32 +316,44 @@ def roughness_note(surface: Surface) -> str:
     return text
 
 
-def surface_page(surface: Surface, *, title: str) -> str:
-    """Returns a page that opens offline and shows the surface in 3-D, to be turned by hand."""
-    finite = np.isfinite(surface.height)
-    logarithmic = bool((surface.height[finite] > 0).all())
-    z = np.where(finite, surface.height, np.nan)
-    z = np.log10(z) if logarithmic else z
-    path = surface.trajectory
-    points = []
-    if len(path):
-        for k in range(len(path["x"])):
-            points.append({name: _plain(path[name][k]) for name in path})
+def surface_page(surfaces: Sequence[Surface], *, title: str) -> str:
+    """Returns a page that opens offline and shows planes in 3-D, to be turned by hand together.
+
+    Args:
+        surfaces: one, or several that differ in the policy for batch norm.
+        title: what was measured.
+    """
+    known = np.concatenate([s.height[np.isfinite(s.height)] for s in surfaces])
+    logarithmic = bool((known > 0).all())
+    several = len(surfaces) > 1
     data = {
         "title": title,
-        "x": surface.x.tolist(),
-        "y": surface.y.tolist(),
-        "z": [[_plain(v) for v in row] for row in z],
         "log": logarithmic,
-        "minimum": list(surface.minimum),
-        "points": points,
-        "labels": surface.about.get("labels", ["", ""]),
-        "notes": notes(surface),
         "colours": [mpl.colors.to_hex(c) for c in mpl.colormaps[_COLOURS](np.linspace(0, 1, 64))],
+        "surfaces": [
+            _shown(s, f"batch norm: {s.about['policy']}" if several else "", logarithmic)
+            for s in surfaces
+        ],
     }
     text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     template = files("ravine.reports").joinpath("templates/surface.html").read_text("utf-8")
     return template.replace("/*DATA*/null", text)
+
+
+def _shown(surface: Surface, name: str, logarithmic: bool) -> dict[str, Any]:
+    z = np.where(np.isfinite(surface.height), surface.height, np.nan)
+    path = surface.trajectory
+    count = len(path["x"]) if len(path) else 0
+    return {
+        "name": name,
+        "x": surface.x.tolist(),
+        "y": surface.y.tolist(),
+        "z": [[_plain(v) for v in row] for row in (np.log10(z) if logarithmic else z)],
+        "minimum": list(surface.minimum),
+        "points": [{name: _plain(path[name][k]) for name in path} for k in range(count)],
+        "labels": surface.about.get("labels", ["", ""]),
+        "notes": notes(surface),
+    }
 
 
 def _plain(value: Any) -> float | None:
