@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from ravine.kernels import convolve
-from ravine.kernels.library import load_library
 from ravine.kernels.weights import CHANNELS
+from ravine.nn.convolution_ops import convolution_op, tiles_are_here
 from ravine.nn.fused_norm import must_be_seen
 from ravine.nn.tiled_convolution import convolve_3x3, convolve_with_tiled_gradient
 
@@ -27,11 +27,14 @@ class Conv2d(nn.Conv2d):
             return y if added is None else y.add_(added)
         if added is not None:
             added = added.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        if self._is_whole_in_tiles(x):
-            return convolve_3x3(x, self.weight, added)
         bias = None if self.bias is None else self.bias.to(torch.bfloat16)
+        whole, stride, padding = self._is_whole_in_tiles(x), self.stride[0], int(self.padding[0])
+        if torch.compiler.is_compiling():
+            return convolution_op(x, self.weight, bias, added, stride, padding, whole)
+        if whole:
+            return convolve_3x3(x, self.weight, added)
         return convolve_with_tiled_gradient(
-            x, self.weight, bias, added, stride=self.stride[0], padding=int(self.padding[0])
+            x, self.weight, bias, added, stride=stride, padding=padding
         )
 
     def _goes_through_tiles(self, x: Tensor) -> bool:
@@ -46,9 +49,8 @@ class Conv2d(nn.Conv2d):
             and torch.get_autocast_dtype("cpu") is torch.bfloat16
             and self._has_suitable_shape()
             and x.is_contiguous(memory_format=torch.channels_last)
-            and not must_be_seen()
-            and (library := load_library()) is not None
-            and library.has_tiles
+            and (torch.compiler.is_compiling() or not must_be_seen())
+            and tiles_are_here()
         )
 
     def _has_gradient(self) -> bool:

@@ -56,19 +56,19 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, added: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _convolve(x, weight, added=added)
+        return convolve_in_tiles(x, weight, added=added)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
         dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        dx = _convolve(dy, weight, back=True) if ctx.needs_input_grad[0] else None
-        dweight = _gradient_of_weights(dy, x, 3, 1, 1) if ctx.needs_input_grad[1] else None
+        dx = convolve_in_tiles(dy, weight, back=True) if ctx.needs_input_grad[0] else None
+        dweight = gradient_of_weights(dy, x, 3, 1, 1) if ctx.needs_input_grad[1] else None
         return dx, dweight, dy if ctx.needs_input_grad[2] else None
 
 
-def _convolve(
+def convolve_in_tiles(
     x: Tensor, weight: Tensor, *, added: Tensor | None = None, back: bool = False
 ) -> Tensor:
     """Returns x ∗ weight + added; or, `back`, the gradient by what weight was multiplied with."""
@@ -113,14 +113,7 @@ class _TiledGradient(torch.autograd.Function):
         ctx.save_for_backward(x, narrow)
         ctx.stride, ctx.padding = stride, padding
         ctx.has_bias = bias is not None
-        if added is not None:  # one pass less over the result
-            return torch.ops.mkldnn._convolution_pointwise.binary(
-                x, added, narrow, bias, [padding] * 2, [stride] * 2, [1, 1], 1,
-                "add", 1.0, None, [], None,
-            )  # fmt: skip
-        return torch.ops.aten.convolution(
-            x, narrow, bias, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1
-        )
+        return convolve_by_torch(x, narrow, bias, added, stride, padding)
 
     @staticmethod
     @once_differentiable
@@ -129,22 +122,37 @@ class _TiledGradient(torch.autograd.Function):
         dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
         dx = dweight = dbias = None
         if ctx.needs_input_grad[0]:
-            dx = _gradient_of_images(dy, x, weight, ctx.stride, ctx.padding)
+            dx = gradient_of_images(dy, x, weight, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
-            dweight = _gradient_of_weights(dy, x, weight.shape[2], ctx.stride, ctx.padding)
+            dweight = gradient_of_weights(dy, x, weight.shape[2], ctx.stride, ctx.padding)
         if ctx.has_bias and ctx.needs_input_grad[2]:
             dbias = dy.sum((0, 2, 3), dtype=torch.float32).to(dy.dtype)
         return dx, dweight, dbias, dy if ctx.needs_input_grad[3] else None, None, None
 
 
-def _gradient_of_images(dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+def convolve_by_torch(
+    x: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor | None, stride: int, padding: int
+) -> Tensor:
+    """Returns x ∗ weight + bias + added; the sum is made in the same pass."""
+    if added is not None:
+        return torch.ops.mkldnn._convolution_pointwise.binary(
+            x, added, weight, bias, [padding] * 2, [stride] * 2, [1, 1], 1,
+            "add", 1.0, None, [], None,
+        )  # fmt: skip
+    return torch.ops.aten.convolution(
+        x, weight, bias, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1
+    )
+
+
+def gradient_of_images(dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """Returns (B, C, H, W) bfloat16, by torch."""
     return torch.ops.aten.convolution_backward(
         dy, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1,
         [True, False, False],
     )[0]  # fmt: skip
 
 
-def _gradient_of_weights(dy: Tensor, x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+def gradient_of_weights(dy: Tensor, x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     """Returns (D, C, k, k) float32, in channels_last."""
     library = load_library()
     assert library is not None
