@@ -39,9 +39,9 @@ ROWS = {
 }
 # Ravine's calls: where each is looked up, and its row.
 CALLS = {
-    "ravine.nn.tiled_convolution._convolve": "convolutions 3×3, there and back",
-    "ravine.nn.tiled_convolution._gradient_of_weights": "gradients of weights",
-    "ravine.nn.tiled_convolution._gradient_of_images": "other gradients of images",
+    "ravine.nn.tiled_convolution.convolve_in_tiles": "convolutions 3×3, there and back",
+    "ravine.nn.tiled_convolution.gradient_of_weights": "gradients of weights",
+    "ravine.nn.tiled_convolution.gradient_of_images": "other gradients of images",
     "ravine.nn.fused_norm.norm_forward": "norms forward, with activation",
     "ravine.nn.fused_norm.norm_backward": "norms backward, with activation and skip",
 }

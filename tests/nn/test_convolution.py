@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from ravine.kernels.library import load_library
 from ravine.models import build
 from ravine.nn.convolution import Conv2d
+from ravine.nn.moments import find_moments
+from ravine.nn.norm_act import NormAct
 
 library = load_library()
 needs_tiles = pytest.mark.skipif(library is None or not library.has_tiles, reason="no AMX here")
@@ -287,3 +289,69 @@ def test_the_operators_keep_torchs_promises(whole: bool) -> None:
         (x, weight.requires_grad_(), bias, added, 1, 1, whole),
         test_utils=checks,
     )
+
+
+@needs_tiles
+@settings(max_examples=25, deadline=None)
+@given(
+    batch=st.integers(1, 40),
+    channels=st.sampled_from([32, 96]),
+    out=st.sampled_from([32, 64]),
+    height=st.integers(1, 9),
+    width=st.integers(1, 40),
+    summed=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_moments_are_the_sums_of_each_image_whatever_the_threads(
+    batch: int, channels: int, out: int, height: int, width: int, summed: bool, seed: int
+) -> None:
+    layer = Conv2d(channels, out, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    x = images(batch, channels, height, width, seed=seed)
+    added = images(batch, out, height, width, seed=seed + 1) if summed else None
+    found = []
+    before = torch.get_num_threads()
+    for threads in (1, 2, 3):
+        try:
+            torch.set_num_threads(threads)
+            with torch.autocast("cpu", torch.bfloat16):
+                y = layer(x, added)
+        finally:
+            torch.set_num_threads(before)
+        moments = find_moments(y)
+        assert moments is not None
+        found.append(moments)
+    y64 = y.detach().double()
+    wanted = torch.stack([y64.sum((2, 3)), y64.square().sum((2, 3))], 1)
+    torch.testing.assert_close(found[0].double(), wanted, rtol=1e-4, atol=1e-3)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@needs_tiles
+def test_a_norm_takes_the_sums_that_the_convolution_left_unless_its_result_has_changed() -> None:
+    layer = Conv2d(32, 64, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    x = images(20, 32, 9, 7, seed=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    alone = y.detach().clone(memory_format=torch.channels_last)
+    assert find_moments(y) is not None
+    assert find_moments(alone) is None
+    norms = [NormAct(nn.BatchNorm2d(64), nn.ReLU()) for _ in range(2)]
+    torch.testing.assert_close(norms[0](y), norms[1](alone), rtol=2**-7, atol=1e-2)
+    for name in ("running_mean", "running_var"):
+        left, measured = (getattr(norm.norm, name) for norm in norms)
+        torch.testing.assert_close(left, measured, rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        y.add_(1)
+    assert find_moments(y) is None
+    norms[0](y)
+    moved = norms[0].norm.running_mean - 0.9 * norms[1].norm.running_mean  # type: ignore[operator]
+    wanted = 0.1 * y.detach().double().mean((0, 2, 3))
+    torch.testing.assert_close(moved.double(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@needs_tiles
+def test_no_sums_are_made_where_nothing_learns() -> None:
+    layer = Conv2d(32, 32, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert find_moments(layer(images(2, 32, 4, 4, seed=0))) is None

@@ -20,6 +20,7 @@ class ConvolveJob(ctypes.Structure):
         ("w", ctypes.c_void_p),
         ("added", ctypes.c_void_p),
         ("y", ctypes.c_void_p),
+        ("moments", ctypes.c_void_p),
         ("images", ctypes.c_int64),
         ("height", ctypes.c_int64),
         ("width", ctypes.c_int64),
@@ -40,7 +41,7 @@ def fits(channels: int, out_channels: int, height: int, width: int) -> bool:
 
 
 def convolve(library: Library, job: ConvolveJob) -> None:
-    """Fills y, (images, height, width, out_channels) bfloat16.
+    """Fills y, (images, height, width, out_channels) bfloat16, and moments if they are wanted.
 
     Raises:
         MemoryError: there is not enough for the packed weights and two blocks per thread.

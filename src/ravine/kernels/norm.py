@@ -16,7 +16,7 @@ ROOM = 2 * 32
 
 _ADDRESSES = (
     "x", "added", "y", "dy", "dx_more", "dx", "dadded", "weight", "bias", "mean", "rstd",
-    "running_mean", "running_var", "dweight", "dbias", "sums",
+    "running_mean", "running_var", "dweight", "dbias", "sums", "moments",
 )  # fmt: skip
 
 
@@ -27,6 +27,7 @@ class NormJob(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in _ADDRESSES),
         ("rows", ctypes.c_int64),
         ("channels", ctypes.c_int64),
+        ("images", ctypes.c_int64),
         ("eps", ctypes.c_double),
         ("momentum", ctypes.c_double),
         ("activation", ctypes.c_int32),

@@ -31,7 +31,7 @@ def compiled_norm_activation(
     activation: str,
 ) -> Tensor:
     """Returns act(norm(x) + added), in a graph; moves the running statistics."""
-    running_mean, running_var, momentum, eps, of_batch = statistics
+    running_mean, running_var, momentum, eps, of_batch, _ = statistics
     if of_batch or running_mean is None or running_var is None:
         y, mean, rstd = norm_activation_op(x, added, weight, bias, None, None, eps, activation)
         if running_mean is not None and running_var is not None:

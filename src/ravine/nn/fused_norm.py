@@ -23,6 +23,7 @@ class Statistics(NamedTuple):
         momentum: share of the batch in the running statistics.
         eps: ε, added to the variance.
         of_batch: mean and variance are those of the batch, else the running ones.
+        moments: (B, 2, C) float32, Σx and Σx² of each image, where they are known.
     """
 
     running_mean: Tensor | None
@@ -30,6 +31,7 @@ class Statistics(NamedTuple):
     momentum: float
     eps: float
     of_batch: bool
+    moments: Tensor | None = None
 
 
 def library_for(x: Tensor) -> Library | None:
@@ -128,6 +130,7 @@ def norm_forward_pass(
         job.running_mean, job.running_var = _addresses(
             statistics.running_mean, statistics.running_var
         )
+        (job.moments,) = _addresses(statistics.moments)
     y = torch.empty_like(x)
     mean, rstd = _mean_and_rstd(x, statistics)
     sums = torch.empty(ROOM * x.shape[1], dtype=torch.float64)
@@ -176,6 +179,7 @@ def _job(
     job = NormJob(
         rows=x.numel() // x.shape[1],
         channels=x.shape[1],
+        images=len(x),
         activation=ACTIVATIONS[activation],
         frozen=not of_batch,
     )

@@ -14,6 +14,7 @@ from ravine.nn.fused_norm import (
     norm_activation,
     norm_activation_beside,
 )
+from ravine.nn.moments import find_moments
 
 
 class NormAct(nn.Sequential):
@@ -100,7 +101,10 @@ def _fusible_norm(
         return None  # one value per channel: the layer refuses it in torch's own words
     if norm.training and norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-    statistics = Statistics(norm.running_mean, norm.running_var, norm.momentum, norm.eps, of_batch)
+    known = None if torch.compiler.is_compiling() or not of_batch else find_moments(x)
+    statistics = Statistics(
+        norm.running_mean, norm.running_var, norm.momentum, norm.eps, of_batch, known
+    )
     return norm.weight, norm.bias, statistics, activation
 
 

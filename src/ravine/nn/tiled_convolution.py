@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from ravine.kernels.convolve import ConvolveJob, convolve
 from ravine.kernels.library import load_library
 from ravine.kernels.weights import WeightsJob, weight_gradient
+from ravine.nn.moments import leave_moments
 
 
 def convolve_3x3(x: Tensor, weight: Tensor, added: Tensor | None = None) -> Tensor:
@@ -25,8 +26,10 @@ def convolve_3x3(x: Tensor, weight: Tensor, added: Tensor | None = None) -> Tens
         weight: (D, C, 3, 3) float32; it is rounded to bfloat16 as it is packed.
         added: (B, D, H, W) bfloat16 in channels_last.
     """
-    found: Tensor = _Convolve.apply(x, weight, added)
-    return found
+    y, moments = _Convolve.apply(x, weight, added, torch.is_grad_enabled())
+    if moments is not None:
+        leave_moments(y, moments)
+    return y
 
 
 def convolve_with_tiled_gradient(
@@ -54,24 +57,37 @@ def convolve_with_tiled_gradient(
 
 class _Convolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, added: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, added: Tensor | None, learns: bool
+    ) -> tuple[Tensor, Tensor | None]:
         ctx.save_for_backward(x, weight)
-        return convolve_in_tiles(x, weight, added=added)
+        moments = torch.empty(len(x), 2, len(weight)) if learns else None
+        if moments is not None:
+            ctx.mark_non_differentiable(moments)
+        return convolve_in_tiles(x, weight, added=added, moments=moments), moments
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, dy: Tensor, _: None) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
         dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
         dx = convolve_in_tiles(dy, weight, back=True) if ctx.needs_input_grad[0] else None
         dweight = gradient_of_weights(dy, x, 3, 1, 1) if ctx.needs_input_grad[1] else None
-        return dx, dweight, dy if ctx.needs_input_grad[2] else None
+        return dx, dweight, dy if ctx.needs_input_grad[2] else None, None
 
 
 def convolve_in_tiles(
-    x: Tensor, weight: Tensor, *, added: Tensor | None = None, back: bool = False
+    x: Tensor,
+    weight: Tensor,
+    *,
+    added: Tensor | None = None,
+    moments: Tensor | None = None,
+    back: bool = False,
 ) -> Tensor:
-    """Returns x ∗ weight + added; or, `back`, the gradient by what weight was multiplied with."""
+    """Returns x ∗ weight + added; or, `back`, the gradient by what weight was multiplied with.
+
+    `moments` (B, 2, D) is filled with the sums of each image's values, and of their squares.
+    """
     library = load_library()
     assert library is not None
     images, channels, height, width = x.shape
@@ -87,6 +103,7 @@ def convolve_in_tiles(
         w=weight.data_ptr(),
         added=None if added is None else added.data_ptr(),
         y=y.data_ptr(),
+        moments=None if moments is None else moments.data_ptr(),
         images=images,
         height=height,
         width=width,
@@ -146,10 +163,21 @@ def convolve_by_torch(
 
 def gradient_of_images(dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
     """Returns (B, C, H, W) bfloat16, by torch."""
+    if weight.shape[2] == 1 and stride > 1 and padding == 0:
+        return _gradient_of_every_other(dy, x, weight, stride)
     return torch.ops.aten.convolution_backward(
         dy, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1,
         [True, False, False],
     )[0]  # fmt: skip
+
+
+def _gradient_of_every_other(dy: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """A product of matrices, and zeros between: a third of the time of torch's convolution."""
+    images, out_channels, height, width = dy.shape
+    product = dy.permute(0, 2, 3, 1).reshape(-1, out_channels) @ weight.flatten(1)
+    dx = torch.zeros_like(x)
+    dx[:, :, ::stride, ::stride] = product.view(images, height, width, -1).permute(0, 3, 1, 2)
+    return dx
 
 
 def gradient_of_weights(dy: Tensor, x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:

@@ -27,8 +27,10 @@ struct norm {
     float *dweight;        /* (channels) */
     float *dbias;          /* (channels) */
     double *sums;          /* room for 2·channels·SHARES numbers */
+    const float *moments;  /* (images, 2, channels) Σx and Σx² of each image, or null */
     int64_t rows;
     int64_t channels;
+    int64_t images;
     double eps;
     double momentum; /* share of the batch in the running statistics */
     int32_t activation;
