@@ -38,10 +38,13 @@ from ravine.runs.recipe_file import read_recipe, write_recipe
 from ravine.runs.rows import read_json, read_rows, rewrite_rows, write_json
 from ravine.setup import Setup, set_up
 from ravine.training.clock import Clock
+from ravine.training.guard import Guard
 from ravine.training.loop import Hooks, fit
 from ravine.training.model_file import save_model
 from ravine.training.plan import Plan, correct_plan, is_time_to_correct
 from ravine.training.recorder import Recorder
+from ravine.training.rollback import Rollback
+from ravine.training.save_points import SavePoints
 from ravine.training.state import TrainingState
 from ravine.training.stop import stop_on_signals
 from ravine.training.together import copy_start
@@ -199,7 +202,10 @@ def _train_to_end(
 ) -> None:
     tell = _teller(observers)
     state, recipe, ranks = setup.state, setup.recipe, setup.ranks
+    rollback = _rollback(setup, dataset, folder)
     _restore(state, folder, clock, tell, ranks)
+    if rollback is not None:
+        rollback.points.forget_after(state.step)
     recorder = Recorder(path=folder.history, steps_per_epoch=setup.plan.steps_per_epoch)
     waypoints = Waypoints(
         folder=folder.weights,
@@ -251,9 +257,20 @@ def _train_to_end(
             clock=clock,
             checkpoint_every=recipe.checkpoint_every,
             ranks=ranks,
+            rollback=rollback,
         )
     _finish(setup, dataset, folder, tell=tell, clock=clock)
     ranks.wait()
+
+
+def _rollback(setup: Setup, dataset: Dataset, folder: RunFolder) -> Rollback | None:
+    if setup.recipe.on_divergence == "stop":
+        return None
+    setup.state.guard = Guard()
+    points = SavePoints(
+        folder=folder.save_points, checkpoints=folder.checkpoints, ranks=setup.ranks
+    )
+    return Rollback(setup.state.guard, points, classes=len(dataset.classes))
 
 
 def _finish(

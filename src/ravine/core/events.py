@@ -68,5 +68,22 @@ class CheckpointSaved:
     path: str
 
 
-Event = Notice | TrainingStarted | StepDone | EpochDone | CheckpointSaved
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """A run that diverged was taken back to a state that was good.
+
+    Attributes:
+        step: at which it was found diverged.
+        to: the step that it goes on from.
+        scale: what its rates are multiplied by from here on.
+        reason: what was seen, in a few words.
+    """
+
+    step: int
+    to: int
+    scale: float
+    reason: str
+
+
+Event = Notice | TrainingStarted | StepDone | EpochDone | CheckpointSaved | RolledBack
 Observer = Callable[[Event], None]

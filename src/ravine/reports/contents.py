@@ -65,9 +65,24 @@ def gather(run: Path) -> Contents:
         recipe=recipe,
         plan=plan if isinstance(plan, dict) else {},
         environment=environment,
-        findings=_rows(run / "findings.jsonl", []),
+        findings=[*_returns(rows), *_rows(run / "findings.jsonl", [])],
         missing=missing,
     )
+
+
+def _returns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the times that the run was taken back, as findings."""
+    return [
+        {
+            "severity": "warning",
+            "code": "taken-back",
+            "step": row.get("step"),
+            "text": f"at step {row.get('from')} {row.get('reason')}; the run was taken back here, "
+            f"with its rates times {row.get('scale')} from then on",
+        }
+        for row in rows
+        if row.get("kind") == "rollback"
+    ]
 
 
 def _rows(path: Path, missing: list[str]) -> list[dict[str, Any]]:

@@ -59,6 +59,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def save_points(self) -> Path:
+        """States that a run which diverges is taken back to."""
+        return self.path / "save-points"
+
+    @property
     def weights(self) -> Path:
         """The weights along the way, where they are kept."""
         return self.path / "weights"

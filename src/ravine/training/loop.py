@@ -15,7 +15,14 @@ from typing import Protocol
 import torch
 
 from ravine.core.errors import RavineError
-from ravine.core.events import CheckpointSaved, EpochDone, Event, Observer, StepDone
+from ravine.core.events import (
+    CheckpointSaved,
+    EpochDone,
+    Event,
+    Notice,
+    Observer,
+    StepDone,
+)
 from ravine.core.ranks import ALONE, Ranks
 from ravine.data.batches import Batch
 from ravine.schedules.scheduler import Curve, Scheduler
@@ -23,6 +30,7 @@ from ravine.training.clock import Clock
 from ravine.training.evaluate import Evaluation
 from ravine.training.meter import Meter
 from ravine.training.plan import Plan
+from ravine.training.rollback import Rollback
 from ravine.training.state import TrainingState
 from ravine.training.step import Forward, StepRules, train_step
 from ravine.training.stop import Interrupted, StopRequest
@@ -66,6 +74,7 @@ def fit(
     clock: Clock,
     checkpoint_every: float,
     ranks: Ranks = ALONE,
+    rollback: Rollback | None = None,
 ) -> Plan:
     """Trains `state` to the end of `plan` and returns the plan, corrected or not.
 
@@ -85,6 +94,9 @@ def fit(
         tell(CheckpointSaved(step=state.step, path=str(path)))
         return path
 
+    if rollback is not None:
+        schedules = rollback.schedules(schedules)
+        rollback.begin(state)
     scheduler = Scheduler(state.optimizer, steps=plan.total_steps, **schedules)
     state.model.train()
     meter = Meter(state.transaction.skipped.device)
@@ -107,12 +119,23 @@ def fit(
                 elapsed=clock.elapsed(),
             )
         )
+        if rollback is not None and (back := rollback.after_step(state, result.loss)) is not None:
+            tell(back)
+            text = f"step {back.step}: {back.reason}; back to step {back.to} with rates × "
+            tell(Notice(text=f"{text}{back.scale:g}", warning=True))
+            checkpoint()
+            meter.restart()
+            continue
         if plan.speed is not None and plan.correction is None:
             plan = hooks.correct(plan, meter.seconds_per_step())
         if plan.evaluates_after(state.step) or state.step == plan.end:
             tell(_epoch_done(state, plan, meter, hooks, clock))
             meter.restart()
-        if state.step % _DIVERGED_AFTER == 0 and int(state.transaction.streak) >= _DIVERGED_AFTER:
+        if (
+            rollback is None
+            and state.step % _DIVERGED_AFTER == 0
+            and int(state.transaction.streak) >= _DIVERGED_AFTER
+        ):
             checkpoint()
             raise _diverged(state)
         due = time.monotonic() - saved_at >= checkpoint_every

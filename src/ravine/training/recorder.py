@@ -7,8 +7,8 @@ from typing import Any, final
 
 import torch
 
-from ravine.core.events import EpochDone, Event, StepDone
-from ravine.runs.rows import append_row
+from ravine.core.events import EpochDone, Event, RolledBack, StepDone
+from ravine.runs.rows import append_row, read_rows, rewrite_rows
 
 
 @final
@@ -39,6 +39,15 @@ class Recorder:
         elif isinstance(event, EpochDone):
             self._write_steps()
             append_row(self.path, epoch_row(event))
+        elif isinstance(event, RolledBack):
+            self._go_back(event)
+
+    def _go_back(self, event: RolledBack) -> None:
+        """Takes out what is undone; what was seen there stands in the line about it."""
+        self._pending.clear()
+        self._written = time.monotonic()
+        kept = [row for row in read_rows(self.path) if row.get("step", 0) <= event.to]
+        rewrite_rows(self.path, [*kept, rollback_row(event)])
 
     def _write_steps(self) -> None:
         if self._pending:
@@ -82,4 +91,15 @@ def epoch_row(event: EpochDone) -> dict[str, Any]:
         "loss": event.loss,
         "elapsed": event.elapsed,
         "images_per_second": event.images_per_second,
+    }
+
+
+def rollback_row(event: RolledBack) -> dict[str, Any]:
+    """Returns the line about a return; its step is the one that the run went on from."""
+    return {
+        "kind": "rollback",
+        "step": event.to,
+        "from": event.step,
+        "scale": event.scale,
+        "reason": event.reason,
     }

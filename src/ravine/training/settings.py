@@ -73,5 +73,8 @@ class TrainingSettings(Settings):
     checkpoint_every: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """Seconds between checkpoints."""
 
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    """When the loss explodes: stop, or go back to weights that were good with half of the rate."""
+
     keep_weights: int = Field(default=0, ge=0, le=1000)
     """Weights to keep along the way, for the trajectory of `ravine landscape`."""

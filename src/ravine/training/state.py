@@ -16,6 +16,7 @@ from ravine.optim.base import RuleOptimizer
 from ravine.optim.named_state import load_named_state, named_state
 from ravine.optim.transaction import AdaptiveClip, ClipBy, Transaction
 from ravine.training.ema import Ema
+from ravine.training.guard import Guard
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class TrainingState:
         ema: the average of the weights, where it is on.
         step: attempted steps; data and schedule follow it.
         elapsed: seconds of the budget that are used up.
+        guard: what decides about going back, where a run that diverges is taken back.
     """
 
     model: nn.Module
@@ -35,6 +37,7 @@ class TrainingState:
     ema: Ema | None
     step: int = 0
     elapsed: float = 0.0
+    guard: Guard | None = None
 
     @property
     def optimizer(self) -> RuleOptimizer:
@@ -55,11 +58,14 @@ class TrainingState:
         slots = named_state(self.optimizer, self.model)
         named |= {f"optimizer/{name}": value for name, value in slots.items()}
         kept = self.transaction.tensors()
-        return named | {f"transaction/{name}": value for name, value in kept.items()}
+        named |= {f"transaction/{name}": value for name, value in kept.items()}
+        guarded = self.guard.tensors() if self.guard else {}
+        return named | {f"guard/{name}": value for name, value in guarded.items()}
 
     def values(self) -> dict[str, Any]:
         """Returns every plain value of the state."""
-        return {"elapsed": self.elapsed}
+        guarded = {"guard": self.guard.values()} if self.guard else {}
+        return {"elapsed": self.elapsed, **guarded}
 
     def load(
         self, step: int, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
@@ -75,6 +81,8 @@ class TrainingState:
                 self.ema.model.load_state_dict(_under("ema/", tensors))
             load_named_state(self.optimizer, self.model, _under("optimizer/", tensors))
             self.transaction.load(_under("transaction/", tensors))
+            if self.guard:
+                self.guard.load(_under("guard/", tensors), values["guard"])
             self.elapsed = float(values["elapsed"])
         except (KeyError, RuntimeError, ValueError, SettingError) as error:
             first = str(error).splitlines()[0]

@@ -1,0 +1,63 @@
+"""States of a run that it can be taken back to; the last two are kept."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from torch import Tensor
+
+from ravine.core.ranks import ALONE, Ranks
+from ravine.runs.checkpoints import checkpoint_paths, load_checkpoint, save_checkpoint
+from ravine.training.state import TrainingState
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavePoints:
+    """Save points of one run.
+
+    Attributes:
+        folder: where they lie.
+        checkpoints: where the run's checkpoints lie, which a return makes void.
+        ranks: the processes that train together; each calls all of this.
+    """
+
+    folder: Path
+    checkpoints: Path
+    ranks: Ranks = ALONE
+
+    def save(self, state: TrainingState) -> None:
+        """Keeps this state."""
+        if self.ranks.leads:
+            self.folder.mkdir(exist_ok=True)
+            save_checkpoint(self.folder, state.step, state.tensors(), state.values())
+        self.ranks.wait()
+
+    def load(self, step: int) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        """Returns tensors and values of the state that was kept at this step.
+
+        Raises:
+            RunError: it is not there any more, or torn.
+        """
+        found = load_checkpoint(self.folder / f"step-{step:08d}")
+        return found.tensors, found.values
+
+    def forget_after(self, step: int) -> None:
+        """Drops the save points of later steps."""
+        if self.ranks.leads:
+            _drop_after(self.folder, step)
+        self.ranks.wait()
+
+    def void_after(self, step: int) -> None:
+        """Drops the save points and the checkpoints of later steps."""
+        if self.ranks.leads:
+            _drop_after(self.checkpoints, step)
+        self.forget_after(step)
+
+
+def _drop_after(folder: Path, step: int) -> None:
+    for path in checkpoint_paths(folder):
+        if int(path.name.removeprefix("step-")) > step:
+            shutil.rmtree(path)
