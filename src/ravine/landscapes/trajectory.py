@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ravine.core.errors import RunError, SettingError
 from ravine.landscapes.directions import Direction, moved_parameters
 
-_SLICE = 4_000_000  # float64 values of all points together that are held at a time
+_SLICE = 4_000_000  # float64 values of all points together that are held at a time, at most
 
 Point = Path | Mapping[str, Tensor]
 
@@ -56,9 +56,7 @@ def trajectory_plane(model: nn.Module, points: Sequence[Point]) -> TrajectoryPla
             f"a trajectory needs at least 2 points before the last, got {len(points)}; "
             "train with --keep-weights 20"
         )
-    gram = np.zeros((len(points), len(points)))
-    for _, _, _, rows in _rows(model, points):
-        gram += (rows @ rows.T).numpy()
+    gram = _gram(model, points)
     squares, vectors = np.linalg.eigh(gram)
     squares, vectors = squares[::-1].clip(0), vectors[:, ::-1]
     total = float(np.trace(gram))
@@ -86,6 +84,13 @@ def trajectory_plane(model: nn.Module, points: Sequence[Point]) -> TrajectoryPla
     )
 
 
+def _gram(model: nn.Module, points: Sequence[Point]) -> np.ndarray:
+    gram = np.zeros((len(points), len(points)))
+    for _, _, _, rows in _rows(model, points):
+        gram += (rows @ rows.T).numpy()
+    return gram
+
+
 def _combined(model: nn.Module, points: Sequence[Point], weights: Tensor) -> list[Direction]:
     parameters = list(moved_parameters(model).values())
     made = [[torch.zeros_like(p, requires_grad=False) for p in parameters] for _ in weights]
@@ -104,15 +109,24 @@ def _lines(tensor: Tensor) -> Tensor:
 
 
 def _rows(model: nn.Module, points: Sequence[Point]) -> Iterator[tuple[int, int, int, Tensor]]:
-    """Gives, slice by slice: parameter, start, stop, and R's columns there (T, …) float64."""
-    for place, (name, p) in enumerate(moved_parameters(model).items()):
+    """Gives, slice by slice: parameter, start, stop, and R's columns there (T, …) float64.
+
+    A slice is smaller than the weights themselves in float32, and lies where the one before lay.
+    """
+    moved, count = moved_parameters(model), len(points)
+    most = min(_SLICE, sum(p.numel() for p in moved.values()) * 2 // 5)
+    lines = {name: max(1, p.numel() // len(_lines(p))) for name, p in moved.items()}
+    held = torch.empty(max(most, count * max(lines.values())), dtype=torch.float64)
+    for place, (name, p) in enumerate(moved.items()):
         last = _lines(p.detach())
-        step = max(1, _SLICE * len(last) // max(1, last.numel() * (len(points) + 1)))
+        step = max(1, most // (lines[name] * (count + 1)))
         for start in range(0, len(last), step):
             stop = min(start + step, len(last))
             here = last[start:stop].double().cpu().reshape(-1)
-            parts = [_slice(point, name, p.shape, start, stop) - here for point in points]
-            yield place, start, stop, torch.stack(parts)
+            rows = held[: count * len(here)].view(count, -1)
+            for row, point in zip(rows, points, strict=True):
+                torch.sub(_slice(point, name, p.shape, start, stop), here, out=row)
+            yield place, start, stop, rows
 
 
 def _slice(point: Point, name: str, shape: torch.Size, start: int, stop: int) -> Tensor:
