@@ -52,7 +52,7 @@ def draw_surfaces(surfaces: Sequence[Surface], stem: Path, *, title: str) -> lis
         FigureCanvasAgg(figure)
         for path in paths:
             about: Any = {"Date": None} if path.suffix == ".svg" else {}
-            figure.savefig(path, dpi=150, facecolor="white", metadata=about)
+            figure.savefig(path, dpi=150, facecolor="white", metadata=about, bbox_inches="tight")
     if len(surfaces[0].y) > 1:
         paths.append(stem.with_name(f"{stem.name}.html"))
         paths[-1].write_text(surface_page(surfaces, title=title), encoding="utf-8")
