@@ -184,7 +184,9 @@ class _Bench:
                 loss=cross_entropy(label_smoothing=recipe.label_smoothing, class_weights=weights),
                 precision=self.precision,
                 seed=recipe.seed,
-                together=Together(self.ranks, model) if self.ranks.size > 1 else None,
+                together=Together(self.ranks, model, class_weights=weights)
+                if self.ranks.size > 1
+                else None,
             ),
         )
 

@@ -32,18 +32,18 @@ class Batch:
         images: (B, C, H, W) float32, normalised, channels_last, on the device.
         targets: (B,) int64 labels, or (B, K) float32 shares.
         labels: (B,) int64, the labels that the images had before mixing.
-        whole: images of the whole batch, where this is one process's part of it; else 0.
+        everyones: labels of the whole batch, where this is one process's part; else None.
     """
 
     images: Tensor
     targets: Tensor
     labels: Tensor
-    whole: int = 0
+    everyones: Tensor | None = None
 
     @property
     def count(self) -> int:
         """The images of the batch, over all processes."""
-        return self.whole or len(self.labels)
+        return len(self.labels if self.everyones is None else self.everyones)
 
 
 class TrainingBatches:
@@ -105,7 +105,9 @@ class TrainingBatches:
         chosen = self._order_of(epoch)[start : start + self._batch]
         source = generator_for("augmentation", seed=self._seed, index=step)
         chance: Chance = source
+        everyones = None
         if places is not None:
+            everyones = self._labels[chosen.to(self._device)]
             chosen = chosen[places]
             chance = PartOfChance(source, whole=self._batch, places=places)
         bytes_ = self._images[chosen.to(self._images.device)].permute(0, 3, 1, 2)
@@ -126,8 +128,7 @@ class TrainingBatches:
                 seed=seed_for("mixing", seed=self._seed, index=step),
             )
         images = images.contiguous(memory_format=torch.channels_last)
-        whole = 0 if places is None else self._batch
-        return Batch(images=images, targets=targets, labels=labels, whole=whole)
+        return Batch(images=images, targets=targets, labels=labels, everyones=everyones)
 
     def _order_of(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:

@@ -33,10 +33,14 @@ class Together:
     Args:
         ranks: the processes.
         model: whose gradients and statistics are summed; on every process the same.
+        class_weights: (K,) of the loss, whose mean over labels is by weight; or None.
     """
 
-    def __init__(self, ranks: Ranks, model: nn.Module) -> None:
+    def __init__(
+        self, ranks: Ranks, model: nn.Module, *, class_weights: Tensor | None = None
+    ) -> None:
         self.ranks = ranks
+        self._class_weights = class_weights
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         named = model.named_buffers()
         self._statistics = [b for name, b in named if name.rpartition(".")[2] in _STATISTICS]
@@ -44,6 +48,7 @@ class Together:
         count = sum(tensor.numel() for tensor in tensors) + 2  # the loss, the right answers
         self._flat = torch.zeros(count, device=tensors[0].device)
         self._views = _views(self._flat, tensors)
+        self._gradients = sum(p.numel() for p in self._parameters)
 
     @torch.no_grad()
     def merge(self, loss: Tensor, correct: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -58,19 +63,27 @@ class Together:
             The loss and the right answers of the whole batch.
         """
         count = len(self._parameters)
-        share = len(batch.labels) / batch.count
         held = [k for k, p in enumerate(self._parameters) if p.grad is not None]
         gradients = [self._parameters[k].grad for k in held]
         found = [*(g for g in gradients if g is not None), *self._statistics]
         places = [self._views[k] for k in held] + self._views[count:]
         self._flat.zero_()
         torch._foreach_copy_(places, found)
-        self._flat[-2] = loss
-        self._flat *= share
+        share = self._share(batch)
+        self._flat[: self._gradients] *= share
+        self._flat[self._gradients : -2] *= len(batch.labels) / batch.count
+        self._flat[-2] = loss * share
         self._flat[-1] = correct
         self.ranks.add_up(self._flat)
         torch._foreach_copy_(found, places)
         return self._flat[-2].clone(), self._flat[-1].long()
+
+    def _share(self, batch: Batch) -> float | Tensor:
+        """Returns what this part's mean loss counts for in the mean over the whole batch."""
+        weights, whole = self._class_weights, batch.everyones
+        if weights is None or whole is None or batch.targets.is_floating_point():
+            return len(batch.labels) / batch.count
+        return weights[batch.labels].sum() / weights[whole].sum()
 
 
 def _views(flat: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -1,0 +1,252 @@
+"""Training by two processes on this machine, through torchrun and gloo."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import nn
+
+import ravine
+from ravine.core.errors import SettingError
+from ravine.core.ranks import Ranks
+from ravine.data.augment import AugmentSettings
+from ravine.data.batches import Batch, TrainingBatches, _places
+from ravine.data.dataset import Dataset, Preprocessing
+from ravine.runs.rows import read_json, read_rows
+from ravine.training.loss import cross_entropy
+from ravine.training.together import Together
+
+# Without batch norm two halves of a batch give the gradient of the whole, but for rounding, which
+# a small rate does not amplify: of 15 images one has 7 and the other 8.
+SETTINGS = (
+    "--model", "resnet-cifar-8", "--norm", "none", "--lr", "0.01", "--epochs", "8",
+    "--batch", "15", "--precision", "float32", "--threads", "1", "--augment", "crop",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAVINE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def striped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    chance = np.random.default_rng(0)
+    labels = np.arange(240) % 2
+    images = chance.integers(0, 200, (240, 8, 8, 1), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[(slice(None, None, 2), slice(None))[:: 1 - 2 * label]] += 40
+    path = tmp_path_factory.mktemp("striped") / "stripes.npz"
+    np.savez(path, images=images, labels=labels)
+    return path
+
+
+def start(processes: int, *words: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m"]
+    if processes > 1:
+        command += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        command += ["-m"]
+    command += ["ravine", *map(str, words)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def run(processes: int, *words: object) -> tuple[int, str, str]:
+    process = start(processes, *words)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def runs(striped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run by one process (`one`) and by two (`two`)."""
+    place = tmp_path_factory.mktemp("runs")
+    for processes, name in ((1, "one"), (2, "two")):
+        code, out, err = run(processes, "train", striped, *SETTINGS, "--out", place / name)
+        assert code == 0, err
+        (place / f"{name}.txt").write_text(out)
+    return place
+
+
+def curve(folder: Path, name: str = "loss") -> list[float]:
+    rows = read_rows(folder / "history.jsonl")
+    return [row[name] for row in rows if row["kind"] == "epoch"]
+
+
+def test_two_processes_learn_what_one_learns(runs: Path) -> None:
+    for name in ("loss", "train_loss"):
+        np.testing.assert_allclose(curve(runs / "two", name), curve(runs / "one", name), rtol=1e-5)
+    one, two = (load_file(runs / name / "model.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)
+    assert read_json(runs / "two" / "environment.json")["processes"] == 2
+
+
+def test_one_of_them_talks_and_the_metrics_are_those_of_all(runs: Path) -> None:
+    told = (runs / "two.txt").read_text()
+    assert told.count("training resnet-cifar-8") == 1
+    assert told.count("accuracy ") == 1
+    one, two = (ravine.Run.load(runs / name).result for name in ("one", "two"))
+    assert two["count"] == one["count"] == 24
+    assert two["accuracy"] == pytest.approx(one["accuracy"], abs=1 / 24)
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    assert np.sum(two["confusion"]) == 24
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2), (2, 2)])
+def test_another_number_of_processes_goes_on(
+    striped: Path, runs: Path, tmp_path: Path, first: int, then: int
+) -> None:
+    out = tmp_path / "run"
+    process = start(first, "train", striped, *SETTINGS, "--checkpoint-every", "0.01", "--out", out)
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        if any(out.glob("checkpoints/step-*")):
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)  # torchrun hands it on
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not (out / "evaluation.json").exists(), "it was too quick to be stopped"
+    code, told, err = run(then, "resume", out)
+    assert code == 0, err
+    assert ("no longer bitwise" in told) == (first != then)
+    np.testing.assert_allclose(curve(out), curve(runs / "one"), rtol=1e-5)
+    if first == then:
+        files = [folder / "model.safetensors" for folder in (out, runs / "two")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_mistake_is_told_in_one_line(striped: Path, tmp_path: Path) -> None:
+    code, _, err = run(2, "train", striped, "--model", "resnet-cifar-9", "--out", tmp_path / "run")
+    assert code != 0
+    told = {line for line in err.splitlines() if line.startswith("ravine: ")}
+    assert told == {
+        "ravine: resnet-cifar-9: the depth must be 6N+2, got 9; nearest that work: 8 and 14"
+    }
+    assert "src/ravine" not in err
+    assert not (tmp_path / "run").exists()
+
+
+@given(count=st.integers(0, 1000), size=st.integers(1, 9))
+def test_parts_are_even_and_leave_nothing_out(count: int, size: int) -> None:
+    parts = [Ranks(rank=rank, size=size).shared_out(count) for rank in range(size)]
+    assert [first for first, _ in parts] == [0, *(last for _, last in parts[:-1])]
+    assert parts[-1][1] == count
+    lengths = {last - first for first, last in parts}
+    assert max(lengths) - min(lengths) <= 1
+
+
+def network(dtype: torch.dtype) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Linear(7, 3)).to(dtype).eval()
+
+
+@given(
+    cut=st.integers(1, 10),
+    weights=st.none() | st.lists(st.floats(0.1, 9), min_size=3, max_size=3),
+    mixed=st.booleans(),
+    smoothing=st.sampled_from([0.0, 0.2]),
+)
+@settings(max_examples=30, deadline=None)
+def test_unequal_parts_add_up_to_the_whole_batch(
+    cut: int, weights: list[float] | None, mixed: bool, smoothing: float
+) -> None:
+    x, labels = torch.randn(11, 5), torch.arange(11) ** 2 % 3
+    targets = torch.randn(11, 3).softmax(1) if mixed else labels
+    factors = None if weights is None else torch.tensor(weights)
+    loss_of = cross_entropy(label_smoothing=smoothing, class_weights=factors)
+    sent: list[torch.Tensor] = []
+
+    def add_up(_: Ranks, values: torch.Tensor) -> None:
+        sent.append(values.clone())
+        values.copy_(torch.stack(sent).sum(0))
+
+    for rank, part in enumerate((slice(0, cut), slice(cut, 11))):
+        model = network(torch.float32)
+        logits = model(x[part])
+        loss = loss_of(logits, targets[part])
+        loss.backward()
+        model[1].running_mean.fill_(rank)  # type: ignore[union-attr, operator]
+        batch = Batch(images=x[part], targets=targets[part], labels=labels[part], everyones=labels)
+        correct = (logits.argmax(1) == labels[part]).sum()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ranks, "add_up", add_up)
+            together = Together(Ranks(rank=rank, size=2), model, class_weights=factors)
+            found = together.merge(loss.detach(), correct, batch)
+
+    exact = network(torch.float64)
+    logits = exact(x.double())
+    by_class = None if factors is None else factors.double()
+    wanted = nn.functional.cross_entropy(
+        logits, targets.double() if mixed else targets, weight=by_class, label_smoothing=smoothing
+    )
+    wanted.backward()
+    assert float(found[0]) == pytest.approx(float(wanted.detach()), rel=1e-5)
+    assert int(found[1]) == int((logits.argmax(1) == labels).sum())
+    for mine, reference in zip(model.parameters(), exact.parameters(), strict=True):
+        assert mine.grad is not None
+        assert reference.grad is not None
+        torch.testing.assert_close(mine.grad.double(), reference.grad, rtol=1e-4, atol=1e-6)
+    mean = torch.full((7,), (11 - cut) / 11)  # by images, whatever the loss weighs
+    torch.testing.assert_close(model[1].running_mean, mean)
+
+
+@given(
+    size=st.integers(1, 4),
+    batch=st.integers(8, 45),
+    step=st.integers(0, 20),
+    mixup=st.sampled_from([0.0, 0.4]),
+    cutmix=st.sampled_from([0.0, 0.5]),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_parts_of_a_batch_are_the_batch_whatever_their_number(
+    size: int, batch: int, step: int, mixup: float, cutmix: float
+) -> None:
+    chance = np.random.default_rng(0)
+    images = chance.integers(0, 256, (45, 6, 6, 1), dtype=np.uint8)
+    dataset = Dataset(
+        images=images,
+        labels=np.arange(45) % 3,
+        classes=("a", "b", "c"),
+        splits={"train": np.arange(45)},
+        names=[str(n) for n in range(45)],
+        preprocessing=Preprocessing(image_size=6, channels=1, mean=(0.5,), std=(0.25,)),
+        audit={},
+        fingerprint="",
+    )
+    chosen = {"augment": "flip,crop,jitter,cutout,erase", "mixup": mixup, "cutmix": cutmix}
+
+    def batches(ranks: Ranks) -> TrainingBatches:
+        settings = AugmentSettings.of(chosen)
+        device = torch.device("cpu")
+        return TrainingBatches(dataset, settings, batch=batch, seed=1, device=device, ranks=ranks)
+
+    def rows(part: Batch) -> list[tuple[bytes, bytes]]:
+        pairs = zip(part.images, part.targets, strict=True)
+        return [(image.numpy().tobytes(), target.numpy().tobytes()) for image, target in pairs]
+
+    whole = batches(Ranks()).batch_at(step)
+    parts = [batches(Ranks(rank=rank, size=size)).batch_at(step) for rank in range(size)]
+    assert sorted(row for part in parts for row in rows(part)) == sorted(rows(whole))
+    for part in parts:
+        assert part.count == whole.count == batch
+        assert part.everyones is None or torch.equal(part.everyones, whole.labels)
+
+
+def test_a_batch_too_small_for_all_is_refused_with_the_remedy() -> None:
+    with pytest.raises(SettingError, match="batch 5 is too small for 4 processes"):
+        _places(5, Ranks(size=4))
