@@ -166,8 +166,8 @@ def options() -> set[str]:
 @every_page
 def test_every_option_that_is_named_exists(page: Path) -> None:
     known = options()
-    # Those of a benchmark's command are its own.
-    text = re.sub(r"python bench/[^`\n]*", "", page.read_text())
+    # Those of a benchmark's command are its own, and so are those of torchrun.
+    text = re.sub(r"python bench/[^`\n]*|torchrun --[^`\n]*? -m", "", page.read_text())
     named = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", text))
     if page.name == "CONTRIBUTING.md":
         named -= {"check"}
