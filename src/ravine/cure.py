@@ -6,7 +6,7 @@ without, on the same data in the same order. It wires and computes nothing.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,16 @@ from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import Batch, TrainingBatches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
-from ravine.diagnosis.causes import find_over_time, trace
-from ravine.diagnosis.checks import check
+from ravine.diagnosis.checks import check, examine
 from ravine.diagnosis.findings import Finding, Findings, merge
 from ravine.diagnosis.trials import Trial, compare
+from ravine.noticed import find_in_run, keep_findings
 from ravine.recipe import Recipe
 from ravine.reports import render_report
 from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
 from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.runs.recipe_file import read_recipe
-from ravine.runs.rows import read_rows, rewrite_rows
+from ravine.runs.rows import read_rows, write_json
 from ravine.schedules.scheduler import Scheduler
 from ravine.setup import Setup, set_up
 from ravine.training.clock import Clock
@@ -81,25 +81,16 @@ def diagnose_run(
     if not look_inside:
         if not rows:
             raise RunError(f"{folder.path} has no rows yet: let it run, or look inside")
-        findings = merge(_over_time(folder, rows, classes=None))
+        findings = merge(find_in_run(folder, classes=None))
     else:
         with _open(folder, progress) as case:
-            found = list(_over_time(folder, rows, classes=len(case.dataset.classes)))
+            found = list(find_in_run(folder, classes=len(case.dataset.classes)))
             found += _look_inside(case, labels_probe=labels_probe)
             findings = merge(found)
             if "plateau" in findings.codes and not labels_probe:
                 findings = merge([*found, *_ask_labels(case)])
     _keep(folder, findings)
     return findings
-
-
-def _over_time(
-    folder: RunFolder, rows: Sequence[Mapping[str, Any]], *, classes: int | None
-) -> Iterator[Finding]:
-    settings, _ = read_recipe(folder.recipe)
-    normalised = settings.get("norm", "batch") == "batch"
-    yield from find_over_time(trace(rows, classes=classes, normalised=normalised))
-    yield from _undone(folder)
 
 
 def try_cures(
@@ -156,7 +147,11 @@ def _open(folder: RunFolder, progress: Progress) -> Iterator[_Case]:
 def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
     setup, batches = _as_at_start(case)
     model, optimizer = setup.state.model, setup.state.optimizer
-    found = list(check(model, setup.rules.loss, batches, optimizer, labels_probe=labels_probe))
+    done = examine(model, setup.rules.loss, batches, optimizer, labels_probe=labels_probe)
+    if done.variance is not None:
+        row = done.variance.row(f"{case.recipe.model} at its start")
+        write_json(case.folder.variance, {"networks": [row]})
+    found = list(done.findings)
     held = load_latest(case.folder.checkpoints, tell=lambda _: None)
     if held is not None:
         setup.state.load(held.step, held.tensors, held.values)
@@ -178,45 +173,15 @@ def _as_at_start(case: _Case) -> tuple[Setup, list[Batch]]:
     return setup, [setup.batches.batch_at(step) for step in range(min(_BATCHES, first))]
 
 
-def _undone(folder: RunFolder) -> Iterator[Finding]:
-    """Yields the finding that training itself wrote about steps that were not finite."""
-    for row in read_rows(folder.findings):
-        if row.get("code") == "not-finite" and not row.get("evidence"):
-            yield Finding(
-                severity="warning",
-                code="not-finite",
-                seen=str(row.get("text")),
-                cause=str(row.get("cause")),
-                cure=str(row.get("cure")),
-                layer=row.get("layer"),
-                step=row.get("step"),
-                changes={"lr": "*0.1"},
-            )
-
-
-def _keep(folder: RunFolder, findings: Findings, trials: Mapping[str, Trial] | None = None) -> None:
-    """Puts the findings in place of those of an earlier diagnosis, and draws the report anew."""
-    others = [row for row in read_rows(folder.findings) if row.get("by") != "diagnose"]
-    tried = trials or {}
-    rows = [
-        {
-            **one.row(),
-            "by": "diagnose",
-            "trial": tried[one.code].row() if one.code in tried else None,
-        }
-        for one in findings
-    ]
-    said = {(row["code"], row["text"]) for row in rows}
-    others = [row for row in others if (row.get("code"), row.get("text")) not in said]
-    if rows or folder.findings.exists():
-        rewrite_rows(folder.findings, [*others, *rows])
-    if folder.history.exists():
-        render_report(folder.path)
-
-
 def keep_trials(path: str | Path, findings: Findings, trials: Mapping[str, Trial]) -> None:
     """Writes each trial, by the code of its finding, beside the finding in findings.jsonl."""
     _keep(open_run_folder(Path(path)), findings, trials)
+
+
+def _keep(folder: RunFolder, findings: Findings, trials: Mapping[str, Trial] | None = None) -> None:
+    keep_findings(folder, findings, trials)
+    if folder.history.exists():
+        render_report(folder.path)
 
 
 def _try(case: _Case, one: Finding, *, steps: int, seeds: int, progress: Progress) -> Trial:

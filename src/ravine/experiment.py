@@ -19,8 +19,10 @@ from ravine.core.errors import RunError
 from ravine.core.events import Event, Notice, Observer, TrainingStarted
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import ALONE, Ranks, join_ranks
+from ravine.data.audit import tell_audit
 from ravine.data.dataset import Dataset
 from ravine.joint import held_together, open_in_turn, refuse_apart, threads_on_resume
+from ravine.noticed import notice
 from ravine.recipe import Recipe, compose
 from ravine.reports import render_report
 from ravine.result import evaluate_run, tell_undone_steps
@@ -49,6 +51,7 @@ from ravine.training.state import TrainingState
 from ravine.training.stop import stop_on_signals
 from ravine.training.together import copy_start
 from ravine.training.waypoints import Waypoints
+from ravine.watching import watching
 
 _RUNS = Path("runs")
 
@@ -243,7 +246,7 @@ def _train_to_end(
         tell(Notice(text=f"plan corrected once: {plan.end} steps become {corrected.end}"))
         return corrected
 
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, watching(setup, folder) as watchers:
         fit(
             state,
             setup.batches,
@@ -252,7 +255,7 @@ def _train_to_end(
             plan=setup.plan,
             schedules=setup.schedules,
             hooks=Hooks(validate=setup.validate, save=save, correct=correct),
-            observers=[*own, *observers],
+            observers=[*own, *watchers, *observers],
             stop=stop,
             clock=clock,
             checkpoint_every=recipe.checkpoint_every,
@@ -289,6 +292,7 @@ def _finish(
     )
     evaluate_run(setup, dataset, folder)
     tell_undone_steps(setup.state, folder, tell)
+    notice(folder, classes=len(dataset.classes), tell=tell)
     elapsed = clock.elapsed()
     rows = [row for row in read_rows(folder.history) if row.get("kind") == "epoch"]
     facts = read_json(folder.environment)
@@ -345,37 +349,6 @@ def _refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
             f"{folder.path}: the data is not what the run began with; put the old images back, "
             f"or begin anew: ravine train --recipe {folder.recipe}"
         )
-
-
-def tell_audit(dataset: Dataset, tell: Observer) -> None:
-    """Tells what the audit found, in a few lines."""
-    audit = dataset.audit
-    counts = ", ".join(f"{len(index):,} {name}" for name, index in dataset.splits.items())
-    tell(Notice(text=f"{audit['count']:,} images, {len(dataset.classes)} classes: {counts}"))
-    tell(Notice(text=audit["rule"]))
-    if audit["unreadable"]:
-        first = audit["unreadable"][0]
-        tell(
-            Notice(
-                text=f"{len(audit['unreadable'])} unreadable files left out, "
-                f"the first {first['name']}: {first['reason']}",
-                warning=True,
-            )
-        )
-    if audit["unlabelled"]["images"]:
-        first = audit["unlabelled"]["examples"][0]
-        text = f"{audit['unlabelled']['images']} images without a label left out, such as {first}"
-        tell(Notice(text=text, warning=True))
-    if audit["leakage"]["images"]:
-        tell(
-            Notice(
-                text=f"{audit['leakage']['images']} images stand on both sides of the split: "
-                f"{audit['leakage']['action']}",
-                warning=True,
-            )
-        )
-    if audit["imbalance"]["advice"]:
-        tell(Notice(text=audit["imbalance"]["advice"], warning=True))
 
 
 def _plan(values: dict[str, Any] | None) -> Plan | None:

@@ -4,9 +4,7 @@ Wires data, networks, the variance theory and the checks; it computes nothing it
 """
 
 import itertools
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +72,7 @@ def compare_variance(
         profile, checked = _checked(model, recipe, batches, labels_probe=labels_probe, learn=learn)
         if profile is None:  # the checks ended before the network was looked at
             profile = variance_profile(model, images, _loss(labels))
-        rows.append({**_row(name, profile), **checked})
+        rows.append({**profile.row(name), **checked})
     out.mkdir(parents=True, exist_ok=True)
     draw_variance(rows, [out / "variance.png", out / "variance.svg"])
     write_json(out / "variance.json", {"networks": rows})
@@ -152,28 +150,3 @@ def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:
 
 def _loss(labels: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda logits: F.cross_entropy(logits, labels)
-
-
-def _row(name: str, profile: VarianceProfile) -> dict[str, Any]:
-    return {
-        "name": name,
-        "layers": [_finite(asdict(layer)) for layer in profile.weighted],
-        "not_predicted": sorted(
-            {layer.kind for layer in profile.layers if layer.forward_predicted is None}
-        ),
-        "factors": {
-            direction: _finite(
-                {
-                    "measured": profile.factor(direction),
-                    "predicted": profile.factor(direction, predicted=True),
-                }
-            )
-            for direction in ("forward", "backward")
-        },
-    }
-
-
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values with None for NaN and infinity, which JSON does not have."""
-    lost = {k for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)}
-    return {k: None if k in lost else v for k, v in values.items()}

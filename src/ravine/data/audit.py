@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ravine.core.events import Notice, Observer
 from ravine.data.collection import Collection
+from ravine.data.dataset import Dataset
 from ravine.data.store import Store
 
 _EXAMPLES = 20
@@ -136,3 +138,34 @@ def _imbalance(collection: Collection, train: np.ndarray) -> dict[str, Any]:
         "largest": names[largest],
         "advice": advice,
     }
+
+
+def tell_audit(dataset: Dataset, tell: Observer) -> None:
+    """Tells what the audit found, in a few lines."""
+    audit = dataset.audit
+    counts = ", ".join(f"{len(index):,} {name}" for name, index in dataset.splits.items())
+    tell(Notice(text=f"{audit['count']:,} images, {len(dataset.classes)} classes: {counts}"))
+    tell(Notice(text=audit["rule"]))
+    if audit["unreadable"]:
+        first = audit["unreadable"][0]
+        tell(
+            Notice(
+                text=f"{len(audit['unreadable'])} unreadable files left out, "
+                f"the first {first['name']}: {first['reason']}",
+                warning=True,
+            )
+        )
+    if audit["unlabelled"]["images"]:
+        first = audit["unlabelled"]["examples"][0]
+        text = f"{audit['unlabelled']['images']} images without a label left out, such as {first}"
+        tell(Notice(text=text, warning=True))
+    if audit["leakage"]["images"]:
+        tell(
+            Notice(
+                text=f"{audit['leakage']['images']} images stand on both sides of the split: "
+                f"{audit['leakage']['action']}",
+                warning=True,
+            )
+        )
+    if audit["imbalance"]["advice"]:
+        tell(Notice(text=audit["imbalance"]["advice"], warning=True))

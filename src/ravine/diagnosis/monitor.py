@@ -15,6 +15,7 @@ training is bitwise the same with and without; `pace.py` keeps the cost at a sha
 """
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
@@ -37,7 +38,7 @@ from ravine.diagnosis.probe import LayerLook, look_inside
 from ravine.diagnosis.silence import Silence
 from ravine.diagnosis.weights_seen import Update, effective_rates, gradient_sizes
 from ravine.optim.transaction import Transaction
-from ravine.runs.layers_file import append_look
+from ravine.runs.layers_file import append_look, append_not_finite
 
 _SAFETY = 0.75  # of the share: caches that a look leaves cold are not on the clock
 _WITHIN = 32  # steps after which norms are read at the latest
@@ -220,7 +221,7 @@ class Monitor:
         self._sizes = sizes
         if self._is_on_cpu:
             if self.not_finite is None and not bool(sizes.isfinite().all()):
-                self.not_finite = self._located(sizes)
+                self._keep_not_finite(self._located(sizes))
             return
         self._pending.append((self.step, sizes))
         if len(self._pending) >= _WITHIN:
@@ -237,9 +238,14 @@ class Monitor:
             rows = torch.tensor(numbers, dtype=torch.float64).reshape(len(steps), -1)
             for step, row in zip(steps, rows, strict=True):
                 if self.not_finite is None and not bool(row.isfinite().all()):
-                    self.not_finite = self._by_norms(step, row)
+                    self._keep_not_finite(self._by_norms(step, row))
 
         self._copies.send(list(sizes), search)
+
+    def _keep_not_finite(self, found: NotFinite) -> None:
+        self.not_finite = found
+        if self._path is not None:
+            append_not_finite(self._path, asdict(found))
 
     def _located(self, sizes: Tensor) -> NotFinite:
         """Finds where it began, by the whole batch once more while weights are as they were."""

@@ -5,8 +5,8 @@ and backward from the measured gradient at the end.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,30 @@ class VarianceProfile:
         at, logs = np.array(known).T
         slope = float(np.polyfit(at, logs, 1)[0])
         return math.exp(slope if direction == "forward" else -slope)
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Returns plain values, as in variance.json, under a name of the network."""
+        kinds = {layer.kind for layer in self.layers if layer.forward_predicted is None}
+        return {
+            "name": name,
+            "layers": [_finite(asdict(layer)) for layer in self.weighted],
+            "not_predicted": sorted(kinds),
+            "factors": {
+                direction: _finite(
+                    {
+                        "measured": self.factor(direction),
+                        "predicted": self.factor(direction, predicted=True),
+                    }
+                )
+                for direction in ("forward", "backward")
+            },
+        }
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values with None for NaN and infinity, which JSON does not have."""
+    lost = {k for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)}
+    return {k: None if k in lost else v for k, v in values.items()}
 
 
 def variance_profile(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine.core.intervals import wilson_interval
+from ravine.runs.layers_file import read_looks
 
 _MOST_PICTURE = 2_000_000  # bytes; a picture of a mistake is never as large
 
@@ -29,6 +30,8 @@ class Contents:
     plan: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
+    looks: list[dict[str, Any]] = field(default_factory=list)
+    variance: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
@@ -66,8 +69,42 @@ def gather(run: Path) -> Contents:
         plan=plan if isinstance(plan, dict) else {},
         environment=environment,
         findings=[*_returns(rows), *_rows(run / "findings.jsonl", [])],
+        looks=_looks(run / "layers.jsonl"),
+        variance=_variance(run / "variance.json"),
         missing=missing,
     )
+
+
+def _looks(path: Path) -> list[dict[str, Any]]:
+    """Returns the looks inside the network that are whole, each of a later step than the last."""
+    found: list[dict[str, Any]] = []
+    for look in read_looks(path):
+        if _is_whole(look) and look["step"] > (found[-1]["step"] if found else 0):
+            found.append(look)
+    return found
+
+
+def _is_whole(look: dict[str, Any]) -> bool:
+    tables = [look.get("layers"), look.get("parameters")]
+    rows = [row for table in tables if isinstance(table, dict) for row in table.values()]
+    whole = all(isinstance(table, dict) for table in tables) and isinstance(look.get("step"), int)
+    return whole and all(isinstance(row, dict) for row in rows)
+
+
+def _variance(path: Path) -> list[dict[str, Any]]:
+    """Returns the networks whose variance was looked at; none before a diagnosis."""
+    try:
+        networks = json.loads(path.read_text(encoding="utf-8"))["networks"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    whole = isinstance(networks, list) and all(
+        isinstance(one, dict)
+        and isinstance(one.get("name"), str)
+        and isinstance(one.get("layers"), list)
+        and isinstance(one.get("factors"), dict)
+        for one in networks
+    )
+    return networks if whole else []
 
 
 def _returns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

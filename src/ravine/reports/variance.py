@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from ravine.reports.figures import ACCENT, GREY, SECOND
+from ravine.reports.figures import ACCENT, GREY, SECOND, figure_of, svg_of
 
 _INK = "#22303c"
 _STYLE: Any = {
@@ -34,6 +34,7 @@ _STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "ravine",
 }
+_GRID: Any = {"sharex": "col", "sharey": "row", "squeeze": False}
 _BAND = "95 % of draws, by finite width and batch"
 _DIRECTIONS = (("forward", "activations", ACCENT), ("backward", "gradients", SECOND))
 
@@ -48,24 +49,34 @@ def draw_variance(networks: Sequence[Mapping[str, Any]], paths: Sequence[Path]) 
         paths: where to; .png or .svg.
     """
     with mpl.rc_context(_STYLE):
-        width = 1.2 + 2.6 * len(networks)
-        figure = Figure(figsize=(max(width, 5.2), 5.6), layout="constrained")
+        width = max(1.2 + 2.6 * len(networks), 5.2)
+        figure = Figure(figsize=(width, 5.6), layout="constrained")
         FigureCanvasAgg(figure)
-        grid = figure.subplots(2, len(networks), sharex="col", sharey="row", squeeze=False)
-        for column, network in enumerate(networks):
-            grid[0, column].set_title(network["name"], fontsize=10.5, fontweight="bold", pad=20)
-            for axes, (direction, _, colour) in zip(grid[:, column], _DIRECTIONS, strict=True):
-                _panel(axes, network, direction, colour)
-            grid[1, column].set_xlabel("layer with weights")
-        for axes, (_, what, _) in zip(grid[:, 0], _DIRECTIONS, strict=True):
-            axes.set_ylabel(f"variance of {what}")
-        for line in grid:
-            _room(line)
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9.5)
+        _draw(figure, figure.subplots(2, len(networks), **_GRID), networks)
         for path in paths:
             plain = {"Date": None} if path.suffix == ".svg" else {"Software": None}
             figure.savefig(path, dpi=130, metadata=plain)
+
+
+def variance_drawing(networks: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the same figure as SVG text for a page."""
+    with figure_of(9.2, 5.4, nrows=2, ncols=len(networks), **_GRID) as (figure, grid):
+        _draw(figure, grid, networks)
+    return svg_of(figure, "variance of activations and gradients, layer by layer")
+
+
+def _draw(figure: Figure, grid: Any, networks: Sequence[Mapping[str, Any]]) -> None:
+    for column, network in enumerate(networks):
+        grid[0, column].set_title(network["name"], fontsize=10.5, fontweight="bold", pad=20)
+        for axes, (direction, _, colour) in zip(grid[:, column], _DIRECTIONS, strict=True):
+            _panel(axes, network, direction, colour)
+        grid[1, column].set_xlabel("layer with weights")
+    for axes, (_, what, _) in zip(grid[:, 0], _DIRECTIONS, strict=True):
+        axes.set_ylabel(f"variance of {what}")
+    for line in grid:
+        _room(line)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9.5)
 
 
 def _panel(axes: Axes, network: Mapping[str, Any], direction: str, colour: str) -> None:

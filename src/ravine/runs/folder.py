@@ -39,6 +39,16 @@ class RunFolder:
         return self.path / "history.jsonl"
 
     @property
+    def layers(self) -> Path:
+        """A line per look inside the network."""
+        return self.path / "layers.jsonl"
+
+    @property
+    def variance(self) -> Path:
+        """Variance of each layer at the start, predicted and measured."""
+        return self.path / "variance.json"
+
+    @property
     def findings(self) -> Path:
         """What was noticed on the way."""
         return self.path / "findings.jsonl"

@@ -3,6 +3,7 @@
 {"kind": "look", "step": 12, "seconds": 0.03,
  "layers": {"0": {"kind": "Conv2d", "mean": …, "var": …, "gradient_var": …, "dead": …}},
  "parameters": {"0.weight": {"gradient_norm": …, "weight_norm": …, "update_ratio": …}}}
+{"kind": "not-finite", "step": 40, "layer": "0", "direction": "forward"}
 """
 
 import math
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ravine.runs.rows import append_row, read_rows
+from ravine.runs.rows import append_row, read_rows, rewrite_rows
 
 Look = dict[str, Any]
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -29,6 +30,29 @@ def append_look(path: Path, look: Mapping[str, Any]) -> None:
 def read_looks(path: Path) -> list[Look]:
     """Returns the looks of a file, with NaN and infinity as numbers; none if there is no file."""
     return [_read(row) for row in read_rows(path) if row.get("kind") == "look"]
+
+
+def append_not_finite(path: Path, found: Mapping[str, Any]) -> None:
+    """Appends what is known of the first value that was not finite: step, layer, direction.
+
+    Raises:
+        RunError: the disk is full or read-only.
+    """
+    append_row(path, {"kind": "not-finite", **found})
+
+
+def read_not_finite(path: Path) -> dict[str, Any] | None:
+    """Returns step, layer and direction of the first value that was not finite, or None."""
+    for row in read_rows(path):
+        if row.get("kind") == "not-finite":
+            return {name: row.get(name) for name in ("step", "layer", "direction")}
+    return None
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Takes out the rows of later steps, in one instant."""
+    if path.exists():
+        rewrite_rows(path, [row for row in read_rows(path) if row.get("step", 0) <= step])
 
 
 def _written(value: Any) -> Any:
