@@ -10,6 +10,7 @@ import argparse
 import json
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from ravine.core.memory import keep_freed_memory
 from ravine.data.opening import open_dataset
 from ravine.models import build, summary
 from ravine.recipe import Recipe
+from ravine.runs.folder import RunFolder
 from ravine.schedules import constant
 from ravine.setup import set_up
 from ravine.training.clock import Clock
@@ -35,6 +37,7 @@ from ravine.training.plan import Plan
 from ravine.training.recorder import Recorder
 from ravine.training.speed import seconds_per_image, wait_for
 from ravine.training.stop import StopRequest
+from ravine.watching import watching
 
 DEVICE = pick_device()
 PRECISION = torch.bfloat16 if has_fast_bfloat16(DEVICE) else torch.float32
@@ -47,8 +50,9 @@ Step = Callable[[], None]
 def torch_alone() -> Iterator[None]:
     """Without the C library, so that a loop is what torch gives."""
     with ExitStack() as patches:
-        for place in ("convolution", "custom_ops", "fused_norm"):
-            patches.enter_context(patch(f"ravine.nn.{place}.load_library", lambda: None))
+        for name, module in list(sys.modules.items()):
+            if name.startswith("ravine.nn.") and hasattr(module, "load_library"):
+                patches.enter_context(patch.object(module, "load_library", lambda: None))
         yield
 
 
@@ -115,6 +119,8 @@ class RavineLoop:
         self.setup = set_up(recipe, dataset, plan=None, tell=lambda _: None, clock=Clock())
         self.recorder = Recorder(path=folder / "history.jsonl", steps_per_epoch=10**6)
         self.folder = folder
+        self.watch = watching(self.setup, RunFolder(folder))
+        self.watchers = self.watch.__enter__()
 
     def run(self, steps: int) -> None:
         end = self.setup.state.step + steps
@@ -126,7 +132,7 @@ class RavineLoop:
             plan=Plan(total_steps=end, steps_per_epoch=10**6),
             schedules={"lr": constant},
             hooks=Hooks(validate=None, save=lambda _: self.folder, correct=lambda plan, _: plan),
-            observers=[self.recorder],
+            observers=[self.recorder, *self.watchers],
             stop=StopRequest(),
             clock=Clock(),
             checkpoint_every=1e9,

@@ -186,7 +186,7 @@ def test_a_job_that_takes_too_much_memory_is_out_and_the_rest_goes_on(
     out = tmp_path / "race"
     code, _, err = race(
         striped, "--vary", "model=resnet-cifar-8,wrn-28-10", "--batch", "16", "--trials", "1",
-        "--seeds", "1", "--epochs", "0.2", "--memory", "300M", "--quiet", "--out", out,
+        "--seeds", "1", "--epochs", "0.2", "--memory", "450M", "--quiet", "--out", out,
     )  # fmt: skip
     assert code == 0, err
     found = results(out)

@@ -116,14 +116,24 @@ class Course:
         alive = list(range(len(self.trials[entrant])))
         jobs: list[Job] = []
         steps = [(r.share, r.keep) for r in rungs(len(alive), early=self.early)]
+        shares = [*(share for share, _ in steps), 1.0]
+        broken = {t for t in alive if self._is_broken(entrant, t, shares, outcomes)}
         for share, keep in [*steps, (1.0, 0)]:
             here = [self._trial_job(entrant, trial, share) for trial in alive]
             jobs += here
             if share == 1.0 or any(job.key not in outcomes for job in here):
                 break
             results = {t: outcomes[job.key] for t, job in zip(alive, here, strict=True)}
-            alive = survivors({t: o.loss for t, o in results.items() if o.sound}, keep)
+            # Whoever breaks later gives his place to the next best.
+            sound = {t: o.loss for t, o in results.items() if o.sound and t not in broken}
+            alive = survivors(sound, keep)
         return jobs
+
+    def _is_broken(
+        self, entrant: str, trial: int, shares: Sequence[float], outcomes: Mapping[str, Outcome]
+    ) -> bool:
+        known = (outcomes.get(self._trial_job(entrant, trial, share).key) for share in shares)
+        return any(outcome is not None and not outcome.sound for outcome in known)
 
     def best_trial(self, entrant: str, outcomes: Mapping[str, Outcome]) -> int | None:
         """Returns the trial with the best validation accuracy at its end, None if none ended.
