@@ -35,6 +35,7 @@ from ravine.training.state import TrainingState
 from ravine.training.step import Forward, StepRules, train_step
 from ravine.training.stop import Interrupted, StopRequest
 
+_ASKED_EVERY = 8  # steps of several processes, which must agree on when to stop or save
 _DIVERGED_AFTER = 100  # undone steps in a row; looked at as often
 
 
@@ -138,6 +139,8 @@ def fit(
         ):
             checkpoint()
             raise _diverged(state)
+        if ranks.size > 1 and state.step % _ASKED_EVERY:
+            continue
         due = time.monotonic() - saved_at >= checkpoint_every
         signal_number, due_anywhere = ranks.largest(stop.signal_number or 0, due)
         if signal_number:
