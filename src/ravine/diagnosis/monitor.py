@@ -72,7 +72,7 @@ class Monitor:
         optimizer: Optimizer | Transaction,
         *,
         path: str | Path | None = None,
-        share: float = 0.02,
+        share: float = 0.01,
         every: int | None = None,
         examples: int = 8,
     ) -> None:

@@ -8,6 +8,7 @@ A direction is a list of tensors, one per parameter of `moved_parameters`, in th
 """
 
 import math
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ _NORMS = (
     nn.RMSNorm,
 )
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_AT_ONCE = 1 << 16  # numbers
 _VANISHED = 1e-6  # of a filter's length: what is left of it is rounding
 
 
@@ -70,7 +72,10 @@ def filter_ratios(model: nn.Module, direction: Direction) -> list[Tensor]:
     pairs = zip(moved_parameters(model).values(), direction, filter_layouts(model), strict=True)
     for p, part, layout in pairs:
         if layout is not None:
-            weight, other = (_norms(t.detach().double(), layout).flatten() for t in (p, part))
+            view, axes = layout
+            weight, other = (
+                _norms(t.detach().double().view(view), axes).flatten() for t in (p, part)
+            )
             ratios.append((other / weight)[weight > 0])
     return ratios
 
@@ -87,38 +92,48 @@ def random_direction(
             it is rescaled, so that both properties hold. Of a filter with a single weight
             nothing is left then, and it is zero.
     """
-    direction: Direction = []
-    layouts = filter_layouts(model)
-    for place, (p, layout) in enumerate(
-        zip(moved_parameters(model).values(), layouts, strict=True)
-    ):
-        if layout is None:
-            direction.append(torch.zeros_like(p, requires_grad=False))
-            continue
-        weight = p.detach().to("cpu", torch.float64)
-        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-        drawn = drawn.reshape(layout[0])
-        if orthogonal_to is not None:
-            other = orthogonal_to[place].to("cpu", torch.float64).reshape(layout[0])
-            drawn = _orthogonal(drawn, other, layout)
-        lengths = _norms(drawn, layout)
-        factor = torch.where(lengths > 0, _norms(weight, layout) / lengths, 0.0)
-        made = torch.empty_like(p, requires_grad=False)
-        direction.append(made.copy_((drawn * factor).reshape(weight.shape)))
-    return direction
+    others = orthogonal_to or repeat(None, len(moved_parameters(model)))
+    triples = zip(moved_parameters(model).values(), filter_layouts(model), others, strict=True)
+    return [_random_part(p, layout, generator, other) for p, layout, other in triples]
 
 
-def _norms(tensor: Tensor, layout: Layout) -> Tensor:
-    return torch.linalg.vector_norm(tensor.reshape(layout[0]), dim=layout[1], keepdim=True)
+def _random_part(
+    p: Tensor, layout: Layout | None, generator: torch.Generator, other: Tensor | None
+) -> Tensor:
+    if layout is None:
+        return torch.zeros_like(p, requires_grad=False)
+    view, axes = layout
+    drawn = torch.randn(p.shape, generator=generator, dtype=torch.float64).view(view)
+    made = torch.empty_like(p, requires_grad=False)
+    # A few filters at a time: all of a layer in float64, several times, is more than a copy of it.
+    size = max(1, _AT_ONCE * view[0] // p.numel())
+    for start in range(0, view[0], size):
+        rows = slice(start, start + size)
+        weight = _exact(p, view, rows)
+        found = drawn[rows]
+        if other is not None:
+            found = _orthogonal(found, _exact(other, view, rows), axes)
+        lengths = _norms(found, axes)
+        factor = torch.where(lengths > 0, _norms(weight, axes) / lengths, 0.0)
+        made.view(view)[rows].copy_(found * factor)
+    return made
 
 
-def _orthogonal(drawn: Tensor, other: Tensor, layout: Layout) -> Tensor:
-    square = (other * other).sum(layout[1], keepdim=True)
-    before = _norms(drawn, layout)
+def _exact(tensor: Tensor, view: tuple[int, ...], rows: slice) -> Tensor:
+    return tensor.detach().view(view)[rows].to("cpu", torch.float64)
+
+
+def _norms(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return torch.linalg.vector_norm(tensor, dim=axes, keepdim=True)
+
+
+def _orthogonal(drawn: Tensor, other: Tensor, axes: tuple[int, ...]) -> Tensor:
+    square = (other * other).sum(axes, keepdim=True)
+    before = _norms(drawn, axes)
     for _ in range(2):  # twice is enough: Giraud, Langou, Rozložník 2005
-        product = (drawn * other).sum(layout[1], keepdim=True)
+        product = (drawn * other).sum(axes, keepdim=True)
         drawn = drawn - other * torch.where(square > 0, product / square, 0.0)
-    return torch.where(_norms(drawn, layout) > _VANISHED * before, drawn, 0.0)
+    return torch.where(_norms(drawn, axes) > _VANISHED * before, drawn, 0.0)
 
 
 def difference(model: nn.Module, end: nn.Module) -> Direction:

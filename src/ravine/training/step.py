@@ -53,7 +53,7 @@ def train_step(
     # Dropout draws from torch's own generator: a stream of its own for each step.
     rank = rules.together.ranks.rank if rules.together else 0
     purpose = f"dropout {rank}" if rank else "dropout"
-    torch.manual_seed(seed_for(purpose, seed=rules.seed, index=state.step))
+    _seed(seed_for(purpose, seed=rules.seed, index=state.step), batch.images.device)
     state.transaction.begin()
     with torch.autocast(
         batch.images.device.type, rules.precision, enabled=rules.precision != torch.float32
@@ -72,3 +72,11 @@ def train_step(
         state.ema.update(state.model, applied=applied, ok=decision.ok)
     state.step += 1
     return StepResult(loss=loss.detach(), correct=correct, gradient_norm=decision.norm)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seeds the generator that a layer on this device draws from."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)  # the call for all devices takes 0.4 ms
+    else:
+        torch.manual_seed(seed)
