@@ -114,7 +114,7 @@ def _rows(model: nn.Module, points: Sequence[Point]) -> Iterator[tuple[int, int,
     A slice is smaller than the weights themselves in float32, and lies where the one before lay.
     """
     moved, count = moved_parameters(model), len(points)
-    most = min(_SLICE, sum(p.numel() for p in moved.values()) * 2 // 5)
+    most = min(_SLICE, sum(p.numel() for p in moved.values()) // 4)
     lines = {name: max(1, p.numel() // len(_lines(p))) for name, p in moved.items()}
     held = torch.empty(max(most, count * max(lines.values())), dtype=torch.float64)
     for place, (name, p) in enumerate(moved.items()):
