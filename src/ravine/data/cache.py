@@ -48,6 +48,8 @@ def cache_key(collection: Collection, form: Form) -> str:
     digest = hashlib.sha256(head.encode())
     for entry in collection.files:
         digest.update(b"\0%s\0%d\0%d" % (os.fsencode(entry.path), entry.size, entry.modified))
+        if entry.offset is not None:
+            digest.update(b"\0%d\0%d" % (entry.offset, entry.length))
     return digest.hexdigest()[:32]
 
 

@@ -1,19 +1,39 @@
 """What a source finds: images not yet decoded, with labels and what is known of their split."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
-    """An image file: its path, and what tells whether it has changed."""
+    """An image: its file, what tells whether that has changed, and its place in a shard.
+
+    Attributes:
+        path: of the file.
+        size: of the file in bytes.
+        modified: time of its last change, in nanoseconds.
+        offset: where the image begins, if the file is a tar of images.
+        length: of the image in the tar, in bytes.
+    """
 
     path: str
     size: int
     modified: int
+    offset: int | None = None
+    length: int = 0
+
+    def to_json(self) -> list[Any]:
+        """Returns plain values, for the processes that decode."""
+        return list(astuple(self))
+
+    @classmethod
+    def from_json(cls, values: Sequence[Any]) -> Self:
+        """Returns the entry that `to_json` gave."""
+        return cls(**dict(zip(cls.__slots__, values, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -171,12 +172,12 @@ def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
 
 
-def read_head(path: Path) -> Head | None:
+def read_head(file: str | Path | BinaryIO) -> Head | None:
     """Returns what the head of a file tells, or None if it is no image."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(file) as image:
                 width, height = image.size
                 grey = image.mode in GREY_MODES
                 return Head(side=min(width, height), square=width == height, grey=grey)

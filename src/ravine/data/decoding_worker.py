@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from ravine.data.collection import FileEntry
 from ravine.data.store import Form, Shelf, decode_into
 
 
@@ -14,12 +15,13 @@ def main(folder: Path, start: int, stop: int) -> None:
     """Decodes files `start` to `stop` of the job in `folder` into its arrays."""
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     form = Form(image_size=job["size"], channels=job["channels"])
-    shelf = Shelf(folder, len(job["files"]), form, new=False)
+    files = [FileEntry.from_json(entry) for entry in job["files"]]
+    shelf = Shelf(folder, len(files), form, new=False)
 
     def tell(what: str, done: int, total: int) -> None:  # noqa: ARG001
         print(json.dumps({"done": done}), flush=True)
 
-    unreadable, modes = decode_into(shelf, job["files"], start, stop, tell)
+    unreadable, modes = decode_into(shelf, files, start, stop, tell)
     print(json.dumps({"unreadable": unreadable, "modes": modes}), flush=True)
 
 

@@ -4,16 +4,16 @@ The heads of a sample of files give a first answer, which decoding needs. Decodi
 every image; where that gives another answer, it is done again.
 """
 
+import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ravine.core.errors import DataError
-from ravine.data.collection import Collection
-from ravine.data.decode import GREY_MODES, RULE, read_head
+from ravine.data.collection import Collection, FileEntry
+from ravine.data.decode import GREY_MODES, RULE, Head, Unreadable, read_head
 from ravine.data.settings import DataSettings
-from ravine.data.store import Form, Store
+from ravine.data.store import Form, Store, content_of
 
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 224)
 _KEPT_UP_TO = 96  # pixels a side up to which images of one square size stay as they are
@@ -89,9 +89,9 @@ def _look_at_heads(collection: Collection) -> _Look:
         height, width, channels = collection.pixels.shape[1:]
         return _Look(np.array([min(height, width)]), height == width, channels == 1)
     step = max(1, len(collection.files) // _SAMPLE)
-    heads = [read_head(Path(entry.path)) for entry in collection.files[::step]]
+    heads = [_head(entry) for entry in collection.files[::step]]
     if not any(heads):
-        heads = [read_head(Path(entry.path)) for entry in collection.files]
+        heads = [_head(entry) for entry in collection.files]
     seen = [head for head in heads if head is not None]
     if not seen:
         first = collection.names[0]
@@ -101,3 +101,12 @@ def _look_at_heads(collection: Collection) -> _Look:
         square=all(head.square for head in seen),
         grey=all(head.grey for head in seen),
     )
+
+
+def _head(entry: FileEntry) -> Head | None:
+    if entry.offset is None:
+        return read_head(entry.path)
+    try:
+        return read_head(io.BytesIO(content_of(entry)))
+    except Unreadable:
+        return None

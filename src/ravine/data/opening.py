@@ -21,6 +21,7 @@ from ravine.data.sources.folders import read_folders
 from ravine.data.sources.idx import idx_pairs, read_idx_pairs
 from ravine.data.sources.listing import folders_in, image_files
 from ravine.data.sources.npz import read_npz
+from ravine.data.sources.shards import images_in, is_shard, one_shard, read_shards, shards_in
 from ravine.data.sources.table import (
     IMAGE_COLUMNS,
     ImageIndex,
@@ -45,7 +46,7 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
     Raises:
         DataError: what lies there cannot be used; the message says what and how to mend it.
     """
-    collection = find_collection(settings)
+    collection = find_collection(settings, progress)
     _refuse_too_few(collection, settings.data)
     form, rule = choose_form(collection, settings)
     opened = decoded(collection, form, cache=settings.cache, progress=progress)
@@ -87,7 +88,7 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
     )
 
 
-def find_collection(settings: DataSettings) -> Collection:
+def find_collection(settings: DataSettings, progress: Progress = no_progress) -> Collection:
     """Returns what the source at `settings.data` holds, not yet decoded.
 
     Raises:
@@ -108,11 +109,16 @@ def find_collection(settings: DataSettings) -> Collection:
         pairs = idx_pairs(root)
         if pairs:
             return read_idx_pairs(pairs)
-        return read_cifar(root) if has_cifar(root) else read_folders(root)
-    return _from_file(root, settings)
+        if has_cifar(root):
+            return read_cifar(root)
+        shards = shards_in(root)
+        return read_shards(shards, progress) if shards else read_folders(root)
+    return _from_file(root, settings, progress)
 
 
-def _from_file(path: Path, settings: DataSettings) -> Collection:
+def _from_file(path: Path, settings: DataSettings, progress: Progress) -> Collection:
+    if is_shard(path):
+        return read_shards(one_shard(path), progress)
     if path.suffix.lower() == ".csv":
         folder = root_of(settings.images) if settings.images else path.parent
         return read_table(path, folder, settings)
@@ -124,7 +130,7 @@ def _from_file(path: Path, settings: DataSettings) -> Collection:
             return read_idx_pairs([("train", same[0][1], same[0][2])])
     raise DataError(
         f"{path} is no source that Ravine reads: a folder with one folder per class, "
-        ".csv, .npz, IDX (…idx3-ubyte) or a folder of CIFAR batches"
+        ".csv, .npz, .tar, IDX (…idx3-ubyte) or a folder of CIFAR batches or of .tar files"
     )
 
 
@@ -198,7 +204,7 @@ def open_labelled(
         DataError: there is a class that the network does not know, or nothing to read.
     """
     settings = DataSettings.of({"data": data, "labels": labels})
-    collection = find_collection(settings)
+    collection = find_collection(settings, progress)
     place_of = {name: place for place, name in enumerate(classes)}
     strange = [name for name in collection.classes if name not in place_of]
     if strange:
@@ -233,7 +239,7 @@ def open_labelled(
 def open_unlabelled(
     paths: Sequence[Path], *, preprocessing: Preprocessing, progress: Progress = no_progress
 ) -> Unlabelled:
-    """Returns the images of files, of folders with all below them, and of CSVs of names.
+    """Returns the images of files, of folders with all below them, of tars and CSVs of names.
 
     Raises:
         DataError: a path does not exist, or a CSV names an image that is not there.
@@ -264,6 +270,8 @@ def _listed(path: Path) -> list[tuple[str, FileEntry]]:
         return list(image_files(path))
     if not path.is_file():
         raise DataError(f"no such path: {path}")
+    if is_shard(path):
+        return images_in(path)
     if path.suffix.lower() != ".csv":
         return [(path.name, FileEntry(path=str(path), size=0, modified=0))]
     columns, rows = read_rows(path)

@@ -32,6 +32,7 @@ from ravine.data.decode import Decoded, Unreadable, decode, fit_square
 
 _DIGEST = 16
 _CHECKED = 64  # images compared with their sums when a store is opened
+_LARGEST_FILE = 1 << 29  # bytes of an image
 _FEW = 1000  # files up to which starting processes takes longer than decoding
 
 
@@ -104,21 +105,37 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def decode_file(path: str, form: Form) -> Decoded:
-    """Returns the image in one file.
+def content_of(entry: FileEntry) -> bytes:
+    """Returns the bytes of an image: a file's, or those of its place in a tar.
 
     Raises:
         Unreadable: with the reason.
     """
     try:
-        content = Path(path).read_bytes()
+        with open(entry.path, "rb") as file:
+            length = os.fstat(file.fileno()).st_size if entry.offset is None else entry.length
+            if length > _LARGEST_FILE:
+                raise Unreadable(f"{length:,} bytes are too many for an image")
+            file.seek(entry.offset or 0)
+            content = file.read(length)
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from None
-    return decode(content, form.channels, draft=form.image_size)
+    if len(content) < length:
+        raise Unreadable("the file ends before the image does")
+    return content
+
+
+def decode_file(entry: FileEntry, form: Form) -> Decoded:
+    """Returns the image of one file, or of one place in a tar.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    return decode(content_of(entry), form.channels, draft=form.image_size)
 
 
 def decode_into(
-    shelf: Shelf, files: Sequence[str], start: int, stop: int, tell: Progress | None
+    shelf: Shelf, files: Sequence[FileEntry], start: int, stop: int, tell: Progress | None
 ) -> tuple[dict[int, str], list[str]]:
     """Decodes files `start` to `stop` and returns the unreadable ones and the modes found."""
     unreadable: dict[int, str] = {}
@@ -189,14 +206,17 @@ def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
 def _decode_files(
     shelf: Shelf, files: Sequence[FileEntry], progress: Progress
 ) -> tuple[dict[int, str], list[str]]:
-    paths = [entry.path for entry in files]
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if len(paths) <= _FEW or not workers or workers == 1:
-        return decode_into(shelf, paths, 0, len(paths), progress)
-    job = {"files": paths, "size": shelf.form.image_size, "channels": shelf.form.channels}
+    if len(files) <= _FEW or not workers or workers == 1:
+        return decode_into(shelf, files, 0, len(files), progress)
+    job = {
+        "files": [entry.to_json() for entry in files],
+        "size": shelf.form.image_size,
+        "channels": shelf.form.channels,
+    }
     (shelf.folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    bounds = np.linspace(0, len(paths), workers + 1).astype(int).tolist()
-    done = _run_workers(shelf.folder, bounds, len(paths), progress)
+    bounds = np.linspace(0, len(files), workers + 1).astype(int).tolist()
+    done = _run_workers(shelf.folder, bounds, len(files), progress)
     (shelf.folder / "job.json").unlink()
     unreadable: dict[int, str] = {}
     modes: list[str] = []
