@@ -68,8 +68,8 @@ def train(
     """Trains a classifier on labelled images and returns the finished run.
 
     Args:
-        data: a folder with one folder per class, a folder of images with `labels=`, IDX or
-            CIFAR files, an .npz, or `@fashion`, the sample that ships with Ravine.
+        data: a folder with one folder per class, a folder of images with `labels=`, tar
+            shards, IDX or CIFAR files, an .npz, or `@fashion`, the sample that ships with Ravine.
         out: the run folder; by default runs/DATA-MODEL-N.
         recipe: a recipe's name or a recipe.toml; `settings` are changes to it.
         observers: functions that are told of every event.

@@ -9,6 +9,7 @@ from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import Ranks
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
+from ravine.data.processes import cores
 from ravine.recipe import Recipe
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import read_json
@@ -18,6 +19,8 @@ def open_in_turn(recipe: Recipe, ranks: Ranks, progress: Progress) -> Dataset:
     """Opens the data; one process of each machine first, which fills the cache for the others."""
     if ranks.size == 1:
         return open_dataset(recipe, seed=recipe.seed, progress=progress)
+    if recipe.workers is None:
+        recipe = recipe.with_(workers=max(1, cores() // ranks.local_size - 1))
     dataset = None
     if ranks.local_rank == 0:
         told = progress if ranks.leads else no_progress

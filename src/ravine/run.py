@@ -13,6 +13,7 @@ from ravine.core.device import pick_device, pick_precision
 from ravine.core.errors import RunError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
+from ravine.data.dataset import ImageArray
 from ravine.data.opening import open_labelled, open_unlabelled
 from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.runs.rows import read_json, read_rows
@@ -183,7 +184,7 @@ class Run:
         )
 
     def _log_probabilities(
-        self, images: np.ndarray, *, device: str, precision: str, tta: bool, progress: Progress
+        self, images: ImageArray, *, device: str, precision: str, tta: bool, progress: Progress
     ) -> tuple[np.ndarray, np.ndarray | None]:
         where = pick_device(device)
         count = len(images)

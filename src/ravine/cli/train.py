@@ -13,7 +13,7 @@ from ravine.cli.options import Json, Quiet, given, setting_options
 def train(
     data: Annotated[
         str | None,
-        typer.Argument(help="Folder, CSV, IDX, CIFAR or .npz file, or @fashion (the sample)."),
+        typer.Argument(help="Folder, CSV, .tar, IDX, CIFAR, .npz file, or @fashion (the sample)."),
     ] = None,
     *,
     out: Annotated[str | None, typer.Option(help="The run folder [runs/DATA-MODEL-N].")] = None,

@@ -26,6 +26,7 @@ def audit(
     kept_out: Sequence[tuple[int, int]],
     in_test: Sequence[tuple[int, int]],
     cached: bool,
+    reading: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Returns the plain content of audit.json."""
     readable = np.ones(len(collection.names), dtype=bool)
@@ -52,6 +53,7 @@ def audit(
         },
         "imbalance": _imbalance(collection, splits["train"]),
         "rule": rule,
+        "reading": dict(reading),
         "seconds": store.seconds,
         "cached": cached,
     }
@@ -146,6 +148,8 @@ def tell_audit(dataset: Dataset, tell: Observer) -> None:
     counts = ", ".join(f"{len(index):,} {name}" for name, index in dataset.splits.items())
     tell(Notice(text=f"{audit['count']:,} images, {len(dataset.classes)} classes: {counts}"))
     tell(Notice(text=audit["rule"]))
+    if audit["reading"]["streamed"]:
+        tell(Notice(text=f"images are decoded while training: {audit['reading']['why']}"))
     if audit["unreadable"]:
         first = audit["unreadable"][0]
         tell(

@@ -18,8 +18,9 @@ from ravine.core.errors import SettingError
 from ravine.core.ranks import ALONE, Ranks
 from ravine.core.seeds import generator_for, seed_for
 from ravine.data.augment import AugmentSettings, Chance, PartOfChance, make_augmenter
-from ravine.data.dataset import Dataset, Preprocessing
+from ravine.data.dataset import Dataset, ImageArray, Preprocessing
 from ravine.data.mixing import mix
+from ravine.data.streaming import LookAhead
 
 _SHARE_OF_FREE = 0.5  # of a GPU's free memory that the images may take
 
@@ -75,7 +76,7 @@ class TrainingBatches:
     ) -> None:
         self._index = torch.from_numpy(dataset.splits["train"])
         self._labels = torch.from_numpy(dataset.labels).to(device)
-        self._images = _placed(torch.from_numpy(dataset.images), device)
+        self._images = _placed(dataset.images, device)
         self._classes = len(dataset.classes)
         self._augmenter = make_augmenter(
             settings, classes=dataset.classes, image_size=dataset.preprocessing.image_size
@@ -86,9 +87,10 @@ class TrainingBatches:
         self._device = device
         self._batch = min(batch, len(self._index))
         self._places = _places(self._batch, ranks)
+        self._ahead = LookAhead(dataset.images)
         self._balanced = balance == "sample"
         self._train_labels = torch.from_numpy(dataset.labels[dataset.splits["train"]])
-        self._order: tuple[int, Tensor] | None = None
+        self._orders: dict[int, Tensor] = {}
         self.steps_per_epoch = len(self._index) // self._batch
 
     def batch_at(self, step: int) -> Batch:
@@ -100,9 +102,7 @@ class TrainingBatches:
         return self._made(step, None)
 
     def _made(self, step: int, places: Tensor | None) -> Batch:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        start = place * self._batch
-        chosen = self._order_of(epoch)[start : start + self._batch]
+        chosen = torch.from_numpy(self._chosen(step, None))
         source = generator_for("augmentation", seed=self._seed, index=step)
         chance: Chance = source
         everyones = None
@@ -110,8 +110,8 @@ class TrainingBatches:
             everyones = self._labels[chosen.to(self._device)]
             chosen = chosen[places]
             chance = PartOfChance(source, whole=self._batch, places=places)
-        bytes_ = self._images[chosen.to(self._images.device)].permute(0, 3, 1, 2)
-        bytes_ = bytes_.to(self._device, non_blocking=True)
+        bytes_ = self._bytes_of(step, chosen, ahead=places is self._places)
+        bytes_ = bytes_.permute(0, 3, 1, 2).to(self._device, non_blocking=True)
         labels = self._labels[chosen.to(self._device)]
         values = self._augmenter.on_bytes(bytes_, chance)
         if "jitter" in self._augmenter.operations:
@@ -130,8 +130,25 @@ class TrainingBatches:
         images = images.contiguous(memory_format=torch.channels_last)
         return Batch(images=images, targets=targets, labels=labels, everyones=everyones)
 
+    def _bytes_of(self, step: int, chosen: Tensor, *, ahead: bool) -> Tensor:
+        if isinstance(self._images, Tensor):
+            return self._images[chosen.to(self._images.device)]
+        if ahead:
+            found = self._ahead.images_at(step, lambda k: self._chosen(k, self._places))
+        else:
+            found = self._images[chosen.numpy()]
+        decoded = torch.from_numpy(found)
+        return decoded.pin_memory() if self._device.type == "cuda" else decoded
+
+    def _chosen(self, step: int, places: Tensor | None) -> np.ndarray:
+        """Returns which images a step takes, (B,), or those of some places of its batch."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        start = place * self._batch
+        chosen = self._order_of(epoch)[start : start + self._batch]
+        return (chosen if places is None else chosen[places]).numpy()
+
     def _order_of(self, epoch: int) -> Tensor:
-        if self._order is None or self._order[0] != epoch:
+        if epoch not in self._orders:
             chance = generator_for("order", seed=self._seed, index=epoch)
             count = len(self._index)
             if self._balanced:
@@ -141,12 +158,14 @@ class TrainingBatches:
                 )
             else:
                 drawn = torch.randperm(count, generator=chance)
-            self._order = epoch, self._index[drawn]
-        return self._order[1]
+            # What comes next is asked for ahead: at an epoch's end two orders are in use.
+            self._orders = {k: v for k, v in self._orders.items() if k == epoch - 1}
+            self._orders[epoch] = self._index[drawn]
+        return self._orders[epoch]
 
 
 def evaluation_batches(
-    images: np.ndarray,
+    images: ImageArray,
     index: np.ndarray,
     *,
     preprocessing: Preprocessing,
@@ -165,9 +184,14 @@ def evaluation_batches(
         labels: (N,), or None for zeros.
     """
     normalise = _Normaliser(preprocessing, device)
-    for start in range(0, len(index), batch):
-        chosen = index[start : start + batch]
-        pixels = torch.from_numpy(np.ascontiguousarray(images[chosen])).to(device)
+    ahead = LookAhead(images)
+
+    def index_at(step: int) -> np.ndarray:
+        return index[step * batch : (step + 1) * batch]
+
+    for step in range(-(-len(index) // batch)):
+        chosen = index_at(step)
+        pixels = torch.from_numpy(np.ascontiguousarray(ahead.images_at(step, index_at))).to(device)
         found = np.zeros(len(chosen), np.int64) if labels is None else labels[chosen]
         answers = torch.from_numpy(found).to(device)
         yield Batch(images=normalise(pixels.permute(0, 3, 1, 2)), targets=answers, labels=answers)
@@ -215,9 +239,12 @@ class _Normaliser:
         return torch.addcmul(self._shift, values.float(), self._scale)
 
 
-def _placed(images: Tensor, device: torch.device) -> Tensor:
-    """Returns the images on a GPU if they fit there, else where they are."""
-    if device.type != "cuda":
+def _placed(images: ImageArray, device: torch.device) -> Tensor | ImageArray:
+    """Returns an array of images on a GPU if they fit there, else where they are."""
+    if not isinstance(images, np.ndarray):
         return images
+    here = torch.from_numpy(images)
+    if device.type != "cuda":
+        return here
     free, _ = torch.cuda.mem_get_info(device)
-    return images.to(device) if images.numel() < _SHARE_OF_FREE * free else images
+    return here.to(device) if here.numel() < _SHARE_OF_FREE * free else here

@@ -41,10 +41,12 @@ def cache_root() -> Path:
     return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("ravine"))
 
 
-def cache_key(collection: Collection, form: Form) -> str:
-    """Returns the name of a collection's store."""
+def cache_key(collection: Collection, form: Form, *, images: bool = True) -> str:
+    """Returns the name of a collection's store, or without `images` of what is learnt of them."""
     shape = collection.pixels.shape if collection.pixels is not None else ()
     head = f"{_FORMAT}/{form.image_size}/{form.channels}/{shape}/{collection.key}"
+    if not images:
+        head += "/facts"
     digest = hashlib.sha256(head.encode())
     for entry in collection.files:
         digest.update(b"\0%s\0%d\0%d" % (os.fsencode(entry.path), entry.size, entry.modified))
@@ -53,23 +55,28 @@ def cache_key(collection: Collection, form: Form) -> str:
     return digest.hexdigest()[:32]
 
 
-def decoded(collection: Collection, form: Form, *, cache: bool, progress: Progress) -> Opened:
+def decoded(
+    collection: Collection, form: Form, *, cache: bool, progress: Progress, images: bool = True
+) -> Opened:
     """Returns the decoded images of a collection, from the cache where they are there.
 
-    Without `cache` they lie in a temporary folder that is gone when this returns.
+    Without `cache` they lie in a temporary folder that is gone when this returns. Without `images`
+    each is decoded for what is learnt of it, and not kept.
 
     Raises:
         DataError: the disk is full or read-only, or a decoding process died.
     """
     if not cache:
-        return Opened(store=_temporary(collection, form, progress), cached=False)
+        return Opened(store=_temporary(collection, form, progress, images), cached=False)
     root = cache_root()
-    place = root / cache_key(collection, form)
-    if place.is_dir():
-        try:
-            return Opened(store=open_store(place), cached=True)
-        except _TORN:
-            shutil.rmtree(place, ignore_errors=True)
+    place = root / cache_key(collection, form, images=images)
+    # What holds the images holds what was learnt of them.
+    for found in dict.fromkeys([place, root / cache_key(collection, form)]):
+        if found.is_dir():
+            try:
+                return Opened(store=open_store(found, images=images), cached=True)
+            except _TORN:
+                shutil.rmtree(found, ignore_errors=True)
     try:
         root.mkdir(parents=True, exist_ok=True)
         _clear_stale(root)
@@ -77,9 +84,9 @@ def decoded(collection: Collection, form: Form, *, cache: bool, progress: Progre
     except OSError as error:
         raise _no_cache(root, error) from None
     try:
-        fill_store(beside, collection, form, progress)
+        fill_store(beside, collection, form, progress, images=images)
         _publish(beside, place)
-        return Opened(store=open_store(place), cached=False)
+        return Opened(store=open_store(place, images=images), cached=False)
     except _TORN as error:
         raise _no_cache(root, error) from None
     finally:
@@ -121,14 +128,14 @@ def _clear_stale(root: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _temporary(collection: Collection, form: Form, progress: Progress) -> Store:
+def _temporary(collection: Collection, form: Form, progress: Progress, images: bool) -> Store:
     folder = Path(tempfile.mkdtemp(prefix="ravine-"))
     try:
-        fill_store(folder, collection, form, progress)
-        store = open_store(folder)
+        fill_store(folder, collection, form, progress, images=images)
+        store = open_store(folder, images=images)
     finally:
         # A mapped file stays readable without its name, so a killed run leaves nothing behind.
         shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
+    if folder.exists() and store.images is not None:
         weakref.finalize(store.images, shutil.rmtree, folder, ignore_errors=True)
     return store

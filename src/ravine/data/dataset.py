@@ -6,7 +6,7 @@ Shape letters: N images, H height, W width, C channels, K classes.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -58,12 +58,33 @@ class Preprocessing:
         return made
 
 
+@runtime_checkable
+class ImageArray(Protocol):
+    """Images (N, S, S, C) uint8: an array, or what decodes them when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, S, S, C)."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, which: Any, /) -> np.ndarray:
+        """Returns one image, or for an array of indices as many."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Images with labels, classes and splits.
 
     Attributes:
-        images: (N, H, W, C) uint8, memory-mapped.
+        images: (N, H, W, C) uint8, memory-mapped or decoded when they are asked for.
         labels: (N,) int64.
         classes: K names.
         splits: sorted indices by name: train, and validation and test where they exist.
@@ -73,7 +94,7 @@ class Dataset:
         fingerprint: of content, labels, splits and preprocessing.
     """
 
-    images: np.ndarray
+    images: ImageArray
     labels: np.ndarray
     classes: tuple[str, ...]
     splits: Mapping[str, np.ndarray]
@@ -88,11 +109,11 @@ class Unlabelled:
     """Images to predict.
 
     Attributes:
-        images: (N, H, W, C) uint8.
+        images: (N, H, W, C) uint8, memory-mapped or decoded when they are asked for.
         names: of the N images.
         unreadable: name and reason of what is no readable image.
     """
 
-    images: np.ndarray
+    images: ImageArray
     names: Sequence[str]
     unreadable: Sequence[tuple[str, str]]

@@ -16,7 +16,7 @@ def main(folder: Path, start: int, stop: int) -> None:
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     form = Form(image_size=job["size"], channels=job["channels"])
     files = [FileEntry.from_json(entry) for entry in job["files"]]
-    shelf = Shelf(folder, len(files), form, new=False)
+    shelf = Shelf(folder, len(files), form, new=False, images=job["images"])
 
     def tell(what: str, done: int, total: int) -> None:  # noqa: ARG001
         print(json.dumps({"done": done}), flush=True)

@@ -11,10 +11,11 @@ import numpy as np
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.audit import audit
-from ravine.data.cache import decoded
+from ravine.data.cache import Opened, decoded
 from ravine.data.collection import Collection, FileEntry, root_of
-from ravine.data.dataset import Dataset, Preprocessing, Unlabelled
+from ravine.data.dataset import Dataset, ImageArray, Preprocessing, Unlabelled
 from ravine.data.form import choose_form, confirm_form
+from ravine.data.reading import Reading, choose_reading
 from ravine.data.settings import DataSettings
 from ravine.data.sources.cifar import has_cifar, read_cifar
 from ravine.data.sources.folders import read_folders
@@ -31,6 +32,7 @@ from ravine.data.sources.table import (
 )
 from ravine.data.split import split_images, without_leakage
 from ravine.data.store import Form, Store
+from ravine.data.streaming import StreamedImages
 
 SAMPLE = "@fashion"
 
@@ -49,12 +51,12 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
     collection = find_collection(settings, progress)
     _refuse_too_few(collection, settings.data)
     form, rule = choose_form(collection, settings)
-    opened = decoded(collection, form, cache=settings.cache, progress=progress)
+    opened, reading = _read(collection, form, settings, progress)
     confirmed = confirm_form(collection, opened.store, settings)
     if confirmed is not None and confirmed != (form, rule):
         guess, (form, rule) = form, confirmed
         if form != guess:
-            opened = decoded(collection, form, cache=settings.cache, progress=progress)
+            opened, reading = _read(collection, form, settings, progress)
     store = opened.store
     splits = split_images(
         collection.labels,
@@ -68,7 +70,7 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
     splits, kept_out, in_test = without_leakage(splits, store.digests)
     preprocessing = _preprocessing(form, store, splits["train"])
     return Dataset(
-        images=store.images,
+        images=_images(collection, form, store, workers=settings.workers),
         labels=collection.labels,
         classes=collection.classes,
         splits=splits,
@@ -83,9 +85,29 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
             kept_out=kept_out,
             in_test=in_test,
             cached=opened.cached,
+            reading=reading.to_json(),
         ),
         fingerprint=_fingerprint(collection, store, splits, preprocessing),
     )
+
+
+def _read(
+    collection: Collection, form: Form, settings: DataSettings, progress: Progress
+) -> tuple[Opened, Reading]:
+    """Decodes a collection, and keeps the images unless they are streamed."""
+    reading = choose_reading(collection, form, settings)
+    opened = decoded(
+        collection, form, cache=settings.cache, progress=progress, images=not reading.streamed
+    )
+    return opened, reading
+
+
+def _images(
+    collection: Collection, form: Form, store: Store, *, workers: int | None = None
+) -> ImageArray:
+    if store.images is not None:
+        return store.images
+    return StreamedImages(collection.files, form, unreadable=store.unreadable, workers=workers)
 
 
 def find_collection(settings: DataSettings, progress: Progress = no_progress) -> Collection:
@@ -213,7 +235,7 @@ def open_labelled(
             f"it knows: {', '.join(list(classes)[:20])}"
         )
     form = Form(image_size=preprocessing.image_size, channels=preprocessing.channels)
-    store = decoded(collection, form, cache=True, progress=progress).store
+    store = _read(collection, form, settings, progress)[0].store
     chosen = np.flatnonzero(_readable(collection, store))
     if "test" in collection.given:
         chosen = chosen[np.array([collection.given[int(i)] == "test" for i in chosen])]
@@ -221,7 +243,7 @@ def open_labelled(
         raise DataError(f"{data} holds no readable image")
     to_known = np.array([place_of[name] for name in collection.classes])
     return Dataset(
-        images=store.images[chosen],
+        images=_subset(_images(collection, form, store), chosen),
         labels=to_known[collection.labels[chosen]],
         classes=tuple(classes),
         splits={"test": np.arange(len(chosen))},
@@ -234,6 +256,12 @@ def open_labelled(
         },
         fingerprint="",
     )
+
+
+def _subset(images: ImageArray, index: np.ndarray) -> ImageArray:
+    if isinstance(images, StreamedImages):
+        return images.subset(index)
+    return images if len(index) == len(images) else images[index]
 
 
 def open_unlabelled(
@@ -256,10 +284,11 @@ def open_unlabelled(
         names=names, labels=np.zeros(len(names), np.int64), classes=("",), files=files
     )
     form = Form(image_size=preprocessing.image_size, channels=preprocessing.channels)
-    store = decoded(collection, form, cache=False, progress=progress).store
+    settings = DataSettings(data=str(paths[0]), cache=False)
+    store = _read(collection, form, settings, progress)[0].store
     readable = np.flatnonzero(_readable(collection, store))
     return Unlabelled(
-        images=store.images if len(readable) == len(names) else store.images[readable],
+        images=_subset(_images(collection, form, store), readable),
         names=[names[int(i)] for i in readable],
         unreadable=[(names[i], reason) for i, reason in store.unreadable.items()],
     )
@@ -273,7 +302,9 @@ def _listed(path: Path) -> list[tuple[str, FileEntry]]:
     if is_shard(path):
         return images_in(path)
     if path.suffix.lower() != ".csv":
-        return [(path.name, FileEntry(path=str(path), size=0, modified=0))]
+        facts = path.stat()
+        entry = FileEntry(path=str(path), size=facts.st_size, modified=facts.st_mtime_ns)
+        return [(path.name, entry)]
     columns, rows = read_rows(path)
     column = find_column(path, columns, None, IMAGE_COLUMNS, "image")
     index = ImageIndex(path.parent)

@@ -11,7 +11,7 @@ class DataSettings(Settings):
     """Where the images lie and how they are read."""
 
     data: str = ""
-    """Folder, CSV, IDX, CIFAR or .npz file, or @fashion."""
+    """Folder of images or of .tar shards, CSV, IDX, CIFAR, .npz or .tar file, or @fashion."""
 
     labels: str | None = None
     """CSV with the labels; DATA is then the folder of its images."""
@@ -36,6 +36,12 @@ class DataSettings(Settings):
 
     channels: Literal["auto", "1", "3"] = "auto"
     """1 for grey, 3 for colour; auto is grey if every image is."""
+
+    stream: Literal["auto", "on", "off"] = "auto"
+    """Decode images while training, not once before; auto does it with more than fits memory."""
+
+    workers: int | None = Field(default=None, ge=0, le=1024)
+    """Processes that decode while training; by default one fewer than cores, 0 for none."""
 
     cache: bool = True
     """Keep decoded images in a cache, so that the next run starts at once."""

@@ -1,6 +1,6 @@
 """Decodes a collection once into memory-mapped files.
 
-    images.npy    (N, S, S, C) uint8
+    images.npy    (N, S, S, C) uint8; not there where images are decoded while training
     digests.npy   (N, 16) uint8, of the pixels before they are resized; zero where unreadable
     sums.npy      (N, 2, C) float64, sum and sum of squares of each image's bytes
     sizes.npy     (N, 2) int32, height and width of what the file holds
@@ -13,8 +13,6 @@ Many files are shared out to processes of their own (`decoding_worker`), which l
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +27,7 @@ from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.decode import Decoded, Unreadable, decode, fit_square
+from ravine.data.processes import cores, start_worker
 
 _DIGEST = 16
 _CHECKED = 64  # images compared with their sums when a store is opened
@@ -48,7 +47,7 @@ class Form:
 class Store:
     """Decoded images with what was learnt on the way; see the head of this file."""
 
-    images: np.ndarray
+    images: np.ndarray | None
     digests: np.ndarray
     sums: np.ndarray
     sizes: np.ndarray
@@ -59,12 +58,15 @@ class Store:
 
 
 class Shelf:
-    """The arrays of a store that is being filled."""
+    """The arrays of a store that is being filled, with the images or with their facts only."""
 
-    def __init__(self, folder: Path, count: int, form: Form, *, new: bool) -> None:
+    def __init__(
+        self, folder: Path, count: int, form: Form, *, new: bool, images: bool = True
+    ) -> None:
         self.folder, self.form, self.count = folder, form, count
         size, channels = form.image_size, form.channels
-        self.images = self._array("images", (count, size, size, channels), np.uint8, new)
+        shape = (count, size, size, channels)
+        self.images = self._array("images", shape, np.uint8, new) if images else None
         self.digests = self._array("digests", (count, _DIGEST), np.uint8, new)
         self.sums = self._array("sums", (count, 2, channels), np.float64, new)
         self.sizes = self._array("sizes", (count, 2), np.int32, new)
@@ -81,7 +83,8 @@ class Shelf:
     def put(self, place: int, pixels: np.ndarray, mode: int, size: tuple[int, int]) -> None:
         """Stores one image, (H, W, C) uint8 before it is resized; `size` is the file's."""
         fitted = fit_square(pixels, self.form.image_size)
-        self.images[place] = fitted
+        if self.images is not None:
+            self.images[place] = fitted
         head = f"{pixels.shape}".encode()
         content = np.ascontiguousarray(pixels).tobytes()
         digest = hashlib.blake2b(head + content, digest_size=_DIGEST).digest()
@@ -154,8 +157,10 @@ def decode_into(
     return unreadable, modes
 
 
-def fill_store(folder: Path, collection: Collection, form: Form, progress: Progress) -> None:
-    """Decodes a collection into `folder`.
+def fill_store(
+    folder: Path, collection: Collection, form: Form, progress: Progress, *, images: bool = True
+) -> None:
+    """Decodes a collection into `folder`; without `images` only what is learnt of them is kept.
 
     Raises:
         DataError: the disk is full, or a worker died.
@@ -163,7 +168,7 @@ def fill_store(folder: Path, collection: Collection, form: Form, progress: Progr
     started = time.monotonic()
     count = len(collection.names)
     try:
-        shelf = Shelf(folder, count, form, new=True)
+        shelf = Shelf(folder, count, form, new=True, images=images)
         if collection.pixels is not None:
             unreadable, modes = _copy_pixels(shelf, collection.pixels, progress)
         else:
@@ -206,13 +211,14 @@ def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
 def _decode_files(
     shelf: Shelf, files: Sequence[FileEntry], progress: Progress
 ) -> tuple[dict[int, str], list[str]]:
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if len(files) <= _FEW or not workers or workers == 1:
+    workers = cores()
+    if len(files) <= _FEW or workers == 1:
         return decode_into(shelf, files, 0, len(files), progress)
     job = {
         "files": [entry.to_json() for entry in files],
         "size": shelf.form.image_size,
         "channels": shelf.form.channels,
+        "images": shelf.images is not None,
     }
     (shelf.folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     bounds = np.linspace(0, len(files), workers + 1).astype(int).tolist()
@@ -233,19 +239,8 @@ def _decode_files(
 def _run_workers(
     folder: Path, bounds: Sequence[int], count: int, progress: Progress
 ) -> list[dict[str, Any]]:
-    # -P: the user's folder is not searched for modules. A session of its own: Ctrl-C reaches
-    # the parent alone, which then ends its workers.
-    command = [sys.executable, "-P", "-m", "ravine.data.decoding_worker", str(folder)]
-    home = str(Path(__file__).resolve().parents[2])
-    searched = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     processes = [
-        subprocess.Popen(
-            [*command, str(start), str(stop)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": searched},
-            start_new_session=True,
-        )
+        start_worker("ravine.data.decoding_worker", [str(folder), str(start), str(stop)], text=True)
         for start, stop in pairwise(bounds)
     ]
     results: list[dict[str, Any] | None] = [None] * len(processes)
@@ -285,19 +280,20 @@ def _run_workers(
     return finished
 
 
-def open_store(folder: Path) -> Store:
-    """Returns a filled store, memory-mapped.
+def open_store(folder: Path, *, images: bool = True) -> Store:
+    """Returns a filled store, memory-mapped; without `images` what was learnt of them.
 
     Raises:
         OSError, EOFError, ValueError, KeyError, TypeError, AttributeError: it is torn.
     """
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     arrays = {
-        name: np.load(folder / f"{name}.npy", mmap_mode="c" if name == "images" else None)
-        for name in ("images", "digests", "sums", "sizes", "modes")
+        name: np.load(folder / f"{name}.npy") for name in ("digests", "sums", "sizes", "modes")
     }
-    _refuse_torn(arrays, about["modes"])
+    pixels = np.load(folder / "images.npy", mmap_mode="c") if images else None
+    _refuse_torn(arrays, pixels, about["modes"])
     return Store(
+        images=pixels,
         **arrays,
         mode_names=about["modes"],
         unreadable={int(place): str(reason) for place, reason in about["unreadable"].items()},
@@ -305,12 +301,18 @@ def open_store(folder: Path) -> Store:
     )
 
 
-def _refuse_torn(arrays: Mapping[str, np.ndarray], modes: Sequence[str]) -> None:
-    images, sums = arrays["images"], arrays["sums"]
-    if len({len(array) for array in arrays.values()}) != 1 or images.ndim != 4:
+def _refuse_torn(
+    arrays: Mapping[str, np.ndarray], images: np.ndarray | None, modes: Sequence[str]
+) -> None:
+    if len({len(array) for array in arrays.values()}) != 1:
         raise ValueError("the parts of the store do not fit together")
     if arrays["modes"].max() >= max(1, len(modes)):
         raise ValueError("the store has a mode without name")
+    if images is None:
+        return
+    sums = arrays["sums"]
+    if len(images) != len(sums) or images.ndim != 4:
+        raise ValueError("the images of the store do not fit the rest")
     for place in np.linspace(0, len(images) - 1, _CHECKED).astype(int):
         if not np.array_equal(_sums(images[place]), sums[place]):
             raise ValueError("an image differs from its sums")
