@@ -1,0 +1,179 @@
+"""Images decoded while training: how many a second, and what they cost a training run.
+
+    python bench/input.py [--images 3000] [--model wrn-16-2] [--seconds 20] [--rounds 5]
+
+JPEGs of 500×375 are made from the sample that ships with Ravine, enlarged, coloured and with
+noise, about 100 kB each. First they are decoded to 64 pixels by as many processes as named; then a
+network trains on them, streamed and from memory in turns, after steps that use up what was decoded
+during the other's turn. The share of waiting is the time that steps wait for their images.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from results import keep
+
+from ravine.core.memory import keep_freed_memory
+from ravine.data.dataset import Dataset
+from ravine.data.opening import SAMPLE, open_dataset
+from ravine.data.processes import cores
+from ravine.data.settings import DataSettings
+from ravine.data.streaming import LookAhead
+from ravine.recipe import Recipe
+from ravine.schedules import constant
+from ravine.setup import Setup, set_up
+from ravine.training.clock import Clock
+from ravine.training.loop import Hooks, fit
+from ravine.training.plan import Plan
+from ravine.training.stop import StopRequest
+
+WIDTH, HEIGHT, SIZE, BATCH = 500, 375, 64, 128
+WARM = 6  # steps, more than are ever decoded ahead
+
+
+def make_photos(root: Path, count: int) -> float:
+    """Writes JPEGs into a folder per class and returns their mean kilobytes."""
+    sample = open_dataset(DataSettings(data=SAMPLE), seed=0)
+    chance = np.random.default_rng(0)
+    total = 0
+    for number in range(count):
+        picture = Image.fromarray(np.asarray(sample.images[number])[:, :, 0])
+        grey = np.asarray(picture.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.float32)
+        coloured = grey[..., None] * chance.uniform(0.5, 1.0, 3)
+        noisy = coloured + chance.normal(0, 16, (HEIGHT, WIDTH, 3))
+        folder = root / sample.classes[sample.labels[number]]
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{number:05d}.jpg"
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=85)
+        total += path.stat().st_size
+    return total / count / 1000
+
+
+def opened(root: Path, stream: str, workers: int | None) -> Dataset:
+    settings = DataSettings.of(
+        {"data": str(root), "image_size": SIZE, "stream": stream, "workers": workers}
+    )
+    return open_dataset(settings, seed=0)
+
+
+def decoded_per_second(root: Path, workers: int, seconds: float) -> float:
+    """Returns the images per second of processes that do nothing else, read in batches."""
+    dataset = opened(root, "on", workers)
+    index = dataset.splits["train"]
+    whole = len(index) // BATCH
+
+    def index_at(step: int) -> np.ndarray:
+        return index[step % whole * BATCH :][:BATCH]
+
+    ahead = LookAhead(dataset.images)
+    for step in range(WARM):
+        ahead.images_at(step, index_at)
+    start, step = time.perf_counter(), WARM
+    while time.perf_counter() - start < seconds:
+        ahead.images_at(step, index_at)
+        step += 1
+    return (step - WARM) * BATCH / (time.perf_counter() - start)
+
+
+class Timed:
+    """A run, and the time that its steps waited for images."""
+
+    def __init__(self, root: Path, model: str, stream: str, workers: int | None) -> None:
+        dataset = opened(root, stream, workers)
+        recipe = Recipe(
+            data=str(root), model=model, epochs=1000.0, lr=0.01, batch=BATCH, device="cpu"
+        )
+        self.setup: Setup = set_up(recipe, dataset, plan=None, tell=lambda _: None, clock=Clock())
+        self.waited = 0.0
+        made = self.setup.batches._bytes_of
+
+        def bytes_of(*asked: object, **named: object) -> torch.Tensor:
+            start = time.perf_counter()
+            found = made(*asked, **named)  # type: ignore[arg-type]
+            self.waited += time.perf_counter() - start
+            return found
+
+        self.setup.batches._bytes_of = bytes_of  # type: ignore[method-assign]
+
+    def advance(self, steps: int) -> float:
+        """Trains so many steps more, in the loop of `ravine train`, and returns the seconds."""
+        start, setup = time.perf_counter(), self.setup
+        fit(
+            setup.state,
+            setup.batches,
+            forward=setup.forward,
+            rules=setup.rules,
+            plan=Plan(total_steps=setup.state.step + steps, steps_per_epoch=10**6),
+            schedules={"lr": constant},
+            hooks=Hooks(validate=None, save=lambda _: Path(), correct=lambda plan, _: plan),
+            observers=[],
+            stop=StopRequest(),
+            clock=Clock(),
+            checkpoint_every=1e9,
+        )
+        return time.perf_counter() - start
+
+
+def train_in_turns(root: Path, asked: argparse.Namespace) -> dict[str, object]:
+    runs = {
+        "streamed": Timed(root, asked.model, "on", asked.workers),
+        "in memory": Timed(root, asked.model, "off", None),
+    }
+    runs["in memory"].advance(WARM)
+    steps = max(WARM, round(asked.seconds * WARM / runs["in memory"].advance(WARM)))
+    speeds: dict[str, list[float]] = {name: [] for name in runs}
+    waits: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(asked.rounds):
+        for name, run in runs.items():
+            run.advance(WARM)
+            run.waited = 0.0
+            taken = run.advance(steps)
+            speeds[name].append(steps * BATCH / taken)
+            waits[name].append(run.waited / taken)
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    return {
+        "images_per_s": medians,
+        "all_turns": speeds,
+        "ratio": medians["streamed"] / medians["in memory"],
+        "share_of_waiting": {name: statistics.median(values) for name, values in waits.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--model", default="wrn-16-2")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, help="while training; by default Ravine's choice")
+    asked = parser.parse_args()
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["RAVINE_CACHE"] = str(Path(place) / "cache")
+        kilobytes = make_photos(Path(place) / "photos", asked.images)
+        root = Path(place) / "photos"
+        figures = {
+            "jpeg_kb": kilobytes,
+            "decoded_per_s": {
+                f"{workers} processes" if workers else "in the process itself": decoded_per_second(
+                    root, workers, asked.seconds / 2
+                )
+                for workers in sorted({0, 1, cores()})
+            },
+            "model": asked.model,
+            "threads": torch.get_num_threads(),
+            **train_in_turns(root, asked),
+        }
+    keep("input", "python " + " ".join(["bench/input.py", *sys.argv[1:]]), figures)
+
+
+if __name__ == "__main__":
+    main()
