@@ -125,7 +125,7 @@ def refined(path: Path, small: bool) -> dict[str, Any]:
     full = landscape(
         run.model,
         each_image,
-        batches_of(run, 50 if small else 200),
+        batches_of(run, 50 if small else 100),
         nodes=side,
         out=out,
     )

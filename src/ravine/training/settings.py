@@ -56,7 +56,7 @@ class TrainingSettings(Settings):
     """Threads on the CPU; 0 takes one per core."""
 
     compile: bool = False
-    """Compile the network with torch.compile (a pause first, faster steps after)."""
+    """Compile the network with torch.compile (a pause, then faster steps; CUDA graphs on a GPU)."""
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread over all classes (Szegedy et al. 2016)."""
