@@ -8,6 +8,7 @@ the step is allowed, so that a gradient that is not finite leaves both bitwise a
 without the host having to know.
 """
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, get_args
@@ -30,6 +31,10 @@ Decay = Literal["decoupled", "coupled"]
 Implementation = Literal["auto", "plain", "fused", "triton"]
 Path = FusedSteps | TritonSteps
 State = dict[str, Tensor]
+
+
+# torch's method imports the compiler when it is called, which takes a second.
+_add_group = inspect.unwrap(Optimizer.add_param_group)
 
 
 class RuleOptimizer(Optimizer):
@@ -90,7 +95,7 @@ class RuleOptimizer(Optimizer):
             SettingError: a hyperparameter of the group is out of its range.
         """
         self.check_group({**self.defaults, **param_group})
-        super().add_param_group(param_group)
+        _add_group(self, param_group)
 
     def check_group(self, group: Mapping[str, Any]) -> None:
         """Raises `SettingError` unless each hyperparameter is in its range."""

@@ -240,6 +240,7 @@ def _trials(
     recipe = Recipe.of(settings)
     settings = {
         "checkpoint_every": _CHECKPOINT_EVERY,
+        "monitor": 0.0,
         **settings,
         "seed": entry.race.seed,
         "epochs": epochs,

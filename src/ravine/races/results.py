@@ -163,7 +163,8 @@ def _trials(course: Course, outcomes: Mapping[str, Outcome]) -> dict[str, list[d
     return found
 
 
-_SURROUNDINGS = ("seed", "epochs", "threads", "checkpoint_every", "data", "labels", "keep_weights")
+_OF_THE_RACE = ("threads", "keep_weights", "checkpoint_every", "monitor")
+_SURROUNDINGS = ("seed", "epochs", "data", "labels", *_OF_THE_RACE)
 
 
 def _own(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,7 +230,7 @@ def _out(outcomes: Mapping[str, Outcome]) -> list[str]:
 
 def _write_winner(places: Places, run: str) -> None:
     settings, _ = read_recipe(places.runs / run / "recipe.toml")
-    for name in ("threads", "keep_weights", "checkpoint_every"):
+    for name in _OF_THE_RACE:
         settings.pop(name, None)
     write_recipe(places.race / "winner.toml", settings, None)
 
