@@ -1,6 +1,6 @@
 """Images decoded while training: how many a second, and what they cost a training run.
 
-    python bench/input.py [--images 3000] [--model wrn-16-2] [--seconds 20] [--rounds 5]
+    python bench/input.py [--images 3000] [--model wrn-10-1] [--seconds 20] [--rounds 5]
 
 JPEGs of 500×375 are made from the sample that ships with Ravine, enlarged, coloured and with
 noise, about 100 kB each. First they are decoded to 64 pixels by as many processes as named; then a
@@ -150,7 +150,7 @@ def train_in_turns(root: Path, asked: argparse.Namespace) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=3000)
-    parser.add_argument("--model", default="wrn-16-2")
+    parser.add_argument("--model", default="wrn-10-1")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, help="while training; by default Ravine's choice")

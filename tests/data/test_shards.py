@@ -16,14 +16,15 @@ from PIL import Image
 
 from ravine.core.errors import DataError
 from ravine.core.progress import no_progress
-from ravine.data.collection import FileEntry
+from ravine.data.cache import cache_key
+from ravine.data.collection import Collection, FileEntry
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.decode import Unreadable
 from ravine.data.opening import open_dataset, open_unlabelled
 from ravine.data.settings import DataSettings
 from ravine.data.sources.shards import one_shard, read_shards
 from ravine.data.sources.tar import members
-from ravine.data.store import content_of
+from ravine.data.store import Form, content_of
 
 
 def _png(seed: int, size: int = 12) -> bytes:
@@ -316,3 +317,14 @@ def test_json_of_another_kind_is_no_label(tmp_path: Path) -> None:
     content |= {f"{n}.png": _png(n) for n in range(4)}
     with pytest.raises(DataError, match="no image has a label"):
         read_shards(one_shard(_pack(tmp_path / "one.tar", content)), no_progress)
+
+
+def test_other_places_in_the_same_shard_are_another_store() -> None:
+    def key(offset: int, length: int) -> str:
+        entry = FileEntry(path="a.tar", size=9000, modified=1, offset=offset, length=length)
+        labels = np.zeros(1, np.int64)
+        found = Collection(names=["a"], labels=labels, classes=("a",), files=[entry])
+        return cache_key(found, Form(image_size=8, channels=1))
+
+    assert len({key(512, 10), key(1024, 10), key(512, 11)}) == 3
+    assert key(512, 10) == key(512, 10)
