@@ -19,6 +19,6 @@ cp runs/skip/landscape/line-running-batch-re-estimated-0.png "$docs/pictures/sur
 "$ravine" train "$cifar" --model wrn-16-4 --epochs 6 --seed 1 --out runs/wrn-16-4
 for name in resnet-56 plain-56 resnet-14 wrn-16-4; do
     "$ravine" landscape "runs/$name" --along random --policy running,batch \
-        --x=-1:1:25 --y=-1:1:25 --images 100 --precision float32
+        --nodes 25 --images 100 --precision float32
     cp "runs/$name/landscape/random-running-batch-0.png" "$docs/pictures/surface-$name.png"
 done

@@ -1,8 +1,10 @@
 """When a trial is hopeless: halving at rungs (Jamieson, Talwalkar 2016), one entrant at a time.
 
-Every trial is paused at the first rung; the best third goes on to the second, the best sixth of
-all to the end. Compared is the mean training loss over the last fifth of the steps so far: it is
-there after every step, and within an entrant it has the same meaning. The rest is named stopped.
+Every trial is paused at the first rung; the better half goes on to the second, the best third of
+all to the last, the best sixth to the end. Compared is the mean training loss over the last fifth
+of the steps so far: it is there after every step, and within an entrant it has the same meaning.
+The rest is named stopped. (One in three after the first rung saves 3 % more of a race, and tunes
+methods whose rate matters much 2 to 4 points worse.)
 
 The decision depends on the trials' numbers alone, not on which came first, so that a race is the
 same on any number of cores and however often it was interrupted.
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import final
 
 WINDOW = 0.2  # share of the steps so far whose losses count
-_RUNGS = ((0.125, 3), (0.375, 6))  # after this share, one in so many goes on
+_RUNGS = ((0.125, 2), (0.25, 3), (0.5, 6))  # after this share, one in so many goes on
 
 
 @final
@@ -30,7 +32,7 @@ def rungs(trials: int, *, early: bool) -> list[Rung]:
     """Returns the rungs of a search; none without early stopping, or where nothing is saved.
 
     >>> rungs(6, early=True)
-    [Rung(share=0.125, keep=2), Rung(share=0.375, keep=1)]
+    [Rung(share=0.125, keep=3), Rung(share=0.25, keep=2), Rung(share=0.5, keep=1)]
     """
     if not early or trials < 3:
         return []
@@ -59,7 +61,7 @@ def units(trials: int, *, early: bool) -> float:
     """Returns how many whole runs a search takes, in which no trial fails.
 
     >>> units(6, early=True), units(6, early=False)
-    (1.875, 6.0)
+    (2.125, 6.0)
     """
     found, before, alive = 0.0, 0.0, trials
     for rung in rungs(trials, early=early):
