@@ -144,32 +144,24 @@ def _imbalance(collection: Collection, train: np.ndarray) -> dict[str, Any]:
 
 def tell_audit(dataset: Dataset, tell: Observer) -> None:
     """Tells what the audit found, in a few lines."""
-    audit = dataset.audit
+
+    def say(text: str, *, warning: bool = True) -> None:
+        tell(Notice(text=text, warning=warning))
+
+    found = dataset.audit
     counts = ", ".join(f"{len(index):,} {name}" for name, index in dataset.splits.items())
-    tell(Notice(text=f"{audit['count']:,} images, {len(dataset.classes)} classes: {counts}"))
-    tell(Notice(text=audit["rule"]))
-    if audit["reading"]["streamed"]:
-        tell(Notice(text=f"images are decoded while training: {audit['reading']['why']}"))
-    if audit["unreadable"]:
-        first = audit["unreadable"][0]
-        tell(
-            Notice(
-                text=f"{len(audit['unreadable'])} unreadable files left out, "
-                f"the first {first['name']}: {first['reason']}",
-                warning=True,
-            )
+    say(f"{found['count']:,} images, {len(dataset.classes)} classes: {counts}", warning=False)
+    say(found["rule"], warning=False)
+    if found["reading"]["streamed"]:
+        say(f"images are decoded while training: {found['reading']['why']}", warning=False)
+    if unreadable := found["unreadable"]:
+        first = f"the first {unreadable[0]['name']}: {unreadable[0]['reason']}"
+        say(f"{len(unreadable)} unreadable files left out, {first}")
+    if count := found["unlabelled"]["images"]:
+        say(
+            f"{count} images without a label left out, such as {found['unlabelled']['examples'][0]}"
         )
-    if audit["unlabelled"]["images"]:
-        first = audit["unlabelled"]["examples"][0]
-        text = f"{audit['unlabelled']['images']} images without a label left out, such as {first}"
-        tell(Notice(text=text, warning=True))
-    if audit["leakage"]["images"]:
-        tell(
-            Notice(
-                text=f"{audit['leakage']['images']} images stand on both sides of the split: "
-                f"{audit['leakage']['action']}",
-                warning=True,
-            )
-        )
-    if audit["imbalance"]["advice"]:
-        tell(Notice(text=audit["imbalance"]["advice"], warning=True))
+    if count := found["leakage"]["images"]:
+        say(f"{count} images stand on both sides of the split: {found['leakage']['action']}")
+    if advice := found["imbalance"]["advice"]:
+        say(advice)
