@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ravine.kernels.library import load_library
 from ravine.models import build
 from ravine.nn.convolution import Conv2d
-from ravine.nn.moments import find_moments
+from ravine.nn.moments import find_gradient_sums, find_moments, find_norm
 from ravine.nn.norm_act import NormAct
 
 library = load_library()
@@ -24,12 +24,12 @@ def images(*shape: int, seed: int) -> Tensor:
     return drawn.bfloat16().contiguous(memory_format=torch.channels_last)
 
 
-def run(layer: Conv2d, x: Tensor, dy_seed: int) -> Tensor:
+def run(layer: Conv2d, x: Tensor, dy_seed: int) -> tuple[Tensor, Tensor]:
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(x)
     dy = images(*y.shape, seed=dy_seed)
     y.backward(dy)
-    return dy
+    return y.detach(), dy
 
 
 @needs_tiles
@@ -57,13 +57,17 @@ def test_gradients_are_those_of_float64(
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        dy = run(layer, x, seed + 1)
+        y, dy = run(layer, x, seed + 1)
     finally:
         torch.set_num_threads(before)
     x64 = x.detach().double().requires_grad_()
     weight = layer.weight.detach().bfloat16().double().requires_grad_()
-    y64 = F.conv2d(x64, weight, None, stride, padding)
+    bias64 = None if layer.bias is None else layer.bias.detach().bfloat16().double()
+    y64 = F.conv2d(x64, weight, bias64, stride, padding)
     y64.backward(dy.double())
+    torch.testing.assert_close(
+        y.double(), y64.detach(), rtol=2**-7, atol=2e-3 * float(y64.detach().abs().max())
+    )
     assert layer.weight.grad is not None
     assert weight.grad is not None
     scale = float(weight.grad.abs().max())
@@ -127,6 +131,122 @@ def test_a_convolution_3x3_is_that_of_float64(
         torch.testing.assert_close(
             found.double(), wanted, rtol=2**-8, atol=1e-4 * float(wanted.abs().max())
         )
+
+
+@needs_tiles
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(1, 7),
+    channels=st.sampled_from([16, 64]),
+    out=st.sampled_from([16, 96]),
+    height=st.integers(3, 13),
+    width=st.integers(3, 13),
+    kernel=st.sampled_from([1, 3, 5]),
+    stride=st.integers(1, 3),
+    relu=st.booleans(),
+    beside=st.booleans(),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_a_norm_before_a_convolution_has_the_gradients_of_float64(
+    batch: int, channels: int, out: int, height: int, width: int, kernel: int, stride: int,
+    relu: bool, beside: bool, threads: int, seed: int,
+) -> None:  # fmt: skip
+    """The sums for the norm's gradients are made by the convolution, on its way back."""
+    torch.manual_seed(seed)
+    norm = NormAct(nn.BatchNorm2d(channels), nn.ReLU() if relu else nn.Identity())
+    assert isinstance(norm.norm, nn.BatchNorm2d)
+    nn.init.normal_(norm.norm.weight)
+    nn.init.normal_(norm.norm.bias)
+    layer = Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
+    layer = layer.to(memory_format=torch.channels_last)
+    x = images(batch, channels, height, width, seed=seed).requires_grad_()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        with torch.autocast("cpu", torch.bfloat16):
+            active = norm(x)
+            active.retain_grad()
+            y, same = layer.beside(active) if beside else (layer(active), active)
+        dy, more = images(*y.shape, seed=seed + 1), images(*x.shape, seed=seed + 2)
+        torch.autograd.backward([y, same], [dy, more if beside else torch.zeros_like(more)])
+    finally:
+        torch.set_num_threads(before)
+    assert active.grad is not None
+    # Its own arithmetic from here: of the gradient as it was, rounded to bfloat16.
+    x64, d64 = x.detach().double(), active.grad.double()
+    weight, bias = norm.norm.weight.detach().double(), norm.norm.bias.detach().double()
+    var, mean = torch.var_mean(x64, (0, 2, 3), correction=0, keepdim=True)
+    normed = (x64 - mean) / (var + norm.norm.eps).sqrt()
+    z = normed * weight[:, None, None] + bias[:, None, None]
+    dz = torch.where(z > 0, d64, 0.0) if relu else d64
+    sure = z.abs().amin((0, 2, 3)) > 1e-5  # rounding does not decide what the ReLU lets through
+    for found, wanted in (
+        (norm.norm.weight.grad, (dz * normed).sum((0, 2, 3))),
+        (norm.norm.bias.grad, dz.sum((0, 2, 3))),
+    ):
+        assert found is not None
+        scale = float(d64.abs().sum((0, 2, 3)).max())
+        torch.testing.assert_close(found.double()[sure], wanted[sure], rtol=1e-4, atol=1e-5 * scale)
+    wanted64 = F.conv_transpose2d(
+        dy.double(), layer.weight.detach().bfloat16().double(), None, stride, kernel // 2,
+        output_padding=[
+            side - ((out_side - 1) * stride - 2 * (kernel // 2) + kernel)
+            for side, out_side in zip(x.shape[2:], y.shape[2:], strict=True)
+        ],
+    ) + (more.double() if beside else 0.0)  # fmt: skip
+    torch.testing.assert_close(d64, wanted64, rtol=2**-7, atol=4e-3 * float(wanted64.abs().max()))
+
+
+@needs_tiles
+def test_sums_of_gradients_are_left_and_hold_as_long_as_nobody_changes_the_gradient() -> None:
+    norm = NormAct(nn.BatchNorm2d(32), nn.ReLU())
+    layer = Conv2d(32, 32, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    x, dy = images(3, 32, 6, 6, seed=1), images(3, 32, 6, 6, seed=2)
+
+    def gradients(change: str) -> tuple[bool, Tensor]:
+        found = []
+
+        def look(gradient: Tensor) -> Tensor | None:
+            made = find_norm(active)
+            assert made is not None
+            if change == "doubled in place":
+                gradient.mul_(2)
+            found.append(find_gradient_sums(gradient, made.mean) is not None)
+            return gradient * 2 if change == "another" else None
+
+        norm.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            active = norm(x.clone().requires_grad_())
+            active.register_hook(look)
+            y = layer(active)
+            if change == "used twice":
+                y = y + layer(active)
+        y.backward(dy)
+        grad = norm.norm.weight.grad
+        assert isinstance(grad, Tensor)
+        return found[0], grad.clone()
+
+    left, plain = gradients("none")
+    assert left
+    for change in ("doubled in place", "another", "used twice"):
+        left, twice = gradients(change)
+        assert left == (change == "another")
+        torch.testing.assert_close(twice, 2 * plain, rtol=1e-2, atol=1e-2)
+
+
+@needs_tiles
+def test_a_hook_on_a_convolution_beside_is_called() -> None:
+    layer = Conv2d(32, 64, 1, 2, bias=False).to(memory_format=torch.channels_last)
+    x = images(3, 32, 6, 6, seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        alone, _ = layer.beside(x)
+        seen: list[Tensor] = []
+        layer.register_forward_hook(lambda _layer, _inputs, y: seen.append(y))
+        hooked, same = layer.beside(x)
+    assert same is x
+    assert torch.equal(seen[0], alone)
+    assert torch.equal(hooked, alone)
 
 
 @needs_tiles
@@ -300,14 +420,18 @@ def test_the_operators_keep_torchs_promises(whole: bool) -> None:
     height=st.integers(1, 9),
     width=st.integers(1, 40),
     summed=st.booleans(),
+    stride=st.integers(1, 2),
     seed=st.integers(0, 1000),
 )
 def test_moments_are_the_sums_of_each_image_whatever_the_threads(
-    batch: int, channels: int, out: int, height: int, width: int, summed: bool, seed: int
-) -> None:
-    layer = Conv2d(channels, out, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    batch: int, channels: int, out: int, height: int, width: int, summed: bool, stride: int,
+    seed: int,
+) -> None:  # fmt: skip
+    layer = Conv2d(channels, out, 3, stride, padding=1, bias=False)
+    layer = layer.to(memory_format=torch.channels_last)
     x = images(batch, channels, height, width, seed=seed)
-    added = images(batch, out, height, width, seed=seed + 1) if summed else None
+    size = (-(-height // stride), -(-width // stride))
+    added = images(batch, out, *size, seed=seed + 1) if summed else None
     found = []
     before = torch.get_num_threads()
     for threads in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""Convolutions 3×3 as products of AMX tiles, by address.
+"""Convolutions, and their gradients by images, as products of AMX tiles, by address.
 
 Whoever calls holds the tensors, and has checked that images are bfloat16 on the CPU in
 channels_last without gaps, and that `fits`.
@@ -8,40 +8,41 @@ import ctypes
 
 from ravine.kernels.library import Library, threads
 
-CHANNELS = 32  # of x and y: their multiples
+CHANNELS = 16  # of x and y: their multiples
+_MOST_KERNEL, _MOST_STRIDE = 5, 3  # as in c/convolve.h
 _GRID = 1 << 20  # bytes of an image, two of which stay in the second cache beside the weights
+_ADDRESSES = ("x", "w", "added", "y", "sums", "normed", "mean", "rstd", "weight", "bias")
+_NUMBERS = (
+    "images", "height", "width", "channels", "out_height", "out_width", "out_channels",
+    "kernel", "stride", "padding", "back", "relu",
+)  # fmt: skip
 
 
 class ConvolveJob(ctypes.Structure):
-    """struct convolution of c/convolve.h."""
+    """struct convolution of c/convolve.h: addresses, 0 for what is not wanted, then numbers."""
 
     _fields_ = (
-        ("x", ctypes.c_void_p),
-        ("w", ctypes.c_void_p),
-        ("added", ctypes.c_void_p),
-        ("y", ctypes.c_void_p),
-        ("moments", ctypes.c_void_p),
-        ("images", ctypes.c_int64),
-        ("height", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("out_channels", ctypes.c_int64),
-        ("back", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in _ADDRESSES),
+        *((name, ctypes.c_int64) for name in _NUMBERS),
     )
 
 
-def fits(channels: int, out_channels: int, height: int, width: int) -> bool:
+def fits(
+    channels: int, out_channels: int, height: int, width: int, *, kernel: int, stride: int
+) -> bool:
     """Whether images of this size are convolved here, there and back."""
     most = max(channels, out_channels)
     return (
         channels % CHANNELS == 0
         and out_channels % CHANNELS == 0
+        and kernel <= _MOST_KERNEL
+        and stride <= _MOST_STRIDE
         and (height + 1) * (width + 1) * most * 2 <= _GRID
     )
 
 
 def convolve(library: Library, job: ConvolveJob) -> None:
-    """Fills y, (images, height, width, out_channels) bfloat16, and moments if they are wanted.
+    """Fills y, (images, out_height, out_width, out_channels) bfloat16, and sums where wanted.
 
     Raises:
         MemoryError: there is not enough for the packed weights and two blocks per thread.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch  # first: the library shares the OpenMP that torch has loaded
 
-_VERSION = 4  # of the library's interface; RAVINE_VERSION in CMakeLists.txt
+_VERSION = 5  # of the library's interface; RAVINE_VERSION in CMakeLists.txt
 _NAME = "_ravine_kernels"
 _LEVELS = ("base", "avx2", "avx512", "amx")
 _OFF = "RAVINE_KERNELS"

@@ -70,10 +70,10 @@ class PreActivationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, widths[-1], H/stride, W/stride)."""
         active, x = self.first.beside(x)
+        if self.shortcut is not None:
+            x, active = self.shortcut.beside(active)
         inner = self.dropout(self.branch(active))
-        if not self.skip:
-            return self.last(inner)
-        return self.last(inner, x if self.shortcut is None else self.shortcut(active))
+        return self.last(inner, x if self.skip else None)
 
 
 def pre_activation_network(

@@ -6,17 +6,21 @@ from torch import Tensor, nn
 from ravine.kernels import convolve
 from ravine.kernels.weights import CHANNELS
 from ravine.nn.convolution_ops import convolution_op, tiles_are_here
-from ravine.nn.fused_norm import must_be_seen
-from ravine.nn.tiled_convolution import convolve_3x3, convolve_with_tiled_gradient
+from ravine.nn.fused_norm import is_hooked, must_be_seen
+from ravine.nn.tiled_convolution import (
+    convolve_beside,
+    convolve_in_tiles,
+    convolve_with_tiled_gradient,
+)
 
 
 class Conv2d(nn.Conv2d):
     """The Conv2d of torch, (B, C, H, W) to (B, D, H', W'), in tiles where that is faster.
 
     Under bfloat16 autocast on processors with AMX, undivided and undilated with equal sides: the
-    gradient of the weights for channels in multiples of 16; all of a convolution 3×3 that keeps
-    the size of its images, without bias, for channels in multiples of 32 and images whose rows
-    fit into the processor's cache. Elsewhere it is that of torch.
+    gradient of the weights for channels in multiples of 16; all of it, where kernels measure at
+    most 5 and strides at most 3, without bias, for images that fit into the processor's cache.
+    Elsewhere it is that of torch.
     """
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
@@ -32,10 +36,25 @@ class Conv2d(nn.Conv2d):
         if torch.compiler.is_compiling():
             return convolution_op(x, self.weight, bias, added, stride, padding, whole)
         if whole:
-            return convolve_3x3(x, self.weight, added)
+            return convolve_in_tiles(x, self.weight, added, stride=stride, padding=padding)
         return convolve_with_tiled_gradient(
             x, self.weight, bias, added, stride=stride, padding=padding
         )
+
+    def beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (convolution of x, x).
+
+        The x of the result is to be used in place of the one that was given: the gradients of
+        both are then added in one pass.
+        """
+        if (
+            is_hooked(self)
+            or torch.compiler.is_compiling()
+            or not self._is_whole_in_tiles(x)
+            or not self._goes_through_tiles(x)
+        ):
+            return self(x), x
+        return convolve_beside(x, self.weight, stride=self.stride[0], padding=int(self.padding[0]))
 
     def _goes_through_tiles(self, x: Tensor) -> bool:
         return (
@@ -57,12 +76,13 @@ class Conv2d(nn.Conv2d):
         return torch.is_grad_enabled() and self.weight.requires_grad
 
     def _is_whole_in_tiles(self, x: Tensor) -> bool:
-        return (
-            self.kernel_size == (3, 3)
-            and self.stride == (1, 1)
-            and self.padding == (1, 1)
-            and self.bias is None
-            and convolve.fits(self.in_channels, self.out_channels, x.shape[2], x.shape[3])
+        return self.bias is None and convolve.fits(
+            self.in_channels,
+            self.out_channels,
+            x.shape[2],
+            x.shape[3],
+            kernel=self.kernel_size[0],
+            stride=self.stride[0],
         )
 
     def _has_suitable_shape(self) -> bool:

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from ravine.kernels.library import load_library
 from ravine.nn.tiled_convolution import (
+    convolution,
     convolve_by_torch,
-    convolve_in_tiles,
     gradient_of_images,
+    gradient_of_images_in_tiles,
     gradient_of_weights,
+    result_size,
 )
 
 
@@ -49,7 +51,7 @@ def convolution_op(
         whole: all of it goes through the tiles, and not the gradient by weight alone.
     """
     if whole:
-        return convolve_in_tiles(x, weight, added=added)
+        return convolution(x, weight, stride, padding, added=added)
     return convolve_by_torch(x, weight.to(x.dtype), bias, added, stride, padding)
 
 
@@ -57,8 +59,7 @@ def convolution_op(
 def _(
     x: Tensor, weight: Tensor, _bias: Any, _added: Any, stride: int, padding: int, _whole: bool
 ) -> Tensor:
-    kernel = weight.shape[2]
-    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in x.shape[2:])
+    height, width = result_size(x, weight.shape[2], stride, padding)
     return x.new_empty(x.shape[0], height, width, weight.shape[0]).permute(0, 3, 1, 2)
 
 
@@ -72,7 +73,7 @@ def convolution_backward_op(
     if not of_images:
         return x.new_empty(0), dweight
     if whole:
-        return convolve_in_tiles(dy, weight, back=True), dweight
+        return gradient_of_images_in_tiles(dy, x, weight, stride, padding), dweight
     return gradient_of_images(dy, x, weight.to(x.dtype), stride, padding), dweight
 
 

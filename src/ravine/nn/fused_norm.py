@@ -7,11 +7,12 @@ channels_last, each pass over memory goes through the C library.
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ravine.kernels.library import Library, load_library
 from ravine.kernels.norm import ACTIVATIONS, ROOM, NormJob, norm_backward, norm_forward
+from ravine.nn.moments import NormMade, find_gradient_sums, leave_norm
 
 
 class Statistics(NamedTuple):
@@ -55,6 +56,16 @@ def must_be_seen() -> bool:
     return torch.compiler.is_compiling() or torch._C._len_torch_function_stack() > 0
 
 
+def is_hooked(layer: nn.Module) -> bool:
+    """Returns whether somebody waits for this layer to run."""
+    return bool(
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+    )
+
+
 def norm_activation(
     x: Tensor,
     weight: Tensor,
@@ -74,15 +85,35 @@ def norm_activation(
         activation: a key of `ACTIVATIONS`.
         added: like x.
     """
-    y, _ = _NormActivation.apply(x, added, weight, bias, statistics, activation, False)
-    return y
+    return _run(x, added, weight, bias, statistics, activation, beside=False)[0]
 
 
 def norm_activation_beside(
     x: Tensor, weight: Tensor, bias: Tensor, statistics: Statistics, activation: str
 ) -> tuple[Tensor, Tensor]:
     """Returns (act(norm(x)), x): whoever uses this x has its gradient added in the same pass."""
-    return _NormActivation.apply(x, None, weight, bias, statistics, activation, True)
+    y, same = _run(x, None, weight, bias, statistics, activation, beside=True)
+    assert same is not None
+    return y, same
+
+
+def _run(
+    x: Tensor,
+    added: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    statistics: Statistics,
+    activation: str,
+    *,
+    beside: bool,
+) -> tuple[Tensor, Tensor | None]:
+    y, same, mean, rstd = _NormActivation.apply(
+        x, added, weight, bias, statistics, activation, beside
+    )
+    if added is None and y.requires_grad:
+        made = NormMade(x.detach(), mean, rstd, weight.detach(), bias.detach(), activation)
+        leave_norm(y, made)
+    return y, same
 
 
 class _NormActivation(torch.autograd.Function):
@@ -96,16 +127,17 @@ class _NormActivation(torch.autograd.Function):
         statistics: Statistics,
         activation: str,
         beside: bool,
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         y, mean, rstd = norm_forward_pass(x, added, weight, bias, statistics, activation)
+        ctx.mark_non_differentiable(mean, rstd)
         ctx.save_for_backward(x, added, weight, bias, mean, rstd)
         ctx.of_batch, ctx.activation = statistics.of_batch, activation
         ctx.set_materialize_grads(False)
-        return y, x if beside else None
+        return y, x if beside else None, mean, rstd
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor | None, dx_more: Tensor | None) -> tuple[Any, ...]:
+    def backward(ctx: Any, dy: Tensor | None, dx_more: Tensor | None, *_: None) -> tuple[Any, ...]:
         if dy is None:
             return dx_more, *(None,) * 6
         x, added, weight, bias, mean, rstd = ctx.saved_tensors
@@ -154,6 +186,8 @@ def norm_backward_pass(
     """Returns the gradients of x (with `dx_more` added), added, weight and bias."""
     job, library = _job(x, added, weight, bias, of_batch, activation)
     dy = _like(x, dy)
+    if (known := find_gradient_sums(dy, mean)) is not None:
+        job.moments, job.images = known.data_ptr(), len(known)
     dx_more = None if dx_more is None else _like(x, dx_more)
     dx = torch.empty_like(x)
     dadded = None if added is None else torch.empty_like(x)

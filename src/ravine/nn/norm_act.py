@@ -9,6 +9,7 @@ from ravine.nn.custom_ops import compiled_norm_activation, library_is_here
 from ravine.nn.fused_norm import (
     Statistics,
     fits_library,
+    is_hooked,
     library_for,
     must_be_seen,
     norm_activation,
@@ -60,7 +61,7 @@ class NormAct(nn.Sequential):
     def _fusible(self, x: Tensor) -> tuple[Tensor, Tensor, Statistics, str] | None:
         """Returns what the fused function needs, or None where the layers must run themselves."""
         activation = _name(self.act)
-        if activation is None or _is_hooked(self.norm) or _is_hooked(self.act):
+        if activation is None or is_hooked(self.norm) or is_hooked(self.act):
             return None
         return _fusible_norm(self.norm, x, activation)
 
@@ -118,16 +119,6 @@ def _can_run(x: Tensor) -> bool:
 def _is_affine_in_float32(norm: nn.BatchNorm2d) -> bool:
     affine = norm.weight is not None and norm.bias is not None
     return affine and norm.weight.dtype is torch.float32
-
-
-def _is_hooked(layer: nn.Module) -> bool:
-    """Whether somebody waits for this layer to run."""
-    return bool(
-        layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
-    )
 
 
 def _name(act: nn.Module) -> str | None:

@@ -2,8 +2,9 @@
 
 oneDNN's gradient by weights runs at a quarter to a half of the speed of its forward pass on
 processors with AMX; the C library's at two thirds and more. The sum over all positions is kept in
-float32 and not rounded to bfloat16 on its way to the weights. Convolutions 3×3 and their gradient
-by images gain a third on oneDNN's.
+float32 and not rounded to bfloat16 on its way to the weights. Convolutions that fit and their
+gradient by images gain a third on oneDNN's, and what a norm before or behind them needs to know
+is added up on the way.
 """
 
 from typing import Any
@@ -15,21 +16,31 @@ from torch.autograd.function import once_differentiable
 from ravine.kernels.convolve import ConvolveJob, convolve
 from ravine.kernels.library import load_library
 from ravine.kernels.weights import WeightsJob, weight_gradient
-from ravine.nn.moments import leave_moments
+from ravine.nn.moments import NormMade, find_norm, leave_gradient_sums, leave_moments
 
 
-def convolve_3x3(x: Tensor, weight: Tensor, added: Tensor | None = None) -> Tensor:
-    """Returns x ∗ weight + added, (B, D, H, W) bfloat16, where `kernels.convolve.fits`.
+def convolve_in_tiles(
+    x: Tensor, weight: Tensor, added: Tensor | None, *, stride: int, padding: int
+) -> Tensor:
+    """Returns x ∗ weight + added, (B, D, H', W') bfloat16, where `kernels.convolve.fits`.
 
     Args:
         x: (B, C, H, W) bfloat16 in channels_last.
-        weight: (D, C, 3, 3) float32; it is rounded to bfloat16 as it is packed.
-        added: (B, D, H, W) bfloat16 in channels_last.
+        weight: (D, C, k, k) float32; it is rounded to bfloat16 as it is packed.
+        added: (B, D, H', W') bfloat16 in channels_last.
+        stride: along both sides.
+        padding: along both sides.
     """
-    y, moments = _Convolve.apply(x, weight, added, torch.is_grad_enabled())
-    if moments is not None:
-        leave_moments(y, moments)
-    return y
+    return _run(x, weight, added, stride, padding, beside=False)[0]
+
+
+def convolve_beside(
+    x: Tensor, weight: Tensor, *, stride: int, padding: int
+) -> tuple[Tensor, Tensor]:
+    """Returns (x ∗ weight, x): whoever uses this x has its gradient added in the same pass."""
+    y, beside = _run(x, weight, None, stride, padding, beside=True)
+    assert beside is not None
+    return y, beside
 
 
 def convolve_with_tiled_gradient(
@@ -55,64 +66,153 @@ def convolve_with_tiled_gradient(
     return found
 
 
+def _run(
+    x: Tensor, weight: Tensor, added: Tensor | None, stride: int, padding: int, *, beside: bool
+) -> tuple[Tensor, Tensor | None]:
+    norm = find_norm(x) if torch.is_grad_enabled() else None
+    y, moments, same = _Convolve.apply(
+        x, weight, added, stride, padding, torch.is_grad_enabled(), beside, norm
+    )
+    if moments is not None:
+        leave_moments(y, moments)
+    return y, same
+
+
 class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, added: Tensor | None, learns: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        ctx.save_for_backward(x, weight)
-        moments = torch.empty(len(x), 2, len(weight)) if learns else None
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        added: Tensor | None,
+        stride: int,
+        padding: int,
+        learns: bool,
+        beside: bool,
+        norm: NormMade | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        ctx.save_for_backward(x, weight, *(norm[:-1] if norm else ()))
+        ctx.activation = norm.activation if norm else None
+        ctx.stride, ctx.padding = stride, padding
+        ctx.set_materialize_grads(False)
+        # oneDNN's 1×1 forward is faster, even with a pass for the moments.
+        moments = torch.empty(len(x), 2, len(weight)) if learns and weight.shape[2] > 1 else None
         if moments is not None:
             ctx.mark_non_differentiable(moments)
-        return convolve_in_tiles(x, weight, added=added, moments=moments), moments
+        y = convolution(x, weight, stride, padding, added=added, moments=moments)
+        return y, moments, x if beside else None
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor, _: None) -> tuple[Any, ...]:
-        x, weight = ctx.saved_tensors
-        dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        dx = convolve_in_tiles(dy, weight, back=True) if ctx.needs_input_grad[0] else None
-        dweight = gradient_of_weights(dy, x, 3, 1, 1) if ctx.needs_input_grad[1] else None
-        return dx, dweight, dy if ctx.needs_input_grad[2] else None, None
+    def backward(ctx: Any, dy: Tensor | None, _: None, dx_more: Tensor | None) -> tuple[Any, ...]:
+        if dy is None:
+            return dx_more, *(None,) * 7
+        x, weight, *made = ctx.saved_tensors
+        norm = NormMade._make([*made, ctx.activation]) if made else None
+        dy = _like(x, dy)
+        dx_more = None if dx_more is None else _like(x, dx_more)
+        dx = dweight = None
+        if ctx.needs_input_grad[0]:
+            dx = gradient_of_images_in_tiles(
+                dy, x, weight, ctx.stride, ctx.padding, added=dx_more, norm=norm
+            )
+        if ctx.needs_input_grad[1]:
+            dweight = gradient_of_weights(dy, x, weight.shape[2], ctx.stride, ctx.padding)
+        return dx, dweight, dy if ctx.needs_input_grad[2] else None, *(None,) * 5
 
 
-def convolve_in_tiles(
+def convolution(
     x: Tensor,
     weight: Tensor,
+    stride: int,
+    padding: int,
     *,
     added: Tensor | None = None,
     moments: Tensor | None = None,
-    back: bool = False,
 ) -> Tensor:
-    """Returns x ∗ weight + added; or, `back`, the gradient by what weight was multiplied with.
+    """Returns x ∗ weight + added, (B, D, H', W').
 
     `moments` (B, 2, D) is filled with the sums of each image's values, and of their squares.
     """
+    out_channels, _, kernel, _ = weight.shape
+    if kernel == 1:
+        return convolve_by_torch(x, weight.to(x.dtype), None, added, stride, padding)
+    y = _images(len(x), out_channels, result_size(x, kernel, stride, padding))
+    _convolve(x, weight, y, added, stride=stride, padding=padding, sums=_address(moments))
+    return y
+
+
+def gradient_of_images_in_tiles(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
+    *,
+    added: Tensor | None = None,
+    norm: NormMade | None = None,
+) -> Tensor:
+    """Returns the gradient of x, (B, C, H, W), plus `added`.
+
+    With `norm`, the one that has made x, what it needs for its own gradients is left with it.
+    """
+    dx = _images(len(x), x.shape[1], x.shape[2:])
+    if norm is None:
+        _convolve(dy, weight, dx, added, stride=stride, padding=padding, back=True)
+        return dx
+    # Parts of images, by the remainders of their positions, may be empty.
+    sums = torch.zeros(len(x) * stride**2, 2, x.shape[1])
+    _convolve(
+        dy, weight, dx, added, stride=stride, padding=padding, back=True, sums=_address(sums),
+        relu=norm.activation == "relu", normed=_address(norm.x), mean=_address(norm.mean),
+        rstd=_address(norm.rstd), weight=_address(norm.weight), bias=_address(norm.bias),
+    )  # fmt: skip
+    leave_gradient_sums(dx, norm.mean, sums)
+    return dx
+
+
+def result_size(x: Tensor, kernel: int, stride: int, padding: int) -> tuple[int, ...]:
+    """Returns (H', W') of a convolution of x (B, C, H, W)."""
+    return tuple((side + 2 * padding - kernel) // stride + 1 for side in x.shape[2:])
+
+
+def _images(images: int, channels: int, size: tuple[int, ...]) -> Tensor:
+    return torch.empty(
+        (images, channels, *size), dtype=torch.bfloat16, memory_format=torch.channels_last
+    )
+
+
+def _convolve(
+    x: Tensor, filters: Tensor, y: Tensor, added: Tensor | None, **more: int | None
+) -> None:
+    """Fills y, in whichever direction."""
     library = load_library()
     assert library is not None
-    images, channels, height, width = x.shape
-    out_channels = weight.shape[1 if back else 0]
-    weight = weight.detach().contiguous(memory_format=torch.channels_last)
-    y = torch.empty(
-        (images, out_channels, height, width),
-        dtype=x.dtype,
-        memory_format=torch.channels_last,
-    )
+    filters = filters.detach().contiguous(memory_format=torch.channels_last)
     job = ConvolveJob(
         x=x.data_ptr(),
-        w=weight.data_ptr(),
-        added=None if added is None else added.data_ptr(),
+        w=filters.data_ptr(),
+        added=_address(added),
         y=y.data_ptr(),
-        moments=None if moments is None else moments.data_ptr(),
-        images=images,
-        height=height,
-        width=width,
-        channels=channels,
-        out_channels=out_channels,
-        back=back,
+        images=len(x),
+        channels=x.shape[1],
+        height=x.shape[2],
+        width=x.shape[3],
+        out_channels=y.shape[1],
+        out_height=y.shape[2],
+        out_width=y.shape[3],
+        kernel=filters.shape[2],
+        **more,
     )
     convolve(library, job)
-    return y
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _like(x: Tensor, gradient: Tensor) -> Tensor:
+    return gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
 
 
 class _TiledGradient(torch.autograd.Function):
@@ -136,7 +236,7 @@ class _TiledGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
-        dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        dy = _like(x, dy)
         dx = dweight = dbias = None
         if ctx.needs_input_grad[0]:
             dx = gradient_of_images(dy, x, weight, ctx.stride, ctx.padding)
@@ -163,21 +263,10 @@ def convolve_by_torch(
 
 def gradient_of_images(dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
     """Returns (B, C, H, W) bfloat16, by torch."""
-    if weight.shape[2] == 1 and stride > 1 and padding == 0:
-        return _gradient_of_every_other(dy, x, weight, stride)
     return torch.ops.aten.convolution_backward(
         dy, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1,
         [True, False, False],
     )[0]  # fmt: skip
-
-
-def _gradient_of_every_other(dy: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """A product of matrices, and zeros between: a third of the time of torch's convolution."""
-    images, out_channels, height, width = dy.shape
-    product = dy.permute(0, 2, 3, 1).reshape(-1, out_channels) @ weight.flatten(1)
-    dx = torch.zeros_like(x)
-    dx[:, :, ::stride, ::stride] = product.view(images, height, width, -1).permute(0, 3, 1, 2)
-    return dx
 
 
 def gradient_of_weights(dy: Tensor, x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:

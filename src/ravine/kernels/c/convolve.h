@@ -1,20 +1,31 @@
-/* Convolutions 3×3 with a step of 1 and a border of 1. */
+/* Convolutions, and their gradients by images, that are square in kernel, stride and border. */
 
 #ifndef RAVINE_CONVOLVE_H
 #define RAVINE_CONVOLVE_H
 
 #include <stdint.h>
 
-/* ravine/kernels/convolve.py has the same layout. Channels are multiples of 32; images lie in
-   channels_last, without gaps. */
+/* The most that a kernel and a stride may measure. */
+enum { MOST_KERNEL = 5, MOST_STRIDE = 3 };
+
+/* ravine/kernels/convolve.py has the same layout. Channels are multiples of 16; images lie in
+   channels_last, without gaps. On the way back x is the gradient of the convolution's result and
+   y that of its images, added to `added`. */
 struct convolution {
     const uint16_t *x;     /* (images, height, width, in) bfloat16 */
-    const float *w;        /* (out, 3, 3, in), or (in, 3, 3, out) on the way back */
-    const uint16_t *added; /* (images, height, width, out) bfloat16, or null */
-    uint16_t *y;           /* (images, height, width, out) bfloat16 */
-    float *moments;        /* (images, 2, out) Σy and Σy² of each image, or null */
-    int64_t images, height, width, in, out;
-    int64_t back; /* y is the gradient of what w was multiplied with, and x of its product */
+    const float *w;        /* (out, kernel, kernel, in), or (in, kernel, kernel, out) going back */
+    const uint16_t *added; /* (images, out_height, out_width, out) bfloat16, or null */
+    uint16_t *y;           /* likewise */
+    float *sums;           /* (images · phases, 2, out) Σy and Σy² of each image, or null */
+    /* With `normed`, sums are Σdz and Σdz·(normed − mean), where z = act((normed − mean)·rstd·
+       weight + bias) is what the convolution was given, and y the gradient of it. */
+    const uint16_t *normed; /* like y, or null */
+    const float *mean, *rstd, *weight, *bias; /* (out) */
+    int64_t images, height, width, in;
+    int64_t out_height, out_width, out;
+    int64_t kernel, stride, padding;
+    int64_t back;
+    int64_t relu; /* act is a ReLU, else nothing */
 };
 
 #endif

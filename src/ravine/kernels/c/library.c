@@ -167,7 +167,7 @@ DOOR int32_t ravine_weight_gradient(int32_t level, const struct weights *weights
     return 2;
 }
 
-/* Fills y with a convolution 3×3. Returns 0, 1 without enough memory, 2 where the level has no
+/* Fills y with a convolution, or on the way back a gradient of images. Returns 0, 1 without enough memory, 2 where the level has no
    tiles. */
 DOOR int32_t ravine_convolve(int32_t level, const struct convolution *convolution, int32_t threads)
 {

@@ -3,7 +3,7 @@
    Ioffe, Szegedy 2015. bfloat16 in memory, float32 inside, sums in float64. Forward reads x twice
    and writes y; backward reads x and dy twice and writes dx: what the arithmetic needs at least,
    as the statistics of all rows must be known before the first row can be written. Where a
-   convolution has left the sums of x, forward reads it once. */
+   convolution has left the sums of x, or of the gradients, a pass reads once. */
 
 #include <math.h>
 #include <stddef.h>
@@ -222,7 +222,7 @@ static void reduce(const struct norm *o)
             o->sums[i] += o->sums[share * 2 * o->channels + i];
 }
 
-/* The totals over the images, always in the same order. */
+/* The totals over images, or parts of images, always in the same order. */
 static void add_given_moments(const struct norm *o)
 {
     memset(o->sums, 0, (size_t)o->channels * 2 * sizeof *o->sums);
@@ -313,14 +313,19 @@ void FOR_LEVEL(norm_backward)(const struct norm *o, int32_t threads)
     (void)threads;
 #pragma omp parallel num_threads(threads)
     {
+        if (!o->moments) {
 #pragma omp for schedule(static)
-        for (int share = 0; share < SHARES; share++) {
-            double *sums = sums_of(o, share);
-            EACH_CHUNK(o, share, add_gradients(o, from, to, sums))
+            for (int share = 0; share < SHARES; share++) {
+                double *sums = sums_of(o, share);
+                EACH_CHUNK(o, share, add_gradients(o, from, to, sums))
+            }
         }
 #pragma omp single
         {
-            reduce(o);
+            if (o->moments)
+                add_given_moments(o);
+            else
+                reduce(o);
             for (int64_t c = 0; c < o->channels; c++) {
                 o->dbias[c] = (float)o->sums[c];
                 o->dweight[c] = (float)(o->sums[o->channels + c] * o->rstd[c]);

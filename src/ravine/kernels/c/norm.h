@@ -27,7 +27,8 @@ struct norm {
     float *dweight;        /* (channels) */
     float *dbias;          /* (channels) */
     double *sums;          /* room for 2·channels·SHARES numbers */
-    const float *moments;  /* (images, 2, channels) Σx and Σx² of each image, or null */
+    const float *moments;  /* (images, 2, channels) Σx and Σx² of each image, or null; backward
+                              Σdz and Σdz·(x − mean) of so many parts */
     int64_t rows;
     int64_t channels;
     int64_t images;

@@ -49,17 +49,33 @@ INLINE int this_thread(void)
 #endif
 }
 
-/* All eight tiles of this thread to their full size; `_tile_release` ends it. */
+/* a/b, rounded down. */
+INLINE int64_t floor_divide(int64_t a, int64_t b)
+{
+    return a >= 0 ? a / b : -((-a + b - 1) / b);
+}
+
+/* What `_tile_loadconfig` reads. */
+struct tile_shapes {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+/* All eight tiles to their full size. */
+INLINE struct tile_shapes all_tiles(void)
+{
+    struct tile_shapes shapes = {.palette = 1};
+    for (int k = 0; k < 8; k++)
+        shapes.row_bytes[k] = 64, shapes.rows[k] = TILE;
+    return shapes;
+}
+
+/* The same for this thread; `_tile_release` ends it. */
 INLINE void begin_tiles(void)
 {
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } c = {.palette = 1};
-    for (int k = 0; k < 8; k++)
-        c.row_bytes[k] = 64, c.rows[k] = TILE;
-    _tile_loadconfig(&c);
+    struct tile_shapes shapes = all_tiles();
+    _tile_loadconfig(&shapes);
 }
 
 /* 16 channels of two positions: dwords of (first, second). */

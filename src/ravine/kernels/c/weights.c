@@ -44,11 +44,6 @@ struct tap {
     int64_t phase, odd, pair; /* the copy of x, and the pair that belongs to position 0 */
 };
 
-static int64_t floor_divide(int64_t a, int64_t b)
-{
-    return a >= 0 ? a / b : -((-a + b - 1) / b);
-}
-
 static struct tap find_tap(const struct weights *o, const struct grid *g, int64_t tap)
 {
     int64_t i = tap / o->kernel - o->padding, j = tap % o->kernel - o->padding;
