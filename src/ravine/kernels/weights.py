@@ -9,25 +9,20 @@ import ctypes
 from ravine.kernels.library import Library, threads
 
 CHANNELS = 16  # rows of a tile
+MOST_STRIDE = 8  # as MOST_PHASES in c/weights.c
+_ADDRESSES = ("x", "dy", "dw", "mean", "rstd", "weight", "bias")
+_NUMBERS = (
+    "images", "height", "width", "channels", "out_height", "out_width", "out_channels",
+    "kernel", "stride", "padding", "relu",
+)  # fmt: skip
 
 
 class WeightsJob(ctypes.Structure):
-    """struct weights of c/weights.h."""
+    """struct weights of c/weights.h: addresses, 0 for what is not wanted, then numbers."""
 
     _fields_ = (
-        ("x", ctypes.c_void_p),
-        ("dy", ctypes.c_void_p),
-        ("dw", ctypes.c_void_p),
-        ("images", ctypes.c_int64),
-        ("height", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("out_height", ctypes.c_int64),
-        ("out_width", ctypes.c_int64),
-        ("out_channels", ctypes.c_int64),
-        ("kernel", ctypes.c_int64),
-        ("stride", ctypes.c_int64),
-        ("padding", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in _ADDRESSES),
+        *((name, ctypes.c_int64) for name in _NUMBERS),
     )
 
 

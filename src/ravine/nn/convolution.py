@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.kernels import convolve
-from ravine.kernels.weights import CHANNELS
+from ravine.kernels.weights import CHANNELS, MOST_STRIDE
 from ravine.nn.convolution_ops import convolution_op, tiles_are_here
 from ravine.nn.fused_norm import is_hooked, must_be_seen
 from ravine.nn.tiled_convolution import (
@@ -90,6 +90,7 @@ class Conv2d(nn.Conv2d):
         return (
             self.in_channels % CHANNELS == 0
             and self.out_channels % CHANNELS == 0
+            and self.stride[0] <= MOST_STRIDE
             and self.groups == 1
             and self.dilation == (1, 1)
             and self.padding_mode == "zeros"

@@ -7,9 +7,9 @@
    own. A tile operation takes 16 cycles, which leaves room beside it: between two of them, lines
    of the next block of images are copied and rows of the last result are rounded and written, so
    that memory is waited for by nobody. (Without that, the same loop runs at two thirds of the
-   speed.) What a norm needs to know of y, the norm behind a convolution or on the way back the
-   one before it, is added up as y is written, image by image, so that sums do not depend on the
-   threads. */
+   speed.) A norm before the convolution is applied to what is copied. What a norm needs to know
+   of y, the norm behind a convolution or on the way back the one before it, is added up as y is
+   written, image by image, so that sums do not depend on the threads. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +62,7 @@ struct copying {
     char *grid;
     const int32_t *places; /* of their positions in the grid, in bytes */
     int64_t done, left;    /* bytes of a position, positions */
+    struct normalising norm;
 };
 
 /* A result on its way to y. */
@@ -69,11 +70,11 @@ struct writing {
     const float *result; /* (SIDE, SIDE) */
     uint16_t *y;
     const uint16_t *added, *normed;
-    const float *mean, *scale, *bias; /* of its channels */
-    const int32_t *places;            /* of its positions, relative to y */
-    uint32_t end;                     /* of the block in y: other places are not written */
-    float *sums;                      /* of the block's first image, or null */
-    int64_t images, area;             /* of the block, of the phase */
+    struct normalising norm; /* of `normed` */
+    const int32_t *places;   /* of its positions, relative to y */
+    uint32_t end;            /* of the block in y: other places are not written */
+    float *sums;             /* of the block's first image, or null */
+    int64_t images, area;    /* of the block, of the phase */
     int64_t row;
 };
 
@@ -235,27 +236,6 @@ static void pack(const struct convolution *o, const struct plan *p, uint16_t *pa
         _mm512_storeu_si512(packed + (number * p->deep / 2 + k) * 2 * TILE, r[k]);
 }
 
-INLINE void copy_unit(struct copying *c, const struct convolution *o, const struct plan *p)
-{
-    if (!c->left)
-        return;
-    _mm_prefetch(c->from + AHEAD, _MM_HINT_T1);
-    char *to = c->grid + *c->places + c->done;
-    if (*c->places >= 0) {
-        if (p->unit == LINE)
-            _mm512_store_si512((void *)to, _mm512_loadu_si512((const void *)c->from));
-        else
-            _mm256_store_si256((void *)to, _mm256_loadu_si256((const void *)c->from));
-    }
-    c->from += p->unit;
-    c->done += p->unit;
-    if (c->done < o->in * 2)
-        return;
-    c->done = 0;
-    c->places++;
-    c->left--;
-}
-
 INLINE __m512 widen_half(__m256i half)
 {
     return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
@@ -266,6 +246,42 @@ INLINE __m512 widen_row(const uint16_t *from)
     return (__m512)load(from, TILE);
 }
 
+/* Copies 32 channels, or 16, from channel c on. */
+INLINE void copy_channels(const struct copying *c, int is_line, char *to, int64_t channel)
+{
+    if (!c->norm.mean) {
+        if (is_line)
+            _mm512_store_si512((void *)to, _mm512_loadu_si512((const void *)c->from));
+        else
+            _mm256_store_si256((void *)to, _mm256_loadu_si256((const void *)c->from));
+        return;
+    }
+    const uint16_t *from = (const uint16_t *)c->from;
+    __m512 low = normalise(&c->norm, channel, widen_row(from));
+    if (is_line) {
+        __m512 high = normalise(&c->norm, channel + TILE, widen_row(from + TILE));
+        _mm512_store_si512((void *)to, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    } else {
+        _mm256_store_si256((void *)to, (__m256i)_mm512_cvtneps_pbh(low));
+    }
+}
+
+INLINE void copy_unit(struct copying *c, const struct convolution *o, const struct plan *p)
+{
+    if (!c->left)
+        return;
+    _mm_prefetch(c->from + AHEAD, _MM_HINT_T1);
+    if (*c->places >= 0)
+        copy_channels(c, p->unit == LINE, c->grid + *c->places + c->done, c->done / 2);
+    c->from += p->unit;
+    c->done += p->unit;
+    if (c->done < o->in * 2)
+        return;
+    c->done = 0;
+    c->places++;
+    c->left--;
+}
+
 INLINE void add_to_sums(float *sums, __m512 first, __m512 second)
 {
     _mm512_store_ps(sums, _mm512_add_ps(_mm512_load_ps(sums), first));
@@ -273,17 +289,17 @@ INLINE void add_to_sums(float *sums, __m512 first, __m512 second)
 }
 
 /* Adds 16 channels of one position: of y, or of the gradient before the activation. */
-INLINE void add_channels(float *sums, const struct writing *w, int64_t relu, int64_t place,
-                         int64_t c, __m512 y)
+INLINE void add_channels(float *sums, const struct writing *w, int64_t place, int64_t c, __m512 y)
 {
     if (!w->normed) {
         add_to_sums(sums + c, y, _mm512_mul_ps(y, y));
         return;
     }
-    __m512 away = _mm512_sub_ps(widen_row(w->normed + place + c), _mm512_loadu_ps(w->mean + c));
-    __m512 z = _mm512_fmadd_ps(away, _mm512_loadu_ps(w->scale + c), _mm512_loadu_ps(w->bias + c));
-    /* NaN stays: it is not at most 0 */
-    __mmask16 passes = relu ? _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_NLE_UQ) : 0xffff;
+    __m512 x = widen_row(w->normed + place + c), z = normalise(&w->norm, c, x);
+    __m512 away = _mm512_sub_ps(x, _mm512_loadu_ps(w->norm.mean + c));
+    /* where the ReLU gave 0 nothing passes */
+    __mmask16 passes =
+        w->norm.relu ? _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_NEQ_UQ) : 0xffff;
     __m512 dz = _mm512_maskz_mov_ps(passes, y);
     add_to_sums(sums + c, dz, _mm512_mul_ps(dz, away));
 }
@@ -324,10 +340,9 @@ INLINE void write_row(struct writing *w, struct adding *a, const struct convolut
     else
         _mm256_storeu_si256((void *)to, _mm512_castsi512_si256(row));
     if (w->sums && is_inside) {
-        add_channels(a->sums, w, o->relu, place, 0, widen_half(_mm512_castsi512_si256(row)));
+        add_channels(a->sums, w, place, 0, widen_half(_mm512_castsi512_si256(row)));
         if (is_wide)
-            add_channels(a->sums, w, o->relu, place, TILE,
-                         widen_half(_mm512_extracti64x4_epi64(row, 1)));
+            add_channels(a->sums, w, place, TILE, widen_half(_mm512_extracti64x4_epi64(row, 1)));
         count_position(a, w, o, p);
     }
     int32_t soon = w->places[w->row + SIDE]; /* where the next result will be written */
@@ -418,7 +433,7 @@ static struct writing begin_writing(const struct convolution *o, const struct pl
         w.sums = o->sums + (n * p->phases + phase) * 2 * o->out + c;
     if (o->normed) {
         w.normed = o->normed + first;
-        w.mean = o->mean + c, w.scale = d->scale + c, w.bias = o->bias + c;
+        w.norm = (struct normalising){o->mean + c, d->scale + c, o->bias + c, o->relu};
     }
     return w;
 }
@@ -427,8 +442,11 @@ static struct copying begin_copy(const struct convolution *o, const struct desk 
                                  uint16_t *grid, int64_t from, int64_t count)
 {
     int64_t area = o->height * o->width;
-    return (struct copying){(const char *)(o->x + from * area * o->in), (char *)grid, d->in_grid,
-                            0, count * area};
+    struct copying c = {(const char *)(o->x + from * area * o->in), (char *)grid, d->in_grid, 0,
+                        count * area, {0}};
+    if (!o->back && o->mean)
+        c.norm = (struct normalising){o->mean, d->scale, o->bias, o->relu};
+    return c;
 }
 
 /* Convolves a block: `count` images from `n` on, which lie in `grid`. */
@@ -489,7 +507,7 @@ static struct shared measure_shared(const struct convolution *o, const struct pl
 {
     struct shared s;
     s.packed = line((size_t)(o->out * p->taps * o->in * 2));
-    s.scale = line((size_t)o->out * sizeof(float));
+    s.scale = line((size_t)(o->back ? o->out : o->in) * sizeof(float));
     s.in_grid = line((size_t)(p->images * o->height * o->width) * sizeof(int32_t));
     s.in_y = line((size_t)(p->phases * (p->length + SIDE)) * sizeof(int32_t));
     s.all = s.packed + s.scale + s.in_grid + s.in_y;
@@ -507,7 +525,7 @@ int32_t convolve_amx(const struct convolution *o, int32_t wanted)
     if (!memory)
         return 1;
     float *scale = (float *)(memory + s.packed);
-    for (int64_t d = 0; o->normed && d < o->out; d++)
+    for (int64_t d = 0; o->mean && d < (o->back ? o->out : o->in); d++)
         scale[d] = o->rstd[d] * o->weight[d];
     int32_t *in_grid = (int32_t *)(memory + s.packed + s.scale);
     int32_t *in_y = (int32_t *)(memory + s.packed + s.scale + s.in_grid);

@@ -17,10 +17,11 @@ struct convolution {
     const uint16_t *added; /* (images, out_height, out_width, out) bfloat16, or null */
     uint16_t *y;           /* likewise */
     float *sums;           /* (images · phases, 2, out) Σy and Σy² of each image, or null */
-    /* With `normed`, sums are Σdz and Σdz·(normed − mean), where z = act((normed − mean)·rstd·
-       weight + bias) is what the convolution was given, and y the gradient of it. */
-    const uint16_t *normed; /* like y, or null */
-    const float *mean, *rstd, *weight, *bias; /* (out) */
+    /* A norm, z = act((· − mean)·rstd·weight + bias), or null. Forward it makes what is convolved
+       from x, as it is copied. Going back it has made what the convolution was given from
+       `normed`, and sums are Σdz and Σdz·(normed − mean). */
+    const uint16_t *normed; /* going back: like y */
+    const float *mean, *rstd, *weight, *bias; /* (in), or (out) going back */
     int64_t images, height, width, in;
     int64_t out_height, out_width, out;
     int64_t kernel, stride, padding;

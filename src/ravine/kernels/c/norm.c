@@ -302,9 +302,11 @@ void FOR_LEVEL(norm_forward)(const struct norm *o, int32_t threads)
                 finish_moments(o);
             }
         }
+        if (o->y) {
 #pragma omp for schedule(static)
-        for (int share = 0; share < SHARES; share++)
-            EACH_CHUNK(o, share, apply(o, from, to))
+            for (int share = 0; share < SHARES; share++)
+                EACH_CHUNK(o, share, apply(o, from, to))
+        }
     }
 }
 

@@ -13,10 +13,10 @@ enum { SHARES = 32 }; /* of the rows: fixed, so that sums do not depend on the t
 struct norm {
     const uint16_t *x;     /* (rows, channels) what is normalised */
     const uint16_t *added; /* (rows, channels) added behind the norm, or null */
-    uint16_t *y;           /* (rows, channels) forward: the result */
+    uint16_t *y;           /* (rows, channels) forward: the result, or null */
     const uint16_t *dy;    /* (rows, channels) backward: the gradient of y */
     const uint16_t *dx_more; /* (rows, channels) backward: another gradient of x, or null */
-    uint16_t *dx;          /* (rows, channels) */
+    uint16_t *dx;          /* (rows, channels); may be dy */
     uint16_t *dadded;      /* (rows, channels) the gradient of `added`, or null */
     const float *weight;   /* (channels) */
     const float *bias;     /* (channels) */

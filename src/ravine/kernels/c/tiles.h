@@ -78,6 +78,23 @@ INLINE void begin_tiles(void)
     _tile_loadconfig(&shapes);
 }
 
+/* A norm, and the ReLU behind it if there is one; with `mean` null there is neither. */
+struct normalising {
+    const float *mean, *scale, *bias; /* of the channels at hand; scale is rstd·weight */
+    int64_t relu;
+};
+
+/* 16 channels from c on; as in norm.c, and NaN stays NaN. */
+INLINE __m512 normalise(const struct normalising *m, int64_t c, __m512 x)
+{
+    __m512 away = _mm512_sub_ps(x, _mm512_loadu_ps(m->mean + c));
+    __m512 z =
+        _mm512_fmadd_ps(away, _mm512_loadu_ps(m->scale + c), _mm512_loadu_ps(m->bias + c));
+    if (!m->relu)
+        return z;
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_NLE_UQ), z);
+}
+
 /* 16 channels of two positions: dwords of (first, second). */
 INLINE __m512i pair(const uint16_t *first, const uint16_t *second)
 {

@@ -1,13 +1,12 @@
 /* dw[o, i, j, c] = Σ dy[n, y, x, o] · x[n, s·y + i − p, s·x + j − p, c], with AMX tiles.
 
-   A matrix product over all positions (n, y, x) for each tap (i, j). One operand needs its
-   positions next to each other for each channel (dy is transposed), the other needs pairs of
-   positions (x is interleaved). Both are laid out on a common grid with rows and columns of zeros
-   between images, so that a tap is nothing but an offset into x. There are two copies of x, with
-   pairs that begin at even and at odd positions, so that every tap finds its pairs and no load
-   crosses a cache line. With a stride, x falls into stride² grids, one for each remainder.
-   Blocks of images are as large as fits into the second cache; each thread has its own sum, and
-   these are added at the end. */
+   A matrix product over all positions (n, y, x) for each tap (i, j), of pairs of positions: the
+   same position of two images that follow each other. One operand needs its pairs next to each
+   other for each channel (dy is transposed), the other its channels for each pair (x is
+   interleaved). Both are laid out on a common grid with rows and columns of zeros between images,
+   so that a tap is nothing but an offset into x, and no load crosses a cache line. With a stride,
+   x falls into stride² grids, one for each remainder. Blocks of images are as large as fits into
+   the second cache; each thread has its own sum, and these are added at the end. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,39 +16,42 @@
 
 enum {
     BLOCK_BYTES = 1 << 20, /* of both operands: half of a second cache */
-    CHUNK = 320,           /* positions that stay in the first cache for all taps */
+    CHUNK = 320,           /* numbers of each channel that stay in the first cache for all taps */
+    MOST_PHASES = 64,
 };
 
-/* The grid, in positions. */
+/* The grid of a pair of images, in positions, each of which stands for two. */
 struct grid {
-    int64_t row, image; /* from row to row, from image to image */
+    int64_t row, image; /* from row to row, from pair of images to pair of images */
     int64_t lead;       /* zeros before the first position, for taps that look back */
-    int64_t images;     /* in a block */
-    int64_t length;     /* of a block, a multiple of DEEP */
-    int64_t pitch;      /* from channel to channel in the transposed dy */
-    int64_t pairs;      /* of a copy of x */
+    int64_t images;     /* in a block, even */
+    int64_t length;     /* of a block, a multiple of TILE */
+    int64_t pitch;      /* numbers from channel to channel in the transposed dy */
+    int64_t positions;  /* of a grid of x */
     int64_t phases;
+    int64_t is_shuffled; /* channels of x: see `interleave` */
 };
 
 /* What one thread works on. */
 struct desk {
     uint16_t *transposed;    /* dy: (out, pitch) */
-    uint16_t *paired;        /* x: (phases, 2, in/16, pairs, 16, 2) */
-    const uint16_t **places; /* where each position's channels lie */
+    uint16_t *interleaved;   /* x: (phases, in/16, positions, 16, 2) */
+    const uint16_t **places; /* where the channels of each position lie: (positions, 2) */
     float *sums;             /* (taps, out/16, in/16, 16, 16) */
+    struct normalising norm; /* of x, or none */
 };
 
 /* Where the positions of a tap lie. */
 struct tap {
-    int64_t phase, odd, pair; /* the copy of x, and the pair that belongs to position 0 */
+    int64_t phase, first; /* the grid of x, and the position that belongs to position 0 */
 };
 
 static struct tap find_tap(const struct weights *o, const struct grid *g, int64_t tap)
 {
     int64_t i = tap / o->kernel - o->padding, j = tap % o->kernel - o->padding;
     int64_t y = floor_divide(i, o->stride), x = floor_divide(j, o->stride);
-    int64_t first = g->lead + y * g->row + x;
-    struct tap t = {(i - y * o->stride) * o->stride + j - x * o->stride, first % 2, first / 2};
+    struct tap t = {(i - y * o->stride) * o->stride + j - x * o->stride,
+                    g->lead + y * g->row + x};
     return t;
 }
 
@@ -64,14 +66,16 @@ static struct grid lay_out(const struct weights *o, int threads)
     g.image = largest(part_height + back, o->out_height + ahead) * g.row;
     g.lead = back * (g.row + 1);
     g.phases = o->stride * o->stride;
-    int64_t bytes = g.image * (2 * o->in * g.phases + o->out) * 2;
-    int64_t share = (o->images + threads - 1) / threads;
-    g.images = largest(1, BLOCK_BYTES / bytes);
-    int64_t blocks = (share + g.images - 1) / g.images;
-    g.images = (share + blocks - 1) / blocks; /* equal blocks */
-    g.length = (g.images * g.image + DEEP - 1) / DEEP * DEEP;
-    g.pitch = g.length / DEEP % 2 ? g.length : g.length + DEEP;
-    g.pairs = (g.lead + g.length + ahead * (g.row + 1)) / 2 + 1;
+    int64_t bytes = g.image * (o->in * g.phases + o->out) * 2 * 2;
+    int64_t share = ((o->images + threads - 1) / threads + 1) / 2; /* pairs */
+    int64_t pairs = largest(1, BLOCK_BYTES / bytes);
+    int64_t blocks = (share + pairs - 1) / pairs;
+    pairs = (share + blocks - 1) / blocks; /* equal blocks */
+    g.images = 2 * pairs;
+    g.length = (pairs * g.image + TILE - 1) / TILE * TILE;
+    g.pitch = 2 * (g.length / TILE % 2 ? g.length : g.length + TILE);
+    g.positions = g.lead + g.length + ahead * (g.row + 1) + 1;
+    g.is_shuffled = o->in % (2 * TILE) == 0;
     return g;
 }
 
@@ -81,43 +85,114 @@ struct source {
     int64_t count, height, width, channels, stride, top, left;
 };
 
-/* Writes into `places`, from the grid's first position on, where each of the `length` positions
-   lies; what lies between the images is `nothing`. */
+/* Writes into `places`, from the grid's first position on, where the channels of both images of
+   each of `length` positions lie; what lies between the images is `nothing`. */
 static void find_places(const uint16_t **places, int64_t length, const struct grid *g,
                         const struct source *s, const uint16_t *nothing)
 {
-    for (int64_t i = 0; i < length; i++)
+    for (int64_t i = 0; i < 2 * length; i++)
         places[i] = nothing;
     for (int64_t n = 0; n < s->count; n++)
         for (int64_t y = s->top; y < s->height; y += s->stride) {
-            const uint16_t **to = places + n * g->image + y / s->stride * g->row;
+            const uint16_t **to = places + 2 * (n / 2 * g->image + y / s->stride * g->row) + n % 2;
             const uint16_t *from = s->at + (n * s->height + y) * s->width * s->channels;
-            for (int64_t x = s->left; x < s->width; x += s->stride)
-                *to++ = from + x * s->channels;
+            for (int64_t x = s->left; x < s->width; x += s->stride, to += 2)
+                *to = from + x * s->channels;
         }
 }
 
-/* Writes one copy of x, with pairs that begin at odd positions or at even ones. */
-static void write_paired(const struct weights *o, const struct grid *g, const struct desk *d,
-                         uint16_t *to, int64_t odd)
+/* 32 channels from c on, normalised where they are to be. */
+INLINE __m512i fetch(const struct desk *d, const uint16_t *place, int64_t c,
+                     const uint16_t *nothing, int is_normalised)
 {
-    const uint16_t **places = d->places + odd;
-    for (int64_t k = 0; k < g->pairs; k++)
-        for (int64_t c = 0; c < o->in; c += TILE)
-            _mm512_storeu_si512(to + (c / TILE * g->pairs + k) * DEEP,
-                                pair(places[2 * k] + c, places[2 * k + 1] + c));
+    if (!is_normalised || place == nothing)
+        return _mm512_loadu_si512(place + c);
+    __m512 low = normalise(&d->norm, c, (__m512)load(place + c, TILE));
+    __m512 high = normalise(&d->norm, c + TILE, (__m512)load(place + c + TILE, TILE));
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
 
+/* 16 channels of a pair, likewise. */
+INLINE __m512i fetch_pair(const struct desk *d, const uint16_t *const *places, int64_t c,
+                          const uint16_t *nothing)
+{
+    uint16_t both[2][TILE];
+    for (int k = 0; k < 2; k++) {
+        __m512 x = (__m512)load(places[k] + c, TILE);
+        if (d->norm.mean && places[k] != nothing)
+            x = normalise(&d->norm, c, x);
+        store(both[k], (floats)x, TILE);
+    }
+    return pair(both[0], both[1]);
+}
+
+/* Writes a grid of x. Of 32 channels at a time each lane of 16 bytes is interleaved for itself,
+   the cheapest way: a tile then has channels 0 to 3 of each 8, and the next 4 to 7. */
+INLINE void interleave_wide(const struct weights *o, const struct grid *g, const struct desk *d,
+                            uint16_t *to, const uint16_t *nothing, int is_normalised)
+{
+    for (int64_t k = 0; k < g->positions; k++)
+        for (int64_t c = 0; c < o->in; c += 2 * TILE) {
+            __m512i first = fetch(d, d->places[2 * k], c, nothing, is_normalised);
+            __m512i second = fetch(d, d->places[2 * k + 1], c, nothing, is_normalised);
+            uint16_t *at = to + (c / TILE * g->positions + k) * DEEP;
+            _mm512_store_si512(at, _mm512_unpacklo_epi16(first, second));
+            _mm512_store_si512(at + g->positions * DEEP, _mm512_unpackhi_epi16(first, second));
+        }
+}
+
+static void interleave(const struct weights *o, const struct grid *g, const struct desk *d,
+                       uint16_t *to, const uint16_t *nothing)
+{
+    if (g->is_shuffled && d->norm.mean)
+        interleave_wide(o, g, d, to, nothing, 1);
+    else if (g->is_shuffled)
+        interleave_wide(o, g, d, to, nothing, 0);
+    else
+        for (int64_t k = 0; k < g->positions; k++)
+            for (int64_t c = 0; c < o->in; c += TILE)
+                _mm512_store_si512(to + (c / TILE * g->positions + k) * DEEP,
+                                   fetch_pair(d, d->places + 2 * k, c, nothing));
+}
+
+/* 8 channels of four positions, one in each lane. */
+INLINE __m512i gather(const uint16_t *const *places, int64_t c)
+{
+    enum { APART = 2 * 4 }; /* every fourth position, of one image */
+    __m512i r = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(places[0] + c)));
+    r = _mm512_mask_broadcast_i32x4(r, 0x00f0, _mm_loadu_si128((const void *)(places[APART] + c)));
+    r = _mm512_mask_broadcast_i32x4(r, 0x0f00,
+                                    _mm_loadu_si128((const void *)(places[2 * APART] + c)));
+    return _mm512_mask_broadcast_i32x4(r, 0xf000,
+                                       _mm_loadu_si128((const void *)(places[3 * APART] + c)));
+}
+
+/* Writes four channels of 16 pairs of positions: r[k] has positions k, k + 4, k + 8 and k + 12. */
+INLINE void write_four(uint16_t *to, int64_t pitch, const __m512i r[4])
+{
+    __m512i a = _mm512_unpacklo_epi32(r[0], r[1]), b = _mm512_unpacklo_epi32(r[2], r[3]);
+    __m512i c = _mm512_unpackhi_epi32(r[0], r[1]), d = _mm512_unpackhi_epi32(r[2], r[3]);
+    _mm512_store_si512(to, _mm512_unpacklo_epi64(a, b));
+    _mm512_store_si512(to + pitch, _mm512_unpackhi_epi64(a, b));
+    _mm512_store_si512(to + 2 * pitch, _mm512_unpacklo_epi64(c, d));
+    _mm512_store_si512(to + 3 * pitch, _mm512_unpackhi_epi64(c, d));
+}
+
+/* Transposes dy, 16 pairs of positions and 8 channels at a time. */
 static void write_transposed(const struct weights *o, const struct grid *g, const struct desk *d)
 {
-    for (int64_t at = 0; at < g->length; at += DEEP)
-        for (int64_t c = 0; c < o->out; c += TILE) {
-            __m512i r[16];
-            for (int k = 0; k < 16; k++)
-                r[k] = pair(d->places[at + 2 * k] + c, d->places[at + 2 * k + 1] + c);
-            transpose(r);
-            for (int k = 0; k < 16; k++)
-                _mm512_storeu_si512(d->transposed + (c + k) * g->pitch + at, r[k]);
+    for (int64_t at = 0; at < g->length; at += TILE)
+        for (int64_t c = 0; c < o->out; c += 8) {
+            __m512i low[4], high[4];
+            for (int k = 0; k < 4; k++) {
+                const uint16_t *const *places = d->places + 2 * (at + k);
+                __m512i first = gather(places, c), second = gather(places + 1, c);
+                low[k] = _mm512_unpacklo_epi16(first, second);
+                high[k] = _mm512_unpackhi_epi16(first, second);
+            }
+            uint16_t *to = d->transposed + c * g->pitch + 2 * at;
+            write_four(to, g->pitch, low);
+            write_four(to + 4 * g->pitch, g->pitch, high);
         }
 }
 
@@ -164,19 +239,20 @@ static void add_panel(const struct weights *o, const struct grid *g, const struc
     int64_t next_column = column + 1 < columns ? column + 1 : column;
     const uint16_t *a0 = d->transposed + row * TILE * g->pitch;
     const uint16_t *a1 = d->transposed + next_row * TILE * g->pitch;
-    for (int64_t from = 0; from < g->length; from += CHUNK) {
-        int64_t to = from + CHUNK < g->length ? from + CHUNK : g->length;
+    int64_t end = 2 * g->length;
+    for (int64_t from = 0; from < end; from += CHUNK) {
+        int64_t to = from + CHUNK < end ? from + CHUNK : end;
         for (int64_t k = 0; k < o->kernel * o->kernel; k++) {
             struct tap tap = find_tap(o, g, k);
             const uint16_t *b =
-                d->paired + ((tap.phase * 2 + tap.odd) * columns * g->pairs + tap.pair) * DEEP;
+                d->interleaved + (tap.phase * columns * g->positions + tap.first) * DEEP;
             float *sums = d->sums + k * rows * columns * TILE_FLOATS;
             multiply(sums + (row * columns + column) * TILE_FLOATS,
                      sums + (row * columns + next_column) * TILE_FLOATS,
                      sums + (next_row * columns + column) * TILE_FLOATS,
                      sums + (next_row * columns + next_column) * TILE_FLOATS, a0, a1,
-                     b + column * g->pairs * DEEP, b + next_column * g->pairs * DEEP, g, from, to,
-                     is_first && from == 0);
+                     b + column * g->positions * DEEP, b + next_column * g->positions * DEEP, g,
+                     from, to, is_first && from == 0);
         }
     }
 }
@@ -185,27 +261,24 @@ static void add_panel(const struct weights *o, const struct grid *g, const struc
 static void work_through(const struct weights *o, const struct grid *g, const struct desk *d,
                          int64_t from, int64_t to, const uint16_t *nothing)
 {
-    int64_t copy = o->in * g->pairs * 2;
-    int needed[2 * 64] = {0};
-    for (int64_t k = 0; k < o->kernel * o->kernel; k++) {
-        struct tap tap = find_tap(o, g, k);
-        needed[tap.phase * 2 + tap.odd] = 1;
-    }
+    int needed[MOST_PHASES] = {0};
+    for (int64_t k = 0; k < o->kernel * o->kernel; k++)
+        needed[find_tap(o, g, k).phase] = 1;
     for (int64_t n = from; n < to; n += g->images) {
         int64_t count = to - n < g->images ? to - n : g->images;
         struct source dy = {o->dy + n * o->out_height * o->out_width * o->out,
                             count, o->out_height, o->out_width, o->out, 1, 0, 0};
         find_places(d->places, g->length, g, &dy, nothing);
         write_transposed(o, g, d);
-        for (int64_t i = 0; i < 2 * g->phases; i++) {
+        for (int64_t i = 0; i < g->phases; i++) {
             if (!needed[i])
                 continue;
             struct source x = {o->x + n * o->height * o->width * o->in, count, o->height,
-                               o->width, o->in, o->stride, i / 2 / o->stride, i / 2 % o->stride};
-            for (int64_t k = 0; k < g->lead; k++)
+                               o->width, o->in, o->stride, i / o->stride, i % o->stride};
+            for (int64_t k = 0; k < 2 * g->lead; k++)
                 d->places[k] = nothing;
-            find_places(d->places + g->lead, 2 * g->pairs + 1 - g->lead, g, &x, nothing);
-            write_paired(o, g, d, d->paired + i * copy, i % 2);
+            find_places(d->places + 2 * g->lead, g->positions - g->lead, g, &x, nothing);
+            interleave(o, g, d, d->interleaved + i * o->in * g->positions * 2, nothing);
         }
         for (int64_t row = 0; row < o->out / TILE; row += 2)
             for (int64_t column = 0; column < o->in / TILE; column += 2)
@@ -213,18 +286,37 @@ static void work_through(const struct weights *o, const struct grid *g, const st
     }
 }
 
-/* Adds the sums of all threads, and writes tile (out, in) of a tap as (out, tap, in). */
-static void write_tile(const struct weights *o, float *const *sums, int threads, int64_t tile)
+/* A row of a tile, added up over the threads. */
+INLINE __m512 add_up(float *const *sums, int threads, int64_t at)
+{
+    __m512 total = _mm512_loadu_ps(sums[0] + at);
+    for (int t = 1; t < threads; t++)
+        total = _mm512_add_ps(total, _mm512_loadu_ps(sums[t] + at));
+    return total;
+}
+
+/* Writes tile (out, in) of a tap as (out, tap, in); shuffled ones two at a time. */
+static void write_tile(const struct weights *o, const struct grid *g, float *const *sums,
+                       int threads, int64_t tile)
 {
     int64_t rows = o->out / TILE, columns = o->in / TILE, taps = o->kernel * o->kernel;
     int64_t tap = tile / (rows * columns);
     int64_t row = tile / columns % rows, column = tile % columns;
+    if (g->is_shuffled && column % 2)
+        return;
     for (int k = 0; k < TILE; k++) {
-        __m512 total = _mm512_loadu_ps(sums[0] + tile * TILE_FLOATS + k * TILE);
-        for (int t = 1; t < threads; t++)
-            total = _mm512_add_ps(total,
-                                  _mm512_loadu_ps(sums[t] + tile * TILE_FLOATS + k * TILE));
-        _mm512_storeu_ps(o->dw + ((row * TILE + k) * taps + tap) * o->in + column * TILE, total);
+        int64_t at = tile * TILE_FLOATS + k * TILE;
+        float *to = o->dw + ((row * TILE + k) * taps + tap) * o->in + column * TILE;
+        __m512 a = add_up(sums, threads, at);
+        if (!g->is_shuffled) {
+            _mm512_storeu_ps(to, a);
+            continue;
+        }
+        __m512 b = add_up(sums, threads, at + TILE_FLOATS);
+        __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+        __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+        _mm512_storeu_ps(to, _mm512_permutex2var_ps(a, first, b));
+        _mm512_storeu_ps(to + TILE, _mm512_permutex2var_ps(a, second, b));
     }
 }
 
@@ -235,12 +327,13 @@ int32_t weight_gradient_amx(const struct weights *o, int32_t wanted)
     struct grid g = lay_out(o, threads);
     int64_t tiles = o->kernel * o->kernel * (o->in / TILE) * (o->out / TILE);
     size_t transposed = line((size_t)(o->out * g.pitch) * 2);
-    size_t paired = line((size_t)(2 * g.phases * o->in * g.pairs * 2) * 2);
-    size_t places = line((size_t)largest(g.length, 2 * g.pairs + 1) * sizeof(uint16_t *));
+    size_t interleaved = line((size_t)(g.phases * o->in * g.positions * 2) * 2);
+    size_t places = line((size_t)(2 * g.positions) * sizeof(uint16_t *));
     size_t sums = (size_t)tiles * TILE_FLOATS * sizeof(float);
     size_t nothing = line((size_t)largest(o->in, o->out) * 2);
-    size_t each = transposed + paired + places + sums;
-    char *memory = aligned_alloc(64, nothing + each * (size_t)threads);
+    size_t scale = line((size_t)o->in * sizeof(float));
+    size_t each = transposed + interleaved + places + sums;
+    char *memory = aligned_alloc(64, nothing + scale + each * (size_t)threads);
     float **all_sums = malloc((size_t)threads * sizeof *all_sums);
     if (!memory || !all_sums) {
         free(memory);
@@ -248,14 +341,19 @@ int32_t weight_gradient_amx(const struct weights *o, int32_t wanted)
         return 1;
     }
     memset(memory, 0, nothing);
+    float *scales = (float *)(memory + nothing);
+    for (int64_t c = 0; o->mean && c < o->in; c++)
+        scales[c] = o->rstd[c] * o->weight[c];
+    char *desks = memory + nothing + scale;
     for (int t = 0; t < threads; t++)
-        all_sums[t] = (float *)(memory + nothing + (size_t)t * each + transposed + paired + places);
+        all_sums[t] = (float *)(desks + (size_t)t * each + transposed + interleaved + places);
 #pragma omp parallel num_threads(threads)
     {
         int t = this_thread();
-        char *own = memory + nothing + (size_t)t * each;
+        char *own = desks + (size_t)t * each;
         struct desk d = {(uint16_t *)own, (uint16_t *)(own + transposed),
-                         (const uint16_t **)(own + transposed + paired), all_sums[t]};
+                         (const uint16_t **)(own + transposed + interleaved), all_sums[t],
+                         {o->mean, scales, o->bias, o->relu}};
         begin_tiles();
         work_through(o, &g, &d, o->images * t / threads, o->images * (t + 1) / threads,
                      (const uint16_t *)memory);
@@ -263,7 +361,7 @@ int32_t weight_gradient_amx(const struct weights *o, int32_t wanted)
 #pragma omp barrier
 #pragma omp for schedule(static)
         for (int64_t tile = 0; tile < tiles; tile++)
-            write_tile(o, all_sums, threads, tile);
+            write_tile(o, &g, all_sums, threads, tile);
     }
     free(all_sums);
     free(memory);

@@ -11,9 +11,13 @@ struct weights {
     const uint16_t *x;  /* (images, height, width, in) bfloat16 */
     const uint16_t *dy; /* (images, out_height, out_width, out) bfloat16 */
     float *dw;          /* (out, kernel, kernel, in) */
+    /* The norm that has made what was convolved from x, act((x − mean)·rstd·weight + bias), or
+       null. */
+    const float *mean, *rstd, *weight, *bias; /* (in) */
     int64_t images, height, width, in;
     int64_t out_height, out_width, out;
     int64_t kernel, stride, padding;
+    int64_t relu; /* act is a ReLU, else nothing */
 };
 
 #endif
