@@ -7,6 +7,8 @@ from ravine.kernels import convolve
 from ravine.kernels.weights import CHANNELS, MOST_STRIDE
 from ravine.nn.convolution_ops import convolution_op, tiles_are_here
 from ravine.nn.fused_norm import is_hooked, must_be_seen
+from ravine.nn.norm_act import NormAct
+from ravine.nn.normed_convolution import convolve_normed
 from ravine.nn.tiled_convolution import (
     convolve_beside,
     convolve_in_tiles,
@@ -47,14 +49,37 @@ class Conv2d(nn.Conv2d):
         The x of the result is to be used in place of the one that was given: the gradients of
         both are then added in one pass.
         """
-        if (
-            is_hooked(self)
-            or torch.compiler.is_compiling()
-            or not self._is_whole_in_tiles(x)
-            or not self._goes_through_tiles(x)
-        ):
+        if not self._runs_by_itself(x):
             return self(x), x
         return convolve_beside(x, self.weight, stride=self.stride[0], padding=int(self.padding[0]))
+
+    def of_normed(
+        self, norm_act: NormAct, x: Tensor, added: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Returns (convolution of norm_act(x), plus `added`, x), the x as for `beside`.
+
+        Where it can be, what stands between norm and convolution is not written to memory.
+        """
+        found = None
+        if self.kernel_size[0] > 1 and self._runs_by_itself(x):
+            found = norm_act.for_convolution(x)
+        if found is None:
+            active, x = norm_act.beside(x)
+            return self(active, added), x
+        if added is not None:
+            added = added.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        return convolve_normed(
+            x, *found, self.weight, added, stride=self.stride[0], padding=int(self.padding[0])
+        )
+
+    def _runs_by_itself(self, x: Tensor) -> bool:
+        """Whether all of it goes through tiles, in one function, and nobody waits for it."""
+        return (
+            not is_hooked(self)
+            and not torch.compiler.is_compiling()
+            and self._is_whole_in_tiles(x)
+            and self._goes_through_tiles(x)
+        )
 
     def _goes_through_tiles(self, x: Tensor) -> bool:
         return (

@@ -147,6 +147,16 @@ class _NormActivation(torch.autograd.Function):
         return *gradients, None, None, None
 
 
+def measure_statistics(
+    x: Tensor, weight: Tensor, bias: Tensor, statistics: Statistics
+) -> tuple[Tensor, Tensor]:
+    """Returns mean and 1/√(var + ε), (C,) float32, and moves the running statistics."""
+    mean, rstd = _mean_and_rstd(x, statistics)
+    if statistics.of_batch:
+        _normalise(x, None, None, weight, bias, mean, rstd, statistics, "identity")
+    return mean, rstd
+
+
 def norm_forward_pass(
     x: Tensor,
     added: Tensor | None,
@@ -156,6 +166,24 @@ def norm_forward_pass(
     activation: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns act(norm(x) + added) like x, and mean and 1/√(var + ε), (C,) float32."""
+    y = torch.empty_like(x)
+    mean, rstd = _mean_and_rstd(x, statistics)
+    _normalise(x, added, y, weight, bias, mean, rstd, statistics, activation)
+    return y, mean, rstd
+
+
+def _normalise(
+    x: Tensor,
+    added: Tensor | None,
+    y: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    statistics: Statistics,
+    activation: str,
+) -> None:
+    """Fills mean and rstd where they are those of the batch, and y."""
     job, library = _job(x, added, weight, bias, statistics.of_batch, activation)
     job.eps, job.momentum = statistics.eps, statistics.momentum
     if statistics.of_batch:
@@ -163,12 +191,9 @@ def norm_forward_pass(
             statistics.running_mean, statistics.running_var
         )
         (job.moments,) = _addresses(statistics.moments)
-    y = torch.empty_like(x)
-    mean, rstd = _mean_and_rstd(x, statistics)
     sums = torch.empty(ROOM * x.shape[1], dtype=torch.float64)
     job.y, job.mean, job.rstd, job.sums = _addresses(y, mean, rstd, sums)
     norm_forward(library, job)
-    return y, mean, rstd
 
 
 def norm_backward_pass(
@@ -182,14 +207,19 @@ def norm_backward_pass(
     rstd: Tensor,
     of_batch: bool,
     activation: str,
+    *,
+    overwrite: bool = False,
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-    """Returns the gradients of x (with `dx_more` added), added, weight and bias."""
+    """Returns the gradients of x (with `dx_more` added), added, weight and bias.
+
+    With `overwrite` the gradient of x takes the place of dy.
+    """
     job, library = _job(x, added, weight, bias, of_batch, activation)
     dy = _like(x, dy)
     if (known := find_gradient_sums(dy, mean)) is not None:
         job.moments, job.images = known.data_ptr(), len(known)
     dx_more = None if dx_more is None else _like(x, dx_more)
-    dx = torch.empty_like(x)
+    dx = dy if overwrite else torch.empty_like(x)
     dadded = None if added is None else torch.empty_like(x)
     dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
     sums = torch.empty(ROOM * x.shape[1], dtype=torch.float64)

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+#: Activations whose norm a convolution can apply to its images, and sum the gradients of.
+SUMMABLE = ("relu", "identity")
+
 _MOMENTS, _NORM, _GRADIENT_SUMS = "_ravine_moments", "_ravine_norm", "_ravine_gradient_sums"
 
 
@@ -19,7 +22,7 @@ class NormMade(NamedTuple):
         rstd: (C,) float32.
         weight: (C,) float32.
         bias: (C,) float32.
-        activation: relu or identity.
+        activation: one of `SUMMABLE`.
     """
 
     x: Tensor
@@ -28,6 +31,14 @@ class NormMade(NamedTuple):
     weight: Tensor
     bias: Tensor
     activation: str
+
+    def arguments(self) -> dict[str, int]:
+        """Returns the norm as what the C library's convolutions are told of it."""
+        tensors = {
+            "mean": self.mean, "rstd": self.rstd, "weight": self.weight, "bias": self.bias
+        }  # fmt: skip
+        addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
+        return {**addresses, "relu": self.activation == "relu"}
 
 
 def leave_moments(y: Tensor, moments: Tensor) -> None:
@@ -43,7 +54,7 @@ def find_moments(x: Tensor) -> Tensor | None:
 
 def leave_norm(y: Tensor, norm: NormMade) -> None:
     """Leaves with y how it was made; only where the sums of its gradient can be made from that."""
-    if norm.activation in ("relu", "identity"):
+    if norm.activation in SUMMABLE:
         _leave(y, _NORM, norm)
 
 

@@ -15,7 +15,7 @@ from ravine.nn.fused_norm import (
     norm_activation,
     norm_activation_beside,
 )
-from ravine.nn.moments import find_moments
+from ravine.nn.moments import SUMMABLE, find_moments
 
 
 class NormAct(nn.Sequential):
@@ -57,6 +57,18 @@ class NormAct(nn.Sequential):
         if found is not None:
             return _run(x, None, *found), x
         return self.act(self.norm(x)), x
+
+    def for_convolution(self, x: Tensor) -> tuple[Tensor, Tensor, Statistics, str] | None:
+        """Returns weight, bias, statistics and activation for a convolution that applies them.
+
+        None where it cannot: who waits for the layers must see them, and the batch's statistics
+        must be known before the first image is convolved.
+        """
+        stored = getattr(self.norm, "running_mean", None)
+        is_known = find_moments(x) is not None or not (self.norm.training or stored is None)
+        if not is_known or is_hooked(self) or _name(self.act) not in SUMMABLE:
+            return None
+        return self._fusible(x)
 
     def _fusible(self, x: Tensor) -> tuple[Tensor, Tensor, Statistics, str] | None:
         """Returns what the fused function needs, or None where the layers must run themselves."""

@@ -129,8 +129,9 @@ def convolution(
     *,
     added: Tensor | None = None,
     moments: Tensor | None = None,
+    norm: NormMade | None = None,
 ) -> Tensor:
-    """Returns x ∗ weight + added, (B, D, H', W').
+    """Returns x ∗ weight + added, (B, D, H', W'); with `norm`, norm(x) ∗ weight + added.
 
     `moments` (B, 2, D) is filled with the sums of each image's values, and of their squares.
     """
@@ -138,7 +139,8 @@ def convolution(
     if kernel == 1:
         return convolve_by_torch(x, weight.to(x.dtype), None, added, stride, padding)
     y = _images(len(x), out_channels, result_size(x, kernel, stride, padding))
-    _convolve(x, weight, y, added, stride=stride, padding=padding, sums=_address(moments))
+    more = norm.arguments() if norm else {}
+    _convolve(x, weight, y, added, stride=stride, padding=padding, sums=_address(moments), **more)
     return y
 
 
@@ -164,8 +166,7 @@ def gradient_of_images_in_tiles(
     sums = torch.zeros(len(x) * stride**2, 2, x.shape[1])
     _convolve(
         dy, weight, dx, added, stride=stride, padding=padding, back=True, sums=_address(sums),
-        relu=norm.activation == "relu", normed=_address(norm.x), mean=_address(norm.mean),
-        rstd=_address(norm.rstd), weight=_address(norm.weight), bias=_address(norm.bias),
+        normed=_address(norm.x), **norm.arguments(),
     )  # fmt: skip
     leave_gradient_sums(dx, norm.mean, sums)
     return dx
@@ -269,8 +270,10 @@ def gradient_of_images(dy: Tensor, x: Tensor, weight: Tensor, stride: int, paddi
     )[0]  # fmt: skip
 
 
-def gradient_of_weights(dy: Tensor, x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-    """Returns (D, C, k, k) float32, in channels_last."""
+def gradient_of_weights(
+    dy: Tensor, x: Tensor, kernel: int, stride: int, padding: int, norm: NormMade | None = None
+) -> Tensor:
+    """Returns (D, C, k, k) float32, in channels_last; with `norm`, norm(x) was convolved."""
     library = load_library()
     assert library is not None
     images, channels, height, width = x.shape
@@ -290,6 +293,7 @@ def gradient_of_weights(dy: Tensor, x: Tensor, kernel: int, stride: int, padding
         kernel=kernel,
         stride=stride,
         padding=padding,
+        **(norm.arguments() if norm else {}),
     )
     weight_gradient(library, job)
     return dweight.permute(0, 3, 1, 2)
