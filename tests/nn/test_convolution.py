@@ -236,6 +236,93 @@ def test_sums_of_gradients_are_left_and_hold_as_long_as_nobody_changes_the_gradi
 
 
 @needs_tiles
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(1, 7),
+    channels=st.sampled_from([16, 64]),
+    out=st.sampled_from([16, 96]),
+    height=st.integers(3, 13),
+    width=st.integers(3, 13),
+    kernel=st.sampled_from([3, 5]),
+    stride=st.integers(1, 3),
+    relu=st.booleans(),
+    summed=st.booleans(),
+    training=st.booleans(),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_a_norm_inside_a_convolution_is_the_norm_before_it(
+    batch: int, channels: int, out: int, height: int, width: int, kernel: int, stride: int,
+    relu: bool, summed: bool, training: bool, threads: int, seed: int,
+) -> None:  # fmt: skip
+    """Bit for bit, there and back; the gradient of the norm's input may be added in other steps."""
+    torch.manual_seed(seed)
+    first = Conv2d(channels, channels, 3, padding=1, bias=False)
+    norm = NormAct(nn.BatchNorm2d(channels), nn.ReLU() if relu else nn.Identity())
+    assert isinstance(norm.norm, nn.BatchNorm2d)
+    nn.init.normal_(norm.norm.weight)
+    nn.init.normal_(norm.norm.bias)
+    second = Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
+    inside = nn.ModuleList([first, norm, second]).to(memory_format=torch.channels_last)
+    inside.train(training)
+    before = copy.deepcopy(inside)
+    x = images(batch, channels, height, width, seed=seed)
+    size = [(side - 1) // stride + 1 for side in (height, width)]
+    added = images(batch, out, *size, seed=seed + 1) if summed else None
+    dy = images(batch, out, *size, seed=seed + 2)
+    more = images(*x.shape, seed=seed + 3)
+    results = []
+    threads_before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        for layers, goes_inside in ((inside, True), (before, False)):
+            one, middle, two = layers
+            start = x.clone(memory_format=torch.channels_last).requires_grad_()
+            with torch.autocast("cpu", torch.bfloat16):
+                h = one(start)
+                if goes_inside:
+                    y, h = two.of_normed(middle, h, added)
+                    assert "Normed" in type(y.grad_fn).__name__
+                else:
+                    active, h = middle.beside(h)
+                    y = two(active, added)
+            torch.autograd.backward([y, h], [dy, more])
+            state = [*layers.parameters(), *layers.buffers()]
+            results.append([y, start.grad, *(p.grad for p in layers.parameters()), *state])
+    finally:
+        torch.set_num_threads(threads_before)
+    for found, wanted in zip(*results, strict=True):
+        assert torch.equal(found, wanted)
+
+
+@needs_tiles
+def test_what_waits_for_a_norm_sees_it_and_others_may_not_be_normalised_inside() -> None:
+    first, second = (Conv2d(32, 32, 3, padding=1, bias=False) for _ in range(2))
+    x = images(2, 32, 6, 6, seed=1)
+
+    def goes_inside(norm: NormAct, x: Tensor) -> bool:
+        with torch.autocast("cpu", torch.bfloat16):
+            y, _ = second.of_normed(norm, first(x))
+            with torch.no_grad():
+                wanted = second(norm(first(x)))
+        torch.testing.assert_close(y.float(), wanted.float(), rtol=2e-2, atol=2e-2)
+        return "Normed" in type(y.grad_fn).__name__
+
+    first.to(memory_format=torch.channels_last)
+    second.to(memory_format=torch.channels_last)
+    assert goes_inside(NormAct(nn.BatchNorm2d(32), nn.ReLU()), x)
+    assert not goes_inside(NormAct(nn.BatchNorm2d(32), nn.GELU()), x)
+    assert not goes_inside(NormAct(nn.GroupNorm(4, 32), nn.ReLU()), x)
+    seen: list[str] = []
+    for place in ("norm", "act", "itself"):
+        norm = NormAct(nn.BatchNorm2d(32), nn.ReLU())
+        hooked = {"norm": norm.norm, "act": norm.act, "itself": norm}[place]
+        hooked.register_forward_hook(lambda *_, place=place: seen.append(place))
+        assert not goes_inside(norm, x)
+    assert set(seen) == {"norm", "act", "itself"}
+
+
+@needs_tiles
 def test_a_hook_on_a_convolution_beside_is_called() -> None:
     layer = Conv2d(32, 64, 1, 2, bias=False).to(memory_format=torch.channels_last)
     x = images(3, 32, 6, 6, seed=1)

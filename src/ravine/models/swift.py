@@ -16,6 +16,7 @@ from ravine.core.errors import SettingError
 from ravine.models.parts import Switches
 from ravine.models.stem import small_stem_stride
 from ravine.nn.convolution import Conv2d
+from ravine.nn.norm_act import NormAct
 from ravine.nn.pooling import MaxPool2d
 
 _WIDTHS = (64, 256, 256)
@@ -76,6 +77,22 @@ class Swift(nn.Sequential):
                 width = min(filled, layer.out_channels)
                 nn.init.dirac_(layer.weight.data[:width])
                 filled = layer.out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns logits (B, classes); a norm in front of a convolution runs inside it."""
+        waiting: NormAct | None = None
+        for layer in self:
+            if waiting is not None and isinstance(layer, Conv2d):
+                x, _ = layer.of_normed(waiting, x)
+                waiting = None
+                continue
+            if waiting is not None and not isinstance(layer, nn.Identity):
+                x, waiting = waiting(x), None
+            if isinstance(layer, NormAct):
+                waiting = layer
+            else:
+                x = layer(x)
+        return x
 
     def fit_(self, images: Tensor) -> None:
         """Fits the whitening to normalised training images (B, C, S, S)."""
