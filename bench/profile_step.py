@@ -39,10 +39,10 @@ ROWS = {
 }
 # Ravine's calls: where each is looked up, and its row.
 CALLS = {
-    "ravine.nn.tiled_convolution.convolve_in_tiles": "convolutions 3×3, there and back",
-    "ravine.nn.tiled_convolution.gradient_of_weights": "gradients of weights",
-    "ravine.nn.tiled_convolution.gradient_of_images": "other gradients of images",
-    "ravine.nn.fused_norm.norm_forward": "norms forward, with activation",
+    "ravine.nn.tiled_convolution.convolve": "convolutions there and back, in tiles",
+    "ravine.nn.tiled_convolution.weight_gradient": "gradients of weights, in tiles",
+    "ravine.nn.tiled_convolution.convolve_by_torch": "convolutions 1×1, by torch",
+    "ravine.nn.fused_norm.norm_forward": "norms forward, outside convolutions",
     "ravine.nn.fused_norm.norm_backward": "norms backward, with activation and skip",
 }
 

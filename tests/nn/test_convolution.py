@@ -390,6 +390,21 @@ def test_other_convolutions_are_torchs(options: dict[str, object]) -> None:
         assert torch.equal(ours(x), torchs(x))
 
 
+def test_patches_larger_than_the_kernels_strides_are_torchs() -> None:
+    layer = Conv2d(16, 32, 16, 16)
+    x = images(2, 16, 32, 32, seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert "Tiled" not in type(y.grad_fn).__name__
+    dy = images(*y.shape, seed=2)
+    y.backward(dy)
+    x64, weight = x.double(), layer.weight.detach().bfloat16().double().requires_grad_()
+    F.conv2d(x64, weight, stride=16).backward(dy.double())
+    assert layer.weight.grad is not None
+    assert weight.grad is not None
+    torch.testing.assert_close(layer.weight.grad.double(), weight.grad, rtol=0.02, atol=0.05)
+
+
 @pytest.mark.parametrize("name", ["wrn-10-1", "resnet-cifar-8", "preact-11"])
 def test_a_network_learns_alike_with_and_without_the_library(
     name: str, monkeypatch: pytest.MonkeyPatch
