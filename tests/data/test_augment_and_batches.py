@@ -145,9 +145,9 @@ def test_an_unknown_operation_names_the_nearest() -> None:
         AugmentSettings.of({"augment": "flip,cutuot"})
 
 
-def _dataset(count: int = 50, size: int = 6) -> Dataset:
+def _dataset(count: int = 50, size: int = 6, channels: int = 1) -> Dataset:
     chance = np.random.default_rng(0)
-    images = chance.integers(0, 256, (count, size, size, 1), dtype=np.uint8)
+    images = chance.integers(0, 256, (count, size, size, channels), dtype=np.uint8)
     images[:, 0, 0, 0] = np.arange(count)
     labels = (np.arange(count) % 10 == 0).astype(np.int64)
     return Dataset(
@@ -156,7 +156,12 @@ def _dataset(count: int = 50, size: int = 6) -> Dataset:
         classes=("many", "few"),
         splits={"train": np.arange(5, count)},
         names=[str(n) for n in range(count)],
-        preprocessing=Preprocessing(image_size=size, channels=1, mean=(0.5,), std=(0.25,)),
+        preprocessing=Preprocessing(
+            image_size=size,
+            channels=channels,
+            mean=(0.5, 0.4, 0.3)[:channels],
+            std=(0.25, 0.2, 0.3)[:channels],
+        ),
         audit={},
         fingerprint="",
     )
@@ -219,6 +224,38 @@ def test_images_are_normalised_by_mean_and_std() -> None:
     )
     expected = (dataset.images[[3, 4]].transpose(0, 3, 1, 2) / 255 - 0.5) / 0.25
     np.testing.assert_allclose(first.images.numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("augment", ["none", "flip", "crop", "flip,crop,cutout", "flip,jitter"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_are_bit_for_bit_the_same_with_and_without_the_library(
+    channels: int, augment: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> list[torch.Tensor]:
+        dataset = _dataset(size=9, channels=channels)
+        chosen = AugmentSettings.of({"augment": augment})
+        batches = TrainingBatches(dataset, chosen, batch=7, seed=3, device=torch.device("cpu"))
+        evaluated = evaluation_batches(
+            dataset.images,
+            np.arange(11),
+            preprocessing=dataset.preprocessing,
+            batch=4,
+            device=torch.device("cpu"),
+        )
+        return [batches.batch_at(step).images for step in range(3)] + [b.images for b in evaluated]
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        here = found()
+        monkeypatch.setattr("ravine.data.batches.load_library", lambda: None)
+        without = found()
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(here, without, strict=True):
+        assert torch.equal(one, other)
+        assert one.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_balance_by_sample_draws_classes_equally_often() -> None:

@@ -9,7 +9,7 @@ Shape letters: B batch, C channels, H height, W width.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -42,6 +42,18 @@ class PartOfChance:
 
 
 Chance = torch.Generator | PartOfChance
+
+
+class Moves(NamedTuple):
+    """Where the pixels of each image come from.
+
+    Attributes:
+        rows: (B, H) int64.
+        columns: (B, W) int64.
+    """
+
+    rows: Tensor
+    columns: Tensor
 
 
 class AugmentSettings(Settings):
@@ -117,13 +129,13 @@ class Augmenter:
     erase_probability: float
     jitter: float
 
-    def on_bytes(self, images: Tensor, generator: Chance) -> Tensor:
-        """Returns (B, C, H, W) uint8, flipped and cropped."""
+    def moves_of(self, images: Tensor, generator: Chance) -> Moves | None:
+        """Returns how images (B, C, H, W) are flipped and cropped; None for not at all."""
         flips = "flip" in self.operations
         padding = self.padding if "crop" in self.operations else 0
         if not flips and not padding:
-            return images
-        return flip_and_crop(images, generator, flips=flips, padding=padding)
+            return None
+        return draw_moves(images, generator, flips=flips, padding=padding)
 
     def on_values(self, images: Tensor, generator: Chance) -> Tensor:
         """Returns (B, C, H, W) float32 in 0..1, with other colours."""
@@ -177,7 +189,15 @@ def _drawn_from(chance: Chance, count: int) -> tuple[torch.Generator, int, Tenso
 def flip_and_crop(images: Tensor, generator: Chance, *, flips: bool, padding: int) -> Tensor:
     """Returns images, half of them mirrored, moved by up to `padding` pixels each way.
 
-    What moves in at an edge is the reflection of the image there. One gather does both.
+    Args and source of chance are those of `draw_moves`.
+    """
+    return moved(images, draw_moves(images, generator, flips=flips, padding=padding))
+
+
+def draw_moves(images: Tensor, generator: Chance, *, flips: bool, padding: int) -> Moves:
+    """Draws for each image whether it is mirrored, and by how many pixels it moves.
+
+    What moves in at an edge is the reflection of the image there.
 
     Args:
         images: (B, C, H, W) of any type.
@@ -185,7 +205,7 @@ def flip_and_crop(images: Tensor, generator: Chance, *, flips: bool, padding: in
         flips: mirror half of the images.
         padding: less than H and W.
     """
-    count, channels, height, width = images.shape
+    count, _, height, width = images.shape
     down = _integers(2 * padding + 1, count, images, generator) - padding
     right = _integers(2 * padding + 1, count, images, generator) - padding
     mirrored = _uniform(count, images, generator) < 0.5
@@ -193,7 +213,13 @@ def flip_and_crop(images: Tensor, generator: Chance, *, flips: bool, padding: in
     columns = torch.arange(width, device=images.device).expand(count, width)
     if flips:
         columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
-    columns = _reflected(columns + right[:, None], width)
+    return Moves(rows, _reflected(columns + right[:, None], width))
+
+
+def moved(images: Tensor, moves: Moves) -> Tensor:
+    """Returns images (B, C, H, W) with the pixels that `moves` names, by one gather."""
+    count, channels, height, width = images.shape
+    rows, columns = moves
     start = torch.arange(count, device=images.device) * (height * width)
     places = (start[:, None] + rows * width)[:, :, None] + columns[:, None, :]
     pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)

@@ -17,10 +17,19 @@ from torch import Tensor
 from ravine.core.errors import SettingError
 from ravine.core.ranks import ALONE, Ranks
 from ravine.core.seeds import generator_for, seed_for
-from ravine.data.augment import AugmentSettings, Chance, PartOfChance, make_augmenter
+from ravine.data.augment import (
+    AugmentSettings,
+    Chance,
+    Moves,
+    PartOfChance,
+    make_augmenter,
+    moved,
+)
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing
 from ravine.data.mixing import mix
 from ravine.data.streaming import LookAhead
+from ravine.kernels.library import load_library
+from ravine.kernels.pixels import PixelsJob, pixels_to_values
 
 _SHARE_OF_FREE = 0.5  # of a GPU's free memory that the images may take
 
@@ -113,10 +122,14 @@ class TrainingBatches:
         bytes_ = self._bytes_of(step, chosen, ahead=places is self._places)
         bytes_ = bytes_.permute(0, 3, 1, 2).to(self._device, non_blocking=True)
         labels = self._labels[chosen.to(self._device)]
-        values = self._augmenter.on_bytes(bytes_, chance)
+        moves = self._augmenter.moves_of(bytes_, chance)
         if "jitter" in self._augmenter.operations:
+            values = bytes_ if moves is None else moved(bytes_, moves)
             values = self._augmenter.on_values(values.float() / 255, chance) * 255
-        images = self._augmenter.on_normalised(self._normalise(values), chance)
+            images = self._normalise(values)
+        else:
+            images = self._normalise.of_bytes(bytes_, moves)
+        images = self._augmenter.on_normalised(images, chance)
         targets = labels
         if any(self._mixing):
             images, targets = mix(
@@ -194,7 +207,8 @@ def evaluation_batches(
         pixels = torch.from_numpy(np.ascontiguousarray(ahead.images_at(step, index_at))).to(device)
         found = np.zeros(len(chosen), np.int64) if labels is None else labels[chosen]
         answers = torch.from_numpy(found).to(device)
-        yield Batch(images=normalise(pixels.permute(0, 3, 1, 2)), targets=answers, labels=answers)
+        values = normalise.of_bytes(pixels.permute(0, 3, 1, 2), None)
+        yield Batch(images=values, targets=answers, labels=answers)
 
 
 def _places(batch: int, ranks: Ranks) -> Tensor | None:
@@ -234,9 +248,34 @@ class _Normaliser:
         std = torch.tensor(preprocessing.std, dtype=torch.float32, device=device)
         self._scale = (1 / (255 * std))[:, None, None]
         self._shift = (-mean / std)[:, None, None]
+        every_byte = torch.arange(256, dtype=torch.uint8, device=device).expand(1, 1, 256)
+        self._table = self(every_byte).reshape(-1, 256).contiguous()  # (C, 256)
 
     def __call__(self, values: Tensor) -> Tensor:
         return torch.addcmul(self._shift, values.float(), self._scale)
+
+    def of_bytes(self, images: Tensor, moves: Moves | None) -> Tensor:
+        """Returns images (B, C, H, W) uint8, moved and normalised: on the CPU in one pass."""
+        library = load_library() if images.device.type == "cpu" else None
+        if library is None or len(images) == 0:
+            return self(images if moves is None else moved(images, moves))
+        images = images.contiguous(memory_format=torch.channels_last)
+        values = torch.empty_like(images, dtype=torch.float32)
+        rows, columns = (None, None) if moves is None else (t.contiguous() for t in moves)
+        count, channels, height, width = images.shape
+        job = PixelsJob(
+            bytes=images.data_ptr(),
+            values=values.data_ptr(),
+            table=self._table.data_ptr(),
+            rows=None if rows is None else rows.data_ptr(),
+            columns=None if columns is None else columns.data_ptr(),
+            images=count,
+            height=height,
+            width=width,
+            channels=channels,
+        )
+        pixels_to_values(library, job)
+        return values
 
 
 def _placed(images: ImageArray, device: torch.device) -> Tensor | ImageArray:

@@ -13,6 +13,7 @@
 
 #include "convolve.h"
 #include "norm.h"
+#include "pixels.h"
 #include "pool.h"
 #include "response.h"
 #include "steps.h"
@@ -31,6 +32,7 @@
                          int64_t, double *, double *, int32_t);                                \
     void norm_forward_##level(const struct norm *, int32_t);                                     \
     void norm_backward_##level(const struct norm *, int32_t);                                    \
+    void pixels_to_values_##level(const struct pixels *, int32_t);                               \
     void pool_forward_##level(const struct pool *, int32_t);                                     \
     void pool_backward_##level(const struct pool *, int32_t);                                    \
     int32_t response_forward_##level(const struct response *, int32_t);                          \
@@ -127,6 +129,12 @@ DOOR void ravine_norm_forward(int32_t level, const struct norm *norm, int32_t th
 DOOR void ravine_norm_backward(int32_t level, const struct norm *norm, int32_t threads)
 {
     PICK(norm_backward, level)(norm, threads);
+}
+
+/* Fills values. */
+DOOR void ravine_pixels_to_values(int32_t level, const struct pixels *pixels, int32_t threads)
+{
+    PICK(pixels_to_values, level)(pixels, threads);
 }
 
 /* Fills y, and place where it is wanted. */
