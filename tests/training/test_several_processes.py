@@ -198,6 +198,56 @@ def test_unequal_parts_add_up_to_the_whole_batch(
     torch.testing.assert_close(model[1].running_mean, mean)
 
 
+SUMS = """
+import sys
+from pathlib import Path
+import torch
+from ravine.core import shared_sum
+from ravine.core.ranks import join_ranks, leave
+
+ranks, results = join_ranks(), []
+shared_sum._FOLDER = Path(sys.argv[2]) / "memory"
+if sys.argv[1] == "no room":
+    shared_sum._reserve = lambda size: "-"
+total = shared_sum.SharedSum(ranks, 1001, torch.device("cpu"))
+assert total.is_in_memory == (sys.argv[1] == "room")
+for step in range(3):
+    chance = torch.Generator().manual_seed(10 * step + ranks.rank)
+    total.mine.copy_(torch.randn(1001, generator=chance))
+    results.append(total.add_up().clone())
+torch.save(results, f"{sys.argv[2]}/{ranks.rank}.pt")
+leave(0)
+"""
+
+
+@pytest.mark.parametrize("memory", ["room", "no room"])
+@pytest.mark.parametrize("processes", [2, 3])
+def test_sums_through_memory_are_the_sums_the_same_bits_for_all(
+    memory: str, processes: int, tmp_path: Path
+) -> None:
+    script = tmp_path / "sums.py"
+    script.write_text(SUMS)
+    (tmp_path / "memory").mkdir()
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    done = subprocess.run(
+        [sys.executable, *command, str(script), memory, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(processes)]
+    for step in range(3):
+        drawn = [
+            torch.randn(1001, generator=torch.Generator().manual_seed(10 * step + rank))
+            for rank in range(processes)
+        ]
+        wanted = torch.stack(drawn).double().sum(0)
+        torch.testing.assert_close(found[0][step].double(), wanted, rtol=1e-5, atol=1e-6)
+        assert all(torch.equal(found[0][step], other[step]) for other in found)
+    assert not list((tmp_path / "memory").iterdir())
+
+
 @given(
     size=st.integers(1, 4),
     batch=st.integers(8, 45),

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.ranks import Ranks
+from ravine.core.shared_sum import SharedSum
 from ravine.data.batches import Batch, evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.training.evaluate import class_probabilities
@@ -46,8 +47,9 @@ class Together:
         self._statistics = [b for name, b in named if name.rpartition(".")[2] in _STATISTICS]
         tensors = [*self._parameters, *self._statistics]
         count = sum(tensor.numel() for tensor in tensors) + 2  # the loss, the right answers
-        self._flat = torch.zeros(count, device=tensors[0].device)
-        self._views = _views(self._flat, tensors)
+        self._sum = SharedSum(ranks, count, tensors[0].device)
+        self._tensors = tensors
+        self._views: dict[int, list[Tensor]] = {}  # by the address of what they are views of
         self._gradients = sum(p.numel() for p in self._parameters)
 
     @torch.no_grad()
@@ -66,17 +68,24 @@ class Together:
         held = [k for k, p in enumerate(self._parameters) if p.grad is not None]
         gradients = [self._parameters[k].grad for k in held]
         found = [*(g for g in gradients if g is not None), *self._statistics]
-        places = [self._views[k] for k in held] + self._views[count:]
-        self._flat.zero_()
-        torch._foreach_copy_(places, found)
-        share = self._share(batch)
-        self._flat[: self._gradients] *= share
-        self._flat[self._gradients : -2] *= len(batch.labels) / batch.count
-        self._flat[-2] = loss * share
-        self._flat[-1] = correct
-        self.ranks.add_up(self._flat)
-        torch._foreach_copy_(found, places)
-        return self._flat[-2].clone(), self._flat[-1].long()
+        mine, share = self._sum.mine, self._share(batch)
+        if len(held) < count:
+            mine.zero_()
+        torch._foreach_copy_(self._places(mine, held), found)
+        mine[: self._gradients] *= share
+        mine[self._gradients : -2] *= len(batch.labels) / batch.count
+        mine[-2] = loss * share
+        mine[-1] = correct
+        whole = self._sum.add_up()
+        torch._foreach_copy_(found, self._places(whole, held))
+        return whole[-2].clone(), whole[-1].long()
+
+    def _places(self, flat: Tensor, held: Sequence[int]) -> list[Tensor]:
+        """Returns where the gradients `held` and the statistics lie in `flat`."""
+        if flat.data_ptr() not in self._views:
+            self._views[flat.data_ptr()] = _views(flat, self._tensors)
+        views = self._views[flat.data_ptr()]
+        return [views[k] for k in held] + views[len(self._parameters) :]
 
     def _share(self, batch: Batch) -> float | Tensor:
         """Returns what this part's mean loss counts for in the mean over the whole batch."""
@@ -88,7 +97,7 @@ class Together:
 
 def _views(flat: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Returns a view of `flat` for each tensor, laid out in memory like it where it is dense."""
-    views, start = [], 0
+    views, start = [], int(flat.storage_offset())
     for tensor in tensors:
         laid_out = torch.empty_like(tensor, device="meta")
         views.append(flat.as_strided(laid_out.shape, laid_out.stride(), start))
