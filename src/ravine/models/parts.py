@@ -72,6 +72,34 @@ class Switches:
         )
 
 
+def first_of(branch: nn.Sequential) -> Conv2d:
+    """Returns the convolution that a branch of (convolution, norm), … begins with."""
+    first = branch[0]
+    assert isinstance(first, Conv2d)
+    return first
+
+
+def finish_branch(
+    branch: nn.Sequential, dropout: nn.Module, last: Conv2d, inner: Tensor, added: Tensor | None
+) -> Tensor:
+    """Runs what stands behind a branch's first convolution, norms inside convolutions.
+
+    Args:
+        branch: (convolution, norm), … behind each other.
+        dropout: stands before `last`.
+        last: the convolution behind the branch.
+        inner: what the first convolution has made.
+        added: to the result.
+    """
+    convolutions = [layer for layer in branch if isinstance(layer, Conv2d)]
+    norms = [layer for layer in branch if isinstance(layer, NormAct)]
+    for norm, convolution in zip(norms[:-1], convolutions[1:], strict=True):
+        inner, _ = convolution.of_normed(norm, inner)
+    if isinstance(dropout, nn.Identity):
+        return last.of_normed(norms[-1], inner, added)[0]
+    return last(dropout(norms[-1](inner)), added)
+
+
 def mark_end_of_branch(layer: nn.Module) -> None:
     """Marks the layer that `init_(zero_residual=True)` starts at zero."""
     layer.ends_residual_branch = True  # type: ignore[assignment]

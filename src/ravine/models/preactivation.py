@@ -8,10 +8,15 @@ from typing import final
 
 from torch import Tensor, nn
 
-from ravine.models.parts import GlobalMean, Switches, mark_end_of_branch
+from ravine.models.parts import (
+    GlobalMean,
+    Switches,
+    finish_branch,
+    first_of,
+    mark_end_of_branch,
+)
 from ravine.nn.convolution import Conv2d
 from ravine.nn.fused_norm import is_hooked
-from ravine.nn.norm_act import NormAct
 
 
 @final
@@ -73,19 +78,13 @@ class PreActivationBlock(nn.Module):
         """Returns (B, widths[-1], H/stride, W/stride)."""
         if is_hooked(self.branch):
             return self._forward_by_layers(x)
-        convolutions = [layer for layer in self.branch if isinstance(layer, Conv2d)]
-        norms = [layer for layer in self.branch if isinstance(layer, NormAct)]
         if self.shortcut is None:
-            inner, x = convolutions[0].of_normed(self.first, x)
+            inner, x = first_of(self.branch).of_normed(self.first, x)
         else:
             x, active = self.shortcut.beside(self.first(x))
-            inner = convolutions[0](active)
-        for norm, convolution in zip(norms[:-1], convolutions[1:], strict=True):
-            inner, _ = convolution.of_normed(norm, inner)
+            inner = first_of(self.branch)(active)
         added = x if self.skip else None
-        if isinstance(self.dropout, nn.Identity):
-            return self.last.of_normed(norms[-1], inner, added)[0]
-        return self.last(self.dropout(norms[-1](inner)), added)
+        return finish_branch(self.branch, self.dropout, self.last, inner, added)
 
     def _forward_by_layers(self, x: Tensor) -> Tensor:
         """The same, for who waits for the branch as a whole."""

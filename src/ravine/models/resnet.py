@@ -13,11 +13,15 @@ from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
 from ravine.models.depths import blocks_of_depth
-from ravine.models.parts import GlobalMean, Switches, mark_end_of_branch
+from ravine.models.parts import (
+    GlobalMean,
+    Switches,
+    finish_branch,
+    first_of,
+    mark_end_of_branch,
+)
 from ravine.models.stem import has_small_stem, small_stem_stride
-from ravine.nn.convolution import Conv2d
 from ravine.nn.fused_norm import is_hooked
-from ravine.nn.norm_act import NormAct
 
 #: Blocks per stage, and whether they are bottlenecks.
 LARGE: Mapping[int, tuple[tuple[int, ...], bool]] = {
@@ -101,15 +105,8 @@ class ResidualBlock(nn.Module):
         if is_hooked(self.branch):
             out = self.last(self.dropout(self.branch(x)))
             return self.end(out, self.shortcut(x) if self.skip else None)
-        convolutions = [layer for layer in self.branch if isinstance(layer, Conv2d)]
-        norms = [layer for layer in self.branch if isinstance(layer, NormAct)]
-        inner, x = convolutions[0].beside(x)
-        for norm, convolution in zip(norms[:-1], convolutions[1:], strict=True):
-            inner, _ = convolution.of_normed(norm, inner)
-        if isinstance(self.dropout, nn.Identity):
-            out, _ = self.last.of_normed(norms[-1], inner)
-        else:
-            out = self.last(self.dropout(norms[-1](inner)))
+        inner, x = first_of(self.branch).beside(x)
+        out = finish_branch(self.branch, self.dropout, self.last, inner, None)
         return self.end(out, self.shortcut(x) if self.skip else None)
 
 
