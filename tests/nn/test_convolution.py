@@ -322,6 +322,17 @@ def test_what_waits_for_a_norm_sees_it_and_others_may_not_be_normalised_inside()
     assert set(seen) == {"norm", "act", "itself"}
 
 
+def test_images_without_a_batch_are_torchs_beside_and_after_a_norm() -> None:
+    layer = Conv2d(32, 64, 3, padding=1, bias=False)
+    norm = NormAct(nn.Identity(), nn.ReLU())
+    x = torch.randn(32, 6, 6).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        wanted = nn.Conv2d.forward(layer, x)
+        assert torch.equal(layer.beside(x)[0], wanted)
+        wanted = nn.Conv2d.forward(layer, x.relu())
+        assert torch.equal(layer.of_normed(norm, x)[0], wanted)
+
+
 @needs_tiles
 def test_a_hook_on_a_convolution_beside_is_called() -> None:
     layer = Conv2d(32, 64, 1, 2, bias=False).to(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ravine.kernels import convolve
 from ravine.kernels.weights import CHANNELS, MOST_STRIDE
 from ravine.nn.convolution_ops import convolution_op, tiles_are_here
-from ravine.nn.fused_norm import is_hooked, must_be_seen
+from ravine.nn.fused_norm import is_hooked, laid_out_like, must_be_seen
 from ravine.nn.norm_act import NormAct
 from ravine.nn.normed_convolution import convolve_normed
 from ravine.nn.tiled_convolution import (
@@ -32,7 +32,7 @@ class Conv2d(nn.Conv2d):
             # In place: no backward pass needs the convolution's own output.
             return y if added is None else y.add_(added)
         if added is not None:
-            added = added.to(x.dtype).contiguous(memory_format=torch.channels_last)
+            added = laid_out_like(x, added)
         bias = None if self.bias is None else self.bias.to(torch.bfloat16)
         whole, stride, padding = self._is_whole_in_tiles(x), self.stride[0], int(self.padding[0])
         if torch.compiler.is_compiling():
@@ -67,7 +67,7 @@ class Conv2d(nn.Conv2d):
             active, x = norm_act.beside(x)
             return self(active, added), x
         if added is not None:
-            added = added.to(x.dtype).contiguous(memory_format=torch.channels_last)
+            added = laid_out_like(x, added)
         return convolve_normed(
             x, *found, self.weight, added, stride=self.stride[0], padding=int(self.padding[0])
         )
@@ -77,8 +77,8 @@ class Conv2d(nn.Conv2d):
         return (
             not is_hooked(self)
             and not torch.compiler.is_compiling()
-            and self._is_whole_in_tiles(x)
             and self._goes_through_tiles(x)
+            and self._is_whole_in_tiles(x)
         )
 
     def _goes_through_tiles(self, x: Tensor) -> bool:

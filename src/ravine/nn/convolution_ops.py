@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ravine.kernels.library import load_library
+from ravine.nn.fused_norm import laid_out_like
 from ravine.nn.tiled_convolution import (
     convolution,
     convolve_by_torch,
@@ -68,7 +69,7 @@ def convolution_backward_op(
     dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, whole: bool, of_images: bool
 ) -> tuple[Tensor, Tensor]:
     """Returns the gradients of x (empty unless `of_images`) and of weight."""
-    dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
+    dy = laid_out_like(x, dy)
     dweight = gradient_of_weights(dy, x, weight.shape[2], stride, padding)
     if not of_images:
         return x.new_empty(0), dweight

@@ -215,10 +215,10 @@ def norm_backward_pass(
     With `overwrite` the gradient of x takes the place of dy.
     """
     job, library = _job(x, added, weight, bias, of_batch, activation)
-    dy = _like(x, dy)
+    dy = laid_out_like(x, dy)
     if (known := find_gradient_sums(dy, mean)) is not None:
         job.moments, job.images = known.data_ptr(), len(known)
-    dx_more = None if dx_more is None else _like(x, dx_more)
+    dx_more = None if dx_more is None else laid_out_like(x, dx_more)
     dx = dy if overwrite else torch.empty_like(x)
     dadded = None if added is None else torch.empty_like(x)
     dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
@@ -263,8 +263,9 @@ def _mean_and_rstd(x: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
     return statistics.running_mean.clone(), (statistics.running_var + statistics.eps).rsqrt()
 
 
-def _like(x: Tensor, gradient: Tensor) -> Tensor:
-    return gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
+def laid_out_like(x: Tensor, images: Tensor) -> Tensor:
+    """Returns images (B, C, H, W) in the type of x, in channels_last; themselves if they are."""
+    return images.to(x.dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _addresses(*tensors: Tensor | None) -> tuple[int | None, ...]:

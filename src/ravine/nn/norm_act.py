@@ -10,6 +10,7 @@ from ravine.nn.fused_norm import (
     Statistics,
     fits_library,
     is_hooked,
+    laid_out_like,
     library_for,
     must_be_seen,
     norm_activation,
@@ -41,7 +42,7 @@ class NormAct(nn.Sequential):
         """Returns act(norm(x) + added); x may be overwritten."""
         if (found := self._fusible(x)) is not None:
             if added is not None:
-                added = added.to(x.dtype).contiguous(memory_format=torch.channels_last)
+                added = laid_out_like(x, added)
             return _run(x, added, *found)
         x = self.norm(x)
         return self.act(x if added is None else x.add_(added))

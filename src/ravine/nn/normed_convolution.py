@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ravine.nn.fused_norm import Statistics, measure_statistics, norm_backward_pass
+from ravine.nn.fused_norm import (
+    Statistics,
+    laid_out_like,
+    measure_statistics,
+    norm_backward_pass,
+)
 from ravine.nn.moments import NormMade, leave_moments
 from ravine.nn.tiled_convolution import (
     convolution,
@@ -88,7 +93,7 @@ class _NormedConvolution(torch.autograd.Function):
         weight, *made = ctx.saved_tensors
         norm = NormMade._make([*made, ctx.activation])
         x, stride, padding = norm.x, ctx.stride, ctx.padding
-        dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        dy = laid_out_like(x, dy)
         dx = dweight = dnorm_weight = dnorm_bias = None
         if any(ctx.needs_input_grad[:3]):
             dactive = gradient_of_images_in_tiles(dy, x, weight, stride, padding, norm=norm)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ravine.kernels.response import ResponseJob, response_backward, response_forward
-from ravine.nn.fused_norm import library_for, must_be_seen
+from ravine.nn.fused_norm import laid_out_like, library_for, must_be_seen
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):
@@ -41,7 +41,7 @@ class _ResponseNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None, None, None]:
         (x,) = ctx.saved_tensors
-        dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        dy = laid_out_like(x, dy)
         library = library_for(x)
         assert library is not None
         dx = torch.empty_like(x)

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from ravine.kernels.convolve import ConvolveJob, convolve
 from ravine.kernels.library import load_library
 from ravine.kernels.weights import WeightsJob, weight_gradient
+from ravine.nn.fused_norm import laid_out_like
 from ravine.nn.moments import NormMade, find_norm, leave_gradient_sums, leave_moments
 
 
@@ -109,8 +110,8 @@ class _Convolve(torch.autograd.Function):
             return dx_more, *(None,) * 7
         x, weight, *made = ctx.saved_tensors
         norm = NormMade._make([*made, ctx.activation]) if made else None
-        dy = _like(x, dy)
-        dx_more = None if dx_more is None else _like(x, dx_more)
+        dy = laid_out_like(x, dy)
+        dx_more = None if dx_more is None else laid_out_like(x, dx_more)
         dx = dweight = None
         if ctx.needs_input_grad[0]:
             dx = gradient_of_images_in_tiles(
@@ -212,10 +213,6 @@ def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _like(x: Tensor, gradient: Tensor) -> Tensor:
-    return gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-
-
 class _TiledGradient(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -237,7 +234,7 @@ class _TiledGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
-        dy = _like(x, dy)
+        dy = laid_out_like(x, dy)
         dx = dweight = dbias = None
         if ctx.needs_input_grad[0]:
             dx = gradient_of_images(dy, x, weight, ctx.stride, ctx.padding)
