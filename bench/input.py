@@ -27,13 +27,13 @@ from ravine.data.opening import SAMPLE, open_dataset
 from ravine.data.processes import cores
 from ravine.data.settings import DataSettings
 from ravine.data.streaming import LookAhead
-from ravine.recipe import Recipe
 from ravine.schedules import constant
-from ravine.setup import Setup, set_up
 from ravine.training.clock import Clock
 from ravine.training.loop import Hooks, fit
 from ravine.training.plan import Plan
 from ravine.training.stop import StopRequest
+from ravine.workflows.assemble import Setup, set_up
+from ravine.workflows.recipe import Recipe
 
 WIDTH, HEIGHT, SIZE, BATCH = 500, 375, 64, 128
 WARM = 6  # steps, more than are ever decoded ahead

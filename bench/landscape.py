@@ -40,10 +40,10 @@ from torch.utils._pytree import tree_leaves
 import ravine
 from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_labelled
-from ravine.landscapes.landscape import landscape
+from ravine.landscapes.loss_surface import landscape
 from ravine.landscapes.refine import coarse_nodes, interpolate, next_nodes
-from ravine.run_surface import run_surface
 from ravine.runs.recipe_file import read_recipe
+from ravine.workflows.landscape import run_surface
 
 # With and without skip connections, wide and narrow.
 NETWORKS: dict[str, dict[str, Any]] = {

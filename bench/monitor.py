@@ -23,13 +23,13 @@ from results import keep
 
 from ravine.core.memory import keep_freed_memory
 from ravine.data.opening import open_dataset
-from ravine.diagnosis.monitor import Monitor
-from ravine.recipe import Recipe
+from ravine.monitor.monitor import Monitor
 from ravine.runs.layers_file import read_looks
-from ravine.setup import Setup, set_up
 from ravine.training.clock import Clock
 from ravine.training.speed import wait_for
-from ravine.training.step import train_step
+from ravine.training.train_step import train_step
+from ravine.workflows.assemble import Setup, set_up
+from ravine.workflows.recipe import Recipe
 
 BLOCK = 40  # steps
 

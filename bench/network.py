@@ -27,17 +27,17 @@ from ravine.core.device import has_fast_bfloat16, pick_device
 from ravine.core.memory import keep_freed_memory
 from ravine.data.opening import open_dataset
 from ravine.models import build, summary
-from ravine.recipe import Recipe
 from ravine.runs.folder import RunFolder
 from ravine.schedules import constant
-from ravine.setup import set_up
 from ravine.training.clock import Clock
 from ravine.training.loop import Hooks, fit
 from ravine.training.plan import Plan
 from ravine.training.recorder import Recorder
 from ravine.training.speed import seconds_per_image, wait_for
 from ravine.training.stop import StopRequest
-from ravine.watching import watching
+from ravine.workflows.assemble import set_up
+from ravine.workflows.observers import watching
+from ravine.workflows.recipe import Recipe
 
 DEVICE = pick_device()
 PRECISION = torch.bfloat16 if has_fast_bfloat16(DEVICE) else torch.float32
@@ -175,7 +175,7 @@ def main() -> None:
         return network().to(memory_format=torch.channels_last)
 
     def ravines_own() -> nn.Module:
-        activation = ravine.setup.recipe.activation
+        activation = ravine.workflows.assemble.recipe.activation
         return build(asked.name, **shape, activation=activation).to(
             DEVICE, memory_format=torch.channels_last
         )
@@ -203,7 +203,7 @@ def main() -> None:
             loops = {
                 "plain": repeated(plain_loop(network(), images, labels)),
                 "flags": repeated(flags_loop(in_layout(), images, labels)),
-                "ravine": ravine.run,
+                "ravine": ravine.workflows.run,
                 "ravine's own bare step": repeated(flags_loop(ravines_own(), images, labels)),
             }
             if asked.compile:
@@ -223,7 +223,7 @@ def main() -> None:
             few = [
                 type("Images", (), {"images": images.contiguous(memory_format=torch.channels_last)})
             ] * 6
-            model = ravine.setup.state.model
+            model = ravine.workflows.assemble.state.model
             figures["evaluated_per_s"] = 1 / seconds_per_image(
                 model, few, precision=PRECISION, mirrored=False
             )

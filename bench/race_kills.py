@@ -19,10 +19,10 @@ from pathlib import Path
 
 from results import keep
 
-from ravine.races.course import Course
-from ravine.races.race import Race
 from ravine.runs.rows import read_json
+from ravine.tournament.job_graph import Course
 from ravine.training.settings import seconds_of
+from ravine.workflows.race import Race
 
 RACE = ["@fashion", "--model", "swift-1", "--trials", "6", "--seeds", "3"]
 ENTRANTS = "momentum,adagrad,rmsprop,adam,nadam"

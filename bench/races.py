@@ -18,7 +18,7 @@ from typing import Any
 
 from results import keep
 
-from ravine.races.race import Race
+from ravine.workflows.race import Race
 
 ENTRANTS = "momentum,adagrad,rmsprop,adam,nadam"
 RACE = ["@fashion", "--model", "swift-1", "--trials", "6", "--seeds", "3"]

@@ -23,14 +23,14 @@ from results import keep
 from ravine.core.memory import keep_freed_memory
 from ravine.core.ranks import join_ranks, leave
 from ravine.data.opening import open_dataset
-from ravine.recipe import Recipe
 from ravine.schedules import constant
-from ravine.setup import Setup, set_up
 from ravine.training.clock import Clock
 from ravine.training.loop import Hooks, fit
 from ravine.training.plan import Plan
 from ravine.training.recorder import Recorder
 from ravine.training.stop import StopRequest
+from ravine.workflows.assemble import Setup, set_up
+from ravine.workflows.recipe import Recipe
 
 IMAGES, CLASSES, SIZE, WARM = 1024, 10, 32, 3
 KINDS = {"one process": (1, 2), "two processes": (2, 1)}  # processes, threads of each

@@ -24,8 +24,8 @@ import ravine
 from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
-from ravine.diagnosis import variance_profile
 from ravine.nn import init_
+from ravine.propagation import variance_profile
 
 ROWS = RESULTS / "variance.jsonl"
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -1,4 +1,4 @@
-"""Writes the update rules of ravine/optim/rules.py down in C and in Triton.
+"""Writes the update rules of ravine/optim/update_rules.py down in C and in Triton.
 
     make kernels
 
@@ -19,7 +19,7 @@ import torch
 from ravine.optim import rules
 
 KERNELS = Path(__file__).resolve().parent.parent / "src" / "ravine" / "kernels"
-NOTE = "Written by scripts/make_kernels.py from ravine/optim/rules.py: `make kernels`, not by hand."
+NOTE = "Written by `make kernels` from ravine/optim/update_rules.py, not by hand."
 # The order in a row of hyperparameters; ravine/kernels/variants.py has it from here.
 HYPER = ("lr", "coupled", "decoupled", "gamma", "alpha", "eps", "scale")
 

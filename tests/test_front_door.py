@@ -91,6 +91,8 @@ def test_the_parts_work_together_in_a_strangers_loop() -> None:
 
 def test_training_starts_without_the_compiler_and_triton() -> None:
     """Importing them takes seconds, and Triton reports leaks at the end of every process."""
-    program = "import sys, ravine.experiment; print({'torch._dynamo', 'triton'} & set(sys.modules))"
+    program = (
+        "import sys, ravine.workflows.train; print({'torch._dynamo', 'triton'} & set(sys.modules))"
+    )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert told.stdout == "set()\n"

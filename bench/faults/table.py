@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from ravine.core.intervals import wilson_interval
+from ravine.core.wilson_interval import wilson_interval
 
 PAGE = Path(__file__).parents[2] / "docs" / "fault-zoo.md"
 Row = dict[str, Any]

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from zoo import OPTIMIZERS, Plan
 
 import ravine
-from ravine.diagnosis.causes import find_over_time, trace
-from ravine.diagnosis.findings import Finding, Findings, merge
+from ravine.findings.finding import Finding, Findings, merge
+from ravine.findings.history_detectors import find_over_time, trace
 
 Batch = tuple[Tensor, Tensor]
 _VALIDATIONS = 10

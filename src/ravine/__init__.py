@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ravine import data, landscapes, models, nn, optim, schedules
-    from ravine.diagnosis.checks import check
-    from ravine.diagnosis.monitor import Monitor
-    from ravine.experiment import resume, train, verify
+    from ravine.checks.check import check
     from ravine.landscapes import Surface, landscape
-    from ravine.races.race import Race, race
-    from ravine.run import Run
+    from ravine.monitor.monitor import Monitor
+    from ravine.workflows.race import Race, race
+    from ravine.workflows.run import Run
+    from ravine.workflows.train import resume, train, verify
 
 _NAMES = {
-    "Monitor": "ravine.diagnosis.monitor",
-    "Race": "ravine.races.race",
-    "Run": "ravine.run",
+    "Monitor": "ravine.monitor.monitor",
+    "Race": "ravine.workflows.race",
+    "Run": "ravine.workflows.run",
     "Surface": "ravine.runs.surface",
-    "check": "ravine.diagnosis.checks",
-    "landscape": "ravine.landscapes.landscape",
-    "race": "ravine.races.race",
-    "resume": "ravine.experiment",
-    "train": "ravine.experiment",
-    "verify": "ravine.experiment",
+    "check": "ravine.checks.check",
+    "landscape": "ravine.landscapes.loss_surface",
+    "race": "ravine.workflows.race",
+    "resume": "ravine.workflows.train",
+    "train": "ravine.workflows.train",
+    "verify": "ravine.workflows.train",
 }
 _ROOMS = ("data", "landscapes", "models", "nn", "optim", "schedules")
 

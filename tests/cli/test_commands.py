@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ravine.recipe import Recipe
+from ravine.workflows.recipe import Recipe
 
 Command = Callable[..., "object"]
 

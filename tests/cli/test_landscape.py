@@ -10,8 +10,8 @@ import pytest
 
 import ravine
 from ravine.core.errors import RunError
-from ravine.core.tensors import load_tensors
-from ravine.run_surface import run_surface
+from ravine.core.tensor_file import load_tensors
+from ravine.workflows.landscape import run_surface
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 import pytest
 from pydantic import Field
 
-from ravine.core.checks import check_choice, check_range
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
+from ravine.core.validation import check_choice, check_range
 
 
 class Sample(Settings):

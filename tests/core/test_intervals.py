@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from ravine.core.intervals import wilson_interval
+from ravine.core.wilson_interval import wilson_interval
 
 
 @given(st.integers(1, 20000), st.data())

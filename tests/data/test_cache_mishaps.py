@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ravine.data.cache import cache_key
+from ravine.data.cache_writer import cache_key
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset
+from ravine.data.decoded_cache import Form, Shelf
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
-from ravine.data.store import Form, Shelf
 
 Tree = Callable[..., Path]
 
@@ -153,7 +153,7 @@ def test_workers_do_not_import_from_the_users_folder(
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "json.py").write_text("raise SystemExit('imported by mistake')")
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr("ravine.data.store._FEW", 2)
+    monkeypatch.setattr("ravine.data.decoded_cache._FEW", 2)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
 
     assert len(_open(root, cache=False).images) == 8

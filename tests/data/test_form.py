@@ -42,7 +42,7 @@ def test_grey_images_of_one_size_keep_it(grey: Path) -> None:
 def test_one_image_that_the_sample_missed_changes_the_form(
     grey: Path, cache: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ravine.data.form._SAMPLE", 2)
+    monkeypatch.setattr("ravine.data.image_format._SAMPLE", 2)
     red = Image.new("RGB", (40, 20), (255, 0, 0))
     red.save(grey / "a" / "10.png")
 

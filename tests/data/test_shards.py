@@ -16,15 +16,15 @@ from PIL import Image
 
 from ravine.core.errors import DataError
 from ravine.core.progress import no_progress
-from ravine.data.cache import cache_key
+from ravine.data.cache_writer import cache_key
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.decode import Unreadable
+from ravine.data.decoded_cache import Form, content_of
 from ravine.data.opening import open_dataset, open_unlabelled
 from ravine.data.settings import DataSettings
 from ravine.data.sources.shards import one_shard, read_shards
 from ravine.data.sources.tar import members
-from ravine.data.store import Form, content_of
 
 
 def _png(seed: int, size: int = 12) -> bytes:

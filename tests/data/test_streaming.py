@@ -22,7 +22,7 @@ from PIL import Image
 from ravine.core.errors import DataError, SettingError
 from ravine.core.memory import available_memory
 from ravine.core.ranks import Ranks
-from ravine.data import reading, streaming
+from ravine.data import load_mode, streaming
 from ravine.data.augment import AugmentSettings
 from ravine.data.batches import TrainingBatches, evaluation_batches
 from ravine.data.dataset import Dataset
@@ -327,9 +327,9 @@ def test_auto_streams_what_fits_neither_memory_nor_disk(
     streamed: bool,
     why: str,
 ) -> None:
-    monkeypatch.setattr(reading, "available_memory", lambda: memory)
+    monkeypatch.setattr(load_mode, "available_memory", lambda: memory)
     usage = SimpleNamespace(total=0, used=0, free=disk)
-    monkeypatch.setattr(reading.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(load_mode.shutil, "disk_usage", lambda _: usage)
     dataset = _open(photos)
     assert isinstance(dataset.images, StreamedImages) == streamed
     assert dataset.audit["reading"]["streamed"] == streamed
@@ -342,7 +342,7 @@ def test_too_many_to_evaluate_or_predict_are_streamed(
     form = both[0].preprocessing
     expected = open_labelled(str(photos), labels=None, preprocessing=form, classes=("ant", "bee"))
     plain = open_unlabelled([photos], preprocessing=form)
-    monkeypatch.setattr(reading, "available_memory", lambda: 1000)
+    monkeypatch.setattr(load_mode, "available_memory", lambda: 1000)
     found = open_labelled(str(photos), labels=None, preprocessing=form, classes=("ant", "bee"))
     other = open_unlabelled([photos], preprocessing=form)
     for small, large in ((expected.images, found.images), (plain.images, other.images)):

@@ -13,8 +13,8 @@ from ravine.data.augment import OPERATIONS
 from ravine.models import MODELS
 from ravine.nn import NORMS, SCHEMES
 from ravine.optim import OPTIMIZERS
-from ravine.recipe import RECIPES, Recipe
 from ravine.schedules import SCHEDULES
+from ravine.workflows.recipe import RECIPES, Recipe
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -85,7 +85,7 @@ def test_the_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
 def test_without_triton_the_path_is_left_out_and_nothing_is_imported() -> None:
     code = (
         "import sys; sys.modules['triton'] = None\n"
-        "import ravine.optim.triton_path as path\n"
+        "import ravine.optim.triton_engine as path\n"
         "assert 'ravine.kernels.triton_table' not in sys.modules\n"
         "assert path.load_triton() is None\n"
         "import torch; assert not path.can_step_on(torch.device('cpu'))"

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ravine.kernels.library import load_library
 from ravine.models import build
 from ravine.nn.convolution import Conv2d
-from ravine.nn.moments import find_gradient_sums, find_moments, find_norm
 from ravine.nn.norm_act import NormAct
+from ravine.ops.epilogue_statistics import find_gradient_sums, find_moments, find_norm
 
 library = load_library()
 needs_tiles = pytest.mark.skipif(library is None or not library.has_tiles, reason="no AMX here")
@@ -425,7 +425,7 @@ def test_a_network_learns_alike_with_and_without_the_library(
     def curves(kernels: bool) -> Tensor:
         if not kernels:
             monkeypatch.setattr("ravine.nn.convolution.tiles_are_here", lambda: False)
-            monkeypatch.setattr("ravine.nn.fused_norm.load_library", lambda: None)
+            monkeypatch.setattr("ravine.ops.fused_norm.load_library", lambda: None)
         found = []
         for seed in range(5):
             torch.manual_seed(seed)

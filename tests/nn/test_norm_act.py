@@ -75,7 +75,7 @@ def test_the_code_of_every_level_is_the_formula(
 ) -> None:
     assert library is not None
     at_level = Library(library.functions, level)
-    monkeypatch.setattr("ravine.nn.fused_norm.load_library", lambda: at_level)
+    monkeypatch.setattr("ravine.ops.fused_norm.load_library", lambda: at_level)
     test_forward_and_backward_are_the_formulas.hypothesis.inner_test(  # type: ignore[attr-defined]
         batch=3, channels=37, size=5, activation=activation, with_added=True, mean=2.0, seed=level
     )

@@ -56,7 +56,7 @@ def test_the_code_of_every_level_gives_torchs_results(
 ) -> None:
     assert library is not None
     at_level = Library(library.functions, level)
-    monkeypatch.setattr("ravine.nn.fused_norm.load_library", lambda: at_level)
+    monkeypatch.setattr("ravine.ops.fused_norm.load_library", lambda: at_level)
     test_results_and_gradients_are_torchs.hypothesis.inner_test(  # type: ignore[attr-defined]
         batch=2, channels=21, height=7, width=6, levels=5, bad=math.nan, seed=level
     )

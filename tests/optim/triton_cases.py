@@ -14,7 +14,7 @@ from ravine.kernels.variants import VARIANTS
 from ravine.optim import AdaGrad, Adam, AdaptiveClip, Momentum, Nadam, RMSProp, Transaction
 from ravine.optim.base import RuleOptimizer
 from ravine.optim.clip import norm_scale
-from ravine.optim.triton_path import TritonSteps
+from ravine.optim.triton_engine import TritonSteps
 
 CPU = torch.device("cpu")
 triton = load_triton()

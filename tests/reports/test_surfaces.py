@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ravine.reports.surfaces import draw_surfaces, notes, surface_page
+from ravine.reports.surface_figures import draw_surfaces, notes, surface_page
 from ravine.runs.surface import Surface
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ravine.core.errors import RunError
-from ravine.core.tensors import load_tensors, save_tensors, tensors_to_bytes
+from ravine.core.tensor_file import load_tensors, save_tensors, tensors_to_bytes
 from ravine.runs.folder import RunFolder, create_run_folder, next_run_path, open_run_folder
 from ravine.runs.recipe_file import read_recipe, write_recipe
 

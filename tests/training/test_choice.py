@@ -6,10 +6,15 @@ import pytest
 
 from ravine.data.opening import open_dataset
 from ravine.models import build
-from ravine.recipe import Recipe, compose
-from ravine.setup import set_up
-from ravine.training.choice import SMALL_IMAGES, choose_for_budget, choose_for_epochs, companions
 from ravine.training.clock import Clock
+from ravine.training.network_choice import (
+    SMALL_IMAGES,
+    choose_for_budget,
+    choose_for_epochs,
+    companions,
+)
+from ravine.workflows.assemble import set_up
+from ravine.workflows.recipe import Recipe, compose
 
 
 def machine(first: float) -> Callable[[str], float]:

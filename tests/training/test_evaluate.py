@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ravine.training.evaluate import (
+from ravine.training.evaluation import (
     calibration,
     class_probabilities,
     confusion,

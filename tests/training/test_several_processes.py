@@ -21,8 +21,8 @@ from ravine.data.augment import AugmentSettings
 from ravine.data.batches import Batch, TrainingBatches, _places
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.runs.rows import read_json, read_rows
+from ravine.training.distributed import Together
 from ravine.training.loss import cross_entropy
-from ravine.training.together import Together
 
 # Without batch norm two halves of a batch give the gradient of the whole, but for rounding, which
 # a small rate does not amplify: of 15 images one has 7 and the other 8.
@@ -202,7 +202,7 @@ SUMS = """
 import sys
 from pathlib import Path
 import torch
-from ravine.core import shared_sum
+from ravine.training import shared_memory_sum as shared_sum
 from ravine.core.ranks import join_ranks, leave
 
 ranks, results = join_ranks(), []

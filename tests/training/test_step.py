@@ -10,7 +10,7 @@ from ravine.optim import AdaGrad, Adam, Momentum, Nadam, RMSProp
 from ravine.optim.base import RuleOptimizer
 from ravine.training.loss import cross_entropy
 from ravine.training.state import TrainingState, start_state
-from ravine.training.step import StepRules, train_step
+from ravine.training.train_step import StepRules, train_step
 
 _OPTIMIZERS = {
     "momentum": lambda ps: Momentum(ps, lr=0.1),

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ravine.cli.display import watching
-from ravine.cli.findings import show_findings
+from ravine.cli.finding_lines import show_findings
 from ravine.cli.options import Json, Quiet, given, setting_options
-from ravine.diagnosis.findings import Finding, Findings
-from ravine.preflight import compare_variance
+from ravine.findings.finding import Finding, Findings
+from ravine.workflows.check import compare_variance
 
 
 @setting_options

@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 
 from ravine.cli.display import watching
-from ravine.cli.findings import show_findings
+from ravine.cli.finding_lines import show_findings
 from ravine.cli.options import Json, Quiet
-from ravine.cure import diagnose_run, keep_trials, try_cures
 from ravine.runs.rows import plain
+from ravine.workflows.diagnose import diagnose_run, keep_trials, try_cures
 
 
 def diagnose(

@@ -24,9 +24,9 @@ from ravine.core.events import (
     TrainingStarted,
 )
 from ravine.core.ranks import is_silent
-from ravine.run import Run
 from ravine.runs.rows import plain
 from ravine.training.recorder import epoch_row, steps_row
+from ravine.workflows.run import Run
 
 _LINE_EVERY = 10.0
 _LOOK_EVERY = 1.0

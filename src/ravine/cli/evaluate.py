@@ -8,7 +8,7 @@ import typer
 
 from ravine.cli.display import evaluation_lines, watching
 from ravine.cli.options import Device, Json, Precision, Quiet, Trust
-from ravine.run import Run
+from ravine.workflows.run import Run
 
 
 def evaluate(

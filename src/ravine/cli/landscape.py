@@ -9,12 +9,12 @@ import typer
 from ravine.cli.display import watching
 from ravine.cli.options import Device, Json, Precision, Quiet, Trust
 from ravine.core.errors import SettingError
-from ravine.landscapes.choice import Axis
-from ravine.reports.sharpness import sharpness_notes
-from ravine.reports.surfaces import roughness_note
-from ravine.run_surface import run_surface
+from ravine.landscapes.axes import Axis
+from ravine.reports.hessian_figures import sharpness_notes
+from ravine.reports.surface_figures import roughness_note
 from ravine.runs.rows import plain
 from ravine.training.settings import seconds_of
+from ravine.workflows.landscape import run_surface
 
 
 def landscape(

@@ -16,9 +16,9 @@ from ravine.data.augment import AugmentSettings
 from ravine.data.settings import DataSettings
 from ravine.models.settings import ModelSettings
 from ravine.optim.settings import OptimizerSettings
-from ravine.recipe import Recipe
 from ravine.schedules.settings import ScheduleSettings
 from ravine.training.settings import TrainingSettings
+from ravine.workflows.recipe import Recipe
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]

@@ -10,7 +10,7 @@ from ravine.cli.display import watching
 from ravine.cli.options import Device, Precision, Quiet, Trust
 from ravine.core.errors import DataError
 from ravine.data.submission import read_sample, write_predictions, write_submission
-from ravine.run import Run
+from ravine.workflows.run import Run
 
 
 def predict(

@@ -17,11 +17,11 @@ from ravine.cli.options import Json, Quiet, given, setting_options
 from ravine.cli.race_function import race_function
 from ravine.core.errors import SettingError
 from ravine.core.events import Event
-from ravine.races.race import Race
-from ravine.races.race import race as run_race
-from ravine.races.settings import axes_of
-from ravine.races.steward import RaceInterrupted, RaceMoved, Watch
 from ravine.runs.rows import plain
+from ravine.workflows.race import Race
+from ravine.workflows.race import race as run_race
+from ravine.workflows.race_settings import axes_of
+from ravine.workflows.race_worker.controller import RaceInterrupted, RaceMoved, Watch
 
 _LINE_EVERY = 10.0
 _FUNCTION_ONLY = ("steps", "start", "domain", "starts", "tune", "mp4")

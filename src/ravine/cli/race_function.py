@@ -6,14 +6,14 @@ from pathlib import Path
 
 from ravine.cli.display import watching
 from ravine.core.errors import SettingError
-from ravine.races.contest import FunctionRace, Lane, race_on_function
-from ravine.races.function_files import race_numbers, write_race
-from ravine.races.functions import scene
-from ravine.races.quadratic import RateRow, rate_rows
-from ravine.races.racers import racers, rates, split
-from ravine.races.relief import shown
-from ravine.races.scene import Point, Span
-from ravine.races.search import Budget
+from ravine.test_functions.candidates import racers, rates, split
+from ravine.test_functions.function_race import FunctionRace, Lane, race_on_function
+from ravine.test_functions.height_map import shown
+from ravine.test_functions.problem import Point, Span
+from ravine.test_functions.problems import scene
+from ravine.test_functions.quadratic import RateRow, rate_rows
+from ravine.test_functions.rate_search import Budget
+from ravine.workflows.race_function import race_numbers, write_race
 
 OPTIMIZERS = "momentum,nesterov,adagrad,rmsprop,adam,nadam"
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ravine import experiment
 from ravine.cli.display import show_result, watching
 from ravine.cli.options import Json, Quiet
+from ravine.workflows import train as workflow
 
 
 def resume(
@@ -35,12 +35,12 @@ def resume(
     - `ravine resume runs/photos-wrn-16-4-1 --verify`
     """
     with watching(quiet=quiet, json=json) as screen:
-        resumed = experiment.resume(run, observers=[screen.observe], progress=screen.progress)
+        resumed = workflow.resume(run, observers=[screen.observe], progress=screen.progress)
     show_result(resumed, json=json)
     if not verify:
         return
     with watching(quiet=quiet, json=json) as screen:
-        found = experiment.verify(
+        found = workflow.verify(
             run, from_start=from_start, observers=[screen.observe], progress=screen.progress
         )
     span = f"from step {found.from_step} to {found.total_steps}"

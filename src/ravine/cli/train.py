@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ravine import experiment
 from ravine.cli.display import show_result, watching
 from ravine.cli.options import Json, Quiet, given, setting_options
+from ravine.workflows import train as workflow
 
 
 @setting_options
@@ -40,7 +40,7 @@ def train(
     - `ravine train --recipe runs/first/recipe.toml --seed 1`
     """
     with watching(quiet=quiet, json=json) as screen:
-        run = experiment.train(
+        run = workflow.train(
             data,
             out=out,
             recipe=recipe,

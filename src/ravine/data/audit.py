@@ -9,7 +9,7 @@ import numpy as np
 from ravine.core.events import Notice, Observer
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset
-from ravine.data.store import Store
+from ravine.data.decoded_cache import Store
 
 _EXAMPLES = 20
 _SIZES = 20

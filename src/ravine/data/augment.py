@@ -15,8 +15,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ravine.core.checks import check_choice
 from ravine.core.settings import Settings
+from ravine.core.validation import check_choice
 
 OPERATIONS = ("flip", "crop", "cutout", "erase", "jitter")
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ravine.data.collection import FileEntry
-from ravine.data.store import Form, Shelf, decode_into
+from ravine.data.decoded_cache import Form, Shelf, decode_into
 
 
 def main(folder: Path, start: int, stop: int) -> None:

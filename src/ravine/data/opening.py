@@ -11,27 +11,27 @@ import numpy as np
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.audit import audit
-from ravine.data.cache import Opened, decoded
+from ravine.data.cache_writer import Opened, decoded
 from ravine.data.collection import Collection, FileEntry, root_of
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing, Unlabelled
-from ravine.data.form import choose_form, confirm_form
-from ravine.data.reading import Reading, choose_reading
+from ravine.data.decoded_cache import Form, Store
+from ravine.data.image_format import choose_form, confirm_form
+from ravine.data.load_mode import Reading, choose_reading
 from ravine.data.settings import DataSettings
 from ravine.data.sources.cifar import has_cifar, read_cifar
 from ravine.data.sources.folders import read_folders
 from ravine.data.sources.idx import idx_pairs, read_idx_pairs
-from ravine.data.sources.listing import folders_in, image_files
-from ravine.data.sources.npz import read_npz
-from ravine.data.sources.shards import images_in, is_shard, one_shard, read_shards, shards_in
-from ravine.data.sources.table import (
+from ravine.data.sources.labels_csv import (
     IMAGE_COLUMNS,
     ImageIndex,
     find_column,
     read_rows,
     read_table,
 )
+from ravine.data.sources.listing import folders_in, image_files
+from ravine.data.sources.npz import read_npz
+from ravine.data.sources.shards import images_in, is_shard, one_shard, read_shards, shards_in
 from ravine.data.split import split_images, without_leakage
-from ravine.data.store import Form, Store
 from ravine.data.streaming import StreamedImages
 
 SAMPLE = "@fashion"

@@ -14,12 +14,12 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.collection import FileEntry
-from ravine.data.crew import Crew, Order
 from ravine.data.dataset import ImageArray
 from ravine.data.decode import Unreadable
+from ravine.data.decoded_cache import Form
 from ravine.data.processes import cores
-from ravine.data.store import Form
 from ravine.data.streaming_worker import decode_again
+from ravine.data.worker_pool import Crew, Order
 
 _MEMORY = 1 << 28  # bytes of decoded images that wait to be used
 _FEWEST_SLOTS = 16

@@ -14,7 +14,7 @@ import numpy as np
 
 from ravine.data.collection import FileEntry
 from ravine.data.decode import Unreadable, fit_square
-from ravine.data.store import Form, decode_file
+from ravine.data.decoded_cache import Form, decode_file
 
 
 def decode_again(entry: FileEntry, form: Form) -> np.ndarray:

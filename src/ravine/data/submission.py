@@ -19,7 +19,7 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.matching import match_columns, match_ids, plain, spelled_freely
-from ravine.data.sources.table import IMAGE_COLUMNS
+from ravine.data.sources.labels_csv import IMAGE_COLUMNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """A list of parameters on a device, stepped by Triton: one launch, or two with a decision.
 
-Addresses, not tensors, as in `ravine.kernels.steps`: whoever calls holds the tensors, and has
+Addresses, not tensors, as in `ravine.kernels.optimizer_steps`: whoever calls holds the tensors, and has
 checked that each fills its memory without gaps, and that those of one parameter are laid out
 alike. Nothing here makes the host wait for the device, and only what has changed is sent to it.
 """

@@ -1,4 +1,4 @@
-"""Written by scripts/make_kernels.py from ravine/optim/rules.py: `make kernels`, not by hand."""
+"""Written by `make kernels` from ravine/optim/update_rules.py, not by hand."""
 
 from collections.abc import Mapping
 

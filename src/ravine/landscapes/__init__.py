@@ -1,13 +1,13 @@
 """Loss surfaces of any network, loss and batches: right, quick, and plain about what they omit."""
 
-from ravine.landscapes.choice import KINDS
+from ravine.landscapes.axes import KINDS
 from ravine.landscapes.directions import (
     difference,
     filter_ratios,
     moved_parameters,
     random_direction,
 )
-from ravine.landscapes.landscape import landscape
+from ravine.landscapes.loss_surface import landscape
 from ravine.landscapes.node import POLICIES, FixedBatches
 from ravine.landscapes.sharpness import (
     Sharpness,

@@ -6,7 +6,7 @@ import numpy as np
 
 from ravine.core.progress import Progress
 from ravine.landscapes.directions import inner, moved_parameters
-from ravine.landscapes.ground import Ground
+from ravine.landscapes.evaluator import Ground
 from ravine.landscapes.sharpness import convexity_over, sharpness, sharpness_along
 from ravine.runs.surface import Surface
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ravine.core.errors import SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.landscapes.directions import Direction, inner, moved_parameters
-from ravine.landscapes.ground import Ground
+from ravine.landscapes.evaluator import Ground
 from ravine.landscapes.node import FixedBatches, LossFunction, answer, examples_of
 from ravine.landscapes.plane import Plane, guarded, held
 

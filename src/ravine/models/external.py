@@ -6,7 +6,7 @@ import inspect
 from torch import nn
 
 from ravine.core.errors import SettingError
-from ravine.core.own_code import fault, own_callable
+from ravine.core.user_code import fault, own_callable
 
 
 def own_network(name: str, *, classes: int, channels: int, image_size: int) -> nn.Module:

@@ -7,7 +7,7 @@ from torch import nn
 
 from ravine.models.depths import blocks_of_depth
 from ravine.models.parts import Switches
-from ravine.models.preactivation import pre_activation_network
+from ravine.models.preact_block import pre_activation_network
 from ravine.models.stem import small_stem_stride
 
 

@@ -21,7 +21,7 @@ from ravine.models.parts import (
     mark_end_of_branch,
 )
 from ravine.models.stem import has_small_stem, small_stem_stride
-from ravine.nn.fused_norm import is_hooked
+from ravine.ops.fused_norm import is_hooked
 
 #: Blocks per stage, and whether they are bottlenecks.
 LARGE: Mapping[int, tuple[tuple[int, ...], bool]] = {

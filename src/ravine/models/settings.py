@@ -7,9 +7,9 @@ import torch
 from pydantic import BeforeValidator, Field, model_validator
 from torch import nn
 
-from ravine.core.checks import check_choice, check_range
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
+from ravine.core.validation import check_choice, check_range
 from ravine.models.parts import Switches
 from ravine.models.table import family_of, make_network, refuse_without_effect
 from ravine.nn.activation import Activation

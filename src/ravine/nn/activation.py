@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from ravine.core.checks import check_choice
+from ravine.core.validation import check_choice
 
 Activation = Literal["relu", "leaky-relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 LEAK = 0.01

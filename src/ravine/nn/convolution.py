@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from ravine.kernels import convolve
-from ravine.kernels.weights import CHANNELS, MOST_STRIDE
-from ravine.nn.convolution_ops import convolution_op, tiles_are_here
-from ravine.nn.fused_norm import is_hooked, laid_out_like, must_be_seen
+from ravine.kernels.weight_gradient import CHANNELS, MOST_STRIDE
 from ravine.nn.norm_act import NormAct
-from ravine.nn.normed_convolution import convolve_normed
-from ravine.nn.tiled_convolution import (
+from ravine.ops.compiled_convolution import convolution_op, tiles_are_here
+from ravine.ops.fused_norm import is_hooked, laid_out_like, must_be_seen
+from ravine.ops.norm_act_conv import convolve_normed
+from ravine.ops.tiled_convolution import (
     convolve_beside,
     convolve_in_tiles,
     convolve_with_tiled_gradient,

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ravine.core.checks import check_choice, check_range
 from ravine.core.errors import SettingError
+from ravine.core.validation import check_choice, check_range
 
 DropoutForm = Literal["inverted", "classic"]
 

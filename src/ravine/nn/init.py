@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ravine.core.checks import check_choice
 from ravine.core.errors import SettingError
+from ravine.core.validation import check_choice
 from ravine.nn.activation import RECTIFIERS, Activation, he_gain
 from ravine.nn.dropout import Dropout
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from ravine.core.checks import check_choice
+from ravine.core.validation import check_choice
 
 Norm = Literal["batch", "group", "none"]
 NORMS = ("batch", "group", "none")

@@ -5,8 +5,9 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from ravine.nn.custom_ops import compiled_norm_activation, library_is_here
-from ravine.nn.fused_norm import (
+from ravine.ops.compiled_norm import compiled_norm_activation, library_is_here
+from ravine.ops.epilogue_statistics import SUMMABLE, find_moments
+from ravine.ops.fused_norm import (
     Statistics,
     fits_library,
     is_hooked,
@@ -16,7 +17,6 @@ from ravine.nn.fused_norm import (
     norm_activation,
     norm_activation_beside,
 )
-from ravine.nn.moments import SUMMABLE, find_moments
 
 
 class NormAct(nn.Sequential):

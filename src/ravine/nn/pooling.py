@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ravine.kernels.pool import PoolJob, pool_backward, pool_forward
-from ravine.nn.fused_norm import library_for, must_be_seen
+from ravine.ops.fused_norm import library_for, must_be_seen
 
 
 class MaxPool2d(nn.MaxPool2d):

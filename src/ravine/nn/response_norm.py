@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ravine.kernels.response import ResponseJob, response_backward, response_forward
-from ravine.nn.fused_norm import laid_out_like, library_for, must_be_seen
+from ravine.ops.fused_norm import laid_out_like, library_for, must_be_seen
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.optim import rules
+from ravine.optim import update_rules
 from ravine.optim.base import Decay, Implementation, RuleOptimizer, State, ending
 
 
@@ -69,8 +69,8 @@ class AdaGrad(RuleOptimizer):
     def apply_rule(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
     ) -> tuple[Tensor, State]:
-        """Applies `rules.adagrad`."""
-        new_w, G = rules.adagrad(
+        """Applies `update_rules.adagrad`."""
+        new_w, G = update_rules.adagrad(
             w, g, state["G"], η=group["lr"], ε=group["eps"], eps_in_root=group["eps_in_root"]
         )
         return new_w, {"G": G, "step": state["step"]}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.optim import rules
+from ravine.optim import update_rules
 from ravine.optim.base import (
     Decay,
     Implementation,
@@ -80,9 +80,9 @@ class Adam(RuleOptimizer):
     def apply_rule(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
     ) -> tuple[Tensor, State]:
-        """Applies `rules.adam`."""
+        """Applies `update_rules.adam`."""
         γ, α = group["betas"]
-        new_w, v, G = rules.adam(
+        new_w, v, G = update_rules.adam(
             w,
             g,
             state["v"],

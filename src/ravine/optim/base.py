@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from ravine.core.checks import check_choice, check_range
 from ravine.core.errors import SettingError
+from ravine.core.validation import check_choice, check_range
 from ravine.kernels.library import load_library
 from ravine.kernels.triton_library import can_step_on
-from ravine.optim.fused import FusedSteps
-from ravine.optim.rules import Number, prepared
-from ravine.optim.triton_path import TritonSteps
+from ravine.optim.fused_engine import FusedSteps
+from ravine.optim.triton_engine import TritonSteps
+from ravine.optim.update_rules import Number, prepared
 from ravine.optim.watched_state import WatchedState
 
 Decay = Literal["decoupled", "coupled"]

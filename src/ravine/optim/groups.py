@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ravine.core.checks import check_range
 from ravine.core.errors import SettingError, unknown
+from ravine.core.validation import check_range
 
 
 def parameter_groups(

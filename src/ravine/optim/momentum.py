@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.core.checks import check_range
-from ravine.optim import rules
+from ravine.core.validation import check_range
+from ravine.optim import update_rules
 from ravine.optim.base import Decay, Implementation, RuleOptimizer, State
 
 
@@ -76,8 +76,8 @@ class Momentum(RuleOptimizer):
     def apply_rule(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
     ) -> tuple[Tensor, State]:
-        """Applies `rules.momentum`."""
-        new_w, v = rules.momentum(
+        """Applies `update_rules.momentum`."""
+        new_w, v = update_rules.momentum(
             w, g, state["v"], η=group["lr"], γ=group["momentum"], nesterov=group["nesterov"]
         )
         return new_w, {"v": v, "step": state["step"]}

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.core.checks import check_choice
-from ravine.optim import rules
+from ravine.core.validation import check_choice
+from ravine.optim import update_rules
 from ravine.optim.base import (
     Decay,
     Implementation,
@@ -51,7 +51,7 @@ class Nadam(RuleOptimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         *,
-        form: rules.NadamForm = "lecture",
+        form: update_rules.NadamForm = "lecture",
         eps_in_root: bool = False,
         weight_decay: float = 0.0,
         decay: Decay = "decoupled",
@@ -81,7 +81,7 @@ class Nadam(RuleOptimizer):
         """Adds the ranges of γ, α and the form to those that all share."""
         super().check_group(group)
         check_betas(group["betas"])
-        check_choice("form", group["form"], get_args(rules.NadamForm))
+        check_choice("form", group["form"], get_args(update_rules.NadamForm))
 
     def variant(self, group: Mapping[str, Any]) -> str:
         """Returns the rule's name in the kernels."""
@@ -95,9 +95,9 @@ class Nadam(RuleOptimizer):
     def apply_rule(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
     ) -> tuple[Tensor, State]:
-        """Applies `rules.nadam`."""
+        """Applies `update_rules.nadam`."""
         γ, α = group["betas"]
-        new_w, v, G, product = rules.nadam(
+        new_w, v, G, product = update_rules.nadam(
             w,
             g,
             state["v"],

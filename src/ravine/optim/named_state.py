@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
-from ravine.core.tensors import load_tensors, save_tensors
+from ravine.core.tensor_file import load_tensors, save_tensors
 from ravine.optim.base import RuleOptimizer
 
 _SHOWN = 3

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ravine.core.checks import check_range
 from ravine.core.errors import SettingError
+from ravine.core.validation import check_range
 
 _SMOOTHING = 0.9  # of the loss, a moving mean corrected for its start
 _SETTLED = 10  # losses, 1/(1 − smoothing), before which the mean is of too few to be judged

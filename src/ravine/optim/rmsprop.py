@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.core.checks import check_range
-from ravine.optim import rules
+from ravine.core.validation import check_range
+from ravine.optim import update_rules
 from ravine.optim.base import Decay, Implementation, RuleOptimizer, State, ending
 
 
@@ -75,8 +75,8 @@ class RMSProp(RuleOptimizer):
     def apply_rule(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
     ) -> tuple[Tensor, State]:
-        """Applies `rules.rmsprop`."""
-        new_w, G = rules.rmsprop(
+        """Applies `update_rules.rmsprop`."""
+        new_w, G = update_rules.rmsprop(
             w,
             g,
             state["G"],

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from torch import nn
 
-from ravine.core.checks import check_choice
 from ravine.core.settings import Settings
+from ravine.core.validation import check_choice
 from ravine.optim.adagrad import AdaGrad
 from ravine.optim.adam import Adam
 from ravine.optim.base import Decay, RuleOptimizer

@@ -17,12 +17,12 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from ravine.core.checks import check_choice, check_range
 from ravine.core.errors import SettingError
+from ravine.core.validation import check_choice, check_range
 from ravine.optim.base import RuleOptimizer
 from ravine.optim.clip import by_unit, by_value, norm_scale, norms, robust_limit
-from ravine.optim.fused import FusedSteps
-from ravine.optim.triton_path import TritonSteps
+from ravine.optim.fused_engine import FusedSteps
+from ravine.optim.triton_engine import TritonSteps
 
 ClipBy = Literal["norm", "value", "agc"]
 _WAYS = ["norm", "value", "agc"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ravine.core.intervals import wilson_interval
+from ravine.core.wilson_interval import wilson_interval
 from ravine.runs.layers_file import read_looks
 
 _MOST_PICTURE = 2_000_000  # bytes; a picture of a mistake is never as large

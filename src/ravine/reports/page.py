@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ravine.reports import figures, layers
+from ravine.reports import curve_figures, layer_figures
 from ravine.reports.contents import (
     Contents,
     class_rows,
@@ -19,7 +19,7 @@ from ravine.reports.contents import (
     surface_pictures,
 )
 from ravine.reports.timeline import timeline
-from ravine.reports.variance import variance_drawing
+from ravine.reports.variance_figure import variance_drawing
 
 _MATRIX_UP_TO = 25  # classes; more of them are told by their most confused pairs
 
@@ -69,21 +69,21 @@ def _drawings(contents: Contents) -> dict[str, Markup | None]:
     calibration = contents.evaluation.get("calibration")
     return {
         "timeline": _timeline(contents),
-        "curves": Markup(figures.curves(contents.epochs, contents.steps)) if enough else None,
-        "rates": Markup(figures.rates_and_speed(contents.steps)) if contents.steps else None,
+        "curves": Markup(curve_figures.curves(contents.epochs, contents.steps)) if enough else None,
+        "rates": Markup(curve_figures.rates_and_speed(contents.steps)) if contents.steps else None,
         **_inside(contents),
-        "reliability": Markup(figures.reliability(calibration)) if calibration else None,
+        "reliability": Markup(curve_figures.reliability(calibration)) if calibration else None,
     }
 
 
 def _inside(contents: Contents) -> dict[str, Markup | None]:
     """Figures of what the looks inside the network saw."""
     looks = contents.looks
-    enough = len(looks) >= layers.FEWEST
+    enough = len(looks) >= layer_figures.FEWEST
     sized = enough and any("var" in row for row in looks[-1].get("layers", {}).values())
     return {
-        "scales": Markup(layers.scales(looks)) if sized else None,
-        "updates": Markup(layers.update_ratios(looks)) if enough else None,
+        "scales": Markup(layer_figures.scales(looks)) if sized else None,
+        "updates": Markup(layer_figures.update_ratios(looks)) if enough else None,
         "variance": Markup(variance_drawing(contents.variance)) if contents.variance else None,
     }
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
-from ravine.reports.figures import figure_of, svg_of
+from ravine.reports.curve_figures import figure_of, svg_of
 from ravine.runs.surface import Surface
 
 # Okabe, Ito 2008, without the yellow that is lost on white.

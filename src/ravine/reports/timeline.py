@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ravine.reports.figures import ACCENT, GREY, SECOND, figure_of, svg_of
+from ravine.reports.curve_figures import ACCENT, GREY, SECOND, figure_of, svg_of
 
 _COLOURS = {"critical": SECOND, "warning": ACCENT, "note": GREY}
 

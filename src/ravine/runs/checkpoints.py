@@ -18,7 +18,7 @@ import torch
 
 from ravine.core.atomic import write_folder_whole, write_whole
 from ravine.core.errors import RunError
-from ravine.core.tensors import load_tensors, tensors_to_bytes
+from ravine.core.tensor_file import load_tensors, tensors_to_bytes
 from ravine.runs.rows import plain
 
 _KEPT = 2

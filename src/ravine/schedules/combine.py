@@ -7,8 +7,8 @@ import math
 from bisect import bisect_right
 from itertools import accumulate
 
-from ravine.core.checks import check_range
 from ravine.core.errors import SettingError
+from ravine.core.validation import check_range
 from ravine.schedules.curves import Schedule
 
 _ROUNDING = 1e-9  # that the shares of a chain may miss 1 by

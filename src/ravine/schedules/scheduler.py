@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ravine.core.checks import check_range
 from ravine.core.errors import SettingError, unknown
+from ravine.core.validation import check_range
 from ravine.schedules.curves import Schedule
 
 _BETAS = {"momentum": 0, "alpha": 1}  # their places in a group's betas

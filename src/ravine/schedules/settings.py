@@ -6,8 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from ravine.core.checks import check_choice
 from ravine.core.settings import Settings
+from ravine.core.validation import check_choice
 from ravine.schedules.combine import with_floor
 from ravine.schedules.curves import (
     ONE_CYCLE_RISE,

@@ -27,13 +27,13 @@ from ravine.core.ranks import ALONE, Ranks
 from ravine.data.batches import Batch
 from ravine.schedules.scheduler import Curve, Scheduler
 from ravine.training.clock import Clock
-from ravine.training.evaluate import Evaluation
+from ravine.training.evaluation import Evaluation
 from ravine.training.meter import Meter
 from ravine.training.plan import Plan
 from ravine.training.rollback import Rollback
 from ravine.training.state import TrainingState
-from ravine.training.step import Forward, StepRules, train_step
 from ravine.training.stop import Interrupted, StopRequest
+from ravine.training.train_step import Forward, StepRules, train_step
 
 _ASKED_EVERY = 8  # steps of several processes, which must agree on when to stop or save
 _DIVERGED_AFTER = 100  # undone steps in a row; looked at as often

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ravine.core.errors import RunError
-from ravine.core.tensors import load_tensors, save_tensors
+from ravine.core.tensor_file import load_tensors, save_tensors
 from ravine.data.dataset import Preprocessing
 from ravine.models.settings import ModelSettings
 

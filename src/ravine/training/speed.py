@@ -6,10 +6,10 @@ from collections.abc import Iterable
 import torch
 
 from ravine.core.ranks import ALONE, Ranks
-from ravine.training.evaluate import Images, class_probabilities
+from ravine.training.evaluation import Images, class_probabilities
 from ravine.training.loop import Batches
 from ravine.training.state import TrainingState
-from ravine.training.step import Forward, StepRules, train_step
+from ravine.training.train_step import Forward, StepRules, train_step
 
 _WARM_UP = 2
 

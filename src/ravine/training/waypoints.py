@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import final
 
 from ravine.core.events import Event, StepDone, TrainingStarted
-from ravine.core.tensors import save_tensors
+from ravine.core.tensor_file import save_tensors
 from ravine.training.state import TrainingState
 
 

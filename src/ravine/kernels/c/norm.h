@@ -9,7 +9,7 @@ enum activation { IDENTITY, RELU, GELU, SILU };
 enum { SHARES = 32 }; /* of the rows: fixed, so that sums do not depend on the threads */
 
 /* Images in channels_last as `rows` (B·H·W) of `channels` bfloat16 numbers each, without gaps.
-   ravine/kernels/norm.py has the same layout. Pointers that are not wanted are null. */
+   ravine/kernels/batch_norm.py has the same layout. Pointers that are not wanted are null. */
 struct norm {
     const uint16_t *x;     /* (rows, channels) what is normalised */
     const uint16_t *added; /* (rows, channels) added behind the norm, or null */

@@ -1,4 +1,4 @@
-/* Written by scripts/make_kernels.py from ravine/optim/rules.py: `make kernels`, not by hand.
+/* Written by `make kernels` from ravine/optim/update_rules.py, not by hand.
 
    A row of hyperparameters h: lr, coupled, decoupled, gamma, alpha, eps, scale.
    k: number of the step; mu: product of the momenta so far. */

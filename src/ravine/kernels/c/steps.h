@@ -1,4 +1,4 @@
-/* What the steps work on; ravine/kernels/steps.py has the same layout as numpy types. */
+/* What the steps work on; ravine/kernels/optimizer_steps.py has the same layout as numpy types. */
 
 #ifndef RAVINE_STEPS_H
 #define RAVINE_STEPS_H

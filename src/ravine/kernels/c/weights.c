@@ -17,7 +17,7 @@
 enum {
     BLOCK_BYTES = 1 << 20, /* of both operands: half of a second cache */
     CHUNK = 320,           /* numbers of each channel that stay in the first cache for all taps */
-    MOST_PHASES = 64, /* MOST_STRIDE² of ravine/kernels/weights.py */
+    MOST_PHASES = 64, /* MOST_STRIDE² of ravine/kernels/weight_gradient.py */
 };
 
 /* The grid of a pair of images, in positions, each of which stands for two. */

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* ravine/kernels/weights.py has the same layout. Channels are multiples of 16; images and
+/* ravine/kernels/weight_gradient.py has the same layout. Channels are multiples of 16; images and
    gradients lie in channels_last, without gaps. */
 struct weights {
     const uint16_t *x;  /* (images, height, width, in) bfloat16 */

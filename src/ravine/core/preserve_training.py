@@ -1,0 +1,50 @@
+"""Trying out changes nothing: weights, gradients and the optimizer are put back as well."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ravine.core.preserve_state import untouched
+
+
+@contextmanager
+def restored(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator[None]:
+    """Puts weights, gradients, the optimizer's state and settings back bitwise.
+
+    Buffers, modes and random state too, as `untouched` does. Tensors keep their place in memory.
+    """
+    weights = [(p, p.detach().clone()) for p in model.parameters()]
+    gradients = [(p, p.grad, None if p.grad is None else p.grad.clone()) for p, _ in weights]
+    state = {} if optimizer is None else _copied(optimizer)
+    groups = [] if optimizer is None else [_settings(g) for g in optimizer.param_groups]
+    with untouched(model):
+        try:
+            for p, _ in weights:
+                p.grad = None  # the user's own tensors stay as they are
+            yield
+        finally:
+            with torch.no_grad():
+                for p, old in weights:
+                    p.copy_(old)
+                for p, grad, old_grad in gradients:
+                    if grad is not None and old_grad is not None:
+                        grad.copy_(old_grad)
+                    p.grad = grad
+            if optimizer is not None:
+                optimizer.state.clear()
+                optimizer.state.update(state)
+                for group, kept in zip(optimizer.param_groups, groups, strict=True):
+                    group.update(kept)
+
+
+def _copied(optimizer: Optimizer) -> dict[Any, Any]:
+    return {p: copy.deepcopy(slots) for p, slots in optimizer.state.items()}
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    return {key: copy.copy(value) for key, value in group.items() if key != "params"}

@@ -1,0 +1,286 @@
+"""What the rows of a run say: findings over time, from losses, rates and validations.
+
+Every comparison is against the noise that the losses themselves have: means of parts of a run
+with their standard errors, never one value against another.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ravine.findings.finding import Finding
+from ravine.findings.thresholds import (
+    AT_CHANCE,
+    BLOWN,
+    DIVERGED,
+    LEARNT,
+    OVERFIT_GAP,
+    OVERFIT_RISE,
+    RATE_FELL,
+    UNDERFIT,
+)
+
+_FEWEST = 8  # rows, from where on a run is judged
+_FEW = 5  # from where on it can be said that nothing was learnt yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """A run over time.
+
+    Attributes:
+        steps: (n) of each row about the training.
+        losses: (n) training loss; NaN where it was not finite.
+        rates: (n) learning rate; NaN where it is not known.
+        skipped: steps that were undone because they were not finite.
+        validations: (step, validation loss, validation accuracy, training loss, training
+            accuracy), NaN where one is not known.
+        classes: K, None where it is not known.
+        normalised: the network has batch norm.
+    """
+
+    steps: np.ndarray
+    losses: np.ndarray
+    rates: np.ndarray
+    skipped: int
+    validations: np.ndarray
+    classes: int | None
+    normalised: bool
+
+    @property
+    def chance(self) -> float:
+        """The loss of a network that knows nothing: ln K, or that of the first rows."""
+        if self.classes:
+            return math.log(self.classes)
+        known = self.losses[np.isfinite(self.losses)]
+        return float(known[: max(1, len(known) // 20)].mean()) if len(known) else math.nan
+
+
+def trace(
+    history: Sequence[Mapping[str, Any]], *, classes: int | None = None, normalised: bool = False
+) -> Trace:
+    """Returns the rows of history.jsonl as arrays."""
+    steps = [row for row in history if row.get("kind") == "step" and "step" in row]
+    epochs = [row for row in history if row.get("kind") == "epoch" and "step" in row]
+    names = ("step", "loss", "accuracy", "train_loss", "train_accuracy")
+    return Trace(
+        steps=np.array([row["step"] for row in steps], float),
+        losses=np.array([_number(row.get("loss")) for row in steps]),
+        rates=np.array([_number(row.get("lr")) for row in steps]),
+        skipped=max([int(row.get("skipped") or 0) for row in steps], default=0),
+        validations=np.array([[_number(row.get(n)) for n in names] for row in epochs]).reshape(
+            -1, len(names)
+        ),
+        classes=classes,
+        normalised=normalised,
+    )
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def find_over_time(run: Trace) -> Iterator[Finding]:
+    """Yields what a run's losses, rates and validations show."""
+    yield from _not_finite(run)
+    known = np.isfinite(run.losses).sum()
+    if known >= _FEW:
+        yield from _plateau(run)
+    if known < _FEWEST:
+        return
+    yield from _divergence(run)
+    yield from _rate_fell(run)
+    yield from _generalisation(run)
+
+
+def _mean(values: np.ndarray) -> tuple[float, float]:
+    """Returns the mean of finite values and its standard error."""
+    known = values[np.isfinite(values)]
+    if len(known) == 0:
+        return math.nan, math.inf
+    return float(known.mean()), float(known.std() / math.sqrt(max(1, len(known) - 1)))
+
+
+def _not_finite(run: Trace) -> Iterator[Finding]:
+    lost = ~np.isfinite(run.losses)
+    if not lost.any() and not run.skipped:
+        return
+    first = int(run.steps[lost.argmax()]) if lost.any() else None
+    ends = bool(lost.any() and lost[-3:].all())
+    yield Finding(
+        severity="critical" if ends else "warning",
+        code="not-finite",
+        seen="the loss is not finite"
+        + (f" from step {first} on" if ends else f" in {max(int(lost.sum()), run.skipped)} steps"),
+        cause="numbers overflow: the rate is too high, or a division or logarithm meets 0",
+        cure="lower the rate (--lr), limit the gradients (--clip 1), or begin with a warm-up",
+        step=first,
+        evidence={"lost": float(lost.sum()), "skipped": run.skipped},
+        changes={"lr": "*0.1"},
+    )
+
+
+def _divergence(run: Trace) -> Iterator[Finding]:
+    quarter = max(2, len(run.losses) // 4)
+    start, _ = _mean(run.losses[: max(2, len(run.losses) // 20)])
+    end, error = _mean(run.losses[-quarter:])
+    least = np.fmin.accumulate(_smooth(run.losses))
+    if end - 2 * error > DIVERGED * max(start, run.chance):
+        beyond = _smooth(run.losses) > 1.2 * np.maximum(least, 1e-9)
+        yield _diverged(run, start, end, float(least[-1]), int(run.steps[beyond.argmax()]))
+        return
+    low = int(_smooth(run.losses).argmin())
+    if least[-1] < LEARNT * run.chance and _is_forgotten(run, low, end - 2 * error):
+        peak = float(np.nanmax(run.losses[low:]))
+        lost = _leapt(peak, float(least[-1]), end, int(run.steps[low]))
+        yield replace(lost, severity="critical")
+        return
+    blown = run.losses > BLOWN * run.chance
+    if blown.any():
+        yield _leapt(float(np.nanmax(run.losses)), start, end, int(run.steps[blown.argmax()]))
+
+
+def _is_forgotten(run: Trace, low: int, end: float) -> bool:
+    """Returns whether the loss was low, leapt, and has stayed where nothing is known."""
+    behind = run.losses[low:]
+    above = np.flatnonzero(behind > AT_CHANCE * run.chance)
+    return end > AT_CHANCE * run.chance and len(above) > len(behind) // 2
+
+
+def _smooth(losses: np.ndarray) -> np.ndarray:
+    width = max(1, len(losses) // 40)
+    known = np.where(np.isfinite(losses), losses, np.nanmax(losses))
+    padded = np.concatenate([np.full(width - 1, known[0]), known])
+    return np.convolve(padded, np.ones(width) / width, "valid")
+
+
+def _diverged(run: Trace, start: float, end: float, least: float, step: int) -> Finding:
+    return Finding(
+        severity="critical",
+        code="diverged",
+        seen=f"the loss rises from {least:.3g} to {end:.3g}; a network that knows nothing has "
+        f"{run.chance:.3g}",
+        cause="the rate is too high for the slope that the weights have come to",
+        cure="lower the rate (--lr) to a tenth, or limit the gradients (--clip 1)",
+        step=step,
+        evidence={"start": start, "least": least, "end": end},
+        changes={"lr": "*0.1"},
+    )
+
+
+def _leapt(peak: float, start: float, end: float, step: int) -> Finding:
+    return Finding(
+        severity="warning",
+        code="diverged",
+        seen=f"the loss leaps from {start:.3g} to {peak:.3g}, and ends at {end:.3g}",
+        cause="the rate is too high for the slope that the weights have come to",
+        cure="lower the rate (--lr) to a tenth, limit the gradients (--clip 1), or begin with a "
+        "warm-up",
+        step=step,
+        evidence={"start": start, "peak": peak, "end": end},
+        changes={"lr": "*0.1"},
+    )
+
+
+def _plateau(run: Trace) -> Iterator[Finding]:
+    """A run that has learnt nothing, and does not begin to."""
+    half = len(run.losses) // 2
+    end, error = _mean(run.losses[half:])
+    third, _ = _mean(run.losses[half : half + half // 2])
+    last, last_error = _mean(run.losses[half + half // 2 :])
+    falls = third - last > 3 * last_error + 0.01 * run.chance
+    if end + 2 * error > AT_CHANCE * run.chance and not falls and end < DIVERGED * run.chance:
+        yield Finding(
+            severity="critical" if len(run.losses) >= _FEWEST else "warning",
+            code="plateau",
+            seen=f"the loss stays at {end:.3g} (± {error:.2g}), and {run.chance:.3g} is that of a "
+            "network that knows nothing",
+            cause="nothing that is learnt reaches the loss",
+            cure="ask ravine.check for the wiring, the labels and the rate",
+            step=int(run.steps[0]),
+            evidence={"loss": end, "error": error, "chance": run.chance},
+        )
+
+
+def _rate_fell(run: Trace) -> Iterator[Finding]:
+    known = run.rates[np.isfinite(run.rates)]
+    if len(known) < _FEWEST or known.max() <= 0:
+        return
+    small = known < RATE_FELL * known.max()
+    resting = int(small[::-1].argmin())  # rows at the end; the one at the peak is not small
+    end, _ = _mean(run.losses[-max(2, len(run.losses) // 10) :])
+    if resting > 0.5 * len(small) and end > 0.1 * run.chance:
+        place = len(small) - resting
+        yield Finding(
+            severity="warning",
+            code="rate-too-low",
+            seen=f"the rate is below {RATE_FELL:.0%} of its peak for {resting / len(small):.0%} of "
+            f"the run, and the loss still is {end:.3g}",
+            cause="the schedule ends long before the training does",
+            cure="let the schedule run over all steps (--schedule cosine)",
+            step=int(run.steps[place]),
+            evidence={"share": resting / len(small), "loss": end},
+            changes={"schedule": "cosine"},
+        )
+
+
+def _generalisation(run: Trace) -> Iterator[Finding]:
+    rows = run.validations
+    rows = rows[np.isfinite(rows[:, 1]) & np.isfinite(rows[:, 3])] if len(rows) else rows
+    if len(rows) < 3:
+        return
+    loss, train = rows[-1][[1, 3]]
+    least = int(rows[:, 1].argmin())
+    evidence = {"training": float(train), "validation": float(loss), "least": rows[least, 1]}
+    learns = train < 0.5 * run.chance
+    if run.normalised and learns and rows[:, 1].min() > max(0.9 * run.chance, 2 * train):
+        yield _disagreeing(int(rows[0, 0]), evidence)
+    elif learns and train < OVERFIT_GAP * loss and loss > OVERFIT_RISE * rows[least, 1]:
+        yield Finding(
+            severity="warning",
+            code="overfitting",
+            seen=f"the training loss is {train:.3g}, and the validation loss has risen from "
+            f"{rows[least, 1]:.3g} to {loss:.3g}",
+            cause="the network learns its examples by heart: there are too few for its size",
+            cure="more data or augmentation (--augment, --mixup 0.2), dropout (--dropout 0.3), "
+            "more weight decay, or stop at the best step",
+            step=int(rows[least, 0]),
+            evidence=evidence,
+            changes={"dropout": 0.3},
+        )
+    elif _underfits(rows, run.chance):
+        yield Finding(
+            severity="warning",
+            code="underfitting",
+            seen=f"the training loss stays at {train:.3g} and no longer falls; the validation "
+            f"loss is as good ({loss:.3g})",
+            cause="the network is too small, or held back (dropout, weight decay)",
+            cure="make it wider or deeper, or take less dropout and weight decay",
+            step=int(rows[len(rows) // 2, 0]),
+            evidence=evidence,
+            changes={"dropout": 0.0},
+        )
+
+
+def _underfits(rows: np.ndarray, chance: float) -> bool:
+    half = rows[len(rows) // 2 :]
+    flat = half[0, 3] - half[-1, 3] < 0.03 * chance
+    near = half[-1, 1] < 1.15 * half[-1, 3]
+    return bool(UNDERFIT * chance < half[-1, 3] < AT_CHANCE * chance and flat and near)
+
+
+def _disagreeing(step: int, evidence: Mapping[str, float]) -> Finding:
+    return Finding(
+        severity="warning",
+        code="norm-statistics-disagree",
+        seen=f"the training loss is {evidence['training']:.3g}, and in the application stage the "
+        f"loss was never better than {evidence['least']:.3g}",
+        cause="batch norm's running mean and variance do not follow the weights, or validation "
+        "images are prepared in another way",
+        cure="set the norm's momentum to 0.1 and batches to 32 or more; prepare both alike",
+        step=step,
+        evidence=evidence,
+    )

@@ -1,0 +1,63 @@
+"""From where on something is a finding.
+
+Each number was set on one half of the fault zoo (bench/faults) and is reported on the other one.
+"""
+
+from typing import Final
+
+# Inputs: root mean square over a batch. Pixels in [0, 1] have 0.3, normalised ones 1.
+LARGE_INPUTS: Final = 8.0
+SMALL_INPUTS: Final = 0.01
+# Counts of the commonest over the rarest class, from so many labels on.
+IMBALANCE: Final = 10.0
+IMBALANCE_FROM: Final = 300
+# χ² of labels by batch over its degrees of freedom; 1 where batches are shuffled.
+UNSHUFFLED: Final = 3.0
+# Initial loss above ln K, as a factor and in nats.
+INITIAL_LOSS: Final = 2.0
+INITIAL_LOSS_NATS: Final = 2.0
+# Ratio of variances between the first and the last hidden layer.
+EXPLODING: Final = 1e4
+VANISHING: Final = 1e-5
+# Standard deviation of the logits at the start.
+LARGE_LOGITS: Final = 10.0
+# Share of a layer's units that are 0, or saturated, on the whole batch.
+DEAD: Final = 0.5
+SATURATED: Final = 0.5
+# Units from where on a share is worth telling; variance before an activation over that of the
+# first layer, below which its units are dead because nothing comes to them.
+FEW_UNITS: Final = 8
+FADED: Final = 0.02
+# Share of the loss of eight examples that must be gone, where no accuracy can be had.
+OVERFIT: Final = 0.5
+# The rate over the one that the range test takes for good, and over the one at which the loss
+# explodes, both to be exceeded; over that at which the loss begins to fall, and over the good one.
+RATE_HIGH: Final = 10.0
+RATE_NEAR: Final = 0.5
+RATE_LOW: Final = 1 / 100
+RATE_FAR: Final = 1 / 1000
+# Decay of a step over the whole of training; and dropout.
+STRONG_DECAY: Final = 0.05
+STRONG_DROPOUT: Final = 0.8
+# Agreement of labels with inputs, in standard deviations of permuted labels.
+LABELS_RELATED: Final = 4.0
+# Share of labels that look drawn at random.
+LABEL_NOISE: Final = 0.15
+# Loss of a batch in the application stage over that in the learning stage, and their difference.
+NORM_LOSS: Final = 2.0
+NORM_LOSS_NATS: Final = 0.7
+# Over a run: the loss at its end over ln K, and that of any row; the share of ln K from where
+# nothing was learnt.
+DIVERGED: Final = 1.3
+BLOWN: Final = 100.0
+# Share of ln K below which something was learnt; at AT_CHANCE again it is forgotten.
+LEARNT: Final = 0.85
+AT_CHANCE: Final = 0.93
+# Validation loss over its least, and training over validation loss.
+OVERFIT_RISE: Final = 1.15
+OVERFIT_GAP: Final = 0.5
+# Training loss over ln K, from where it is high; the rate over its peak, from where it rests.
+UNDERFIT: Final = 0.35
+RATE_FELL: Final = 0.01
+
+LOOKS = 8  # in a row, on other examples each, after which a unit that was 0 in all counts as dead

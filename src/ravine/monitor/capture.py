@@ -1,0 +1,98 @@
+"""What a network was called with, seen by hooks on its outermost module alone.
+
+The hooks are functions of this file that look into a table, so that a network that is copied or
+pickled inside the loop takes nothing of the monitor with it. They run outside compiled code.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ravine.core.nested import tensors_in
+from ravine.monitor.snapshot import Call
+
+_CAPTURES: "dict[nn.Module, Capture]" = {}  # of monitors that are open
+
+
+@final
+class Capture:
+    """The last call of a network whose result a gradient can flow back from.
+
+    Args:
+        module: as it is called in the loop: plain, compiled or wrapped.
+        examples: of which dL/d(output) is kept.
+        on_backward: called when a backward pass reaches the output of a call, where `keeping`.
+
+    Attributes:
+        call: the arguments, by reference, until the next call; None before the first.
+        keeping: whether dL/d(output) is kept; set before the call.
+        asked: dL/d(output) of each tensor of the output.
+    """
+
+    def __init__(self, module: nn.Module, examples: int, on_backward: Callable[[], None]) -> None:
+        self.call: Call | None = None
+        self.keeping = False
+        self.asked: list[Tensor | None] = []
+        self._examples, self._on_backward = examples, on_backward
+        self._module = module
+        _CAPTURES[module] = self
+        self._handles: list[RemovableHandle] = [
+            module.register_forward_pre_hook(_before_forward, with_kwargs=True),
+            module.register_forward_hook(_after_forward),
+        ]
+
+    def close(self) -> None:
+        """Takes the hooks away."""
+        for handle in self._handles:
+            handle.remove()
+        _CAPTURES.pop(self._module, None)
+        self.call, self.asked = None, []
+
+    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Takes note of a call."""
+        tensors = tensors_in([args, dict(kwargs)])
+        device = tensors[0].device.type if tensors else "cpu"
+        autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        self.call = Call(args=args, kwargs=dict(kwargs), device=device, autocast=autocast)
+        self.asked = []
+
+    def end(self, output: Any) -> None:
+        """Waits for dL/d(output), of the first examples."""
+        if self.call is None or not self.keeping:
+            return
+        batch = next((len(t) for t in self.call.tensors if t.dim()), 0)
+        outputs = tensors_in(output)
+        asked: list[Tensor | None] = [None] * len(outputs)
+        self.asked = asked
+
+        def keep(place: int, gradient: Tensor) -> None:
+            self._on_backward()
+            cut = gradient.dim() > 0 and len(gradient) == batch
+            asked[place] = (gradient[: self._examples] if cut else gradient).detach().clone()
+
+        for place, tensor in enumerate(outputs):
+            if tensor.requires_grad:
+                tensor.register_hook(_keeper(keep, place))
+
+
+def _keeper(keep: Callable[[int, Tensor], None], place: int) -> Callable[[Tensor], None]:
+    return lambda gradient: keep(place, gradient)
+
+
+def _watcher(module: nn.Module) -> Capture | None:
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        return None
+    return _CAPTURES.get(module)
+
+
+def _before_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if (capture := _watcher(module)) is not None:
+        capture.begin(args, kwargs)
+
+
+def _after_forward(module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+    if (capture := _watcher(module)) is not None:
+        capture.end(output)

@@ -1,0 +1,208 @@
+"""Variance of activations and gradients, layer by layer: predicted and measured.
+
+One real pass is recorded; the theory (`rules`) follows it forward from the batch's own moments,
+and backward from the measured gradient at the end.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ravine.core.errors import SettingError
+from ravine.core.nested import tensors_in
+from ravine.core.preserve_state import untouched
+from ravine.propagation.operations import Operation
+from ravine.propagation.recording import Recording
+
+WEIGHTED = ("linear", "conv1d", "conv2d", "conv3d")
+_WIDEST = 300.0  # of a logarithm; exp of it is still a number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerVariance:
+    """One operation of a forward pass. Variances are over batch, channels and places together.
+
+    Attributes:
+        layer: dotted name of the module in which it ran.
+        kind: its class, or the function's name.
+        weighted: a convolution or linear layer.
+        forward: measured variance of the output.
+        forward_predicted: by the theory; None where the layer is not known to it.
+        forward_band: the factor around the prediction, both ways, within which finite width and
+            batch leave the measurement in 95 % of draws of the weights; None without a prediction.
+        backward: measured variance of the derivative of the loss by the output, if there is one.
+        backward_predicted: by the theory; None where it says nothing.
+        backward_band: the same as forward.
+    """
+
+    layer: str
+    kind: str
+    weighted: bool
+    forward: float
+    forward_predicted: float | None
+    forward_band: float | None
+    backward: float | None
+    backward_predicted: float | None
+    backward_band: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VarianceProfile:
+    """The variances of a network on a batch, in the order of the calls.
+
+    Attributes:
+        layers: one for each operation on an activation.
+    """
+
+    layers: tuple[LayerVariance, ...]
+
+    @property
+    def weighted(self) -> tuple[LayerVariance, ...]:
+        """The convolutions and linear layers."""
+        return tuple(layer for layer in self.layers if layer.weighted)
+
+    def factor(self, direction: str = "forward", *, predicted: bool = False) -> float:
+        """Returns by what the variance is multiplied from one weighted layer to the next.
+
+        The slope of its logarithm, by least squares, over all weighted layers but the last, which
+        makes the classes. Backward, the factor is that of a step towards the input.
+
+        Args:
+            direction: forward or backward.
+            predicted: of the theory and not of the measurement.
+        """
+        name = f"{direction}_predicted" if predicted else direction
+        values = [getattr(layer, name) for layer in self.weighted[:-1]]
+        known = [(n, math.log(v)) for n, v in enumerate(values) if v is not None and v > 0]
+        if len(known) < 2:
+            return math.nan
+        at, logs = np.array(known).T
+        slope = float(np.polyfit(at, logs, 1)[0])
+        return math.exp(slope if direction == "forward" else -slope)
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Returns plain values, as in variance.json, under a name of the network."""
+        kinds = {layer.kind for layer in self.layers if layer.forward_predicted is None}
+        return {
+            "name": name,
+            "layers": [_finite(asdict(layer)) for layer in self.weighted],
+            "not_predicted": sorted(kinds),
+            "factors": {
+                direction: _finite(
+                    {
+                        "measured": self.factor(direction),
+                        "predicted": self.factor(direction, predicted=True),
+                    }
+                )
+                for direction in ("forward", "backward")
+            },
+        }
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values with None for NaN and infinity, which JSON does not have."""
+    lost = {k for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)}
+    return {k: None if k in lost else v for k, v in values.items()}
+
+
+def variance_profile(
+    model: nn.Module,
+    inputs: Tensor | tuple[Any, ...] | dict[str, Any],
+    loss: Callable[[Any], Tensor],
+) -> VarianceProfile:
+    """Returns predicted and measured variance of every layer, forward and backward.
+
+    The model runs once in its learning stage and is afterwards bitwise what it was: weights,
+    buffers, modes, gradients, hooks and random state.
+
+    Args:
+        model: any module.
+        inputs: a batch (N, …), a tuple of arguments, or a dictionary of named ones.
+        loss: of the model's output to a 0-dim tensor.
+
+    Raises:
+        SettingError: the model has no parameters, it raises on these inputs, or the loss is not
+            one number.
+    """
+    if next((p for p in model.parameters() if p.requires_grad), None) is None:
+        raise SettingError("the model has no parameters that learn; pass one that has")
+    with untouched(model), torch.enable_grad():
+        recording = record(model.train(), inputs, loss)
+    return VarianceProfile(layers=as_layers(recording, inputs))
+
+
+def as_layers(recording: Recording, inputs: Any) -> tuple[LayerVariance, ...]:
+    """Returns the variances of a recording, those of the inputs left out."""
+    return tuple(_row(op) for op in recording.operations[_first(inputs) :])
+
+
+def record(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> Recording:
+    """Runs the model forward and backward once, and returns the recording."""
+    given = _activations(inputs)
+    names = {module: name for name, module in model.named_modules()}
+    recording = Recording(names, given)
+    with recording.watching():
+        try:
+            output = _call(model, inputs)
+        except Exception as error:
+            raise SettingError(
+                f"the model raises on this batch: {type(error).__name__}: {error}; "
+                "pass inputs that model(inputs) takes: a tensor, a tuple or a dict of arguments"
+            ) from error
+    for tensor in tensors_in(output):
+        if tensor in recording.places:
+            recording.operations[recording.places[tensor]].wants_gradient = True
+    value = loss(output)
+    if not isinstance(value, Tensor) or value.dim() != 0:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise SettingError(f"loss must return one number (0-dim tensor), got {shape}; take .mean()")
+    learning = [p for p in model.parameters() if p.requires_grad]
+    if value.requires_grad:
+        # Not backward(): that would add to the gradients that the user keeps.
+        torch.autograd.grad(value, learning, allow_unused=True)
+    recording.follow_back()
+    return recording
+
+
+def _call(model: nn.Module, inputs: Any) -> Any:
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+
+
+def _activations(inputs: Any) -> list[Tensor]:
+    return [t for t in tensors_in(inputs) if t.is_floating_point() and t.dim() > 1]
+
+
+def _first(inputs: Any) -> int:
+    return len(_activations(inputs))
+
+
+def _row(op: Operation) -> LayerVariance:
+    assert op.signal is not None
+    theory = None if op.wants_gradient else op.theory
+    images = op.shape[0]
+    return LayerVariance(
+        layer=op.layer,
+        kind=op.kind,
+        weighted=op.name in WEIGHTED,
+        forward=op.measured,
+        forward_predicted=op.signal.total if op.predicted else None,
+        forward_band=_band(op.signal.spread, images) if op.predicted else None,
+        backward=op.gradient,
+        backward_predicted=None if theory is None else theory.total,
+        backward_band=None if theory is None else _band(theory.spread, images),
+    )
+
+
+def _band(spread: float, images: int) -> float:
+    """Returns the factor of 95 %, where the log of the variance has the variance `spread`.
+
+    The measurement on a batch adds the relative variance of a variance, 2/N.
+    """
+    return math.exp(min(1.96 * math.sqrt(spread + 2 / images), _WIDEST))

@@ -1,0 +1,162 @@
+"""Looks inside a network over the steps: how large activations and gradients are, layer by layer,
+and how far a step moves the weights.
+
+Layers from the input (above) to the output; colour is the standard deviation on a logarithmic
+scale, so that a network whose signals die or explode shows a run of colours and a healthy one a
+few. What is not finite is orange.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from ravine.reports.curve_figures import ACCENT, GREY, SECOND, figure_of, svg_of
+
+FEWEST = 3  # looks, from where on there is something to draw
+_COLUMNS = 160  # looks that are drawn at most
+_NAMES = 24  # layers that are named at most
+_LEAST_RANGE = 100.0  # of a colour scale, so that noise does not look like a trend
+_WEIGHTED = ("conv", "linear", "attention", "embedding")
+_USUAL = 1e-3  # update over weight
+
+Look = Mapping[str, Any]
+
+
+def scales(looks: Sequence[Look]) -> str:
+    """Returns two heat maps of layers × steps: activations, and gradients of the loss by them.
+
+    Args:
+        looks: rows of layers.jsonl, at least `FEWEST`.
+    """
+    looks = _thinned(looks)
+    names = _layers(looks[-1])
+    steps = [int(look["step"]) for look in looks]
+    height = 1.3 + 0.17 * min(max(len(names), 6), 26)
+    with figure_of(9.2, height, ncols=2, sharey=True) as (figure, (left, right)):
+        _heat_map(figure, left, _values(looks, names, "var"), steps, "activations")
+        _heat_map(figure, right, _values(looks, names, "gradient_var"), steps, "gradients")
+        every = math.ceil(len(names) / _NAMES)
+        shown = range(0, len(names), every)
+        left.set_yticks([place + 0.5 for place in shown], [_plain(names[place]) for place in shown])
+        left.tick_params(axis="y", labelsize=7.5, length=0)
+        left.set_ylim(len(names), 0)
+    return svg_of(figure, "size of activations and gradients, layers by steps")
+
+
+def update_ratios(looks: Sequence[Look]) -> str:
+    """Returns how far a step moves each weight tensor, ‖Δθ‖/‖θ‖, as bands over all tensors.
+
+    Args:
+        looks: rows of layers.jsonl, at least `FEWEST`.
+    """
+    looks = _thinned(looks)
+    steps = [int(look["step"]) for look in looks]
+    rows = [_ratios(look) for look in looks]
+    quantiles = np.array([_quantiles(list(row.values())) for row in rows]).T
+    with figure_of(9.2, 2.6) as (figure, axes):
+        for outer, alpha in ((0, 0.16), (1, 0.3)):
+            low, high = quantiles[outer], quantiles[-1 - outer]
+            label = ("all", "half of them")[outer]
+            axes.fill_between(steps, low, high, color=ACCENT, alpha=alpha, linewidth=0, label=label)
+        axes.plot(steps, quantiles[2], color=ACCENT, linewidth=1.4, label="median")
+        axes.axhline(_USUAL, color=GREY, linewidth=0.9, linestyle="--", label="0.001, a usual size")
+        axes.set(yscale="log", xlabel="step", ylabel="update / weight", xlim=(steps[0], steps[-1]))
+        _name_extremes(axes, rows[-1], steps[-1])
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.22), ncols=4, fontsize=8.5)
+    return svg_of(figure, "size of updates over size of weights, against steps")
+
+
+def _thinned(looks: Sequence[Look]) -> list[Look]:
+    places = np.linspace(0, len(looks) - 1, min(len(looks), _COLUMNS)).round().astype(int)
+    return [looks[place] for place in places]
+
+
+def _layers(look: Look) -> list[str]:
+    """Returns the layers with weights, or where none is known by its kind all that have a size."""
+    rows = {n: row for n, row in look.get("layers", {}).items() if "var" in row}
+    weighted = [
+        name
+        for name, row in rows.items()
+        if any(word in str(row.get("kind")).lower() for word in _WEIGHTED)
+    ]
+    return weighted or list(rows)
+
+
+def _values(looks: Sequence[Look], names: Sequence[str], key: str) -> np.ndarray:
+    """Returns standard deviations, (layers, looks); NaN where there is none."""
+    variances = np.array(
+        [[look.get("layers", {}).get(name, {}).get(key, math.nan) for look in looks]
+         for name in names], dtype=np.float64,
+    )  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        found = np.sqrt(variances)
+    return np.where(np.isfinite(found) & (found > 0), found, math.nan)
+
+
+def _heat_map(
+    figure: Figure, axes: Axes, values: np.ndarray, steps: Sequence[int], what: str
+) -> None:
+    known = values[np.isfinite(values)]
+    low, high = (known.min(), known.max()) if known.size else (1e-3, 1.0)
+    if high / low < _LEAST_RANGE:
+        middle = math.sqrt(low * high)
+        low, high = middle / math.sqrt(_LEAST_RANGE), middle * math.sqrt(_LEAST_RANGE)
+    colours = mpl.colormaps["viridis"].with_extremes(bad=SECOND)
+    mesh = axes.pcolormesh(
+        _edges(steps),
+        np.arange(len(values) + 1),
+        np.ma.masked_invalid(values),
+        norm=LogNorm(low, high),
+        cmap=colours,
+        rasterized=True,
+    )
+    axes.grid(visible=False)
+    axes.set_title(what, fontsize=10.5)
+    axes.set_xlabel("step")
+    bar = figure.colorbar(mesh, ax=axes, fraction=0.05, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8)
+    bar.ax.minorticks_off()
+
+
+def _edges(steps: Sequence[int]) -> np.ndarray:
+    """Returns the borders between looks: half way from each to the next."""
+    at = np.array(steps, dtype=np.float64)
+    between = (at[1:] + at[:-1]) / 2
+    return np.concatenate([[at[0] - 0.5], between, [at[-1] + 0.5]])
+
+
+def _ratios(look: Look) -> dict[str, float]:
+    found = {n: row.get("update_ratio") for n, row in look.get("parameters", {}).items()}
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if isinstance(value, int | float) and math.isfinite(value) and value > 0
+    }
+
+
+def _quantiles(values: Sequence[float]) -> np.ndarray:
+    return np.quantile(values, [0, 0.25, 0.5, 0.75, 1]) if values else np.full(5, math.nan)
+
+
+def _name_extremes(axes: Axes, row: Mapping[str, float], step: int) -> None:
+    """Names the tensors that move most and least at the last look."""
+    if len(row) < 2:
+        return
+    for choose in (max, min):
+        name = choose(row, key=lambda one: row[one])
+        axes.annotate(
+            _plain(name), (step, row[name]), xytext=(4, 0), textcoords="offset points", fontsize=8,
+            va="center", annotation_clip=False,
+        )  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    """Returns a name that matplotlib does not take for a formula."""
+    return name.replace("$", r"\$")

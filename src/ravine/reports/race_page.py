@@ -1,0 +1,66 @@
+"""The page of a race: results.json -> report.html, one file that opens offline."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ravine.core.atomic import write_whole
+from ravine.reports import race_figures
+from ravine.runs.rows import read_json
+
+
+def render_race(race: Path) -> Path:
+    """Writes `race`/report.html, whole or not at all, and returns its path."""
+    path = race / "report.html"
+    write_whole(path, race_page(read_json(race / "results.json"), plane=_plane(race)).encode())
+    return path
+
+
+def _plane(race: Path) -> str:
+    path = race / "plane.svg"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def race_page(results: dict[str, Any], *, plane: str = "") -> str:
+    """Returns the page of these results as HTML."""
+    environment = Environment(
+        loader=PackageLoader("ravine.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "seconds": _seconds, "count": _count}
+    names = [row["name"] for row in results["table"]]
+    colours = dict(zip(names, race_figures.colours(len(names)), strict=True))
+    ran = {name: curves for name, curves in results["curves"].items() if curves}
+    target = results["target"]
+    return environment.get_template("race.html").render(
+        r=results,
+        colours=colours,
+        curves=Markup(race_figures.curves(ran, colours, target)) if ran else None,
+        rates=Markup(race_figures.sensitivity(results["trials"], colours)),
+        intervals=Markup(race_figures.intervals(results["table"], colours)) if ran else None,
+        plane=Markup(plane),
+        several_epochs=len({row["epochs"] for row in results["table"]}) > 1,
+    )
+
+
+def _percent(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "never"
+    if value < 100:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def _count(value: float | None) -> str:
+    return "never" if value is None or not math.isfinite(value) else f"{value:,.0f}"

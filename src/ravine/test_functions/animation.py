@@ -1,0 +1,352 @@
+"""The animation of a race on a function: map above, loss below, as GIF and MP4.
+
+The ground is drawn once; each frame puts the paths on it. Steps are shown the more slowly the
+earlier they are; the number of the step stands on every frame, and the last frame shows where
+the optimizers themselves ended.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import imageio.v3 as imageio
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from numpy.typing import NDArray
+from PIL import Image
+
+from ravine.core.atomic import disk_error
+from ravine.test_functions.function_race import FunctionRace, Lane
+from ravine.test_functions.height_map import colour, relief, shown
+
+Frame = NDArray[np.uint8]
+_INK, _DIM, _PAPER, _FAINT = "#22303c", "#5b6872", "#ffffff", "#dfe5ea"
+_STAR = "#ffd23f"
+_GROUND = LinearSegmentedColormap.from_list("ground", ["#a9c6d8", "#f6f8f9"])
+_CASING = [withStroke(linewidth=3, foreground=_PAPER)]
+_STYLE: Any = {
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": "#9aa7b1",
+    "axes.linewidth": 0.8,
+    "axes.labelcolor": _DIM,
+    "xtick.color": _DIM,
+    "ytick.color": _DIM,
+    "path.simplify": False,
+}
+_SIZE = (8.2, 7.0)  # inches at 100 pixels each
+_FRAMES, _PER_SECOND, _HOLD = 96, 16, 2.5
+_COLOURS = 96  # of a GIF
+
+
+def write_animation(race: FunctionRace, gif: Path | None, mp4: Path | None = None) -> None:
+    """Writes the animation of a race, each file whole or not at all.
+
+    Args:
+        race: what happened.
+        gif: where the GIF goes, None for none.
+        mp4: where the MP4 goes, None for none.
+    """
+    frames = list(Picture(race).frames(shown_steps(race.steps)))
+    own = [colour(index) for index in range(min(7, len(race.lanes)))]
+    inks = [_INK, _STAR, _PAPER, *own, *(to_hex(_darker(ink)) for ink in own)]
+    for path, write in ((gif, _write_gif), (mp4, _write_mp4)):
+        if path is not None:
+            beside = path.with_name(f".{path.name}.part{path.suffix}")
+            try:
+                write(beside, frames, inks)
+                os.replace(beside, path)
+            except OSError as error:
+                raise disk_error(path, error) from error
+            finally:
+                beside.unlink(missing_ok=True)
+
+
+def shown_steps(steps: int) -> list[int]:
+    """Returns the steps that get a frame: all of the first ones, then fewer and fewer.
+
+    >>> shown_steps(300)[:4], shown_steps(300)[-1]
+    ([0, 1, 2, 3], 300)
+    """
+    share = np.linspace(0, 1, _FRAMES)
+    eased = np.maximum(share**1.8 * steps, np.arange(_FRAMES))
+    return sorted({int(min(steps, round(at))) for at in eased})
+
+
+@final
+class Picture:
+    """A race drawn up to any step.
+
+    Args:
+        race: what happened.
+    """
+
+    def __init__(self, race: FunctionRace) -> None:
+        self._race = race
+        with mpl.rc_context(_STYLE):
+            self._figure = Figure(figsize=_SIZE, dpi=100, facecolor=_PAPER)
+            self._canvas = FigureCanvasAgg(self._figure)
+            self._map = self._figure.add_axes((0.055, 0.365, 0.925, 0.53))
+            self._loss = self._figure.add_axes((0.075, 0.075, 0.62, 0.24))
+            self._words()
+            self._ground(self._map)
+            self._scale(self._loss)
+            self._names()
+            self._moving()
+            self._canvas.draw()
+        self._empty = self._canvas.copy_from_bbox(self._figure.bbox)
+
+    def frames(self, steps: Sequence[int]) -> Iterator[Frame]:
+        """Yields a picture (height, width, 3) for each of `steps`."""
+        for step in steps:
+            yield self.frame(step)
+
+    def frame(self, step: int) -> Frame:
+        """Returns the picture of the race up to `step`, (height, width, 3)."""
+        self._canvas.restore_region(self._empty)
+        self._place_labels(step)
+        for lane, path, loss, head in zip(
+            self._race.lanes, self.paths, self._losses, self.heads, strict=True
+        ):
+            last = min(step, _last(lane))
+            path.set_data(*lane.path[: last + 1].T)
+            loss.set_data(np.arange(last + 1), self._gap(lane.losses[: last + 1]))
+            head.set_data(*lane.path[last : last + 1].T)
+            head.set_marker("X" if last < step else "o")
+            self._map.draw_artist(path)
+            self._loss.draw_artist(loss)
+        self._now.set_data([step, step], [0, 1])
+        self._loss.draw_artist(self._now)
+        for artist in (*self._stars, *self._leaders, *self.heads, *self._labels):
+            self._map.draw_artist(artist)
+        self._step.set_text(f"step {step}")
+        self._figure.draw_artist(self._step)
+        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+
+    def _words(self) -> None:
+        race, write = self._race, self._figure.text
+        write(0.055, 0.962, race.scene.title, fontsize=15, fontweight="bold", va="center")
+        write(0.055, 0.922, race.scene.text, fontsize=9.5, color=_DIM, va="center")
+        self._step = write(
+            0.98, 0.962, "", fontsize=13, ha="right", va="center", fontweight="bold", animated=True
+        )
+        searched = [lane for lane in race.lanes if lane.found]
+        how = f"best of {race.budget}" if searched else "rates η given"
+        if 0 < len(searched) < len(race.lanes):
+            how += "; * given"
+        if race.scene.examples:
+            how += f"; batches of {race.scene.examples.batch}, the same for all"
+        write(0.055, 0.016, f"{how}. Exact gradients, nothing clipped.", fontsize=7.4, color=_DIM)
+
+    def _ground(self, axes: Axes) -> None:
+        ground = relief(self._race, nodes=201)
+        height = np.ma.masked_invalid(ground.heights(ground.values))
+        levels = np.linspace(0, float(height.max()) * 1.0001, 15)
+        axes.set_facecolor(_PAPER)
+        axes.contourf(ground.x, ground.y, height, levels=levels, cmap=_GROUND)
+        axes.contour(
+            ground.x,
+            ground.y,
+            height,
+            levels=levels[1:],
+            colors="#7f97a6",
+            linewidths=0.5,
+            alpha=0.55,
+        )
+        (left, right), (bottom, top) = self._race.scene.domain
+        axes.set(xlim=(left, right), ylim=(bottom, top))
+        axes.tick_params(labelsize=7.5, length=2.5)
+        axes.plot(*self._race.start, "o", color="none", markeredgecolor=_INK, markersize=8, mew=1.6)
+
+    def _gap(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.maximum(losses - self._race.lowest, self._floor)
+
+    def _scale(self, axes: Axes) -> None:
+        race = self._race
+        self._floor = max((race.target - race.lowest) * 1e-4, 1e-300)
+        gaps = np.concatenate([self._gap(lane.losses[: _last(lane) + 1]) for lane in race.lanes])
+        first = float(self._gap(race.lanes[0].losses[:1])[0])
+        high = min(float(gaps.max()), 1e3 * first) * 1.6
+        low = min(float(gaps.min()), race.target - race.lowest) / 1.6
+        axes.set(yscale="log", xlim=(0, race.steps), ylim=(low, high))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=7.5, length=2.5, which="both")
+        axes.minorticks_off()
+        axes.grid(color=_FAINT, linewidth=0.7)
+        axes.set_axisbelow(True)
+        what = "minimum" if race.scene.lowest is not None else "lowest found"
+        axes.set_title(
+            f"loss above the {what}, by step", fontsize=8.5, loc="left", color=_DIM, pad=4
+        )
+        axes.axhline(race.target - race.lowest, color=_DIM, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.annotate(
+            "reached", (0.995, race.target - race.lowest), (0, 2), fontsize=7.2, color=_DIM,
+            ha="right", xycoords=("axes fraction", "data"), textcoords="offset points",
+        )  # fmt: skip
+
+    def _names(self) -> None:
+        """Writes rate and settings of each beside the end of its curve."""
+        lanes = list(enumerate(self._race.lanes))
+        ends = {
+            index: float(self._gap(lane.losses[_last(lane) : _last(lane) + 1])[0])
+            for index, lane in lanes
+        }
+        lanes.sort(key=lambda pair: -ends[pair[0]])
+        low, high = np.log(self._loss.get_ylim())
+        spacing = min(0.19, 1.12 / len(lanes))
+        wanted = [(np.log(ends[index]) - low) / (high - low) for index, _ in lanes]
+        places = _spread([min(1.0, max(0.0, at)) for at in wanted], spacing, low=0.02, high=0.98)
+        searched = any(lane.found for _, lane in lanes)
+        for (index, lane), place in zip(lanes, places, strict=True):
+            star = "*" if searched and lane.found is None else ""
+            edge = " (edge of the range)" if lane.found and lane.found.at_edge else ""
+            line = {"arrowstyle": "-", "color": colour(index), "linewidth": 0.8, "alpha": 0.6}
+            self._loss.annotate(
+                "", (_last(lane), ends[index]), (1.035, place), textcoords="axes fraction",
+                arrowprops=line, annotation_clip=False,
+            )  # fmt: skip
+            at: Any = {"transform": self._loss.transAxes, "va": "center", "clip_on": False}
+            self._loss.plot(
+                1.045, place, "o", color=colour(index), markersize=6, clip_on=False,
+                transform=self._loss.transAxes,
+            )  # fmt: skip
+            name = f"{lane.racer.label}  η {shown(lane.lr)}{star}{edge}"
+            self._loss.text(1.065, place + 0.035, name, fontsize=8.2, fontweight="bold", **at)
+            settings = lane.racer.shown_settings()
+            if lane.diverged_at is not None:
+                settings = f"left the finite numbers at step {lane.diverged_at}"
+            self._loss.text(1.065, place - 0.05, settings, fontsize=6.3, color=_DIM, **at)
+
+    def _moving(self) -> None:
+        """Makes what changes from frame to frame, and the stars that no path may hide."""
+        self._stars = [
+            self._map.plot(x, y, "*", color=_STAR, mec=_INK, markersize=15, mew=0.9, animated=True)[
+                0
+            ]
+            for x, y in self._race.scene.minima
+        ]
+        self.paths: list[Line2D] = []
+        self.heads: list[Line2D] = []
+        self._losses: list[Line2D] = []
+        self._leaders: list[Line2D] = []
+        self._labels: list[Text] = []
+        for index, lane in enumerate(self._race.lanes):
+            ink = colour(index)
+            line: Any = {"color": ink, "animated": True, "linestyle": "-" if index < 7 else "--"}
+            (path,) = self._map.plot([], [], linewidth=1.9, path_effects=_CASING_OF_PATH, **line)
+            (loss,) = self._loss.plot([], [], linewidth=1.5, **line)
+            (leader,) = self._map.plot([], [], linewidth=0.8, alpha=0.6, **line)
+            (head,) = self._map.plot(
+                [], [], "o", color=ink, markersize=8, mec=_PAPER, mew=1.3, animated=True
+            )
+            label = self._map.text(
+                0, 0, lane.racer.label, fontsize=8.6, va="center", animated=True,
+                path_effects=_CASING, clip_on=True, color=_darker(ink), fontweight="bold",
+            )  # fmt: skip
+            self.paths.append(path)
+            self._losses.append(loss)
+            self._leaders.append(leader)
+            self.heads.append(head)
+            self._labels.append(label)
+        (self._now,) = self._loss.plot(
+            [], [], color=_DIM, linewidth=0.8, transform=self._loss.get_xaxis_transform(),
+            animated=True,
+        )  # fmt: skip
+
+    def _place_labels(self, step: int) -> None:
+        """Puts the names beside the heads, one under the other where they would overlap."""
+        to_pixels, to_data = self._map.transData, self._map.transData.inverted()
+        box = self._map.get_window_extent()
+        heads = []
+        for index, lane in enumerate(self._race.lanes):
+            x, y = to_pixels.transform(lane.path[min(step, _last(lane))])
+            heads.append((index, _within(x, box.x0, box.x1), _within(y, box.y0, box.y1)))
+        heads.sort(key=lambda one: (one[2], -one[0]))
+        wanted = [y + 10 for _, _, y in heads]
+        places = _spread(wanted, 14.5, low=box.y0 + 8, high=box.y1 - 8)
+        for (index, x, y), place in zip(heads, places, strict=True):
+            width = self._labels[index].get_window_extent(self._canvas.get_renderer()).width
+            side = -1 if x + 24 + width > box.x1 else 1
+            self._labels[index].set_position(tuple(to_data.transform((x + 14 * side, place))))
+            self._labels[index].set_horizontalalignment("left" if side > 0 else "right")
+            ends = to_data.transform([(x, y), (x + 11 * side, place)])
+            self._leaders[index].set_data(*ends.T)
+
+
+_CASING_OF_PATH = [withStroke(linewidth=3.4, foreground="#ffffffcc")]
+
+
+def _darker(ink: str) -> tuple[float, float, float]:
+    """Returns a colour in which small letters can be read on a light ground."""
+    red, green, blue = to_rgb(ink)
+    return (0.72 * red, 0.72 * green, 0.72 * blue)
+
+
+def _last(lane: Lane) -> int:
+    """Returns the last step at which a racer stands on finite numbers."""
+    ended = lane.diverged_at
+    return len(lane.losses) - 1 if ended is None else max(0, ended - 1)
+
+
+def _within(value: float, low: float, high: float) -> float:
+    return min(max(value, low + 4), high - 4)
+
+
+def _spread(wanted: Sequence[float], gap: float, *, low: float, high: float) -> list[float]:
+    """Returns places at least `gap` apart, near those wanted and in their order.
+
+    >>> _spread([0.0, 0.0, 5.0], 1.0, low=0.0, high=10.0)
+    [0.0, 1.0, 5.0]
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    placed: dict[int, float] = {}
+    floor = low
+    for i in order:
+        placed[i] = max(wanted[i], floor)
+        floor = placed[i] + gap
+    ceiling = high
+    for i in reversed(order):
+        placed[i] = min(placed[i], ceiling)
+        ceiling = placed[i] - gap
+    return [placed[i] for i in range(len(wanted))]
+
+
+def _write_gif(path: Path, frames: Sequence[Frame], inks: Sequence[str]) -> None:
+    # One palette for all frames, so that what stands still does so bit for bit: small files.
+    palette = _palette(frames[-1], inks)
+    pictures = [
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
+    each = round(1000 / _PER_SECOND)
+    durations = [each] * (len(pictures) - 1) + [round(1000 * _HOLD)]
+    pictures[0].save(
+        path, format="GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0
+    )
+
+
+def _palette(frame: Frame, inks: Sequence[str]) -> Image.Image:
+    """Returns a palette of the ground's colours and, exactly, of the inks on it."""
+    # A frame's few pixels of ink would be averaged with each other: two racers in one colour.
+    ground = Image.fromarray(frame).quantize(_COLOURS, dither=Image.Dither.NONE).getpalette()
+    assert ground is not None
+    exact = [round(255 * part) for ink in inks for part in to_rgb(ink)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(exact + ground[: 3 * _COLOURS])
+    return palette
+
+
+def _write_mp4(path: Path, frames: Sequence[Frame], _: Sequence[str]) -> None:
+    held = [*frames, *[frames[-1]] * round(_PER_SECOND * _HOLD)]
+    imageio.imwrite(
+        path, np.stack(held), plugin="FFMPEG", fps=_PER_SECOND, codec="libx264",
+        macro_block_size=2, output_params=["-crf", "20", "-preset", "veryfast"],
+    )  # fmt: skip

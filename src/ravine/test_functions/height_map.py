@@ -1,0 +1,77 @@
+"""The ground of a picture: the function on a grid, as heights that show floor and walls alike."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ravine.test_functions.function_race import FunctionRace
+
+Array = NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relief:
+    """Values on a grid, and how they become heights.
+
+    Height is log₁₀(1 + (value − low)/unit), or value − low.
+    """
+
+    x: Array
+    y: Array
+    values: Array
+    """(Y, X); NaN where the function is not finite."""
+
+    low: float
+    unit: float
+    logarithmic: bool
+
+    def heights(self, values: Array) -> Array:
+        """Returns the heights of values."""
+        above = np.maximum(values - self.low, 0.0)
+        return np.log10(1 + above / self.unit) if self.logarithmic else above
+
+
+def relief(race: FunctionRace, *, nodes: int = 101) -> Relief:
+    """Returns the ground of a race on a grid of `nodes` by `nodes`."""
+    scene = race.scene
+    x, y = (np.linspace(low, high, nodes) for low, high in scene.domain)
+    points = torch.tensor(np.stack(np.meshgrid(x, y), axis=-1), dtype=torch.float64)
+    values = scene.values(points).numpy()
+    values = np.where(np.isfinite(values), values, math.nan)
+    low = min(race.lowest, float(np.nanmin(values)))
+    gap = float(np.nanmedian(values)) - low
+    return Relief(
+        x=x,
+        y=y,
+        values=values,
+        low=low,
+        unit=max(1e-3 * gap, 1e-300),
+        logarithmic=scene.logarithmic,
+    )
+
+
+# Okabe and Ito 2008: told apart with any kind of colour vision; the last is the ink.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#22303c")
+
+
+def colour(index: int) -> str:
+    """Returns the colour of the racer in this place."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def shown(value: float, digits: int = 3) -> str:
+    """Returns a number as it is printed on pictures.
+
+    >>> shown(0.0001234), shown(1.5e-9), shown(float("inf"))
+    ('0.000123', '1.5e-9', '∞')
+    """
+    if math.isinf(value):
+        return "∞"
+    text = f"{value:.{digits}g}"
+    mantissa, sign, power = text.partition("e")
+    return f"{mantissa}e{int(power)}" if sign else text

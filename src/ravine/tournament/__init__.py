@@ -1,0 +1,1 @@
+"""What makes a race fair: trial points, rungs, the order of jobs, statistics. Pure functions."""

@@ -1,0 +1,165 @@
+"""How good a network is, on images that it was not trained on.
+
+Shape letters in this file: N images, B batch, C channels, H height, W width, K classes.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from ravine.core.wilson_interval import wilson_interval
+
+_BINS = 15  # of the calibration, as in Guo et al. 2017
+
+
+class Images(Protocol):
+    """A batch to look at: images (B, C, H, W) on the device."""
+
+    @property
+    def images(self) -> torch.Tensor:
+        """Normalised images (B, C, H, W)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The result on one split."""
+
+    count: int
+    accuracy: float
+    interval: tuple[float, float]
+    loss: float
+
+
+@torch.no_grad()
+def class_probabilities(
+    model: nn.Module,
+    batches: Iterable[Images],
+    *,
+    precision: torch.dtype,
+    mirrored: bool = False,
+    each: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the log-probabilities (N, K) float32 of the classes of each image.
+
+    The second array, None unless `mirrored`, is the logarithm of the mean of the
+    probabilities of each image and of its mirror image (test-time flip).
+
+    Args:
+        model: put into evaluation mode, and left in the mode that it was in.
+        batches: images on the model's device.
+        precision: type of activations and products.
+        mirrored: also look at the mirror images.
+        each: told of the number of images after each batch.
+    """
+    was_training = model.training
+    model.eval()
+    plain: list[torch.Tensor] = []
+    both: list[torch.Tensor] = []
+    for batch in batches:
+        images = batch.images
+        kind = images.device.type
+        with torch.autocast(kind, precision, enabled=precision != torch.float32):
+            logits = model(images)
+            flipped = model(images.flip(3)) if mirrored else None
+        plain.append(logits.float().log_softmax(1))
+        if flipped is not None:
+            pair = torch.stack([plain[-1], flipped.float().log_softmax(1)])
+            both.append(pair.logsumexp(0) - np.log(2.0))
+        if each:
+            each(len(images))
+    model.train(was_training)
+    on_host = [torch.cat(parts).cpu().numpy() if parts else None for parts in (plain, both)]
+    if on_host[0] is None:
+        raise ValueError("no images to look at")
+    return on_host[0], on_host[1]
+
+
+def summarise(log_probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Returns accuracy with its 95 % interval and mean cross-entropy.
+
+    Args:
+        log_probabilities: (N, K).
+        labels: (N,) in 0..K-1.
+    """
+    count = len(labels)
+    hits = int((log_probabilities.argmax(1) == labels).sum())
+    return Evaluation(
+        count=count,
+        accuracy=hits / count,
+        interval=wilson_interval(hits, count),
+        loss=float(-log_probabilities[np.arange(count), labels].mean(dtype=np.float64)),
+    )
+
+
+def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Returns how often a true class (row) was taken for a class (column), (K, K) int64."""
+    flat = np.bincount(labels * classes + predicted, minlength=classes**2)
+    return flat.reshape(classes, classes)
+
+
+def calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any] | None:
+    """Returns confidence against accuracy in bins, and the expected calibration error.
+
+    Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017,
+    equation 3, with 15 bins of equal width. Bins without images hold None. A network that answers
+    NaN is neither sure nor unsure: None for all of it.
+    """
+    confidence = probabilities.max(1).astype(np.float64)
+    if not np.isfinite(confidence).all():
+        return None
+    right = probabilities.argmax(1) == labels
+    index = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
+    counts = np.bincount(index, minlength=_BINS)
+    means = [np.bincount(index, weights=w, minlength=_BINS) for w in (confidence, right)]
+
+    def in_bins(sums: np.ndarray) -> list[float | None]:
+        return [s / n if n else None for s, n in zip(sums.tolist(), counts.tolist(), strict=True)]
+
+    return {
+        "edges": [k / _BINS for k in range(_BINS + 1)],
+        "count": counts.tolist(),
+        "confidence": in_bins(means[0]),
+        "accuracy": in_bins(means[1]),
+        "ece": float(np.abs(means[0] - means[1]).sum() / len(labels)),
+    }
+
+
+def worst_mistakes(log_probabilities: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
+    """Returns the indices of the wrong answers that the network was surest of, surest first."""
+    predicted = log_probabilities.argmax(1)
+    wrong = np.flatnonzero(predicted != labels)
+    sureness = log_probabilities[wrong, predicted[wrong]]
+    return wrong[np.argsort(-sureness, kind="stable")][:most]
+
+
+def full_evaluation(
+    log_probabilities: np.ndarray,
+    with_mirrored: np.ndarray | None,
+    labels: np.ndarray,
+    *,
+    split: str,
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """Returns the plain content of evaluation.json, without the mistakes' pictures."""
+    result = summarise(log_probabilities, labels)
+    predicted = log_probabilities.argmax(1)
+    tta = None
+    if with_mirrored is not None:
+        mirrored = summarise(with_mirrored, labels)
+        tta = {"accuracy": mirrored.accuracy, "interval": mirrored.interval}
+    return {
+        "split": split,
+        "count": result.count,
+        "accuracy": result.accuracy,
+        "interval": result.interval,
+        "loss": result.loss,
+        "classes": list(classes),
+        "confusion": confusion(predicted, labels, len(classes)).tolist(),
+        "calibration": calibration(np.exp(log_probabilities), labels),
+        "tta": tta,
+    }

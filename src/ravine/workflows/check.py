@@ -1,0 +1,152 @@
+"""Before training: networks of several settings side by side on the user's own data.
+
+Wires data, networks, the variance theory and the checks; it computes nothing itself.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ravine.checks.check import examine
+from ravine.core.device import pick_device
+from ravine.core.progress import Progress, no_progress
+from ravine.core.seeds import generator_for, seed_for
+from ravine.data.batches import evaluation_batches
+from ravine.data.dataset import Dataset
+from ravine.data.opening import open_dataset
+from ravine.nn.init import init_
+from ravine.propagation.variance import VarianceProfile, variance_profile
+from ravine.reports.variance_figure import draw_variance
+from ravine.runs.rows import write_json
+from ravine.workflows.recipe import Recipe
+
+SEVERAL = ("model", "activation", "norm", "init")
+_IMAGES = 64
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_BATCHES = 16  # for the checks; the variances are those of the first
+_DEFAULT_MODEL = "resnet-cifar-20"
+
+
+def compare_variance(
+    data: str | None,
+    settings: Mapping[str, Any],
+    *,
+    out: Path,
+    labels_probe: bool = False,
+    learn: bool = True,
+    progress: Progress = no_progress,
+) -> list[dict[str, Any]]:
+    """Returns a row for each network, and writes variance.png, .svg and .json into `out`.
+
+    A row holds the variance of every layer, findings (`findings.finding.Finding.row`), and the
+    learning rate that a range test suggests beside the one that training would start from.
+
+    Args:
+        data: as `ravine.train` takes it.
+        settings: of `Recipe`; model, activation, norm and init may be lists with commas.
+        out: a folder; files of an earlier comparison are replaced.
+        labels_probe: also ask whether the labels belong to the images.
+        learn: also learn eight images by heart and test the rate.
+        progress: told of slow work.
+
+    Raises:
+        RavineError: a mistake in settings or data; nothing is written.
+    """
+    recipes = _variants({**settings, **({} if data is None else {"data": data})})
+    for recipe in recipes.values():
+        recipe.check_network()
+    first = next(iter(recipes.values()))
+    dataset = open_dataset(first, seed=first.seed, progress=progress)
+    device = pick_device(first.device)
+    batches = _batches(dataset, first, device)
+    images, labels = batches[0]
+    rows = []
+    for number, (name, recipe) in enumerate(recipes.items()):
+        progress("networks", number, len(recipes))
+        model = _network(recipe, dataset, images)
+        profile, checked = _checked(model, recipe, batches, labels_probe=labels_probe, learn=learn)
+        if profile is None:  # the checks ended before the network was looked at
+            profile = variance_profile(model, images, _loss(labels))
+        rows.append({**profile.row(name), **checked})
+    out.mkdir(parents=True, exist_ok=True)
+    draw_variance(rows, [out / "variance.png", out / "variance.svg"])
+    write_json(out / "variance.json", {"networks": rows})
+    return rows
+
+
+def _variants(settings: Mapping[str, Any]) -> dict[str, Recipe]:
+    """Returns a recipe for each combination, named by what differs."""
+    given = {"model": _DEFAULT_MODEL, **settings}
+    lists = {name: str(given[name]).split(",") for name in SEVERAL if name in given}
+    lists = {name: [one.strip() for one in values] for name, values in lists.items()}
+    shown = [name for name, values in lists.items() if len(values) > 1] or ["model"]
+    found = {}
+    for values in itertools.product(*lists.values()):
+        chosen = dict(zip(lists, values, strict=True))
+        found[", ".join(chosen[name] for name in shown)] = Recipe.of({**given, **chosen})
+    return found
+
+
+def _batches(dataset: Dataset, recipe: Recipe, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    index = dataset.splits["train"]
+    order = torch.randperm(len(index), generator=generator_for("check", seed=recipe.seed))
+    chosen = index[order[: _BATCHES * _IMAGES].numpy()]
+    found = evaluation_batches(
+        dataset.images,
+        chosen,
+        preprocessing=dataset.preprocessing,
+        batch=_IMAGES,
+        device=device,
+        labels=dataset.labels,
+    )
+    return [(batch.images, batch.targets.long()) for batch in found]
+
+
+def _checked(
+    model: nn.Module,
+    recipe: Recipe,
+    batches: list[tuple[Tensor, Tensor]],
+    *,
+    labels_probe: bool,
+    learn: bool,
+) -> tuple[VarianceProfile | None, dict[str, Any]]:
+    """Returns variances, and findings with rates; the model learns, as in training."""
+    normalised = any(isinstance(m, _NORMS) for m in model.modules())
+    rate = recipe.lr if isinstance(recipe.lr, float) else None
+    rate = recipe.default_lr(batch=recipe.batch, normalised=normalised) if rate is None else rate
+    optimizer = recipe.with_(lr=rate).build_optimizer(model)
+    done = examine(
+        model.train(), F.cross_entropy, batches, optimizer, labels_probe=labels_probe, learn=learn
+    )
+    suggested = None if done.rates is None else done.rates.suggestion
+    return done.variance, {
+        "findings": [one.row() for one in done.findings],
+        "rate": {"training": rate, "suggested": suggested},
+    }
+
+
+def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:
+    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+        torch.manual_seed(seed_for("constructors", seed=recipe.seed))
+        model = recipe.build_model(
+            classes=len(dataset.classes),
+            channels=dataset.preprocessing.channels,
+            image_size=dataset.preprocessing.image_size,
+        ).to(images.device)
+    return init_(
+        model,
+        recipe.init,
+        activation=recipe.activation,
+        generator=generator_for("initial weights", seed=recipe.seed),
+        batch=images if recipe.init == "lsuv" else None,
+        zero_residual=recipe.zero_init,
+    )
+
+
+def _loss(labels: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda logits: F.cross_entropy(logits, labels)

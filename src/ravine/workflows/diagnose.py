@@ -1,0 +1,290 @@
+"""What is wrong with a run, and whether the cure works: a run folder handed to the diagnosis.
+
+`diagnose_run` reads the rows of the run, and checks its network as it was at the start and as it
+is in the last checkpoint. `try_cures` trains from the last good checkpoint, with the cure and
+without, on the same data in the same order. It wires and computes nothing.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ravine.checks.check import check, examine
+from ravine.core.errors import RavineError, RunError, SettingError
+from ravine.core.progress import Progress, no_progress
+from ravine.data.batches import Batch, TrainingBatches
+from ravine.data.dataset import Dataset
+from ravine.data.opening import open_dataset
+from ravine.findings.cure_trials import Trial, compare
+from ravine.findings.finding import Finding, Findings, merge
+from ravine.reports import render_report
+from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
+from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.recipe_file import read_recipe
+from ravine.runs.rows import read_rows, write_json
+from ravine.schedules.scheduler import Scheduler
+from ravine.training.clock import Clock
+from ravine.training.plan import Plan
+from ravine.training.train_step import train_step
+from ravine.workflows.assemble import Setup, set_up
+from ravine.workflows.recipe import Recipe
+from ravine.workflows.run_findings import find_in_run, keep_findings
+
+_BATCHES = 16
+_WORST = 10.0  # times ln K, what a diverged run counts as
+# Settings that decide the first weights or their names: a cure by one of them begins at step 0.
+_FROM_START = ("init", "norm", "model", "activation", "skip", "zero_init", "ema")
+_ELSE = {"init": "lsuv", "dropout": 0.1}  # what is tried where the run has the cure already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """A run folder with its recipe, plan and data."""
+
+    folder: RunFolder
+    recipe: Recipe
+    plan: Plan
+    dataset: Dataset
+
+    def setup(self, recipe: Recipe) -> Setup:
+        return set_up(recipe, self.dataset, plan=self.plan, tell=lambda _: None, clock=Clock())
+
+
+def diagnose_run(
+    path: str | Path,
+    *,
+    look_inside: bool = True,
+    labels_probe: bool = False,
+    progress: Progress = no_progress,
+) -> Findings:
+    """Returns what is wrong with a run; it also lies in findings.jsonl and in the report.
+
+    Args:
+        path: the run folder, of a run that has ended or not.
+        look_inside: also check the network at its start and in the last checkpoint, on the data
+            of the run; else only the rows are read.
+        labels_probe: also ask whether the labels belong to the images. Asked in any case where
+            nothing was learnt and nothing else says why.
+        progress: told of slow work.
+
+    Raises:
+        RavineError: there is no run, or its data is not there any more.
+    """
+    folder = open_run_folder(Path(path))
+    rows = read_rows(folder.history)
+    if not look_inside:
+        if not rows:
+            raise RunError(f"{folder.path} has no rows yet: let it run, or look inside")
+        findings = merge(find_in_run(folder, classes=None))
+    else:
+        with _open(folder, progress) as case:
+            found = list(find_in_run(folder, classes=len(case.dataset.classes)))
+            found += _look_inside(case, labels_probe=labels_probe)
+            findings = merge(found)
+            if "plateau" in findings.codes and not labels_probe:
+                findings = merge([*found, *_ask_labels(case)])
+    _keep(folder, findings)
+    return findings
+
+
+def try_cures(
+    path: str | Path,
+    findings: Findings,
+    *,
+    steps: int = 200,
+    seeds: int = 5,
+    most: int = 2,
+    progress: Progress = no_progress,
+) -> Iterator[Trial]:
+    """Yields a trial of the cure of each of the first findings that have one as a setting.
+
+    Args:
+        path: the run folder.
+        findings: of that run.
+        steps: that cure and control go.
+        seeds: of the order of the data, and of first weights where training begins anew.
+        most: cures to try.
+        progress: told of slow work.
+
+    Raises:
+        SettingError: steps or seeds are too few.
+    """
+    if steps < 1 or seeds < 2:
+        raise SettingError(f"a trial takes at least 1 step and 2 seeds, got {steps} and {seeds}")
+    folder = open_run_folder(Path(path))
+    curable = [one for one in findings if one.changes and one.severity != "note"][:most]
+    if not curable:
+        return
+    with _open(folder, progress) as case:
+        for one in curable:
+            yield _try(case, one, steps=steps, seeds=seeds, progress=progress)
+
+
+@contextmanager
+def _open(folder: RunFolder, progress: Progress) -> Iterator[_Case]:
+    """Gives the run with its data; random state and number of threads are put back."""
+    settings, plan = read_recipe(folder.recipe)
+    recipe = Recipe.of(settings)
+    if plan is None:
+        raise RunError(f"{folder.recipe} has no [plan]: it is not the recipe of a run")
+    before = torch.get_num_threads()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.set_num_threads(recipe.threads or before)
+        try:
+            dataset = open_dataset(recipe, seed=recipe.seed, progress=progress)
+            yield _Case(folder=folder, recipe=recipe, plan=Plan.from_values(plan), dataset=dataset)
+        finally:
+            torch.set_num_threads(before)
+
+
+def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
+    setup, batches = _as_at_start(case)
+    model, optimizer = setup.state.model, setup.state.optimizer
+    done = examine(model, setup.rules.loss, batches, optimizer, labels_probe=labels_probe)
+    if done.variance is not None:
+        row = done.variance.row(f"{case.recipe.model} at its start")
+        write_json(case.folder.variance, {"networks": [row]})
+    found = list(done.findings)
+    held = load_latest(case.folder.checkpoints, tell=lambda _: None)
+    if held is not None:
+        setup.state.load(held.step, held.tensors, held.values)
+        later = check(model, setup.rules.loss, batches, learn=False)
+        found += [one for one in later if one.code == "norm-statistics-disagree"]
+    return found
+
+
+def _ask_labels(case: _Case) -> Iterator[Finding]:
+    setup, batches = _as_at_start(case)
+    found = check(setup.state.model, setup.rules.loss, batches, learn=False, labels_probe=True)
+    yield from (one for one in found if one.code.startswith("label"))
+
+
+def _as_at_start(case: _Case) -> tuple[Setup, list[Batch]]:
+    setup = case.setup(case.recipe)
+    setup.state.model.train()
+    first = int(setup.batches.steps_per_epoch)
+    return setup, [setup.batches.batch_at(step) for step in range(min(_BATCHES, first))]
+
+
+def keep_trials(path: str | Path, findings: Findings, trials: Mapping[str, Trial]) -> None:
+    """Writes each trial, by the code of its finding, beside the finding in findings.jsonl."""
+    _keep(open_run_folder(Path(path)), findings, trials)
+
+
+def _keep(folder: RunFolder, findings: Findings, trials: Mapping[str, Trial] | None = None) -> None:
+    keep_findings(folder, findings, trials)
+    if folder.history.exists():
+        render_report(folder.path)
+
+
+def _try(case: _Case, one: Finding, *, steps: int, seeds: int, progress: Progress) -> Trial:
+    control = case.recipe
+    changes = resolve(one.changes, control)
+    cured = control.with_(**changes)
+    start = _last_good(case, one, changes, steps)
+    done = 0
+
+    def arm(recipe: Recipe) -> Callable[[int], float]:
+        def run(seed: int) -> float:
+            nonlocal done
+            progress("trial runs", done, 2 * seeds)
+            done += 1
+            return _loss_after(case, recipe.with_(seed=recipe.seed + seed), start, steps)
+
+        return run
+
+    words = ", ".join(
+        f"{k} {_word(v)} instead of {_word(getattr(control, k))}" for k, v in changes.items()
+    )
+    begin = f" from step {start.step}" if start else ""
+    return compare(
+        words + begin, cured=arm(cured), control=arm(control), seeds=range(seeds), steps=steps
+    )
+
+
+def _word(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value or "none")
+
+
+def resolve(changes: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Returns the settings of a cure: "*0.1" is relative; what the run has already gives way.
+
+    >>> resolve({"lr": "*0.1"}, Recipe(lr=0.5))
+    {'lr': 0.05}
+    """
+    found: dict[str, Any] = {}
+    for name, value in changes.items():
+        old = getattr(recipe, name)
+        if isinstance(value, str) and value.startswith("*"):
+            value = old * float(value[1:])
+        same = value == old or (isinstance(old, tuple) and old == (value,))
+        found[name] = _ELSE[name] if same and name in _ELSE else value
+    return found
+
+
+def _last_good(
+    case: _Case, one: Finding, changes: Mapping[str, Any], steps: int
+) -> Checkpoint | None:
+    """Returns the newest checkpoint before the fault began, None to begin at step 0."""
+    if any(name in _FROM_START for name in changes):
+        return None
+    for path in reversed(checkpoint_paths(case.folder.checkpoints)):
+        try:
+            found = load_checkpoint(path)
+        except RavineError:
+            continue
+        before = one.step is None or one.step <= 1 or found.step < one.step
+        if before and found.step + steps <= case.plan.end and _is_finite(found):
+            return found
+    return None
+
+
+def _is_finite(found: Checkpoint) -> bool:
+    return all(bool(t.isfinite().all()) for t in found.tensors.values() if t.is_floating_point())
+
+
+def _loss_after(case: _Case, recipe: Recipe, start: Checkpoint | None, steps: int) -> float:
+    """Returns the loss on images that were not trained on, or else on some that were."""
+    setup = case.setup(recipe)
+    state = setup.state
+    if start is not None:
+        _load(setup, start)
+    scheduler = Scheduler(state.optimizer, steps=case.plan.total_steps, **setup.schedules)
+    state.model.train()
+    for _ in range(steps):
+        scheduler.set_at(min(1.0, case.plan.progress(state.step)))
+        train_step(state, setup.forward, setup.batches.batch_at(state.step), rules=setup.rules)
+    loss = (
+        _training_loss(state.evaluated, setup.batches)
+        if setup.validate is None
+        else setup.validate(state.evaluated).loss
+    )
+    # Far above chance one loss is as bad as another, and would outweigh all other seeds.
+    return min(loss, _WORST * math.log(max(2, len(case.dataset.classes))))
+
+
+def _load(setup: Setup, start: Checkpoint) -> None:
+    try:
+        setup.state.load(start.step, start.tensors, start.values)
+    except RunError:  # another optimizer: its state begins anew
+        weights = {k: v for k, v in start.tensors.items() if k.startswith("model/")}
+        named = {name.removeprefix("model/"): value for name, value in weights.items()}
+        setup.state.model.load_state_dict(named)
+        setup.state.step = start.step
+
+
+@torch.no_grad()
+def _training_loss(model: nn.Module, batches: TrainingBatches) -> float:
+    model.eval()
+    losses = []
+    for step in range(min(8, batches.steps_per_epoch)):
+        batch = batches.batch_at(step)
+        losses.append(float(nn.functional.cross_entropy(model(batch.images), batch.targets)))
+    return sum(losses) / len(losses)

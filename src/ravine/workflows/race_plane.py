@@ -1,0 +1,97 @@
+"""The ways of all entrants on one plane of the user's own network.
+
+The plane goes through the last weights of the best entrant, along the two principal components of
+everybody's weights, those on the way and the last ones. The loss is that of training images as
+they are, at every node the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from ravine.core.atomic import write_whole
+from ravine.core.errors import RavineError
+from ravine.core.progress import Progress
+from ravine.landscapes.loss_surface import landscape
+from ravine.landscapes.trajectory import Point
+from ravine.reports.race_figures import colours, plane
+from ravine.runs.folder import RunFolder
+from ravine.runs.surface import Surface
+from ravine.workflows.race_images import training_images
+from ravine.workflows.race_plan import Entry
+from ravine.workflows.run import Run
+
+_SHARE, _LEAST, _MOST = 0.1, 3.0, 20.0  # seconds: of the race's, at least, at most
+_NODES = 31
+_IMAGES, _BATCH = 512, 64
+
+
+def draw_plane(
+    entry: Entry,
+    runs: Mapping[str, Path],
+    race: Path,
+    *,
+    names: Sequence[str],
+    elapsed: float,
+    progress: Progress,
+) -> str | None:
+    """Writes plane.svg and plane.npz into `race`; returns why not, or None.
+
+    Args:
+        entry: of the race.
+        runs: the run folder of a fresh seed of each entrant, the best entrant first.
+        race: the folder.
+        names: of all entrants, in the order of their colours.
+        elapsed: seconds of the race, which decide those of the plane.
+        progress: told of the nodes.
+    """
+    if not runs:
+        return "no entrant came to its end"
+    try:
+        seconds = min(max(_SHARE * elapsed, _LEAST), _MOST)
+        surface, ways = _surface(entry, runs, seconds, progress)
+    except RavineError as error:
+        return str(error)
+    shades = dict(zip(names, colours(len(names)), strict=True))
+    surface.save(race / "plane.npz")
+    write_whole(race / "plane.svg", plane(surface, ways, shades).encode())
+    return None
+
+
+def _surface(
+    entry: Entry, runs: Mapping[str, Path], seconds: float, progress: Progress
+) -> tuple[Surface, dict[str, np.ndarray]]:
+    """Returns the surface, and the places in its trajectory of each entrant."""
+    best, *others = runs
+    points: list[Point] = list(_waypoints(runs[best]))
+    belongs = [best] * len(points)
+    for name in others:
+        mine: list[Point] = list(_waypoints(runs[name]))
+        mine.append(dict(Run.load(runs[name]).model.state_dict()))
+        points += mine
+        belongs += [name] * len(mine)
+    surface = landscape(
+        Run.load(runs[best]).model,
+        _each_image,
+        training_images(entry, count=_IMAGES, batch=_BATCH),
+        along="trajectory",
+        trajectory=points,
+        nodes=_NODES,
+        budget=seconds,
+        seed=entry.race.seed,
+        progress=progress,
+    )
+    owners = np.array([*belongs, best])
+    ways = {name: np.flatnonzero(owners == name) for name in runs}
+    return replace(surface, about={**surface.about, "entrants": owners.tolist()}), ways
+
+
+def _waypoints(run: Path) -> list[Path]:
+    return sorted(RunFolder(run).weights.glob("step-*.safetensors"))
+
+
+def _each_image(logits: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits, labels, reduction="none")

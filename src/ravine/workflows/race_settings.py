@@ -1,0 +1,149 @@
+"""Settings of a race on real training, and who takes part in it.
+
+An entrant is a recipe with something changed: another optimizer, or any other setting. Entrants
+come from axes (`optimizer=momentum,adam`, `init=xavier,he`); several axes give every combination.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, final
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ravine.core.errors import SettingError, unknown
+from ravine.core.settings import Settings
+from ravine.training.settings import Seconds
+from ravine.workflows.recipe import Recipe
+
+_OF_THE_RACE = {"seed": "--seeds", "epochs": "--epochs", "budget": "--budget", "data": "DATA"}
+_SIZES = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def bytes_of(text: Any) -> Any:
+    """Returns the bytes of a size such as `500M` or `4G`; numbers are bytes.
+
+    Raises:
+        SettingError: the text is no size.
+
+    >>> bytes_of("4G")
+    4294967296
+    """
+    if not isinstance(text, str):
+        return text
+    number, unit = text.strip().lower().removesuffix("b").removesuffix("i"), 1
+    if number and number[-1] in _SIZES:
+        number, unit = number[:-1], _SIZES[number[-1]]
+    try:
+        return int(float(number) * unit)
+    except (ValueError, OverflowError):
+        raise SettingError(f"memory {text!r} is no size; write for example 500M or 4G") from None
+
+
+Size = Annotated[int, BeforeValidator(bytes_of), Field(gt=0)]
+
+
+@final
+class RaceSettings(Settings):
+    """What decides a race beside the recipe that its entrants share."""
+
+    entrants: dict[str, dict[str, Any]]
+    """Name of each entrant, and what it changes in the recipe."""
+
+    trials: int = Field(default=6, ge=1, le=1000)
+    """Trials of each entrant, at the same points for all."""
+
+    seeds: int = Field(default=3, ge=1, le=1000)
+    """Fresh seeds on which the best trial of each is run again."""
+
+    epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Passes over the training images of a whole run. Excludes budget."""
+
+    budget: Seconds | None = None
+    """Time of the whole race; it decides the epochs of a run from a measured step."""
+
+    equal: Literal["epochs", "seconds"] = "epochs"
+    """What a run of every entrant has as much of."""
+
+    target: float | None = Field(default=None, gt=0, le=1)
+    """Validation accuracy of which the time is taken; found by the trials if not given."""
+
+    early: bool = True
+    """Stop hopeless trials early."""
+
+    seed: int = Field(default=0, ge=0, le=2**31)
+    """Of the trials' points and of every run; fresh seeds follow it."""
+
+    limit: Seconds | None = None
+    """Most seconds of one job; a trial that needs longer is out."""
+
+    memory: Size | None = None
+    """Most memory of one job, such as 4G; by default an equal share of the machine's."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.epochs is not None and self.budget is not None:
+            raise SettingError("epochs and budget exclude each other; give one of them")
+        if self.equal == "seconds" and self.budget is None:
+            raise SettingError("equal seconds needs --budget, from which the seconds follow")
+        if len(self.entrants) < 2:
+            raise SettingError(
+                "a race needs at least 2 entrants: --optimizers momentum,adam, "
+                "or a setting with several values: --vary init=xavier,he"
+            )
+        return self
+
+
+def entrants(axes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    """Returns every combination of the values of the axes, by name.
+
+    A value that stands twice gives two entrants, so that a method can race against itself.
+
+    >>> entrants({"optimizer": ["adam", "nadam"]})
+    {'adam': {'optimizer': 'adam'}, 'nadam': {'optimizer': 'nadam'}}
+    >>> list(entrants({"init": ["he"], "dropout": ["0", "0.3"]}))
+    ['init=he dropout=0', 'init=he dropout=0.3']
+
+    Raises:
+        SettingError: an axis is no setting, has no value, or belongs to the race itself.
+    """
+    for name, values in axes.items():
+        if name not in Recipe.model_fields:
+            raise unknown("setting", name, sorted(Recipe.model_fields))
+        if name in _OF_THE_RACE:
+            raise SettingError(f"{name} cannot be varied; it is {_OF_THE_RACE[name]} of the race")
+        if not values:
+            raise SettingError(f"--vary {name}= has no values; write --vary {name}=A,B")
+    found: dict[str, dict[str, Any]] = {}
+    for combination in itertools.product(*axes.values()):
+        changes = dict(zip(axes, combination, strict=True))
+        plain = [v if k in ("optimizer", "model") else f"{k}={v}" for k, v in changes.items()]
+        name = first = " ".join(plain)
+        count = 1
+        while name in found:
+            count += 1
+            name = f"{first} ({count})"
+        found[name] = changes
+    return found
+
+
+def axes_of(optimizers: str, vary: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the axes that `--optimizers a,b` and `--vary setting=a,b` name.
+
+    >>> axes_of("momentum,adam", ["init=xavier,he"])
+    {'optimizer': ['momentum', 'adam'], 'init': ['xavier', 'he']}
+
+    Raises:
+        SettingError: a `--vary` has no `=`, or a setting is named twice.
+    """
+    axes: dict[str, list[str]] = {}
+    pairs = [f"optimizer={optimizers}"] if optimizers else []
+    for pair in [*pairs, *vary]:
+        name, equals, values = pair.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise SettingError(f"--vary {pair!r} has no '='; write --vary init=xavier,he")
+        if name in axes:
+            raise SettingError(f"{name} is varied twice; name all its values in one --vary")
+        # Several numbers by stage, as dropout takes them, are joined by a slash here.
+        axes[name] = [v.strip().replace("/", ",") for v in values.split(",") if v.strip()]
+    return axes

@@ -1,0 +1,1 @@
+"""The processes and Ray jobs that train the trials of a race."""

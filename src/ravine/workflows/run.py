@@ -1,0 +1,222 @@
+"""A run after training: its history and result, its network, evaluation and prediction."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from torch import nn
+
+from ravine.core.device import pick_device, pick_precision
+from ravine.core.errors import RunError
+from ravine.core.progress import Progress, no_progress
+from ravine.data.batches import evaluation_batches
+from ravine.data.dataset import ImageArray
+from ravine.data.opening import open_labelled, open_unlabelled
+from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.rows import read_json, read_rows
+from ravine.training.evaluation import class_probabilities, full_evaluation
+from ravine.training.model_file import TrainedModel, load_model
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a network says of images.
+
+    Attributes:
+        names: paths of the N images, as they were found.
+        classes: names of the K classes.
+        probabilities: (N, K) float32, rows sum to 1.
+        unreadable: name and reason of each file that is no readable image.
+    """
+
+    names: Sequence[str]
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    unreadable: Sequence[tuple[str, str]]
+
+    @property
+    def labels(self) -> list[str]:
+        """The likeliest class of each image."""
+        return [self.classes[index] for index in self.probabilities.argmax(1)]
+
+
+class Run:
+    """A finished or unfinished run folder, or a model.safetensors on its own."""
+
+    def __init__(self, folder: RunFolder, model_path: Path, *, trust: str | None = None) -> None:
+        self._folder = folder
+        self._model_path = model_path
+        self._trust = trust
+
+    @classmethod
+    def load(cls, path: str | Path, *, model: str | None = None) -> Self:
+        """Returns the run in the folder `path`, or the one of a model.safetensors.
+
+        Args:
+            path: a run folder, or a model.safetensors, which alone is enough to predict.
+            model: the `module:callable` that may be imported, where the network is your own.
+
+        Raises:
+            RunError: there is no run there.
+        """
+        path = Path(path)
+        if path.is_file():
+            return cls(RunFolder(path.parent), path, trust=model)
+        folder = open_run_folder(path)
+        return cls(folder, folder.model, trust=model)
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self._folder.path
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of history.jsonl."""
+        return read_rows(self._folder.history)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The final evaluation, as in evaluation.json.
+
+        Raises:
+            RunError: the run has not ended.
+        """
+        return read_json(self._folder.evaluation)
+
+    @cached_property
+    def trained(self) -> TrainedModel:
+        """The network with its classes and its preprocessing.
+
+        Raises:
+            RunError: the run has not ended, or its file is torn.
+        """
+        if not self._model_path.is_file():
+            raise RunError(
+                f"{self._model_path} is not there: the run has not ended; "
+                f"go on with it: ravine resume {self.path}"
+            )
+        return load_model(self._model_path, trust=self._trust)
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained network, in evaluation mode, on the CPU."""
+        return self.trained.model
+
+    def evaluate(
+        self,
+        data: str | Path,
+        *,
+        labels: str | None = None,
+        tta: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        progress: Progress = no_progress,
+    ) -> dict[str, Any]:
+        """Returns accuracy with interval, confusion and calibration on labelled images.
+
+        Args:
+            data: a folder with one folder per class, or any other source that train takes.
+            labels: a CSV with the labels of the images in `data`.
+            tta: also give the result with test-time flip, apart.
+            device: auto, cpu, cuda or cuda:N.
+            precision: auto, float32 or bfloat16.
+            progress: told of slow work.
+
+        Raises:
+            DataError: the data cannot be read, or has a class that the network does not know.
+        """
+        trained = self.trained
+        dataset = open_labelled(
+            str(data),
+            labels=labels,
+            preprocessing=trained.preprocessing,
+            classes=trained.classes,
+            progress=progress,
+        )
+        plain, mirrored = self._log_probabilities(
+            dataset.images, device=device, precision=precision, tta=tta, progress=progress
+        )
+        return full_evaluation(
+            plain, mirrored, np.asarray(dataset.labels), split=str(data), classes=trained.classes
+        )
+
+    def predict(
+        self,
+        images: str | Path | Sequence[str | Path],
+        *,
+        tta: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        progress: Progress = no_progress,
+    ) -> Predictions:
+        """Returns the probabilities of the classes of each image.
+
+        Args:
+            images: a file, a folder, a CSV with a column of file names, or several of these.
+            tta: mean over each image and its mirror image.
+            device: auto, cpu, cuda or cuda:N.
+            precision: auto, float32 or bfloat16.
+            progress: told of slow work.
+
+        Raises:
+            DataError: there is nothing to read.
+        """
+        paths = [images] if isinstance(images, str | Path) else images
+        trained = self.trained
+        found = open_unlabelled(
+            [Path(path) for path in paths], preprocessing=trained.preprocessing, progress=progress
+        )
+        plain, mirrored = self._log_probabilities(
+            found.images, device=device, precision=precision, tta=tta, progress=progress
+        )
+        chosen = plain if mirrored is None else mirrored
+        return Predictions(
+            names=list(found.names),
+            classes=trained.classes,
+            probabilities=np.exp(chosen),
+            unreadable=list(found.unreadable),
+        )
+
+    def _log_probabilities(
+        self, images: ImageArray, *, device: str, precision: str, tta: bool, progress: Progress
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        where = pick_device(device)
+        count = len(images)
+        if count == 0:
+            empty = np.zeros((0, len(self.trained.classes)), np.float32)
+            return empty, empty if tta else None
+        batches = evaluation_batches(
+            images,
+            np.arange(count),
+            preprocessing=self.trained.preprocessing,
+            batch=_BATCH,
+            device=where,
+        )
+        model = self.model.to(where)
+        try:
+            return class_probabilities(
+                model,
+                batches,
+                precision=pick_precision(precision, where),
+                mirrored=tta,
+                each=_counting(progress, count),
+            )
+        finally:
+            model.to("cpu")
+
+
+def _counting(progress: Progress, count: int) -> Callable[[int], None]:
+    done = 0
+
+    def each(more: int) -> None:
+        nonlocal done
+        done += more
+        progress("looking at images", done, count)
+
+    return each

@@ -1,0 +1,124 @@
+"""Rules over the rows of a run, on losses made by hand."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ravine.findings.finding import Findings, merge
+from ravine.findings.history_detectors import find_over_time, trace
+
+CHANCE = math.log(10)
+
+
+def found(
+    losses: Any, *, rates: Any = None, validation: Any = None, normalised: bool = False
+) -> Findings:
+    """Returns the findings of a run of 200 rows, with ten validations."""
+    rows: list[dict[str, Any]] = []
+    noise = np.random.default_rng(0).normal(0, 0.05, 200)
+    at = np.linspace(0, 1, 200)
+    for n, (x, e) in enumerate(zip(at, noise, strict=True)):
+        value = losses(x) * (1 + e)
+        rows.append({"kind": "step", "step": n + 1, "loss": value if value < 1e9 else None,
+                     "lr": 0.1 if rates is None else rates(x)})  # fmt: skip
+        if (n + 1) % 20 == 0 and validation is not None:
+            rows.append({"kind": "epoch", "step": n + 1, "train_loss": losses(x),
+                         "loss": validation(x), "accuracy": 0.5})  # fmt: skip
+    return merge(find_over_time(trace(rows, classes=10, normalised=normalised)))
+
+
+def learns(x: float) -> float:
+    return 0.2 + (CHANCE - 0.2) * math.exp(-6 * x)
+
+
+def test_a_run_that_learns_has_no_findings() -> None:
+    assert found(learns, validation=lambda x: learns(x) + 0.1).codes == ()
+    assert found(learns, rates=lambda x: 0.05 * (1 + math.cos(math.pi * x))).codes == ()
+
+
+def test_nothing_learnt_is_a_plateau_from_the_first_step() -> None:
+    (one,) = found(lambda x: CHANCE)
+
+    assert (one.code, one.severity, one.step) == ("plateau", "critical", 1)
+    assert one.evidence["loss"] == pytest.approx(CHANCE, rel=0.02)
+
+
+def test_a_loss_that_begins_to_fall_late_is_no_plateau() -> None:
+    assert found(lambda x: CHANCE * (1 - 0.4 * max(0.0, x - 0.5))).codes == ()
+
+
+def test_divergence_is_dated() -> None:
+    (one,) = found(lambda x: learns(x) if x < 0.5 else 4 * CHANCE)
+
+    assert one.code == "diverged"
+    assert 95 <= (one.step or 0) <= 110
+
+
+def test_a_leap_of_the_loss_is_told_even_where_it_comes_back() -> None:
+    (one,) = found(lambda x: 1e4 if 0.4 < x < 0.45 else learns(x))
+    assert (one.severity, one.code, one.step) == ("warning", "diverged", 81)
+    assert not found(lambda x: 20.0 if 0.4 < x < 0.45 else learns(x)).codes
+
+
+def test_what_was_learnt_and_is_forgotten_has_diverged() -> None:
+    said = found(lambda x: learns(x) if x < 0.5 else CHANCE)
+    assert said.codes[0] == "diverged"
+    assert said[0].step in range(90, 102)
+
+
+def test_a_loss_that_is_not_finite_is_dated_and_swallows_the_rest() -> None:
+    (one,) = found(lambda x: learns(x) if x < 0.5 else 1e12)
+
+    assert (one.code, one.severity, one.step) == ("not-finite", "critical", 101)
+
+
+def test_overfitting_begins_where_the_validation_loss_was_least() -> None:
+    (one,) = found(lambda x: 2 * math.exp(-5 * x), validation=lambda x: 1 + (x - 0.4) ** 2 * 3)
+
+    assert one.code == "overfitting"
+    assert one.step == 80
+    assert one.changes == {"dropout": 0.3}
+
+
+def test_underfitting_needs_a_flat_high_loss_that_validation_shares() -> None:
+    def high(x: float) -> float:
+        return 1.5 + 0.8 * math.exp(-20 * x)
+
+    assert found(high, validation=high).codes == ("underfitting",)
+    assert found(high, validation=lambda x: high(x) + 0.6).codes == ()
+
+
+def test_a_rate_that_falls_too_early_is_dated() -> None:
+    (one,) = found(lambda x: max(1.0, CHANCE - 10 * x), rates=lambda x: 0.1 if x < 0.2 else 1e-5)
+
+    assert one.code == "rate-too-low"
+    assert one.step == 41
+
+
+def test_statistics_that_never_fit_are_told_from_overfitting_by_the_norm() -> None:
+    def never(x: float) -> float:
+        return 2.5 + x
+
+    assert found(learns, validation=never, normalised=True).codes == ("norm-statistics-disagree",)
+    assert found(learns, validation=never).codes == ("overfitting",)
+
+
+def test_few_rows_and_torn_rows_say_nothing() -> None:
+    assert merge(find_over_time(trace([]))).codes == ()
+    torn = [{"kind": "step"}, {"kind": "step", "step": 3, "loss": 2.0}, {"kind": "other"}]
+    assert merge(find_over_time(trace(torn))).codes == ()
+
+
+@pytest.mark.parametrize(("last", "codes"), [(CHANCE, ("plateau",)), (0.6 * CHANCE, ())])
+def test_six_rows_are_enough_to_say_that_nothing_was_learnt(
+    last: float, codes: tuple[str, ...]
+) -> None:
+    losses = [2.6, 2.4, *np.linspace(CHANCE, last, 4)]
+    rows = [{"kind": "step", "step": 10 * n, "loss": x} for n, x in enumerate(losses, 1)]
+
+    said = merge(find_over_time(trace(rows, classes=10)))
+
+    assert said.codes == codes
+    assert not said.of("critical")

@@ -1,0 +1,98 @@
+"""What a race says is as certain as it says: no false winners, and true ones found."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ravine.tournament.statistics import compare, holm, mean_interval, p_value, standings, verdict
+
+RACES = 4000
+IMAGES = 1000
+
+
+def share_of_false_winners(entrants: int, seeds: int) -> float:
+    """Races one method against itself, over and over; the share in which somebody is beaten.
+
+    Each seed has a difficulty of its own, which all entrants share, and each run its own chance;
+    the result is the share of right answers on so many images.
+    """
+    chance = np.random.default_rng(0)
+    false = 0
+    for _ in range(RACES):
+        of_seed = 0.85 + 0.02 * chance.standard_normal(seeds)
+        right = of_seed + 0.01 * chance.standard_normal((entrants, seeds))
+        counts = chance.binomial(IMAGES, right.clip(0, 1)) / IMAGES
+        results = {f"same-{k}": dict(enumerate(map(float, row))) for k, row in enumerate(counts)}
+        false += any(not c.tied for c in compare(results, resolution=1 / IMAGES))
+    return false / RACES
+
+
+@pytest.mark.parametrize(("entrants", "seeds"), [(2, 2), (2, 3), (2, 5), (4, 3)])
+def test_a_method_raced_against_itself_is_a_tie(entrants: int, seeds: int) -> None:
+    own_error = math.sqrt(0.05 * 0.95 / RACES)
+    assert share_of_false_winners(entrants, seeds) < 0.05 + 2 * own_error
+
+
+def test_a_better_method_wins() -> None:
+    chance = np.random.default_rng(0)
+    found = 0
+    for _ in range(200):
+        noise = 0.005 * chance.standard_normal((2, 3))
+        better = {seed: 0.90 + float(x) for seed, x in enumerate(noise[0])}
+        worse = {seed: 0.85 + float(x) for seed, x in enumerate(noise[1])}
+        table, comparisons = standings({"worse": worse, "better": better})
+        assert table[0].name == "better"
+        said = verdict(table, comparisons)
+        found += said.startswith("better wins")
+    assert found > 150
+
+
+def test_what_shifts_all_entrants_of_a_seed_alike_changes_no_comparison() -> None:
+    one = {0: 0.80, 1: 0.82, 2: 0.87}
+    other = {0: 0.79, 1: 0.80, 2: 0.86}
+    shift = {0: 0.1, 1: -0.3, 2: 0.05}
+    (before,) = compare({"one": one, "other": other})
+    moved = [{seed: v + shift[seed] for seed, v in row.items()} for row in (one, other)]
+    (after,) = compare(dict(zip(("one", "other"), moved, strict=True)))
+    assert after.p == pytest.approx(before.p)
+    assert after.interval == pytest.approx(before.interval)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8))
+def test_one_pair_is_students_t_test(values: list[float]) -> None:
+    if np.std(values) < 1e-3 or abs(np.mean(values)) < 1e-6:
+        return
+    expected = stats.ttest_1samp(values, 0.0)
+    assert p_value(values) == pytest.approx(expected.pvalue, rel=1e-6)
+    interval = expected.confidence_interval(0.95)
+    assert mean_interval(values)[1:] == pytest.approx((interval.low, interval.high), rel=1e-6)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7))
+def test_holm_rejects_one_after_the_other(p_values: list[float]) -> None:
+    """The step-down procedure as Holm words it, at one level, against the corrected values."""
+    level = 0.05
+    rejected = set()
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for place, index in enumerate(order):
+        if p_values[index] * (len(p_values) - place) > level:
+            break
+        rejected.add(index)
+    assert {i for i, p in enumerate(holm(p_values)) if p <= level} == rejected
+
+
+def test_equal_differences_on_two_seeds_are_no_certainty() -> None:
+    one, other = {0: 0.801, 1: 0.811}, {0: 0.800, 1: 0.810}
+    (found,) = compare({"one": one, "other": other}, resolution=1 / IMAGES)
+    assert found.tied
+
+
+def test_the_verdict_of_few_runs_is_modest() -> None:
+    assert "nothing can be said" in verdict(*standings({"a": {}, "b": {}}))
+    assert "only one" in verdict(*standings({"a": {1: 0.5}, "b": {}}))
+    assert "one seed" in verdict(*standings({"a": {1: 0.5}, "b": {1: 0.9}}))
+    assert verdict(*standings({"a": {1: 0.5, 2: 0.6}, "b": {1: 0.6, 2: 0.5}})).startswith("Tied")

@@ -1,0 +1,166 @@
+"""A run is looked into while it trains: same weights, a file of looks, figures in the report."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ravine
+from ravine.core.events import Event, Notice, RolledBack, StepDone
+from ravine.reports.layer_figures import scales, update_ratios
+from ravine.reports.page import page
+from ravine.runs.layers_file import append_look, read_looks, read_not_finite
+from ravine.runs.rows import append_row, read_rows
+from ravine.workflows.diagnose import diagnose_run
+
+SETTINGS: dict[str, Any] = {
+    "model": "resnet-cifar-8",
+    "lr": 0.5,
+    "batch": 32,
+    "epochs": 0.2,
+    "image_size": 14,
+    "threads": 1,
+    "monitor": 0.5,
+}
+
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+class Crash(Exception):
+    """What a test stops a run with."""
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("watched") / "run"
+    ravine.train("@fashion", out=out, **SETTINGS)
+    return out
+
+
+def test_the_weights_are_those_of_a_run_that_nobody_looked_into(
+    watched: Path, tmp_path: Path
+) -> None:
+    ravine.train("@fashion", out=tmp_path / "run", **(SETTINGS | {"monitor": 0.0}))
+    assert not (tmp_path / "run" / "layers.jsonl").exists()
+    files = [out / "model.safetensors" for out in (watched, tmp_path / "run")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_every_layer_is_seen_from_the_first_step_on(watched: Path) -> None:
+    looks = read_looks(watched / "layers.jsonl")
+    assert looks[0]["step"] == 1
+    assert len(looks) >= 3
+    kinds = [row["kind"] for row in looks[-1]["layers"].values()]
+    assert kinds.count("Conv2d") == 7
+    rated = {n: r["update_ratio"] for n, r in looks[-1]["parameters"].items() if "weight" in n}
+    assert all(0 < ratio < 1 for ratio in rated.values())
+
+
+def test_looks_of_steps_that_are_taken_again_are_taken_out(watched: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+
+    def crash(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == 40:
+            raise Crash
+
+    with pytest.raises(Crash):
+        ravine.train("@fashion", out=out, observers=[crash], checkpoint_every=0.05, **SETTINGS)
+    append_row(out / "layers.jsonl", {"kind": "not-finite", "step": 40, "layer": "0"})
+    ravine.resume(out)
+    steps = [look["step"] for look in read_looks(out / "layers.jsonl")]
+    assert steps == sorted(set(steps))
+    assert read_not_finite(out / "layers.jsonl") is None
+    assert (out / "model.safetensors").read_bytes() == (watched / "model.safetensors").read_bytes()
+
+
+def test_a_return_takes_the_looks_back_too(tmp_path: Path) -> None:
+    out, seen = tmp_path / "run", list[Event]()
+    settings = SETTINGS | {
+        "norm": "none", "lr": 2.0, "epochs": 0.6, "on_divergence": "rollback",
+        "precision": "float32",
+    }  # fmt: skip
+    ravine.train("@fashion", out=out, observers=[seen.append], **settings)
+    assert any(isinstance(event, RolledBack) for event in seen)
+    looks = read_looks(out / "layers.jsonl")
+    steps = [look["step"] for look in looks]
+    assert steps == sorted(set(steps))
+    assert steps[-1] <= ravine.Run.load(out).history[-1]["step"]
+    assert max(look["lr"] for look in looks) <= 1.0
+
+
+def test_what_a_run_shows_is_kept_and_told_when_it_ends(tmp_path: Path) -> None:
+    out, told = tmp_path / "run", list[str]()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Notice) and event.warning:
+            told.append(event.text)
+
+    settings = SETTINGS | {"norm": "none", "lr": 20.0, "precision": "float32", "epochs": 0.4}
+    ravine.train("@fashion", out=out, observers=[hear], **settings)
+    rows = read_rows(out / "findings.jsonl")
+    worse = [row["code"] for row in rows if row["severity"] != "note"]
+    assert worse
+    for code in worse:
+        assert any(code in text or "not finite" in text for text in told)
+
+
+def test_the_first_value_that_is_not_finite_is_kept_with_its_layer(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    settings = SETTINGS | {"norm": "none", "lr": 1e30, "precision": "float32", "epochs": 0.05}
+    ravine.train("@fashion", out=out, **settings)
+    found = read_not_finite(out / "layers.jsonl")
+    assert found is not None
+    assert found["step"] == 2
+    assert found["direction"] == "forward"
+
+
+def test_the_report_shows_layers_by_steps(watched: Path) -> None:
+    text = (watched / "report.html").read_text()
+    assert "size of activations and gradients, layers by steps" in text
+    assert "size of updates over size of weights, against steps" in text
+
+
+def test_a_diagnosis_adds_the_variances_of_the_start(watched: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(watched, out)
+    diagnose_run(out)
+    (network,) = json.loads((out / "variance.json").read_text())["networks"]
+    assert len(network["layers"]) == 8
+    assert "variance of activations and gradients" in (out / "report.html").read_text()
+
+
+def test_torn_and_hostile_looks_leave_the_page_whole(watched: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(watched, out)
+    whole = read_looks(out / "layers.jsonl")[-1] | {"step": 10**6}
+    bad = "<script>$x_{$"
+    whole["layers"] = {bad: {"kind": "Conv2d", "var": 1.0, "gradient_var": "nan"}}
+    whole["parameters"] = {bad: {"update_ratio": 0.1}, "b": {"update_ratio": 0.2}}
+    for row in (whole, {"kind": "look", "step": "1"}, {"kind": "look", "step": 9, "layers": [1]}):
+        append_look(out / "layers.jsonl", row)
+    (out / "variance.json").write_text('{"networks": [{"name": 1}]}')
+    text = page(out)
+    assert "<script>" not in text
+    assert "layers by steps" in text
+
+
+@pytest.mark.parametrize("count", [3, 700])
+def test_figures_hold_values_that_are_not_finite(count: int) -> None:
+    looks = [
+        {
+            "step": 1 + step,
+            "layers": {
+                "a": {"kind": "Linear", "var": 2.0**-step, "gradient_var": float("inf")},
+                "b": {"kind": "Linear", "var": 0.0},
+            },
+            "parameters": {"a.weight": {"update_ratio": float("nan")}},
+        }
+        for step in range(count)
+    ]
+    for drawn in (scales(looks), update_ratios(looks)):
+        assert re.match(r"<svg ", drawn)
+        assert len(drawn) < 300_000
