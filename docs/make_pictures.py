@@ -22,7 +22,7 @@ from ravine.data.augment import cutout, flip_and_crop, random_erasing
 from ravine.data.mixing import cutmix, mixup
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
-from ravine.optim import rules
+from ravine.optim import update_rules as rules
 from ravine.schedules import (
     SCHEDULES,
     between,
