@@ -29,7 +29,7 @@ from ravine.data.settings import DataSettings
 from ravine.data.streaming import LookAhead
 from ravine.schedules import constant
 from ravine.training.clock import Clock
-from ravine.training.loop import Hooks, fit
+from ravine.training.loop import fit
 from ravine.training.plan import Plan
 from ravine.training.stop import StopRequest
 from ravine.workflows.assemble import Setup, set_up
@@ -106,19 +106,9 @@ class Timed:
     def advance(self, steps: int) -> float:
         """Trains so many steps more, in the loop of `ravine train`, and returns the seconds."""
         start, setup = time.perf_counter(), self.setup
-        fit(
-            setup.state,
-            setup.batches,
-            forward=setup.forward,
-            rules=setup.rules,
-            plan=Plan(total_steps=setup.state.step + steps, steps_per_epoch=10**6),
-            schedules={"lr": constant},
-            hooks=Hooks(validate=None, save=lambda _: Path(), correct=lambda plan, _: plan),
-            observers=[],
-            stop=StopRequest(),
-            clock=Clock(),
-            checkpoint_every=1e9,
-        )
+        plan = Plan(total_steps=setup.training.state.step + steps, steps_per_epoch=10**6)
+        training = replace(setup.training, schedules={"lr": constant}, validate=None)
+        fit(training, plan)
         return time.perf_counter() - start
 
 

@@ -50,7 +50,7 @@ def block(setup: Setup, steps: int) -> float:
     start = time.perf_counter()
     for _ in range(steps):
         batch = setup.batches.batch_at(setup.state.step)
-        train_step(setup.state, setup.forward, batch, rules=setup.rules)
+        train_step(setup.state, setup.forward, batch, settings=setup.rules)
     wait_for(DEVICE)
     return time.perf_counter() - start
 

@@ -30,7 +30,7 @@ from ravine.models import build, summary
 from ravine.runs.folder import RunFolder
 from ravine.schedules import constant
 from ravine.training.clock import Clock
-from ravine.training.loop import Hooks, fit
+from ravine.training.loop import fit
 from ravine.training.plan import Plan
 from ravine.training.recorder import Recorder
 from ravine.training.speed import seconds_per_image, wait_for
@@ -123,20 +123,10 @@ class RavineLoop:
         self.watchers = self.watch.__enter__()
 
     def run(self, steps: int) -> None:
-        end = self.setup.state.step + steps
-        fit(
-            self.setup.state,
-            self.setup.batches,
-            forward=self.setup.forward,
-            rules=self.setup.rules,
-            plan=Plan(total_steps=end, steps_per_epoch=10**6),
-            schedules={"lr": constant},
-            hooks=Hooks(validate=None, save=lambda _: self.folder, correct=lambda plan, _: plan),
-            observers=[self.recorder, *self.watchers],
-            stop=StopRequest(),
-            clock=Clock(),
-            checkpoint_every=1e9,
-        )
+        end = self.setup.training.state.step + steps
+        plan = Plan(total_steps=end, steps_per_epoch=10**6)
+        training = replace(self.setup.training, schedules={"lr": constant}, validate=None)
+        fit(training, plan, emit=self.emit)
 
 
 def repeated(step: Step) -> Callable[[int], None]:

@@ -25,7 +25,7 @@ from ravine.core.ranks import join_ranks, leave
 from ravine.data.opening import open_dataset
 from ravine.schedules import constant
 from ravine.training.clock import Clock
-from ravine.training.loop import Hooks, fit
+from ravine.training.loop import fit
 from ravine.training.plan import Plan
 from ravine.training.recorder import Recorder
 from ravine.training.stop import StopRequest
@@ -44,23 +44,12 @@ def write_images(path: Path) -> None:
 
 def advance(setup: Setup, steps: int, place: Path) -> None:
     """Trains so many steps more, in the loop of `ravine train`."""
-    end = setup.state.step + steps
+    end = setup.training.state.step + steps
     leads = setup.ranks.leads
     recorder = Recorder(path=place / "history.jsonl", steps_per_epoch=10**6)
-    fit(
-        setup.state,
-        setup.batches,
-        forward=setup.forward,
-        rules=setup.rules,
-        plan=Plan(total_steps=end, steps_per_epoch=10**6),
-        schedules={"lr": constant},
-        hooks=Hooks(validate=None, save=lambda _: place, correct=lambda plan, _: plan),
-        observers=[recorder] if leads else [],
-        stop=StopRequest(),
-        clock=Clock(),
-        checkpoint_every=1e9,
-        ranks=setup.ranks,
-    )
+    plan = Plan(total_steps=end, steps_per_epoch=10**6)
+    training = replace(setup.training, schedules={"lr": constant}, validate=None)
+    fit(training, plan, emit=recorder if setup.ranks.is_main else ignore)
 
 
 def measure(place: Path, model: str, batch: int, threads: int, seconds: float) -> None:

@@ -4,8 +4,9 @@ An observer is a function of one event. It looks and never touches: tensors in a
 stay on the device and belong to the run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -85,5 +86,42 @@ class RolledBack:
     reason: str
 
 
-Event = Notice | TrainingStarted | StepDone | EpochDone | CheckpointSaved | RolledBack
+    def text(self) -> str:
+        """Returns the event in one line."""
+        return (
+            f"step {self.step}: {self.reason}; back to step {self.to} with learning rates × "
+            f"{self.scale:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanCorrected:
+    """The plan of a run with a budget was corrected, once.
+
+    Attributes:
+        step: after which it was decided.
+        before: the number of steps that was planned.
+        end: the number of steps after which the run ends.
+        plan: the corrected plan as plain values, as in recipe.toml.
+    """
+
+    step: int
+    before: int
+    end: int
+    plan: Mapping[str, Any]
+
+
+Event = (
+    Notice
+    | TrainingStarted
+    | StepDone
+    | EpochDone
+    | CheckpointSaved
+    | RolledBack
+    | PlanCorrected
+)
 Observer = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:  # noqa: ARG001
+    """Does nothing with an event: the observer of a run that nobody follows."""

@@ -9,7 +9,7 @@ from ravine.core.ranks import ALONE, Ranks
 from ravine.training.evaluation import Images, class_probabilities
 from ravine.training.loop import Batches
 from ravine.training.state import TrainingState
-from ravine.training.train_step import Forward, StepRules, train_step
+from ravine.training.train_step import Forward, StepSettings, train_step
 
 _WARM_UP = 2
 
@@ -25,7 +25,7 @@ def seconds_per_step(
     forward: Forward,
     batches: Batches,
     *,
-    rules: StepRules,
+    settings: StepSettings,
     seconds: float,
     most: int = 50,
     ranks: Ranks = ALONE,
@@ -42,7 +42,7 @@ def seconds_per_step(
     device = state.transaction.skipped.device
 
     def one() -> None:
-        train_step(state, forward, batches.batch_at(state.step), rules=rules)
+        train_step(state, forward, batches.batch_at(state.step), settings=settings)
 
     for _ in range(_WARM_UP):
         one()

@@ -32,7 +32,7 @@ from ravine.training.network_choice import choose_for_budget, choose_for_epochs,
 from ravine.training.plan import Plan, Speed, plan_for_budget, plan_for_epochs
 from ravine.training.speed import seconds_per_image, seconds_per_step
 from ravine.training.state import TrainingState, start_state
-from ravine.training.train_step import Forward, StepRules
+from ravine.training.train_step import Forward, StepSettings
 from ravine.workflows.recipe import Recipe
 
 EVALUATION_BATCH = 500
@@ -54,7 +54,7 @@ class Setup:
     state: TrainingState
     forward: Forward
     batches: TrainingBatches
-    rules: StepRules
+    settings: StepSettings
     schedules: Mapping[str, Curve]
     validate: Callable[[nn.Module], Evaluation] | None
     stem: str
@@ -126,7 +126,7 @@ class _Parts:
     state: TrainingState
     forward: Forward
     batches: TrainingBatches
-    rules: StepRules
+    settings: StepSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +180,7 @@ class _Bench:
             ),
             forward=_compiled(model, self.device) if recipe.compile else model,
             batches=batches,
-            rules=StepRules(
+            rules=StepSettings(
                 loss=cross_entropy(label_smoothing=recipe.label_smoothing, class_weights=weights),
                 precision=self.precision,
                 seed=recipe.seed,

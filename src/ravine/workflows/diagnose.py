@@ -260,7 +260,7 @@ def _loss_after(case: _Case, recipe: Recipe, start: Checkpoint | None, steps: in
     state.model.train()
     for _ in range(steps):
         scheduler.set_at(min(1.0, case.plan.progress(state.step)))
-        train_step(state, setup.forward, setup.batches.batch_at(state.step), rules=setup.rules)
+        train_step(state, setup.forward, setup.batches.batch_at(state.step), settings=setup.rules)
     loss = (
         _training_loss(state.evaluated, setup.batches)
         if setup.validate is None

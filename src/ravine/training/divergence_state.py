@@ -11,16 +11,16 @@ from torch import Tensor
 
 @final
 @dataclass(slots=True, kw_only=True)
-class Guard:
+class DivergenceState:
     """What decides about going back; a part of the training state.
 
     Attributes:
-        scale: what rates are multiplied by.
+        scale: what learning rates are multiplied by.
         times: that the run was taken back.
         points: steps of the states that were good, the oldest first; at most the last two.
-        skipped: steps that had been undone at the last look.
-        best: least mean loss between two looks.
-        sums: (3,) float64: the losses since the last look, how many were finite, the first loss.
+        skipped: steps that had been undone at the last judgement.
+        best: least mean loss of a window.
+        sums: (3,) float64: the losses since the last judgement, how many were finite, the first loss.
     """
 
     scale: float = 1.0

@@ -5,8 +5,8 @@ import time
 import torch
 
 
-class Meter:
-    """Sums what steps leave; reading waits for the device, adding does not."""
+class StepMeter:
+    """Sums the losses and hits of steps; reading waits for the device, adding does not."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -22,7 +22,7 @@ class Meter:
         self._since = time.monotonic()
 
     def add(self, loss: torch.Tensor, correct: torch.Tensor, seen: int) -> None:
-        """Adds one step: its loss and right answers, 0-dim tensors, and its images."""
+        """Adds one step: its loss and its number of hits, 0-dim tensors, and its number of images."""
         self._loss += loss
         self._correct += correct
         self._steps += 1

@@ -14,8 +14,8 @@ from ravine.core.events import Event, RolledBack, StepDone
 from ravine.optim import Momentum
 from ravine.runs.rows import read_rows
 from ravine.schedules.scheduler import Absolute
-from ravine.training.guard import Guard
-from ravine.training.rollback import MOST, WINDOW, Rollback
+from ravine.training.divergence_state import DivergenceState
+from ravine.training.divergence import MOST, WINDOW, Rollback
 from ravine.training.save_points import SavePoints
 from ravine.training.state import TrainingState, start_state
 
@@ -84,7 +84,7 @@ def test_a_crash_before_or_after_a_return_changes_nothing(
     assert (out / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
 
 
-def test_a_healthy_run_is_bitwise_the_same_with_the_guard(tmp_path: Path) -> None:
+def test_a_healthy_run_is_bitwise_the_same_with_its_losses_watched(tmp_path: Path) -> None:
     settings = SETTINGS | {"lr": 0.1, "epochs": 0.4}
     for name in ("stop", "rollback"):
         ravine.train("@fashion", out=tmp_path / name, **(settings | {"on_divergence": name}))
@@ -101,9 +101,9 @@ def test_it_gives_up_after_so_many_returns(tmp_path: Path) -> None:
 def judged(tmp_path: Path, losses: list[float], *, classes: int = 10) -> list[str]:
     """Returns the reasons of the returns that a toy run with these mean losses makes."""
     state = toy()
-    assert state.guard is not None
+    assert state.divergence is not None
     points = SavePoints(folder=tmp_path / "points", checkpoints=tmp_path / "checkpoints")
-    rollback = Rollback(state.guard, points, classes=classes)
+    rollback = Rollback(state.divergence, points, classes=classes)
     rollback.begin(state)
     found = []
     for loss in losses:
@@ -118,7 +118,7 @@ def judged(tmp_path: Path, losses: list[float], *, classes: int = 10) -> list[st
 def toy() -> TrainingState:
     model = nn.Linear(2, 2)
     state = start_state(model, Momentum(model.parameters(), 0.1), ema=0.0)
-    state.guard = Guard()
+    state.divergence = DivergenceState()
     return state
 
 
@@ -141,9 +141,9 @@ def test_what_counts_as_diverged(tmp_path: Path, losses: list[float], returns: i
 
 def test_a_return_goes_to_the_good_state_before_the_last(tmp_path: Path) -> None:
     state = toy()
-    assert state.guard is not None
+    assert state.divergence is not None
     points = SavePoints(folder=tmp_path / "points", checkpoints=tmp_path / "checkpoints")
-    rollback = Rollback(state.guard, points, classes=10)
+    rollback = Rollback(state.divergence, points, classes=10)
     rollback.begin(state)
     weights = {}
     for window, loss in enumerate((2.0, 1.5, 1.2)):
@@ -165,14 +165,14 @@ def test_a_return_goes_to_the_good_state_before_the_last(tmp_path: Path) -> None
 
 
 def test_rates_follow_the_scale_whatever_their_schedule(tmp_path: Path) -> None:
-    guard = Guard()
+    memory = DivergenceState()
     points = SavePoints(folder=tmp_path, checkpoints=tmp_path)
-    rollback = Rollback(guard, points, classes=10)
+    rollback = Rollback(memory, points, classes=10)
     curves = [
         rollback.schedules({})["lr"],
         rollback.schedules({"lr": lambda p: 1 - p})["lr"],
         rollback.schedules({"lr": Absolute(lambda p: 4 * p)})["lr"],
     ]
-    guard.scale = 0.5
+    memory.scale = 0.5
     at = [(c.value_at if isinstance(c, Absolute) else c)(0.5) for c in curves]
     assert at == [0.5, 0.25, 1.0]
