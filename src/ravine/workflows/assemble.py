@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import device_of_rank, pick_device, pick_precision
 from ravine.core.events import Notice, Observer
 from ravine.core.memory import keep_freed_memory
@@ -70,6 +71,7 @@ def set_up(
     tell: Observer,
     clock: Clock,
     ranks: Ranks = ALONE,
+    code: AllowedCode = NO_CODE,
 ) -> Setup:
     """Returns the objects of a run; nothing is written and no step of training is kept.
 
@@ -80,6 +82,7 @@ def set_up(
         tell: hears of every choice.
         clock: of the budget.
         ranks: the processes that train together; each calls this.
+        code: the `module:callable`s that may be imported as the network.
     """
     device = device_of_rank(pick_device(recipe.device), ranks)
     precision = pick_precision(recipe.precision, device)
@@ -92,7 +95,9 @@ def set_up(
         precision=str(precision).removeprefix("torch."),
         augment=",".join(operations) or "none",
     )
-    bench = _Bench(dataset=dataset, device=device, precision=precision, clock=clock, ranks=ranks)
+    bench = _Bench(
+        dataset=dataset, device=device, precision=precision, clock=clock, ranks=ranks, code=code
+    )
     if recipe.model == "auto":
         recipe = _with_network(recipe, bench, tell)
     recipe = _with_companions(recipe, tell)
@@ -138,6 +143,7 @@ class _Bench:
     precision: torch.dtype
     clock: Clock
     ranks: Ranks
+    code: AllowedCode
 
     @property
     def looks(self) -> Looks:
@@ -197,6 +203,7 @@ class _Bench:
             classes=len(self.dataset.classes),
             channels=self.dataset.preprocessing.channels,
             image_size=self.dataset.preprocessing.image_size,
+            code=self.code,
         )
         model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # A network of the user's own, or of timm, may bring weights that it was trained to.

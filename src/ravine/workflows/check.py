@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ravine.checks.check import examine
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.device import pick_device
 from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for, seed_for
@@ -137,6 +138,7 @@ def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:
             classes=len(dataset.classes),
             channels=dataset.preprocessing.channels,
             image_size=dataset.preprocessing.image_size,
+            code=AllowedCode.of(typed=[recipe.model]),
         ).to(images.device)
     return init_(
         model,
