@@ -280,7 +280,9 @@ def _disagreeing(step: int, evidence: Mapping[str, float]) -> Finding:
         f"loss was never better than {evidence['least']:.3g}",
         cause="batch norm's running mean and variance do not follow the weights, or validation "
         "images are prepared in another way",
-        cure="set the norm's momentum to 0.1 and batches to 32 or more; prepare both alike",
+        cure="measure the statistics anew with the weights that are evaluated "
+        "(--norm-statistics measured); prepare both alike",
         step=step,
         evidence=evidence,
+        changes={"norm_statistics": "measured"},
     )

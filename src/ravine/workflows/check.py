@@ -145,7 +145,7 @@ def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:
         recipe.init,
         activation=recipe.activation,
         generator=generator_for("initial weights", seed=recipe.seed),
-        batch=images if recipe.init == "lsuv" else None,
+        batch=images,
         zero_residual=recipe.zero_init,
     )
 

@@ -180,6 +180,8 @@ def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
     held = load_latest(case.folder.checkpoints, tell=lambda _: None)
     if held is not None:
         setup.state.load(held.step, held.tensors, held.values)
+        if setup.measured is not None:
+            setup.measured.measure_(model)
         later = check(model, setup.rules.loss, batches, learn=False)
         found += [one for one in later if one.code == "norm-statistics-disagree"]
     return found

@@ -25,6 +25,8 @@ def find_in_run(folder: RunFolder, *, classes: int | None) -> Iterator[Finding]:
     """
     settings, _ = read_recipe(folder.recipe)
     normalised = settings.get("norm", "batch") == "batch"
+    # Measured ones fit the weights: whatever is wrong with the validation loss, it is not they.
+    normalised = normalised and settings.get("norm_statistics") != "measured"
     rows = read_rows(folder.history)
     yield from find_over_time(trace(rows, classes=classes, normalised=normalised))
     first = read_not_finite(folder.layers)

@@ -304,6 +304,8 @@ def _finish(
     setup: Setup, dataset: Dataset, folder: RunFolder, *, tell: Observer, clock: Clock
 ) -> None:
     trained_in = clock.elapsed()
+    if setup.measured is not None:
+        setup.measured.measure_(setup.state.evaluated)
     if not setup.ranks.leads:
         evaluate_run(setup, dataset, folder)
         return
