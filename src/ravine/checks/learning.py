@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ravine.checks.context import Sample, Subject, layer_of
 from ravine.checks.loss_function import logits_of
 from ravine.core.errors import SettingError
+from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import restored
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
@@ -26,7 +27,6 @@ from ravine.findings.thresholds import (
     STRONG_DECAY,
 )
 from ravine.optim.range_test import RangeTest, range_test
-from ravine.propagation.variance import tensors_in
 
 _EXAMPLES = 8
 _SETTLED = 10  # first losses of a range test, whose median is the start
