@@ -48,7 +48,8 @@ def files_of(room: str) -> list[Path]:
 
 def room_lines(room: str) -> list[str]:
     """Returns the section of a room."""
-    lines = [f"### {room}/", "", first_line(SOURCE / room / "__init__.py"), "", "| file | |", "|---|---|"]
+    sentence = first_line(SOURCE / room / "__init__.py")
+    lines = [f"### {room}/", "", sentence, "", "| file | |", "|---|---|"]
     for path in files_of(room):
         if path.name != "__init__.py":
             name = path.relative_to(SOURCE / room).as_posix()
@@ -68,4 +69,5 @@ def page() -> str:
 
 if __name__ == "__main__":
     (ROOT / "docs" / "map.md").write_text(page(), encoding="utf-8")
-    print(f"docs/map.md: {sum(len(files_of(r)) for f in floors() for r in f)} files", file=sys.stderr)
+    count = sum(len(files_of(room)) for rooms in floors() for room in rooms)
+    print(f"docs/map.md: {count} files", file=sys.stderr)

@@ -8,12 +8,19 @@ import pytest
 
 from ravine.findings.finding import Findings, merge
 from ravine.findings.history_detectors import find_over_time, trace
+from ravine.findings.target_floor import expected_floor
 
 CHANCE = math.log(10)
 
 
 def found(
-    losses: Any, *, rates: Any = None, validation: Any = None, normalised: bool = False
+    losses: Any,
+    *,
+    rates: Any = None,
+    validation: Any = None,
+    normalised: bool = False,
+    floor: float = 0.0,
+    accuracy: float = 0.5,
 ) -> Findings:
     """Returns the findings of a run of 200 rows, with ten validations."""
     rows: list[dict[str, Any]] = []
@@ -25,8 +32,8 @@ def found(
                      "lr": 0.1 if rates is None else rates(x)})  # fmt: skip
         if (n + 1) % 20 == 0 and validation is not None:
             rows.append({"kind": "epoch", "step": n + 1, "train_loss": losses(x),
-                         "loss": validation(x), "accuracy": 0.5})  # fmt: skip
-    return merge(find_over_time(trace(rows, classes=10, normalised=normalised)))
+                         "loss": validation(x), "accuracy": accuracy})  # fmt: skip
+    return merge(find_over_time(trace(rows, classes=10, normalised=normalised, floor=floor)))
 
 
 def learns(x: float) -> float:
@@ -88,6 +95,37 @@ def test_underfitting_needs_a_flat_high_loss_that_validation_shares() -> None:
 
     assert found(high, validation=high).codes == ("underfitting",)
     assert found(high, validation=lambda x: high(x) + 0.6).codes == ()
+
+
+def test_what_the_targets_leave_is_no_underfitting() -> None:
+    floor = expected_floor(10, label_smoothing=0.2)  # 0.38 ln K
+
+    def learnt(x: float) -> float:
+        return floor + 0.05 + (CHANCE - floor) * math.exp(-20 * x)
+
+    def half(x: float) -> float:
+        return floor + 0.9 + 0.5 * math.exp(-20 * x)
+
+    assert found(learnt, validation=learnt).codes == ("underfitting",)
+    assert found(learnt, validation=learnt, floor=floor).codes == ()
+    (one,) = found(half, validation=half, floor=floor)
+    assert one.code == "underfitting"
+    assert "where the targets allow 0.867" in one.seen
+
+
+@pytest.mark.parametrize(("accuracy", "codes"), [(0.8, ("underfitting",)), (0.88, ())])
+def test_answers_that_are_right_are_no_underfitting_whatever_the_loss(
+    accuracy: float, codes: tuple[str, ...]
+) -> None:
+    # Fano: h(e) + e ln 9 is 0.41 ln 10 for e = 0.2 and 0.27 ln 10 for e = 0.12; it is told at 0.35.
+    assert found(lambda _: 1.0, validation=lambda _: 1.0, accuracy=accuracy).codes == codes
+
+
+def test_a_loss_near_its_own_floor_is_no_plateau() -> None:
+    floor = expected_floor(10, label_smoothing=0.9)
+
+    assert found(lambda _: floor + 0.005).codes == ("plateau",)
+    assert found(lambda _: floor + 0.005, floor=floor).codes == ()
 
 
 def test_a_rate_that_falls_too_early_is_dated() -> None:

@@ -189,3 +189,35 @@ def test_a_pause_between_steps_does_not_pay_for_looks(monkeypatch: pytest.Monkey
         now[0] += 0.1 if number % 10 else 60.0
         pace.step_done()
     assert pace.trained < 50 * 0.1 * 1.5
+
+
+@pytest.mark.parametrize(("smoothing", "codes"), [(0.2, ()), (0.0, ("underfitting",))])
+def test_a_loss_at_the_floor_of_smoothed_labels_is_no_underfitting(
+    smoothing: float, codes: tuple[str, ...]
+) -> None:
+    """Label smoothing 0.2 leaves 0.38 ln K; the same loss on hard labels is underfitting."""
+    torch.manual_seed(0)
+    centres = 3 * torch.randn(10, 20)
+    model = nn.Linear(20, 10)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+
+    def loss_of(count: int) -> Tensor:
+        labels = torch.arange(count) % 10
+        x = centres[labels] + torch.randn(count, 20)
+        # Without smoothing, 40 % of the labels are drawn anew: the loss is as high, unsmoothed.
+        drawn = torch.randint(10, (count,))
+        given = labels if smoothing else torch.where(torch.rand(count) < 0.4, drawn, labels)
+        return F.cross_entropy(model(x), given, label_smoothing=smoothing)
+
+    with ravine.Monitor(model, optimizer, every=5) as monitor:
+        for step in range(300):
+            optimizer.zero_grad()
+            loss = loss_of(64)
+            loss.backward()
+            optimizer.step()
+            monitor.record(loss=loss)
+            if step % 20 == 19:
+                with torch.no_grad():
+                    monitor.record(loss=loss_of(256), split="validation")
+
+    assert monitor.findings.codes == codes

@@ -9,6 +9,7 @@ from torch import nn
 from ravine.core.errors import SettingError
 from ravine.models import build
 from ravine.nn import init_
+from ravine.nn.head import head_of
 from ravine.nn.init import fans
 
 
@@ -64,6 +65,46 @@ def test_lsuv_gives_every_layer_an_output_variance_of_one_and_keeps_buffers() ->
             layer.register_forward_hook(lambda _m, _i, out: seen.append(float(out.detach().var())))
     model.train()(batch)
     assert seen == pytest.approx([1.0] * len(seen), abs=0.03)
+
+
+@pytest.mark.parametrize("scheme", ["auto", "xavier", "xavier-normal", "he", "he-out"])
+def test_the_head_is_drawn_by_fan_in_whatever_the_scheme(scheme: str) -> None:
+    model = nn.Sequential(nn.Linear(30, 400), nn.ReLU(), nn.Linear(400, 10))
+    init_(model, scheme, generator=_generator())
+    assert float(model[2].weight.detach().var()) == pytest.approx(1 / 400, rel=0.1)
+
+
+def test_an_orthogonal_head_has_rows_of_length_one() -> None:
+    model = nn.Sequential(nn.Linear(50, 20), nn.Linear(20, 2))
+    init_(model, "orthogonal", generator=_generator())
+    product = model[1].weight @ model[1].weight.T
+    torch.testing.assert_close(product, torch.eye(2), rtol=1e-4, atol=1e-4)
+
+
+class _HeadFirst(nn.Module):
+    """Registers its head before its body, as some networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(64, 5, 1)
+        self.norm = nn.BatchNorm2d(3)
+        self.body = nn.Conv2d(3, 64, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(self.norm(x)).relu()).mean((2, 3))
+
+
+def test_with_images_the_head_is_the_layer_that_is_called_last() -> None:
+    model = _HeadFirst().train()
+    assert head_of(model) is model.body
+    assert head_of(model, torch.randn(2, 3, 8, 8)) is model.head
+    assert model.training
+    assert model.norm.training
+    assert int(model.norm.num_batches_tracked) == 0
+    init_(model, "he-out", generator=_generator(), batch=torch.randn(2, 3, 8, 8))
+    assert float(model.head.weight.detach().var()) == pytest.approx(1 / 64, rel=0.2)
+    assert float(model.body.weight.detach().var()) == pytest.approx(2 / (64 * 9), rel=0.2)
+    assert head_of(nn.ReLU()) is None
 
 
 def test_lsuv_without_a_batch_and_an_unknown_scheme_are_refused() -> None:

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from ravine.core.errors import SettingError
 from ravine.kernels.triton_library import load_triton
@@ -415,6 +419,30 @@ def test_a_transaction_decides_and_counts_on_the_device(adaptive: bool) -> None:
     for one, two in zip([*plain[0], *plain[1]], [*device[0], *device[1]], strict=True):
         torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-7)
     assert device[3] == pytest.approx(plain[3], rel=1e-5)
+
+
+def test_hooks_of_all_optimizers_see_the_steps_of_a_transaction_once() -> None:
+    model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    optimizer = Nadam(model.parameters(), 0.01, implementation="triton")
+    transaction = Transaction(optimizer, model)
+    called: list[str] = []
+    handles = [
+        register_optimizer_step_pre_hook(lambda *_: called.append("before")),
+        register_optimizer_step_post_hook(lambda *_: called.append("after")),
+    ]
+    statistics = []
+    for k in range(3):  # begin() is left out
+        statistics.append(model[1].running_mean.clone())
+        loss = model(torch.randn(6, 5) + (math.nan if k == 2 else 0.0)).square().sum()
+        loss.backward()
+        transaction.step(loss, clear=True)
+    for handle in handles:
+        handle.remove()
+
+    assert isinstance(optimizer._path, TritonSteps)
+    assert called == ["before", "after"] * 3
+    assert torch.equal(model[1].running_mean, statistics[2])
+    assert not torch.equal(statistics[1], statistics[2])
 
 
 def test_triton_that_cannot_step_there_is_refused_in_one_line() -> None:

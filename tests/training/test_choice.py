@@ -9,6 +9,7 @@ from ravine.models import build
 from ravine.training.clock import Clock
 from ravine.training.network_choice import (
     SMALL_IMAGES,
+    choose_batch,
     choose_for_budget,
     choose_for_epochs,
     companions,
@@ -54,8 +55,34 @@ def test_other_networks_and_optimizers_have_their_own_defaults() -> None:
     assert "lr" not in companions("swift-2", optimizer="adam")
 
 
+@pytest.mark.parametrize(
+    ("images", "epochs", "batch"),
+    [
+        (60_000, None, 128),
+        (60_000, 1, 128),
+        (1280, None, 128),  # 10 steps an epoch
+        (1279, None, 64),
+        (1280, 10, 128),  # 100 steps
+        (1280, 9.9, 64),
+        (162, 10, 16),
+        (45, 10, 4),
+        (3, 1, 4),
+    ],
+)
+def test_the_batch_leaves_ten_steps_an_epoch_and_a_hundred_a_run(
+    images: int, epochs: float | None, batch: int
+) -> None:
+    found = choose_batch(images, largest=128, epochs=epochs, smallest=4)
+    assert found.batch == batch
+    assert found.largest == 128
+
+
+def test_no_batch_is_halved_below_what_the_processes_need() -> None:
+    assert choose_batch(45, largest=128, epochs=1, smallest=32).batch == 32
+
+
 def prepared(**settings: object) -> Recipe:
-    recipe, _ = compose(None, {"data": "@fashion", "epochs": 1, "model": "swift-1", **settings})
+    recipe, _ = compose(None, {"data": "@fashion", "epochs": 20, "model": "swift-1", **settings})
     told: list[str] = []
     dataset = open_dataset(recipe, seed=0)
     found = set_up(recipe, dataset, plan=None, tell=lambda e: told.append(str(e)), clock=Clock())
@@ -73,3 +100,18 @@ def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:
     # What is written down is all said.
     again = prepared(**{**alone.model_dump(), "label_smoothing": 0.0})
     assert again == alone.with_(label_smoothing=0.0)
+
+
+def test_a_short_run_has_smaller_batches_and_what_the_user_says_is_kept() -> None:
+    short = prepared(epochs=1)
+    assert short.batch < 256
+    assert short.lr == 2.5 * short.batch / 256
+    assert prepared(epochs=1, batch=128).lr == 1.25
+    assert prepared(epochs=1, lr=0.7).lr == 0.7
+    plain = prepared(epochs=1, model="wrn-10-1")
+    assert plain.lr == 3.0 * plain.batch / 128
+    assert prepared(epochs=1, model="wrn-10-1", batch=64).lr == 1.5
+    # Without norms the rate is limited by the first slope, whatever batch is chosen.
+    bare = prepared(epochs=1, model="wrn-10-1", norm="none")
+    assert bare.batch == plain.batch
+    assert bare.lr == pytest.approx(0.1)

@@ -6,7 +6,7 @@ Eight examples must be learnt by heart; and the rate is compared with what a ran
 import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from ravine.checks.context import Sample, Subject, layer_of
 from ravine.checks.loss_function import logits_of
 from ravine.core.errors import SettingError
+from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import restored
 from ravine.findings.finding import Finding
+from ravine.findings.target_floor import measured_floor
 from ravine.findings.thresholds import (
     OVERFIT,
     RATE_FAR,
@@ -31,6 +33,9 @@ _SETTLED = 10  # first losses of a range test, whose median is the start
 _BEGUN = 0.1  # of the fall of the loss
 _LOWEST, _HIGHEST = 1e-5, 10.0  # rates
 _TRIES = ((1e-3, 60), (1e-2, 60))  # rate of Adam, steps
+# Steps with a gradient of 0 from where on it stays 0 (branches and a head that are initialised
+# to zero have all theirs at the third), and steps that are waited for one.
+_STAYS, _SETTLES = 3, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,32 +47,62 @@ class Overfit:
         before: loss at the start.
         after: least loss.
         accuracy: share of right answers at the end; None without labels.
-        unmoved: layers whose weights never got a gradient other than 0.
+        unmoved: layers whose weights never got a gradient other than 0, over `steps`.
+        steps: most steps in a row of whose gradients that is known.
     """
 
     learnt: bool
     before: float
     after: float
     accuracy: float | None
-    unmoved: tuple[str, ...]
+    unmoved: tuple[str, ...] = ()
+    steps: int = 0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Weights that have got no gradient other than 0 yet.
+
+    Attributes:
+        weights: of more than one dimension; biases follow their layers.
+        steps: most steps in a row in which the loss asked for another output.
+    """
+
+    weights: list[Tensor]
+    steps: int = 0
+
+    def see(self) -> None:
+        """Takes out what has a gradient now."""
+        self.weights = [p for p in self.weights if not _has_gradient(p)]
+
+    @property
+    def least(self) -> float:
+        """The least dL/d(output) that a zero says something after: products do not underflow."""
+        return max((math.sqrt(torch.finfo(p.dtype).tiny) for p in self.weights), default=0.0)
+
+
+def _has_gradient(p: Tensor) -> bool:
+    return p.grad is not None and bool(p.grad.any())
 
 
 def overfit(subject: Subject) -> Overfit:
     """Returns how well the network learns eight examples by heart, with Adam of its own."""
     model = subject.model
     sample = subject.samples[0].first(_EXAMPLES)
-    moved: set[int] = set()
+    waiting = _Waiting([p for p in model.parameters() if p.requires_grad and p.dim() > 1])
     best: Overfit | None = None
     for rate, steps in _TRIES:
         with restored(model):
             model.train()
             _without_dropout(model)
-            found = _learn(subject, sample, rate, steps, moved)
+            found = _learn(subject, sample, rate, steps, waiting)
         best = found if best is None or found.learnt or found.after < best.after else best
         if found.learnt:
             break
     assert best is not None
-    return best
+    still = waiting.weights if waiting.steps >= _STAYS else []
+    layers = tuple(dict.fromkeys(layer_of(model, p) for p in still))
+    return replace(best, unmoved=layers, steps=waiting.steps)
 
 
 def _without_dropout(model: nn.Module) -> None:
@@ -76,34 +111,44 @@ def _without_dropout(model: nn.Module) -> None:
             module.eval()
 
 
-def _learn(subject: Subject, sample: Sample, rate: float, steps: int, moved: set[int]) -> Overfit:
-    learning = [p for p in subject.model.parameters() if p.requires_grad]
-    adam = torch.optim.Adam(learning, lr=rate)
+def _learn(subject: Subject, sample: Sample, rate: float, steps: int, waiting: _Waiting) -> Overfit:
+    """Learns until the examples are right and gradients are known, for `steps` at most."""
+    adam = torch.optim.Adam([p for p in subject.model.parameters() if p.requires_grad], lr=rate)
     losses: list[float] = []
-    accuracy: float | None = None
+    accuracy, level, learnt, asked = None, math.nan, False, 0
     for step in range(steps):
         output = subject.output(sample)
         loss = subject.loss(output, sample.targets)
         losses.append(float(loss.detach()))
         accuracy = _accuracy(output, sample)
-        if not math.isfinite(losses[-1]) or _is_learnt(losses, accuracy):
+        if step == 0 and accuracy is None:
+            level = _learnt_below(subject, output, sample, losses[0])
+        if not math.isfinite(losses[-1]) or not loss.requires_grad:
             break
+        learnt = learnt or _is_learnt(losses, accuracy, level)
         adam.zero_grad()
-        if not loss.requires_grad:
+        loss_asks = _backward(subject.model, loss, output, waiting)
+        asked = asked + 1 if loss_asks else 0
+        waiting.steps = max(waiting.steps, asked)
+        if learnt and (not waiting.weights or step + 1 >= _SETTLES):
             break
-        loss.backward()
-        if step < 2 or step == steps - 1:
-            seen = [p for p in learning if p.grad is not None and bool(p.grad.any())]
-            moved |= {id(p) for p in seen}
         adam.step()
-    still = [p for p in learning if id(p) not in moved and p.dim() > 1]
-    return Overfit(
-        learnt=_is_learnt(losses, accuracy),
-        before=losses[0],
-        after=min(losses),
-        accuracy=accuracy,
-        unmoved=tuple(dict.fromkeys(layer_of(subject.model, p) for p in still)),
-    )
+    return Overfit(learnt=learnt, before=losses[0], after=min(losses), accuracy=accuracy)
+
+
+def _backward(model: nn.Module, loss: Tensor, output: object, waiting: _Waiting) -> bool:
+    """Takes the gradients; tells whether the loss asked for another output at all.
+
+    Where it does not (examples that are right beyond doubt) zeros say nothing of the layers.
+    """
+    outputs = [t for t in tensors_in(output) if t.requires_grad and t.dim()]
+    for tensor in outputs:
+        tensor.retain_grad()
+    loss.backward()
+    waiting.see()
+    if not outputs:  # the module returns its loss
+        return any(_has_gradient(p) for p in model.parameters())
+    return any(t.grad is not None and float(t.grad.abs().max()) > waiting.least for t in outputs)
 
 
 def _accuracy(output: object, sample: Sample) -> float | None:
@@ -111,12 +156,21 @@ def _accuracy(output: object, sample: Sample) -> float | None:
     return None if logits is None else float((logits.argmax(1) == sample.targets).double().mean())
 
 
-def _is_learnt(losses: list[float], accuracy: float | None) -> bool:
-    if not losses or not math.isfinite(losses[-1]):
-        return False
+def _learnt_below(subject: Subject, output: object, sample: Sample, first: float) -> float:
+    """Returns the loss below which examples without labels are learnt.
+
+    OVERFIT of the way from the first loss to the least that these targets allow. A network that
+    is trained already begins below what one constant output reaches, and is held to that.
+    """
+    floor = measured_floor(subject.loss, output, sample.targets) or 0.0
+    constant = measured_floor(subject.loss, output, sample.targets, alike=True) or first
+    return floor + OVERFIT * (max(first, constant) - floor)
+
+
+def _is_learnt(losses: list[float], accuracy: float | None, level: float) -> bool:
     if accuracy is not None:
         return accuracy == 1.0 and (len(losses) == 1 or losses[-1] < losses[0])
-    return losses[-1] < OVERFIT * losses[0]
+    return losses[-1] < level
 
 
 def check_overfit(found: Overfit) -> Iterator[Finding]:
@@ -125,12 +179,12 @@ def check_overfit(found: Overfit) -> Iterator[Finding]:
         yield Finding(
             severity="critical",
             code="zero-gradient",
-            seen=f"the gradient of {len(found.unmoved)} layers is 0 and stays 0, in "
-            + ", ".join(found.unmoved[:3]),
+            seen=f"the gradient of {len(found.unmoved)} layers is 0 and stays 0 over "
+            f"{found.steps} steps, in " + ", ".join(found.unmoved[:3]),
             cause="the units behind them are dead, or their weights are all 0",
             cure="draw the weights by chance: ravine.nn.init_(model, 'he')",
             layer=found.unmoved[0],
-            evidence={"layers": len(found.unmoved)},
+            evidence={"layers": len(found.unmoved), "steps": found.steps},
             changes={"init": "he"},
         )
     if not found.learnt:

@@ -39,10 +39,10 @@ def check_norm_statistics(subject: Subject) -> Iterator[Finding]:
             code="norm-statistics-disagree",
             seen=f"the loss of one batch is {learnt:.3g} with the batch's own statistics and "
             f"{applied:.3g} with the running ones",
-            cause="the running mean and variance have not followed the weights (momentum too "
-            "small, batches too small, or a rate at which the weights still jump)",
-            cure="set the norm's momentum to 0.1 and batches to 32 or more, or end with a small "
-            "rate; re-estimate the statistics with a pass over the data in training mode",
+            cause="the running mean and variance have not followed the weights (few steps, a rate "
+            "at which the weights still jump, or a small momentum)",
+            cure="measure the statistics anew, by a pass over training images in training mode "
+            "without gradient (ravine train: --norm-statistics measured), or end with a small rate",
             layer=norms[0][0],
             evidence={"learning": learnt, "application": applied},
         )

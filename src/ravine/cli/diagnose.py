@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
-from ravine.cli.options import Json, Quiet
+from ravine.cli.options import AllowCode, Json, Quiet
 from ravine.runs.rows import plain
 from ravine.workflows.diagnose import diagnose_run, keep_trials, try_cures
 
@@ -28,6 +28,7 @@ def diagnose(
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Read the rows and build no network.")
     ] = False,
+    allow_code: AllowCode = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -38,12 +39,15 @@ def diagnose(
     - `ravine diagnose runs/photos-1`
 
     - `ravine diagnose runs/photos-1 --try --steps 200 --seeds 5`
+
+    - `ravine diagnose runs/photos-1 --allow-code mynets:small`
     """
     with watching(quiet=quiet, json=json) as screen:
         found = diagnose_run(
             run,
             look_inside=not rows_only,
             labels_probe=labels_probe,
+            allow_code=allow_code or (),
             progress=screen.progress,
         )
     show_findings(found, json=json)
@@ -52,7 +56,14 @@ def diagnose(
     curable = [one for one in found if one.changes and one.severity != "note"]
     console, tried = Console(), {}
     with watching(quiet=quiet, json=json) as screen:
-        trials = try_cures(run, found, steps=steps, seeds=seeds, progress=screen.progress)
+        trials = try_cures(
+            run,
+            found,
+            steps=steps,
+            seeds=seeds,
+            allow_code=allow_code or (),
+            progress=screen.progress,
+        )
         for one, trial in zip(curable, trials, strict=False):
             tried[one.code] = trial
             if json:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ravine.cli.display import evaluation_lines, watching
-from ravine.cli.options import Device, Json, Precision, Quiet, Trust
+from ravine.cli.options import AllowCodeOrModel, Device, Json, Precision, Quiet
 from ravine.workflows.run import Run
 
 
@@ -19,16 +19,20 @@ def evaluate(
     tta: Annotated[bool, typer.Option("--tta", help="Also with test-time flip.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
-    model: Trust = None,
+    allow_code: AllowCodeOrModel = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Measure a trained network on labelled images.
 
-    Example: `ravine evaluate runs/photos-wrn-16-4-1 photos/test`
+    Examples:
+
+    - `ravine evaluate runs/photos-wrn-16-4-1 photos/test`
+
+    - `ravine evaluate runs/photos-1 photos/test --allow-code mynets:small`
     """
     with watching(quiet=quiet, json=json) as screen:
-        found = Run.load(run, model=model).evaluate(
+        found = Run.load(run, allow_code=allow_code or ()).evaluate(
             data,
             labels=labels,
             tta=tta,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import Device, Json, Precision, Quiet, Trust
+from ravine.cli.options import AllowCodeOrModel, Device, Json, Precision, Quiet
 from ravine.core.errors import SettingError
 from ravine.landscapes.axes import Axis
 from ravine.reports.hessian_figures import sharpness_notes
@@ -50,7 +50,7 @@ def landscape(
     out: Annotated[Path | None, typer.Option(help="Folder; else RUN/landscape.")] = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    model: Trust = None,
+    allow_code: AllowCodeOrModel = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -69,6 +69,8 @@ def landscape(
     - `ravine landscape runs/photos-1 --sharpness --convexity 9 --images 200`
 
     - `ravine landscape runs/photos-1 --along random --x=-1:1:31 --y=-0.5:0.5:21`
+
+    - `ravine landscape runs/photos-1 --allow-code mynets:small`
     """
     with watching(quiet=quiet, json=json) as screen:
         surfaces, files = run_surface(
@@ -90,7 +92,7 @@ def landscape(
             device=device,
             precision=precision,
             out=out,
-            trust=model,
+            allow_code=allow_code or (),
             progress=screen.progress,
         )
     told = ("eigenvalues", "residuals", "trace", "along")

@@ -1,6 +1,7 @@
 """`ravine`: the commands, and how a mistake ends."""
 
 import os
+import shlex
 import sys
 import traceback
 
@@ -16,7 +17,7 @@ from ravine.cli.race import race
 from ravine.cli.report import report
 from ravine.cli.resume import resume
 from ravine.cli.train import train
-from ravine.core.errors import RavineError
+from ravine.core.errors import CodeRefusedError, RavineError
 from ravine.core.ranks import is_silent, leave, started_with_others
 from ravine.training.stop import Interrupted
 
@@ -44,6 +45,9 @@ def main() -> None:
     """Runs a command. A user's mistake is one line and exit code 2; a bug shows its traceback."""
     try:
         app()
+    except CodeRefusedError as error:
+        print(f"ravine: {error.told}; if you trust it: {_allowing(error.name)}", file=sys.stderr)
+        leave(2)
     except RavineError as error:
         print(f"ravine: {' '.join(str(error).split())}", file=sys.stderr)
         leave(2)
@@ -61,3 +65,10 @@ def main() -> None:
             raise
         traceback.print_exc()  # before the others hear of it
         leave(1)
+
+
+def _allowing(name: str) -> str:
+    """Returns the command that was given, with `--allow-code name` before any bare `--`."""
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    return shlex.join(["ravine", *given[:end], "--allow-code", name, *given[end:]])

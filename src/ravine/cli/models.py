@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ravine.core.allowed_code import AllowedCode
 from ravine.models import MODELS
 from ravine.models.settings import ModelSettings
 from ravine.models.summary import summary
@@ -38,7 +39,10 @@ def models(
             console.print(f"[bold]{pattern:24}[/bold] {about}", highlight=False)
         return
     settings = ModelSettings.of({"model": name, "skip": skip})
-    model = settings.build_model(classes=classes, channels=channels, image_size=image_size)
+    code = AllowedCode.of(typed=[name])
+    model = settings.build_model(
+        classes=classes, channels=channels, image_size=image_size, code=code
+    )
     rows = summary(model, channels=channels, image_size=image_size)
     table = Table(
         "layer", "kind", "output", title=f"{name} on {channels}×{image_size}×{image_size}"

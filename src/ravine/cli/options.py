@@ -24,10 +24,21 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result onl
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
-Trust = Annotated[
-    str | None,
+AllowCode = Annotated[
+    list[str] | None,
     typer.Option(
-        "--model", help="Your own network's module:callable, if the run has one and you trust it."
+        "--allow-code",
+        metavar="MODULE:CALLABLE",
+        help="Code that the run or recipe names as its network, if you trust it.",
+    ),
+]
+AllowCodeOrModel = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-code",
+        "--model",
+        metavar="MODULE:CALLABLE",
+        help="Code that the run names as its network, if you trust it. [--model: the old name]",
     ),
 ]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import Device, Precision, Quiet, Trust
+from ravine.cli.options import AllowCodeOrModel, Device, Precision, Quiet
 from ravine.core.errors import DataError
 from ravine.data.submission import read_sample, write_predictions, write_submission
 from ravine.workflows.run import Run
@@ -25,7 +25,7 @@ def predict(
     tta: Annotated[bool, typer.Option("--tta", help="Mean with the mirror images.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
-    model: Trust = None,
+    allow_code: AllowCodeOrModel = None,
     quiet: Quiet = False,
 ) -> None:
     """Predict the classes of images into a CSV.
@@ -34,11 +34,13 @@ def predict(
 
     - `ravine predict runs/photos-wrn-16-4-1 new/ --out predictions.csv`
 
+    - `ravine predict runs/photos-1 new/ --allow-code mynets:small`
+
     - `ravine predict RUN test_images/ --like sample_submission.csv --out submission.csv`
     """
     sample = read_sample(like) if like else None
     with watching(quiet=quiet, json=False) as screen:
-        found = Run.load(run, model=model).predict(
+        found = Run.load(run, allow_code=allow_code or ()).predict(
             images, tta=tta, device=device, precision=precision, progress=screen.progress
         )
     for name, reason in found.unreadable:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from ravine.cli.display import Screen, duration, share, watching
-from ravine.cli.options import Json, Quiet, given, setting_options
+from ravine.cli.options import AllowCode, Json, Quiet, given, setting_options
 from ravine.cli.race_function import race_function
 from ravine.core.errors import SettingError
 from ravine.core.events import Event
@@ -71,6 +71,7 @@ def race(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by name.")
     ] = None,
+    allow_code: AllowCode = None,
     quiet: Quiet = False,
     json: Json = False,
     **settings: Any,
@@ -86,6 +87,8 @@ def race(
     - `ravine race @fashion --model swift-1 --vary init=xavier,he --budget 3min --out runs/init`
 
     - `ravine race --out runs/init`
+
+    - `ravine race --out runs/nets --allow-code mynets:small --allow-code mynets:large`
 
     - `ravine race --function beale`
     """
@@ -116,6 +119,7 @@ def race(
                 vary=axes_of(optimizers, vary or []),
                 out=out,
                 recipe=recipe,
+                allow_code=allow_code or (),
                 jobs=jobs,
                 ray=ray,
                 plane=plane,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ravine.cli.display import show_result, watching
-from ravine.cli.options import Json, Quiet
+from ravine.cli.options import AllowCode, Json, Quiet
 from ravine.workflows import train as workflow
 
 
@@ -21,6 +21,7 @@ def resume(
     from_start: Annotated[
         bool, typer.Option("--from-start", help="With --verify: train the copy from step 0.")
     ] = False,
+    allow_code: AllowCode = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -33,15 +34,26 @@ def resume(
     - `ravine resume runs/photos-wrn-16-4-1`
 
     - `ravine resume runs/photos-wrn-16-4-1 --verify`
+
+    - `ravine resume runs/photos-1 --allow-code mynets:small`
     """
     with watching(quiet=quiet, json=json) as screen:
-        resumed = workflow.resume(run, observers=[screen.observe], progress=screen.progress)
+        resumed = workflow.resume(
+            run,
+            allow_code=allow_code or (),
+            observers=[screen.observe],
+            progress=screen.progress,
+        )
     show_result(resumed, json=json)
     if not verify:
         return
     with watching(quiet=quiet, json=json) as screen:
         found = workflow.verify(
-            run, from_start=from_start, observers=[screen.observe], progress=screen.progress
+            run,
+            from_start=from_start,
+            allow_code=allow_code or (),
+            observers=[screen.observe],
+            progress=screen.progress,
         )
     span = f"from step {found.from_step} to {found.total_steps}"
     if not found.same:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from ravine.cli.display import show_result, watching
-from ravine.cli.options import Json, Quiet, given, setting_options
+from ravine.cli.options import AllowCode, Json, Quiet, given, setting_options
 from ravine.workflows import train as workflow
 
 
@@ -23,6 +23,7 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by name.")
     ] = None,
+    allow_code: AllowCode = None,
     quiet: Quiet = False,
     json: Json = False,
     **settings: Any,
@@ -38,12 +39,17 @@ def train(
     - `ravine train @fashion --epochs 5 --out runs/first`
 
     - `ravine train --recipe runs/first/recipe.toml --seed 1`
+
+    - `ravine train photos/ --model mynets:small`
+
+    - `ravine train --recipe runs/photos-1/recipe.toml --allow-code mynets:small`
     """
     with watching(quiet=quiet, json=json) as screen:
         run = workflow.train(
             data,
             out=out,
             recipe=recipe,
+            allow_code=allow_code or (),
             observers=[screen.observe],
             progress=screen.progress,
             **given(settings, set_ or []),

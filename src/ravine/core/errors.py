@@ -4,13 +4,16 @@ RavineError                 one line that names what is wrong and how to mend it
 ├── SettingError            a setting outside its range, an unknown name, two settings that clash
 ├── DataError               what lies on disk cannot be used as it is
 ├── RunError                a run folder that exists, is missing, is torn, or does not fit
-└── TrainingDiverged        a training whose steps are not finite, or whose loss does not come back
+├── TrainingDiverged        a training whose steps are not finite, or whose loss does not come back
+└── RunError                a run folder that exists, is missing, is torn, or does not fit
+    └── CodeRefusedError    a file names code, and the user has not
 
 Anything else that is raised is a fault of Ravine and keeps its traceback.
 """
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class RavineError(Exception):
@@ -31,6 +34,21 @@ class RunError(RavineError):
 
 class TrainingDiverged(RavineError):
     """A training diverged and was stopped; a checkpoint is saved."""
+class CodeRefusedError(RunError):
+    """A file names code that the user has not allowed.
+
+    Attributes:
+        name: its `module:callable`.
+        told: what was refused, without the remedy.
+    """
+
+    def __init__(self, name: str, source: Path | None) -> None:
+        self.name = name
+        named = f"{source}: its network is the code {name!r}" if source else f"the code {name!r}"
+        self.told = f"{named}, which is not imported unless you name it"
+        super().__init__(
+            f"{self.told}; if you trust it: --allow-code {name}, in Python allow_code={name!r}"
+        )
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> SettingError:

@@ -36,14 +36,28 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     Raises:
         RunError: there is no such file, or it is torn or not a safetensors file.
     """
+    about = load_about(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, OSError) as error:
+        raise RunError(f"{path} is torn or not a safetensors file: {error}") from error
+    return tensors, about
+
+
+def load_about(path: Path) -> dict[str, Any]:
+    """Returns what is known about the tensors of a file, without them.
+
+    Raises:
+        RunError: there is no such file, or it is torn or not a safetensors file.
+    """
     if not path.is_file():
         raise RunError(f"no file {path}")
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, OSError) as error:
         raise RunError(f"{path} is torn or not a safetensors file: {error}") from error
     if not isinstance(about, dict):
         raise RunError(f"{path}: its metadata is not a JSON object")
-    return tensors, about
+    return about

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import entr
 
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
@@ -40,6 +41,7 @@ class Trace:
             accuracy), NaN where one is not known.
         classes: K, None where it is not known.
         normalised: the network has batch norm.
+        floor: the least training loss that the targets allow (`floor.py`); 0 for hard labels.
     """
 
     steps: np.ndarray
@@ -49,6 +51,11 @@ class Trace:
     validations: np.ndarray
     classes: int | None
     normalised: bool
+    floor: float = 0.0
+
+    def level(self, share: float) -> float:
+        """Returns the training loss that lies a share of the way from the floor to chance."""
+        return self.floor + share * (self.chance - self.floor)
 
     @property
     def chance(self) -> float:
@@ -60,7 +67,11 @@ class Trace:
 
 
 def trace(
-    history: Sequence[Mapping[str, Any]], *, classes: int | None = None, normalised: bool = False
+    history: Sequence[Mapping[str, Any]],
+    *,
+    classes: int | None = None,
+    normalised: bool = False,
+    floor: float = 0.0,
 ) -> Trace:
     """Returns the rows of history.jsonl as arrays."""
     steps = [row for row in history if row.get("kind") == "step" and "step" in row]
@@ -76,6 +87,7 @@ def trace(
         ),
         classes=classes,
         normalised=normalised,
+        floor=floor,
     )
 
 
@@ -192,7 +204,7 @@ def _plateau(run: Trace) -> Iterator[Finding]:
     third, _ = _mean(run.losses[half : half + half // 2])
     last, last_error = _mean(run.losses[half + half // 2 :])
     falls = third - last > 3 * last_error + 0.01 * run.chance
-    if end + 2 * error > AT_CHANCE * run.chance and not falls and end < DIVERGED * run.chance:
+    if end + 2 * error > run.level(AT_CHANCE) and not falls and end < DIVERGED * run.chance:
         yield Finding(
             severity="critical" if len(run.losses) >= _FEWEST else "warning",
             code="plateau",
@@ -212,7 +224,7 @@ def _rate_fell(run: Trace) -> Iterator[Finding]:
     small = known < RATE_FELL * known.max()
     resting = int(small[::-1].argmin())  # rows at the end; the one at the peak is not small
     end, _ = _mean(run.losses[-max(2, len(run.losses) // 10) :])
-    if resting > 0.5 * len(small) and end > 0.1 * run.chance:
+    if resting > 0.5 * len(small) and end > run.level(0.1):
         place = len(small) - resting
         yield Finding(
             severity="warning",
@@ -251,12 +263,13 @@ def _generalisation(run: Trace) -> Iterator[Finding]:
             evidence=evidence,
             changes={"dropout": 0.3},
         )
-    elif _underfits(rows, run.chance):
+    elif _underfits(rows, run):
         yield Finding(
             severity="warning",
             code="underfitting",
-            seen=f"the training loss stays at {train:.3g} and no longer falls; the validation "
-            f"loss is as good ({loss:.3g})",
+            seen=f"the training loss stays at {train:.3g} and no longer falls"
+            + (f", where the targets allow {run.floor:.3g}" if run.floor > 0.01 else "")
+            + f"; the validation loss is as good ({loss:.3g})",
             cause="the network is too small, or held back (dropout, weight decay)",
             cure="make it wider or deeper, or take less dropout and weight decay",
             step=int(rows[len(rows) // 2, 0]),
@@ -265,11 +278,27 @@ def _generalisation(run: Trace) -> Iterator[Finding]:
         )
 
 
-def _underfits(rows: np.ndarray, chance: float) -> bool:
+def _underfits(rows: np.ndarray, run: Trace) -> bool:
     half = rows[len(rows) // 2 :]
-    flat = half[0, 3] - half[-1, 3] < 0.03 * chance
-    near = half[-1, 1] < 1.15 * half[-1, 3]
-    return bool(UNDERFIT * chance < half[-1, 3] < AT_CHANCE * chance and flat and near)
+    loss, train = half[-1][[1, 3]]
+    flat = half[0, 3] - train < 0.03 * run.chance
+    is_high = run.level(UNDERFIT) < train < run.level(AT_CHANCE)
+    return bool(is_high and flat and loss < 1.15 * train and not _is_accurate(half[-1], run))
+
+
+def _is_accurate(row: np.ndarray, run: Trace) -> bool:
+    """Returns whether so many answers are right that a high loss is not one of knowing little.
+
+    By Fano's inequality a share e of errors goes with at most h(e) + e ln(K−1) nats of doubt;
+    what the loss has above that lies in the targets or in how sure the answers are.
+    """
+    known = row[[2, 4]][np.isfinite(row[[2, 4]])]
+    if not len(known):
+        return False
+    e = float(min(1.0, max(0.0, 1 - known.max())))
+    others = math.log(max(1.0, math.expm1(run.chance)))  # K−1, of ln K
+    doubt = float(entr(e) + entr(1 - e)) + e * others
+    return doubt < UNDERFIT * run.chance
 
 
 def _disagreeing(step: int, evidence: Mapping[str, float]) -> Finding:
@@ -280,7 +309,9 @@ def _disagreeing(step: int, evidence: Mapping[str, float]) -> Finding:
         f"loss was never better than {evidence['least']:.3g}",
         cause="batch norm's running mean and variance do not follow the weights, or validation "
         "images are prepared in another way",
-        cure="set the norm's momentum to 0.1 and batches to 32 or more; prepare both alike",
+        cure="measure the statistics anew with the weights that are evaluated "
+        "(--norm-statistics measured); prepare both alike",
         step=step,
         evidence=evidence,
+        changes={"norm_statistics": "measured"},
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
+from ravine.nn.norm_statistics import measure_norm_statistics_
 
 LossFunction = Callable[[Any, Any], Tensor]
 POLICIES: Mapping[str, str] = {
@@ -133,7 +134,9 @@ def node_loss(
     """
     device = next(model.parameters()).device
     if policy == "re-estimated" and has_batch_norm(model):
-        _re_estimate(model, batches)
+        measure_norm_statistics_(
+            model, [inputs for inputs, _ in batches.pairs], call=lambda one: answer(model, one)
+        )
     model.eval()
     if policy == "batch":
         for module in model.modules():
@@ -172,19 +175,3 @@ def examples_of(targets: Any, inputs: Any) -> int:
 def _widened(said: Any) -> Any:
     half = (torch.bfloat16, torch.float16)
     return said.float() if isinstance(said, Tensor) and said.dtype in half else said
-
-
-def _re_estimate(model: nn.Module, batches: FixedBatches) -> None:
-    norms = [m for m in model.modules() if isinstance(m, _BATCH_NORMS) and m.track_running_stats]
-    momenta = [module.momentum for module in norms]
-    model.eval()
-    try:
-        for module in norms:
-            module.reset_running_stats()
-            module.momentum = None  # the plain mean over the batches
-            module.train()
-        for inputs, _ in batches.pairs:
-            answer(model, inputs)
-    finally:
-        for module, momentum in zip(norms, momenta, strict=True):
-            module.momentum = momentum

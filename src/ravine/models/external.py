@@ -5,19 +5,23 @@ import inspect
 
 from torch import nn
 
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import SettingError
 from ravine.core.user_code import fault, own_callable
 
 
-def own_network(name: str, *, classes: int, channels: int, image_size: int) -> nn.Module:
+def own_network(
+    name: str, *, classes: int, channels: int, image_size: int, code: AllowedCode
+) -> nn.Module:
     """Returns what `module:callable` makes; the module is looked for in the working folder too.
 
     The callable gets those of classes, channels and image_size that it has parameters for.
 
     Raises:
+        CodeRefusedError: `code` does not name it.
         SettingError: there is no such module or callable, it fails, or it makes no nn.Module.
     """
-    make = own_callable("model", name)
+    make = own_callable("model", name, code=code)
     offered = {"classes": classes, "channels": channels, "image_size": image_size}
     try:
         parameters = inspect.signature(make).parameters

@@ -105,6 +105,11 @@ def mark_end_of_branch(layer: nn.Module) -> None:
     layer.ends_residual_branch = True  # type: ignore[assignment]
 
 
+def mark_summands(head: nn.Linear, count: int) -> None:
+    """Marks a head whose input is the sum of `count` branches, without a norm: see `init_`."""
+    head.summands = count  # type: ignore[assignment]
+
+
 class GlobalMean(nn.Module):
     """Mean over height and width: (B, C, H, W) to (B, C)."""
 

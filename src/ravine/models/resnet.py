@@ -19,6 +19,7 @@ from ravine.models.parts import (
     finish_branch,
     first_of,
     mark_end_of_branch,
+    mark_summands,
 )
 from ravine.models.stem import has_small_stem, small_stem_stride
 from ravine.ops.fused_norm import is_hooked
@@ -206,4 +207,7 @@ def _residual_network(
                 )
             )
             current = width
-    return nn.Sequential(*layers, GlobalMean(), nn.Linear(current, classes))
+    head = nn.Linear(current, classes)
+    if switches.skip:
+        mark_summands(head, sum(blocks))
+    return nn.Sequential(*layers, GlobalMean(), head)

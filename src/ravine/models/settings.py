@@ -7,6 +7,7 @@ import torch
 from pydantic import BeforeValidator, Field, model_validator
 from torch import nn
 
+from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice, check_range
@@ -83,10 +84,24 @@ class ModelSettings(Settings):
             with torch.device("meta"):
                 self.build_model(classes=2, channels=3, image_size=64)
 
-    def build_model(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
+    def build_model(
+        self,
+        *,
+        classes: int,
+        channels: int,
+        image_size: int,
+        code: AllowedCode = NO_CODE,
+    ) -> nn.Module:
         """Returns the network with the weights of its constructors.
 
+        Args:
+            classes: K.
+            channels: of the images.
+            image_size: pixels a side.
+            code: the `module:callable`s that may be imported; none unless they are named.
+
         Raises:
+            CodeRefusedError: the network is a `module:callable` that `code` does not name.
             SettingError: the name, the depth or a switch does not fit.
         """
         return make_network(
@@ -95,6 +110,7 @@ class ModelSettings(Settings):
             channels=channels,
             image_size=image_size,
             switches=self._switches(),
+            code=code,
         )
 
     def _switches(self) -> Switches:
@@ -148,4 +164,7 @@ def build(
             "skip": skip,
         }
     )
-    return settings.build_model(classes=classes, channels=channels, image_size=image_size)
+    code = AllowedCode.of(typed=[name])
+    return settings.build_model(
+        classes=classes, channels=channels, image_size=image_size, code=code
+    )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from ravine.core.allowed_code import OWN_CODE, AllowedCode
 from ravine.core.errors import SettingError, unknown
 from ravine.models.alexnet import alexnet_2012, alexnet_2014
 from ravine.models.external import own_network, timm_network
@@ -47,7 +48,7 @@ _FAMILIES: Mapping[str, str] = {
     r"resnet-\d+": "large",
     r"wrn-\d+-\d+": "small",
     r"swift-[1-9]\d*": "swift",
-    r"[\w.]+:\w+": "own",
+    OWN_CODE: "own",
     r"timm/.+": "timm",
 }
 
@@ -87,18 +88,25 @@ def refuse_without_effect(name: str, switches: Switches) -> None:
 
 
 def make_network(
-    name: str, *, classes: int, channels: int, image_size: int, switches: Switches
+    name: str,
+    *,
+    classes: int,
+    channels: int,
+    image_size: int,
+    switches: Switches,
+    code: AllowedCode,
 ) -> nn.Module:
     """Returns the network of this name: images (B, channels, S, S) to logits (B, classes).
 
     Raises:
+        CodeRefusedError: it is a `module:callable` that `code` does not name.
         SettingError: the name, the depth or a switch does not fit.
     """
     family = family_of(name)
     refuse_without_effect(name, switches)
     shape = {"classes": classes, "channels": channels, "image_size": image_size}
     if family == "own":
-        return own_network(name, **shape)
+        return own_network(name, **shape, code=code)
     if family == "timm":
         return timm_network(name.removeprefix("timm/"), classes=classes, channels=channels)
     if name == "alexnet":

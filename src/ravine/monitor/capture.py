@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from ravine.core.nested import tensors_in
 from ravine.monitor.snapshot import Call
 
+_MOST = 1 << 18  # numbers of an output that are kept whole
 _CAPTURES: "dict[nn.Module, Capture]" = {}  # of monitors that are open
 
 
@@ -36,6 +37,8 @@ class Capture:
         self.call: Call | None = None
         self.keeping = False
         self.asked: list[Tensor | None] = []
+        self._logits: Tensor | None = None
+        self._slope: Tensor | None = None
         self._examples, self._on_backward = examples, on_backward
         self._module = module
         _CAPTURES[module] = self
@@ -50,6 +53,16 @@ class Capture:
             handle.remove()
         _CAPTURES.pop(self._module, None)
         self.call, self.asked = None, []
+        self._logits = self._slope = None
+
+    def take_answers(self) -> tuple[Tensor, Tensor] | None:
+        """Returns output and dL/d(output) of all examples, once.
+
+        None where they are not kept: not `keeping`, no backward pass yet, or not one tensor (N, K).
+        """
+        held = self._logits, self._slope
+        self._logits = self._slope = None
+        return None if held[0] is None or held[1] is None else (held[0], held[1])
 
     def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Takes note of a call."""
@@ -58,6 +71,7 @@ class Capture:
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         self.call = Call(args=args, kwargs=dict(kwargs), device=device, autocast=autocast)
         self.asked = []
+        self._logits = self._slope = None
 
     def end(self, output: Any) -> None:
         """Waits for dL/d(output), of the first examples."""
@@ -67,10 +81,14 @@ class Capture:
         outputs = tensors_in(output)
         asked: list[Tensor | None] = [None] * len(outputs)
         self.asked = asked
+        if len(outputs) == 1 and outputs[0].dim() == 2 and outputs[0].numel() <= _MOST:
+            self._logits = outputs[0].detach().clone()
 
         def keep(place: int, gradient: Tensor) -> None:
             self._on_backward()
             cut = gradient.dim() > 0 and len(gradient) == batch
+            if self._logits is not None and self.asked is asked:
+                self._slope = gradient.detach().clone()
             asked[place] = (gradient[: self._examples] if cut else gradient).detach().clone()
 
         for place, tensor in enumerate(outputs):

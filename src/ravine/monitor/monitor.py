@@ -15,6 +15,7 @@ training is bitwise the same with and without; `pace.py` keeps the cost at a sha
 """
 
 import math
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ from ravine.core.validation import check_range
 from ravine.findings.finding import Findings, merge
 from ravine.findings.history_detectors import find_over_time, trace
 from ravine.findings.layer_detectors import NotFinite, find_in_looks
+from ravine.findings.target_floor import floor_of_softmax, known_floor
 from ravine.monitor.capture import Capture
 from ravine.monitor.dead_units import Silence
 from ravine.monitor.host_copies import Copies, fold, unfold
@@ -41,6 +43,7 @@ from ravine.optim.transaction import Transaction
 from ravine.runs.layers_file import append_look, append_not_finite
 
 _SAFETY = 0.75  # of the share: caches that a look leaves cold are not on the clock
+_FLOORS = 256  # that are remembered
 _WITHIN = 32  # steps after which norms are read at the latest
 
 
@@ -88,6 +91,8 @@ class Monitor:
         self._path, self._examples = None if path is None else Path(path), examples
         self._pace = Pace(_SAFETY * share, every, device)
         self._copies, self._diary, self._silence = Copies(), Diary(), Silence()
+        self._floors: deque[float] = deque(maxlen=_FLOORS)
+        self._answers: tuple[Tensor, Tensor] | None = None
         self._capture: Capture | None = None
         self._handles: list[RemovableHandle] = []
         self._is_due = True
@@ -152,7 +157,11 @@ class Monitor:
         self._send_norms()
         self._diary.send(self._copies)
         self._copies.collect(wait=True)
-        history = trace(self._diary.rows, normalised=_has_batch_norm(self._model))
+        history = trace(
+            self._diary.rows,
+            normalised=_has_batch_norm(self._model),
+            floor=known_floor(self._floors),
+        )
         return merge(
             [
                 *find_over_time(history),
@@ -186,8 +195,17 @@ class Monitor:
         rate = float(self._optimizer.param_groups[0]["lr"])
         with self._pace.counting():
             self._diary.add(self.step, loss, split=split, accuracy=accuracy, rate=rate)
+            if split == "train":
+                self._take_floor(loss)
             if self._diary.is_full:
                 self._diary.send(self._copies)
+
+    def _take_floor(self, loss: Tensor | float) -> None:
+        """Asks logits and gradient of the last call, where they are kept, for their targets."""
+        held = self._answers or (self._capture and self._capture.take_answers())
+        self._answers = None
+        if held:
+            self._copies.send([floor_of_softmax(*held, loss)], self._floors.extend)
 
     # --- around the optimizer's step
 
@@ -198,6 +216,9 @@ class Monitor:
                 self._take_norms(gradient_sizes(list(self._parameters.values())))
         if self._is_due:
             with self._pace.counting(look=True):
+                assert self._capture is not None
+                # Before the look, which calls the network again.
+                self._answers = self._capture.take_answers()
                 self._seen = {"layers": self._look()}
                 self._update = Update(self._parameters)
 

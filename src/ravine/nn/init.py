@@ -11,16 +11,13 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ravine.core.errors import SettingError
 from ravine.core.validation import check_choice
 from ravine.nn.activation import RECTIFIERS, Activation, he_gain
 from ravine.nn.dropout import Dropout
+from ravine.nn.head import CONVOLUTIONS, LAYERS, TRANSPOSED, call_order, head_of
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_LAYERS = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
 _DROPOUTS = (Dropout, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 Fill = Callable[[Tensor, int, int, float, torch.Generator | None], None]
@@ -35,7 +32,7 @@ def fans(layer: nn.Module) -> tuple[int, int]:
     weight: Tensor = layer.weight  # type: ignore[assignment]
     if isinstance(layer, nn.Linear):
         return layer.in_features, layer.out_features
-    assert isinstance(layer, _CONVOLUTIONS + _TRANSPOSED)
+    assert isinstance(layer, CONVOLUTIONS + TRANSPOSED)
     kernel = math.prod(weight.shape[2:])
     return (
         layer.in_channels * kernel // layer.groups,
@@ -84,7 +81,7 @@ _FILLS: Mapping[str, Fill] = {
 }
 _ALIASES: Mapping[str, str] = {"xavier": "xavier-uniform", "he": "he-in"}
 SCHEMES: Mapping[str, str] = {
-    "auto": "he-out for rectifiers, xavier for the others",
+    "auto": "he-out for rectifiers, xavier for the others, fan-in for the head",
     "xavier": "the same as xavier-uniform",
     "xavier-uniform": "U[−√6/√(n_in+n_out), √6/√(n_in+n_out)]",
     "xavier-normal": "N(0, 2/(n_in+n_out))",
@@ -122,15 +119,18 @@ def init_(
     """Gives the weights of every linear layer and convolution their first values, in place.
 
     Biases become 0; norms keep what they have. A module with a method `after_init_` may then set
-    what it wants to begin otherwise. The last linear layer, behind which stands
-    no activation, has the gain 1.
+    what it wants to begin otherwise. The head, behind which stands no activation, is drawn by
+    fan-in whatever the scheme, so that the first loss is near ln K: Var w = 1/(n_in·s) where its
+    input is the sum of s residual branches (`summands`), else 1/n_in; rows are orthogonal where the
+    scheme's are. LSUV then scales it on data like every layer.
 
     Args:
         model: any module.
         scheme: one of `SCHEMES`.
         activation: what stands behind the layers; decides gain and `auto`.
         generator: on the CPU; the same generator gives the same weights on every device.
-        batch: images (B, C, H, W) on the model's device, for LSUV.
+        batch: images (B, C, H, W) on the model's device, for LSUV; where they are given the head
+            is the layer that is called last, else the one that is registered last.
         zero_residual: start each residual branch at 0: its last norm, or its last convolution
             where no norm stands behind that. Such layers have a true `ends_residual_branch`.
 
@@ -147,10 +147,14 @@ def init_(
     if zero_residual and not ends:
         raise SettingError("zero_init: this network marks no residual branch to start at zero")
     if name != "torch":
-        layers = [m for m in model.modules() if isinstance(m, _LAYERS)]
+        layers = [m for m in model.modules() if isinstance(m, LAYERS)]
+        head = head_of(model, batch)
         for layer in layers:
-            gain = 1.0 if layer is layers[-1] else he_gain(activation)
-            _fill(layer, _FILLS[name], gain, generator)
+            if layer is head:
+                fill = _orthogonal if _FILLS[name] is _orthogonal else _he_in
+                _fill(layer, fill, _head_gain(layer), generator)
+            else:
+                _fill(layer, _FILLS[name], he_gain(activation), generator)
         for module in model.modules():
             if callable(own := getattr(module, "after_init_", None)):
                 own()
@@ -161,6 +165,12 @@ def init_(
         for parameter in end.parameters():
             nn.init.zeros_(parameter)
     return model
+
+
+def _head_gain(head: nn.Module) -> float:
+    summands = getattr(head, "summands", 1)
+    assert isinstance(summands, int)
+    return 1 / math.sqrt(summands)
 
 
 def _fill(layer: nn.Module, fill: Fill, gain: float, generator: torch.Generator | None) -> None:
@@ -187,7 +197,7 @@ def _scale_to_unit_variance(model: nn.Module, batch: Tensor) -> None:
     for module in modes:
         module.training = not isinstance(module, _DROPOUTS)
     try:
-        for layer in _call_order(model, batch):
+        for layer in call_order(model, batch):
             for _ in range(_LSUV_ROUNDS):
                 variance = _output_variance(model, layer, batch)
                 if variance <= 0 or abs(variance - 1) < _LSUV_TOLERANCE:
@@ -198,19 +208,6 @@ def _scale_to_unit_variance(model: nn.Module, batch: Tensor) -> None:
             buffer.copy_(old)
         for module, training in modes.items():
             module.training = training
-
-
-def _call_order(model: nn.Module, batch: Tensor) -> list[nn.Module]:
-    called: list[nn.Module] = []
-    handles: list[RemovableHandle] = [
-        m.register_forward_hook(lambda layer, _i, _o: called.append(layer))
-        for m in model.modules()
-        if isinstance(m, _LAYERS)
-    ]
-    model(batch)
-    for handle in handles:
-        handle.remove()
-    return list(dict.fromkeys(called))
 
 
 def _output_variance(model: nn.Module, layer: nn.Module, batch: Tensor) -> float:

@@ -2,7 +2,7 @@
 
     transaction = Transaction(optimizer, model, clip=1.0)
     for images, labels in batches:
-        transaction.begin()
+        transaction.begin()  # may be left out where `model(images)` is called as such
         loss = loss_fn(model(images), labels)
         loss.backward()
         transaction.step(loss, clear=True)
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from ravine.core.errors import SettingError
 from ravine.core.validation import check_choice, check_range
 from ravine.optim.base import RuleOptimizer
+from ravine.optim.buffer_snapshot import BufferSnapshot
 from ravine.optim.clip import by_unit, by_value, norm_scale, norms, robust_limit
 from ravine.optim.fused_engine import FusedSteps
+from ravine.optim.step_hooks import call_post_hooks, call_pre_hooks
 from ravine.optim.triton_engine import TritonSteps
 
 ClipBy = Literal["norm", "value", "agc"]
@@ -207,8 +209,7 @@ class Transaction:
             _check_limit(clip)
         self.optimizer, self._clip, self._clip_by = optimizer, clip, clip_by
         self._names = _names(optimizer, model)
-        self._buffers = list(model.buffers()) if model else []
-        self._before: list[Tensor] = []
+        self._buffers = BufferSnapshot(model)
         self._sizes: Callable[[], Tensor] = lambda: torch.zeros(0)
         self._order = list(self._names)
         # The order is that of the kernels, which count on the device.
@@ -218,8 +219,12 @@ class Transaction:
         self.last: Decision | None = None
 
     def begin(self) -> None:
-        """Remembers the buffers; called before the forward pass."""
-        self._before = [buffer.clone() for buffer in self._buffers]
+        """Remembers the buffers; called before the first forward pass of a step.
+
+        Needed only where that pass is not seen: one that is compiled, or that does not go
+        through `model(...)`. Without it, such a step goes back to the end of the step before.
+        """
+        self._buffers.begin()
 
     @torch.no_grad()
     def step(self, loss: Tensor, *, clear: bool = False) -> Decision:
@@ -243,7 +248,8 @@ class Transaction:
                 ok=decision.ok, scale=decision.scale, gradients=decision.gradients, clear=clear
             )
             self._count(decision)
-        self._restore(decision.ok)
+        self._buffers.restore(decision.ok)
+        self._buffers.renew()
         if isinstance(self._clip, AdaptiveClip):
             self._clip.record(decision.norm)
         return decision
@@ -306,7 +312,8 @@ class Transaction:
         self, path: FusedSteps, loss: Tensor, limit: float | Tensor | None, *, clear: bool
     ) -> Decision:
         """Decides and steps on the CPU, where reading costs nothing: two calls in all."""
-        self._call_hooks("_optimizer_step_pre_hooks")
+        if call_pre_hooks(self.optimizer):
+            path.gather()  # a hook may have put other gradients in place
         squares = path.squares()
         sizes = torch.tensor([squares.get(p, 0.0) for p in self._order], dtype=torch.float64)
         decision = _decision(self._order, loss, sizes.sqrt_(), clip=limit, clip_by=self._clip_by)
@@ -316,7 +323,7 @@ class Transaction:
                 path.gather(decision.gradients)
             scale = 1.0 if decision.scale is None else float(decision.scale)
             path.step(self.optimizer.param_groups, scale=scale)
-        self._call_hooks("_optimizer_step_post_hooks")
+        call_post_hooks(self.optimizer)
         if clear:
             self.optimizer.clear()
         self._count(decision)
@@ -326,7 +333,8 @@ class Transaction:
         self, path: TritonSteps, loss: Tensor, limit: float | Tensor | None, *, clear: bool
     ) -> Decision:
         """Decides, counts and steps on the device: two launches, and the host knows nothing."""
-        self._call_hooks("_optimizer_step_pre_hooks")
+        if call_pre_hooks(self.optimizer):
+            path.gather()
         made = path.guarded_step(
             self.optimizer.param_groups,
             loss,
@@ -338,21 +346,10 @@ class Transaction:
         self.last = Decision(
             norm=made.norm, ok=made.ok, bad=made.bad, scale=made.scale, gradients=None, sizes=None
         )
-        self._call_hooks("_optimizer_step_post_hooks")
+        call_post_hooks(self.optimizer)
         if clear:
             self.optimizer.clear()
         return self.last
-
-    def _call_hooks(self, which: str) -> None:
-        """Calls what waits for the optimizer's steps, which torch calls where it is called."""
-        for hook in list(getattr(self.optimizer, which).values()):
-            hook(self.optimizer, (), {})
-
-    def _restore(self, ok: Tensor) -> None:
-        if ok.device.type == "cpu" and ok:
-            return
-        for buffer, before in zip(self._buffers, self._before, strict=False):
-            buffer.copy_(torch.where(ok, buffer, before))
 
     def _count(self, decision: Decision) -> None:
         undone = (~decision.ok).to(torch.int64)

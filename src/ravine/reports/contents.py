@@ -1,6 +1,7 @@
 """What a report says, gathered from the plain files of a run folder.
 
-Each file may be missing or torn: the page then says what it lacks, and why.
+Each file may be missing or torn: the page then says what it lacks, and why. Links are not followed:
+a page may be passed on, and holds nothing but what lies in the folder.
 """
 
 import base64
@@ -13,7 +14,9 @@ from typing import Any
 
 from ravine.core.wilson_interval import wilson_interval
 from ravine.runs.layers_file import read_looks
+from ravine.runs.links import is_own_file
 
+_LINK = "is a link, which is not followed"
 _MOST_PICTURE = 2_000_000  # bytes; a picture of a mistake is never as large
 
 
@@ -40,6 +43,9 @@ def gather(run: Path) -> Contents:
     missing: list[str] = []
 
     def read(name: str, parse: Callable[[str], Any], why: str) -> Any:
+        if (run / name).is_symlink():
+            missing.append(f"{name} {_LINK}")
+            return {}
         try:
             value = parse((run / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -78,7 +84,7 @@ def gather(run: Path) -> Contents:
 def _looks(path: Path) -> list[dict[str, Any]]:
     """Returns the looks inside the network that are whole, each of a later step than the last."""
     found: list[dict[str, Any]] = []
-    for look in read_looks(path):
+    for look in [] if path.is_symlink() else read_looks(path):
         if _is_whole(look) and look["step"] > (found[-1]["step"] if found else 0):
             found.append(look)
     return found
@@ -93,6 +99,8 @@ def _is_whole(look: dict[str, Any]) -> bool:
 
 def _variance(path: Path) -> list[dict[str, Any]]:
     """Returns the networks whose variance was looked at; none before a diagnosis."""
+    if path.is_symlink():
+        return []
     try:
         networks = json.loads(path.read_text(encoding="utf-8"))["networks"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -123,6 +131,9 @@ def _returns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _rows(path: Path, missing: list[str]) -> list[dict[str, Any]]:
+    if path.is_symlink():
+        missing.append(f"{path.name} {_LINK}")
+        return []
     if not path.is_file():
         missing.append(f"{path.name} is not there: no step was logged")
         return []
@@ -244,9 +255,8 @@ def pictures(run: Path, mistakes: Sequence[dict[str, Any]]) -> list[dict[str, An
     """Returns the mistakes with their pictures as data URIs, those without a picture left out."""
     shown = []
     for row in mistakes:
-        path = (run / str(row.get("image", ""))).resolve()
-        inside = path.is_relative_to(run.resolve())
-        if inside and path.is_file() and path.stat().st_size < _MOST_PICTURE:
+        path = run / str(row.get("image", ""))
+        if is_own_file(run, path) and path.stat().st_size < _MOST_PICTURE:
             encoded = base64.b64encode(path.read_bytes()).decode()
             shown.append({**row, "uri": f"data:image/png;base64,{encoded}"})
     return shown
@@ -256,7 +266,7 @@ def surface_pictures(run: Path) -> list[tuple[str, str]]:
     """Returns name and picture, as a data URI, of each loss surface of the run."""
     shown = []
     for path in sorted((run / "landscape").glob("*.png")):
-        if path.stat().st_size < _MOST_PICTURE:
+        if is_own_file(run, path) and path.stat().st_size < _MOST_PICTURE:
             encoded = base64.b64encode(path.read_bytes()).decode()
             shown.append((path.stem, f"data:image/png;base64,{encoded}"))
     return shown

@@ -1,7 +1,6 @@
 """Pictures of the Hessian of a surface: its spectrum, and where the loss is convex."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -9,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ravine.reports.surface_figures import STYLE
+from ravine.reports.surface_figures import STYLE, write_figure
 from ravine.runs.surface import Surface
 
 _INK, _BAND = "#0072b2", "#d55e00"
@@ -40,8 +39,7 @@ def draw_sharpness(surface: Surface, stem: Path, *, title: str) -> list[Path]:
         text = "\n".join(sharpness_notes(surface))
         figure.supxlabel(text, fontsize=8.2, x=0.01, ha="left")
         for path in paths:
-            about: Any = {"Date": None} if path.suffix == ".svg" else {}
-            figure.savefig(path, dpi=150, facecolor="white", metadata=about)
+            write_figure(figure, path)
     return paths
 
 

@@ -12,16 +12,17 @@ from ravine.reports import race_figures
 from ravine.runs.rows import read_json
 
 
-def render_race(race: Path) -> Path:
-    """Writes `race`/report.html, whole or not at all, and returns its path."""
+def render_race(race: Path, *, with_plane: bool) -> Path:
+    """Writes `race`/report.html, whole or not at all, and returns its path.
+
+    Args:
+        race: the folder.
+        with_plane: put plane.svg into the page as it is: only where this process has drawn it.
+    """
     path = race / "report.html"
-    write_whole(path, race_page(read_json(race / "results.json"), plane=_plane(race)).encode())
+    plane = (race / "plane.svg").read_text(encoding="utf-8") if with_plane else ""
+    write_whole(path, race_page(read_json(race / "results.json"), plane=plane).encode())
     return path
-
-
-def _plane(race: Path) -> str:
-    path = race / "plane.svg"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def race_page(results: dict[str, Any], *, plane: str = "") -> str:

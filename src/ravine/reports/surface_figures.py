@@ -4,6 +4,7 @@ Each picture says what it leaves out: holes stay holes, the batch-norm policy, t
 trajectory's length that the plane holds, and the number of nodes stand on it.
 """
 
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from ravine.core.atomic import write_whole
 from ravine.runs.surface import Surface
 
 STYLE: Any = {
@@ -51,12 +53,29 @@ def draw_surfaces(surfaces: Sequence[Surface], stem: Path, *, title: str) -> lis
         figure = _figure(surfaces, title)
         FigureCanvasAgg(figure)
         for path in paths:
-            about: Any = {"Date": None} if path.suffix == ".svg" else {}
-            figure.savefig(path, dpi=150, facecolor="white", metadata=about, bbox_inches="tight")
+            write_figure(figure, path, bbox_inches="tight")
     if len(surfaces[0].y) > 1:
         paths.append(stem.with_name(f"{stem.name}.html"))
-        paths[-1].write_text(surface_page(surfaces, title=title), encoding="utf-8")
+        write_whole(paths[-1], surface_page(surfaces, title=title).encode())
     return paths
+
+
+def write_figure(figure: Figure, path: Path, **options: Any) -> None:
+    """Writes a figure, whole or not at all; a link that lies there is replaced and not followed.
+
+    Args:
+        figure: what to draw.
+        path: where to; .png or .svg.
+        **options: of `Figure.savefig`.
+
+    Raises:
+        RunError: the disk does not allow it.
+    """
+    kind = path.suffix.removeprefix(".")
+    about: Any = {"Date": None} if kind == "svg" else {}
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=150, facecolor="white", metadata=about, **options)
+    write_whole(path, buffer.getvalue())
 
 
 def _figure(surfaces: Sequence[Surface], title: str) -> Figure:

@@ -93,6 +93,11 @@ class RunFolder:
         """One page that opens offline."""
         return self.path / "report.html"
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run has its result and its weights."""
+        return self.evaluation.is_file() and self.model.is_file()
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keeps a second process from training in this folder; a kill frees it.

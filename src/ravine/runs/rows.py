@@ -8,6 +8,7 @@ from typing import Any
 
 from ravine.core.atomic import disk_error, write_whole
 from ravine.core.errors import RunError
+from ravine.runs.links import refuse_link
 
 
 def plain(value: Any) -> Any:
@@ -25,8 +26,9 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """Appends one row.
 
     Raises:
-        RunError: the disk is full or read-only.
+        RunError: the disk is full or read-only, or the file is a link.
     """
+    refuse_link(path)
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
@@ -35,7 +37,12 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Returns the rows of a file, without lines that are torn; none if there is no file."""
+    """Returns the rows of a file, without lines that are torn; none if there is no file.
+
+    Raises:
+        RunError: the file is a link.
+    """
+    refuse_link(path)
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
@@ -65,8 +72,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """Returns a JSON object.
 
     Raises:
-        RunError: the file is missing or is no JSON object.
+        RunError: the file is missing, a link, or no JSON object.
     """
+    refuse_link(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import SettingError, unknown
 from ravine.core.seeds import generator_for
 from ravine.core.user_code import own_callable
@@ -273,7 +274,7 @@ SCENES: Mapping[str, Callable[[], Scene]] = {
 
 def _own(name: str) -> Scene:
     """Returns the scene of `module:callable`."""
-    value = own_callable("function", name)
+    value = own_callable("function", name, code=AllowedCode(frozenset([name])))
     domain = getattr(value, "domain", ((-5.0, 5.0), (-5.0, 5.0)))
     try:
         (left, right), (bottom, top) = domain

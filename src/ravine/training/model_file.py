@@ -1,7 +1,7 @@
 """model.safetensors: the weights, and in its metadata all that predicting needs.
 
-Loading it runs no code that came with it: a network of the user's own (`module:callable`)
-is only built when the user names it again.
+Loading it runs no code: a network of the user's own (`module:callable`) is only built when the
+user names it again.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import RunError
-from ravine.core.tensor_file import load_tensors, save_tensors
+from ravine.core.tensor_file import load_about, load_tensors, save_tensors
 from ravine.data.dataset import Preprocessing
 from ravine.models.settings import ModelSettings
 
@@ -52,16 +53,28 @@ def save_model(
     save_tensors(path, model.state_dict(), about)
 
 
-def load_model(path: Path, *, trust: str | None = None) -> TrainedModel:
+def check_model_code(path: Path, code: AllowedCode) -> None:
+    """Raises `CodeRefusedError` if the network of a file is code that is not allowed.
+
+    Only the head of the file is read. One that is no model of Ravine's is left to `load_model`.
+    """
+    settings = load_about(path).get("model")
+    if isinstance(settings, dict):
+        code.check(str(settings.get("model")), source=path)
+
+
+def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
     """Returns the network of a file, on the CPU, in evaluation mode.
 
     Args:
         path: model.safetensors.
-        trust: the `module:callable` that may be imported, where the network is the user's own.
+        code: the `module:callable`s that may be imported, where the network is the user's own.
 
     Raises:
+        CodeRefusedError: its network is one that `code` does not name; nothing was imported.
         RunError: the file is missing, torn, or its parts do not fit together.
     """
+    check_model_code(path, code)
     tensors, about = load_tensors(path)
     try:
         if about["format"] != _FORMAT:
@@ -71,15 +84,11 @@ def load_model(path: Path, *, trust: str | None = None) -> TrainedModel:
         preprocessing = Preprocessing.from_json(about["preprocessing"])
     except (KeyError, TypeError) as error:
         raise RunError(f"{path} was not written by Ravine: {error} is missing") from error
-    if ":" in settings.model and settings.model != trust:
-        raise RunError(
-            f"{path}: its network is the code {settings.model!r}; if you trust that code, "
-            f"name it: --model {settings.model}"
-        )
     model = settings.build_model(
         classes=len(classes),
         channels=preprocessing.channels,
         image_size=preprocessing.image_size,
+        code=code,
     )
     try:
         model.load_state_dict(tensors)

@@ -28,6 +28,10 @@ COMPANIONS_OF_NESTEROV: Mapping[str, Mapping[str, Any]] = {
     "swift-": {"lr": 2.5, "momentum": 0.85, "weight_decay": 1.3e-3, "bias_rate": 64.0},
 }
 
+_STEPS_OF_AN_EPOCH = 10  # at least, and of a run by epochs:
+_STEPS_OF_A_RUN = 100
+SMALLEST_BATCH = 8  # batch norm's statistics of fewer images are mostly noise
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -92,3 +96,47 @@ def companions(model: str, *, optimizer: str) -> Mapping[str, Any]:
         if model.startswith(start)
         for name, value in settings.items()
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchChoice:
+    """A batch, and the one that it would be with images enough."""
+
+    batch: int
+    largest: int
+    reason: str
+
+
+def choose_batch(
+    images: int, *, largest: int, epochs: float | None, smallest: int = SMALLEST_BATCH
+) -> BatchChoice:
+    """Returns the largest batch that leaves a run enough steps: `largest`, halved as needed.
+
+    Enough are 10 steps an epoch, and 100 in a run whose epochs are given. The default learning
+    rate follows the batch as it always does, but stays that of `largest` where no layer normalises:
+    there the steepest slope of the first steps limits it, whatever the batch.
+
+    Args:
+        images: that are trained on.
+        largest: what is taken where there are images enough.
+        epochs: of the run, None where a budget decides.
+        smallest: no batch is halved below it.
+
+    >>> choose_batch(60_000, largest=128, epochs=1).batch
+    128
+    >>> choose_batch(162, largest=128, epochs=10).batch
+    16
+    """
+    batch = largest
+    while batch // 2 >= smallest and not _leaves_enough(images // batch, epochs):
+        batch //= 2
+    return BatchChoice(
+        batch=batch,
+        largest=largest,
+        reason=f"batches of {batch}, not {largest}, for {images} training images: "
+        f"{max(1, images // batch)} steps an epoch",
+    )
+
+
+def _leaves_enough(steps: int, epochs: float | None) -> bool:
+    return steps >= _STEPS_OF_AN_EPOCH and (epochs is None or steps * epochs >= _STEPS_OF_A_RUN)

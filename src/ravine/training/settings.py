@@ -41,7 +41,7 @@ class TrainingSettings(Settings):
     """Time for training and final evaluation, from when the data is ready: 90s, 10min, 1h."""
 
     batch: int = Field(default=128, ge=1, le=65536)
-    """Images per step."""
+    """Images per step; by default 128 (swift 256), or fewer where that leaves too few steps."""
 
     seed: int = Field(default=0, ge=0, le=2**62)
     """Decides initial weights, order, augmentation, dropout and split."""
@@ -63,6 +63,9 @@ class TrainingSettings(Settings):
 
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of the moving average of the weights that is evaluated and kept; 0 is off."""
+
+    norm_statistics: Literal["auto", "running", "measured"] = "auto"
+    """Of batch norm, in evaluations: running means, or measured anew; auto: in short runs."""
 
     balance: Literal["none", "loss", "sample"] = "none"
     """Remedy for rare classes: weigh their loss, or draw them more often."""

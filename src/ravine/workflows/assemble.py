@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import device_of_rank, pick_device, pick_precision
 from ravine.core.events import Notice, Observer
 from ravine.core.memory import keep_freed_memory
@@ -28,7 +29,15 @@ from ravine.training.clock import Clock
 from ravine.training.distributed import Looks, Together
 from ravine.training.evaluation import Evaluation, summarise
 from ravine.training.loss import cross_entropy
-from ravine.training.network_choice import choose_for_budget, choose_for_epochs, companions
+from ravine.training.measured_statistics import MeasuredStatistics, resolve_statistics
+from ravine.training.network_choice import (
+    SMALLEST_BATCH,
+    BatchChoice,
+    choose_batch,
+    choose_for_budget,
+    choose_for_epochs,
+    companions,
+)
 from ravine.training.plan import Plan, Speed, plan_for_budget, plan_for_epochs
 from ravine.training.speed import seconds_per_image, seconds_per_step
 from ravine.training.state import TrainingState, start_state
@@ -56,6 +65,7 @@ class Setup:
     batches: TrainingBatches
     settings: StepSettings
     schedules: Mapping[str, Curve]
+    measured: MeasuredStatistics | None  # None where the running statistics are used
     validate: Callable[[nn.Module], Evaluation] | None
     stem: str
     looks: Looks
@@ -70,6 +80,7 @@ def set_up(
     tell: Observer,
     clock: Clock,
     ranks: Ranks = ALONE,
+    code: AllowedCode = NO_CODE,
 ) -> Setup:
     """Returns the objects of a run; nothing is written and no step of training is kept.
 
@@ -80,6 +91,7 @@ def set_up(
         tell: hears of every choice.
         clock: of the budget.
         ranks: the processes that train together; each calls this.
+        code: the `module:callable`s that may be imported as the network.
     """
     device = device_of_rank(pick_device(recipe.device), ranks)
     precision = pick_precision(recipe.precision, device)
@@ -92,18 +104,21 @@ def set_up(
         precision=str(precision).removeprefix("torch."),
         augment=",".join(operations) or "none",
     )
-    bench = _Bench(dataset=dataset, device=device, precision=precision, clock=clock, ranks=ranks)
+    bench = _Bench(
+        dataset=dataset, device=device, precision=precision, clock=clock, ranks=ranks, code=code
+    )
     if recipe.model == "auto":
         recipe = _with_network(recipe, bench, tell)
-    recipe = _with_companions(recipe, tell)
+    recipe, chosen = _with_companions(recipe, bench, tell)
     stem = describe_stem(recipe.model, dataset.preprocessing.image_size)
     if stem:
         tell(Notice(text=stem))
     if recipe.lr is None or recipe.lr == "auto":
-        recipe = _with_rate(recipe, bench, tell)
+        recipe = _with_rate(recipe, bench, chosen, tell)
     parts = bench.parts(recipe)
-    if plan is None:
-        plan = _make_plan(recipe, parts, bench)
+    recipe, plan = _with_plan(recipe, plan, parts, bench, tell)
+    measured = bench.measured if recipe.norm_statistics == "measured" else None
+    validate = bench.validate if "validation" in dataset.splits else None
     return Setup(
         recipe=recipe,
         plan=plan,
@@ -114,7 +129,8 @@ def set_up(
         batches=parts.batches,
         rules=parts.rules,
         schedules=recipe.build_schedules(),
-        validate=bench.validate if "validation" in dataset.splits else None,
+        measured=measured,
+        validate=measured.within(validate) if measured and validate else validate,
         stem=stem,
         looks=bench.looks,
         ranks=ranks,
@@ -138,6 +154,7 @@ class _Bench:
     precision: torch.dtype
     clock: Clock
     ranks: Ranks
+    code: AllowedCode
 
     @property
     def looks(self) -> Looks:
@@ -148,6 +165,16 @@ class _Bench:
             precision=self.precision,
             batch=EVALUATION_BATCH,
             ranks=self.ranks,
+        )
+
+    @property
+    def measured(self) -> MeasuredStatistics:
+        """What measures batch norm's statistics."""
+        return MeasuredStatistics(
+            dataset=self.dataset,
+            device=self.device,
+            precision=self.precision,
+            batch=EVALUATION_BATCH,
         )
 
     def seconds_left(self, budget: float) -> float:
@@ -197,18 +224,21 @@ class _Bench:
             classes=len(self.dataset.classes),
             channels=self.dataset.preprocessing.channels,
             image_size=self.dataset.preprocessing.image_size,
+            code=self.code,
         )
         model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # A network of the user's own, or of timm, may bring weights that it was trained to.
         foreign = ":" in recipe.model or recipe.model.startswith("timm/")
         if foreign and self.device.type == "cpu":
             use_kernels_(model)
+        scheme = "torch" if foreign and recipe.init == "auto" else recipe.init
+        on_data = scheme == "lsuv" or (foreign and scheme != "torch")
         init_(
             model,
-            "torch" if foreign and recipe.init == "auto" else recipe.init,
+            scheme,
             activation=recipe.activation,
             generator=generator_for("initial weights", seed=recipe.seed),
-            batch=batches.whole_batch_at(0).images if recipe.init == "lsuv" else None,
+            batch=batches.whole_batch_at(0).images if on_data else None,
             zero_residual=recipe.zero_init,
         )
         if callable(fit_ := getattr(model, "fit_", None)):
@@ -252,12 +282,16 @@ class _Bench:
             device=self.device,
         )
         image = seconds_per_image(parts.state.model, few, precision=self.precision, mirrored=False)
-        step, image = self.ranks.agree(step, image / self.ranks.size)
+        step, alone = self.ranks.agree(step, image)
+        image = alone / self.ranks.size
         validation = len(splits.get("validation", ())) * image
         test = len(splits["test"]) * image if "test" in splits else validation
         looks = 2 if recipe.tta else 1
         return Speed(
-            step=step, validation=validation, final=test * looks + validation + _CLOSING_SECONDS
+            step=step,
+            validation=validation,
+            final=test * looks + validation + _CLOSING_SECONDS,
+            statistics=len(self.measured.index) * alone,
         )
 
 
@@ -277,7 +311,7 @@ def _with_network(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
         budget = recipe.budget
 
         def epochs_of(name: str) -> float:
-            candidate = _with_companions(recipe.with_(model=name), lambda _: None)
+            candidate, _ = _with_companions(recipe.with_(model=name), bench, lambda _: None)
             parts = bench.parts(candidate)
             speed = bench.speed(candidate, parts, seconds=_SECONDS_TO_COMPARE)
             plan = plan_for_budget(
@@ -293,24 +327,40 @@ def _with_network(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
     return recipe.with_(model=choice.model)
 
 
-def _with_companions(recipe: Recipe, tell: Observer) -> Recipe:
-    """Fills in what the network is best trained with, where the user has said nothing."""
+def _with_companions(
+    recipe: Recipe, bench: _Bench, tell: Observer
+) -> tuple[Recipe, BatchChoice | None]:
+    """Fills in what the user has left open; the choice is None where the batch is theirs."""
     wanted = companions(recipe.model, optimizer=recipe.optimizer)
     free = {k: v for k, v in wanted.items() if k not in recipe.model_fields_set}
+    largest, chosen = wanted.get("batch", recipe.batch), None
+    if "batch" not in recipe.model_fields_set:
+        chosen = choose_batch(
+            len(bench.dataset.splits["train"]),
+            largest=largest,
+            epochs=recipe.epochs,
+            smallest=max(SMALLEST_BATCH, 2 * bench.ranks.size),
+        )
+    if chosen:
+        recipe = recipe.with_(batch=chosen.batch)
+        if chosen.batch < largest:
+            tell(Notice(text=chosen.reason))
     if "lr" in free:  # it belongs to the batch of the table
-        free["lr"] *= free.get("batch", recipe.batch) / wanted["batch"]
+        free["lr"] *= recipe.batch / wanted["batch"]
+    free |= {"batch": recipe.batch} if "batch" in free else {}
     if free:
         shown = {k: v if isinstance(v, str) else f"{v:g}" for k, v in free.items()}
         told = ", ".join(f"{name} {value}" for name, value in shown.items())
         tell(Notice(text=f"{recipe.model} is trained with {told}, unless told otherwise"))
-    return recipe.with_(**free)
+    return recipe.with_(**free), chosen
 
 
-def _with_rate(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
+def _with_rate(recipe: Recipe, bench: _Bench, chosen: BatchChoice | None, tell: Observer) -> Recipe:
     if recipe.lr is None:
         model = bench.parts(recipe).state.model
         normalised = any(isinstance(module, _NORMS) for module in model.modules())
-        rate = recipe.default_lr(batch=recipe.batch, normalised=normalised)
+        batch = chosen.largest if chosen and not normalised else recipe.batch
+        rate = recipe.default_lr(batch=batch, normalised=normalised)
         where = "" if normalised else ", which has no normalisation"
         tell(
             Notice(
@@ -330,6 +380,21 @@ def _with_rate(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
     rate = bench.ranks.agree(found.suggestion)[0]
     tell(Notice(text=f"learning rate {rate:.3g}: by a range test"))
     return recipe.with_(lr=rate)
+
+
+def _with_plan(
+    recipe: Recipe, plan: Plan | None, parts: _Parts, bench: _Bench, tell: Observer
+) -> tuple[Recipe, Plan]:
+    """Returns the plan, and the recipe with the statistics that a run of this length needs."""
+    found = plan or _make_plan(recipe, parts, bench)
+    statistics = resolve_statistics(recipe.norm_statistics, parts.state.model, found)
+    if statistics == "measured" and plan is None and found.speed is not None:
+        left = bench.seconds_left(recipe.budget or 0.0)
+        speed = found.speed.with_statistics()
+        found = plan_for_budget(left, speed, steps_per_epoch=found.steps_per_epoch)
+    if statistics == "measured" and recipe.norm_statistics == "auto":
+        tell(Notice(text=bench.measured.reason(found.total_steps)))
+    return recipe.with_(norm_statistics=statistics), found
 
 
 def _make_plan(recipe: Recipe, parts: _Parts, bench: _Bench) -> Plan:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ravine.checks.check import examine
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.device import pick_device
 from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for, seed_for
@@ -137,13 +138,14 @@ def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:
             classes=len(dataset.classes),
             channels=dataset.preprocessing.channels,
             image_size=dataset.preprocessing.image_size,
+            code=AllowedCode.of(typed=[recipe.model]),
         ).to(images.device)
     return init_(
         model,
         recipe.init,
         activation=recipe.activation,
         generator=generator_for("initial weights", seed=recipe.seed),
-        batch=images if recipe.init == "lsuv" else None,
+        batch=images,
         zero_residual=recipe.zero_init,
     )
 

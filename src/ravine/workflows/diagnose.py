@@ -6,7 +6,7 @@ without, on the same data in the same order. It wires and computes nothing.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ravine.checks.check import check, examine
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RavineError, RunError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import Batch, TrainingBatches
@@ -51,9 +52,17 @@ class _Case:
     recipe: Recipe
     plan: Plan
     dataset: Dataset
+    code: AllowedCode
 
     def setup(self, recipe: Recipe) -> Setup:
-        return set_up(recipe, self.dataset, plan=self.plan, tell=lambda _: None, clock=Clock())
+        return set_up(
+            recipe,
+            self.dataset,
+            plan=self.plan,
+            tell=lambda _: None,
+            clock=Clock(),
+            code=self.code,
+        )
 
 
 def diagnose_run(
@@ -61,6 +70,7 @@ def diagnose_run(
     *,
     look_inside: bool = True,
     labels_probe: bool = False,
+    allow_code: str | Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> Findings:
     """Returns what is wrong with a run; it also lies in findings.jsonl and in the report.
@@ -71,9 +81,11 @@ def diagnose_run(
             of the run; else only the rows are read.
         labels_probe: also ask whether the labels belong to the images. Asked in any case where
             nothing was learnt and nothing else says why.
+        allow_code: the `module:callable` that may be imported, where the network is your own.
         progress: told of slow work.
 
     Raises:
+        CodeRefusedError: the run's network is code that was not allowed; nothing was imported.
         RavineError: there is no run, or its data is not there any more.
     """
     folder = open_run_folder(Path(path))
@@ -83,7 +95,7 @@ def diagnose_run(
             raise RunError(f"{folder.path} has no rows yet: let it run, or look inside")
         findings = merge(find_in_run(folder, classes=None))
     else:
-        with _open(folder, progress) as case:
+        with _open(folder, allow_code, progress) as case:
             found = list(find_in_run(folder, classes=len(case.dataset.classes)))
             found += _look_inside(case, labels_probe=labels_probe)
             findings = merge(found)
@@ -100,6 +112,7 @@ def try_cures(
     steps: int = 200,
     seeds: int = 5,
     most: int = 2,
+    allow_code: str | Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> Iterator[Trial]:
     """Yields a trial of the cure of each of the first findings that have one as a setting.
@@ -110,9 +123,11 @@ def try_cures(
         steps: that cure and control go.
         seeds: of the order of the data, and of first weights where training begins anew.
         most: cures to try.
+        allow_code: the `module:callable` that may be imported, where the network is your own.
         progress: told of slow work.
 
     Raises:
+        CodeRefusedError: the run's network is code that was not allowed; nothing was imported.
         SettingError: steps or seeds are too few.
     """
     if steps < 1 or seeds < 2:
@@ -121,16 +136,20 @@ def try_cures(
     curable = [one for one in findings if one.changes and one.severity != "note"][:most]
     if not curable:
         return
-    with _open(folder, progress) as case:
+    with _open(folder, allow_code, progress) as case:
         for one in curable:
             yield _try(case, one, steps=steps, seeds=seeds, progress=progress)
 
 
 @contextmanager
-def _open(folder: RunFolder, progress: Progress) -> Iterator[_Case]:
+def _open(
+    folder: RunFolder, allow_code: str | Sequence[str], progress: Progress
+) -> Iterator[_Case]:
     """Gives the run with its data; random state and number of threads are put back."""
     settings, plan = read_recipe(folder.recipe)
     recipe = Recipe.of(settings)
+    code = AllowedCode.of(allow_code, run=folder.path)
+    code.check(recipe.model, source=folder.recipe)
     if plan is None:
         raise RunError(f"{folder.recipe} has no [plan]: it is not the recipe of a run")
     before = torch.get_num_threads()
@@ -139,7 +158,13 @@ def _open(folder: RunFolder, progress: Progress) -> Iterator[_Case]:
         torch.set_num_threads(recipe.threads or before)
         try:
             dataset = open_dataset(recipe, seed=recipe.seed, progress=progress)
-            yield _Case(folder=folder, recipe=recipe, plan=Plan.from_values(plan), dataset=dataset)
+            yield _Case(
+                folder=folder,
+                recipe=recipe,
+                plan=Plan.from_values(plan),
+                dataset=dataset,
+                code=code,
+            )
         finally:
             torch.set_num_threads(before)
 
@@ -155,6 +180,8 @@ def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
     held = load_latest(case.folder.checkpoints, tell=lambda _: None)
     if held is not None:
         setup.state.load(held.step, held.tensors, held.values)
+        if setup.measured is not None:
+            setup.measured.measure_(model)
         later = check(model, setup.rules.loss, batches, learn=False)
         found += [one for one in later if one.code == "norm-statistics-disagree"]
     return found

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.device import pick_device
 from ravine.core.errors import RunError, SettingError
 from ravine.core.progress import Progress, no_progress
@@ -24,9 +25,10 @@ from ravine.reports.hessian_figures import draw_sharpness
 from ravine.reports.page import render_report
 from ravine.reports.surface_figures import draw_surfaces
 from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.links import refuse_link
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.surface import Surface
-from ravine.training.model_file import load_model
+from ravine.training.model_file import check_model_code, load_model
 from ravine.workflows.run import Run
 
 _BATCH = 100
@@ -53,7 +55,7 @@ def run_surface(
     device: str = "auto",
     precision: str = "auto",
     out: str | Path | None = None,
-    trust: str | None = None,
+    allow_code: str | Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> tuple[list[Surface], list[Path]]:
     """Returns the surfaces of a finished run, one per policy, and the files that show them.
@@ -78,13 +80,15 @@ def run_surface(
         device: auto (all GPUs, else the CPU), cpu, cuda or cuda:N.
         precision: auto, float32 or bfloat16.
         out: a folder; by default RUN/landscape.
-        trust: the `module:callable` of a network of the user's own.
+        allow_code: the `module:callable` of a network of the user's own, or several.
         progress: told of slow work.
 
     Raises:
+        CodeRefusedError: a network is code that was not allowed; nothing was imported or written.
         RavineError: what cannot work, in one line.
     """
-    run = Run.load(path, model=trust)
+    run = Run.load(path, allow_code=allow_code)
+    code = AllowedCode.of(allow_code, run=run.path)
     where = pick_device(device)
     points, epochs = _waypoints(run.path)
     if along == "auto":
@@ -95,12 +99,17 @@ def run_surface(
             "--keep-weights 20, or draw random directions: --along random"
         )
     model = run.model.to(where)
+    for other in to:
+        check_model_code(_model_file(other), code)
     batches = _batches(run, data, labels, images, seed, where, progress)
     folder = Path(out) if out is not None else RunFolder(run.path).surfaces
+    if out is None:
+        refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     surfaces, files = [], []
     for policy in policies or (None,):
         file = folder / f"{along}-{policy or 'default'}-{seed}.npz"
+        refuse_link(file)
         surfaces.append(
             landscape(
                 model,
@@ -109,7 +118,7 @@ def run_surface(
                 along=along,
                 trajectory=points if along == "trajectory" else (),
                 steps=epochs if along == "trajectory" else None,
-                models=(_other(other, trust).to(where) for other in to),
+                models=(load_model(_model_file(other), code=code).model.to(where) for other in to),
                 x=x,
                 y=y,
                 nodes=nodes,
@@ -140,9 +149,9 @@ def _each_image(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, labels, reduction="none")
 
 
-def _other(path: str | Path, trust: str | None) -> nn.Module:
+def _model_file(path: str | Path) -> Path:
     file = Path(path)
-    return load_model(file if file.is_file() else file / "model.safetensors", trust=trust).model
+    return file if file.is_file() else file / "model.safetensors"
 
 
 def _waypoints(folder: Path) -> tuple[list[Path], list[float]]:

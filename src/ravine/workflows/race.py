@@ -13,11 +13,13 @@ from typing import Any, Self
 
 from torch import nn
 
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RunError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.opening import open_dataset
 from ravine.reports.race_page import render_race
 from ravine.runs.folder import RunFolder, next_run_path
+from ravine.runs.links import refuse_link
 from ravine.runs.rows import read_json, write_json
 from ravine.training.gradient_noise import gradient_noise
 from ravine.training.stop import stop_on_signals
@@ -93,6 +95,7 @@ def race(
     vary: Mapping[str, Sequence[str]] | None = None,
     out: str | Path | None = None,
     recipe: str | Path | None = None,
+    allow_code: str | Sequence[str] = (),
     jobs: int = 0,
     ray: str | None = None,
     plane: bool = False,
@@ -113,6 +116,8 @@ def race(
         out: folder of the race; by default runs/race-DATA-MODEL-N. If a race with the same
             settings lies there, it is gone on with.
         recipe: a recipe's name or file that the entrants share.
+        allow_code: the `module:callable`s that may be imported, where the recipe, or the race in
+            `out`, names some as networks; those given as `model` need no more.
         jobs: at a time; 0 for as many as there are cores or GPUs.
         ray: address of a Ray cluster that does the jobs, such as `10.0.0.1:6379` or `auto`.
         plane: keep weights on the way and draw all entrants on one plane of the network, which
@@ -125,6 +130,7 @@ def race(
             not searched.
 
     Raises:
+        CodeRefusedError: a network is code that was not allowed; nothing was imported.
         RavineError: a mistake in settings, data or folder, told before the first job.
         RaceInterrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
@@ -133,34 +139,43 @@ def race(
     chosen = {} if vary is None else {k: [str(v) for v in vs] for k, vs in vary.items()}
     if optimizers:
         chosen = {"optimizer": list(optimizers), **chosen}
+    code = AllowedCode.of(allow_code, typed=[settings.get("model"), *chosen.get("model", ())])
     if data is None and recipe is None and out is not None:
-        entry = Entry.from_values(read_json(Race.load(out).path / "race.json"))
+        file = Race.load(out).path / "race.json"
+        entry = Entry.from_values(read_json(file))
+        entry.check_code(code, source=file)
     else:
         race_settings = RaceSettings.of({**(rules or {}), "entrants": entrants(chosen)})
-        entry = enter(race_settings, recipe=recipe, given=settings, plane=plane)
+        entry = enter(race_settings, recipe=recipe, given=settings, plane=plane, code=code)
     path = Path(out) if out is not None else _next_path(entry)
     share = share_machine(jobs=jobs, threads=entry.threads, device=entry.device)
     base = Recipe.of(entry.base)
     open_dataset(base, seed=entry.race.seed, progress=progress)  # decoded once, for all
     places = _open(path, entry)
     with RunFolder(path).held(), stop_on_signals() as stop:
-        workers = _workers(places, share, entry.race, ray)
+        workers = _workers(places, share, entry.race, ray, code)
         steward = Steward(
             entry=entry, places=places, workers=workers, share=share, watch=watch, stop=stop
         )
         try:
             plan = steward.plan()
+            plan.check_code(code, source=places.plan)
             steward.run(plan)
         finally:
             workers.close()
             steward.save()
-        _conclude(entry, plan, places, steward.state, progress)
+        _conclude(entry, plan, places, steward.state, progress, code)
     return Race.load(path)
 
 
-def _workers(places: Places, share: Share, rules: RaceSettings, ray: str | None) -> Workers:
+def _workers(
+    places: Places, share: Share, rules: RaceSettings, ray: str | None, code: AllowedCode
+) -> Workers:
+    names = tuple(sorted(code.names))
     if ray is not None:
-        return RayWorkers.connect(ray, places=places, threads=share.threads, rules=rules)
+        return RayWorkers.connect(
+            ray, places=places, threads=share.threads, rules=rules, allow_code=names
+        )
     memory = rules.memory or int(0.9 * machine_memory()) // share.slots
     return LocalWorkers(
         places=places,
@@ -169,6 +184,7 @@ def _workers(places: Places, share: Share, rules: RaceSettings, ray: str | None)
         memory=memory,
         limit=rules.limit or 0.0,
         devices=share.devices,
+        allow_code=names,
     )
 
 
@@ -197,8 +213,12 @@ def _open(path: Path, entry: Entry) -> Places:
         path.mkdir(parents=True, exist_ok=True)
         write_json(file, values)
     places = Places(path)
+    for folder in (places.runs, places.outcomes):
+        refuse_link(folder)
     places.runs.mkdir(exist_ok=True)
     places.outcomes.mkdir(exist_ok=True)
+    for run in places.runs.iterdir():
+        refuse_link(run)
     return places
 
 
@@ -209,7 +229,12 @@ def _different(before: Any, now: Any) -> list[str]:
 
 
 def _conclude(
-    entry: Entry, plan: RacePlan, places: Places, state: Mapping[str, Any], progress: Progress
+    entry: Entry,
+    plan: RacePlan,
+    places: Places,
+    state: Mapping[str, Any],
+    progress: Progress,
+    code: AllowedCode,
 ) -> None:
     results = gather(entry, plan, places, state)
     runs = {
@@ -217,7 +242,7 @@ def _conclude(
         for row in results["table"]
         if row["results"]
     }
-    results["noise"] = _noise(entry, runs)
+    results["noise"] = _noise(entry, runs, code)
     results["plane"] = None
     if entry.plane:
         results["plane"] = draw_plane(
@@ -226,13 +251,14 @@ def _conclude(
             places.race,
             names=[row["name"] for row in results["table"]],
             elapsed=float(state.get("elapsed") or 0.0),
+            code=code,
             progress=progress,
         )
     write_json(places.race / "results.json", results)
-    render_race(places.race)
+    render_race(places.race, with_plane=entry.plane and results["plane"] is None)
 
 
-def _noise(entry: Entry, runs: Mapping[str, Path]) -> dict[str, Any] | None:
+def _noise(entry: Entry, runs: Mapping[str, Path], code: AllowedCode) -> dict[str, Any] | None:
     """Returns the noise of the gradient of each batch size that races, at the best's weights."""
     sizes = {name: entry.settings_of(name).get("batch") for name in entry.race.entrants}
     if len(set(sizes.values())) < 2 or not runs:
@@ -241,7 +267,8 @@ def _noise(entry: Entry, runs: Mapping[str, Path]) -> dict[str, Any] | None:
     batches = training_images(entry, count=_NOISE_IMAGES, batch=_NOISE_BATCH)
     if len(batches) < 2:
         return None
-    found = gradient_noise(Run.load(runs[best]).model.train(), nn.CrossEntropyLoss(), batches)
+    model = Run.load(runs[best], allow_code=sorted(code.names)).model.train()
+    found = gradient_noise(model, nn.CrossEntropyLoss(), batches)
     batch_of = {name: size or Recipe().batch for name, size in sizes.items()}
     return {
         "at": best,

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, final
 
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import SettingError
 from ravine.tournament.job_graph import Course
 from ravine.tournament.rungs import rungs, units
@@ -65,6 +66,11 @@ class Entry:
             found.setdefault(self.group_of(name), self.settings_of(name))
         return found
 
+    def check_code(self, code: AllowedCode, *, source: Path) -> None:
+        """Raises `CodeRefusedError` if an entrant's network is code that is not allowed."""
+        for name in self.race.entrants:
+            code.check(str(self.settings_of(name).get("model")), source=source)
+
     def to_values(self) -> dict[str, Any]:
         """Returns plain values, for race.json."""
         return {
@@ -86,17 +92,23 @@ class Entry:
 
 
 def enter(
-    race: RaceSettings, *, recipe: str | Path | None, given: Mapping[str, Any], plane: bool
+    race: RaceSettings,
+    *,
+    recipe: str | Path | None,
+    given: Mapping[str, Any],
+    plane: bool,
+    code: AllowedCode,
 ) -> Entry:
     """Returns the entry; every entrant's settings are checked here, before anything runs.
 
     Raises:
+        CodeRefusedError: the recipe's network is code that is not allowed.
         SettingError: a setting of the recipe or of an entrant does not fit.
     """
     for name in ("epochs", "budget", "seed"):
         if given.get(name) is not None:
             raise SettingError(f"{name} belongs to the race: give it in rules")
-    composed, _ = compose(recipe, given)
+    composed, _ = compose(recipe, given, code=code)
     base = composed.changed_from_default()
     for name in ("epochs", "budget", "seed"):
         base.pop(name, None)
@@ -134,6 +146,12 @@ class RacePlan:
     slots: int
     threads: int
     _finals: dict[str, str] = field(default_factory=dict)
+
+    def check_code(self, code: AllowedCode, *, source: Path) -> None:
+        """Raises `CodeRefusedError` if the network of a trial is code that is not allowed."""
+        for trials in self.course.trials.values():
+            for settings in trials:
+                code.check(str(settings.get("model")), source=source)
 
     def final_of(self, run: str) -> str | None:
         """Returns the entrant whose run on a fresh seed this is, None for a trial."""

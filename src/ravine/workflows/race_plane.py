@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RavineError
 from ravine.core.progress import Progress
@@ -36,6 +37,7 @@ def draw_plane(
     *,
     names: Sequence[str],
     elapsed: float,
+    code: AllowedCode,
     progress: Progress,
 ) -> str | None:
     """Writes plane.svg and plane.npz into `race`; returns why not, or None.
@@ -46,13 +48,14 @@ def draw_plane(
         race: the folder.
         names: of all entrants, in the order of their colours.
         elapsed: seconds of the race, which decide those of the plane.
+        code: the `module:callable`s that may be imported as networks.
         progress: told of the nodes.
     """
     if not runs:
         return "no entrant came to its end"
     try:
         seconds = min(max(_SHARE * elapsed, _LEAST), _MOST)
-        surface, ways = _surface(entry, runs, seconds, progress)
+        surface, ways = _surface(entry, runs, seconds, code, progress)
     except RavineError as error:
         return str(error)
     shades = dict(zip(names, colours(len(names)), strict=True))
@@ -62,19 +65,20 @@ def draw_plane(
 
 
 def _surface(
-    entry: Entry, runs: Mapping[str, Path], seconds: float, progress: Progress
+    entry: Entry, runs: Mapping[str, Path], seconds: float, code: AllowedCode, progress: Progress
 ) -> tuple[Surface, dict[str, np.ndarray]]:
     """Returns the surface, and the places in its trajectory of each entrant."""
     best, *others = runs
+    names = sorted(code.names)
     points: list[Point] = list(_waypoints(runs[best]))
     belongs = [best] * len(points)
     for name in others:
         mine: list[Point] = list(_waypoints(runs[name]))
-        mine.append(dict(Run.load(runs[name]).model.state_dict()))
+        mine.append(dict(Run.load(runs[name], allow_code=names).model.state_dict()))
         points += mine
         belongs += [name] * len(mine)
     surface = landscape(
-        Run.load(runs[best]).model,
+        Run.load(runs[best], allow_code=names).model,
         _each_image,
         training_images(entry, count=_IMAGES, batch=_BATCH),
         along="trajectory",

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from ravine.core.wilson_interval import wilson_interval
+from ravine.runs.links import is_own_file, refuse_link
 from ravine.runs.recipe_file import read_recipe, write_recipe
 from ravine.runs.rows import read_rows
 from ravine.tournament.job_graph import Course, Outcome
@@ -229,7 +230,9 @@ def _out(outcomes: Mapping[str, Outcome]) -> list[str]:
 
 
 def _write_winner(places: Places, run: str) -> None:
-    settings, _ = read_recipe(places.runs / run / "recipe.toml")
+    recipe = places.runs / run / "recipe.toml"
+    refuse_link(recipe)
+    settings, _ = read_recipe(recipe)
     for name in _OF_THE_RACE:
         settings.pop(name, None)
     write_recipe(places.race / "winner.toml", settings, None)
@@ -237,4 +240,4 @@ def _write_winner(places: Places, run: str) -> None:
 
 def _recipe_text(places: Places) -> str:
     path = places.race / "winner.toml"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return path.read_text(encoding="utf-8") if is_own_file(places.race, path) else ""

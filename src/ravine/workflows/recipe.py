@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import SettingError, unknown
 from ravine.data.augment import AugmentSettings
 from ravine.data.settings import DataSettings
@@ -111,11 +112,17 @@ _DECIDES_PLAN = {"data", "labels", "images", "validation", "batch", "epochs", "b
 
 
 def compose(
-    base: str | Path | None, changes: Mapping[str, Any]
+    base: str | Path | None, changes: Mapping[str, Any], *, code: AllowedCode = NO_CODE
 ) -> tuple[Recipe, dict[str, Any] | None]:
     """Returns the recipe `base` with `changes` made to it, and its plan if it still holds.
 
+    Args:
+        base: name or file of a recipe.
+        changes: what the user gave.
+        code: the `module:callable`s that may be imported, those in `changes` included.
+
     Raises:
+        CodeRefusedError: the recipe's network is code that is not allowed.
         SettingError: a setting is unknown or out of range, or two exclude each other.
     """
     settings, plan = load_recipe(base) if base else ({}, None)
@@ -123,6 +130,7 @@ def compose(
         if changes.get(name) is not None and changes.get(other) is None:
             settings.pop(other, None)
     recipe = Recipe.of({**settings, **changes})
+    code.check(recipe.model, source=Path(base) if base else None)
     if plan is not None and any(
         settings.get(name) != value for name, value in changes.items() if name in _DECIDES_PLAN
     ):

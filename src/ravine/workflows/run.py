@@ -1,7 +1,7 @@
 """A run after training: its history and result, its network, evaluation and prediction."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from torch import nn
 
+from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import pick_device, pick_precision
 from ravine.core.errors import RunError
 from ravine.core.progress import Progress, no_progress
@@ -48,27 +49,42 @@ class Predictions:
 class Run:
     """A finished or unfinished run folder, or a model.safetensors on its own."""
 
-    def __init__(self, folder: RunFolder, model_path: Path, *, trust: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        model_path: Path,
+        *,
+        code: AllowedCode = NO_CODE,
+    ) -> None:
         self._folder = folder
         self._model_path = model_path
-        self._trust = trust
+        self._code = code
 
     @classmethod
-    def load(cls, path: str | Path, *, model: str | None = None) -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        allow_code: str | Sequence[str] = (),
+        model: str | None = None,
+    ) -> Self:
         """Returns the run in the folder `path`, or the one of a model.safetensors.
 
         Args:
             path: a run folder, or a model.safetensors, which alone is enough to predict.
-            model: the `module:callable` that may be imported, where the network is your own.
+            allow_code: the `module:callable` that may be imported, where the network is your own.
+            model: the old name of `allow_code`.
 
         Raises:
             RunError: there is no run there.
+            SettingError: `allow_code` is no `module:callable`.
         """
         path = Path(path)
+        allowed = AllowedCode.of(allow_code, typed=[model])
         if path.is_file():
-            return cls(RunFolder(path.parent), path, trust=model)
+            return cls(RunFolder(path.parent), path, code=allowed)
         folder = open_run_folder(path)
-        return cls(folder, folder.model, trust=model)
+        return cls(folder, folder.model, code=replace(allowed, run=folder.path))
 
     @property
     def path(self) -> Path:
@@ -95,13 +111,14 @@ class Run:
 
         Raises:
             RunError: the run has not ended, or its file is torn.
+            CodeRefusedError: its network is code that was not allowed.
         """
         if not self._model_path.is_file():
             raise RunError(
                 f"{self._model_path} is not there: the run has not ended; "
                 f"go on with it: ravine resume {self.path}"
             )
-        return load_model(self._model_path, trust=self._trust)
+        return load_model(self._model_path, code=self._code)
 
     @property
     def model(self) -> nn.Module:

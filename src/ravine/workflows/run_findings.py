@@ -8,10 +8,11 @@ from ravine.findings.cure_trials import Trial
 from ravine.findings.finding import Finding, Findings, merge
 from ravine.findings.history_detectors import find_over_time, trace
 from ravine.findings.layer_detectors import NotFinite, find_in_looks
+from ravine.findings.target_floor import expected_floor
 from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import read_looks, read_not_finite
 from ravine.runs.recipe_file import read_recipe
-from ravine.runs.rows import read_rows, rewrite_rows
+from ravine.runs.rows import read_json, read_rows, rewrite_rows
 
 _BY = "diagnose"  # marks the rows that a later diagnosis takes out
 
@@ -21,12 +22,17 @@ def find_in_run(folder: RunFolder, *, classes: int | None) -> Iterator[Finding]:
 
     Args:
         folder: of a run that has ended or not.
-        classes: K, where it is known.
+        classes: K, where it is known; else that of the audit, where there is one.
     """
     settings, _ = read_recipe(folder.recipe)
     normalised = settings.get("norm", "batch") == "batch"
+    # Measured ones fit the weights: whatever is wrong with the validation loss, it is not they.
+    normalised = normalised and settings.get("norm_statistics") != "measured"
+    if classes is None and folder.audit.exists():
+        classes = len(read_json(folder.audit)["classes"])
     rows = read_rows(folder.history)
-    yield from find_over_time(trace(rows, classes=classes, normalised=normalised))
+    floor = _floor(settings, classes)
+    yield from find_over_time(trace(rows, classes=classes, normalised=normalised, floor=floor))
     first = read_not_finite(folder.layers)
     known = None if first is None else NotFinite(**first)
     undone = list(_undone(folder))
@@ -34,6 +40,18 @@ def find_in_run(folder: RunFolder, *, classes: int | None) -> Iterator[Finding]:
     for one in find_in_looks(read_looks(folder.layers), not_finite=known):
         if one.code != "not-finite" or not undone:
             yield one
+
+
+def _floor(settings: Mapping[str, Any], classes: int | None) -> float:
+    """Returns the least training loss that a recipe's targets allow; 0 without a number of K."""
+    if classes is None or classes < 2:
+        return 0.0
+    return expected_floor(
+        classes,
+        label_smoothing=float(settings.get("label_smoothing", 0.0)),
+        mixup=float(settings.get("mixup", 0.0)),
+        cutmix=float(settings.get("cutmix", 0.0)),
+    )
 
 
 def _undone(folder: RunFolder) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.device import threads_of_rank
 from ravine.core.errors import RunError
 from ravine.core.events import Event, Notice, Observer, TrainingStarted
@@ -31,6 +32,7 @@ from ravine.runs.folder import (
     open_run_folder,
     refuse_existing,
 )
+from ravine.runs.links import links_in, refuse_linked_folders
 from ravine.runs.recipe_file import read_recipe, write_recipe
 from ravine.runs.rows import read_json, read_rows, rewrite_rows, write_json
 from ravine.training.clock import Clock
@@ -66,6 +68,7 @@ def train(
     *,
     out: str | Path | None = None,
     recipe: str | Path | None = None,
+    allow_code: str | Sequence[str] = (),
     observers: Sequence[Observer] = (),
     progress: Progress = no_progress,
     **settings: Any,
@@ -77,6 +80,8 @@ def train(
             shards, IDX or CIFAR files, an .npz, or `@fashion`, the sample that ships with Ravine.
         out: the run folder; by default runs/DATA-MODEL-N.
         recipe: a recipe's name or a recipe.toml; `settings` are changes to it.
+        allow_code: the `module:callable` that may be imported where the recipe names one as its
+            network; one that is given as `model=` needs no more.
         observers: functions that are told of every event.
         progress: told of slow work such as decoding.
         **settings: any setting of `Recipe`, such as model, optimizer, lr, epochs, budget.
@@ -87,62 +92,72 @@ def train(
     """
     if data is not None:
         settings["data"] = str(data)
-    composed, plan = compose(recipe, settings)
+    code = AllowedCode.of(allow_code, typed=[settings.get("model")])
+    composed, plan = compose(recipe, settings, code=code)
     composed.check_network()
     ranks = join_ranks()
     if out is not None and ranks.leads:
         refuse_existing(Path(out))
     with _own_random_state(), _threads(composed.threads, ranks) as threads:
         composed = composed.with_(threads=threads)
-        observers = observers if ranks.leads else ()
-        tell = _teller(observers)
+        tell = _teller(observers := observers if ranks.leads else ())
         dataset = open_in_turn(composed, ranks, progress)
         clock = Clock()
         tell_audit(dataset, tell)
-        setup = set_up(composed, dataset, plan=_plan(plan), tell=tell, clock=clock, ranks=ranks)
+        setup = set_up(
+            composed, dataset, plan=_plan(plan), tell=tell, clock=clock, ranks=ranks, code=code
+        )
         model = setup.recipe.model
         path = Path(out) if out is not None else next_run_path(_RUNS, composed.data, model)
         path = Path(ranks.agree_on_text(str(path)))
         folder = _create(path, setup, dataset) if ranks.leads else RunFolder(path)
         with held_together(folder, ranks):
             _train_to_end(setup, dataset, folder, observers=observers, clock=clock)
-    return Run.load(path)
+    return Run.load(path, allow_code=sorted(code.names))
 
 
 def resume(
     path: str | Path,
     *,
+    allow_code: str | Sequence[str] = (),
     observers: Sequence[Observer] = (),
     progress: Progress = no_progress,
 ) -> Run:
     """Goes on with a run that was stopped or killed, and returns it finished.
 
     The run ends with bitwise the same model.safetensors as if it had never been stopped, on the
-    same machine class, package versions and number of threads.
+    same machine class, package versions and number of threads. `allow_code` names the
+    `module:callable` that may be imported, where the network is your own.
 
     Raises:
-        RunError: there is no run, its data has changed, or another process trains it.
+        RunError: there is no run, its data has changed, its network is code that was not allowed,
+            or another process trains it.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint is saved.
     """
     folder = open_run_folder(Path(path))
     settings, plan = read_recipe(folder.recipe)
     recipe = Recipe.of(settings)
+    code = AllowedCode.of(allow_code, run=folder.path)
+    if not folder.has_ended:
+        code.check(recipe.model, source=folder.recipe)
+        refuse_linked_folders(folder)
     ranks = join_ranks()
-    observers = observers if ranks.leads else ()
-    tell = _teller(observers)
+    tell = _teller(observers := observers if ranks.leads else ())
     threads = threads_on_resume(recipe, folder, ranks, tell)
     with held_together(folder, ranks), _own_random_state(), _threads(threads, ranks):
-        if folder.evaluation.is_file() and folder.model.is_file():
+        if folder.has_ended:
             tell(Notice(text=f"{folder.path} has ended already; nothing to do"))
             if not folder.report.is_file() and ranks.leads:
                 render_report(folder.path)
-            return Run.load(folder.path)
+            return Run.load(folder.path, allow_code=allow_code)
         dataset = open_in_turn(recipe, ranks, progress)
         _refuse_other_data(folder, dataset)
         clock = Clock()
-        setup = set_up(recipe, dataset, plan=_plan(plan), tell=tell, clock=clock, ranks=ranks)
+        setup = set_up(
+            recipe, dataset, plan=_plan(plan), tell=tell, clock=clock, ranks=ranks, code=code
+        )
         _train_to_end(setup, dataset, folder, observers=observers, clock=clock)
-    return Run.load(folder.path)
+    return Run.load(folder.path, allow_code=allow_code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +173,7 @@ def verify(
     path: str | Path,
     *,
     from_start: bool = False,
+    allow_code: str | Sequence[str] = (),
     observers: Sequence[Observer] = (),
     progress: Progress = no_progress,
 ) -> Verification:
@@ -166,25 +182,28 @@ def verify(
     Args:
         path: the run folder.
         from_start: train the copy from step 0 and not from its oldest checkpoint.
+        allow_code: the `module:callable` that may be imported, where the network is your own.
         observers: told of the copy's training.
         progress: told of slow work.
 
     Raises:
-        RunError: the run has not ended.
+        RunError: the run has not ended, or its network is code that was not allowed.
     """
     folder = open_run_folder(Path(path))
     if not folder.model.is_file():
         raise RunError(f"{path} has not ended; first ravine resume {path}")
+    settings, _ = read_recipe(folder.recipe)
+    AllowedCode.of(allow_code).check(Recipe.of(settings).model, source=folder.recipe)
     with tempfile.TemporaryDirectory(dir=folder.path.parent, prefix=".verify-") as place:
         copy = Path(place) / folder.path.name
-        shutil.copytree(folder.path, copy)
+        shutil.copytree(folder.path, copy, ignore=links_in)
         copied = RunFolder(copy)
         _, plan = read_recipe(copied.recipe)
         end = Plan.from_values(plan or {}).end
         start = _keep_for_replay(copied, end=end, from_start=from_start)
         for file in (copied.model, copied.evaluation):
             file.unlink(missing_ok=True)
-        resume(copy, observers=observers, progress=progress)
+        resume(copy, allow_code=allow_code, observers=observers, progress=progress)
         same = copied.model.read_bytes() == folder.model.read_bytes()
     return Verification(same=same, from_step=start, total_steps=end)
 
@@ -285,6 +304,8 @@ def _finish(
     setup: Setup, dataset: Dataset, folder: RunFolder, *, tell: Observer, clock: Clock
 ) -> None:
     trained_in = clock.elapsed()
+    if setup.measured is not None:
+        setup.measured.measure_(setup.state.evaluated)
     if not setup.ranks.leads:
         evaluate_run(setup, dataset, folder)
         return

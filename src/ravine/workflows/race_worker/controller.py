@@ -99,7 +99,7 @@ class Steward:
 
     def plan(self) -> RacePlan:
         """Returns the plan; it is made once, from measured steps, and read back afterwards."""
-        file = self.places.race / "plan.json"
+        file = self.places.plan
         if file.is_file():
             return RacePlan.from_values(read_json(file))
         groups = self.entry.groups()

@@ -89,10 +89,17 @@ def _work(order: dict[str, Any], *, parent: int) -> int:
     """Does an order, writes its outcome, and returns the exit code; 3 if it was interrupted."""
     path = Path(order["outcome"])
     if "measure" in order:
-        write_json(path, measure(order["measure"], seconds=order["seconds"]))
+        allowed = order["allow_code"]
+        write_json(path, measure(order["measure"], seconds=order["seconds"], allow_code=allowed))
         return 0
     job = Job(**order["job"])
-    outcome = do(job, Path(order["runs"]), told=Path(order["told"]), parent=parent)
+    outcome = do(
+        job,
+        Path(order["runs"]),
+        told=Path(order["told"]),
+        parent=parent,
+        allow_code=order["allow_code"],
+    )
     if outcome is None:
         return 3
     write_json(path, asdict(outcome))

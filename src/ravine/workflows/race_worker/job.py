@@ -10,15 +10,19 @@ import os
 import signal
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 import torch
 
+from ravine.core.allowed_code import AllowedCode
+from ravine.core.atomic import write_whole
 from ravine.core.errors import RavineError
 from ravine.core.events import CheckpointSaved, Event, StepDone, TrainingStarted
 from ravine.runs.folder import RunFolder
+from ravine.runs.links import refuse_link
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import append_row, read_json, read_rows, rewrite_rows
 from ravine.tournament.job_graph import Job, Outcome, Status
@@ -112,7 +116,14 @@ def recent_loss(losses: list[float | None]) -> float | None:
     return round(math.fsum(finite) / len(finite), _DIGITS)
 
 
-def do(job: Job, runs: Path, *, told: Path | None = None, parent: int = 0) -> Outcome | None:
+def do(
+    job: Job,
+    runs: Path,
+    *,
+    told: Path | None = None,
+    parent: int = 0,
+    allow_code: Sequence[str] = (),
+) -> Outcome | None:
     """Trains and returns what became of it; None if it was interrupted and is to be gone on with.
 
     Args:
@@ -120,6 +131,7 @@ def do(job: Job, runs: Path, *, told: Path | None = None, parent: int = 0) -> Ou
         runs: where the run folders lie.
         told: file that says how far the run is.
         parent: process whose end stops this one.
+        allow_code: the `module:callable`s that may be imported as the network.
     """
     began = time.monotonic()
     path = runs / job.run
@@ -127,10 +139,13 @@ def do(job: Job, runs: Path, *, told: Path | None = None, parent: int = 0) -> Ou
     status: Status = "ended"
     text = ""
     try:
+        refuse_link(path)
         if (path / "recipe.toml").is_file():
             _wait_for_lock(path)
-            workflow.resume(path, observers=[watcher])
+            workflow.resume(path, allow_code=allow_code, observers=[watcher])
         else:
+            # To `train` a setting is the user's word; this one comes from a file.
+            AllowedCode.of(allow_code).check(str(job.settings.get("model")))
             workflow.train(out=path, observers=[watcher], **job.settings)
     except Interrupted:
         if watcher.step < watcher.until or watcher.until >= watcher.total_steps:
@@ -146,7 +161,7 @@ def do(job: Job, runs: Path, *, told: Path | None = None, parent: int = 0) -> Ou
         if "allocate memory" in text:
             status, text = "memory", f"out of memory: {_first_line(error)}"
         elif path.is_dir():
-            (path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            write_whole(path / "error.txt", traceback.format_exc().encode())
     return read_outcome(
         path, status=status, text=text, wall=time.monotonic() - began, share=job.share
     )

@@ -45,6 +45,11 @@ class Places:
         """A file per job that is done."""
         return self.race / "outcomes"
 
+    @property
+    def plan(self) -> Path:
+        """What is run."""
+        return self.race / "plan.json"
+
     def outcome(self, key: str) -> Path:
         """Returns the file that says what became of a job."""
         return self.outcomes / f"{key}.json"
@@ -107,6 +112,7 @@ class LocalWorkers:
         memory: bytes that a job may take beside what all share; 0 for no limit.
         limit: seconds that a job may take; 0 for no limit.
         devices: GPU of each slot; empty on the CPU.
+        allow_code: the `module:callable`s that a job may import as its network.
     """
 
     places: Places
@@ -115,6 +121,7 @@ class LocalWorkers:
     memory: int = 0
     limit: float = 0.0
     devices: tuple[str, ...] = ()
+    allow_code: tuple[str, ...] = ()
     _running: dict[str, _Running] = field(default_factory=dict)
     _nursery: subprocess.Popen[bytes] | None = None
     _rest: bytes = b""
@@ -183,7 +190,10 @@ class LocalWorkers:
             "told": str(self.places.told(key)),
             "log": str(self.places.log(key)),
             "environment": environment,
+            "allow_code": list(self.allow_code),
         }
+        for file in (self.places.told(key), self.places.log(key)):
+            file.unlink(missing_ok=True)  # a link there would be written through
         self._running[key] = _Running(
             order=order, job=job, slot=slot, since=time.monotonic(), tries=tries
         )
@@ -197,7 +207,8 @@ class LocalWorkers:
             names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
             # A session of its own: Ctrl-C is for the race, which then asks its jobs to leave.
             self._nursery = subprocess.Popen(
-                [sys.executable, "-m", "ravine.workflows.race_worker.fork_server"],
+                # -P: the working folder, which may be a stranger's, is not searched for modules.
+                [sys.executable, "-P", "-m", "ravine.workflows.race_worker.fork_server"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, **dict.fromkeys(names, str(self.threads))},

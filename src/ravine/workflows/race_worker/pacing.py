@@ -16,6 +16,7 @@ from typing import Any, final
 
 from torch import nn
 
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import SettingError
 from ravine.core.events import Event
 from ravine.data.opening import open_dataset
@@ -49,21 +50,26 @@ class Pace:
     normalised: bool
 
 
-def measure(settings: Mapping[str, Any], *, seconds: bool) -> dict[str, Any]:
+def measure(
+    settings: Mapping[str, Any], *, seconds: bool, allow_code: Sequence[str] = ()
+) -> dict[str, Any]:
     """Returns what a `Pace` needs, measured in this process.
 
     Args:
         settings: of the recipe.
         seconds: also measure a step, which takes some seconds.
+        allow_code: the `module:callable`s that may be imported as the network.
     """
     clock = Clock()
     wanted: dict[str, Any] = {"budget": _LONG} if seconds else {"epochs": 1.0}
     recipe = Recipe.of({**settings, **wanted})
+    code = AllowedCode.of(allow_code)
     dataset = open_dataset(recipe, seed=recipe.seed)
     opened = clock.elapsed()
-    setup = set_up(recipe, dataset, plan=None, tell=_nobody, clock=clock)
+    setup = set_up(recipe, dataset, plan=None, tell=_nobody, clock=clock, code=code)
     began = time.monotonic()
-    set_up(recipe.with_(budget=None, epochs=1.0), dataset, plan=None, tell=_nobody, clock=clock)
+    again = recipe.with_(budget=None, epochs=1.0)
+    set_up(again, dataset, plan=None, tell=_nobody, clock=clock, code=code)
     built = time.monotonic() - began
     speed, plan = setup.plan.speed, setup.plan
     epoch = 0.0

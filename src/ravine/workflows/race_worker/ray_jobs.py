@@ -38,6 +38,7 @@ class RayWorkers:
         slots: jobs at a time.
         threads: of each, which are also the cores that it asks Ray for.
         rules: of the race, for the limits.
+        allow_code: the `module:callable`s that a job may import as its network.
         ray: the module.
     """
 
@@ -46,10 +47,19 @@ class RayWorkers:
     threads: int
     rules: RaceSettings
     ray: Any
+    allow_code: tuple[str, ...] = ()
     _running: dict[str, tuple[Any, Job | None]] = field(default_factory=dict)
 
     @classmethod
-    def connect(cls, address: str, *, places: Places, threads: int, rules: RaceSettings) -> Self:
+    def connect(
+        cls,
+        address: str,
+        *,
+        places: Places,
+        threads: int,
+        rules: RaceSettings,
+        allow_code: tuple[str, ...] = (),
+    ) -> Self:
         """Returns the workers of the cluster at `address`.
 
         Raises:
@@ -77,17 +87,19 @@ class RayWorkers:
             threads=threads,
             rules=rules,
             ray=ray,
+            allow_code=allow_code,
         )
 
     def start(self, job: Job) -> None:
         """Starts a job; there must be a free slot."""
         sent = pack(self.places.runs / job.run)
-        order = {"job": asdict(job)}
+        order = {"job": asdict(job), "allow_code": list(self.allow_code)}
         self._running[job.key] = (self._remote().remote(order, sent), job)
 
     def measure(self, key: str, settings: Mapping[str, Any], *, seconds: bool) -> None:
         """Starts a measurement, whose result lands in the outcome of `key`."""
         order = {"key": key, "measure": dict(settings), "seconds": seconds}
+        order["allow_code"] = list(self.allow_code)
         self._running[key] = (self._remote().remote(order, b""), None)
 
     def finished(self, wait: float) -> list[str]:
@@ -165,7 +177,7 @@ def do_order(
         if run is not None:
             unpack(sent, places / "runs" / run)
         values = [str(places), str(threads), str(memory), str(limit)]
-        subprocess.run([sys.executable, "-m", __name__, str(told), *values], check=True)
+        subprocess.run([sys.executable, "-P", "-m", __name__, str(told), *values], check=True)
         (outcome,) = (places / "outcomes").glob("*.json")
         packed = pack(places / "runs" / run) if run is not None else b""
         return read_json(outcome), packed
@@ -216,6 +228,7 @@ def _work(arguments: list[str]) -> None:
         threads=int(threads),
         memory=int(memory),
         limit=float(limit),
+        allow_code=tuple(order["allow_code"]),
     )
     try:
         if "measure" in order:

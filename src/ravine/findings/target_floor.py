@@ -1,0 +1,160 @@
+"""The target's own floor: the loss that is left where a network has learnt all there is to learn.
+
+A cross-entropy is never below the entropy of its targets, which is 0 only for hard labels: label
+smoothing, mixup and cutmix raise it. A high loss is judged by what lies above this floor.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import entr, roots_jacobi
+from torch import Tensor
+
+_NODES: Final = 64  # of λ
+_CENTRES: Final = 32  # of a box, along each side
+_MOST: Final = 1 << 18  # numbers in an output, from where on minimising takes too long
+_ITERATIONS: Final = 50
+_SLACK: Final = 0.01  # of shares and of a loss that were computed in bfloat16
+
+Array = NDArray[np.float64]
+
+
+def expected_floor(
+    classes: int, *, label_smoothing: float = 0.0, mixup: float = 0.0, cutmix: float = 0.0
+) -> float:
+    """Returns the expected entropy of mixed and smoothed targets, in nats.
+
+    A target is q = (1−s)·(λ e_a + (1−λ) e_b) + s/K. With η(x) = −x ln x, u = s/K and v = 1−s:
+
+        H(λ) = η(vλ + u) + η(v(1−λ) + u) + (K−2) η(u)        for a ≠ b, of share 1 − 1/K
+        H₁   = η(v + u) + (K−1) η(u)                         for a = b, of share 1/K
+
+    Mixup takes the mean of H over λ ~ Beta(α, α); for s = 0 it is ψ(2α+1) − ψ(α+1). Cutmix takes
+    it over the share of the image that stays: a square of the area 1−λ around an even centre is
+    cut off at the edges. With both, each batch takes one by even chance. Classes are taken for
+    equally frequent.
+
+    Args:
+        classes: K ≥ 2.
+        label_smoothing: s in [0, 1).
+        mixup: its α, 0 for off.
+        cutmix: its α, 0 for off.
+
+    >>> round(expected_floor(10), 6), round(expected_floor(10, mixup=1.0), 6)
+    (0.0, 0.45)
+    """
+    means = [
+        _expected_entropy(classes, label_smoothing, *kept)
+        for kept in (
+            *([_beta(mixup)] if mixup > 0 else []),
+            *([_kept_areas(cutmix)] if cutmix > 0 else []),
+        )
+    ]
+    return float(np.mean(means)) if means else _unmixed(classes, label_smoothing)
+
+
+def _unmixed(classes: int, smoothing: float) -> float:
+    other = smoothing / classes
+    return float(entr(1 - smoothing + other) + (classes - 1) * entr(other))
+
+
+def _expected_entropy(classes: int, smoothing: float, shares: Array, weights: Array) -> float:
+    other, kept = smoothing / classes, 1 - smoothing
+    both = entr(kept * shares + other) + entr(kept * (1 - shares) + other)
+    mixed = float(weights @ (both + (classes - 2) * entr(other)))
+    return mixed + (_unmixed(classes, smoothing) - mixed) / classes
+
+
+def _beta(alpha: float) -> tuple[Array, Array]:
+    """Returns nodes and weights of Beta(α, α): Gauss-Jacobi, exact to degree 127."""
+    at, weights = roots_jacobi(_NODES, alpha - 1, alpha - 1)
+    return (1 + at) / 2, weights / weights.sum()
+
+
+def _kept_areas(alpha: float) -> tuple[Array, Array]:
+    """Returns shares of an image that stay in cutmix, and their weights."""
+    shares, weights = _beta(alpha)
+    half = np.sqrt(1 - shares)[:, None] / 2
+    centres = (np.arange(_CENTRES) + 0.5) / _CENTRES
+    sides = np.minimum(centres + half, 1) - np.maximum(centres - half, 0)
+    kept = 1 - sides[:, :, None] * sides[:, None, :]
+    return kept.ravel(), np.repeat(weights, _CENTRES**2) / _CENTRES**2
+
+
+def measured_floor(
+    loss: Callable[[Any, Any], Tensor], output: object, targets: Any, *, alike: bool = False
+) -> float | None:
+    """Returns the least loss that any output could have on these targets, by L-BFGS from 0.
+
+    Args:
+        loss: of (output, targets) to a 0-dim tensor.
+        output: a tensor (N, ...), for its shape and type alone.
+        targets: what the loss compares with.
+        alike: the output is the same for all N examples: what a network that looks at no input
+            reaches at best.
+
+    Returns:
+        None where it cannot be found: the output is not one tensor of at most 2¹⁸ numbers, the
+        loss takes something else, is not finite on the way, or has no least value.
+    """
+    fits = isinstance(output, Tensor) and output.dim() > 0 and output.is_floating_point()
+    if not isinstance(output, Tensor) or not fits or output.numel() > _MOST:
+        return None
+    shape = (1, *output.shape[1:]) if alike else output.shape
+    free = torch.zeros(shape, dtype=output.dtype, device=output.device, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [free],
+        max_iter=_ITERATIONS,
+        max_eval=_ITERATIONS,
+        history_size=10,
+        line_search_fn="strong_wolfe",
+    )
+
+    def value() -> Tensor:
+        found = loss(free.expand(output.shape), targets)
+        (free.grad,) = torch.autograd.grad(found, free)
+        return found.detach()
+
+    try:
+        with torch.enable_grad():
+            solver.step(value)
+            least = float(value())
+    except Exception:
+        return None
+    assert free.grad is not None
+    steep = float(free.grad.abs().max()) * max(1, len(output))
+    return least if np.isfinite(least) and steep < 0.05 else None
+
+
+def floor_of_softmax(logits: Tensor, slope: Tensor, loss: Tensor | float) -> Tensor:
+    """Returns the mean entropy of the targets that a cross-entropy was given, without them.
+
+    The gradient of a mean cross-entropy by the logits is (p − q)/N with p their softmax, so that
+    the targets are q = p − N·gradient. They are believed where they are shares and give the loss.
+
+    Args:
+        logits: (N, K).
+        slope: (N, K), dL/d(logits).
+        loss: that belongs to them, 0-dim.
+
+    Returns:
+        0-dim float64 on the device; NaN where the loss is something else, scaled or weighted.
+    """
+    logarithms = logits.double().log_softmax(1)
+    targets = logarithms.exp() - len(logits) * slope.double()
+    are_shares = (targets.min() > -_SLACK) & (targets.max() < 1 + _SLACK)
+    targets = targets.clamp_min(0)
+    value = -(targets * logarithms).sum(1).mean()
+    given = torch.as_tensor(loss, dtype=torch.float64, device=value.device).detach()
+    agrees = (value - given).abs() < _SLACK * given.abs() + 1e-4
+    entropy = torch.special.entr(targets).sum(1).mean()
+    return torch.where(are_shares & agrees, entropy, torch.nan)
+
+
+def known_floor(floors: Sequence[float]) -> float:
+    """Returns the median of the floors that were found, 0 unless most were."""
+    known = [one for one in floors if np.isfinite(one)]
+    return float(np.median(known)) if 2 * len(known) > len(floors) else 0.0

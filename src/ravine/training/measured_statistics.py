@@ -1,0 +1,100 @@
+"""When batch norm's statistics are measured anew, and on which images.
+
+The running statistics remember about 1/momentum steps. Where these are a large share of the run,
+the weights have moved since; `ravine.nn.norm_statistics` measures those of the final weights.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+import torch
+from torch import nn
+
+from ravine.data.batches import evaluation_batches
+from ravine.data.dataset import Dataset
+from ravine.nn.norm_statistics import (
+    measure_norm_statistics_,
+    norms_with_statistics,
+    restored_statistics,
+)
+from ravine.training.evaluation import Evaluation
+from ravine.training.plan import Plan
+
+SHORT = 1000  # steps: 100 times what running statistics with torch's momentum of 0.1 remember
+_IMAGES = 1000  # at most
+
+
+def resolve_statistics(
+    setting: str, model: nn.Module, plan: Plan
+) -> Literal["running", "measured"]:
+    """Returns whether a run's statistics are measured; `auto` asks for it in runs under `SHORT`.
+
+    It follows from the plan made before step 1, never from a later correction.
+    """
+    if not norms_with_statistics(model):
+        return "running"
+    short = plan.total_steps < SHORT
+    return "measured" if setting == "measured" or (setting == "auto" and short) else "running"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredStatistics:
+    """Measures a network's statistics on training images without augmentation.
+
+    Every process measures on the same images, and so has the same statistics.
+
+    Attributes:
+        dataset: of the images.
+        device: of the network.
+        precision: of activations and products.
+        batch: images at a time, at most.
+    """
+
+    dataset: Dataset
+    device: torch.device
+    precision: torch.dtype
+    batch: int
+
+    @property
+    def index(self) -> np.ndarray:
+        """The images: evenly spaced, at most 1,000."""
+        index = self.dataset.splits["train"]
+        return index[:: -(-len(index) // _IMAGES)]
+
+    def reason(self, steps: int) -> str:
+        """Returns the line that says that a run of so many steps measures."""
+        return (
+            f"{steps} steps are few: batch norm's statistics are measured on {len(self.index)} "
+            "training images before each evaluation and at the end"
+        )
+
+    def measure_(self, model: nn.Module) -> None:
+        """Puts measured statistics in place of the model's running ones."""
+        index = self.index
+        parts = -(-len(index) // self.batch)
+        batches = evaluation_batches(
+            self.dataset.images,
+            index,
+            preprocessing=self.dataset.preprocessing,
+            batch=-(-len(index) // parts),  # of nearly equal size: none of a single image
+            device=self.device,
+        )
+        with torch.autocast(
+            self.device.type, self.precision, enabled=self.precision != torch.float32
+        ):
+            measure_norm_statistics_(model, (batch.images for batch in batches), call=model)
+
+    def within(
+        self, evaluate: Callable[[nn.Module], Evaluation]
+    ) -> Callable[[nn.Module], Evaluation]:
+        """Returns `evaluate` with measured statistics; the model keeps its running ones."""
+
+        def measured(model: nn.Module) -> Evaluation:
+            with restored_statistics(model):
+                self.measure_(model)
+                return evaluate(model)
+
+        return measured
