@@ -4,9 +4,8 @@ RavineError                 one line that names what is wrong and how to mend it
 ├── SettingError            a setting outside its range, an unknown name, two settings that clash
 ├── DataError               what lies on disk cannot be used as it is
 ├── RunError                a run folder that exists, is missing, is torn, or does not fit
-├── TrainingDiverged        a training whose steps are not finite, or whose loss does not come back
-└── RunError                a run folder that exists, is missing, is torn, or does not fit
-    └── CodeRefusedError    a file names code, and the user has not
+│   └── CodeRefusedError    a file names code, and the user has not
+└── TrainingDiverged        a training whose steps are not finite, or whose loss does not come back
 
 Anything else that is raised is a fault of Ravine and keeps its traceback.
 """
@@ -34,6 +33,8 @@ class RunError(RavineError):
 
 class TrainingDiverged(RavineError):
     """A training diverged and was stopped; a checkpoint is saved."""
+
+
 class CodeRefusedError(RunError):
     """A file names code that the user has not allowed.
 
