@@ -45,7 +45,7 @@ def write_images(path: Path) -> None:
 def advance(setup: Setup, steps: int, place: Path) -> None:
     """Trains so many steps more, in the loop of `ravine train`."""
     end = setup.training.state.step + steps
-    leads = setup.ranks.leads
+    is_main = setup.ranks.is_main
     recorder = Recorder(path=place / "history.jsonl", steps_per_epoch=10**6)
     plan = Plan(total_steps=end, steps_per_epoch=10**6)
     training = replace(setup.training, schedules={"lr": constant}, validate=None)
@@ -72,12 +72,12 @@ def measure(place: Path, model: str, batch: int, threads: int, seconds: float) -
     advance(setup, WARM, place)
     start = time.perf_counter()
     advance(setup, 1, place)
-    (a_step,) = ranks.agree(time.perf_counter() - start)
+    (a_step,) = ranks.broadcast(time.perf_counter() - start)
     steps = max(2, round(seconds / a_step))
     start = time.perf_counter()
     advance(setup, steps, place)
-    ranks.wait()
-    if ranks.leads:
+    ranks.barrier()
+    if ranks.is_main:
         print(json.dumps(steps * batch / (time.perf_counter() - start)))
     leave(0)
 

@@ -31,7 +31,7 @@ class Budget:
             step: steps done.
             step_seconds: mean seconds of a step so far.
         """
-        elapsed, step_seconds = self.ranks.agree(self.clock.elapsed(), step_seconds)
+        elapsed, step_seconds = self.ranks.broadcast(self.clock.elapsed(), step_seconds)
         if self.seconds is None or not is_time_to_correct(plan, step, elapsed / self.seconds):
             return plan
         left = self.seconds - elapsed

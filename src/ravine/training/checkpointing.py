@@ -45,7 +45,7 @@ class Checkpointing:
         if self.write is None:
             return Path()
         path = self.write(state)
-        self.ranks.wait()  # no process ends before it is saved
+        self.ranks.barrier()  # no process ends before it is saved
         self.emit(CheckpointSaved(step=state.step, path=str(path)))
         return path
 
@@ -58,7 +58,7 @@ class Checkpointing:
         if self.ranks.size > 1 and state.step % _AGREE_EVERY:
             return
         due = time.monotonic() - self._saved_at >= self.every
-        signal_number, due_anywhere = self.ranks.largest(self.stop.signal_number or 0, due)
+        signal_number, due_anywhere = self.ranks.all_reduce_max(self.stop.signal_number or 0, due)
         if signal_number:
             raise Interrupted(int(signal_number), self.save(state))
         if due_anywhere:

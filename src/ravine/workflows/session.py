@@ -75,9 +75,9 @@ class Session:
         Raises:
             RunError: another process trains this run.
         """
-        if self.ranks.leads:
+        if self.ranks.is_main:
             self._closing.enter_context(folder.held())
-        self.ranks.wait()
+        self.ranks.barrier()
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def open_session(
     with ExitStack() as closing, torch.random.fork_rng(devices=list(devices)):
         yield Session(
             ranks=ranks,
-            observers=observers if ranks.leads else (),
-            progress=progress if ranks.leads else no_progress,
+            observers=observers if ranks.is_main else (),
+            progress=progress if ranks.is_main else no_progress,
             _closing=closing,
         )
