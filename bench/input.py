@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,11 @@ from ravine.data.processes import cores
 from ravine.data.settings import DataSettings
 from ravine.data.streaming import LookAhead
 from ravine.schedules import constant
-from ravine.training.clock import Clock
 from ravine.training.loop import fit
 from ravine.training.plan import Plan
-from ravine.training.stop import StopRequest
-from ravine.workflows.assemble import Setup, set_up
+from ravine.workflows.assemble import Assembly, assemble
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.session import Session
 
 WIDTH, HEIGHT, SIZE, BATCH = 500, 375, 64, 128
 WARM = 6  # steps, more than are ever decoded ahead
@@ -91,9 +91,9 @@ class Timed:
         recipe = Recipe(
             data=str(root), model=model, epochs=1000.0, lr=0.01, batch=BATCH, device="cpu"
         )
-        self.setup: Setup = set_up(recipe, dataset, plan=None, tell=lambda _: None, clock=Clock())
+        self.assembly: Assembly = assemble(recipe, dataset, Session(), plan=None)
         self.waited = 0.0
-        made = self.setup.batches._bytes_of
+        made = self.assembly.training.batches._bytes_of
 
         def bytes_of(*asked: object, **named: object) -> torch.Tensor:
             start = time.perf_counter()
@@ -101,13 +101,13 @@ class Timed:
             self.waited += time.perf_counter() - start
             return found
 
-        self.setup.batches._bytes_of = bytes_of  # type: ignore[method-assign]
+        self.assembly.training.batches._bytes_of = bytes_of  # type: ignore[method-assign]
 
     def advance(self, steps: int) -> float:
         """Trains so many steps more, in the loop of `ravine train`, and returns the seconds."""
-        start, setup = time.perf_counter(), self.setup
-        plan = Plan(total_steps=setup.training.state.step + steps, steps_per_epoch=10**6)
-        training = replace(setup.training, schedules={"lr": constant}, validate=None)
+        start, assembly = time.perf_counter(), self.assembly
+        plan = Plan(total_steps=assembly.training.state.step + steps, steps_per_epoch=10**6)
+        training = replace(assembly.training, schedules={"lr": constant}, validate=None)
         fit(training, plan)
         return time.perf_counter() - start
 

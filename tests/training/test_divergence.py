@@ -14,8 +14,8 @@ from ravine.core.events import Event, RolledBack, StepDone
 from ravine.optim import Momentum
 from ravine.runs.rows import read_rows
 from ravine.schedules.scheduler import Absolute
-from ravine.training.divergence_state import DivergenceState
 from ravine.training.divergence import MOST, WINDOW, Rollback
+from ravine.training.divergence_state import DivergenceState
 from ravine.training.save_points import SavePoints
 from ravine.training.state import TrainingState, start_state
 

@@ -85,7 +85,6 @@ class RolledBack:
     scale: float
     reason: str
 
-
     def text(self) -> str:
         """Returns the event in one line."""
         return (
@@ -112,16 +111,10 @@ class PlanCorrected:
 
 
 Event = (
-    Notice
-    | TrainingStarted
-    | StepDone
-    | EpochDone
-    | CheckpointSaved
-    | RolledBack
-    | PlanCorrected
+    Notice | TrainingStarted | StepDone | EpochDone | CheckpointSaved | RolledBack | PlanCorrected
 )
 Observer = Callable[[Event], None]
 
 
-def ignore(event: Event) -> None:  # noqa: ARG001
+def ignore(event: Event) -> None:
     """Does nothing with an event: the observer of a run that nobody follows."""

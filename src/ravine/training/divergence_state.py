@@ -20,7 +20,8 @@ class DivergenceState:
         points: steps of the states that were good, the oldest first; at most the last two.
         skipped: steps that had been undone at the last judgement.
         best: least mean loss of a window.
-        sums: (3,) float64: the losses since the last judgement, how many were finite, the first loss.
+        sums: (3,) float64: the losses since the last judgement, how many were finite, the first
+            loss.
     """
 
     scale: float = 1.0

@@ -8,12 +8,11 @@ Observers receive an event of each. They read, and change nothing.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import nn
 
 from ravine.core.events import EpochDone, Event, Notice, Observer, PlanCorrected, StepDone, ignore
-from ravine.data.batches import Batch
+from ravine.data.batches import Batch, TrainingBatches
 from ravine.schedules.scheduler import Curve, Scheduler
 from ravine.training.budget import Budget
 from ravine.training.checkpointing import Checkpointing
@@ -25,13 +24,7 @@ from ravine.training.state import TrainingState
 from ravine.training.step_meter import StepMeter
 from ravine.training.train_step import Forward, StepResult, StepSettings, train_step
 
-
-class Batches(Protocol):
-    """Batches by step: a pure function, so that a resumed run sees the same ones."""
-
-    def batch_at(self, step: int) -> Batch:
-        """Returns the batch of this step, counted from 0."""
-        ...
+Validation = Callable[[nn.Module], Evaluation]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +35,12 @@ class Training:
     forward: Forward
     """Images (B, C, H, W) to logits (B, K): the network, compiled or not."""
 
-    batches: Batches
+    batches: TrainingBatches
+    """By step: a pure function, so that a resumed run sees the same ones."""
+
     step: StepSettings
     schedules: Mapping[str, Curve]
-    validate: Callable[[nn.Module], Evaluation] | None
+    validate: Validation | None
     """Evaluates a network on the validation images, if there are any."""
 
 
@@ -108,12 +103,12 @@ def fit(
     return plan
 
 
-def _corrected(
-    plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Observer
-) -> Plan:
+def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Observer) -> Plan:
     corrected = budget.corrected(plan, step, meter.seconds_per_step())
     if corrected is not plan:
-        emit(PlanCorrected(step=step, before=plan.end, end=corrected.end, plan=corrected.to_values()))
+        emit(
+            PlanCorrected(step=step, before=plan.end, end=corrected.end, plan=corrected.to_values())
+        )
         text = f"plan corrected once: {plan.end} steps become {corrected.end}"
         emit(Notice(text=text))
     return corrected

@@ -82,10 +82,10 @@ def choose_for_epochs(image_size: int) -> Choice:
     return Choice(model=model, reason=f"{model}: the default for {image_size}×{image_size} images")
 
 
-def companions(model: str, *, optimizer: str) -> Mapping[str, Any]:
+def model_defaults(model: str, *, optimizer: str) -> Mapping[str, Any]:
     """Returns the settings that this network is best trained with; none for most.
 
-    >>> companions("swift-1", optimizer="adam")
+    >>> model_defaults("swift-1", optimizer="adam")
     {'activation': 'gelu', 'batch': 256, 'label_smoothing': 0.2}
     """
     tables = [COMPANIONS, *([COMPANIONS_OF_NESTEROV] if optimizer == "nesterov" else [])]

@@ -22,7 +22,7 @@ class StepMeter:
         self._since = time.monotonic()
 
     def add(self, loss: torch.Tensor, correct: torch.Tensor, seen: int) -> None:
-        """Adds one step: its loss and its number of hits, 0-dim tensors, and its number of images."""
+        """Adds one step: its loss and number of hits, 0-dim tensors, and its number of images."""
         self._loss += loss
         self._correct += correct
         self._steps += 1

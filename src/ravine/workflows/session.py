@@ -33,9 +33,9 @@ class Session:
         clock: of the budget; it starts when the data is ready.
     """
 
-    ranks: Ranks
-    observers: Sequence[Observer]
-    progress: Progress
+    ranks: Ranks = ALONE
+    observers: Sequence[Observer] = ()
+    progress: Progress = no_progress
     threads: int = 0
     clock: Clock = field(default_factory=Clock)
     _closing: ExitStack = field(default_factory=ExitStack)
@@ -59,9 +59,7 @@ class Session:
         self._closing.callback(torch.set_num_threads, before)
         # torchrun makes OpenMP use one thread, whatever the machine has.
         alone = self.ranks.size == 1
-        torch.set_num_threads(
-            number or before if alone else threads_of_rank(number, self.ranks)
-        )
+        torch.set_num_threads(number or before if alone else threads_of_rank(number, self.ranks))
         self.threads = torch.get_num_threads()
         return self.threads
 

@@ -28,7 +28,8 @@ from ravine.runs.rows import append_row, read_json, read_rows, rewrite_rows
 from ravine.tournament.job_graph import Job, Outcome, Status
 from ravine.tournament.rungs import WINDOW
 from ravine.training.stop import Interrupted
-from ravine.workflows import train as workflow
+from ravine.workflows.resume import resume
+from ravine.workflows.train import train
 
 LOSSES = "losses.jsonl"
 _ROWS = 60  # of losses.jsonl over a whole run
@@ -142,11 +143,11 @@ def do(
         refuse_link(path)
         if (path / "recipe.toml").is_file():
             _wait_for_lock(path)
-            workflow.resume(path, allow_code=allow_code, observers=[watcher])
+            resume(path, allow_code=allow_code, observers=[watcher])
         else:
             # To `train` a setting is the user's word; this one comes from a file.
             AllowedCode.of(allow_code).check(str(job.settings.get("model")))
-            workflow.train(out=path, observers=[watcher], **job.settings)
+            train(out=path, observers=[watcher], **job.settings)
     except Interrupted:
         if watcher.step < watcher.until or watcher.until >= watcher.total_steps:
             return None

@@ -14,22 +14,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from torch import nn
-
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import SettingError
 from ravine.core.events import Event
 from ravine.data.opening import open_dataset
-from ravine.training.clock import Clock
-from ravine.workflows.assemble import set_up
+from ravine.workflows.assemble import assemble
+from ravine.workflows.builder import NORMS
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.session import Session
 
 _SHARE = 0.92  # of the budget that is planned; the rest is for what turns out slower
 _CLOSING = 4.0  # seconds for the tables and the page
 _AROUND_END = 1.2  # seconds for the evaluation, the page and the mistakes of a run
 _LEAST_STEPS = 10
 _LONG = 1e7  # a budget that asks for a measured step
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 @final
@@ -60,18 +58,18 @@ def measure(
         seconds: also measure a step, which takes some seconds.
         allow_code: the `module:callable`s that may be imported as the network.
     """
-    clock = Clock()
+    session = Session()
     wanted: dict[str, Any] = {"budget": _LONG} if seconds else {"epochs": 1.0}
     recipe = Recipe.of({**settings, **wanted})
     code = AllowedCode.of(allow_code)
     dataset = open_dataset(recipe, seed=recipe.seed)
-    opened = clock.elapsed()
-    setup = set_up(recipe, dataset, plan=None, tell=_nobody, clock=clock, code=code)
+    opened = session.clock.elapsed()
+    plan = assemble(recipe, dataset, session, plan=None, code=code).plan
     began = time.monotonic()
     again = recipe.with_(budget=None, epochs=1.0)
-    set_up(again, dataset, plan=None, tell=_nobody, clock=clock, code=code)
+    assembly = assemble(again, dataset, session, plan=None, code=code)
     built = time.monotonic() - began
-    speed, plan = setup.plan.speed, setup.plan
+    speed = plan.speed
     epoch = 0.0
     if speed is not None:
         epoch = plan.steps_per_epoch * speed.step + speed.validation / plan.evaluate_every
@@ -79,7 +77,7 @@ def measure(
         "epoch": epoch,
         "around": opened + built,
         "steps_per_epoch": plan.steps_per_epoch,
-        "normalised": any(isinstance(m, _NORMS) for m in setup.state.model.modules()),
+        "normalised": any(isinstance(m, NORMS) for m in assembly.state.model.modules()),
     }
 
 

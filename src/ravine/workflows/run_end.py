@@ -6,36 +6,36 @@ import numpy as np
 from PIL import Image
 
 from ravine.core.atomic import write_whole
-from ravine.core.events import Notice, Observer
 from ravine.data.dataset import Dataset
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import append_row, write_json
 from ravine.training.evaluation import full_evaluation, worst_mistakes
 from ravine.training.state import TrainingState
-from ravine.workflows.assemble import Setup
+from ravine.workflows.assemble import Assembly
+from ravine.workflows.session import Session
 
 _MISTAKES = 24
 
 
-def evaluate_run(setup: Setup, dataset: Dataset, folder: RunFolder) -> None:
+def evaluate_run(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
     """Evaluates on the test images, else on the validation images, and writes the result.
 
-    Without either there is nothing to write. Of several processes each calls this, one writes.
+    Without either there is nothing to write. Every rank calls this; rank 0 writes.
     """
     split = next((name for name in ("test", "validation") if name in dataset.splits), None)
     if split is None:
         return
     index = dataset.splits[split]
     labels = dataset.labels[index]
-    plain, mirrored = setup.looks.class_probabilities(
-        setup.state.evaluated, index, mirrored=setup.recipe.tta
+    plain, mirrored = assembly.evaluator.class_probabilities(
+        assembly.state.evaluated, index, mirrored=assembly.recipe.tta
     )
-    if not setup.ranks.is_main:
+    if not session.ranks.is_main:
         return
     found = full_evaluation(plain, mirrored, labels, split=split, classes=dataset.classes)
     worst = worst_mistakes(plain, labels, _MISTAKES)
     found["mistakes"] = _keep_mistakes(dataset, folder, index[worst], plain[worst])
-    found["ema"] = setup.state.ema is not None
+    found["ema"] = assembly.state.ema is not None
     write_json(folder.evaluation, found)
 
 
@@ -44,8 +44,8 @@ def _keep_mistakes(
 ) -> list[dict[str, object]]:
     folder.mistakes.mkdir(exist_ok=True)
     rows: list[dict[str, object]] = []
-    for place, (image, logs) in enumerate(zip(index, log_probabilities, strict=True)):
-        name = f"{place:02d}.png"
+    for rank, (image, logs) in enumerate(zip(index, log_probabilities, strict=True)):
+        name = f"{rank:02d}.png"
         pixels = np.asarray(dataset.images[image])
         buffer = io.BytesIO()
         Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
@@ -62,7 +62,7 @@ def _keep_mistakes(
     return rows
 
 
-def tell_undone_steps(state: TrainingState, folder: RunFolder, tell: Observer) -> None:
+def report_undone_steps(state: TrainingState, folder: RunFolder, session: Session) -> None:
     """Writes a finding about the steps that were undone, if there were any."""
     transaction = state.transaction
     skipped = int(transaction.skipped)
@@ -86,4 +86,4 @@ def tell_undone_steps(state: TrainingState, folder: RunFolder, tell: Observer) -
             "cure": cure,
         },
     )
-    tell(Notice(text=f"{text}; {cure}", warning=True))
+    session.notify(f"{text}; {cure}", warning=True)
