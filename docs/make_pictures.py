@@ -4,6 +4,7 @@ Curves come from Ravine's own pure functions where it has them, so that a pictur
 away from the code; the rest is drawn from the formulas. One function per picture.
 """
 
+import runpy
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,7 +37,8 @@ from ravine.schedules import (
     with_warmup,
 )
 
-PICTURES = Path(__file__).parent / "pictures"
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs" / "pictures"
 INK, FAINT, PAPER = "#22303c", "#9aa7b1", "#ffffff"
 BLUE, ORANGE, GREEN, RED, VIOLET = "#2b6cb0", "#dd7a1f", "#2f855a", "#c53030", "#6b46c1"
 STYLE = {
@@ -373,6 +375,59 @@ def _bare(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
     ax.axis("off")
 
 
+SENTENCES = {
+    "cli": "the commands: parse, call, print",
+    "workflows": "one file per command: where rooms meet",
+    "training": "loop, step, plan",
+    "monitor": "snapshots",
+    "checks": "before training",
+    "landscapes": "loss surfaces",
+    "tournament": "fair races",
+    "test_functions": "rollouts, theory",
+    "reports": "pages, figures",
+    "data": "disk to batches",
+    "models": "networks",
+    "optim": "update rules, steps",
+    "schedules": "curves of progress",
+    "runs": "the run folder",
+    "findings": "what is wrong",
+    "propagation": "variance theory",
+    "nn": "layers, initial weights",
+    "ops": "autograd functions over the C library",
+    "kernels": "plain C and Triton",
+    "core": "errors, checks, seeds, events, device",
+}
+
+
+def floors() -> Figure:
+    """The eight floors of the package, from import-linter's contract."""
+    rooms_of = runpy.run_path(str(ROOT / "scripts" / "make_map.py"))["floors"]()
+    figure, ax = plt.subplots(figsize=(12.5, 6.4))
+    colours = [BLUE, BLUE, ORANGE, GREEN, VIOLET, VIOLET, VIOLET, INK]
+    for height, (rooms, colour) in enumerate(zip(rooms_of, colours, strict=True)):
+        bottom = len(rooms_of) - height
+        ax.text(-0.35, bottom + 0.42, str(bottom), ha="right", va="center", color=FAINT)
+        for number, room in enumerate(rooms):
+            width = 12 / len(rooms)
+            _room(ax, number * width, bottom, width, colour, room)
+    ax.annotate(
+        "imports", xy=(12.35, 1.0), xytext=(12.35, 8.9), color=FAINT, ha="center",
+        arrowprops={"arrowstyle": "->", "color": FAINT},
+    )  # fmt: skip
+    ax.set(xlim=(-0.8, 12.8), ylim=(0.9, 9.1))
+    ax.axis("off")
+    return figure
+
+
+def _room(ax: Axes, left: float, bottom: float, width: float, colour: str, room: str) -> None:
+    box = (left + 0.04, bottom + 0.06), width - 0.08, 0.8
+    style = "round,pad=0,rounding_size=0.08"
+    ax.add_patch(FancyBboxPatch(*box, boxstyle=style, fc=colour, ec="none", alpha=0.13))
+    middle = left + width / 2
+    ax.text(middle, bottom + 0.58, f"{room}/", ha="center", va="center", weight="bold", size=10.5)
+    ax.text(middle, bottom + 0.27, SENTENCES[room], ha="center", va="center", size=8.2)
+
+
 DRAWINGS: Mapping[str, Callable[[], Figure]] = {
     "schedules": schedules,
     "ravine": ravine,
@@ -382,6 +437,7 @@ DRAWINGS: Mapping[str, Callable[[], Figure]] = {
     "convolution": convolution,
     "blocks": blocks,
     "augmentation": augmentation,
+    "floors": floors,
 }
 
 
