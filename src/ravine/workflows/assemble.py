@@ -346,7 +346,7 @@ def _with_companions(
         if chosen.batch < largest:
             tell(Notice(text=chosen.reason))
     if "lr" in free:  # it belongs to the batch of the table
-        free["lr"] *= recipe.batch / wanted["batch"]
+        free["lr"] *= (chosen.batch_of_rate() if chosen else recipe.batch) / wanted["batch"]
     free |= {"batch": recipe.batch} if "batch" in free else {}
     if free:
         shown = {k: v if isinstance(v, str) else f"{v:g}" for k, v in free.items()}
@@ -359,7 +359,7 @@ def _with_rate(recipe: Recipe, bench: _Bench, chosen: BatchChoice | None, tell: 
     if recipe.lr is None:
         model = bench.parts(recipe).state.model
         normalised = any(isinstance(module, _NORMS) for module in model.modules())
-        batch = chosen.largest if chosen and not normalised else recipe.batch
+        batch = chosen.batch_of_rate(normalised=normalised) if chosen else recipe.batch
         rate = recipe.default_lr(batch=batch, normalised=normalised)
         where = "" if normalised else ", which has no normalisation"
         tell(
