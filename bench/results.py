@@ -36,3 +36,10 @@ def keep(name: str, command: str, figures: dict[str, Any]) -> None:
     print(f"== {name}: {command}")
     for key, value in figures.items():
         print(f"   {key}: {value}")
+
+
+def kept(name: str) -> dict[str, Any]:
+    """Returns the figures of one benchmark that were kept last, none before the first."""
+    path = RESULTS / f"{name}.json"
+    figures: dict[str, Any] = json.loads(path.read_text())["figures"] if path.exists() else {}
+    return figures

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from results import keep
+from results import keep, kept
 
 from ravine.data.sources.idx import read_idx
 
@@ -75,13 +75,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     chosen = parser.parse_args()
-    figures: dict[str, Any] = {}
+    figures = kept("small")  # rows that are not measured again stay
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         os.environ["RAVINE_CACHE"] = str(place / "cache")
         write_photographs(chosen.data, "t10k", place / "test", None)
-        for size, counts in SIZES.items():
+        for size in map(int, chosen.sizes.split(",")):
+            counts = SIZES[size]
             for seed in range(SEEDS):
                 write_photographs(chosen.data, "train", place / f"{size}-{seed}", counts, seed=seed)
             for model in chosen.models.split(","):
@@ -102,8 +104,7 @@ def main() -> None:
                     "findings": sorted({code for run in runs for code in run["findings"]}),
                     "seconds of a run": round(statistics.mean(run["seconds"] for run in runs), 1),
                 }
-                print(size, model, figures[f"{size} photographs, {model}"], flush=True)
-    keep("small", f"python bench/small.py {chosen.data.name}", figures)
+                keep("small", f"python bench/small.py {chosen.data.name}", figures)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ not asked for is seen. The run was trained by a user who named the network; then
 hands.
 """
 
+import json
 import shutil
 import signal
 import sys
@@ -18,13 +19,18 @@ import tomli_w
 from PIL import Image
 
 import ravine
-from ravine.core.allowed_code import AllowedCode
+from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import CodeRefusedError, RunError, SettingError
 from ravine.core.events import Event, StepDone
 from ravine.runs.recipe_file import read_recipe
+from ravine.runs.rows import write_json
 from ravine.training.stop import Interrupted
 from ravine.workflows.diagnose import diagnose_run
 from ravine.workflows.landscape import run_surface
+from ravine.workflows.race_plan import RacePlan, enter, make_plan
+from ravine.workflows.race_settings import RaceSettings
+from ravine.workflows.race_worker.job import do
+from ravine.workflows.race_worker.slots import Share
 
 Command = Callable[..., Any]
 NETWORK = """
@@ -305,14 +311,17 @@ def test_the_working_folder_is_not_left_first_for_everything_else(place: Path) -
 def test_a_race_asks_again_and_its_workers_hear_what_is_allowed(
     ravine: Command, place: Path
 ) -> None:
+    # The workers are processes of their own; what lies in the working folder is not their torch.
+    (place / "torch.py").write_text("open('torch.imported', 'w').close()\nraise SystemExit(7)\n")
     begin = ["race", "data.npz", "--model", NAME, "--optimizers", "adam,nadam", "--trials", "1"]
     begin += ["--seeds", "1", "--epochs", "1", "--batch", "12", "--jobs", "1", "--plane", "--quiet"]
     begun = ravine(*begin, "--out", "race")
     assert begun.code == 0, begun.err
-    assert (place / "race" / "plane.svg").is_file()
-    for path in [*(place / "race" / "outcomes").glob("*seed*"), place / "race" / "results.json"]:
+    drawn = json.loads((place / "race" / "results.json").read_text())["plane"]
+    assert "allow" not in str(drawn)  # None, or too little time for it on a busy machine
+    again = next((place / "race" / "outcomes").glob("adam-seed*"))
+    for path in (again, place / "race" / "results.json", place / "strangers.imported"):
         path.unlink()
-    (place / "strangers.imported").unlink()
     forget()
 
     refused = ravine("race", "--out", "race", "--quiet")
@@ -324,7 +333,8 @@ def test_a_race_asks_again_and_its_workers_hear_what_is_allowed(
     done = ravine("race", "--out", "race", "--jobs", "1", "--quiet", "--allow-code", NAME)
     assert done.code == 0, done.err
     assert (place / "strangers.imported").exists()
-    assert len(list((place / "race" / "outcomes").glob("*seed*"))) == 2
+    assert '"ended"' in again.read_text()
+    assert not (place / "torch.imported").exists()
 
     winner = ravine("train", "--recipe", "race/winner.toml", "--epochs", "1")
     assert winner.code == 2
@@ -332,32 +342,32 @@ def test_a_race_asks_again_and_its_workers_hear_what_is_allowed(
 
 
 def test_code_that_only_the_plan_of_a_race_names_is_refused(ravine: Command, place: Path) -> None:
-    begin = ["race", "data.npz", "--model", "wrn-10-1", "--optimizers", "adam,nadam"]
-    begin += ["--trials", "1", "--seeds", "1", "--epochs", "0.5", "--jobs", "1", "--quiet"]
-    assert ravine(*begin, "--out", "race").code == 0
-    for path in (place / "race" / "outcomes").iterdir():
-        path.unlink()
-    shutil.rmtree(place / "race" / "runs")
-    plan = place / "race" / "plan.json"
-    plan.write_text(plan.read_text().replace('"wrn-10-1"', f'"{NAME}"'))
+    rules = RaceSettings.of({"entrants": {"adam": {"optimizer": "adam"}, "nadam": {}}, "epochs": 1})
+    settings = {"data": "data.npz", "model": "wrn-10-1", "device": "cpu"}
+    entry = enter(rules, recipe=None, given=settings, plane=False, code=NO_CODE)
+    pace = {"epoch": 1.0, "around": 1.0, "steps_per_epoch": 4, "normalised": True}
+    plan = make_plan(
+        entry,
+        {name: [pace] for name in entry.groups()},
+        Share(slots=1, threads=1, devices=()),
+        elapsed=0.0,
+    )
+    folder = place / "race"
+    folder.mkdir()
+    write_json(folder / "race.json", entry.to_values())
+    text = json.dumps(plan.to_values()).replace('"wrn-10-1"', f'"{NAME}"')
+    (folder / "plan.json").write_text(text)
 
-    for command in (["race", "--out", "race"], [*begin, "--out", "race"]):
-        said = ravine(*command)
-        assert said.code == 2
-        assert "race/plan.json" in said.err
+    said = ravine("race", "--out", "race")
+    assert said.code == 2
+    assert "race/plan.json" in said.err
+    assert list((folder / "runs").iterdir()) == []
+    (job, *_) = RacePlan.from_values(json.loads(text)).course.ready({})
+    outcome = do(job, folder / "runs")  # and a worker that got it all the same refuses it too
+    assert outcome is not None
+    assert outcome.status == "failed"
+    assert f"--allow-code {NAME}" in outcome.text
     assert not (place / "strangers.imported").exists()
-
-
-def test_a_torch_of_the_working_folder_is_not_what_the_workers_of_a_race_import(
-    ravine: Command, place: Path
-) -> None:
-    (place / "torch.py").write_text("open('torch.imported', 'w').close()\nraise SystemExit(7)\n")
-    begin = ["race", "data.npz", "--model", "wrn-10-1", "--optimizers", "adam,nadam"]
-    begin += ["--trials", "1", "--seeds", "1", "--epochs", "0.5", "--jobs", "1", "--quiet"]
-    said = ravine(*begin, "--out", "race")
-
-    assert said.code == 0, said.err
-    assert not (place / "torch.imported").exists()
 
 
 def test_a_run_whose_folders_are_links_is_not_gone_on_with(place: Path) -> None:

@@ -139,7 +139,10 @@ def test_statistics_that_never_fit_are_told_from_overfitting_by_the_norm() -> No
     def never(x: float) -> float:
         return 2.5 + x
 
-    assert found(learns, validation=never, normalised=True).codes == ("norm-statistics-disagree",)
+    (one,) = found(learns, validation=never, normalised=True)
+    assert one.code == "norm-statistics-disagree"
+    assert "--norm-statistics measured" in one.cure
+    assert one.changes == {"norm_statistics": "measured"}
     assert found(learns, validation=never).codes == ("overfitting",)
 
 

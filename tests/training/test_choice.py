@@ -74,7 +74,8 @@ def test_the_batch_leaves_ten_steps_an_epoch_and_a_hundred_a_run(
 ) -> None:
     found = choose_batch(images, largest=128, epochs=epochs, smallest=4)
     assert found.batch == batch
-    assert found.largest == 128
+    assert found.batch_of_rate() == max(batch, 8)
+    assert found.batch_of_rate(normalised=False) == 128
 
 
 def test_no_batch_is_halved_below_what_the_processes_need() -> None:

@@ -41,7 +41,7 @@ class Trace:
             accuracy), NaN where one is not known.
         classes: K, None where it is not known.
         normalised: the network has batch norm.
-        floor: the least training loss that the targets allow (`floor.py`); 0 for hard labels.
+        floor: the least training loss that the targets allow, `target_floor`; 0 for hard labels.
     """
 
     steps: np.ndarray

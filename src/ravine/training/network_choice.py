@@ -30,7 +30,8 @@ COMPANIONS_OF_NESTEROV: Mapping[str, Mapping[str, Any]] = {
 
 _STEPS_OF_AN_EPOCH = 10  # at least, and of a run by epochs:
 _STEPS_OF_A_RUN = 100
-SMALLEST_BATCH = 8  # batch norm's statistics of fewer images are mostly noise
+SMALLEST_BATCH = 4
+_SMALLEST_FOR_RATE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +101,22 @@ def model_defaults(model: str, *, optimizer: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchChoice:
-    """A batch, and the one that it would be with images enough."""
+    """A batch, the one that it would be with images enough, and why it was taken."""
 
     batch: int
     largest: int
     reason: str
+
+    def batch_of_rate(self, *, normalised: bool = True) -> int:
+        """Returns the batch whose default learning rate fits, in networks with a norm or without.
+
+        The rate follows the batch down to 8 images: below, the steps that are left are too few for
+        a smaller one. Where no layer normalises it stays that of `largest`: there the steepest
+        slope of the first steps limits it, whatever the batch.
+        """
+        return (
+            max(self.batch, min(self.largest, _SMALLEST_FOR_RATE)) if normalised else self.largest
+        )
 
 
 def choose_batch(
@@ -112,9 +124,7 @@ def choose_batch(
 ) -> BatchChoice:
     """Returns the largest batch that leaves a run enough steps: `largest`, halved as needed.
 
-    Enough are 10 steps an epoch, and 100 in a run whose epochs are given. The default learning
-    rate follows the batch as it always does, but stays that of `largest` where no layer normalises:
-    there the steepest slope of the first steps limits it, whatever the batch.
+    Enough are 10 steps an epoch, and 100 in a run whose epochs are given.
 
     Args:
         images: that are trained on.

@@ -107,7 +107,8 @@ def _with_model_defaults(
     if chosen:
         recipe = recipe.with_(batch=chosen.batch)
     if "lr" in free:  # it belongs to the batch of the table
-        free["lr"] *= recipe.batch / wanted["batch"]
+        batch = chosen.batch_of_rate() if chosen else recipe.batch
+        free["lr"] *= batch / wanted["batch"]
     free |= {"batch": recipe.batch} if "batch" in free else {}
     return recipe.with_(**free), free
 
@@ -131,7 +132,7 @@ def _report_defaults(
 
 def _with_default_lr(recipe: Recipe, chosen: BatchChoice | None, builder: Builder) -> Recipe:
     normalised = builder.has_norms(recipe)
-    batch = chosen.largest if chosen and not normalised else recipe.batch
+    batch = chosen.batch_of_rate(normalised=normalised) if chosen else recipe.batch
     lr = recipe.default_lr(batch=batch, normalised=normalised)
     where = "" if normalised else ", which has no normalisation"
     builder.session.notify(

@@ -104,7 +104,8 @@ def load_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], dict[str, Any
         if not near and "/" in name:
             raise SettingError(f"recipe {name!r}: a recipe file ends in .toml")
         raise unknown("recipe", name, RECIPES)
-    return RECIPES[name]().changed_from_default(), None
+    # What a recipe names counts as given, though it be the default: no batch of its is halved.
+    return RECIPES[name]().model_dump(exclude_unset=True), None
 
 
 # What decides how many steps a run takes: if one is changed, a recipe's plan no longer holds.
