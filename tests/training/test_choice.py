@@ -11,7 +11,7 @@ from ravine.training.network_choice import (
     SMALL_IMAGES,
     choose_for_budget,
     choose_for_epochs,
-    companions,
+    model_defaults,
 )
 from ravine.workflows.assemble import set_up
 from ravine.workflows.recipe import Recipe, compose
@@ -50,8 +50,8 @@ def test_every_choice_is_a_network_that_can_be_built(size: int) -> None:
 
 
 def test_other_networks_and_optimizers_have_their_own_defaults() -> None:
-    assert companions("wrn-16-4", optimizer="nesterov") == {}
-    assert "lr" not in companions("swift-2", optimizer="adam")
+    assert model_defaults("wrn-16-4", optimizer="nesterov") == {}
+    assert "lr" not in model_defaults("swift-2", optimizer="adam")
 
 
 def prepared(**settings: object) -> Recipe:
@@ -64,12 +64,17 @@ def prepared(**settings: object) -> Recipe:
 
 def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:
     alone = prepared()
-    assert (alone.batch, alone.lr, alone.momentum, alone.bias_rate) == (256, 2.5, 0.85, 64.0)
+    assert (alone.batch, alone.lr, alone.momentum, alone.bias_lr_multiplier) == (
+        256,
+        2.5,
+        0.85,
+        64.0,
+    )
     # Said, though it is the default: kept, and the rate follows the batch.
     said = prepared(batch=128, momentum=0.9)
     assert (said.batch, said.lr, said.momentum) == (128, 1.25, 0.9)
     adam = prepared(optimizer="adam")
-    assert (adam.batch, adam.bias_rate, adam.label_smoothing) == (256, 1.0, 0.2)
+    assert (adam.batch, adam.bias_lr_multiplier, adam.label_smoothing) == (256, 1.0, 0.2)
     # What is written down is all said.
     again = prepared(**{**alone.model_dump(), "label_smoothing": 0.0})
     assert again == alone.with_(label_smoothing=0.0)

@@ -28,7 +28,7 @@ from ravine.training.clock import Clock
 from ravine.training.distributed import Looks, Together
 from ravine.training.evaluation import Evaluation, summarise
 from ravine.training.loss import cross_entropy
-from ravine.training.network_choice import choose_for_budget, choose_for_epochs, companions
+from ravine.training.network_choice import choose_for_budget, choose_for_epochs, model_defaults
 from ravine.training.plan import Plan, Speed, plan_for_budget, plan_for_epochs
 from ravine.training.speed import seconds_per_image, seconds_per_step
 from ravine.training.state import TrainingState, start_state
@@ -95,7 +95,7 @@ def set_up(
     bench = _Bench(dataset=dataset, device=device, precision=precision, clock=clock, ranks=ranks)
     if recipe.model == "auto":
         recipe = _with_network(recipe, bench, tell)
-    recipe = _with_companions(recipe, tell)
+    recipe = _with_model_defaults(recipe, tell)
     stem = describe_stem(recipe.model, dataset.preprocessing.image_size)
     if stem:
         tell(Notice(text=stem))
@@ -277,7 +277,7 @@ def _with_network(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
         budget = recipe.budget
 
         def epochs_of(name: str) -> float:
-            candidate = _with_companions(recipe.with_(model=name), lambda _: None)
+            candidate = _with_model_defaults(recipe.with_(model=name), lambda _: None)
             parts = bench.parts(candidate)
             speed = bench.speed(candidate, parts, seconds=_SECONDS_TO_COMPARE)
             plan = plan_for_budget(
@@ -293,9 +293,9 @@ def _with_network(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
     return recipe.with_(model=choice.model)
 
 
-def _with_companions(recipe: Recipe, tell: Observer) -> Recipe:
+def _with_model_defaults(recipe: Recipe, tell: Observer) -> Recipe:
     """Fills in what the network is best trained with, where the user has said nothing."""
-    wanted = companions(recipe.model, optimizer=recipe.optimizer)
+    wanted = model_defaults(recipe.model, optimizer=recipe.optimizer)
     free = {k: v for k, v in wanted.items() if k not in recipe.model_fields_set}
     if "lr" in free:  # it belongs to the batch of the table
         free["lr"] *= free.get("batch", recipe.batch) / wanted["batch"]
