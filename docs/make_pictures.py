@@ -23,7 +23,10 @@ from ravine.data.augment import cutout, flip_and_crop, random_erasing
 from ravine.data.mixing import cutmix, mixup
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
-from ravine.optim import update_rules as rules
+from ravine.optim.adagrad import adagrad
+from ravine.optim.adam import adam
+from ravine.optim.momentum import momentum
+from ravine.optim.rmsprop import rmsprop
 from ravine.schedules import (
     SCHEDULES,
     between,
@@ -117,7 +120,7 @@ def _path(curvature: torch.Tensor, *, η: float, γ: float) -> np.ndarray:
     w = torch.tensor([-10.0, 1.2], dtype=torch.float64)
     v, points = torch.zeros_like(w), [w]
     for _ in range(25):
-        w, v = rules.momentum(w, curvature * w, v, η=η, γ=γ, nesterov=False)
+        w, v = momentum(w, curvature * w, v, η=η, γ=γ, nesterov=False)
         points.append(w)
     return torch.stack(points).numpy()
 
@@ -129,12 +132,12 @@ def adaptive_rates() -> Figure:
     lengths: dict[str, list[float]] = {"AdaGrad": [], "RMSProp": [], "Adam": []}
     grown = mean = v = square = zero
     for k in range(1, steps + 1):
-        step, grown = rules.adagrad(zero, g, grown, η=1.0, ε=1e-8)
+        step, grown = adagrad(zero, g, grown, η=1.0, ε=1e-8)
         lengths["AdaGrad"].append(-float(step))
-        step, mean = rules.rmsprop(zero, g, mean, η=1.0, α=0.99, ε=1e-8)
+        step, mean = rmsprop(zero, g, mean, η=1.0, α=0.99, ε=1e-8)
         lengths["RMSProp"].append(-float(step))
         at = torch.tensor(float(k), dtype=torch.float64)
-        step, v, square = rules.adam(zero, g, v, square, at, η=1.0, γ=0.9, α=0.999, ε=1e-8)
+        step, v, square = adam(zero, g, v, square, at, η=1.0, γ=0.9, α=0.999, ε=1e-8)
         lengths["Adam"].append(-float(step))
     figure, ax = plt.subplots(figsize=(8, 3.9))
     for (name, values), colour in zip(lengths.items(), (ORANGE, BLUE, GREEN), strict=True):

@@ -1,25 +1,28 @@
-"""Writes the update rules of ravine/optim/update_rules.py down in C and in Triton.
+"""Writes the update rules of ravine/optim down in C and in Triton.
 
     make kernels
 
-Each rule is called once with symbols in place of tensors and numbers. What it does to them is
-recorded and printed: numbers (rates, bias corrections) as float64, computed once per tensor;
-elements as float32, inside the loop. Nothing about a rule is written here, so that all paths
-follow one text; a test fails when what lies in the tree is not what this would write.
+Each rule in the table of optimizers is applied once, for each combination of its options, to
+symbols in place of tensors and numbers. Its operations are recorded and printed: numbers
+(learning rate, bias corrections) as float64, computed once per tensor; elements as float32,
+inside the loop. Nothing about a rule is written here, so that all step engines follow one text; a
+test fails when the files in the tree differ from what this writes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ravine.optim import rules
+from ravine.optim.base import RuleOptimizer
+from ravine.optim.optimizers import OPTIMIZERS
+from ravine.optim.update_rules import prepared
 
 KERNELS = Path(__file__).resolve().parent.parent / "src" / "ravine" / "kernels"
-NOTE = "Written by `make kernels` from ravine/optim/update_rules.py, not by hand."
+NOTE = "Written by `make kernels` from the update rules of ravine/optim, not by hand."
 # The order in a row of hyperparameters; ravine/kernels/variants.py has it from here.
 HYPER = ("lr", "coupled", "decoupled", "gamma", "alpha", "eps", "scale")
 
@@ -32,6 +35,7 @@ class Symbol:
     operation: str
     inputs: tuple[Any, ...] = ()
     dtype: torch.dtype = field(default=torch.float32, repr=False)
+    device: torch.device = field(default=torch.device("meta"), repr=False)  # its value is unknown
 
     def _of(self, operation: str, *others: Any) -> "Symbol":
         inputs = (self, *others)
@@ -82,7 +86,7 @@ class Symbol:
         return limited if high is None else limited._of("AT_MOST({}, {})", high)
 
     def lerp(self, end: "Symbol", share: Any) -> "Symbol":
-        # Not self + share (end − self), which loses a small `end` beside a large self.
+        # Not self + share (end − self), which loses a small `end` next to a large self.
         return self * (1 - share) + end * share
 
     def add(self, other: Any, alpha: Any = 1) -> "Symbol":
@@ -100,76 +104,64 @@ class Symbol:
     def to(self, _: torch.dtype) -> "Symbol":
         return self
 
+    def double(self) -> "Symbol":
+        return self
+
     add_, addcmul_, clamp_, mul_, sqrt_ = add, addcmul, clamp, mul, sqrt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A rule with everything settled that is not a number.
+    """A rule with one combination of its options; only its numbers are open.
 
     Attributes:
-        name: as the kernels call it.
-        state: names of the state's tensors.
-        apply: calls the rule; returns the new weights, the new state, and the new product of
-            the momenta where the rule keeps one.
+        optimizer: one of the rule.
+        group: its hyperparameters, numbers included.
     """
 
-    name: str
-    state: tuple[str, ...]
-    apply: Callable[..., tuple[Any, ...]]
+    optimizer: RuleOptimizer
+    group: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As the kernels call it."""
+        return self.optimizer.variant(self.group)
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """Names of the state's tensors."""
+        return self.optimizer.state_slots
+
+    def apply(self, s: Mapping[str, Symbol]) -> list[Symbol]:
+        """Returns the new weights, the new state, and the new product of the momenta if kept."""
+        named = {
+            "lr": s["lr"], "momentum": s["gamma"], "alpha": s["alpha"], "eps": s["eps"],
+            "betas": (s["gamma"], s["alpha"]),
+        }  # fmt: skip
+        group = {name: named.get(name, value) for name, value in self.group.items()}
+        slots = [*self.state, *(["mu_product"] if self.optimizer.keeps_momentum_product else [])]
+        state: Any = {"step": s["k"], "mu_product": s["mu"], **{n: s[n] for n in self.state}}
+        symbols: Any = s
+        new_w, new_state = self.optimizer.apply_rule(symbols["w"], symbols["g"], state, group)
+        made: Any = [new_w, *(new_state[slot] for slot in slots)]
+        return made
 
 
-def variants() -> Iterator[Variant]:
-    """Yields each rule in each of its forms."""
-    for nesterov in (False, True):
-        yield Variant(
-            name="nesterov" if nesterov else "momentum",
-            state=("v",),
-            apply=lambda s, nesterov=nesterov: rules.momentum(
-                s["w"], s["g"], s["v"], η=s["lr"], γ=s["gamma"], nesterov=nesterov
-            ),
-        )
-    for inside in (True, False):
-        end = "_eps_in_root" if inside else ""
-        yield Variant(
-            name=f"adagrad{end}",
-            state=("G",),
-            apply=lambda s, inside=inside: rules.adagrad(
-                s["w"], s["g"], s["G"], η=s["lr"], ε=s["eps"], eps_in_root=inside
-            ),
-        )
-        yield Variant(
-            name=f"rmsprop{end}",
-            state=("G",),
-            apply=lambda s, inside=inside: rules.rmsprop(
-                s["w"], s["g"], s["G"], η=s["lr"], α=s["alpha"], ε=s["eps"], eps_in_root=inside
-            ),
-        )
-        yield Variant(
-            name=f"adam{end}",
-            state=("v", "G"),
-            apply=lambda s, inside=inside: rules.adam(
-                s["w"], s["g"], s["v"], s["G"], s["k"], **_adam(s), eps_in_root=inside
-            ),
-        )
-        for form in ("lecture", "dozat-constant", "dozat", "keras"):
-            yield Variant(
-                name=f"nadam_{form.replace('-', '_')}{end}",
-                state=("v", "G"),
-                apply=lambda s, inside=inside, form=form: rules.nadam(
-                    s["w"], s["g"], s["v"], s["G"], s["mu"], s["k"],
-                    **_adam(s), form=form, eps_in_root=inside,
-                ),
-            )  # fmt: skip
-
-
-def _adam(s: dict[str, Symbol]) -> dict[str, Symbol]:
-    return {"η": s["lr"], "γ": s["gamma"], "α": s["alpha"], "ε": s["eps"]}
+def variants() -> list[Variant]:
+    """Returns each rule with each combination of its options."""
+    found = []
+    for kind in dict.fromkeys(row.kind for row in OPTIMIZERS.values()):
+        optimizer = kind([torch.nn.Parameter(torch.zeros(1))])
+        for values in product(*kind.options.values()):
+            options = dict(zip(kind.options, values, strict=True))
+            found.append(Variant(optimizer=optimizer, group={**optimizer.defaults, **options}))
+    # By the place of ε; its order is that of the C library's table in builds of before.
+    return sorted(found, key=lambda one: (None, True, False).index(one.group.get("eps_in_root")))
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a variant does, in order."""
+    """The operations of a variant, in order."""
 
     variant: Variant
     names: dict[Symbol, str]
@@ -195,7 +187,7 @@ def record(variant: Variant) -> Record:
     """Returns what `variant` does to symbols."""
     elements = {name: Symbol("element", name) for name in ("w", "g", *variant.state)}
     numbers = {name: Symbol("number", name) for name in (*HYPER, "k", "mu")}
-    w, g = rules.prepared(
+    w, g = prepared(
         elements["w"], elements["g"], η=numbers["lr"], coupled=numbers["coupled"],
         decoupled=numbers["decoupled"], scale=numbers["scale"],
     )  # fmt: skip
@@ -378,19 +370,22 @@ def _triton_rule(r: Record) -> str:
     return "\n".join(lines)
 
 
-# What both need to know ---------------------------------------------------------------------
+# What both have in common ---------------------------------------------------------------------
 
 
 def names_source(records: Sequence[Record]) -> str:
     """Returns the names of the rules in their order, as Python."""
     listed = "\n".join(f'    "{r.variant.name}": {r.variant.state!r},' for r in records)
+    products = "\n".join(f'    "{r.variant.name}",' for r in records if "mu" in r.results)
     most = max(len(r.coefficients) for r in records)
     assert most <= 16, "struct unit in steps.c has room for 16 coefficients"
     return (
         f'"""{NOTE}"""\n\nfrom collections.abc import Mapping\n\n'
         f"# The order of a row of hyperparameters.\nHYPER = {HYPER!r}\n\n"
         "# The rules, in the order of the C library's table, and the tensors of their state.\n"
-        f"VARIANTS: Mapping[str, tuple[str, ...]] = {{\n{listed}\n}}\n"
+        f"VARIANTS: Mapping[str, tuple[str, ...]] = {{\n{listed}\n}}\n\n"
+        "# Those whose state has the product of the momenta so far, mu_product.\n"
+        f"KEEPS_MOMENTUM_PRODUCT = frozenset({{\n{products}\n}})\n"
     ).replace("'", '"')
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ravine.cli.display import watching
 from ravine.core.errors import SettingError
+from ravine.optim.optimizers import OPTIMIZERS
 from ravine.test_functions.candidates import racers, rates, split
 from ravine.test_functions.function_race import FunctionRace, Lane, race_on_function
 from ravine.test_functions.height_map import shown
@@ -15,13 +16,13 @@ from ravine.test_functions.quadratic import RateRow, rate_rows
 from ravine.test_functions.rate_search import Budget
 from ravine.workflows.race_function import race_numbers, write_race
 
-OPTIMIZERS = "momentum,nesterov,adagrad,rmsprop,adam,nadam"
+ENTERED = ",".join(OPTIMIZERS)
 
 
 def race_function(
     function: str,
     *,
-    optimizers: str = OPTIMIZERS,
+    optimizers: str = ENTERED,
     lr: str = "",
     steps: int = 300,
     start: str = "",

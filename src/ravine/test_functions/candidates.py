@@ -18,22 +18,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ravine.core.errors import SettingError, unknown
-from ravine.optim.adagrad import AdaGrad
-from ravine.optim.adam import Adam
 from ravine.optim.base import RuleOptimizer
 from ravine.optim.from_torch import from_torch
 from ravine.optim.momentum import Momentum
-from ravine.optim.nadam import Nadam
-from ravine.optim.rmsprop import RMSProp
+from ravine.optim.optimizers import OPTIMIZERS
 
 RACERS: Mapping[str, tuple[type[RuleOptimizer], Mapping[str, Any]]] = {
     "gd": (Momentum, {"momentum": 0.0}),
-    "momentum": (Momentum, {}),
-    "nesterov": (Momentum, {"nesterov": True}),
-    "adagrad": (AdaGrad, {}),
-    "rmsprop": (RMSProp, {}),
-    "adam": (Adam, {}),
-    "nadam": (Nadam, {}),
+    **{name: (row.kind, row.arguments) for name, row in OPTIMIZERS.items()},
 }
 Trial = Mapping[str, float]  # lr, and momentum and eps where they are searched too
 # Of torch.optim, those that look at more than one element at a time.
