@@ -21,7 +21,7 @@ import torch
 from results import keep
 
 from ravine.core.memory import keep_freed_memory
-from ravine.core.ranks import join_ranks, leave
+from ravine.core.ranks import exit_process, join_ranks
 from ravine.data.opening import open_dataset
 from ravine.schedules import constant
 from ravine.training.clock import Clock
@@ -45,7 +45,7 @@ def write_images(path: Path) -> None:
 def advance(setup: Setup, steps: int, place: Path) -> None:
     """Trains so many steps more, in the loop of `ravine train`."""
     end = setup.state.step + steps
-    leads = setup.ranks.leads
+    leads = setup.ranks.is_main
     recorder = Recorder(path=place / "history.jsonl", steps_per_epoch=10**6)
     fit(
         setup.state,
@@ -83,14 +83,14 @@ def measure(place: Path, model: str, batch: int, threads: int, seconds: float) -
     advance(setup, WARM, place)
     start = time.perf_counter()
     advance(setup, 1, place)
-    (a_step,) = ranks.agree(time.perf_counter() - start)
+    (a_step,) = ranks.broadcast(time.perf_counter() - start)
     steps = max(2, round(seconds / a_step))
     start = time.perf_counter()
     advance(setup, steps, place)
-    ranks.wait()
-    if ranks.leads:
+    ranks.barrier()
+    if ranks.is_main:
         print(json.dumps(steps * batch / (time.perf_counter() - start)))
-    leave(0)
+    exit_process(0)
 
 
 def run(kind: str, place: Path, asked: argparse.Namespace) -> float:

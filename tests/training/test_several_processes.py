@@ -21,7 +21,7 @@ from ravine.data.augment import AugmentSettings
 from ravine.data.batches import Batch, TrainingBatches, _places
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.runs.rows import read_json, read_rows
-from ravine.training.distributed import Together
+from ravine.training.distributed import GradientSync
 from ravine.training.loss import cross_entropy
 
 # Without batch norm two halves of a batch give the gradient of the whole, but for rounding, which
@@ -136,7 +136,7 @@ def test_a_mistake_is_told_in_one_line(striped: Path, tmp_path: Path) -> None:
 
 @given(count=st.integers(0, 1000), size=st.integers(1, 9))
 def test_parts_are_even_and_leave_nothing_out(count: int, size: int) -> None:
-    parts = [Ranks(rank=rank, size=size).shared_out(count) for rank in range(size)]
+    parts = [Ranks(rank=rank, size=size).shard(count) for rank in range(size)]
     assert [first for first, _ in parts] == [0, *(last for _, last in parts[:-1])]
     assert parts[-1][1] == count
     lengths = {last - first for first, last in parts}
@@ -164,7 +164,7 @@ def test_unequal_parts_add_up_to_the_whole_batch(
     loss_of = cross_entropy(label_smoothing=smoothing, class_weights=factors)
     sent: list[torch.Tensor] = []
 
-    def add_up(_: Ranks, values: torch.Tensor) -> None:
+    def all_reduce_sum(_: Ranks, values: torch.Tensor) -> None:
         sent.append(values.clone())
         values.copy_(torch.stack(sent).sum(0))
 
@@ -177,9 +177,9 @@ def test_unequal_parts_add_up_to_the_whole_batch(
         batch = Batch(images=x[part], targets=targets[part], labels=labels[part], everyones=labels)
         correct = (logits.argmax(1) == labels[part]).sum()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Ranks, "add_up", add_up)
-            together = Together(Ranks(rank=rank, size=2), model, class_weights=factors)
-            found = together.merge(loss.detach(), correct, batch)
+            patch.setattr(Ranks, "all_reduce_sum", all_reduce_sum)
+            sync = GradientSync(Ranks(rank=rank, size=2), model, class_weights=factors)
+            found = sync.merge(loss.detach(), correct, batch)
 
     exact = network(torch.float64)
     logits = exact(x.double())
@@ -203,7 +203,7 @@ import sys
 from pathlib import Path
 import torch
 from ravine.training import shared_memory_sum as shared_sum
-from ravine.core.ranks import join_ranks, leave
+from ravine.core.ranks import join_ranks, exit_process
 
 ranks, results = join_ranks(), []
 shared_sum._FOLDER = Path(sys.argv[2]) / "memory"
@@ -214,9 +214,9 @@ assert total.is_in_memory == (sys.argv[1] == "room")
 for step in range(3):
     chance = torch.Generator().manual_seed(10 * step + ranks.rank)
     total.mine.copy_(torch.randn(1001, generator=chance))
-    results.append(total.add_up().clone())
+    results.append(total.all_reduce_sum().clone())
 torch.save(results, f"{sys.argv[2]}/{ranks.rank}.pt")
-leave(0)
+exit_process(0)
 """
 
 

@@ -23,7 +23,7 @@ from ravine.core.events import (
     StepDone,
     TrainingStarted,
 )
-from ravine.core.ranks import is_silent
+from ravine.core.ranks import is_secondary_process
 from ravine.runs.rows import plain
 from ravine.training.recorder import epoch_row, steps_row
 from ravine.workflows.run import Run
@@ -47,7 +47,7 @@ class Screen(Protocol):
 @contextmanager
 def watching(*, quiet: bool, json: bool) -> Iterator[Screen]:
     """Gives the screen that fits the options and the output; of several processes, one shows."""
-    if is_silent():
+    if is_secondary_process():
         yield Nothing()
     elif json:
         yield JsonLines()
@@ -305,7 +305,7 @@ def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
 
 def show_result(run: Run, *, json: bool) -> None:
     """Prints the result of a finished run and where it lies."""
-    if is_silent():
+    if is_secondary_process():
         return
     evaluated = (run.path / "evaluation.json").is_file()
     if json:

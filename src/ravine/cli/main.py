@@ -17,7 +17,7 @@ from ravine.cli.report import report
 from ravine.cli.resume import resume
 from ravine.cli.train import train
 from ravine.core.errors import RavineError
-from ravine.core.ranks import is_silent, leave, started_with_others
+from ravine.core.ranks import exit_process, is_distributed, is_secondary_process
 from ravine.training.stop import Interrupted
 
 app = typer.Typer(
@@ -46,18 +46,18 @@ def main() -> None:
         app()
     except RavineError as error:
         print(f"ravine: {' '.join(str(error).split())}", file=sys.stderr)
-        leave(2)
+        exit_process(2)
     except Interrupted as stopped:
-        if not is_silent():
+        if not is_secondary_process():
             print(f"ravine: {stopped}; go on with: ravine resume {stopped.path}", file=sys.stderr)
-        leave(128 + stopped.signal_number)
+        exit_process(128 + stopped.signal_number)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        leave(1)
+        exit_process(1)
     except SystemExit as end:
-        leave(end.code)
+        exit_process(end.code)
     except Exception:
-        if not started_with_others():
+        if not is_distributed():
             raise
         traceback.print_exc()  # before the others hear of it
-        leave(1)
+        exit_process(1)

@@ -1,8 +1,7 @@
-"""Several processes that train together, started by torchrun: who each is, and what they agree on.
+"""The processes of one distributed training, started by torchrun, and their collectives.
 
-One process alone is a group of one, for which every call is free and gives back what it was given.
-All processes must make the same calls in the same order; where one has died, the next call ends
-in `PeerLost`.
+A single process is a group of size 1: every collective returns its input at no cost. All processes
+call the same collectives in the same order; where one has died, the next call raises `PeerLost`.
 """
 
 import os
@@ -19,8 +18,8 @@ import torch.distributed as dist
 
 from ravine.core.errors import RavineError, RunError
 
-_PATIENCE = timedelta(hours=2)  # decoding the images for the first time is waited for
-_TOLD_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR")
+_TIMEOUT = timedelta(hours=2)  # long enough to decode the images for the first time
+_TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR")
 
 
 class PeerLost(RunError):
@@ -29,12 +28,12 @@ class PeerLost(RunError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranks:
-    """One process among `size`.
+    """One process of a group of `size`.
 
     Attributes:
-        rank: 0 writes the run folder and tells the user.
+        rank: in 0..size-1; rank 0 writes the run folder and prints.
         size: processes in all.
-        local_rank: the place on this host; its GPU.
+        local_rank: index of the process on this host, and of its GPU.
         local_size: processes on this host.
     """
 
@@ -44,59 +43,89 @@ class Ranks:
     local_size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes and tells."""
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which writes and prints."""
         return self.rank == 0
 
-    def add_up(self, values: torch.Tensor) -> None:
-        """Replaces `values` in place by their sum over all processes, on any device."""
+    def all_reduce_sum(self, values: torch.Tensor) -> None:
+        """Replaces `values` in place by their sum over all ranks.
+
+        Args:
+            values: of any shape, dtype and device, the same on all ranks.
+
+        Raises:
+            PeerLost: another process ended or cannot be reached.
+        """
         if self.size > 1:
-            with _losses_told():
+            with _reporting_lost_peers():
                 dist.all_reduce(values)
 
-    def agree(self, *values: float) -> list[float]:
-        """Returns the leader's values, so that what follows from them is the same everywhere."""
+    def all_reduce_max(self, *values: float) -> list[float]:
+        """Returns the maximum of each value over all ranks.
+
+        Raises:
+            PeerLost: another process ended or cannot be reached.
+        """
         if self.size == 1:
             return list(values)
-        told = torch.tensor(values, dtype=torch.float64)
-        self.copy_from_leader(told)
-        return told.tolist()
+        maxima = torch.tensor(values, dtype=torch.float64)
+        with _reporting_lost_peers():
+            dist.all_reduce(maxima, op=dist.ReduceOp.MAX)
+        return maxima.tolist()
 
-    def largest(self, *values: float) -> list[float]:
-        """Returns the largest of each value over all processes."""
+    def broadcast(self, *values: float) -> list[float]:
+        """Returns the values of rank 0, so that decisions made from them are the same everywhere.
+
+        Raises:
+            PeerLost: another process ended or cannot be reached.
+        """
         if self.size == 1:
             return list(values)
-        told = torch.tensor(values, dtype=torch.float64)
-        with _losses_told():
-            dist.all_reduce(told, op=dist.ReduceOp.MAX)
-        return told.tolist()
+        sent = torch.tensor(values, dtype=torch.float64)
+        self.broadcast_tensor(sent)
+        return sent.tolist()
 
-    def agree_on_text(self, text: str) -> str:
-        """Returns the leader's text."""
+    def broadcast_text(self, text: str) -> str:
+        """Returns the text of rank 0.
+
+        Raises:
+            PeerLost: another process ended or cannot be reached.
+        """
         if self.size == 1:
             return text
         content = text.encode()
-        (length,) = self.agree(len(content))
-        told = torch.zeros(int(length), dtype=torch.uint8)
-        if self.leads:
-            told.copy_(torch.from_numpy(np.frombuffer(content, np.uint8).copy()))
-        self.copy_from_leader(told)
-        return bytes(told.tolist()).decode()
+        (length,) = self.broadcast(len(content))
+        sent = torch.zeros(int(length), dtype=torch.uint8)
+        if self.is_main:
+            sent.copy_(torch.from_numpy(np.frombuffer(content, np.uint8).copy()))
+        self.broadcast_tensor(sent)
+        return bytes(sent.tolist()).decode()
 
-    def copy_from_leader(self, values: torch.Tensor) -> None:
-        """Replaces `values` in place by the leader's."""
+    def broadcast_tensor(self, values: torch.Tensor) -> None:
+        """Replaces `values` in place by those of rank 0.
+
+        Args:
+            values: of any shape, dtype and device, the same on all ranks.
+
+        Raises:
+            PeerLost: another process ended or cannot be reached.
+        """
         if self.size > 1:
-            with _losses_told():
+            with _reporting_lost_peers():
                 dist.broadcast(values, src=0)
 
-    def wait(self) -> None:
-        """Returns when all processes have come here."""
-        self.largest(0.0)
+    def barrier(self) -> None:
+        """Returns when all ranks have reached this call.
 
-    def shared_out(self, count: int) -> tuple[int, int]:
-        """Returns the first and the last place (exclusive) of `count` that are this process's.
+        Raises:
+            PeerLost: another process ended or cannot be reached.
+        """
+        self.all_reduce_max(0.0)
 
-        >>> [Ranks(rank=r, size=3).shared_out(7) for r in range(3)]
+    def shard(self, count: int) -> tuple[int, int]:
+        """Returns the first and the last index (exclusive) of this rank's shard of `count` items.
+
+        >>> [Ranks(rank=r, size=3).shard(7) for r in range(3)]
         [(0, 2), (2, 4), (4, 7)]
         """
         return count * self.rank // self.size, count * (self.rank + 1) // self.size
@@ -106,7 +135,7 @@ ALONE = Ranks()
 
 
 @contextmanager
-def _losses_told() -> Iterator[None]:
+def _reporting_lost_peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -118,28 +147,31 @@ def _losses_told() -> Iterator[None]:
         ) from error
 
 
-def started_with_others() -> bool:
+def is_distributed() -> bool:
     """Returns whether torchrun started this process as one of several."""
-    told = all(name in os.environ for name in _TOLD_BY_TORCHRUN)
-    return told and int(os.environ["WORLD_SIZE"]) > 1
+    started = all(name in os.environ for name in _TORCHRUN_VARIABLES)
+    return started and int(os.environ["WORLD_SIZE"]) > 1
 
 
-def is_silent() -> bool:
-    """Returns whether another process does the talking."""
-    return started_with_others() and os.environ["RANK"] != "0"
+def is_secondary_process() -> bool:
+    """Returns whether this process has a rank above 0, and therefore prints nothing."""
+    return is_distributed() and os.environ["RANK"] != "0"
 
 
 def join_ranks() -> Ranks:
-    """Joins the processes that torchrun started, and returns this one's place; else `ALONE`.
+    """Joins the group that torchrun started and returns this process's rank; else `ALONE`.
 
-    GPUs talk through NCCL, the rest through gloo.
+    Tensors on GPUs travel through NCCL, all others through gloo.
+
+    Raises:
+        PeerLost: the other processes cannot be reached.
     """
-    if not started_with_others():
+    if not is_distributed():
         return ALONE
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        with _losses_told():
-            dist.init_process_group(backend, timeout=_PATIENCE)
+        with _reporting_lost_peers():
+            dist.init_process_group(backend, timeout=_TIMEOUT)
     return Ranks(
         rank=dist.get_rank(),
         size=dist.get_world_size(),
@@ -148,11 +180,11 @@ def join_ranks() -> Ranks:
     )
 
 
-def leave(code: int | str | None) -> NoReturn:
+def exit_process(code: int | str | None) -> NoReturn:
     """Ends the process with this exit code, as `sys.exit` takes it."""
     if dist.is_available() and dist.is_initialized():
-        # Without taking the group down: gloo's threads can wait for the interpreter's lock while
-        # their end is waited for under that lock.
+        # The group is not destroyed: gloo's threads can wait for the interpreter's lock while
+        # the caller holds it and waits for their end.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else int(code is not None))

@@ -224,7 +224,7 @@ def _places(batch: int, ranks: Ranks) -> Tensor | None:
             f"batch {batch} is too small for {ranks.size} processes; "
             f"take at least --batch {2 * ranks.size}, or fewer processes"
         )
-    first, last = ranks.shared_out(pairs)
+    first, last = ranks.shard(pairs)
     near = torch.arange(first, last)
     return torch.cat([near, batch - 1 - near]).unique()
 

@@ -28,7 +28,7 @@ _STATISTICS = ("running_mean", "running_var")
 
 
 @final
-class Together:
+class GradientSync:
     """Sums what the processes found in a step.
 
     Args:
@@ -76,7 +76,7 @@ class Together:
         mine[self._gradients : -2] *= len(batch.labels) / batch.count
         mine[-2] = loss * share
         mine[-1] = correct
-        whole = self._sum.add_up()
+        whole = self._sum.all_reduce_sum()
         torch._foreach_copy_(found, self._places(whole, held))
         return whole[-2].clone(), whole[-1].long()
 
@@ -110,7 +110,7 @@ def copy_start(ranks: Ranks, models: Sequence[nn.Module]) -> None:
     for model in models if ranks.size > 1 else ():
         for value in model.state_dict().values():
             whole = value.detach().contiguous()
-            ranks.copy_from_leader(whole)
+            ranks.broadcast_tensor(whole)
             value.copy_(whole)
 
 
@@ -141,7 +141,7 @@ class Looks:
         """
         # A process without images would have nothing to look at.
         shared = len(index) >= self.ranks.size > 1
-        first, last = self.ranks.shared_out(len(index)) if shared else (0, len(index))
+        first, last = self.ranks.shard(len(index)) if shared else (0, len(index))
         batches = evaluation_batches(
             self.dataset.images,
             index[first:last],
@@ -161,5 +161,5 @@ class Looks:
     def _gathered(self, part: np.ndarray, first: int, count: int) -> np.ndarray:
         whole = torch.zeros(count, part.shape[1])
         whole[first : first + len(part)] = torch.from_numpy(part)
-        self.ranks.add_up(whole)
+        self.ranks.all_reduce_sum(whole)
         return whole.numpy()

@@ -91,7 +91,7 @@ def fit(
     def checkpoint() -> Path:
         state.elapsed = clock.elapsed()
         path = hooks.save(state)
-        ranks.wait()  # no process ends before it is saved
+        ranks.barrier()  # no process ends before it is saved
         tell(CheckpointSaved(step=state.step, path=str(path)))
         return path
 
@@ -142,7 +142,7 @@ def fit(
         if ranks.size > 1 and state.step % _ASKED_EVERY:
             continue
         due = time.monotonic() - saved_at >= checkpoint_every
-        signal_number, due_anywhere = ranks.largest(stop.signal_number or 0, due)
+        signal_number, due_anywhere = ranks.all_reduce_max(stop.signal_number or 0, due)
         if signal_number:
             raise Interrupted(int(signal_number), checkpoint())
         if due_anywhere:

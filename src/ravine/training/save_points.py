@@ -30,10 +30,10 @@ class SavePoints:
 
     def save(self, state: TrainingState) -> None:
         """Keeps this state."""
-        if self.ranks.leads:
+        if self.ranks.is_main:
             self.folder.mkdir(exist_ok=True)
             save_checkpoint(self.folder, state.step, state.tensors(), state.values())
-        self.ranks.wait()
+        self.ranks.barrier()
 
     def load(self, step: int) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         """Returns tensors and values of the state that was kept at this step.
@@ -46,13 +46,13 @@ class SavePoints:
 
     def forget_after(self, step: int) -> None:
         """Drops the save points of later steps."""
-        if self.ranks.leads:
+        if self.ranks.is_main:
             _drop_after(self.folder, step)
-        self.ranks.wait()
+        self.ranks.barrier()
 
     def void_after(self, step: int) -> None:
         """Drops the save points and the checkpoints of later steps."""
-        if self.ranks.leads:
+        if self.ranks.is_main:
             _drop_after(self.checkpoints, step)
         self.forget_after(step)
 

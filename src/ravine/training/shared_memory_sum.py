@@ -30,7 +30,7 @@ class SharedSum:
         device: where they are.
 
     Attributes:
-        mine: (count,) float32, this process's numbers, to be filled before `add_up`.
+        mine: (count,) float32, this process's numbers, to be filled before `all_reduce_sum`.
     """
 
     def __init__(self, ranks: Ranks, count: int, device: torch.device) -> None:
@@ -46,7 +46,7 @@ class SharedSum:
         """Whether the numbers lie in memory that the processes share."""
         return self._parts is not None
 
-    def add_up(self) -> Tensor:
+    def all_reduce_sum(self) -> Tensor:
         """Returns the sum over the processes, (count,), the same bits for each.
 
         It holds until the next call; `mine` may hold it too.
@@ -55,23 +55,23 @@ class SharedSum:
             PeerLost: another process has ended.
         """
         if self._parts is None or self._total is None:
-            self._ranks.add_up(self.mine)
+            self._ranks.all_reduce_sum(self.mine)
             return self.mine
-        self._ranks.wait()  # until all have filled theirs
-        first, last = self._ranks.shared_out(len(self._total))
+        self._ranks.barrier()  # until all have filled theirs
+        first, last = self._ranks.shard(len(self._total))
         torch.sum(self._parts[:, first:last], 0, out=self._total[first:last])
-        self._ranks.wait()
+        self._ranks.barrier()
         return self._total
 
 
 def _share(ranks: Ranks, rows: int, count: int) -> Tensor | None:
     """Returns zeros (rows, count) that all processes see, or None where there is no room."""
-    path = ranks.agree_on_text(_reserve(rows * count * _BYTES) if ranks.leads else "")
+    path = ranks.broadcast_text(_reserve(rows * count * _BYTES) if ranks.is_main else "")
     if path == _NONE:
         return None
     numbers = torch.from_file(path, shared=True, size=rows * count, dtype=torch.float32)
-    ranks.wait()
-    if ranks.leads:
+    ranks.barrier()
+    if ranks.is_main:
         Path(path).unlink()  # the memory stays until the last process ends
     return numbers.view(rows, count)
 

@@ -55,7 +55,7 @@ def seconds_per_step(
         count += 1
         spent = time.monotonic() - start
         enough = count >= 2 and (spent >= seconds or count >= most)
-        enough = bool(ranks.agree(enough)[0])  # all take part in a step
+        enough = bool(ranks.broadcast(enough)[0])  # all take part in a step
     taken = (time.monotonic() - start) / count
 
     state.load(step, saved, values)

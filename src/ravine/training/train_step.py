@@ -12,7 +12,7 @@ import torch
 
 from ravine.core.seeds import seed_for
 from ravine.data.batches import Batch
-from ravine.training.distributed import Together
+from ravine.training.distributed import GradientSync
 from ravine.training.loss import Loss
 from ravine.training.state import TrainingState
 
@@ -26,7 +26,7 @@ class StepRules:
     loss: Loss
     precision: torch.dtype
     seed: int
-    together: Together | None = None
+    gradient_sync: GradientSync | None = None
     """Of several processes; None for one."""
 
 
@@ -51,7 +51,7 @@ def train_step(
         rules: loss, precision and seed.
     """
     # Dropout draws from torch's own generator: a stream of its own for each step.
-    rank = rules.together.ranks.rank if rules.together else 0
+    rank = rules.gradient_sync.ranks.rank if rules.gradient_sync else 0
     purpose = f"dropout {rank}" if rank else "dropout"
     _seed(seed_for(purpose, seed=rules.seed, index=state.step), batch.images.device)
     state.transaction.begin()
@@ -64,8 +64,8 @@ def train_step(
     loss.backward()
 
     correct = (logits.detach().argmax(1) == batch.labels).sum()
-    if rules.together:
-        loss, correct = rules.together.merge(loss, correct, batch)
+    if rules.gradient_sync:
+        loss, correct = rules.gradient_sync.merge(loss, correct, batch)
     decision = state.transaction.step(loss, clear=True)
     if state.ema:
         applied = state.step + 1 - state.transaction.skipped

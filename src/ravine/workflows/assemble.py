@@ -25,7 +25,7 @@ from ravine.optim.range_test import range_test
 from ravine.optim.transaction import AdaptiveClip
 from ravine.schedules.scheduler import Curve
 from ravine.training.clock import Clock
-from ravine.training.distributed import Looks, Together
+from ravine.training.distributed import GradientSync, Looks
 from ravine.training.evaluation import Evaluation, summarise
 from ravine.training.loss import cross_entropy
 from ravine.training.network_choice import choose_for_budget, choose_for_epochs, companions
@@ -152,7 +152,7 @@ class _Bench:
 
     def seconds_left(self, budget: float) -> float:
         """Returns what is left of the budget, the same for all processes."""
-        return self.ranks.agree(budget - self.clock.elapsed())[0]
+        return self.ranks.broadcast(budget - self.clock.elapsed())[0]
 
     def parts(self, recipe: Recipe) -> _Parts:
         batches = TrainingBatches(
@@ -184,7 +184,7 @@ class _Bench:
                 loss=cross_entropy(label_smoothing=recipe.label_smoothing, class_weights=weights),
                 precision=self.precision,
                 seed=recipe.seed,
-                together=Together(self.ranks, model, class_weights=weights)
+                gradient_sync=GradientSync(self.ranks, model, class_weights=weights)
                 if self.ranks.size > 1
                 else None,
             ),
@@ -252,7 +252,7 @@ class _Bench:
             device=self.device,
         )
         image = seconds_per_image(parts.state.model, few, precision=self.precision, mirrored=False)
-        step, image = self.ranks.agree(step, image / self.ranks.size)
+        step, image = self.ranks.broadcast(step, image / self.ranks.size)
         validation = len(splits.get("validation", ())) * image
         test = len(splits["test"]) * image if "test" in splits else validation
         looks = 2 if recipe.tta else 1
@@ -327,7 +327,7 @@ def _with_rate(recipe: Recipe, bench: _Bench, tell: Observer) -> Recipe:
         (parts.batches.whole_batch_at(step) for step in range(10**9)),
         precision=bench.precision,
     )
-    rate = bench.ranks.agree(found.suggestion)[0]
+    rate = bench.ranks.broadcast(found.suggestion)[0]
     tell(Notice(text=f"learning rate {rate:.3g}: by a range test"))
     return recipe.with_(lr=rate)
 

@@ -23,9 +23,9 @@ def open_in_turn(recipe: Recipe, ranks: Ranks, progress: Progress) -> Dataset:
         recipe = recipe.with_(workers=max(1, cores() // ranks.local_size - 1))
     dataset = None
     if ranks.local_rank == 0:
-        told = progress if ranks.leads else no_progress
+        told = progress if ranks.is_main else no_progress
         dataset = open_dataset(recipe, seed=recipe.seed, progress=told)
-    ranks.wait()
+    ranks.barrier()
     dataset = dataset or open_dataset(recipe, seed=recipe.seed)
     refuse_apart(ranks, dataset.fingerprint, f"the images of {recipe.data}")
     return dataset
@@ -33,7 +33,7 @@ def open_in_turn(recipe: Recipe, ranks: Ranks, progress: Progress) -> Dataset:
 
 def refuse_apart(ranks: Ranks, mine: str, what: str) -> None:
     """Raises `DataError` on every process if one of them sees something else than the leader."""
-    if ranks.largest(ranks.agree_on_text(mine) != mine)[0]:
+    if ranks.all_reduce_max(ranks.broadcast_text(mine) != mine)[0]:
         raise DataError(f"{what} are not the same for all processes; use one folder that all see")
 
 
@@ -51,6 +51,6 @@ def threads_on_resume(recipe: Recipe, folder: RunFolder, ranks: Ranks, tell: Obs
 @contextmanager
 def held_together(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
     """Holds the folder while the processes train in it; the leader has the lock."""
-    with folder.held() if ranks.leads else nullcontext():
-        ranks.wait()
+    with folder.held() if ranks.is_main else nullcontext():
+        ranks.barrier()
         yield

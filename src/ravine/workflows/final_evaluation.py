@@ -30,7 +30,7 @@ def evaluate_run(setup: Setup, dataset: Dataset, folder: RunFolder) -> None:
     plain, mirrored = setup.looks.class_probabilities(
         setup.state.evaluated, index, mirrored=setup.recipe.tta
     )
-    if not setup.ranks.leads:
+    if not setup.ranks.is_main:
         return
     found = full_evaluation(plain, mirrored, labels, split=split, classes=dataset.classes)
     worst = worst_mistakes(plain, labels, _MISTAKES)

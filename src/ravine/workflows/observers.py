@@ -25,7 +25,7 @@ def watching(setup: Setup, folder: RunFolder) -> Iterator[list[Observer]]:
     Of several processes the leader's part is looked at.
     """
     share, state = setup.recipe.monitor, setup.state
-    if not share or not setup.ranks.leads:
+    if not share or not setup.ranks.is_main:
         yield []
         return
     keep_until(folder.layers, state.step)

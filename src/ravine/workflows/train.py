@@ -90,11 +90,11 @@ def train(
     composed, plan = compose(recipe, settings)
     composed.check_network()
     ranks = join_ranks()
-    if out is not None and ranks.leads:
+    if out is not None and ranks.is_main:
         refuse_existing(Path(out))
     with _own_random_state(), _threads(composed.threads, ranks) as threads:
         composed = composed.with_(threads=threads)
-        observers = observers if ranks.leads else ()
+        observers = observers if ranks.is_main else ()
         tell = _teller(observers)
         dataset = open_in_turn(composed, ranks, progress)
         clock = Clock()
@@ -102,8 +102,8 @@ def train(
         setup = set_up(composed, dataset, plan=_plan(plan), tell=tell, clock=clock, ranks=ranks)
         model = setup.recipe.model
         path = Path(out) if out is not None else next_run_path(_RUNS, composed.data, model)
-        path = Path(ranks.agree_on_text(str(path)))
-        folder = _create(path, setup, dataset) if ranks.leads else RunFolder(path)
+        path = Path(ranks.broadcast_text(str(path)))
+        folder = _create(path, setup, dataset) if ranks.is_main else RunFolder(path)
         with held_together(folder, ranks):
             _train_to_end(setup, dataset, folder, observers=observers, clock=clock)
     return Run.load(path)
@@ -128,13 +128,13 @@ def resume(
     settings, plan = read_recipe(folder.recipe)
     recipe = Recipe.of(settings)
     ranks = join_ranks()
-    observers = observers if ranks.leads else ()
+    observers = observers if ranks.is_main else ()
     tell = _teller(observers)
     threads = threads_on_resume(recipe, folder, ranks, tell)
     with held_together(folder, ranks), _own_random_state(), _threads(threads, ranks):
         if folder.evaluation.is_file() and folder.model.is_file():
             tell(Notice(text=f"{folder.path} has ended already; nothing to do"))
-            if not folder.report.is_file() and ranks.leads:
+            if not folder.report.is_file() and ranks.is_main:
                 render_report(folder.path)
             return Run.load(folder.path)
         dataset = open_in_turn(recipe, ranks, progress)
@@ -228,25 +228,25 @@ def _train_to_end(
         batch=recipe.batch,
         model=recipe.model,
     )
-    own: list[Observer] = [recorder, waypoints] if ranks.leads else []
-    if ranks.leads:
+    own: list[Observer] = [recorder, waypoints] if ranks.is_main else []
+    if ranks.is_main:
         waypoints(started)
     tell(started)
 
     def save(state: TrainingState) -> Path:
-        if not ranks.leads:
+        if not ranks.is_main:
             return folder.checkpoints / f"step-{state.step:08d}"
         return save_checkpoint(folder.checkpoints, state.step, state.tensors(), state.values())
 
     def correct(plan: Plan, step_seconds: float) -> Plan:
         budget = recipe.budget
-        elapsed, step_seconds = ranks.agree(clock.elapsed(), step_seconds)
+        elapsed, step_seconds = ranks.broadcast(clock.elapsed(), step_seconds)
         if budget is None or not is_time_to_correct(plan, state.step, elapsed / budget):
             return plan
         corrected = correct_plan(
             plan, step=state.step, step_seconds=step_seconds, seconds_left=budget - elapsed
         )
-        if ranks.leads:
+        if ranks.is_main:
             write_recipe(folder.recipe, recipe.model_dump(), corrected.to_values())
         tell(Notice(text=f"plan corrected once: {plan.end} steps become {corrected.end}"))
         return corrected
@@ -268,7 +268,7 @@ def _train_to_end(
             rollback=rollback,
         )
     _finish(setup, dataset, folder, tell=tell, clock=clock)
-    ranks.wait()
+    ranks.barrier()
 
 
 def _rollback(setup: Setup, dataset: Dataset, folder: RunFolder) -> Rollback | None:
@@ -285,7 +285,7 @@ def _finish(
     setup: Setup, dataset: Dataset, folder: RunFolder, *, tell: Observer, clock: Clock
 ) -> None:
     trained_in = clock.elapsed()
-    if not setup.ranks.leads:
+    if not setup.ranks.is_main:
         evaluate_run(setup, dataset, folder)
         return
     save_model(
@@ -340,7 +340,7 @@ def _restore(
         tell(Notice(text=f"going on after step {found.step}"))
     refuse_apart(ranks, str(state.step), f"the checkpoints in {folder.path}")
     copy_start(ranks, [state.model, *([state.ema.model] if state.ema else [])])
-    if not ranks.leads:
+    if not ranks.is_main:
         return
     kept = [row for row in read_rows(folder.history) if row.get("step", 0) <= state.step]
     if folder.history.exists():
