@@ -23,10 +23,11 @@ from results import keep
 
 from ravine.core.memory import keep_freed_memory
 from ravine.data.dataset import Dataset
-from ravine.data.opening import SAMPLE, open_dataset
+from ravine.data.discovery import SAMPLE
+from ravine.data.opening import open_dataset
 from ravine.data.processes import cores
 from ravine.data.settings import DataSettings
-from ravine.data.streaming import LookAhead
+from ravine.data.streaming import Prefetcher
 from ravine.schedules import constant
 from ravine.training.clock import Clock
 from ravine.training.loop import Hooks, fit
@@ -73,7 +74,7 @@ def decoded_per_second(root: Path, workers: int, seconds: float) -> float:
     def index_at(step: int) -> np.ndarray:
         return index[step % whole * BATCH :][:BATCH]
 
-    ahead = LookAhead(dataset.images)
+    ahead = Prefetcher(dataset.images)
     for step in range(WARM):
         ahead.images_at(step, index_at)
     start, step = time.perf_counter(), WARM

@@ -337,8 +337,8 @@ def augmentation() -> Figure:
     mean, std = data.preprocessing.mean[0], data.preprocessing.std[0]
     images = (raw.float() / 255 - mean) / std
     chance = torch.Generator().manual_seed(4)
-    mixed, shares = mixup(images, labels, 10, share=0.6)
-    boxed, parts = cutmix(images, labels, 10, share=0.7, centre=(0.5, 0.6))
+    mixed, shares = mixup(images, labels, 10, lam=0.6)
+    boxed, parts = cutmix(images, labels, 10, lam=0.7, centre=(0.5, 0.6))
     moved = flip_and_crop(raw, chance, flips=True, padding=4).float() / 255
     rows = {
         "image": images,

@@ -91,7 +91,7 @@ def test_cutmix_targets_are_the_areas_as_they_are(
 ) -> None:
     labels = torch.tensor([0, 1, 2, 3])
     images = labels.float().view(4, 1, 1, 1).expand(4, 1, 9, 11).clone()
-    mixed, targets = cutmix(images, labels, 4, share=share, centre=(y, x))
+    mixed, targets = cutmix(images, labels, 4, lam=share, centre=(y, x))
     for place in range(4):
         for label in range(4):
             area = float((mixed[place] == label).float().mean())
@@ -101,7 +101,7 @@ def test_cutmix_targets_are_the_areas_as_they_are(
 def test_mixup_mixes_images_and_targets_alike() -> None:
     labels = torch.tensor([0, 1, 2])
     images = torch.randn(3, 1, 2, 2, generator=_generator())
-    mixed, targets = mixup(images, labels, 3, share=0.7)
+    mixed, targets = mixup(images, labels, 3, lam=0.7)
     torch.testing.assert_close(mixed[0], 0.7 * images[0] + 0.3 * images[2])
     torch.testing.assert_close(targets[0], torch.tensor([0.7, 0.0, 0.3]))
 

@@ -16,11 +16,11 @@ from PIL import Image
 
 from ravine.core.errors import DataError
 from ravine.core.progress import no_progress
-from ravine.data.cache_writer import cache_key
+from ravine.data.cache_lookup import cache_key
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.decode import Unreadable
-from ravine.data.decoded_cache import Form, content_of
+from ravine.data.image_file import ImageFormat, read_image_bytes
 from ravine.data.opening import open_dataset, open_unlabelled
 from ravine.data.settings import DataSettings
 from ravine.data.sources.shards import one_shard, read_shards
@@ -288,7 +288,9 @@ def test_a_place_beyond_the_end_is_unreadable(tmp_path: Path) -> None:
     path = _pack(tmp_path / "one.tar", _samples(0, 2))
     end = path.stat().st_size
     with pytest.raises(Unreadable, match="ends before the image does"):
-        content_of(FileEntry(path=str(path), size=end, modified=0, offset=end - 10, length=20))
+        read_image_bytes(
+            FileEntry(path=str(path), size=end, modified=0, offset=end - 10, length=20)
+        )
 
 
 def test_a_changed_shard_is_decoded_anew(tmp_path: Path) -> None:
@@ -324,7 +326,7 @@ def test_other_places_in_the_same_shard_are_another_store() -> None:
         entry = FileEntry(path="a.tar", size=9000, modified=1, offset=offset, length=length)
         labels = np.zeros(1, np.int64)
         found = Collection(names=["a"], labels=labels, classes=("a",), files=[entry])
-        return cache_key(found, Form(image_size=8, channels=1))
+        return cache_key(found, ImageFormat(image_size=8, channels=1))
 
     assert len({key(512, 10), key(1024, 10), key(512, 11)}) == 3
     assert key(512, 10) == key(512, 10)

@@ -184,7 +184,7 @@ def test_decoding_by_processes_gives_the_same_as_in_one(
     root = tree({"a": 20, "b": 20})
     (root / "b/bad.png").write_bytes(b"bad")
     one = _open(root, cache=False)
-    monkeypatch.setattr("ravine.data.decoded_cache._FEW", 4)
+    monkeypatch.setattr("ravine.data.cache_writer._FEW", 4)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
     many = _open(root, cache=False)
     assert np.array_equal(one.images, many.images)

@@ -28,7 +28,7 @@ from ravine.data.batches import TrainingBatches, evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset, open_labelled, open_unlabelled
 from ravine.data.settings import DataSettings
-from ravine.data.streaming import LookAhead, StreamedImages
+from ravine.data.streaming import Prefetcher, StreamedImages
 
 _COUNT = 40
 
@@ -109,7 +109,7 @@ def test_whatever_is_expected_and_asked_for_the_images_are_the_same(
             places = st.lists(st.integers(0, len(images) - 1), max_size=20)
             told = [np.array(data.draw(places), np.int64) for _ in range(3)]
             for index in told:
-                images.expect(index)
+                images.prefetch(index)
             asked = data.draw(st.sampled_from([*told, np.array([3, 3, 0])]))
             assert np.array_equal(images[asked], np.asarray(kept.images)[asked])
 
@@ -166,48 +166,47 @@ def test_evaluation_sees_the_same_images(both: tuple[Dataset, Dataset]) -> None:
     assert torch.equal(*seen)
 
 
-class _Told(StreamedImages):
+class _Recorder(StreamedImages):
     """Keeps what it was told and asked, in order."""
 
     def __init__(self, images: StreamedImages) -> None:
         super().__init__(images._files, images._form, workers=1)
         self.log: list[tuple[str, int]] = []
 
-    def expect(self, index: np.ndarray) -> bool:
-        self.log.append(("expect", int(index[0])))
+    def prefetch(self, index: np.ndarray) -> bool:
+        self.log.append(("prefetch", int(index[0])))
         return True
 
     def __getitem__(self, which: object) -> np.ndarray:
-        self.log.append(("ask", int(which[0])))  # type: ignore[index]
+        self.log.append(("read", int(which[0])))  # type: ignore[index]
         return np.zeros(1)
 
 
-def test_every_batch_is_named_ahead_and_once(both: tuple[Dataset, Dataset]) -> None:
+def test_every_batch_is_prefetched_once(both: tuple[Dataset, Dataset]) -> None:
     assert isinstance(both[1].images, StreamedImages)
-    images = _Told(both[1].images)
-    ahead = images.ahead(32)
-    assert ahead == 4
-    follower = LookAhead(images)
+    images = _Recorder(both[1].images)
+    assert images.prefetch_depth(32) == 4
+    prefetcher = Prefetcher(images)
     for step in (0, 1, 2, 50, 51, 20):
-        follower.images_at(step, lambda k: np.arange(k, min(k + 32, 100)))
-    named = [place for what, place in images.log if what == "expect"]
-    assert named == [0, 1, 2, 3, 4, 5, 6, 50, 51, 52, 53, 54, 55, *range(20, 25)]
+        prefetcher.images_at(step, lambda k: np.arange(k, min(k + 32, 100)))
+    requested = [step for what, step in images.log if what == "prefetch"]
+    assert requested == [0, 1, 2, 3, 4, 5, 6, 50, 51, 52, 53, 54, 55, *range(20, 25)]
     for step in (0, 1, 2, 50, 51, 20):
-        assert images.log.index(("expect", step)) < images.log.index(("ask", step))
+        assert images.log.index(("prefetch", step)) < images.log.index(("read", step))
 
 
-def test_what_was_expected_is_decoded_while_nobody_waits(both: tuple[Dataset, Dataset]) -> None:
+def test_prefetched_images_are_decoded_while_nobody_waits(both: tuple[Dataset, Dataset]) -> None:
     assert isinstance(both[1].images, StreamedImages)
     images = both[1].images.subset(np.arange(40))
-    images.expect(np.arange(40))
-    order = next(iter(images._expected.values()))
+    images.prefetch(np.arange(40))
+    request = next(iter(images._prefetched.values()))
     for _ in range(200):
         time.sleep(0.05)
-        assert images._crew is not None
-        images._crew._listen(0)
-        if not order.pieces:
+        assert images._pool is not None
+        images._pool._receive(0)
+        if not request.open_chunks:
             break
-    assert not order.pieces
+    assert not request.open_chunks
 
 
 def _copy(photos: Path, place: Path) -> Path:
@@ -280,7 +279,7 @@ def test_the_processes_end_with_a_parent_that_is_killed(photos: Path) -> None:
         "from ravine.data.settings import DataSettings\n"
         "chosen = DataSettings(data=sys.argv[1], image_size=16, stream='on', workers=2)\n"
         "images = open_dataset(chosen, seed=0).images\n"
-        "images.expect(np.arange(40))\n"
+        "images.prefetch(np.arange(40))\n"
         "print('ready', flush=True)\n"
         "time.sleep(60)\n"
     )

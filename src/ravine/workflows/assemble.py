@@ -15,7 +15,7 @@ from ravine.core.events import Notice, Observer
 from ravine.core.memory import keep_freed_memory
 from ravine.core.ranks import ALONE, Ranks
 from ravine.core.seeds import generator_for, seed_for
-from ravine.data.augment import choose
+from ravine.data.augment import choose_operations
 from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.models.table import describe_stem
@@ -85,7 +85,7 @@ def set_up(
     precision = pick_precision(recipe.precision, device)
     if device.type == "cpu":
         keep_freed_memory()
-    operations, reason = choose(recipe, classes=dataset.classes)
+    operations, reason = choose_operations(recipe, classes=dataset.classes)
     tell(Notice(text=reason))
     recipe = recipe.with_(
         device=device.type if recipe.device == "auto" else recipe.device,

@@ -19,7 +19,7 @@ from ravine.core.errors import RunError
 from ravine.core.events import Event, Notice, Observer, TrainingStarted
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import ALONE, Ranks, join_ranks
-from ravine.data.audit import tell_audit
+from ravine.data.audit import report_audit
 from ravine.data.dataset import Dataset
 from ravine.reports import render_report
 from ravine.runs.checkpoints import checkpoint_paths, load_latest, save_checkpoint
@@ -98,7 +98,7 @@ def train(
         tell = _teller(observers)
         dataset = open_in_turn(composed, ranks, progress)
         clock = Clock()
-        tell_audit(dataset, tell)
+        report_audit(dataset, tell)
         setup = set_up(composed, dataset, plan=_plan(plan), tell=tell, clock=clock, ranks=ranks)
         model = setup.recipe.model
         path = Path(out) if out is not None else next_run_path(_RUNS, composed.data, model)
