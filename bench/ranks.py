@@ -2,8 +2,8 @@
 
     python bench/ranks.py [--model wrn-16-4] [--seconds 10] [--rounds 5]
 
-The runs take turns, each in fresh processes; the figure is the ratio of the medians. Order,
-augmentation, step, history and the signals between processes are in it; validation is not.
+The runs alternate, each in fresh processes; the figure is the ratio of the medians. It covers
+order, augmentation, step, history and signals between processes, but not validation.
 """
 
 import argparse
@@ -37,16 +37,16 @@ KINDS = {"one process": (1, 2), "two processes": (2, 1)}  # processes, threads o
 
 
 def write_images(path: Path) -> None:
-    chance = np.random.default_rng(0)
-    images = chance.integers(0, 256, (IMAGES, SIZE, SIZE, 3), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (IMAGES, SIZE, SIZE, 3), dtype=np.uint8)
     np.savez(path, images=images, labels=np.arange(IMAGES) % CLASSES)
 
 
-def advance(setup: Setup, steps: int, place: Path) -> None:
-    """Trains so many steps more, in the loop of `ravine train`."""
+def advance(setup: Setup, steps: int, folder: Path) -> None:
+    """Trains `steps` more steps, in the loop of `ravine train`."""
     end = setup.state.step + steps
-    leads = setup.ranks.is_main
-    recorder = Recorder(path=place / "history.jsonl", steps_per_epoch=10**6)
+    is_main = setup.ranks.is_main
+    recorder = Recorder(path=folder / "history.jsonl", steps_per_epoch=10**6)
     fit(
         setup.state,
         setup.batches,
@@ -54,8 +54,8 @@ def advance(setup: Setup, steps: int, place: Path) -> None:
         rules=setup.rules,
         plan=Plan(total_steps=end, steps_per_epoch=10**6),
         schedules={"lr": constant},
-        hooks=Hooks(validate=None, save=lambda _: place, correct=lambda plan, _: plan),
-        observers=[recorder] if leads else [],
+        hooks=Hooks(validate=None, save=lambda _: folder, correct=lambda plan, _: plan),
+        observers=[recorder] if is_main else [],
         stop=StopRequest(),
         clock=Clock(),
         checkpoint_every=1e9,
@@ -63,13 +63,13 @@ def advance(setup: Setup, steps: int, place: Path) -> None:
     )
 
 
-def measure(place: Path, model: str, batch: int, threads: int, seconds: float) -> None:
-    """Prints, from the process that leads, the images per second of all."""
+def measure(folder: Path, model: str, batch: int, threads: int, seconds: float) -> None:
+    """Prints, from the process that is_main, the images per second of all."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     ranks = join_ranks()
     recipe = Recipe(
-        data=str(place / "data.npz"),
+        data=str(folder / "data.npz"),
         model=model,
         epochs=1000.0,
         lr=0.01,
@@ -80,25 +80,25 @@ def measure(place: Path, model: str, batch: int, threads: int, seconds: float) -
     )
     dataset = open_dataset(recipe, seed=0)
     setup = set_up(recipe, dataset, plan=None, tell=lambda _: None, clock=Clock(), ranks=ranks)
-    advance(setup, WARM, place)
+    advance(setup, WARM, folder)
     start = time.perf_counter()
-    advance(setup, 1, place)
+    advance(setup, 1, folder)
     (a_step,) = ranks.broadcast(time.perf_counter() - start)
     steps = max(2, round(seconds / a_step))
     start = time.perf_counter()
-    advance(setup, steps, place)
+    advance(setup, steps, folder)
     ranks.barrier()
     if ranks.is_main:
         print(json.dumps(steps * batch / (time.perf_counter() - start)))
     exit_process(0)
 
 
-def run(kind: str, place: Path, asked: argparse.Namespace) -> float:
+def run(kind: str, folder: Path, arguments: argparse.Namespace) -> float:
     processes, threads = KINDS[kind]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command = [sys.executable, *(torchrun if processes > 1 else []), __file__]
-    command += ["--place", str(place), "--threads", str(threads), "--model", asked.model]
-    command += ["--batch", str(asked.batch), "--seconds", str(asked.seconds)]
+    command += ["--folder", str(folder), "--threads", str(threads), "--model", arguments.model]
+    command += ["--batch", str(arguments.batch), "--seconds", str(arguments.seconds)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
@@ -110,21 +110,23 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128, help="images of all processes")
     parser.add_argument("--seconds", type=float, default=10.0, help="of a run")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--place", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.place:
-        measure(asked.place, asked.model, asked.batch, asked.threads, asked.seconds)
+    arguments = parser.parse_args()
+    if arguments.folder:
+        measure(
+            arguments.folder, arguments.model, arguments.batch, arguments.threads, arguments.seconds
+        )
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / "data.npz")
-        for _ in range(asked.rounds):
+        for _ in range(arguments.rounds):
             for kind, speeds in found.items():
-                speeds.append(run(kind, Path(folder), asked))
+                speeds.append(run(kind, Path(folder), arguments))
     medians = {kind: statistics.median(speeds) for kind, speeds in found.items()}
     figures = {
-        "model": asked.model,
-        "batch": asked.batch,
+        "model": arguments.model,
+        "batch": arguments.batch,
         "images_per_s": medians,
         "all_runs": found,
         "ratio": medians["two processes"] / medians["one process"],

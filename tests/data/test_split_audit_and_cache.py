@@ -46,9 +46,9 @@ def test_a_split_is_stratified_disjoint_and_complete(
 @given(st.integers(0, 500), st.integers(1, 6))
 @settings(max_examples=40, deadline=None)
 def test_images_of_one_identity_stay_on_one_side(seed: int, groups: int) -> None:
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     labels = np.arange(60) % 3
-    identity = [b"%d" % g for g in chance.integers(0, 5 * groups + 3, 60)]
+    identity = [b"%d" % g for g in rng.integers(0, 5 * groups + 3, 60)]
     splits = split_images(
         labels, np.ones(60, bool), identity, (), share=0.2, seed=seed, classes=list("abc")
     )

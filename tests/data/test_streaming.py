@@ -37,10 +37,10 @@ _COUNT = 40
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two folders of JPEGs of several sizes, a PNG and a torn file among them."""
     root = tmp_path_factory.mktemp("photos")
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(_COUNT):
-        rough = chance.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-        size = (int(chance.integers(30, 90)), int(chance.integers(30, 90)))
+        rough = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+        size = (int(rng.integers(30, 90)), int(rng.integers(30, 90)))
         folder = root / ("ant" if number % 2 else "bee")
         folder.mkdir(exist_ok=True)
         Image.fromarray(rough).resize(size).save(folder / f"{number:03d}.jpg", quality=90)
@@ -87,8 +87,8 @@ def test_no_image_is_kept_on_disk(photos: Path, own_cache: Path) -> None:
     assert _open(photos, stream="on").audit["cached"]
     assert not _open(photos, stream="off").audit["cached"]
     facts = [path.parent for path in own_cache.glob("*/about.json")]
-    shutil.rmtree(next(place for place in facts if not (place / "images.npy").exists()))
-    again = _open(photos, stream="on")  # from the facts beside the images
+    shutil.rmtree(next(path for path in facts if not (path / "images.npy").exists()))
+    again = _open(photos, stream="on")  # from the statistics of the cache with images
     assert again.audit["cached"]
     assert again.fingerprint == first.fingerprint
 
@@ -102,16 +102,16 @@ def test_whatever_is_expected_and_asked_for_the_images_are_the_same(
     images = streamed.images
     assert isinstance(images, StreamedImages)
     with pytest.MonkeyPatch.context() as patch:
-        # Few slots: expectations have to make room for each other, and large batches are cut.
+        # Few slots: prefetched batches have to make room for each other, and large ones are cut.
         patch.setattr(streaming, "_MEMORY", 0)
         images = images.subset(np.arange(len(images)))
         for _ in range(data.draw(st.integers(1, 8))):
-            places = st.lists(st.integers(0, len(images) - 1), max_size=20)
-            told = [np.array(data.draw(places), np.int64) for _ in range(3)]
-            for index in told:
+            indices = st.lists(st.integers(0, len(images) - 1), max_size=20)
+            batches = [np.array(data.draw(indices), np.int64) for _ in range(3)]
+            for index in batches:
                 images.prefetch(index)
-            asked = data.draw(st.sampled_from([*told, np.array([3, 3, 0])]))
-            assert np.array_equal(images[asked], np.asarray(kept.images)[asked])
+            index = data.draw(st.sampled_from([*batches, np.array([3, 3, 0])]))
+            assert np.array_equal(images[index], np.asarray(kept.images)[index])
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_evaluation_sees_the_same_images(both: tuple[Dataset, Dataset]) -> None:
 
 
 class _Recorder(StreamedImages):
-    """Keeps what it was told and asked, in order."""
+    """Logs prefetches and reads, in order."""
 
     def __init__(self, images: StreamedImages) -> None:
-        super().__init__(images._files, images._form, workers=1)
+        super().__init__(images._files, images._format, workers=1)
         self.log: list[tuple[str, int]] = []
 
     def prefetch(self, index: np.ndarray) -> bool:
@@ -209,8 +209,8 @@ def test_prefetched_images_are_decoded_while_nobody_waits(both: tuple[Dataset, D
     assert not request.open_chunks
 
 
-def _copy(photos: Path, place: Path) -> Path:
-    return Path(shutil.copytree(photos, place / "copy"))
+def _copy(photos: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(photos, folder / "copy"))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -256,7 +256,7 @@ def _gone(pids: list[int]) -> bool:
     return False
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 def test_a_process_that_dies_is_told_with_the_remedy_and_the_others_end(photos: Path) -> None:
     before = _workers_of(os.getpid())
     images = _open(photos, stream="on", workers=2).images
@@ -271,7 +271,7 @@ def test_a_process_that_dies_is_told_with_the_remedy_and_the_others_end(photos: 
     assert _gone(workers)
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 def test_the_processes_end_with_a_parent_that_is_killed(photos: Path) -> None:
     code = (
         "import sys, time, numpy as np\n"
@@ -338,12 +338,16 @@ def test_auto_streams_what_fits_neither_memory_nor_disk(
 def test_too_many_to_evaluate_or_predict_are_streamed(
     photos: Path, monkeypatch: pytest.MonkeyPatch, both: tuple[Dataset, Dataset]
 ) -> None:
-    form = both[0].preprocessing
-    expected = open_labelled(str(photos), labels=None, preprocessing=form, classes=("ant", "bee"))
-    plain = open_unlabelled([photos], preprocessing=form)
+    preprocessing = both[0].preprocessing
+    expected = open_labelled(
+        str(photos), labels=None, preprocessing=preprocessing, classes=("ant", "bee")
+    )
+    plain = open_unlabelled([photos], preprocessing=preprocessing)
     monkeypatch.setattr(load_mode, "available_memory", lambda: 1000)
-    found = open_labelled(str(photos), labels=None, preprocessing=form, classes=("ant", "bee"))
-    other = open_unlabelled([photos], preprocessing=form)
+    found = open_labelled(
+        str(photos), labels=None, preprocessing=preprocessing, classes=("ant", "bee")
+    )
+    other = open_unlabelled([photos], preprocessing=preprocessing)
     for small, large in ((expected.images, found.images), (plain.images, other.images)):
         assert isinstance(large, StreamedImages)
         assert np.array_equal(large[np.arange(41)], small[np.arange(41)])

@@ -74,10 +74,10 @@ def test_a_name_that_fits_two_images_is_told(tmp_path: Path) -> None:
 
 def test_quoted_names_may_hold_commas_and_quotes(tmp_path: Path) -> None:
     names = ["a, b.png", 'say "hi".png', "it's.png", "猫 кот.png"]
-    for place, name in enumerate(names):
-        _paint(tmp_path / "images" / name, place)
+    for index, name in enumerate(names):
+        _paint(tmp_path / "images" / name, index)
     quoted = ['"' + name.replace('"', '""') + '"' for name in names]
-    rows = [f"{name},{'xy'[place % 2]}" for place, name in enumerate(quoted)]
+    rows = [f"{name},{'xy'[index % 2]}" for index, name in enumerate(quoted)]
     (tmp_path / "t.csv").write_text("image,label\n" + "\n".join(rows), encoding="utf-8")
 
     found = _open(tmp_path / "images", labels=str(tmp_path / "t.csv"))
@@ -87,9 +87,9 @@ def test_quoted_names_may_hold_commas_and_quotes(tmp_path: Path) -> None:
 
 
 def _split_table(folder: Path, splits: list[str]) -> Path:
-    for place in range(len(splits)):
-        _paint(folder / f"{place}.png", place)
-    rows = [f"{place},{'xy'[place % 2]},{split}" for place, split in enumerate(splits)]
+    for index in range(len(splits)):
+        _paint(folder / f"{index}.png", index)
+    rows = [f"{index},{'xy'[index % 2]},{split}" for index, split in enumerate(splits)]
     (folder / "t.csv").write_text("id,label,split\n" + "\n".join(rows), encoding="utf-8")
     return folder / "t.csv"
 
@@ -110,9 +110,9 @@ def test_a_split_column_with_a_strange_value_is_told(tmp_path: Path) -> None:
 
 
 def test_rows_without_a_group_stand_alone(tmp_path: Path) -> None:
-    for place in range(40):
-        _paint(tmp_path / f"{place}.png", place)
-    rows = [f"{place},{'xy'[place % 2]}," for place in range(40)]
+    for index in range(40):
+        _paint(tmp_path / f"{index}.png", index)
+    rows = [f"{index},{'xy'[index % 2]}," for index in range(40)]
     (tmp_path / "t.csv").write_text("id,label,patient\n" + "\n".join(rows), encoding="utf-8")
 
     found = _open(tmp_path / "t.csv", group_column="patient")
@@ -123,7 +123,7 @@ def test_rows_without_a_group_stand_alone(tmp_path: Path) -> None:
 def test_a_folder_of_images_beside_the_splits_is_told(tree: Tree) -> None:
     root = tree({"train/a": 2, "train/b": 2, "extra/a": 1})
 
-    with pytest.raises(DataError, match="train/ for a split and beside it extra/ with images"):
+    with pytest.raises(DataError, match="train/ for a split and also extra/ with images"):
         _open(root)
 
 
@@ -175,8 +175,8 @@ def _idx(path: Path, array: np.ndarray) -> None:
 
 
 def test_idx_labels_may_begin_at_one(tmp_path: Path) -> None:
-    chance = np.random.default_rng(0)
-    _idx(tmp_path / "train-images-idx3-ubyte.gz", chance.integers(0, 256, (12, 9, 9)))
+    rng = np.random.default_rng(0)
+    _idx(tmp_path / "train-images-idx3-ubyte.gz", rng.integers(0, 256, (12, 9, 9)))
     _idx(tmp_path / "train-labels-idx1-ubyte.gz", np.arange(12) % 3 + 1)
 
     found = _open(tmp_path)

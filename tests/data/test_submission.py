@@ -61,7 +61,7 @@ def test_a_column_per_class_is_matched_by_name_prefix_or_number(tmp_path: Path, 
         ("id,label", ["b 1", "lost", "gone"], "no readable image for 2 of 3 ids: 'lost', 'gone'"),
         ("id,cat,dog,鳥", ["b 1"], "the column 'dog' is no class of the network"),
         ("id,cat,鳥", ["b 1"], "2 class columns and the network 3 classes"),
-        ("id,label", ["b 1", "b 1"], "the id 'b 1' stands there twice"),
+        ("id,label", ["b 1", "b 1"], "the id 'b 1' occurs twice"),
     ],
 )
 def test_what_does_not_fit_is_told_and_nothing_written(

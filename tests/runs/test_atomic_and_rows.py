@@ -17,8 +17,8 @@ def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(tmp_path: Pat
 
 
 def test_a_folder_whose_filling_fails_is_not_there(tmp_path: Path) -> None:
-    def fill(beside: Path) -> None:
-        (beside / "half").write_text("x")
+    def fill(part: Path) -> None:
+        (part / "half").write_text("x")
         raise ValueError("killed")
 
     with pytest.raises(ValueError, match="killed"):

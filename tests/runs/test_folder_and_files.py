@@ -28,9 +28,9 @@ def test_run_names_count_up_past_the_highest(tmp_path: Path) -> None:
 
 def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
     folder = create_run_folder(tmp_path / "r", _begin)
-    with folder.held(), pytest.raises(RunError, match="another process"), folder.held():
+    with folder.locked(), pytest.raises(RunError, match="another process"), folder.locked():
         pass
-    with folder.held():
+    with folder.locked():
         pass
 
 

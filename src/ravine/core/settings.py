@@ -1,4 +1,4 @@
-"""The base of every group of settings: frozen, validated, nothing unknown accepted."""
+"""The base of every group of settings: frozen, validated, unknown names refused."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -24,7 +24,7 @@ class Settings(BaseModel):
         """Returns the settings with these values, the rest being defaults.
 
         Raises:
-            SettingError: a value does not fit, or a name is not known.
+            SettingError: a value does not fit, or a name is unknown.
         """
         for name in values:
             if name not in cls.model_fields:
@@ -35,9 +35,9 @@ class Settings(BaseModel):
             raise _one_line(error) from None
 
     def with_(self, **changes: Any) -> Self:
-        """Returns a copy with these values changed and everything checked again.
+        """Returns a copy with these values changed and all values validated again.
 
-        What was left at its default counts as left there still: `model_fields_set` tells.
+        Fields at their default stay unset in `model_fields_set`.
         """
         return type(self).of({**self.model_dump(exclude_unset=True), **changes})
 

@@ -28,12 +28,12 @@ _SIDED = re.compile(r"(?i)(^|[^a-z])(left|right|clockwise)([^a-z]|$)")
 
 @dataclass(frozen=True, slots=True)
 class ShardedGenerator:
-    """A generator for one rank's shard of a batch: it draws for the whole batch on every rank.
+    """A generator for one rank's shard of a batch: it draws for the global batch on every rank.
 
     Attributes:
         generator: the generator.
-        batch: images of the whole batch.
-        indices: (B,) int64, indices of the shard in the whole batch.
+        batch: images of the global batch.
+        indices: (B,) int64, indices of the shard in the global batch.
     """
 
     generator: torch.Generator

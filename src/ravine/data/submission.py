@@ -244,7 +244,7 @@ def _check_against(sample: SampleSubmission, text: str) -> None:
     same = tuple(head) == sample.columns
     same = same and all(len(row) == len(head) and "" not in row for row in rows)
     if not same or tuple(row[sample.id_column] for row in rows) != sample.ids:
-        raise AssertionError("the submission does not look like its sample")
+        raise AssertionError("the submission differs from its sample")
 
 
 def write_predictions(
@@ -284,14 +284,14 @@ def _as_text(table: Sequence[Sequence[str]], separator: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
-            os.chmod(beside, 0o644)
-            os.replace(beside, path)
+            os.chmod(part, 0o644)
+            os.replace(part, path)
         except BaseException:
-            Path(beside).unlink(missing_ok=True)
+            Path(part).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}; choose another --out") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine.core.wilson_interval import wilson_interval
-from ravine.runs.layers_file import read_looks
+from ravine.runs.layers_file import read_snapshots
 
 _MOST_PICTURE = 2_000_000  # bytes; a picture of a mistake is never as large
 
@@ -78,7 +78,7 @@ def gather(run: Path) -> Contents:
 def _looks(path: Path) -> list[dict[str, Any]]:
     """Returns the looks inside the network that are whole, each of a later step than the last."""
     found: list[dict[str, Any]] = []
-    for look in read_looks(path):
+    for look in read_snapshots(path):
         if _is_whole(look) and look["step"] > (found[-1]["step"] if found else 0):
             found.append(look)
     return found

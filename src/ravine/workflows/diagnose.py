@@ -152,7 +152,7 @@ def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
         row = done.variance.row(f"{case.recipe.model} at its start")
         write_json(case.folder.variance, {"networks": [row]})
     found = list(done.findings)
-    held = load_latest(case.folder.checkpoints, tell=lambda _: None)
+    held = load_latest(case.folder.checkpoints, warn=lambda _: None)
     if held is not None:
         setup.state.load(held.step, held.tensors, held.values)
         later = check(model, setup.rules.loss, batches, learn=False)

@@ -51,6 +51,6 @@ def threads_on_resume(recipe: Recipe, folder: RunFolder, ranks: Ranks, tell: Obs
 @contextmanager
 def held_together(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
     """Holds the folder while the processes train in it; the leader has the lock."""
-    with folder.held() if ranks.is_main else nullcontext():
+    with folder.locked() if ranks.is_main else nullcontext():
         ranks.barrier()
         yield

@@ -333,7 +333,7 @@ def _create(path: Path, setup: Setup, dataset: Dataset) -> RunFolder:
 def _restore(
     state: TrainingState, folder: RunFolder, clock: Clock, tell: Observer, ranks: Ranks
 ) -> None:
-    found = load_latest(folder.checkpoints, tell=lambda text: tell(Notice(text=text, warning=True)))
+    found = load_latest(folder.checkpoints, warn=lambda text: tell(Notice(text=text, warning=True)))
     if found is not None:
         state.load(found.step, found.tensors, found.values)
         clock.before = state.elapsed

@@ -73,7 +73,7 @@ def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
         if images.suffix == ".gz" and images.with_suffix("").is_file():
             continue
         if found is None:
-            raise DataError(f"{images} has no labels: {labels.name} is not beside it")
+            raise DataError(f"{images} has no labels: {labels.name} is not in the same folder")
         split = "test" if images.name.startswith(("t10k", "test")) else "train"
         split = "validation" if images.name.startswith("val") else split
         pairs.append((split, images, found))

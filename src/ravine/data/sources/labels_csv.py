@@ -87,7 +87,7 @@ def find_column(
         if name in lower:
             return lower[name]
     raise DataError(
-        f"{path}: no column looks like the {what}; name it with --{what}-column, "
+        f"{path}: no column has a usual name for the {what}; name it with --{what}-column, "
         f"one of: {', '.join(columns)}"
     )
 
@@ -187,7 +187,7 @@ def _images_of(
             continue
         if found in line_of:
             raise DataError(
-                f"{table}: {found!r} stands in line {line_of[found]} and again in line {line}; "
+                f"{table}: {found!r} is in line {line_of[found]} and again in line {line}; "
                 "remove one of them"
             )
         line_of[found] = line
