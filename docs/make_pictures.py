@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from ravine.data.augment import cutout, flip_and_crop, random_erasing
+from ravine.data.augment_operations import cutout, flip_and_crop, random_erasing
 from ravine.data.mixing import cutmix, mixup
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings

@@ -34,7 +34,7 @@ def wanted(project: dict) -> list[str]:
 
 
 def resolve(requirements: list[str]) -> dict[str, str]:
-    """Returns the version by name of all packages that pip would install into an empty environment."""
+    """Returns the version of each package that pip would install into an empty environment."""
     with tempfile.TemporaryDirectory() as folder:
         venv, report = Path(folder, "venv"), Path(folder, "report.json")
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)

@@ -27,9 +27,9 @@ def disk_error(path: Path, error: OSError) -> RunError:
     return RunError(f"cannot write {path}: {remedy}")
 
 
-def sync_folder(folder: Path) -> None:
-    """Syncs the folder's entries to the disk, so that a rename survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync_to_disk(path: Path) -> None:
+    """Syncs a file or the entries of a folder to the disk, so that they survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -54,7 +54,7 @@ def write_whole(path: Path, content: bytes) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        sync_to_disk(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
 
@@ -69,12 +69,12 @@ def write_folder_whole(path: Path, fill: Callable[[Path], None]) -> None:
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
         try:
             fill(part)
-            sync_folder(part)
+            sync_to_disk(part)
             part.chmod(0o755)
             part.rename(path)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
-        sync_folder(path.parent)
+        sync_to_disk(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error

@@ -46,7 +46,7 @@ def save_tensors(
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Returns the tensors of a file by name, on the CPU, and its metadata.
+    """Returns the tensors of a file by name, of any shapes, on the CPU; and its metadata.
 
     Raises:
         RunError: the file is missing, torn, or not a safetensors file.

@@ -36,7 +36,7 @@ def audit(
     Args:
         collection: the N images.
         decoded: what decoding found out about them.
-        splits: indices by split.
+        splits: int64 indices (M,) by split.
         data: the source, as the user named it.
         rule: how size and channels were chosen, in a sentence.
         leakage: images on both sides of the split.

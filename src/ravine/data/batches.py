@@ -17,13 +17,12 @@ from torch import Tensor
 from ravine.core.errors import SettingError
 from ravine.core.ranks import ALONE, Ranks
 from ravine.core.seeds import generator_for, seed_for
-from ravine.data.augment import (
-    AugmentSettings,
+from ravine.data.augment import AugmentSettings, make_augmenter
+from ravine.data.augment_operations import (
     Generator,
     ShardedGenerator,
     SourcePixels,
     gather_pixels,
-    make_augmenter,
 )
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing
 from ravine.data.mixing import mix
@@ -224,7 +223,7 @@ def evaluation_batches(
 
 
 def shard_indices(batch: int, ranks: Ranks) -> Tensor | None:
-    """Returns the indices of this rank's shard of a global batch, int64; None for all of it.
+    """Returns the indices (B,) int64 of this rank's shard of a global batch; None for all of it.
 
     A shard holds with each index the mirrored one, counted from the end, since mixing pairs both.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import platformdirs
 
+from ravine.core.atomic import sync_to_disk
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.cache_writer import write_cache
@@ -132,11 +133,7 @@ def _no_cache(root: Path, error: Exception) -> DataError:
 def _publish(part: Path, folder: Path) -> None:
     """Renames a filled folder to its final name, after its content is synced to the disk."""
     for path in [*part.iterdir(), part]:
-        opened = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
+        sync_to_disk(path)
     try:
         part.rename(folder)
     except OSError:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from ravine.core.errors import DataError
+from ravine.data.sources.listing import same_folders
 
 _PREFIX = re.compile(r"(?i)^(class|label|prob|probability|target|p|is)[ _-]+")
 
@@ -82,7 +83,7 @@ class _NameLookup:
             return [self._index_of[name]]
         wanted = _path(name)
         for by in (self._by_name, self._by_stem):
-            fitting = [i for i in by.get(wanted.name, ()) if _same_folders(wanted, self._paths[i])]
+            fitting = [i for i in by.get(wanted.name, ()) if same_folders(wanted, self._paths[i])]
             whole = [i for i in fitting if len(self._paths[i].parts) == len(wanted.parts)]
             if fitting:
                 return whole or fitting
@@ -91,12 +92,6 @@ class _NameLookup:
 
 def _path(name: str) -> PurePosixPath:
     return PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/"))
-
-
-def _same_folders(one: PurePosixPath, other: PurePosixPath) -> bool:
-    """Returns whether the folders that both paths name are the same."""
-    pairs = zip(one.parts[-2::-1], other.parts[-2::-1], strict=False)
-    return all(a == b for a, b in pairs)
 
 
 def match_columns(columns: Sequence[str], classes: Sequence[str], where: str) -> list[int]:

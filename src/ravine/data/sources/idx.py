@@ -36,7 +36,7 @@ _MOST_VALUES = 2**33
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Returns the array of unsigned bytes in an IDX file.
+    """Returns the array in an IDX file, uint8: (N, H, W) of images, or (N,) of labels.
 
     Raises:
         DataError: it is missing, torn, or holds something else.

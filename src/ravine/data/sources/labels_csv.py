@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ravine.core.errors import DataError
 from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order, label_indices
 from ravine.data.settings import DataSettings
-from ravine.data.sources.listing import image_files
+from ravine.data.sources.listing import image_files, same_folders
 
 IMAGE_COLUMNS = [
     "image",
@@ -102,11 +102,11 @@ class ImageIndex:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries: dict[str, FileEntry] = dict(image_files(folder))
-        self._by_last: dict[str, list[str]] = {}
+        self._by_name: dict[str, list[str]] = {}
         for path in self.entries:
-            last = PurePosixPath(path)
-            for key in {_normalised(last.name), _normalised(last.stem)}:
-                self._by_last.setdefault(key, []).append(path)
+            file = PurePosixPath(path)
+            for key in {_normalised(file.name), _normalised(file.stem)}:
+                self._by_name.setdefault(key, []).append(path)
 
     def find(self, name: str) -> str | None:
         """Returns the path of the image `name`, with or without its folders and its ending.
@@ -118,7 +118,8 @@ class ImageIndex:
         if name in self.entries:
             return name
         wanted = PurePosixPath(_normalised(name))
-        fitting = [p for p in self._by_last.get(wanted.name, ()) if _same_folders(wanted, p)]
+        candidates = self._by_name.get(wanted.name, ())
+        fitting = [p for p in candidates if same_folders(wanted, PurePosixPath(_normalised(p)))]
         if len(fitting) > 1:
             raise DataError(
                 f"{name!r} fits several images in {self.folder}: {fitting[0]}, {fitting[1]}; "
@@ -130,12 +131,6 @@ class ImageIndex:
 def _normalised(name: str) -> str:
     """Returns a name in one Unicode form: file systems write accents as one letter or two."""
     return unicodedata.normalize("NFC", name)
-
-
-def _same_folders(wanted: PurePosixPath, path: str) -> bool:
-    """Returns whether the folders that both paths name are the same."""
-    here = PurePosixPath(_normalised(path)).parts[-2::-1]
-    return all(a == b for a, b in zip(wanted.parts[-2::-1], here, strict=False))
 
 
 def read_table(table: Path, folder: Path, settings: DataSettings) -> Collection:

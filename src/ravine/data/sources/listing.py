@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
 from ravine.data.collection import FileEntry
@@ -71,6 +71,16 @@ def _walk(folder: str, below: str, seen: frozenset[str]) -> Iterator[tuple[str, 
                 yield name, FileEntry(path=entry.path, size=-1, modified=0)
                 continue
             yield name, FileEntry(path=entry.path, size=facts.st_size, modified=facts.st_mtime_ns)
+
+
+def same_folders(one: PurePosixPath, other: PurePosixPath) -> bool:
+    """Returns whether the folders that both paths name are the same.
+
+    >>> same_folders(PurePosixPath("b/1.png"), PurePosixPath("a/b/1.png"))
+    True
+    """
+    pairs = zip(one.parts[-2::-1], other.parts[-2::-1], strict=False)
+    return all(a == b for a, b in pairs)
 
 
 def folders_in(folder: Path) -> list[str]:
