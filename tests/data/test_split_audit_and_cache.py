@@ -83,10 +83,10 @@ def test_leaked_images_are_kept_out_of_validation_and_named_in_test() -> None:
     digests[7] = digests[1]
     digests[9] = digests[2]
     splits = {"train": np.arange(6), "validation": np.array([6, 7]), "test": np.array([8, 9])}
-    changed, kept_out, in_test = without_leakage(splits, digests)
+    changed, leakage = without_leakage(splits, digests)
     assert changed["validation"].tolist() == [6]
     assert changed["test"].tolist() == [8, 9]
-    assert (kept_out, in_test) == ([(7, 1)], [(9, 2)])
+    assert (leakage.kept_out, leakage.in_test) == ([(7, 1)], [(9, 2)])
 
 
 def test_the_audit_names_what_is_wrong(tree: Tree) -> None:

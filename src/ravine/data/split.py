@@ -87,7 +87,7 @@ def _refuse_missing(
             raise DataError(f"class {name!r} has no readable image to train on; add some")
         if count == 1 and holds_out:
             raise DataError(
-                f"class {name!r} has one image only, which cannot be both learnt and held out; "
+                f"class {name!r} has one image only, which cannot be both trained on and held out; "
                 "add images, remove the class, or train without validation: --validation 0"
             )
 
