@@ -70,7 +70,7 @@ def test_damage_of_any_part_is_seen_and_mended(
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is taken ahead on POSIX")
 @pytest.mark.parametrize("cache", [True, False])
-def test_a_full_disk_is_told_with_the_remedy_and_leaves_nothing(
+def test_a_full_disk_is_reported_with_the_remedy_and_leaves_nothing(
     tree: Tree, own_cache: Path, tmp_path: Path, cache: bool
 ) -> None:
     root = tree({"a": 20, "b": 20}, size=64)

@@ -148,7 +148,7 @@ def test_labels_come_as_text_or_json(tmp_path: Path) -> None:
     assert data.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_what_has_no_label_or_no_image_is_told(tmp_path: Path) -> None:
+def test_what_has_no_label_or_no_image_is_reported(tmp_path: Path) -> None:
     content = _samples(0, 8)
     content |= {"alone.png": _png(90), "empty.png": _png(91), "empty.json": b'{"caption": "x"}'}
     content |= {"nothing.cls": b"1", "00001.mask.png": _png(92), "readme.txt": b"hello"}
@@ -203,7 +203,7 @@ def test_a_compressed_tar_is_refused_with_the_remedy(tmp_path: Path, ending: str
             _open(data)
 
 
-def test_an_archive_beside_the_folders_that_it_held_is_passed_over(tmp_path: Path) -> None:
+def test_an_archive_next_to_the_folders_that_it_held_is_skipped(tmp_path: Path) -> None:
     for number in range(8):
         folder = tmp_path / ("cat" if number % 2 else "dog")
         folder.mkdir(exist_ok=True)
@@ -277,14 +277,14 @@ def test_a_link_is_refused_with_the_remedy(tmp_path: Path) -> None:
         read_shards(one_shard(path), no_progress)
 
 
-def test_a_torn_image_in_a_whole_shard_is_told_and_left_out(tmp_path: Path) -> None:
+def test_a_torn_image_in_a_whole_shard_is_reported_and_left_out(tmp_path: Path) -> None:
     content = _samples(0, 8) | {"bad.cls": b"1", "bad.png": _png(3)[:80]}
     data = _open(_pack(tmp_path / "one.tar", content))
     assert [row["name"] for row in data.audit["unreadable"]] == ["one.tar/bad.png"]
     assert data.audit["count"] == 8
 
 
-def test_a_place_beyond_the_end_is_unreadable(tmp_path: Path) -> None:
+def test_an_offset_beyond_the_end_is_unreadable(tmp_path: Path) -> None:
     path = _pack(tmp_path / "one.tar", _samples(0, 2))
     end = path.stat().st_size
     with pytest.raises(Unreadable, match="ends before the image does"):
@@ -321,7 +321,7 @@ def test_json_of_another_kind_is_no_label(tmp_path: Path) -> None:
         read_shards(one_shard(_pack(tmp_path / "one.tar", content)), no_progress)
 
 
-def test_other_places_in_the_same_shard_are_another_store() -> None:
+def test_other_offsets_in_the_same_shard_are_another_cache() -> None:
     def key(offset: int, length: int) -> str:
         entry = FileEntry(path="a.tar", size=9000, modified=1, offset=offset, length=length)
         labels = np.zeros(1, np.int64)

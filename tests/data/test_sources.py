@@ -98,7 +98,7 @@ def test_groups_stay_on_one_side(table: Path) -> None:
         (lambda t: t.split("\n")[0], {}, "holds no rows below its header"),
     ],
 )
-def test_a_csv_that_does_not_fit_is_told_with_line_and_remedy(
+def test_a_csv_that_does_not_fit_is_reported_with_line_and_remedy(
     table: Path, change: Callable[[str], str], settings: dict[str, str], message: str
 ) -> None:
     table.write_text(change(table.read_text(encoding="utf-8-sig")), encoding="utf-8")
@@ -133,7 +133,7 @@ def test_idx_files_are_read_packed_or_not(tmp_path: Path, ending: str) -> None:
         _open(tmp_path)
 
 
-def test_a_torn_idx_file_is_told(tmp_path: Path) -> None:
+def test_a_torn_idx_file_is_reported(tmp_path: Path) -> None:
     _idx(tmp_path / "train-images-idx3-ubyte", np.zeros((5, 9, 9)))
     _idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(5))
     whole = (tmp_path / "train-images-idx3-ubyte").read_bytes()
@@ -223,14 +223,14 @@ def test_the_shipped_sample_has_10000_and_2000_images_of_named_clothes() -> None
         ({"cat": 3, "dog": 0}, "class folder 'dog' holds no image"),
     ],
 )
-def test_too_few_classes_or_images_are_told(
+def test_too_few_classes_or_images_are_reported(
     tree: Tree, counts: dict[str, int], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
         _open(tree(counts))
 
 
-def test_loose_images_and_missing_paths_are_told(tree: Tree, tmp_path: Path) -> None:
+def test_loose_images_and_missing_paths_are_reported(tree: Tree, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"3 images but no class folders.*--labels train.csv"):
         _open(tree({".": 3}))
     with pytest.raises(DataError, match="no such path"):

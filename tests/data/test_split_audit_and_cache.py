@@ -116,7 +116,7 @@ def test_the_audit_names_what_is_wrong(tree: Tree) -> None:
     assert not any(found.names[i].endswith(("empty.jpg", "text.png")) for i in used)
 
 
-def test_a_class_whose_images_are_all_unreadable_is_told(tree: Tree) -> None:
+def test_a_class_whose_images_are_all_unreadable_is_reported(tree: Tree) -> None:
     root = tree({"a": 5, "b": 2})
     for path in (root / "b").iterdir():
         path.write_bytes(b"x")
@@ -192,7 +192,7 @@ def test_decoding_by_processes_gives_the_same_as_in_one(
     assert one.audit["unreadable"] == many.audit["unreadable"]
 
 
-def test_a_cache_that_cannot_be_written_is_told_with_the_remedy(
+def test_a_cache_that_cannot_be_written_is_reported_with_the_remedy(
     tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")

@@ -257,7 +257,7 @@ def _gone(pids: list[int]) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
-def test_a_process_that_dies_is_told_with_the_remedy_and_the_others_end(photos: Path) -> None:
+def test_a_process_that_dies_is_reported_with_the_remedy_and_the_others_end(photos: Path) -> None:
     before = _workers_of(os.getpid())
     images = _open(photos, stream="on", workers=2).images
     images[np.arange(4)]

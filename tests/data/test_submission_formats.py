@@ -67,7 +67,7 @@ def test_numbers_are_names_where_classes_have_numbers_for_names(tmp_path: Path) 
         ("id,cat,Big dog,owl,rest\nx,0,0,0,0\n", "the column 'rest' is no class of the network"),
     ],
 )
-def test_a_sample_that_cannot_be_followed_is_told(
+def test_a_sample_that_cannot_be_followed_is_reported(
     tmp_path: Path, sample: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
@@ -75,7 +75,7 @@ def test_a_sample_that_cannot_be_followed_is_told(
     assert not (tmp_path / "o.csv").exists()
 
 
-def test_a_sample_that_is_missing_or_no_text_is_told(tmp_path: Path) -> None:
+def test_a_sample_that_is_missing_or_no_text_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no file"):
         read_sample(tmp_path / "none.csv")
     (tmp_path / "s.csv").write_bytes(b"id,label\n\xff\xfe,1\n")

@@ -31,7 +31,7 @@ def test_a_full_disk_is_one_line_with_a_remedy() -> None:
         write_whole(Path("/dev/full/x"), b"1")
 
 
-def test_a_full_disk_on_append_is_told() -> None:
+def test_a_full_disk_on_append_is_reported() -> None:
     with pytest.raises(RunError, match="the disk is full; free some space"):
         append_row(Path("/dev/full"), {"a": "x" * 100_000})
 
