@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from ravine.data.augment import cutout, flip_and_crop, random_erasing
+from ravine.data.augment_operations import cutout, flip_and_crop, random_erasing
 from ravine.data.mixing import cutmix, mixup
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
@@ -342,8 +342,8 @@ def augmentation() -> Figure:
     mean, std = data.preprocessing.mean[0], data.preprocessing.std[0]
     images = (raw.float() / 255 - mean) / std
     chance = torch.Generator().manual_seed(4)
-    mixed, shares = mixup(images, labels, 10, share=0.6)
-    boxed, parts = cutmix(images, labels, 10, share=0.7, centre=(0.5, 0.6))
+    mixed, shares = mixup(images, labels, 10, lam=0.6)
+    boxed, parts = cutmix(images, labels, 10, lam=0.7, centre=(0.5, 0.6))
     moved = flip_and_crop(raw, chance, flips=True, padding=4).float() / 255
     rows = {
         "image": images,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import ravine
 from ravine.core.errors import SettingError
 from ravine.optim import Adam, Transaction
-from ravine.runs.layers_file import read_looks
+from ravine.runs.layers_file import read_snapshots
 
 IMAGES, LABELS = torch.Size((16, 3, 6, 6)), 5
 
@@ -268,7 +268,7 @@ def test_looks_lie_in_a_file_with_what_is_not_finite_as_it_is(tmp_path: Path) ->
             optimizer.zero_grad()
             model(scale * torch.randn(4, 3)).sum().backward()
             optimizer.step()
-    kept = read_looks(path)
+    kept = read_snapshots(path)
     assert [look["step"] for look in kept] == [1, 2]
     for look, told in zip(kept, monitor.looks, strict=True):
         for name, row in told["layers"].items():

@@ -12,7 +12,7 @@ import ravine
 from ravine.core.events import Event, Notice, RolledBack, StepDone
 from ravine.reports.layer_figures import scales, update_ratios
 from ravine.reports.page import page
-from ravine.runs.layers_file import append_look, read_looks, read_not_finite
+from ravine.runs.layers_file import append_snapshot, read_not_finite, read_snapshots
 from ravine.runs.rows import append_row, read_rows
 from ravine.workflows.diagnose import diagnose_run
 
@@ -51,7 +51,7 @@ def test_the_weights_are_those_of_a_run_that_nobody_looked_into(
 
 
 def test_every_layer_is_seen_from_the_first_step_on(watched: Path) -> None:
-    looks = read_looks(watched / "layers.jsonl")
+    looks = read_snapshots(watched / "layers.jsonl")
     assert looks[0]["step"] == 1
     assert len(looks) >= 3
     kinds = [row["kind"] for row in looks[-1]["layers"].values()]
@@ -71,7 +71,7 @@ def test_looks_of_steps_that_are_taken_again_are_taken_out(watched: Path, tmp_pa
         ravine.train("@fashion", out=out, observers=[crash], checkpoint_every=0.05, **SETTINGS)
     append_row(out / "layers.jsonl", {"kind": "not-finite", "step": 40, "layer": "0"})
     ravine.resume(out)
-    steps = [look["step"] for look in read_looks(out / "layers.jsonl")]
+    steps = [look["step"] for look in read_snapshots(out / "layers.jsonl")]
     assert steps == sorted(set(steps))
     assert read_not_finite(out / "layers.jsonl") is None
     assert (out / "model.safetensors").read_bytes() == (watched / "model.safetensors").read_bytes()
@@ -85,7 +85,7 @@ def test_a_return_takes_the_looks_back_too(tmp_path: Path) -> None:
     }  # fmt: skip
     ravine.train("@fashion", out=out, observers=[seen.append], **settings)
     assert any(isinstance(event, RolledBack) for event in seen)
-    looks = read_looks(out / "layers.jsonl")
+    looks = read_snapshots(out / "layers.jsonl")
     steps = [look["step"] for look in looks]
     assert steps == sorted(set(steps))
     assert steps[-1] <= ravine.Run.load(out).history[-1]["step"]
@@ -136,12 +136,12 @@ def test_a_diagnosis_adds_the_variances_of_the_start(watched: Path, tmp_path: Pa
 def test_torn_and_hostile_looks_leave_the_page_whole(watched: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(watched, out)
-    whole = read_looks(out / "layers.jsonl")[-1] | {"step": 10**6}
+    whole = read_snapshots(out / "layers.jsonl")[-1] | {"step": 10**6}
     bad = "<script>$x_{$"
     whole["layers"] = {bad: {"kind": "Conv2d", "var": 1.0, "gradient_var": "nan"}}
     whole["parameters"] = {bad: {"update_ratio": 0.1}, "b": {"update_ratio": 0.2}}
     for row in (whole, {"kind": "look", "step": "1"}, {"kind": "look", "step": 9, "layers": [1]}):
-        append_look(out / "layers.jsonl", row)
+        append_snapshot(out / "layers.jsonl", row)
     (out / "variance.json").write_text('{"networks": [{"name": 1}]}')
     text = page(out)
     assert "<script>" not in text

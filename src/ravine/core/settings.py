@@ -1,4 +1,4 @@
-"""The base of every group of settings: frozen, validated, nothing unknown accepted."""
+"""The base of every group of settings: frozen, validated, unknown names refused."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -27,7 +27,7 @@ class Settings(BaseModel):
         Old names are read under their new ones (`ravine.core.renamed`).
 
         Raises:
-            SettingError: a value does not fit, or a name is not known.
+            SettingError: a value does not fit, or a name is unknown.
         """
         values = with_new_names(values, cls.model_fields)
         for name in values:
@@ -39,9 +39,9 @@ class Settings(BaseModel):
             raise _one_line(error) from None
 
     def with_(self, **changes: Any) -> Self:
-        """Returns a copy with these values changed and everything checked again.
+        """Returns a copy with these values changed and all values validated again.
 
-        A field that was left at its default still counts as unset in `model_fields_set`.
+        Fields at their default stay unset in `model_fields_set`.
         """
         return type(self).of({**self.model_dump(exclude_unset=True), **changes})
 

@@ -40,7 +40,7 @@ from ravine.monitor.overhead import Pace
 from ravine.monitor.snapshot import LayerLook, look_inside
 from ravine.monitor.update_statistics import Update, effective_rates, gradient_sizes
 from ravine.optim.transaction import Transaction
-from ravine.runs.layers_file import append_look, append_not_finite
+from ravine.runs.layers_file import append_not_finite, append_snapshot
 
 _SAFETY = 0.75  # of the share: caches that a look leaves cold are not on the clock
 _FLOORS = 256  # that are remembered
@@ -359,7 +359,7 @@ class Monitor:
         row["overhead"] = self.overhead
         self._diary.keep_look(row)
         if self._path is not None:
-            append_look(self._path, row)
+            append_snapshot(self._path, row)
 
     def _transaction_order(self) -> dict[str, Tensor]:
         return {} if self._transaction is None else dict(self._transaction.parameters)

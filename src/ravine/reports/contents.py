@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine.core.wilson_interval import wilson_interval
-from ravine.runs.layers_file import read_looks
+from ravine.runs.layers_file import read_snapshots
 from ravine.runs.links import is_own_file
 
 _LINK = "is a link, which is not followed"
@@ -84,7 +84,7 @@ def gather(run: Path) -> Contents:
 def _looks(path: Path) -> list[dict[str, Any]]:
     """Returns the looks inside the network that are whole, each of a later step than the last."""
     found: list[dict[str, Any]] = []
-    for look in [] if path.is_symlink() else read_looks(path):
+    for look in [] if path.is_symlink() else read_snapshots(path):
         if _is_whole(look) and look["step"] > (found[-1]["step"] if found else 0):
             found.append(look)
     return found

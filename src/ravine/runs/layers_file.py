@@ -1,4 +1,4 @@
-"""layers.jsonl: a line per look inside a network. Numbers that are not finite are kept as words.
+"""layers.jsonl: a line per snapshot of a network's layers. NaN and infinity are strings.
 
 {"kind": "look", "step": 12, "seconds": 0.03,
  "layers": {"0": {"kind": "Conv2d", "mean": …, "var": …, "gradient_var": …, "dead": …}},
@@ -13,27 +13,27 @@ from typing import Any
 
 from ravine.runs.rows import append_row, read_rows, rewrite_rows
 
-Look = dict[str, Any]
+Snapshot = dict[str, Any]
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _DIGITS = 5
 
 
-def append_look(path: Path, look: Mapping[str, Any]) -> None:
-    """Appends one look.
+def append_snapshot(path: Path, snapshot: Mapping[str, Any]) -> None:
+    """Appends one snapshot.
 
     Raises:
         RunError: the disk is full or read-only.
     """
-    append_row(path, _written(look))
+    append_row(path, _to_json(snapshot))
 
 
-def read_looks(path: Path) -> list[Look]:
-    """Returns the looks of a file, with NaN and infinity as numbers; none if there is no file."""
-    return [_read(row) for row in read_rows(path) if row.get("kind") == "look"]
+def read_snapshots(path: Path) -> list[Snapshot]:
+    """Returns the snapshots of a file, with NaN and infinity as numbers; none without a file."""
+    return [_from_json(row) for row in read_rows(path) if row.get("kind") == "look"]
 
 
 def append_not_finite(path: Path, found: Mapping[str, Any]) -> None:
-    """Appends what is known of the first value that was not finite: step, layer, direction.
+    """Appends step, layer and direction of the first value that was not finite.
 
     Raises:
         RunError: the disk is full or read-only.
@@ -50,22 +50,22 @@ def read_not_finite(path: Path) -> dict[str, Any] | None:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Takes out the rows of later steps, in one instant."""
+    """Removes the rows of later steps, atomically."""
     if path.exists():
         rewrite_rows(path, [row for row in read_rows(path) if row.get("step", 0) <= step])
 
 
-def _written(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
-        return {key: _written(item) for key, item in value.items()}
+        return {key: _to_json(item) for key, item in value.items()}
     return value
 
 
-def _read(value: Any) -> Any:
+def _from_json(value: Any) -> Any:
     if isinstance(value, str):
         return _WORDS.get(value, value)
     if isinstance(value, dict):
-        return {key: _read(item) for key, item in value.items()}
+        return {key: _from_json(item) for key, item in value.items()}
     return value

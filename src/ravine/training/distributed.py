@@ -89,7 +89,7 @@ class GradientSync:
 
     def _share(self, batch: Batch) -> float | Tensor:
         """Returns what this part's mean loss counts for in the mean over the whole batch."""
-        weights, whole = self._class_weights, batch.everyones
+        weights, whole = self._class_weights, batch.global_labels
         if weights is None or whole is None or batch.targets.is_floating_point():
             return len(batch.labels) / batch.count
         return weights[batch.labels].sum() / weights[whole].sum()

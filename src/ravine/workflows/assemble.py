@@ -11,7 +11,7 @@ import torch
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import device_of_rank, pick_device, pick_precision
 from ravine.core.memory import keep_freed_memory
-from ravine.data.augment import choose
+from ravine.data.augment import choose_operations
 from ravine.data.dataset import Dataset
 from ravine.models.table import describe_stem
 from ravine.training.distributed import ShardedEvaluator
@@ -78,7 +78,7 @@ def assemble(
     precision = pick_precision(recipe.precision, device)
     if device.type == "cpu":
         keep_freed_memory()
-    operations, reason = choose(recipe, classes=dataset.classes)
+    operations, reason = choose_operations(recipe, classes=dataset.classes)
     session.notify(reason)
     recipe = recipe.with_(
         device=device.type if recipe.device == "auto" else recipe.device,

@@ -152,7 +152,7 @@ def race(
     base = Recipe.of(entry.base)
     open_dataset(base, seed=entry.race.seed, progress=progress)  # decoded once, for all
     places = _open(path, entry)
-    with RunFolder(path).held(), stop_on_signals() as stop:
+    with RunFolder(path).locked(), stop_on_signals() as stop:
         workers = _workers(places, share, entry.race, ray, code)
         steward = Steward(
             entry=entry, places=places, workers=workers, share=share, watch=watch, stop=stop

@@ -10,7 +10,7 @@ from ravine.findings.history_detectors import find_over_time, trace
 from ravine.findings.layer_detectors import NotFinite, find_in_looks
 from ravine.findings.target_floor import expected_floor
 from ravine.runs.folder import RunFolder
-from ravine.runs.layers_file import read_looks, read_not_finite
+from ravine.runs.layers_file import read_not_finite, read_snapshots
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, read_rows, rewrite_rows
 
@@ -37,7 +37,7 @@ def find_in_run(folder: RunFolder, *, classes: int | None) -> Iterator[Finding]:
     known = None if first is None else NotFinite(**first)
     undone = list(_undone(folder))
     yield from undone
-    for one in find_in_looks(read_looks(folder.layers), not_finite=known):
+    for one in find_in_looks(read_snapshots(folder.layers), not_finite=known):
         if one.code != "not-finite" or not undone:
             yield one
 

@@ -74,7 +74,7 @@ class Session:
             RunError: another process trains this run.
         """
         if self.ranks.is_main:
-            self._closing.enter_context(folder.held())
+            self._closing.enter_context(folder.locked())
         self.ranks.barrier()
 
 

@@ -8,7 +8,7 @@ from ravine.core.allowed_code import AllowedCode
 from ravine.core.events import Observer
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
-from ravine.data.audit import tell_audit
+from ravine.data.audit import report_audit
 from ravine.data.dataset import Dataset
 from ravine.runs.environment import describe_environment
 from ravine.runs.folder import RunFolder, create_run_folder, next_run_path, refuse_existing
@@ -64,7 +64,7 @@ def train(
         composed = composed.with_(threads=session.use_threads(composed.threads))
         dataset = open_in_turn(composed, session)
         session.start_clock()
-        tell_audit(dataset, session.emit)
+        report_audit(dataset, session.emit)
         planned = Plan.from_values(plan) if plan else None
         assembly = assemble(composed, dataset, session, plan=planned, code=code)
         path = Path(out or next_run_path(_RUNS, composed.data, assembly.recipe.model))

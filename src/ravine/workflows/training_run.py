@@ -89,7 +89,7 @@ def _divergence(
 
 def _restore(state: TrainingState, folder: RunFolder, session: Session) -> None:
     """Goes on from the newest checkpoint, if there is one; rows of later steps are dropped."""
-    found = load_latest(folder.checkpoints, tell=lambda text: session.notify(text, warning=True))
+    found = load_latest(folder.checkpoints, warn=lambda text: session.notify(text, warning=True))
     if found is not None:
         state.load(found.step, found.tensors, found.values)
         session.clock.before = state.elapsed

@@ -205,7 +205,7 @@ def _wait_for_lock(path: Path) -> None:
     """Waits for a process of an earlier race that is just saving its checkpoint."""
     for _ in range(100):
         try:
-            with RunFolder(path).held():
+            with RunFolder(path).locked():
                 return
         except RavineError:
             time.sleep(0.3)

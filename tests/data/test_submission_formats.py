@@ -1,4 +1,4 @@
-"""What a sample submission may look like, and that no image gets another one's prediction."""
+"""Accepted forms of a sample submission; no image gets the prediction of another."""
 
 import csv
 import unicodedata
@@ -58,7 +58,7 @@ def test_numbers_are_names_where_classes_have_numbers_for_names(tmp_path: Path) 
     [
         ("id,label\nx,0.5\n", "holds 0.5, so it wants the probability of one class; rename it"),
         ("id,cat,Big dog,owl\nx,0,0\n", "line 2: 3 values where the header has 4"),
-        ("id,cat,cat,owl\nx,0,0,0\n", "line 1: the column 'cat' stands there twice"),
+        ("id,cat,cat,owl\nx,0,0,0\n", "line 1: the column 'cat' occurs twice"),
         ("id,label\n,cat\n", "line 2: an empty id"),
         ("id,label\n", "holds no rows below its header"),
         ("", "has one column only"),
@@ -67,7 +67,7 @@ def test_numbers_are_names_where_classes_have_numbers_for_names(tmp_path: Path) 
         ("id,cat,Big dog,owl,rest\nx,0,0,0,0\n", "the column 'rest' is no class of the network"),
     ],
 )
-def test_a_sample_that_cannot_be_followed_is_told(
+def test_a_sample_that_cannot_be_followed_is_reported(
     tmp_path: Path, sample: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
@@ -75,7 +75,7 @@ def test_a_sample_that_cannot_be_followed_is_told(
     assert not (tmp_path / "o.csv").exists()
 
 
-def test_a_sample_that_is_missing_or_no_text_is_told(tmp_path: Path) -> None:
+def test_a_sample_that_is_missing_or_no_text_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no file"):
         read_sample(tmp_path / "none.csv")
     (tmp_path / "s.csv").write_bytes(b"id,label\n\xff\xfe,1\n")
@@ -105,7 +105,7 @@ def test_an_image_of_another_folder_does_not_stand_in_for_a_missing_one() -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "names", "place"),
+    ("name", "names", "index"),
     [
         ("x", ["x.png", "x"], 1),
         ("x.png", ["x.png.jpg", "x.png"], 1),
@@ -120,8 +120,8 @@ def test_an_image_of_another_folder_does_not_stand_in_for_a_missing_one() -> Non
         (" x", ["y.png", "x.png"], 1),
     ],
 )
-def test_an_id_finds_its_image(name: str, names: list[str], place: int) -> None:
-    assert match_ids([name], names, "s.csv") == [place]
+def test_an_id_finds_its_image(name: str, names: list[str], index: int) -> None:
+    assert match_ids([name], names, "s.csv") == [index]
 
 
 def test_classes_that_differ_by_case_alone_keep_their_columns() -> None:
@@ -168,6 +168,6 @@ def test_any_names_come_back_with_their_own_probabilities(
     assert head == ["the id", *columns]
     assert [row[0] for row in rows] == ids
     for row in rows:
-        place = names.index(row[0] if with_ending else f"{row[0]}.png")
-        expected = [p[place][classes.index(column)] for column in columns]
+        index = names.index(row[0] if with_ending else f"{row[0]}.png")
+        expected = [p[index][classes.index(column)] for column in columns]
         np.testing.assert_allclose([float(v) for v in row[1:]], expected, atol=1e-5)

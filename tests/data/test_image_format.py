@@ -49,8 +49,8 @@ def test_one_image_that_the_sample_missed_changes_the_form(
     first, again = (_open(grey, cache=cache) for _ in range(2))
 
     assert first.images.shape[1:] == (32, 32, 3)
-    place = list(first.names).index("a/10.png")
-    assert first.images[place, 16, 16].tolist() == [255, 0, 0]
+    index = list(first.names).index("a/10.png")
+    assert first.images[index, 16, 16].tolist() == [255, 0, 0]
     assert again.audit["cached"] == cache
     assert again.fingerprint == first.fingerprint
     assert again.audit["rule"] == first.audit["rule"]
