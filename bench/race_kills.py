@@ -20,7 +20,7 @@ from pathlib import Path
 from results import keep
 
 from ravine.runs.rows import read_json
-from ravine.tournament.job_graph import Course
+from ravine.tournament.job_graph import JobGraph
 from ravine.training.settings import seconds_of
 from ravine.workflows.race import Race
 
@@ -67,7 +67,7 @@ def main() -> None:
             raise SystemExit("the race did not end well")
         took = time.monotonic() - began
         after, race = done(out), Race.load(out)
-        course = Course(**read_json(out / "plan.json")["course"])
+        graph = JobGraph(**read_json(out / "plan.json")["course"])
         jobs = sum(name.suffix == ".json" for name in after)
         figures = {
             "kills": len(before),
@@ -79,7 +79,7 @@ def main() -> None:
                 after.get(file) != digest for files in before for file, digest in files.items()
             ),
             "runs on fresh seeds": sum(len(row["results"]) for row in race.table),
-            "runs on fresh seeds planned": len(course.trials) * len(course.seeds),
+            "runs on fresh seeds planned": len(graph.trials) * len(graph.seeds),
             "scheduling": round(race.results["scheduling"], 4),
             "steps of the search not taken": round(race.results["saved"]["search"], 3),
             "verdict": race.verdict,

@@ -3,7 +3,8 @@
 RavineError                 one line that names what is wrong and how to mend it; exit code 2
 ├── SettingError            a setting outside its range, an unknown name, two settings that clash
 ├── DataError               what lies on disk cannot be used as it is
-└── RunError                a run folder that exists, is missing, is torn, or does not fit
+├── RunError                a run folder that exists, is missing, is torn, or does not fit
+└── TrainingDiverged        steps that stay non-finite, or a loss that does not come back
 
 Anything else that is raised is a fault of Ravine and keeps its traceback.
 """
@@ -26,6 +27,10 @@ class DataError(RavineError):
 
 class RunError(RavineError):
     """A run folder does not allow what was asked of it."""
+
+
+class TrainingDiverged(RavineError):
+    """Training cannot go on: its steps are not finite, or its loss grew and stays high."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> SettingError:

@@ -19,7 +19,7 @@ _POINTS = 120
 
 
 def colours(count: int) -> list[str]:
-    """Returns a colour for each entrant; after eight they come again."""
+    """Returns a colour for each candidate; after eight they come again."""
     return [_COLOURS[k % len(_COLOURS)] for k in range(count)]
 
 
@@ -29,8 +29,8 @@ def curves(
     """Returns training loss and validation accuracy against steps and against seconds.
 
     Args:
-        runs: of each entrant by seed, with rows `training` and `validation`.
-        shades: colour of each entrant.
+        runs: of each candidate by seed, with rows `training` and `validation`.
+        shades: colour of each candidate.
         target: accuracy to mark, if there is one.
     """
     with figure_of(9.2, 6.0, nrows=2, ncols=2, sharex="col", sharey="row") as (figure, axes):
@@ -83,7 +83,7 @@ def _band(
 
 
 def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colours) -> str:
-    """Returns loss and accuracy of every trial against its rate, a line per entrant."""
+    """Returns loss and accuracy of every trial against its rate, a line per candidate."""
     with figure_of(9.2, 3.2, ncols=2) as (figure, (left, right)):
         for name, rows in trials.items():
             known = [row for row in rows if row["settings"].get("lr") is not None]
@@ -141,7 +141,7 @@ def _nan(value: float | None) -> float:
 
 
 def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
-    """Returns the mean of each entrant with its interval, and a dot for every seed."""
+    """Returns the mean of each candidate with its interval, and a dot for every seed."""
     rows = [row for row in table if row["results"]]
     with figure_of(9.2, 0.75 + 0.34 * len(rows)) as (figure, axes):
         values = [v for row in rows for v in row["results"].values()]
@@ -159,16 +159,16 @@ def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
         axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel="right answers")
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
-    return svg_of(figure, "mean of each entrant with its 95 % interval; pale dots are seeds")
+    return svg_of(figure, "mean of each candidate with its 95 % interval; pale dots are seeds")
 
 
 def plane(surface: Surface, ways: Mapping[str, np.ndarray], shades: Colours) -> str:
-    """Returns the loss on a plane with the way of each entrant, as places in the trajectory.
+    """Returns the loss on a plane with the way of each candidate, as folder in the trajectory.
 
     Args:
         surface: along a trajectory that holds the points of all.
-        ways: of each entrant, which of these points are its own, in order.
-        shades: colour of each entrant.
+        ways: of each candidate, which of these points are its own, in order.
+        shades: colour of each candidate.
     """
     path = surface.trajectory
     with figure_of(9.2, 6.2) as (figure, axes):
@@ -187,8 +187,8 @@ def plane(surface: Surface, ways: Mapping[str, np.ndarray], shades: Colours) -> 
         bar = figure.colorbar(mesh, ax=axes, pad=0.02)
         bar.set_label("training loss on the plane")
         bar.outline.set_visible(False)
-        for name, places in ways.items():
-            x, y, loss = (path[key][places] for key in ("x", "y", "loss"))
+        for name, folder in ways.items():
+            x, y, loss = (path[key][folder] for key in ("x", "y", "loss"))
             axes.plot(x, y, color=shades[name], linewidth=1.8, marker=".", ms=4, label=name)
             axes.plot(x[-1], y[-1], "o", color=shades[name], markeredgecolor="white", ms=9)
             end = f"{loss[-1]:.3g}" if math.isfinite(loss[-1]) else ""
@@ -201,4 +201,4 @@ def plane(surface: Surface, ways: Mapping[str, np.ndarray], shades: Colours) -> 
         labels = surface.about.get("labels", ["", ""])
         axes.set(xlabel=labels[0], ylabel=labels[1])
         axes.legend(loc="best", frameon=True, facecolor="white", framealpha=0.9, edgecolor="none")
-    return svg_of(figure, "the ways of all entrants over the loss on one plane of their weights")
+    return svg_of(figure, "the ways of all candidates over the loss on one plane of their weights")

@@ -1,6 +1,6 @@
 """What a race allows to be said: paired by seed, with intervals, corrected for many comparisons.
 
-Two entrants are compared by the differences of their results on the same seeds: a t test, since
+Two candidates are compared by the differences of their results on the same seeds: a t test, since
 three or five differences are too few for a bootstrap, and Holm's correction (1979) over all pairs.
 Two whose corrected p is not below 0.05 are tied. A time that was never reached is infinite.
 """
@@ -20,7 +20,7 @@ LEVEL = 0.05
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One entrant against another.
+    """One candidate against another.
 
     Attributes:
         first: the one with the higher mean.
@@ -47,10 +47,10 @@ class Comparison:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """An entrant in the table.
+    """An candidate in the table.
 
     Attributes:
-        name: of the entrant.
+        name: of the candidate.
         mean: of its results; NaN if it has none.
         interval: 95 %, of the mean over the seeds (t).
         rank: 1 + how many are better beyond doubt.
@@ -125,7 +125,7 @@ def compare(
     """Returns every pair, compared on the seeds that both ran on.
 
     Args:
-        results: of each entrant, by seed; higher is better.
+        results: of each candidate, by seed; higher is better.
         resolution: how finely they are known, 1/N for a share of N images.
     """
     pairs = list(itertools.combinations([name for name in results if results[name]], 2))
@@ -184,7 +184,7 @@ def verdict(table: Sequence[Standing], comparisons: Sequence[Comparison]) -> str
     """Returns who won, in one sentence; those that cannot be told apart are said to be tied."""
     ran = [standing for standing in table if standing.results]
     if not ran:
-        return "No entrant finished a run on fresh seeds, so that nothing can be said."
+        return "No candidate finished a run on fresh seeds, so that nothing can be said."
     best = ran[0]
     if len(ran) == 1:
         return f"{best.name} is the only one that finished."

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from ravine.core.errors import RavineError
+from ravine.core.errors import TrainingDiverged
 from ravine.core.events import (
     CheckpointSaved,
     EpochDone,
@@ -81,7 +81,7 @@ def fit(
 
     Raises:
         Interrupted: a signal asked to stop; a checkpoint is saved.
-        RavineError: a hundred steps in a row were not finite.
+        TrainingDiverged: a hundred steps in a row were not finite.
     """
 
     def tell(event: Event) -> None:
@@ -173,10 +173,10 @@ def _epoch_done(
     )
 
 
-def _diverged(state: TrainingState) -> RavineError:
+def _diverged(state: TrainingState) -> TrainingDiverged:
     undone = int(state.transaction.streak)
     step = int(state.transaction.first_skipped[0]) + 1
-    return RavineError(
+    return TrainingDiverged(
         f"training diverged: the last {undone} steps were not finite and were undone, "
         f"the first at step {step}; lower --lr, or limit the gradients with --clip 1"
     )

@@ -12,7 +12,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ravine.core.errors import RavineError
+from ravine.core.errors import TrainingDiverged
 from ravine.core.events import RolledBack
 from ravine.schedules.scheduler import Absolute, Curve
 from ravine.training.guard import Guard
@@ -66,7 +66,7 @@ class Rollback:
         """Takes note of a step; returns what was done where the run was taken back.
 
         Raises:
-            RavineError: it diverges again and again.
+            TrainingDiverged: it diverges again and again.
         """
         self._guard.add(loss)
         if state.step % WINDOW:
@@ -102,7 +102,7 @@ class Rollback:
     def _take_back(self, state: TrainingState, reason: str) -> RolledBack:
         guard, step = self._guard, state.step
         if guard.times >= MOST:
-            raise RavineError(
+            raise TrainingDiverged(
                 f"training diverged: {reason} at step {step}, after {MOST} returns with half the "
                 "rate each; lower --lr, or limit the gradients with --clip 1"
             )

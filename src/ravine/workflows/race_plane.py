@@ -1,6 +1,6 @@
-"""The ways of all entrants on one plane of the user's own network.
+"""The ways of all candidates on one plane of the user's own network.
 
-The plane goes through the last weights of the best entrant, along the two principal components of
+The plane goes through the last weights of the best candidate, along the two principal components of
 everybody's weights, those on the way and the last ones. The loss is that of training images as
 they are, at every node the same.
 """
@@ -21,7 +21,7 @@ from ravine.reports.race_figures import colours, plane
 from ravine.runs.folder import RunFolder
 from ravine.runs.surface import Surface
 from ravine.workflows.race_images import training_images
-from ravine.workflows.race_plan import Entry
+from ravine.workflows.race_plan import RaceSpec
 from ravine.workflows.run import Run
 
 _SHARE, _LEAST, _MOST = 0.1, 3.0, 20.0  # seconds: of the race's, at least, at most
@@ -30,7 +30,7 @@ _IMAGES, _BATCH = 512, 64
 
 
 def draw_plane(
-    entry: Entry,
+    spec: RaceSpec,
     runs: Mapping[str, Path],
     race: Path,
     *,
@@ -41,18 +41,18 @@ def draw_plane(
     """Writes plane.svg and plane.npz into `race`; returns why not, or None.
 
     Args:
-        entry: of the race.
-        runs: the run folder of a fresh seed of each entrant, the best entrant first.
+        spec: of the race.
+        runs: the run folder of a fresh seed of each candidate, the best candidate first.
         race: the folder.
-        names: of all entrants, in the order of their colours.
+        names: of all candidates, in the order of their colours.
         elapsed: seconds of the race, which decide those of the plane.
         progress: told of the nodes.
     """
     if not runs:
-        return "no entrant came to its end"
+        return "no candidate came to its end"
     try:
         seconds = min(max(_SHARE * elapsed, _LEAST), _MOST)
-        surface, ways = _surface(entry, runs, seconds, progress)
+        surface, ways = _surface(spec, runs, seconds, progress)
     except RavineError as error:
         return str(error)
     shades = dict(zip(names, colours(len(names)), strict=True))
@@ -62,9 +62,9 @@ def draw_plane(
 
 
 def _surface(
-    entry: Entry, runs: Mapping[str, Path], seconds: float, progress: Progress
+    spec: RaceSpec, runs: Mapping[str, Path], seconds: float, progress: Progress
 ) -> tuple[Surface, dict[str, np.ndarray]]:
-    """Returns the surface, and the places in its trajectory of each entrant."""
+    """Returns the surface, and the folder in its trajectory of each candidate."""
     best, *others = runs
     points: list[Point] = list(_waypoints(runs[best]))
     belongs = [best] * len(points)
@@ -76,12 +76,12 @@ def _surface(
     surface = landscape(
         Run.load(runs[best]).model,
         _each_image,
-        training_images(entry, count=_IMAGES, batch=_BATCH),
+        training_images(spec, count=_IMAGES, batch=_BATCH),
         along="trajectory",
         trajectory=points,
         nodes=_NODES,
         budget=seconds,
-        seed=entry.race.seed,
+        seed=spec.race.seed,
         progress=progress,
     )
     owners = np.array([*belongs, best])
