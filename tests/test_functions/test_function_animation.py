@@ -97,7 +97,7 @@ def test_gif_and_mp4_play_and_end_on_the_last_frame(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["race.gif", "race.mp4"]
 
 
-def test_every_racer_keeps_its_own_colour_in_the_gif(tmp_path: Path) -> None:
+def test_every_candidate_keeps_its_own_colour_in_the_gif(tmp_path: Path) -> None:
     race = small_race(gd=0.01, momentum=0.005, adagrad=0.5, rmsprop=0.05, adam=0.3, nadam=0.2)
     write_animation(race, tmp_path / "race.gif")
 

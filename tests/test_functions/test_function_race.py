@@ -206,27 +206,27 @@ def test_adagrad_earns_its_name_where_a_feature_is_seldom_there() -> None:
         ("adma", "", "unknown optimizer 'adma'; did you mean 'adam'"),
         ("SGD", "", "did you mean 'torch:SGD'"),
         ("torch:Adm", "", "did you mean 'torch:Adam'"),
-        ("adam(beta=1)", "", r"optimizer adam\(beta=1\) cannot be made.*beta"),
+        ("adam(beta=1)", "", r"optimizer adam\(beta=1\) cannot be built.*beta"),
         ("adam(betas=(0.9,1.5))", "", r"betas\[1\] must be in \[0, 1\), got 1.5"),
         ("adam(betas=(0.9,0.99)", "", "a bracket is open"),
-        ("adam(lr=0.1)", "", "give rates by --lr"),
+        ("adam(lr=0.1)", "", "give learning rates by --lr"),
         ("adam,adam", "", "races twice"),
         ("", "", "no optimizer in ''"),
         ("adam", "nadam=0.1", "unknown optimizer in --lr 'nadam'; did you mean 'adam'"),
-        ("adam", "adam=fast", "is not optimizer=rate"),
+        ("adam", "adam=fast", "is not optimizer=learning rate"),
         ("adam", "adam=-1", r"lr must be in \[0, inf\), got -1"),
-        ("torch:Muon", "", "Muon cannot be made"),
+        ("torch:Muon", "", "Muon cannot be built"),
     ],
 )
-def test_a_racer_that_does_not_fit_is_told_in_one_line(
+def test_a_candidate_that_does_not_fit_is_refused_in_one_line(
     optimizers: str, given: str, message: str
 ) -> None:
     with pytest.raises(SettingError, match=message) as caught:
-        parse_candidates(optimizers, rates(given))
+        parse_candidates(optimizers, parse_learning_rates(given))
     assert "\n" not in str(caught.value)
 
 
-def test_a_racer_that_cannot_step_is_told() -> None:
+def test_a_candidate_that_cannot_step_is_named() -> None:
     with pytest.raises(SettingError, match="torch:SparseAdam cannot race here"):
         small_race("beale", "torch:SparseAdam")
 
