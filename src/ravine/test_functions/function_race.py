@@ -153,20 +153,15 @@ def race_on_function(
     points = torch.cat([torch.tensor([start], dtype=torch.float64), drawn])
     free = [candidate for candidate in candidates if candidate.lr is None]
     found = search_learning_rates(problem, free, budget, steps=steps, seed=seed, progress=progress)
-    tuned = [one if one.lr is not None else one.tuned(found[one.label].best) for one in candidates]
+    tuned = [one.tuned(found[one.label].best) if one.lr is None else one for one in candidates]
     runs = _rollouts(problem, tuned, points, steps=steps, seed=seed, progress=progress)
     lowest = _lowest(problem, [run.losses for run in runs])
     target = lowest + _tolerance(problem, problem.values(drawn), lowest)
+    results = tuple(run.result(found, lowest, target) for run in runs)
     return FunctionRace(
-        problem=problem,
-        start=start,
-        steps=steps,
-        seed=seed,
-        budget=budget,
-        lowest=lowest,
-        target=target,
-        results=tuple(run.result(found, lowest, target) for run in runs),
-    )
+        problem=problem, start=start, steps=steps, seed=seed, budget=budget,
+        lowest=lowest, target=target, results=results,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

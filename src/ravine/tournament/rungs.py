@@ -1,10 +1,10 @@
-"""When a trial is hopeless: halving at rungs (Jamieson, Talwalkar 2016), one candidate at a time.
+"""Early stopping of trials: halving at rungs (Jamieson, Talwalkar 2016), one candidate at a time.
 
 Every trial is paused at the first rung; the better half goes on to the second, the best third of
 all to the last, the best sixth to the end. Compared is the mean training loss over the last fifth
 of the steps so far: it is there after every step, and within a candidate it has the same meaning.
 The rest is named stopped. (Choosing one of three by three tenths of the steps saves a little more,
-and tunes methods whose rate matters much 2 to 4 points worse, so that others win.)
+and tunes methods that are sensitive to the learning rate 2 to 4 points worse, so that others win.)
 
 The decision depends on the trials' numbers alone, not on which came first, so that a race is the
 same on any number of cores and however often it was interrupted.

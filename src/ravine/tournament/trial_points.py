@@ -1,14 +1,14 @@
-"""The points at which every candidate is tried: the same ones for all.
+"""The trial points of a race: the same settings are tried for every candidate.
 
-The first point is what training starts from by itself. The others are quasi-random (Halton 1960,
-shifted as a whole by the seed: Cranley, Patterson 1976) over three axes, on which rate, momentum
-and ε are searched together, since rankings turn with the space that is searched (Choi et al. 2019):
+The first point is the default of every setting. The others are quasi-random (Halton 1960, shifted
+as a whole by the seed: Cranley, Patterson 1976) over three axes, on which learning rate, momentum
+and ε are searched together, since rankings depend on the space of the search (Choi et al. 2019):
 
-    rate      the candidate's own default times 0.1 … 10, logarithmic
-    momentum  1 − γ from 0.003 to 0.3, logarithmic
-    ε         1e-10 … 1e-4, logarithmic
+    learning rate  the candidate's own default times 0.1 … 10, logarithmic
+    momentum       1 − γ from 0.003 to 0.3, logarithmic
+    ε              1e-10 … 1e-4, logarithmic
 
-An candidate takes of a point what its optimizer has; what was given or is varied is not searched.
+A candidate takes the coordinates that its optimizer has and that are neither given nor varied.
 """
 
 from collections.abc import Collection, Mapping

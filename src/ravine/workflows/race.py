@@ -74,7 +74,7 @@ class Race:
 
     @property
     def verdict(self) -> str:
-        """The winner, in a sentence; candidates that cannot be told apart are named as tied."""
+        """The winner, in a sentence, or the candidates without a significant difference."""
         return str(self.results["verdict"])
 
     @property

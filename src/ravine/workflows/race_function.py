@@ -66,7 +66,7 @@ def race_function(
         seed: of starts and batches.
         out: folder.
         mp4: write race.mp4 too.
-        progress: observer of search, runs and drawing.
+        progress: observer of slow work.
 
     Raises:
         SettingError: a number does not fit, or the function is not finite.
@@ -78,15 +78,19 @@ def race_function(
     )  # fmt: skip
     tuned = [(result.candidate, result.lr) for result in race.results]
     convergence = convergence_rows(problem, race.start, tuned, seed=seed)
-    progress("drawing", 0, 1)
-    files = _write(race, convergence, out, mp4=mp4)
-    progress("drawing", 1, 1)
+    files = _write(race, convergence, out, mp4=mp4, progress=progress)
     return FunctionRaceFiles(race=race, convergence=convergence, files=files)
 
 
 def _write(
-    race: FunctionRace, convergence: tuple[ConvergenceRow, ...], out: Path, *, mp4: bool
+    race: FunctionRace,
+    convergence: tuple[ConvergenceRow, ...],
+    out: Path,
+    *,
+    mp4: bool,
+    progress: Progress,
 ) -> tuple[Path, ...]:
+    progress("drawing", 0, 1)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -97,6 +101,7 @@ def _write(
     text = json.dumps(_numbers(race, convergence), ensure_ascii=False, indent=1)
     write_whole(numbers, text.encode())
     write_animation(race, gif, video)
+    progress("drawing", 1, 1)
     return (page, gif, numbers, *([video] if video else []))
 
 

@@ -19,7 +19,7 @@ from ravine.workflows.race_worker.timing import Timing, Workload, epochs_within,
 from ravine.workflows.recipe import Recipe, compose
 
 _SEARCHED = ("lr", "momentum", "eps")
-_WAYPOINTS = 16  # weights that are kept on the way, for the plane
+_WAYPOINTS = 16  # snapshots of the weights of a run, for the plane
 _CHECKPOINT_EVERY = 15.0
 
 

@@ -1,8 +1,8 @@
-"""The ways of all candidates on one plane of the user's own network.
+"""The trajectories of all candidates on one plane of the user's own network.
 
-The plane goes through the last weights of the best candidate, along the two principal components of
-everybody's weights, those on the way and the last ones. The loss is that of training images as
-they are, at every node the same.
+The plane contains the last weights of the best candidate and the two principal components of all
+candidates' weights, during and at the end of training. The loss is that of training images without
+augmentation, the same at every node.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def draw_plane(
     elapsed: float,
     progress: Progress,
 ) -> str | None:
-    """Writes plane.svg and plane.npz into `race`; returns why not, or None.
+    """Writes plane.svg and plane.npz into `race`; returns the reason if it cannot, else None.
 
     Args:
         spec: of the race.
@@ -46,33 +46,33 @@ def draw_plane(
         race: the folder.
         names: of all candidates, in the order of their colours.
         elapsed: seconds of the race, which decide those of the plane.
-        progress: told of the nodes.
+        progress: observer of the nodes.
     """
     if not runs:
         return "no candidate came to its end"
     try:
         seconds = min(max(_SHARE * elapsed, _LEAST), _MOST)
-        surface, ways = _surface(spec, runs, seconds, progress)
+        surface, trajectories = _surface(spec, runs, seconds, progress)
     except RavineError as error:
         return str(error)
     shades = dict(zip(names, colours(len(names)), strict=True))
     surface.save(race / "plane.npz")
-    write_whole(race / "plane.svg", plane(surface, ways, shades).encode())
+    write_whole(race / "plane.svg", plane(surface, trajectories, shades).encode())
     return None
 
 
 def _surface(
     spec: RaceSpec, runs: Mapping[str, Path], seconds: float, progress: Progress
 ) -> tuple[Surface, dict[str, np.ndarray]]:
-    """Returns the surface, and the folder in its trajectory of each candidate."""
+    """Returns the surface, and the indices (N,) of each candidate in its trajectory."""
     best, *others = runs
     points: list[Point] = list(_waypoints(runs[best]))
     belongs = [best] * len(points)
     for name in others:
-        mine: list[Point] = list(_waypoints(runs[name]))
-        mine.append(dict(Run.load(runs[name]).model.state_dict()))
-        points += mine
-        belongs += [name] * len(mine)
+        own: list[Point] = list(_waypoints(runs[name]))
+        own.append(dict(Run.load(runs[name]).model.state_dict()))
+        points += own
+        belongs += [name] * len(own)
     surface = landscape(
         Run.load(runs[best]).model,
         _each_image,
@@ -85,8 +85,8 @@ def _surface(
         progress=progress,
     )
     owners = np.array([*belongs, best])
-    ways = {name: np.flatnonzero(owners == name) for name in runs}
-    return replace(surface, about={**surface.about, "entrants": owners.tolist()}), ways
+    trajectories = {name: np.flatnonzero(owners == name) for name in runs}
+    return replace(surface, about={**surface.about, "entrants": owners.tolist()}), trajectories
 
 
 def _waypoints(run: Path) -> list[Path]:

@@ -60,7 +60,7 @@ class LocalJobPool:
         folder: of the race.
         slots: jobs at a time.
         threads: of each job.
-        memory: bytes of a job's own, beside those that all share; 0 for no limit.
+        memory: private bytes of a job, without those that all share; 0 for no limit.
         limit: seconds of a job; 0 for no limit.
         devices: GPU of each slot; empty on the CPU.
     """

@@ -110,7 +110,7 @@ class ForkRequest(_Message):
     """The file for what the child prints."""
 
     environment: dict[str, str]
-    """Environment variables of the child, beside the fork server's own."""
+    """Environment variables of the child, in addition to the fork server's."""
 
 
 @final

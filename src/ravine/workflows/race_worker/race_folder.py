@@ -1,4 +1,4 @@
-"""The files of a race, beside the run folders of its jobs: plain JSON, written whole.
+"""The files of a race: plain JSON, written whole, and the run folders of its jobs.
 
 RACE/  race.json · plan.json · state.json · results.json · winner.toml · report.html
        runs/RUN/ · outcomes/KEY.json (and KEY.progress, KEY.log while the job runs)
