@@ -31,10 +31,6 @@ class RunError(RavineError):
     """A run folder does not allow the operation."""
 
 
-class TrainingDiverged(RavineError):
-    """A training diverged and was stopped; a checkpoint is saved."""
-
-
 class CodeRefusedError(RunError):
     """A file names code that the user has not allowed.
 
@@ -50,6 +46,10 @@ class CodeRefusedError(RunError):
         super().__init__(
             f"{self.told}; if you trust it: --allow-code {name}, in Python allow_code={name!r}"
         )
+
+
+class TrainingDiverged(RavineError):
+    """Training cannot go on: its steps are not finite, or its loss grew and stays high."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> SettingError:

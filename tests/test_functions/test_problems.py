@@ -10,10 +10,10 @@ import torch
 from scipy.optimize import minimize
 
 from ravine.core.errors import SettingError
-from ravine.test_functions.problems import SCENES, scene
+from ravine.test_functions.problems import PROBLEMS, make_problem
 
-every_scene = pytest.mark.parametrize("name", sorted(SCENES))
-everyone_smooth = pytest.mark.parametrize("name", sorted(set(SCENES) - {"moons", "sparse"}))
+every_problem = pytest.mark.parametrize("name", sorted(PROBLEMS))
+everyone_smooth = pytest.mark.parametrize("name", sorted(set(PROBLEMS) - {"moons", "sparse"}))
 
 # Written again without looking, in numpy.
 FORMULAS = {
@@ -31,7 +31,7 @@ FORMULAS = {
 
 @everyone_smooth
 def test_values_and_gradients_are_those_of_the_formula(name: str) -> None:
-    at = scene(name)
+    at = make_problem(name)
     points = at.draw_starts(50, "test", seed=3)
     x, y = points.numpy().T
     ε = 1e-6
@@ -43,9 +43,9 @@ def test_values_and_gradients_are_those_of_the_formula(name: str) -> None:
     assert at.gradients(points)[:, 1].numpy() == pytest.approx(slope, rel=1e-4, abs=1e-4)
 
 
-@every_scene
+@every_problem
 def test_the_minima_are_minima_and_nothing_is_lower(name: str) -> None:
-    at = scene(name)
+    at = make_problem(name)
     minima = torch.tensor(at.minima, dtype=torch.float64)
 
     assert at.lowest is not None
@@ -63,7 +63,7 @@ def test_the_minima_are_minima_and_nothing_is_lower(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["moons", "sparse"])
 def test_the_noise_has_the_mean_of_all_examples_and_is_the_same_for_a_seed(name: str) -> None:
-    at = scene(name)
+    at = make_problem(name)
     assert at.examples is not None
     point = torch.tensor([[0.4, -0.7]], dtype=torch.float64)
     rows = at.examples.rows.numpy()
@@ -84,7 +84,7 @@ def test_the_noise_has_the_mean_of_all_examples_and_is_the_same_for_a_seed(name:
 
 
 def test_the_rare_feature_is_rare() -> None:
-    examples = scene("sparse").examples
+    examples = make_problem("sparse").examples
     assert examples is not None
 
     assert (examples.rows[:, 1] != 0).double().mean() == 0.02
@@ -107,12 +107,12 @@ def test_a_function_of_ones_own_says_where_it_lives(here: Path) -> None:
         "bowl.domain = ((-1, 2), (-3, 4))\nbowl.start = (1, 1)\nbowl.minima = [(0, 0)]\n"
     )
 
-    at = scene("hills:bowl")
+    at = make_problem("hills:bowl")
 
     assert (at.domain, at.start, at.minima) == (((-1, 2), (-3, 4)), (1, 1), ((0, 0),))
     assert at.text == "x² + y²"
     assert at.lowest is None
-    assert scene("hills:bowl", domain=((4, 6), (2, 3))).start == (5, 2.5)
+    assert make_problem("hills:bowl", domain=((4, 6), (2, 3))).start == (5, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_function_that_cannot_be_raced_on_is_told_in_one_line(
     (here / f"{module}.py").write_text(code)
 
     with pytest.raises(SettingError, match=message) as caught:
-        scene(f"{module}:f").draw_starts(50, "test", seed=0)
+        make_problem(f"{module}:f").draw_starts(50, "test", seed=0)
     assert "\n" not in str(caught.value)
 
 
@@ -142,15 +142,15 @@ def test_a_function_without_gradient_is_told(here: Path) -> None:
     (here / "flat.py").write_text("def f(x, y): return x.detach() ** 2")
 
     with pytest.raises(SettingError, match="does not depend on x and y by torch operations"):
-        scene("flat:f").gradients(torch.zeros(1, 2))
+        make_problem("flat:f").gradients(torch.zeros(1, 2))
 
 
 def test_an_unknown_function_is_told_with_the_nearest() -> None:
     with pytest.raises(SettingError, match="did you mean 'beale'"):
-        scene("beele")
+        make_problem("beele")
 
 
 @pytest.mark.parametrize("start", [(5.0, 0.0), (0.0, -5.0), (math.nan, 0.0)])
 def test_a_start_outside_is_told(start: tuple[float, float]) -> None:
     with pytest.raises(SettingError, match=r"is outside: [xy] of beale goes from -4\.5 to 4\.5"):
-        scene("beale").check_start(start)
+        make_problem("beale").check_start(start)

@@ -10,11 +10,11 @@ from torch import nn
 
 from ravine.core.errors import SettingError
 from ravine.optim import AdaGrad, Adam, Momentum, Nadam, RMSProp
-from ravine.test_functions.candidates import racers, rates
+from ravine.test_functions.candidates import parse_candidates, parse_learning_rates
 from ravine.test_functions.function_race import FunctionRace, race_on_function
-from ravine.test_functions.problems import scene
-from ravine.test_functions.rate_search import Budget, search
-from ravine.test_functions.rollout import walk
+from ravine.test_functions.learning_rate_search import SearchBudget, search_learning_rates
+from ravine.test_functions.problems import make_problem
+from ravine.test_functions.rollout import rollout
 
 OWN: dict[str, tuple[Any, dict[str, Any]]] = {
     "gd": (Momentum, {"momentum": 0.0}),
@@ -37,21 +37,21 @@ OWN: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def small_race(function: str, optimizers: str, **options: Any) -> FunctionRace:
-    given = {"steps": 40, "starts": 12, "budget": Budget(trials=5, starts=4), **options}
-    return race_on_function(scene(function), racers(optimizers), **given)
+    given = {"steps": 40, "starts": 12, "budget": SearchBudget(trials=5, starts=4), **options}
+    return race_on_function(make_problem(function), parse_candidates(optimizers), **given)
 
 
 @pytest.mark.parametrize("label", OWN)
 @pytest.mark.parametrize("function", ["beale", "moons"])
 def test_every_row_goes_where_the_optimizer_alone_goes(label: str, function: str) -> None:
     """A loop with one parameter and torch's own backward, for each start and rate alone."""
-    at, steps = scene(function), 25
-    (racer,) = racers(label)
+    at, steps = make_problem(function), 25
+    (candidate,) = parse_candidates(label)
     starts = at.draw_starts(3, "test", seed=1)
     kind, settings = OWN[label]
     tried = [{"lr": 0.003}, {"lr": 0.05}]
 
-    points = walk(at, racer, tried, starts, steps=steps, seed=7)
+    points = rollout(at, candidate, tried, starts, steps=steps, seed=7)
 
     batches = at.examples.batches(steps, seed=7) if at.examples else [None] * steps
     for t, trial in enumerate(tried):
@@ -71,11 +71,11 @@ def test_every_row_goes_where_the_optimizer_alone_goes(label: str, function: str
 
 
 def test_settings_are_searched_per_row_as_the_optimizer_alone_would_have_them() -> None:
-    at, (racer,) = scene("himmelblau"), racers("adam")
+    at, (candidate,) = make_problem("himmelblau"), parse_candidates("adam")
     start = torch.tensor([[-0.5, -1.0]], dtype=torch.float64)
     trials = [{"lr": 0.1, "momentum": 0.5, "eps": 0.1}, {"lr": 0.2, "momentum": 0.8, "eps": 1.0}]
 
-    points = walk(at, racer, trials, start, steps=30, seed=0)
+    points = rollout(at, candidate, trials, start, steps=30, seed=0)
 
     for t, trial in enumerate(trials):
         w = nn.Parameter(start[0].clone())
@@ -99,27 +99,29 @@ def test_the_same_seed_is_the_same_race_bit_for_bit_and_another_is_not(function:
 
 
 def test_the_search_is_equal_for_all_and_never_sees_the_minimum() -> None:
-    at = scene("beale")
+    at = make_problem("beale")
     blind = replace(at, minima=(), lowest=None, tolerance=None)
-    field = racers("momentum,adam,torch:AdamW")
-    budget = Budget(trials=7, starts=5)
+    field = parse_candidates("momentum,adam,torch:AdamW")
+    budget = SearchBudget(trials=7, starts=5)
 
-    found = search(at, field, budget, steps=20, seed=0)
+    found = search_learning_rates(at, field, budget, steps=20, seed=0)
 
     assert len({tuple(t["lr"] for t in one.trials) for one in found.values()}) == 1
-    assert found == search(blind, field, budget, steps=20, seed=0)
+    assert found == search_learning_rates(blind, field, budget, steps=20, seed=0)
 
 
 def test_the_score_is_the_mean_log_loss_along_the_way() -> None:
-    at, (racer,) = scene("himmelblau"), racers("gd")
-    budget = Budget(trials=3, starts=4, low=1e-3, high=0.1)
+    at, (candidate,) = make_problem("himmelblau"), parse_candidates("gd")
+    budget = SearchBudget(trials=3, starts=4, low=1e-3, high=0.1)
 
-    found = search(at, [racer], budget, steps=30, seed=0)["gd"]
+    found = search_learning_rates(at, [candidate], budget, steps=30, seed=0)["gd"]
 
     starts = at.draw_starts(4, "search starts", seed=0)
     losses: list[list[list[float]]] = []
     for lr in (0.001, 0.01, 0.1):
-        runs = [walk(at, racer, [{"lr": lr}], s[None], steps=30, seed=0)[:, 0, 0] for s in starts]
+        runs = [
+            rollout(at, candidate, [{"lr": lr}], s[None], steps=30, seed=0)[:, 0, 0] for s in starts
+        ]
         losses.append([at.values(run)[::10].tolist() for run in runs])
     lowest = min(v for rate in losses for run in rate for v in run if math.isfinite(v))
     for run_of_rate, score in zip(losses, found.scores, strict=True):
@@ -134,35 +136,35 @@ def test_the_score_is_the_mean_log_loss_along_the_way() -> None:
 
 def test_the_table_is_what_counting_says() -> None:
     race = small_race("himmelblau", "momentum", starts=30, steps=60)
-    (lane,) = race.lanes
-    starts = race.scene.draw_starts(30, "race starts", seed=0)
-    losses = race.scene.values(
-        walk(race.scene, lane.racer, [{"lr": lane.lr}], starts, steps=60, seed=0)[:, 0]
+    (result,) = race.results
+    starts = race.problem.draw_starts(30, "race starts", seed=0)
+    losses = race.problem.values(
+        rollout(race.problem, result.candidate, [{"lr": result.lr}], starts, steps=60, seed=0)[:, 0]
     )
 
     firsts = []
     for run in losses.T.tolist():
         reached = [k for k, v in enumerate(run) if v <= 1e-3]
         firsts.append(reached[0] if reached else math.inf)
-    assert lane.table.reached == sum(math.isfinite(k) for k in firsts)
-    assert lane.table.steps[1] == sorted(firsts)[15]
-    assert lane.table.gaps[1] == sorted(losses[-1].tolist())[15]
+    assert result.statistics.reached == sum(math.isfinite(k) for k in firsts)
+    assert result.statistics.steps[1] == sorted(firsts)[15]
+    assert result.statistics.gaps[1] == sorted(losses[-1].tolist())[15]
 
 
 @pytest.mark.parametrize("function", ["quadratic", "rosenbrock"])
 def test_the_hierarchy_of_inclusion_holds_after_tuning(function: str) -> None:
     """Choi et al. 2019: who can imitate another must be no worse, if all is tuned alike."""
-    budget = Budget(trials=100, starts=16, tune=("lr", "momentum", "eps"))
-    at, field = scene(function), racers("gd,momentum,nesterov,nadam")
+    budget = SearchBudget(trials=100, starts=16, tune=("lr", "momentum", "eps"))
+    at, field = make_problem(function), parse_candidates("gd,momentum,nesterov,nadam")
 
     race = race_on_function(at, field, starts=50, budget=budget, steps=150)
 
     starts = at.draw_starts(50, "race starts", seed=0)
     scores = {}
-    for lane in race.lanes:
-        places = walk(at, lane.racer, [{"lr": lane.lr}], starts, steps=150, seed=0)[:, 0]
+    for result in race.results:
+        places = rollout(at, result.candidate, [{"lr": result.lr}], starts, steps=150, seed=0)[:, 0]
         losses = at.values(places).nan_to_num(1e3, posinf=1e3)
-        scores[lane.racer.label] = losses.clamp(1e-6, 1e3).log10().mean(dim=0)
+        scores[result.candidate.label] = losses.clamp(1e-6, 1e3).log10().mean(dim=0)
     for special, general in (("gd", "momentum"), ("nesterov", "nadam")):
         worse = scores[general] - scores[special]
         error = worse.std() / math.sqrt(len(worse))
@@ -172,25 +174,28 @@ def test_the_hierarchy_of_inclusion_holds_after_tuning(function: str) -> None:
 def test_one_that_diverges_is_named_and_the_rest_go_on() -> None:
     race = small_race("beale", "momentum,adam", steps=60)
     wild = race_on_function(
-        scene("beale"),
-        racers("momentum,adam", {"momentum": 1.0, "adam": race.lanes[1].lr}),
+        make_problem("beale"),
+        parse_candidates("momentum,adam", {"momentum": 1.0, "adam": race.results[1].lr}),
         steps=60,
         starts=12,
     )
 
-    assert wild.lanes[0].diverged_at is not None
-    assert math.isnan(wild.lanes[0].losses[-1])
-    assert wild.lanes[0].table.diverged > 0
-    assert math.isinf(wild.lanes[0].table.gaps[2])
-    assert wild.lanes[1].diverged_at is None
-    assert wild.lanes[1].path[-1].tolist() == race.lanes[1].path[-1].tolist()
+    assert wild.results[0].diverged_at is not None
+    assert math.isnan(wild.results[0].losses[-1])
+    assert wild.results[0].statistics.diverged > 0
+    assert math.isinf(wild.results[0].statistics.gaps[2])
+    assert wild.results[1].diverged_at is None
+    assert wild.results[1].path[-1].tolist() == race.results[1].path[-1].tolist()
 
 
 def test_adagrad_earns_its_name_where_a_feature_is_seldom_there() -> None:
     race = race_on_function(
-        scene("sparse"), racers("gd,adagrad"), starts=60, budget=Budget(trials=17, low=0.05, high=5)
+        make_problem("sparse"),
+        parse_candidates("gd,adagrad"),
+        starts=60,
+        budget=SearchBudget(trials=17, low=0.05, high=5),
     )
-    gd, adagrad = (lane.table for lane in race.lanes)
+    gd, adagrad = (result.statistics for result in race.results)
 
     assert adagrad.steps[1] < 0.7 * gd.steps[1]
 
@@ -201,27 +206,27 @@ def test_adagrad_earns_its_name_where_a_feature_is_seldom_there() -> None:
         ("adma", "", "unknown optimizer 'adma'; did you mean 'adam'"),
         ("SGD", "", "did you mean 'torch:SGD'"),
         ("torch:Adm", "", "did you mean 'torch:Adam'"),
-        ("adam(beta=1)", "", r"optimizer adam\(beta=1\) cannot be made.*beta"),
+        ("adam(beta=1)", "", r"optimizer adam\(beta=1\) cannot be built.*beta"),
         ("adam(betas=(0.9,1.5))", "", r"betas\[1\] must be in \[0, 1\), got 1.5"),
         ("adam(betas=(0.9,0.99)", "", "a bracket is open"),
-        ("adam(lr=0.1)", "", "give rates by --lr"),
+        ("adam(lr=0.1)", "", "give learning rates by --lr"),
         ("adam,adam", "", "races twice"),
         ("", "", "no optimizer in ''"),
         ("adam", "nadam=0.1", "unknown optimizer in --lr 'nadam'; did you mean 'adam'"),
-        ("adam", "adam=fast", "is not optimizer=rate"),
+        ("adam", "adam=fast", "is not optimizer=learning rate"),
         ("adam", "adam=-1", r"lr must be in \[0, inf\), got -1"),
-        ("torch:Muon", "", "Muon cannot be made"),
+        ("torch:Muon", "", "Muon cannot be built"),
     ],
 )
-def test_a_racer_that_does_not_fit_is_told_in_one_line(
+def test_a_candidate_that_does_not_fit_is_refused_in_one_line(
     optimizers: str, given: str, message: str
 ) -> None:
     with pytest.raises(SettingError, match=message) as caught:
-        racers(optimizers, rates(given))
+        parse_candidates(optimizers, parse_learning_rates(given))
     assert "\n" not in str(caught.value)
 
 
-def test_a_racer_that_cannot_step_is_told() -> None:
+def test_a_candidate_that_cannot_step_is_named() -> None:
     with pytest.raises(SettingError, match="torch:SparseAdam cannot race here"):
         small_race("beale", "torch:SparseAdam")
 
@@ -229,8 +234,8 @@ def test_a_racer_that_cannot_step_is_told() -> None:
 def test_lbfgs_takes_its_closure_and_one_evaluation_a_step() -> None:
     race = small_race("himmelblau", "torch:LBFGS", steps=30)
 
-    assert "max_iter 1" in race.lanes[0].racer.shown_settings()
-    assert race.lanes[0].losses[-1] < race.lanes[0].losses[0]
+    assert "max_iter 1" in race.results[0].candidate.shown_settings()
+    assert race.results[0].losses[-1] < race.results[0].losses[0]
 
 
 @pytest.mark.parametrize(
@@ -249,4 +254,4 @@ def test_a_number_that_does_not_fit_is_told(options: dict[str, Any], message: st
 @pytest.mark.parametrize("tune", [("rate",), ("momentum",)])
 def test_a_search_over_something_else_is_told(tune: tuple[str, ...]) -> None:
     with pytest.raises(SettingError, match="tune"):
-        Budget(tune=tune)
+        SearchBudget(tune=tune)
