@@ -24,7 +24,7 @@ from results import keep
 from ravine.core.memory import keep_freed_memory
 from ravine.data.opening import open_dataset
 from ravine.monitor.monitor import Monitor
-from ravine.runs.layers_file import read_looks
+from ravine.runs.layers_file import read_layers
 from ravine.training.clock import Clock
 from ravine.training.speed import wait_for
 from ravine.training.train_step import train_step
@@ -87,7 +87,7 @@ def main() -> None:
                 with monitor if name == "with" else nullcontext():
                     seconds[name].append(block(setup, BLOCK))
             memory.append(memory_mb())
-        looks = read_looks(path)
+        snapshots = read_layers(path).snapshots
     sums = {name: sum(found) for name, found in seconds.items()}
     pairs = [a / b for a, b in zip(seconds["with"], seconds["without"], strict=True)]
     keep(
@@ -101,7 +101,7 @@ def main() -> None:
             "error of the mean of pairs": statistics.stdev(pairs) / len(pairs) ** 0.5,
             "by its own clock": monitor.overhead,
             "steps with": BLOCK * len(pairs),
-            "looks": len(looks),
+            "looks": len(snapshots),
             "memory, MB": {"after the first blocks": memory[0], "at the end": memory[-1]},
         },
     )

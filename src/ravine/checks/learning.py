@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ravine.checks.context import Sample, Subject, layer_of
-from ravine.checks.loss_function import logits_of
+from ravine.checks.check_batch import CheckBatch, logits_of
+from ravine.checks.context import CheckContext, layer_of
 from ravine.core.errors import SettingError
-from ravine.core.preserve_training import restored
+from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
     OVERFIT,
@@ -52,14 +52,14 @@ class Overfit:
     unmoved: tuple[str, ...]
 
 
-def overfit(subject: Subject) -> Overfit:
+def overfit(subject: CheckContext) -> Overfit:
     """Returns how well the network learns eight examples by heart, with Adam of its own."""
     model = subject.model
     sample = subject.samples[0].first(_EXAMPLES)
     moved: set[int] = set()
     best: Overfit | None = None
     for rate, steps in _TRIES:
-        with restored(model):
+        with preserve_training(model):
             model.train()
             _without_dropout(model)
             found = _learn(subject, sample, rate, steps, moved)
@@ -76,7 +76,9 @@ def _without_dropout(model: nn.Module) -> None:
             module.eval()
 
 
-def _learn(subject: Subject, sample: Sample, rate: float, steps: int, moved: set[int]) -> Overfit:
+def _learn(
+    subject: CheckContext, sample: CheckBatch, rate: float, steps: int, moved: set[int]
+) -> Overfit:
     learning = [p for p in subject.model.parameters() if p.requires_grad]
     adam = torch.optim.Adam(learning, lr=rate)
     losses: list[float] = []
@@ -106,7 +108,7 @@ def _learn(subject: Subject, sample: Sample, rate: float, steps: int, moved: set
     )
 
 
-def _accuracy(output: object, sample: Sample) -> float | None:
+def _accuracy(output: object, sample: CheckBatch) -> float | None:
     logits = logits_of(output, sample)
     return None if logits is None else float((logits.argmax(1) == sample.targets).double().mean())
 
@@ -150,7 +152,7 @@ def check_overfit(found: Overfit) -> Iterator[Finding]:
 class _Losses(nn.Module):
     """A network whose input is the number of a sample and whose output is the loss."""
 
-    def __init__(self, subject: Subject, samples: list[Sample]) -> None:
+    def __init__(self, subject: CheckContext, samples: list[CheckBatch]) -> None:
         super().__init__()
         self.inner = subject.model
         self._subject = subject
@@ -166,12 +168,12 @@ class _Place:
     targets: Tensor
 
 
-def rate_range(subject: Subject, *, examples: int, steps: int) -> RangeTest | None:
+def rate_range(subject: CheckContext, *, examples: int, steps: int) -> RangeTest | None:
     """Returns the range test of the user's optimizer, None where the first loss is not finite."""
     assert subject.optimizer is not None
     samples = _pieces(subject.samples, examples)
     places = (_Place(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
-    with restored(subject.model, subject.optimizer):
+    with preserve_training(subject.model, subject.optimizer):
         try:
             return range_test(
                 _Losses(subject, samples),
@@ -186,19 +188,19 @@ def rate_range(subject: Subject, *, examples: int, steps: int) -> RangeTest | No
             return None
 
 
-def _reference(subject: Subject) -> float:
+def _reference(subject: CheckContext) -> float:
     assert subject.optimizer is not None
     rate = float(subject.optimizer.param_groups[0]["lr"])
     return rate if 0 < rate < math.inf else 1e-3
 
 
-def _pieces(samples: tuple[Sample, ...], examples: int) -> list[Sample]:
+def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
     """Returns samples of `examples` each, the first parts of all batches first."""
     most = max(1, len(samples[0]) // examples)
     return [s.first(examples, start=k * examples) for k in range(most) for s in samples]
 
 
-def check_rate(subject: Subject, found: RangeTest) -> Iterator[Finding]:
+def check_rate(subject: CheckContext, found: RangeTest) -> Iterator[Finding]:
     """Yields a rate that is far from what the range test allows.
 
     Too high is told by the rate that is suggested, too low by the one where the loss begins to
@@ -244,7 +246,7 @@ def _beginning(found: RangeTest, level: float) -> float:
     return found.rates[above[-1] + 1 if above else 0]
 
 
-def check_decay(subject: Subject) -> Iterator[Finding]:
+def check_decay(subject: CheckContext) -> Iterator[Finding]:
     """Yields weight decay that pulls the weights to 0 faster than they can learn."""
     if subject.optimizer is None:
         return

@@ -1,7 +1,7 @@
-"""The monitor beside a run: layers.jsonl grows while the network is trained.
+"""The monitor of a run: layers.jsonl grows while the network is trained.
 
-It looks and never touches: the weights are bitwise those of a run without it. When it looks
-follows the clock, so that a repeated run may have its looks at other steps.
+The weights are bitwise those of a run without it. The clock decides when a snapshot is taken, so
+that a repeated run may have its snapshots at other steps.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ from ravine.workflows.assemble import Setup
 
 @contextmanager
 def watching(setup: Setup, folder: RunFolder) -> Iterator[list[Observer]]:
-    """Looks inside the network for as long as it is open, and gives the observers that this takes.
+    """Monitors the network while it is open; yields the observers that this takes.
 
     Rows of steps that are still to come, of a run that was killed, are taken out of layers.jsonl.
-    Of several processes the leader's part is looked at.
+    Of several processes only the main one has a monitor.
     """
     share, state = setup.recipe.monitor, setup.state
     if not share or not setup.ranks.leads:

@@ -31,6 +31,7 @@ from ravine.runs.folder import (
     open_run_folder,
     refuse_existing,
 )
+from ravine.runs.layers_file import read_layers
 from ravine.runs.recipe_file import read_recipe, write_recipe
 from ravine.runs.rows import read_json, read_rows, rewrite_rows, write_json
 from ravine.training.clock import Clock
@@ -297,14 +298,15 @@ def _finish(
     )
     evaluate_run(setup, dataset, folder)
     tell_undone_steps(setup.state, folder, tell)
-    notice(folder, classes=len(dataset.classes), tell=tell)
+    layers = read_layers(folder.layers)
+    notice(folder, classes=len(dataset.classes), layers=layers, tell=tell)
     elapsed = clock.elapsed()
     rows = [row for row in read_rows(folder.history) if row.get("kind") == "epoch"]
     facts = read_json(folder.environment)
     facts["seconds"] |= {"training": trained_in, "evaluation": elapsed - trained_in}
     facts["images_per_second"] = rows[-1]["images_per_second"] if rows else None
     write_json(folder.environment, facts)
-    render_report(folder.path)
+    render_report(folder.path, layers=layers)
 
 
 def _create(path: Path, setup: Setup, dataset: Dataset) -> RunFolder:
