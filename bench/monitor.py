@@ -3,9 +3,9 @@
     python bench/monitor.py [--model wrn-16-4] [--seconds 150] [--share 0.02]
 
 Blocks of steps with the monitor and without take turns in one process on one network; the ratio
-is of the sums of all blocks' times. Looks come by the clock, as in a run, so that it takes
-minutes until their share is settled. Beside it what the monitor says of its own cost, and the
-memory of the process after the first look and at the end.
+is of the sums of all blocks' times. The clock decides when a snapshot is taken, as in a run, so
+that it takes minutes until their share is settled. Also reported: the cost by the monitor's own
+clock, and the memory of the process after the first blocks and at the end.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Checks that learn a little, on copies of nothing: everything is put back afterwards.
+"""Checks that train for some steps and put everything back.
 
-Eight examples must be learnt by heart; and the rate is compared with what a range test allows.
+Eight examples must be overfitted; the learning rate is compared with a range test.
 """
 
 import math
@@ -29,8 +29,8 @@ from ravine.optim.range_test import RangeTest, range_test
 _EXAMPLES = 8
 _SETTLED = 10  # first losses of a range test, whose median is the start
 _BEGUN = 0.1  # of the fall of the loss
-_LOWEST, _HIGHEST = 1e-5, 10.0  # rates
-_TRIES = ((1e-3, 60), (1e-2, 60))  # rate of Adam, steps
+_LOWEST, _HIGHEST = 1e-5, 10.0  # learning rates
+_TRIES = ((1e-3, 60), (1e-2, 60))  # learning rate of Adam, steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ def check_overfit(found: Overfit) -> Iterator[Finding]:
 
 
 class _Losses(nn.Module):
-    """A network whose input is the number of a sample and whose output is the loss."""
+    """A network whose input is the index of a batch, 0-dim, and whose output is the loss."""
 
     def __init__(self, subject: CheckContext, samples: list[CheckBatch]) -> None:
         super().__init__()
@@ -158,12 +158,12 @@ class _Losses(nn.Module):
         self._subject = subject
         self._samples = samples
 
-    def forward(self, place: Tensor) -> Tensor:
-        return self._subject.value(self._samples[int(place)])
+    def forward(self, index: Tensor) -> Tensor:
+        return self._subject.value(self._samples[int(index)])
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Index:
     images: Tensor
     targets: Tensor
 
@@ -172,14 +172,14 @@ def rate_range(subject: CheckContext, *, examples: int, steps: int) -> RangeTest
     """Returns the range test of the user's optimizer, None where the first loss is not finite."""
     assert subject.optimizer is not None
     samples = _pieces(subject.samples, examples)
-    places = (_Place(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
+    indices = (_Index(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
     with preserve_training(subject.model, subject.optimizer):
         try:
             return range_test(
                 _Losses(subject, samples),
                 subject.optimizer,
                 lambda loss, _: loss,
-                places,
+                indices,
                 low=min(_LOWEST, _reference(subject) / 10),
                 high=max(_HIGHEST, _reference(subject) * 2),
                 steps=steps,
@@ -201,15 +201,15 @@ def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
 
 
 def check_rate(subject: CheckContext, found: RangeTest) -> Iterator[Finding]:
-    """Yields a rate that is far from what the range test allows.
+    """Yields a learning rate that is far from those of the range test.
 
-    Too high is told by the rate that is suggested, too low by the one where the loss begins to
-    fall: on easy data it goes on falling far above a good rate.
+    Too high is judged by the suggested learning rate, too low by the one where the loss begins to
+    fall: on easy data it goes on falling far above a good learning rate.
     """
     rate = _reference(subject)
     first, least = statistics.median(found.losses[:_SETTLED]), min(found.losses)
     if not least < first * 0.97:
-        return  # nothing was learnt at any rate: this test knows nothing
+        return  # nothing was learnt at any learning rate
     begins = _beginning(found, first - _BEGUN * (first - least))
     ratio = rate / found.suggestion
     evidence = {
@@ -220,7 +220,7 @@ def check_rate(subject: CheckContext, found: RangeTest) -> Iterator[Finding]:
         yield Finding(
             severity="critical" if rate > found.rates[-1] else "warning",
             code="rate-too-high",
-            seen=f"the rate is {rate:.3g}; the range test takes {found.suggestion:.2g} for good"
+            seen=f"the learning rate is {rate:.3g}; the range test suggests {found.suggestion:.2g}"
             + (f": at {found.rates[-1]:.2g} the loss explodes" if rate > found.rates[-1] else ""),
             cause="steps lead across the valley and not along it",
             cure=f"set lr to {found.suggestion:.1g}",
@@ -231,7 +231,8 @@ def check_rate(subject: CheckContext, found: RangeTest) -> Iterator[Finding]:
         yield Finding(
             severity="warning",
             code="rate-too-low",
-            seen=f"the rate is {rate:.3g}; in a range test the loss begins to fall at {begins:.2g}",
+            seen=f"the learning rate is {rate:.3g}; in a range test the loss begins to fall at "
+            f"{begins:.2g}",
             cause="steps are too small to get anywhere",
             cure=f"set lr to {found.suggestion:.1g}",
             evidence=evidence,
@@ -240,7 +241,7 @@ def check_rate(subject: CheckContext, found: RangeTest) -> Iterator[Finding]:
 
 
 def _beginning(found: RangeTest, level: float) -> float:
-    """Returns the rate at which the loss sinks below a level for good, on its way to the least."""
+    """Returns the learning rate from which the loss stays below a level until its least value."""
     least = found.losses.index(min(found.losses))
     above = [n for n in range(least) if found.losses[n] > level]
     return found.rates[above[-1] + 1 if above else 0]

@@ -66,7 +66,7 @@ class ProbedLayer:
         measured = (self.mean, self.var, self.saturated, self.increment)
         return all(bool(value.isfinite()) for value in measured if value is not None)
 
-    def statistics(self, dead: Tensor | None) -> LayerStatistics[Tensor]:
+    def statistics(self, dead: Tensor | None) -> LayerStatistics[Tensor | float]:
         """Returns what was measured, with the share of units that are dead, 0-dim."""
         return LayerStatistics(
             kind=self.kind,

@@ -102,7 +102,7 @@ class Monitor:
         self._capture: Capture | None = None
         self._handles: list[RemovableHandle] = []
         self._is_due = True
-        self._layers: dict[str, LayerStatistics[Tensor]] = {}
+        self._layers: dict[str, LayerStatistics[Tensor | float]] = {}
         self._ratios: UpdateRatios | None = None
         self._norms: Tensor | None = None
         self._uncleared: Tensor | None = None
@@ -301,7 +301,7 @@ class Monitor:
         held = [p.grad.detach().any() for p in few if p.grad is not None and not p.grad.is_sparse]
         self._uncleared = torch.stack(held).any().double() if held else None
 
-    def _layer_statistics(self) -> dict[str, LayerStatistics[Tensor]]:
+    def _layer_statistics(self) -> dict[str, LayerStatistics[Tensor | float]]:
         capture = self._capture
         if not self._can_probe or capture is None or capture.call is None:
             return {}
@@ -322,7 +322,7 @@ class Monitor:
         snapshot: Snapshot[Tensor | float] = Snapshot(
             step=self.step,
             lr=float(self._optimizer.param_groups[0]["lr"]),
-            layers=dict(self._layers),
+            layers=self._layers,
             parameters=self._parameter_statistics(),
             uncleared=self._uncleared,
         )

@@ -64,7 +64,9 @@ def _plus_constant(op: Operation, signal: Signal, constant: Any, sign: float) ->
 
 
 def _without_batch(op: Operation, constant: Any) -> Any:
-    """Returns a constant for one example, None where it differs between examples."""
+    """Returns a constant for one example, None where it is none or differs between examples."""
+    if isinstance(constant, Source):  # x + x, x · x
+        return None
     if not isinstance(constant, Tensor):
         return constant
     constant = constant.detach().double()

@@ -51,7 +51,7 @@ def compare_variance(
         settings: of `Recipe`; model, activation, norm and init may be lists with commas.
         out: a folder; files of an earlier comparison are replaced.
         labels_probe: also ask whether the labels belong to the images.
-        learn: also learn eight images by heart and test the rate.
+        learn: also overfit eight images and test the learning rate.
         progress: told of slow work.
 
     Raises:
