@@ -3,9 +3,9 @@
     python bench/monitor.py [--model wrn-16-4] [--seconds 150] [--share 0.02]
 
 Blocks of steps with the monitor and without take turns in one process on one network; the ratio
-is of the sums of all blocks' times. Looks come by the clock, as in a run, so that it takes
-minutes until their share is settled. Beside it what the monitor says of its own cost, and the
-memory of the process after the first look and at the end.
+is of the sums of all blocks' times. The clock decides when a snapshot is taken, as in a run, so
+that it takes minutes until their share is settled. Also reported: the cost by the monitor's own
+clock, and the memory of the process after the first blocks and at the end.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from results import keep
 from ravine.core.memory import keep_freed_memory
 from ravine.data.opening import open_dataset
 from ravine.monitor.monitor import Monitor
-from ravine.runs.layers_file import read_looks
+from ravine.runs.layers_file import read_layers
 from ravine.training.speed import wait_for
 from ravine.training.train_step import train_step
 from ravine.workflows.assemble import Assembly, assemble
@@ -89,7 +89,7 @@ def main() -> None:
                 with monitor if name == "with" else nullcontext():
                     seconds[name].append(block(assembly, BLOCK))
             memory.append(memory_mb())
-        looks = read_looks(path)
+        snapshots = read_layers(path).snapshots
     sums = {name: sum(found) for name, found in seconds.items()}
     pairs = [a / b for a, b in zip(seconds["with"], seconds["without"], strict=True)]
     keep(
@@ -103,7 +103,7 @@ def main() -> None:
             "error of the mean of pairs": statistics.stdev(pairs) / len(pairs) ** 0.5,
             "by its own clock": monitor.overhead,
             "steps with": BLOCK * len(pairs),
-            "looks": len(looks),
+            "looks": len(snapshots),
             "memory, MB": {"after the first blocks": memory[0], "at the end": memory[-1]},
         },
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ravine import data, landscapes, models, nn, optim, schedules
-    from ravine.checks.check import check
+    from ravine.checks.examine import check
     from ravine.landscapes import Surface, landscape
     from ravine.monitor.monitor import Monitor
     from ravine.workflows.race import Race, race

@@ -27,7 +27,7 @@ def check(
         bool, typer.Option("--labels-probe", help="Ask whether labels belong to the images.")
     ] = False,
     learn: Annotated[
-        bool, typer.Option(help="Learn eight images by heart, and test the rate.")
+        bool, typer.Option(help="Overfit eight images, and test the learning rate.")
     ] = True,
     quiet: Quiet = False,
     json: Json = False,

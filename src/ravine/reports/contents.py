@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine.core.wilson_interval import wilson_interval
-from ravine.runs.layers_file import read_snapshots
+from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
 from ravine.runs.links import is_own_file
 
 _LINK = "is a link, which is not followed"
@@ -38,8 +38,13 @@ class Contents:
     missing: list[str] = field(default_factory=list)
 
 
-def gather(run: Path) -> Contents:
-    """Returns the contents of a run folder, as far as they are there."""
+def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
+    """Returns the contents of a run folder, as far as they are there.
+
+    Args:
+        run: the folder.
+        layers: the content of layers.jsonl, where it was read already.
+    """
     missing: list[str] = []
 
     def read(name: str, parse: Callable[[str], Any], why: str) -> Any:
@@ -75,26 +80,24 @@ def gather(run: Path) -> Contents:
         plan=plan if isinstance(plan, dict) else {},
         environment=environment,
         findings=[*_returns(rows), *_rows(run / "findings.jsonl", [])],
-        looks=_looks(run / "layers.jsonl"),
+        looks=_looks(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
         missing=missing,
     )
 
 
-def _looks(path: Path) -> list[dict[str, Any]]:
-    """Returns the looks inside the network that are whole, each of a later step than the last."""
-    found: list[dict[str, Any]] = []
-    for look in [] if path.is_symlink() else read_snapshots(path):
-        if _is_whole(look) and look["step"] > (found[-1]["step"] if found else 0):
-            found.append(look)
+def _layers(path: Path) -> LayerRecords:
+    return LayerRecords() if path.is_symlink() else read_layers(path)
+
+
+def _looks(layers: LayerRecords) -> list[dict[str, Any]]:
+    """Returns the snapshots as rows, each of a later step than the last."""
+    last, found = 0, []
+    for snapshot in layers.snapshots:
+        if snapshot.step > last:
+            last = snapshot.step
+            found.append(snapshot_row(snapshot))
     return found
-
-
-def _is_whole(look: dict[str, Any]) -> bool:
-    tables = [look.get("layers"), look.get("parameters")]
-    rows = [row for table in tables if isinstance(table, dict) for row in table.values()]
-    whole = all(isinstance(table, dict) for table in tables) and isinstance(look.get("step"), int)
-    return whole and all(isinstance(row, dict) for row in rows)
 
 
 def _variance(path: Path) -> list[dict[str, Any]]:

@@ -20,20 +20,25 @@ from ravine.reports.contents import (
 )
 from ravine.reports.timeline import timeline
 from ravine.reports.variance_figure import variance_drawing
+from ravine.runs.layers_file import LayerRecords
 
 _MATRIX_UP_TO = 25  # classes; more of them are told by their most confused pairs
 
 
-def render_report(run: Path) -> Path:
+def render_report(run: Path, *, layers: LayerRecords | None = None) -> Path:
     """Writes `run`/report.html, whole or not at all, and returns its path.
 
     Only the plain files of the run are read; those that are missing are named on the page.
+
+    Args:
+        run: the folder.
+        layers: the content of layers.jsonl, where it was read already.
     """
     path = run / "report.html"
     handle, beside = tempfile.mkstemp(prefix=".report.", suffix=".part", dir=run)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page(run))
+            file.write(page(run, layers=layers))
         os.chmod(beside, 0o644)
         os.replace(beside, path)
     except BaseException:
@@ -42,9 +47,9 @@ def render_report(run: Path) -> Path:
     return path
 
 
-def page(run: Path) -> str:
+def page(run: Path, *, layers: LayerRecords | None = None) -> str:
     """Returns the report of a run folder as HTML."""
-    contents = gather(run)
+    contents = gather(run, layers=layers)
     environment = Environment(
         loader=PackageLoader("ravine.reports", "templates"),
         autoescape=True,

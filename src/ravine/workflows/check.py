@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ravine.checks.check import examine
+from ravine.checks.examine import examine
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.device import pick_device
 from ravine.core.progress import Progress, no_progress
@@ -52,7 +52,7 @@ def compare_variance(
         settings: of `Recipe`; model, activation, norm and init may be lists with commas.
         out: a folder; files of an earlier comparison are replaced.
         labels_probe: also ask whether the labels belong to the images.
-        learn: also learn eight images by heart and test the rate.
+        learn: also overfit eight images and test the learning rate.
         progress: told of slow work.
 
     Raises:

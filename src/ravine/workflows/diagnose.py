@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ravine.checks.check import check, examine
+from ravine.checks.check_table import EXPLAINS
+from ravine.checks.examine import check, examine
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RavineError, RunError, SettingError
 from ravine.core.progress import Progress, no_progress
@@ -27,6 +28,7 @@ from ravine.findings.finding import Finding, Findings, merge
 from ravine.reports import render_report
 from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
 from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.layers_file import read_layers
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_rows, write_json
 from ravine.schedules.scheduler import Scheduler
@@ -82,19 +84,22 @@ def diagnose_run(
         RavineError: there is no run, or its data is not there any more.
     """
     folder = open_run_folder(Path(path))
-    rows = read_rows(folder.history)
+    rows, layers = read_rows(folder.history), read_layers(folder.layers)
     if not look_inside:
         if not rows:
             raise RunError(f"{folder.path} has no rows yet: let it run, or look inside")
-        findings = merge(find_in_run(folder, classes=None))
+        findings = merge(find_in_run(folder, classes=None, layers=layers), EXPLAINS)
     else:
         with _open(folder, allow_code, progress) as case:
-            found = list(find_in_run(folder, classes=len(case.dataset.classes)))
+            classes = len(case.dataset.classes)
+            found = list(find_in_run(folder, classes=classes, layers=layers))
             found += _look_inside(case, labels_probe=labels_probe)
-            findings = merge(found)
+            findings = merge(found, EXPLAINS)
             if "plateau" in findings.codes and not labels_probe:
-                findings = merge([*found, *_ask_labels(case)])
-    _keep(folder, findings)
+                findings = merge([*found, *_ask_labels(case)], EXPLAINS)
+    keep_findings(folder, findings)
+    if folder.history.exists():
+        render_report(folder.path, layers=layers)
     return findings
 
 
@@ -193,10 +198,7 @@ def _as_at_start(case: _Case) -> tuple[Assembly, list[Batch]]:
 
 def keep_trials(path: str | Path, findings: Findings, trials: Mapping[str, Trial]) -> None:
     """Writes each trial, by the code of its finding, beside the finding in findings.jsonl."""
-    _keep(open_run_folder(Path(path)), findings, trials)
-
-
-def _keep(folder: RunFolder, findings: Findings, trials: Mapping[str, Trial] | None = None) -> None:
+    folder = open_run_folder(Path(path))
     keep_findings(folder, findings, trials)
     if folder.history.exists():
         render_report(folder.path)

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from ravine.core.wilson_interval import wilson_interval
-from ravine.runs.links import is_own_file
+from ravine.runs.links import is_own_file, refuse_link
 from ravine.runs.recipe_file import read_recipe, write_recipe
 from ravine.runs.rows import read_rows
 from ravine.tournament.job_graph import JobGraph, Outcome, run_of

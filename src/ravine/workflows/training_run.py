@@ -11,6 +11,7 @@ from ravine.data.dataset import Dataset
 from ravine.reports import render_report
 from ravine.runs.checkpoints import load_latest, save_checkpoint
 from ravine.runs.folder import RunFolder
+from ravine.runs.layers_file import read_layers
 from ravine.runs.recipe_file import write_recipe
 from ravine.runs.rows import read_json, read_rows, rewrite_rows, write_json
 from ravine.training.budget import Budget
@@ -178,9 +179,10 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
     )
     evaluate_run(assembly, dataset, folder, session)
     report_undone_steps(assembly.state, folder, session)
-    notice(folder, classes=len(dataset.classes), tell=session.emit)
+    layers = read_layers(folder.layers)
+    notice(folder, classes=len(dataset.classes), layers=layers, tell=session.emit)
     _write_times(folder, trained_in, session.clock.elapsed())
-    render_report(folder.path)
+    render_report(folder.path, layers=layers)
 
 
 def _write_times(folder: RunFolder, trained_in: float, elapsed: float) -> None:

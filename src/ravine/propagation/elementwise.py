@@ -1,16 +1,10 @@
-"""What each kind of layer does to a signal, and to a gradient on its way back.
+"""Propagation through activation functions and dropout, element by element.
 
-A rule is a pair of functions. Forward: (operation, signals that it reads) to the signal that it
-gives, or None where the rule does not hold. Backward: (operation, signals read, signal given,
-gradient by the latter) to a gradient for each signal read.
-
-Sources: He et al. 2015 and Glorot, Bengio 2010 for the variances; Schoenholz et al. 2017 for
-gradients that are taken as independent of the activations; Yang et al. 2019 for batch
-normalisation on the way back.
+Source: Schoenholz et al. 2017 for gradients that are taken as independent of the activations.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
@@ -23,20 +17,8 @@ from ravine.propagation.gaussian_moments import (
     pass_kappa,
     rectifier_moments,
 )
-from ravine.propagation.operations import Operation
-from ravine.propagation.signals import Gradient, Latent, Signal
-
-Signals = Sequence[Signal]
-Forward = Callable[[Operation, Signals], Signal | None]
-Backward = Callable[[Operation, Signals, Signal, Gradient], list[Gradient]]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """The two directions of one kind of operation."""
-
-    forward: Forward
-    backward: Backward
+from ravine.propagation.operations import Operation, Propagation, Signals
+from ravine.propagation.signals import Gradient, Latent, Signal, channel_averages
 
 
 def _activation_moments(op: Operation, signal: Signal) -> Moments:
@@ -48,19 +30,8 @@ def _activation_moments(op: Operation, signal: Signal) -> Moments:
     return function_moments(op.on_values, signal.mean, signal.var, third=signal.third)
 
 
-def channel_averages(signal: Signal) -> Signal:
-    """Returns the signal with one element per channel: its position becomes part of chance."""
-    places = tuple(range(1, signal.mean.dim()))
-    if not places:
-        return signal
-    mean = signal.mean.mean(places, keepdim=True)
-    var = signal.var.mean(places, keepdim=True)
-    apart = signal.mean.var(places, correction=0, keepdim=True)
-    return replace(signal, mean=mean, var=var + apart, latent=None, third=None)
-
-
 def activation_forward(op: Operation, signals: Signals) -> Signal:
-    """φ element by element, of a variable that is normal but for its skewness."""
+    """Returns the signal of φ(x), x (D) normal but for its skewness."""
     (signal,) = signals
     moments = _activation_moments(op, signal)
     average = channel_averages(signal)
@@ -82,7 +53,7 @@ def activation_forward(op: Operation, signals: Signals) -> Signal:
 def activation_backward(
     op: Operation, signals: Signals, _out: Signal, grad: Gradient
 ) -> list[Gradient]:
-    """g·φ'(x), g independent of x."""
+    """Returns g·φ'(x), (D), with g independent of x."""
     if grad.gate is not None:
         slope, square, along = grad.gate.first, grad.gate.second, grad.gate.along
     else:
@@ -103,21 +74,21 @@ def activation_backward(
 
 
 def same_forward(_op: Operation, signals: Signals) -> Signal:
-    """Leaves everything as it is."""
+    """Returns the signal as it is."""
     return signals[0]
 
 
 def same_backward(
     _op: Operation, _signals: Signals, _out: Signal, grad: Gradient
 ) -> list[Gradient]:
-    """Leaves everything as it is."""
+    """Returns the gradient as it is."""
     return [grad]
 
 
 def dropout_forward(op: Operation, signals: Signals) -> Signal:
-    """Inverted dropout: E[x], and E[x²]/(1−p)."""
+    """Returns the signal (D) after inverted dropout: E[x], and E[x²]/(1−p)."""
     (signal,) = signals
-    p = _rate(op)
+    p = _dropout_p(op)
     if p == 0:
         return signal
     var = (signal.var + p * signal.mean**2) / (1 - p)
@@ -140,31 +111,28 @@ def dropout_forward(op: Operation, signals: Signals) -> Signal:
 def dropout_backward(
     op: Operation, _signals: Signals, _out: Signal, grad: Gradient
 ) -> list[Gradient]:
-    """The same mask again."""
-    p = _rate(op)
+    """Returns the gradient (D) through the same mask."""
+    p = _dropout_p(op)
     var = (grad.var + p * grad.mean**2) / (1 - p)
     # E[g·m/(1−p)·x] over the mask: g·x of the output, which `along` already is.
     return [replace(grad, var=var, kappa=grad.kappa * (1 - p) ** 2)]
 
 
-def _rate(op: Operation) -> float:
+def _dropout_p(op: Operation) -> float:
     return float(op.argument(1, "p", 0.5)) if op.argument(2, "training", True) else 0.0
 
 
-ACTIVATION = Rule(activation_forward, activation_backward)
-SAME = Rule(same_forward, same_backward)
-DROPOUT = Rule(dropout_forward, dropout_backward)
+ACTIVATION = Propagation(activation_forward, activation_backward)
+SAME = Propagation(same_forward, same_backward)
+DROPOUT = Propagation(dropout_forward, dropout_backward)
 
 _ACTIVATIONS = (
     *("relu", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "tanh"),
     *("sigmoid", "softplus", "softsign", "hardtanh", "relu6", "hardswish", "hardsigmoid"),
     *("logsigmoid", "tanhshrink", "softshrink", "hardshrink", "clamp", "abs", "sin", "cos"),
 )
-ELEMENTWISE: Mapping[str, Rule] = {
-    **dict.fromkeys(
-        _ACTIVATIONS,
-        ACTIVATION,
-    ),
+ELEMENTWISE: Mapping[str, Propagation] = {
+    **dict.fromkeys(_ACTIVATIONS, ACTIVATION),
     **dict.fromkeys(("contiguous", "clone", "to", "float", "double", "alias"), SAME),
     "dropout": DROPOUT,
 }
