@@ -22,7 +22,7 @@ _NAMES = {
     "Race": "ravine.workflows.race",
     "Run": "ravine.workflows.run",
     "Surface": "ravine.runs.surface",
-    "check": "ravine.checks.check",
+    "check": "ravine.checks.examine",
     "landscape": "ravine.landscapes.loss_surface",
     "race": "ravine.workflows.race",
     "resume": "ravine.workflows.resume",

@@ -290,7 +290,8 @@ def test_looks_are_the_snapshots_as_rows_of_the_file() -> None:
         model(torch.randn(4, 3)).sum().backward()
         optimizer.step()
     (look,), (snapshot,) = monitor.looks, monitor.snapshots
-    assert set(look) == {"kind", "step", "lr", "layers", "parameters", "overhead"}
+    keys = {"kind", "step", "lr", "layers", "parameters", "uncleared", "overhead"}
+    assert set(look) == keys
     assert set(look["layers"]["1"]) == {"kind", "mean", "var", "gradient_var", "dead"}
     assert look["layers"]["0"]["var"] == snapshot.layers["0"].var
     assert set(look["parameters"]["0.weight"]) == {"update_ratio", "gradient_norm", "rate"}
