@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 import ravine
+from ravine.checks.check_table import EXPLAINS
 from ravine.core.events import Event, Notice, RolledBack, StepDone
+from ravine.findings.finding import merge
 from ravine.reports.layer_figures import scales, update_ratios
 from ravine.reports.page import page
-from ravine.runs.layers_file import read_layers
-from ravine.runs.rows import append_row, read_rows
+from ravine.runs.folder import RunFolder
+from ravine.runs.layers_file import LayerRecords, read_layers
+from ravine.runs.rows import append_row, read_rows, write_json
 from ravine.workflows.diagnose import diagnose_run
+from ravine.workflows.run_findings import find_in_run
 
 SETTINGS: dict[str, Any] = {
     "model": "resnet-cifar-8",
@@ -164,3 +168,28 @@ def test_figures_hold_values_that_are_not_finite(count: int) -> None:
     for drawn in (scales(looks), update_ratios(looks)):
         assert re.match(r"<svg ", drawn)
         assert len(drawn) < 300_000
+
+
+@pytest.mark.parametrize(
+    ("recipe", "codes"),
+    [
+        ("label_smoothing = 0.0", ("underfitting",)),
+        ("label_smoothing = 0.2", ()),
+        ("mixup = 8.0", ()),
+        ("cutmix = 8.0", ()),
+    ],
+)
+def test_a_run_at_the_floor_of_its_own_targets_does_not_underfit(
+    tmp_path: Path, recipe: str, codes: tuple[str, ...]
+) -> None:
+    """Of 10 classes, as the audit counts them: 1.0 is 0.43 ln K."""
+    (tmp_path / "recipe.toml").write_text(recipe + "\n", encoding="utf-8")
+    write_json(tmp_path / "audit.json", {"classes": [str(n) for n in range(10)]})
+    for step in range(1, 41):
+        append_row(tmp_path / "history.jsonl", {"kind": "step", "step": step, "loss": 1.0})
+        if step % 10 == 0:
+            row = {"kind": "epoch", "step": step, "train_loss": 1.0, "loss": 1.0}
+            append_row(tmp_path / "history.jsonl", row)
+
+    found = find_in_run(RunFolder(tmp_path), classes=None, layers=LayerRecords())
+    assert merge(found, EXPLAINS).codes == codes
