@@ -2,221 +2,20 @@
 
     make kernels
 
-Each rule is called once with symbols in place of tensors and numbers. What it does to them is
-recorded and printed: numbers (rates, bias corrections) as float64, computed once per tensor;
-elements as float32, inside the loop. Nothing about a rule is written here, so that all paths
-follow one text; a test fails when what lies in the tree is not what this would write.
+What a rule does to symbols (`recorded_rules`) is printed: numbers (learning rates, bias
+corrections) as float64, computed once per tensor; elements as float32, inside the loop. Nothing
+about a rule is written here, so that all step engines follow one text; a test fails where the
+files in the tree differ from what this writes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ravine.optim import rules
+from recorded_rules import HYPER, Record, Symbol, record, variants
 
 KERNELS = Path(__file__).resolve().parent.parent / "src" / "ravine" / "kernels"
 NOTE = "Written by `make kernels` from ravine/optim/update_rules.py, not by hand."
-# The order in a row of hyperparameters; ravine/kernels/variants.py has it from here.
-HYPER = ("lr", "coupled", "decoupled", "gamma", "alpha", "eps", "scale")
-
-
-@dataclass(eq=False)
-class Symbol:
-    """A number or an element (of a tensor) that remembers how it was made."""
-
-    kind: str
-    operation: str
-    inputs: tuple[Any, ...] = ()
-    dtype: torch.dtype = field(default=torch.float32, repr=False)
-
-    def _of(self, operation: str, *others: Any) -> "Symbol":
-        inputs = (self, *others)
-        kinds = {other.kind for other in inputs if isinstance(other, Symbol)}
-        return Symbol("element" if "element" in kinds else "number", operation, inputs)
-
-    def __add__(self, other: Any) -> "Symbol":
-        return self._of("{} + {}", other)
-
-    def __radd__(self, other: Any) -> "Symbol":
-        return self._of("{1} + {0}", other)
-
-    def __sub__(self, other: Any) -> "Symbol":
-        return self._of("{} - {}", other)
-
-    def __rsub__(self, other: Any) -> "Symbol":
-        return self._of("{1} - {0}", other)
-
-    def __mul__(self, other: Any) -> "Symbol":
-        return self._of("{} * {}", other)
-
-    def __rmul__(self, other: Any) -> "Symbol":
-        return self._of("{1} * {0}", other)
-
-    def __truediv__(self, other: Any) -> "Symbol":
-        return self._of("{} / {}", other)
-
-    def __rtruediv__(self, other: Any) -> "Symbol":
-        return self._of("{1} / {0}", other)
-
-    def __neg__(self) -> "Symbol":
-        return self._of("-{}")
-
-    def __pow__(self, other: Any) -> "Symbol":
-        return self.sqrt() if other == 0.5 else self._of("POW({}, {})", other)
-
-    def __rpow__(self, other: Any) -> "Symbol":
-        return self._of("POW({1}, {0})", other)
-
-    def sqrt(self) -> "Symbol":
-        return self._of("SQRT({})")
-
-    def clamp(self, low: float | None = None, high: float | None = None, **named: Any) -> "Symbol":
-        low, high = named.get("min", low), named.get("max", high)
-        limited = self
-        if low is not None:
-            limited = limited._of("AT_LEAST({}, {})", low)
-        return limited if high is None else limited._of("AT_MOST({}, {})", high)
-
-    def lerp(self, end: "Symbol", share: Any) -> "Symbol":
-        # Not self + share (end − self), which loses a small `end` beside a large self.
-        return self * (1 - share) + end * share
-
-    def add(self, other: Any, alpha: Any = 1) -> "Symbol":
-        return self + other * alpha
-
-    def addcmul(self, one: "Symbol", two: "Symbol", value: Any = 1) -> "Symbol":
-        return self + one * two if value == 1 else self + one * value * two
-
-    def addcdiv(self, one: "Symbol", two: "Symbol", value: Any = 1) -> "Symbol":
-        return self + one / two * value
-
-    def mul(self, other: Any) -> "Symbol":
-        return self * other
-
-    def to(self, _: torch.dtype) -> "Symbol":
-        return self
-
-    add_, addcmul_, clamp_, mul_, sqrt_ = add, addcmul, clamp, mul, sqrt
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """A rule with everything settled that is not a number.
-
-    Attributes:
-        name: as the kernels call it.
-        state: names of the state's tensors.
-        apply: calls the rule; returns the new weights, the new state, and the new product of
-            the momenta where the rule keeps one.
-    """
-
-    name: str
-    state: tuple[str, ...]
-    apply: Callable[..., tuple[Any, ...]]
-
-
-def variants() -> Iterator[Variant]:
-    """Yields each rule in each of its forms."""
-    for nesterov in (False, True):
-        yield Variant(
-            name="nesterov" if nesterov else "momentum",
-            state=("v",),
-            apply=lambda s, nesterov=nesterov: rules.momentum(
-                s["w"], s["g"], s["v"], η=s["lr"], γ=s["gamma"], nesterov=nesterov
-            ),
-        )
-    for inside in (True, False):
-        end = "_eps_in_root" if inside else ""
-        yield Variant(
-            name=f"adagrad{end}",
-            state=("G",),
-            apply=lambda s, inside=inside: rules.adagrad(
-                s["w"], s["g"], s["G"], η=s["lr"], ε=s["eps"], eps_in_root=inside
-            ),
-        )
-        yield Variant(
-            name=f"rmsprop{end}",
-            state=("G",),
-            apply=lambda s, inside=inside: rules.rmsprop(
-                s["w"], s["g"], s["G"], η=s["lr"], α=s["alpha"], ε=s["eps"], eps_in_root=inside
-            ),
-        )
-        yield Variant(
-            name=f"adam{end}",
-            state=("v", "G"),
-            apply=lambda s, inside=inside: rules.adam(
-                s["w"], s["g"], s["v"], s["G"], s["k"], **_adam(s), eps_in_root=inside
-            ),
-        )
-        for form in ("lecture", "dozat-constant", "dozat", "keras"):
-            yield Variant(
-                name=f"nadam_{form.replace('-', '_')}{end}",
-                state=("v", "G"),
-                apply=lambda s, inside=inside, form=form: rules.nadam(
-                    s["w"], s["g"], s["v"], s["G"], s["mu"], s["k"],
-                    **_adam(s), form=form, eps_in_root=inside,
-                ),
-            )  # fmt: skip
-
-
-def _adam(s: dict[str, Symbol]) -> dict[str, Symbol]:
-    return {"η": s["lr"], "γ": s["gamma"], "α": s["alpha"], "ε": s["eps"]}
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a variant does, in order."""
-
-    variant: Variant
-    names: dict[Symbol, str]
-    steps: list[Symbol]
-    results: dict[str, Symbol]
-
-    @property
-    def numbers(self) -> list[Symbol]:
-        return [step for step in self.steps if step.kind == "number"]
-
-    @property
-    def elements(self) -> list[Symbol]:
-        return [step for step in self.steps if step.kind == "element"]
-
-    @property
-    def coefficients(self) -> list[Symbol]:
-        """The numbers that elements are computed with, in the order of their use."""
-        used = (i for step in self.elements for i in step.inputs if isinstance(i, Symbol))
-        return list(dict.fromkeys(i for i in used if i.kind == "number"))
-
-
-def record(variant: Variant) -> Record:
-    """Returns what `variant` does to symbols."""
-    elements = {name: Symbol("element", name) for name in ("w", "g", *variant.state)}
-    numbers = {name: Symbol("number", name) for name in (*HYPER, "k", "mu")}
-    w, g = rules.prepared(
-        elements["w"], elements["g"], η=numbers["lr"], coupled=numbers["coupled"],
-        decoupled=numbers["decoupled"], scale=numbers["scale"],
-    )  # fmt: skip
-    made = variant.apply({**elements, **numbers, "w": w, "g": g})
-    results = dict(zip(("w", *variant.state, "mu"), made, strict=False))
-    names = {symbol: name for name, symbol in {**elements, **numbers}.items()}
-    steps: list[Symbol] = []
-    numbered = {"number": count(), "element": count()}
-
-    def visit(symbol: Any) -> None:
-        if not isinstance(symbol, Symbol) or symbol in names:
-            return
-        for one in symbol.inputs:
-            visit(one)
-        letter = "n" if symbol.kind == "number" else "e"
-        names[symbol] = f"{letter}{next(numbered[symbol.kind])}"
-        steps.append(symbol)
-
-    for symbol in results.values():
-        visit(symbol)
-    return Record(variant, names, steps, results)
 
 
 def _text(step: Symbol, name: Callable[[Any], str]) -> str:
@@ -242,49 +41,59 @@ def c_source(records: Sequence[Record]) -> str:
 
 
 def _c_rule(r: Record) -> str:
-    name, used = r.variant.name, r.coefficients
+    return "\n".join([*_c_coefficients(r), "", *_c_update(r), ""])
+
+
+def _c_coefficients(r: Record) -> list[str]:
+    """Returns the function that computes what is the same for all elements of a tensor."""
 
     def number(one: Any) -> str:
         return r.names[one] if isinstance(one, Symbol) else repr(float(one))
+
+    name, needed = r.variant.name, _reached(r)
+    given = [n for n in (*HYPER, "k", "mu") if any(r.names[s] == n for s in needed)]
+    return [
+        f"static double {name}_coefficients(const double *h, double k, double mu, float *c)",
+        "{",
+        *(f"    const double {n} = h[{HYPER.index(n)}];" for n in given if n in HYPER),
+        *(f"    (void){n};" for n in ("k", "mu") if n not in given),
+        *(f"    const double {r.names[s]} = {_text(s, number)};" for s in r.numbers),
+        *(f"    c[{i}] = (float){number(s)};" for i, s in enumerate(r.coefficients)),
+        f"    return {number(r.results['mu']) if 'mu' in r.results else 'mu'};",
+        "}",
+    ]
+
+
+def _c_update(r: Record) -> list[str]:
+    """Returns the function with the loop over the elements of a range."""
+    used = r.coefficients
 
     def element(one: Any) -> str:
         if not isinstance(one, Symbol):
             return f"{float(one)!r}f"
         return r.names[one] if one.kind == "element" else f"c{used.index(one)}"
 
-    needed = _reached(r)
-    given = [n for n in (*HYPER, "k", "mu") if any(r.names[s] == n for s in needed)]
-    lines = [
-        f"static double {name}_coefficients(const double *h, double k, double mu, float *c)",
-        "{",
-        *(f"    const double {n} = h[{HYPER.index(n)}];" for n in given if n in HYPER),
-        *(f"    (void){n};" for n in ("k", "mu") if n not in given),
-        *(f"    const double {r.names[s]} = {_text(s, number)};" for s in r.numbers),
-        *(f"    c[{i}] = (float){number(s)};" for i, s in enumerate(used)),
-        f"    return {number(r.results['mu']) if 'mu' in r.results else 'mu'};",
-        "}",
-        "",
+    name, state = r.variant.name, r.variant.state
+    return [
         f"static void {name}_update(const float *restrict c, const struct range *restrict r)",
         "{",
         *(f"    const float c{i} = c[{i}];" for i in range(len(used))),
         "    float *restrict W = r->w;",
         "    const float *restrict D = r->g;",
-        *(f"    float *restrict S{i} = r->state[{i}];" for i in range(len(r.variant.state))),
+        *(f"    float *restrict S{i} = r->state[{i}];" for i in range(len(state))),
         "    for (int64_t i = 0; i < r->n; i++) {",
         "        const float w = W[i], g = D[i];",
-        *(f"        const float {s} = S{i}[i];" for i, s in enumerate(r.variant.state)),
+        *(f"        const float {s} = S{i}[i];" for i, s in enumerate(state)),
         *(f"        const float {r.names[s]} = {_text(s, element)};" for s in r.elements),
         f"        W[i] = {r.names[r.results['w']]};",
-        *(f"        S{i}[i] = {r.names[r.results[s]]};" for i, s in enumerate(r.variant.state)),
+        *(f"        S{i}[i] = {r.names[r.results[s]]};" for i, s in enumerate(state)),
         "    }",
         "}",
-        "",
     ]
-    return "\n".join(lines)
 
 
 def _reached(r: Record) -> set[Symbol]:
-    """Returns the numbers that stand for themselves and are used."""
+    """Returns the inputs of a rule that are numbers and are used."""
     inputs = {i for step in r.steps for i in step.inputs if isinstance(i, Symbol)}
     return {i for i in inputs | set(r.results.values()) if i.kind == "number" and not i.inputs}
 
@@ -339,24 +148,6 @@ def triton_source(records: Sequence[Record]) -> str:
 
 
 def _triton_rule(r: Record) -> str:
-    def number(one: Any) -> str:
-        if isinstance(one, Symbol):
-            return r.names[one]
-        return f"(k * 0 + {float(one)!r})"  # a bare constant would be float32 to POW
-
-    def plain(one: Any) -> str:
-        return r.names[one] if isinstance(one, Symbol) else repr(float(one))
-
-    def element(one: Any) -> str:
-        if not isinstance(one, Symbol):
-            return repr(float(one))
-        return r.names[one] if one.kind == "element" else f"c{r.coefficients.index(one)}"
-
-    def quotient(step: Symbol) -> str:
-        if step.operation != "{} / {}":
-            return ""
-        return f"RATIO({', '.join(element(one) for one in step.inputs)})"
-
     results = [r.names[r.results[n]] for n in ("w", *r.variant.state)]
     mu = r.names[r.results["mu"]] if "mu" in r.results else "mu"
     arguments = [*HYPER, "k", "mu", "w", "g", *r.variant.state]
@@ -366,16 +157,40 @@ def _triton_rule(r: Record) -> str:
         "@triton.jit",
         f"def {r.variant.name}({', '.join(arguments)}):",
         f'    """The rule `{r.variant.name}`."""',
-        *(
-            f"    {r.names[s]} = {_text(s, number if s.operation.startswith('POW') else plain)}"
-            for s in r.numbers
-        ),
-        *(f"    c{i} = {plain(s)}.to(tl.float32)" for i, s in enumerate(r.coefficients)),
-        *(f"    {r.names[s]} = {quotient(s) or _text(s, element)}" for s in r.elements),
+        *_triton_numbers(r),
+        *_triton_elements(r),
         f"    return {', '.join([*results, mu])}",
         "",
     ]
     return "\n".join(lines)
+
+
+def _triton_numbers(r: Record) -> list[str]:
+    def plain(one: Any) -> str:
+        return r.names[one] if isinstance(one, Symbol) else repr(float(one))
+
+    def power(one: Any) -> str:  # a bare constant would be float32 to POW
+        return plain(one) if isinstance(one, Symbol) else f"(k * 0 + {plain(one)})"
+
+    steps = [(s, power if s.operation.startswith("POW") else plain) for s in r.numbers]
+    return [
+        *(f"    {r.names[s]} = {_text(s, name)}" for s, name in steps),
+        *(f"    c{i} = {plain(s)}.to(tl.float32)" for i, s in enumerate(r.coefficients)),
+    ]
+
+
+def _triton_elements(r: Record) -> list[str]:
+    def element(one: Any) -> str:
+        if not isinstance(one, Symbol):
+            return repr(float(one))
+        return r.names[one] if one.kind == "element" else f"c{r.coefficients.index(one)}"
+
+    def text(step: Symbol) -> str:
+        if step.operation != "{} / {}":
+            return _text(step, element)
+        return f"RATIO({', '.join(element(one) for one in step.inputs)})"
+
+    return [f"    {r.names[s]} = {text(s)}" for s in r.elements]
 
 
 # What both need to know ---------------------------------------------------------------------
@@ -389,7 +204,7 @@ def names_source(records: Sequence[Record]) -> str:
     return (
         f'"""{NOTE}"""\n\nfrom collections.abc import Mapping\n\n'
         f"# The order of a row of hyperparameters.\nHYPER = {HYPER!r}\n\n"
-        "# The rules, in the order of the C library's table, and the tensors of their state.\n"
+        "# The rules, in the order of the table in c/rules.h, and the tensors of their state.\n"
         f"VARIANTS: Mapping[str, tuple[str, ...]] = {{\n{listed}\n}}\n"
     ).replace("'", '"')
 

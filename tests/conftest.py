@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from ravine.kernels.library import load_library
+
 # A test may be slow on a busy machine without being wrong.
 settings.register_profile("ravine", deadline=None)
 settings.load_profile("ravine")
@@ -17,3 +19,24 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("RAVINE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
+
+
+@pytest.fixture(scope="module")
+def tiles() -> Iterator[None]:
+    """Runs a module's tests with the code for AMX: natively, or emulated in AVX-512.
+
+    They are skipped where the processor has neither, or the library was not built.
+    """
+    library = load_library()
+    if library is not None and library.has_tiles:
+        yield
+        return
+    if library is None or library.level_name != "avx512":
+        pytest.skip("no AMX here, and no AVX-512 to emulate it in")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAVINE_KERNELS", "amx-emulated")
+        load_library.cache_clear()
+        try:
+            yield
+        finally:
+            load_library.cache_clear()

@@ -1,6 +1,6 @@
-"""Bytes of images to normalised values, flipped and cropped on the way, by address.
+"""Bytes of images to normalised values, flipped and cropped in the same pass, by address.
 
-Whoever calls holds the tensors, and has checked that images are uint8 on the CPU in channels_last
+The caller holds the tensors, and has checked that images are uint8 on the CPU in channels_last
 without gaps, and that rows and columns lie within them.
 """
 
@@ -10,7 +10,7 @@ from ravine.kernels.library import Library, threads
 
 
 class PixelsJob(ctypes.Structure):
-    """struct pixels of c/pixels.h: addresses, 0 for what is not wanted, then sizes."""
+    """struct pixels of c/pixels.h: addresses, 0 for absent tensors, then sizes."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("bytes", "values", "table", "rows", "columns")),

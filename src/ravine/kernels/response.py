@@ -1,6 +1,6 @@
 """Local response normalisation, by address.
 
-Whoever calls holds the tensors, and has checked that images are bfloat16 on the CPU in
+The caller holds the tensors, and has checked that images are bfloat16 on the CPU in
 channels_last without gaps.
 """
 
@@ -10,7 +10,7 @@ from ravine.kernels.library import Library, threads
 
 
 class ResponseJob(ctypes.Structure):
-    """struct response of c/response.h: addresses, 0 for what is not wanted, sizes, constants."""
+    """struct response of c/response.h: addresses, 0 for absent tensors, sizes, constants."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "y", "dy", "dx")),

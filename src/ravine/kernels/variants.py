@@ -5,7 +5,7 @@ from collections.abc import Mapping
 # The order of a row of hyperparameters.
 HYPER = ("lr", "coupled", "decoupled", "gamma", "alpha", "eps", "scale")
 
-# The rules, in the order of the C library"s table, and the tensors of their state.
+# The rules, in the order of the table in c/rules.h, and the tensors of their state.
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "momentum": ("v",),
     "nesterov": ("v",),

@@ -1,6 +1,6 @@
-"""The gradient of a convolution's weights as a product of AMX tiles, by address.
+"""The weight gradient of a convolution as a product of AMX tiles, by address.
 
-Whoever calls holds the tensors, and has checked that images are bfloat16 on the CPU in
+The caller holds the tensors, and has checked that images are bfloat16 on the CPU in
 channels_last without gaps, and that channels are multiples of `CHANNELS`.
 """
 
@@ -18,7 +18,7 @@ _NUMBERS = (
 
 
 class WeightsJob(ctypes.Structure):
-    """struct weights of c/weights.h: addresses, 0 for what is not wanted, then numbers."""
+    """struct weights of c/weights.h: addresses, 0 for absent tensors, then numbers."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in _ADDRESSES),
@@ -36,4 +36,4 @@ def weight_gradient(library: Library, job: WeightsJob) -> None:
         ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
     )
     if failed:
-        raise MemoryError("no memory for the gradient of a convolution's weights")
+        raise MemoryError("no memory for the weight gradient of a convolution")

@@ -73,31 +73,38 @@ class Switches:
 
 
 def first_of(branch: nn.Sequential) -> Conv2d:
-    """Returns the convolution that a branch of (convolution, norm), … begins with."""
+    """Returns the first convolution of a branch of (convolution, norm), …"""
     first = branch[0]
     assert isinstance(first, Conv2d)
     return first
 
 
 def finish_branch(
-    branch: nn.Sequential, dropout: nn.Module, last: Conv2d, inner: Tensor, added: Tensor | None
+    branch: nn.Sequential,
+    dropout: nn.Module,
+    last: Conv2d,
+    inner: Tensor,
+    residual: Tensor | None,
 ) -> Tensor:
-    """Runs what stands behind a branch's first convolution, norms inside convolutions.
+    """Runs a residual branch after its first convolution, norms inside convolutions.
 
     Args:
-        branch: (convolution, norm), … behind each other.
-        dropout: stands before `last`.
-        last: the convolution behind the branch.
-        inner: what the first convolution has made.
-        added: to the result.
+        branch: (convolution, norm), (convolution, norm), …
+        dropout: the layer before `last`.
+        last: the convolution after the branch.
+        inner: (B, C, H, W), the first convolution's output.
+        residual: (B, D, H', W'), added to the result.
+
+    Returns:
+        (B, D, H', W').
     """
     convolutions = [layer for layer in branch if isinstance(layer, Conv2d)]
     norms = [layer for layer in branch if isinstance(layer, NormAct)]
     for norm, convolution in zip(norms[:-1], convolutions[1:], strict=True):
-        inner, _ = convolution.of_normed(norm, inner)
+        inner, _ = convolution.norm_act_conv(norm, inner)
     if isinstance(dropout, nn.Identity):
-        return last.of_normed(norms[-1], inner, added)[0]
-    return last(dropout(norms[-1](inner)), added)
+        return last.norm_act_conv(norms[-1], inner, residual)[0]
+    return last(dropout(norms[-1](inner)), residual)
 
 
 def mark_end_of_branch(layer: nn.Module) -> None:

@@ -16,7 +16,7 @@ from ravine.models.parts import (
     mark_end_of_branch,
 )
 from ravine.nn.convolution import Conv2d
-from ravine.ops.fused_norm import is_hooked
+from ravine.nn.hooks import is_hooked
 
 
 @final
@@ -79,18 +79,18 @@ class PreActivationBlock(nn.Module):
         if is_hooked(self.branch):
             return self._forward_by_layers(x)
         if self.shortcut is None:
-            inner, x = first_of(self.branch).of_normed(self.first, x)
+            inner, x = first_of(self.branch).norm_act_conv(self.first, x)
         else:
-            x, active = self.shortcut.beside(self.first(x))
+            x, active = self.shortcut.forward_and_fork(self.first(x))
             inner = first_of(self.branch)(active)
-        added = x if self.skip else None
-        return finish_branch(self.branch, self.dropout, self.last, inner, added)
+        residual = x if self.skip else None
+        return finish_branch(self.branch, self.dropout, self.last, inner, residual)
 
     def _forward_by_layers(self, x: Tensor) -> Tensor:
-        """The same, for who waits for the branch as a whole."""
-        active, x = self.first.beside(x)
+        """Returns the same with the branch run as one module, for hooks on it."""
+        active, x = self.first.forward_and_fork(x)
         if self.shortcut is not None:
-            x, active = self.shortcut.beside(active)
+            x, active = self.shortcut.forward_and_fork(active)
         return self.last(self.dropout(self.branch(active)), x if self.skip else None)
 
 

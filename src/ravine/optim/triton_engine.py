@@ -90,7 +90,7 @@ class TritonSteps:
         self._order: Sequence[Tensor] = everyone
         self._places = [places[p] for p in self._weights]
         if self._table is not None:
-            self._table.place(self._places)
+            self._table.set_indices(self._places)
         state.changed = False
         self._kept: list[Tensor] = []  # gradients that live no longer than the step
 
@@ -199,7 +199,7 @@ class TritonSteps:
         if order is not None and order is not self._order:
             places = {p: place for place, p in enumerate(order)}
             self._order, self._places = order, [places[p] for p in self._weights]
-            self._table.place(self._places)
+            self._table.set_indices(self._places)
         self._table.set_numbers([numbers(group, 1.0) for group in groups])
         limit = float("inf") if limit is None else limit
         guard = self._triton.Guard(loss=loss.detach(), limit=limit, counters=counters)
