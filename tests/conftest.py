@@ -1,8 +1,10 @@
 """What holds for all tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+import torch
 from hypothesis import settings
 
 from ravine.kernels.library import load_library
@@ -40,3 +42,19 @@ def tiles() -> Iterator[None]:
             yield
         finally:
             load_library.cache_clear()
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def torch_threads() -> Callable[[int], AbstractContextManager[None]]:
+    """Returns a context manager: inside it torch, and with it the library, has so many threads."""
+    return _torch_threads

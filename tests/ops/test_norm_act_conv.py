@@ -1,6 +1,8 @@
 """A norm before a convolution: its gradient sums, and both as one function."""
 
 import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -14,11 +16,21 @@ from ravine.nn.norm_act import NormAct
 from ravine.ops.epilogue_statistics import gradient_sums_of, norm_of
 
 pytestmark = pytest.mark.usefixtures("tiles")
+Threads = Callable[[int], AbstractContextManager[None]]
 
 
 def images(*shape: int, seed: int) -> Tensor:
     drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return drawn.bfloat16().contiguous(memory_format=torch.channels_last)
+
+
+def norm_act(channels: int, relu: bool, seed: int) -> NormAct:
+    """Returns a norm with random weights; seeds the layers that are made after it."""
+    torch.manual_seed(seed)
+    norm = nn.BatchNorm2d(channels)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return NormAct(norm, nn.ReLU() if relu else nn.Identity())
 
 
 @settings(max_examples=40, deadline=None)
@@ -36,29 +48,22 @@ def images(*shape: int, seed: int) -> Tensor:
     seed=st.integers(0, 1000),
 )
 def test_a_norm_before_a_convolution_has_the_gradients_of_float64(
+    torch_threads: Threads,
     batch: int, channels: int, out: int, height: int, width: int, kernel: int, stride: int,
     relu: bool, fork: bool, threads: int, seed: int,
 ) -> None:  # fmt: skip
     """The convolution's backward pass adds up the sums for the norm's gradients."""
-    torch.manual_seed(seed)
-    norm = NormAct(nn.BatchNorm2d(channels), nn.ReLU() if relu else nn.Identity())
-    assert isinstance(norm.norm, nn.BatchNorm2d)
-    nn.init.normal_(norm.norm.weight)
-    nn.init.normal_(norm.norm.bias)
+    norm = norm_act(channels, relu, seed)
     layer = Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
     layer = layer.to(memory_format=torch.channels_last)
     x = images(batch, channels, height, width, seed=seed).requires_grad_()
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
+    with torch_threads(threads):
         with torch.autocast("cpu", torch.bfloat16):
             active = norm(x)
             active.retain_grad()
             y, same = layer.forward_and_fork(active) if fork else (layer(active), active)
         dy, more = images(*y.shape, seed=seed + 1), images(*x.shape, seed=seed + 2)
         torch.autograd.backward([y, same], [dy, more if fork else torch.zeros_like(more)])
-    finally:
-        torch.set_num_threads(before)
     assert active.grad is not None
     # Its own arithmetic from here: of the gradient as it was, rounded to bfloat16.
     x64, d64 = x.detach().double(), active.grad.double()
@@ -137,16 +142,13 @@ def test_gradient_sums_are_attached_and_hold_as_long_as_nobody_changes_the_gradi
     seed=st.integers(0, 1000),
 )
 def test_norm_act_conv_is_the_norm_and_then_the_convolution(
+    torch_threads: Threads,
     batch: int, channels: int, out: int, height: int, width: int, kernel: int, stride: int,
     relu: bool, with_residual: bool, training: bool, threads: int, seed: int,
 ) -> None:  # fmt: skip
     """Bit for bit, forward and backward."""
-    torch.manual_seed(seed)
+    norm = norm_act(channels, relu, seed)
     first = Conv2d(channels, channels, 3, padding=1, bias=False)
-    norm = NormAct(nn.BatchNorm2d(channels), nn.ReLU() if relu else nn.Identity())
-    assert isinstance(norm.norm, nn.BatchNorm2d)
-    nn.init.normal_(norm.norm.weight)
-    nn.init.normal_(norm.norm.bias)
     second = Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
     inside = nn.ModuleList([first, norm, second]).to(memory_format=torch.channels_last)
     inside.train(training)
@@ -157,9 +159,7 @@ def test_norm_act_conv_is_the_norm_and_then_the_convolution(
     dy = images(batch, out, *size, seed=seed + 2)
     more = images(*x.shape, seed=seed + 3)
     results = []
-    threads_before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
+    with torch_threads(threads):
         for layers, goes_inside in ((inside, True), (before, False)):
             one, middle, two = layers
             start = x.clone(memory_format=torch.channels_last).requires_grad_()
@@ -174,8 +174,6 @@ def test_norm_act_conv_is_the_norm_and_then_the_convolution(
             torch.autograd.backward([y, h], [dy, more])
             state = [*layers.parameters(), *layers.buffers()]
             results.append([y, start.grad, *(p.grad for p in layers.parameters()), *state])
-    finally:
-        torch.set_num_threads(threads_before)
     for found, wanted in zip(*results, strict=True):
         assert torch.equal(found, wanted)
 

@@ -1,5 +1,8 @@
 """Convolutions in tiles, their gradients and their output sums, against float64."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +15,7 @@ from ravine.nn.norm_act import NormAct
 from ravine.ops.epilogue_statistics import output_sums_of
 
 pytestmark = pytest.mark.usefixtures("tiles")
+Threads = Callable[[int], AbstractContextManager[None]]
 
 
 def images(*shape: int, seed: int) -> Tensor:
@@ -42,18 +46,15 @@ def run(layer: Conv2d, x: Tensor, dy_seed: int) -> tuple[Tensor, Tensor]:
     seed=st.integers(0, 1000),
 )
 def test_gradients_are_those_of_float64(
+    torch_threads: Threads,
     batch: int, channels: int, out: int, height: int, width: int, kernel: int, stride: int,
     padding: int, bias: bool, threads: int, seed: int,
 ) -> None:  # fmt: skip
     layer = Conv2d(channels, out, kernel, stride, padding, bias=bias)
     layer = layer.to(memory_format=torch.channels_last)
     x = images(batch, channels, height, width, seed=seed).requires_grad_()
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
+    with torch_threads(threads):
         y, dy = run(layer, x, seed + 1)
-    finally:
-        torch.set_num_threads(before)
     x64 = x.detach().double().requires_grad_()
     weight = layer.weight.detach().bfloat16().double().requires_grad_()
     bias64 = None if layer.bias is None else layer.bias.detach().bfloat16().double()
@@ -94,6 +95,7 @@ def test_gradients_are_those_of_float64(
     seed=st.integers(0, 1000),
 )
 def test_a_convolution_3x3_is_that_of_float64(
+    torch_threads: Threads,
     batch: int, channels: int, out: int, height: int, width: int, with_residual: bool, threads: int,
     seed: int,
 ) -> None:  # fmt: skip
@@ -101,14 +103,10 @@ def test_a_convolution_3x3_is_that_of_float64(
     x = images(batch, channels, height, width, seed=seed).requires_grad_()
     residual = images(batch, out, height, width, seed=seed + 1) if with_residual else None
     dy = images(batch, out, height, width, seed=seed + 2)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
+    with torch_threads(threads):
         with torch.autocast("cpu", torch.bfloat16):
             y = layer(x, residual)
         y.backward(dy)
-    finally:
-        torch.set_num_threads(before)
     assert "TiledConvolution" in type(y.grad_fn).__name__
     x64 = x.detach().double().requires_grad_()
     weight = layer.weight.detach().bfloat16().double()
@@ -126,18 +124,14 @@ def test_a_convolution_3x3_is_that_of_float64(
         )
 
 
-def test_a_convolution_does_not_depend_on_threads_or_neighbours() -> None:
+def test_a_convolution_does_not_depend_on_threads_or_neighbours(torch_threads: Threads) -> None:
     layer = Conv2d(32, 64, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
     x = images(50, 32, 9, 7, seed=1)
-    before, found = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                found.append(layer(x))
-                single = layer(x[17:18])
-    finally:
-        torch.set_num_threads(before)
+    found = []
+    for threads in (1, 2, 3):
+        with torch_threads(threads), torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            found.append(layer(x))
+            single = layer(x[17:18])
     assert all(torch.equal(found[0], other) for other in found[1:])
     assert torch.equal(single[0], found[0][17])
 
@@ -164,6 +158,7 @@ def test_nan_reaches_its_neighbours_and_nobody_else() -> None:
     seed=st.integers(0, 1000),
 )
 def test_output_sums_are_those_of_each_image_whatever_the_threads(
+    torch_threads: Threads,
     batch: int, channels: int, out: int, height: int, width: int, with_residual: bool, stride: int,
     seed: int,
 ) -> None:  # fmt: skip
@@ -173,14 +168,9 @@ def test_output_sums_are_those_of_each_image_whatever_the_threads(
     size = (-(-height // stride), -(-width // stride))
     residual = images(batch, out, *size, seed=seed + 1) if with_residual else None
     found = []
-    before = torch.get_num_threads()
     for threads in (1, 2, 3):
-        try:
-            torch.set_num_threads(threads)
-            with torch.autocast("cpu", torch.bfloat16):
-                y = layer(x, residual)
-        finally:
-            torch.set_num_threads(before)
+        with torch_threads(threads), torch.autocast("cpu", torch.bfloat16):
+            y = layer(x, residual)
         sums = output_sums_of(y)
         assert sums is not None
         found.append(sums)

@@ -7,7 +7,7 @@ channels_last without gaps, and that tensors of channels are float32 without gap
 import ctypes
 from collections.abc import Mapping
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 #: As enum activation in c/norm.h.
 ACTIVATIONS: Mapping[str, int] = {"identity": 0, "relu": 1, "gelu": 2, "silu": 3}
@@ -37,13 +37,9 @@ class NormJob(ctypes.Structure):
 
 def norm_forward(library: Library, job: NormJob) -> None:
     """Fills y; unless frozen, also mean, rstd and the running statistics."""
-    library.functions.ravine_norm_forward(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    library.run("ravine_norm_forward", job)
 
 
 def norm_backward(library: Library, job: NormJob) -> None:
     """Fills dx, dweight, dbias, and dresidual unless its address is 0."""
-    library.functions.ravine_norm_backward(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    library.run("ravine_norm_backward", job)

@@ -6,7 +6,7 @@ channels_last without gaps, and that `fits`.
 
 import ctypes
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 CHANNELS = 16  # of x and y: their multiples
 _MOST_KERNEL, _MOST_STRIDE = 5, 3  # as in c/convolve.h
@@ -56,8 +56,6 @@ def convolve(library: Library, job: ConvolveJob) -> None:
     Raises:
         MemoryError: there is not enough for the packed weights and two blocks per thread.
     """
-    failed = library.functions.ravine_convolve(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    failed = library.run("ravine_convolve", job)
     if failed:
         raise MemoryError("no memory for a convolution")

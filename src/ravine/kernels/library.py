@@ -43,6 +43,17 @@ class Library:
         """Whether tiles of bfloat16 are multiplied, by the processor (AMX) or emulated."""
         return self.level_name in ("amx", "amx-emulated")
 
+    def run(self, function: str, job: ctypes.Structure) -> int:
+        """Runs a function on a job with as many threads as torch uses.
+
+        Returns:
+            Its status, 0 for success; meaningless for a function of C that returns nothing.
+        """
+        status: int = getattr(self.functions, function)(
+            ctypes.c_int32(self.level), ctypes.byref(job), ctypes.c_int32(threads())
+        )
+        return status
+
 
 @cache
 def load_library() -> Library | None:

@@ -6,7 +6,7 @@ without gaps, and that rows and columns lie within them.
 
 import ctypes
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 
 class PixelsJob(ctypes.Structure):
@@ -20,6 +20,4 @@ class PixelsJob(ctypes.Structure):
 
 def pixels_to_values(library: Library, job: PixelsJob) -> None:
     """Fills values, (images, height, width, channels) float32."""
-    library.functions.ravine_pixels_to_values(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    library.run("ravine_pixels_to_values", job)

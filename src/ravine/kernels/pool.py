@@ -6,7 +6,7 @@ channels_last without gaps.
 
 import ctypes
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 
 class PoolJob(ctypes.Structure):
@@ -20,13 +20,9 @@ class PoolJob(ctypes.Structure):
 
 def pool_forward(library: Library, job: PoolJob) -> None:
     """Fills y, and index unless its address is 0."""
-    library.functions.ravine_pool_forward(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    library.run("ravine_pool_forward", job)
 
 
 def pool_backward(library: Library, job: PoolJob) -> None:
     """Fills dx from dy and index."""
-    library.functions.ravine_pool_backward(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    library.run("ravine_pool_backward", job)

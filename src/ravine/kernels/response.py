@@ -6,7 +6,7 @@ channels_last without gaps.
 
 import ctypes
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 
 class ResponseJob(ctypes.Structure):
@@ -25,11 +25,7 @@ def response_forward(library: Library, job: ResponseJob) -> None:
     Raises:
         MemoryError: there is not enough for a few pixels.
     """
-    _check(
-        library.functions.ravine_response_forward(
-            ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-        )
-    )
+    _check(library.run("ravine_response_forward", job))
 
 
 def response_backward(library: Library, job: ResponseJob) -> None:
@@ -38,11 +34,7 @@ def response_backward(library: Library, job: ResponseJob) -> None:
     Raises:
         MemoryError: there is not enough for a few pixels.
     """
-    _check(
-        library.functions.ravine_response_backward(
-            ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-        )
-    )
+    _check(library.run("ravine_response_backward", job))
 
 
 def _check(failed: int) -> None:

@@ -6,7 +6,7 @@ channels_last without gaps, and that channels are multiples of `CHANNELS`.
 
 import ctypes
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 CHANNELS = 16  # rows of a tile
 MOST_STRIDE = 8  # as MOST_PHASES in c/weights.c
@@ -32,8 +32,6 @@ def weight_gradient(library: Library, job: WeightsJob) -> None:
     Raises:
         MemoryError: there is not enough for the rearranged images of one block per thread.
     """
-    failed = library.functions.ravine_weight_gradient(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    failed = library.run("ravine_weight_gradient", job)
     if failed:
         raise MemoryError("no memory for the weight gradient of a convolution")
