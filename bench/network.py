@@ -52,7 +52,7 @@ def torch_alone() -> Iterator[None]:
     """Without the C library, so that a loop is what torch gives."""
     with ExitStack() as patches:
         for name, module in list(sys.modules.items()):
-            if name.startswith("ravine.nn.") and hasattr(module, "load_library"):
+            if name.startswith("ravine.ops.") and hasattr(module, "load_library"):
                 patches.enter_context(patch.object(module, "load_library", lambda: None))
         yield
 

@@ -20,7 +20,7 @@ from ravine.models.residual import (
     residual_stages,
 )
 from ravine.nn.convolution import Conv2d
-from ravine.ops.fused_norm import is_hooked
+from ravine.nn.hooks import is_hooked
 
 _STEM_WIDTH = 16  # of both papers
 
@@ -66,18 +66,18 @@ class PreActivationBlock(nn.Module):
         if is_hooked(self.branch):
             return self._forward_by_layers(x)
         if self.shortcut is None:
-            inner, x = first_of(self.branch).of_normed(self.first, x)
+            inner, x = first_of(self.branch).norm_act_conv(self.first, x)
         else:
-            x, active = self.shortcut.beside(self.first(x))
+            x, active = self.shortcut.forward_and_fork(self.first(x))
             inner = first_of(self.branch)(active)
         residual = x if self.skip else None
         return finish_branch(self.branch, self.dropout, self.last, inner, residual)
 
     def _forward_by_layers(self, x: Tensor) -> Tensor:
         """Returns the same, with one call of the branch as a whole, for its hooks."""
-        active, x = self.first.beside(x)
+        active, x = self.first.forward_and_fork(x)
         if self.shortcut is not None:
-            x, active = self.shortcut.beside(active)
+            x, active = self.shortcut.forward_and_fork(active)
         return self.last(self.dropout(self.branch(active)), x if self.skip else None)
 
 

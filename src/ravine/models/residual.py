@@ -112,9 +112,9 @@ def finish_branch(
     convolutions = [layer for layer in branch if isinstance(layer, Conv2d)]
     norms = [layer for layer in branch if isinstance(layer, NormAct)]
     for norm, convolution in zip(norms[:-1], convolutions[1:], strict=True):
-        inner, _ = convolution.of_normed(norm, inner)
+        inner, _ = convolution.norm_act_conv(norm, inner)
     if isinstance(dropout, nn.Identity):
-        return last.of_normed(norms[-1], inner, residual)[0]
+        return last.norm_act_conv(norms[-1], inner, residual)[0]
     return last(dropout(norms[-1](inner)), residual)
 
 

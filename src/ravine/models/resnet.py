@@ -26,7 +26,7 @@ from ravine.models.residual import (
     residual_stages,
 )
 from ravine.models.stem import has_small_stem, small_stem_stride
-from ravine.ops.fused_norm import is_hooked
+from ravine.nn.hooks import is_hooked
 
 #: Blocks per stage, and whether they are bottlenecks.
 LARGE: Mapping[int, tuple[tuple[int, ...], bool]] = {
@@ -92,7 +92,7 @@ class ResidualBlock(nn.Module):
         if is_hooked(self.branch):
             out = self.last(self.dropout(self.branch(x)))
             return self.end(out, self.shortcut(x) if self.skip else None)
-        inner, x = first_of(self.branch).beside(x)
+        inner, x = first_of(self.branch).forward_and_fork(x)
         out = finish_branch(self.branch, self.dropout, self.last, inner, None)
         return self.end(out, self.shortcut(x) if self.skip else None)
 

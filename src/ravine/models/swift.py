@@ -18,8 +18,8 @@ from ravine.core.errors import SettingError
 from ravine.models.model_options import ModelOptions
 from ravine.models.stem import small_stem_stride
 from ravine.nn.convolution import Conv2d
+from ravine.nn.max_pooling import MaxPool2d
 from ravine.nn.norm_act import NormAct
-from ravine.nn.pooling import MaxPool2d
 
 _WIDTHS = (64, 256, 256)
 _LEAST = 14  # pixels a side: the last pooling needs one
@@ -85,7 +85,7 @@ class Swift(nn.Sequential):
         pending: NormAct | None = None
         for layer in self:
             if pending is not None and isinstance(layer, Conv2d):
-                x, _ = layer.of_normed(pending, x)
+                x, _ = layer.norm_act_conv(pending, x)
                 pending = None
                 continue
             if pending is not None and not isinstance(layer, nn.Identity):

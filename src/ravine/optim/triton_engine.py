@@ -92,7 +92,7 @@ class TritonSteps:
         indices = {p: index for index, p in enumerate(order)}
         self._order, self._indices = order, [indices[p] for p in self._weights]
         if self._table is not None:
-            self._table.place(self._indices)
+            self._table.set_indices(self._indices)
 
     def _batch(self, rule: str, row: Sequence[tuple[Tensor, int]]) -> "Batch":
         weights = [p for p, _ in row]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ravine.kernels.library import Library, load_library
-from ravine.nn.pooling import MaxPool2d
+from ravine.nn.max_pooling import MaxPool2d
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="no C library here")
 
@@ -37,7 +37,7 @@ def test_results_and_gradients_are_torchs(
     own, torchs = x.clone().requires_grad_(), x.float().requires_grad_()
     y, wanted = MaxPool2d(2)(own), nn.MaxPool2d(2)(torchs)
     assert y.dtype is torch.bfloat16
-    assert "HalvingPool" in type(y.grad_fn).__name__
+    assert "MaxPool2x2" in type(y.grad_fn).__name__
     torch.testing.assert_close(y.float(), wanted, rtol=0, atol=0, equal_nan=True)
     dy = torch.randn(wanted.shape).bfloat16()
     y.backward(dy)
@@ -56,7 +56,7 @@ def test_the_code_of_every_level_gives_torchs_results(
 ) -> None:
     assert library is not None
     at_level = Library(library.functions, level)
-    monkeypatch.setattr("ravine.ops.fused_norm.load_library", lambda: at_level)
+    monkeypatch.setattr("ravine.ops.library_inputs.load_library", lambda: at_level)
     test_results_and_gradients_are_torchs.hypothesis.inner_test(  # type: ignore[attr-defined]
         batch=2, channels=21, height=7, width=6, levels=5, bad=math.nan, seed=level
     )
