@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ravine
-from ravine.checks.context import Subject, take_batches
+from ravine.checks.context import CheckContext, take_batches
 from ravine.checks.learning import check_overfit, overfit
 
 Batch = tuple[Tensor, Tensor]
@@ -100,9 +100,11 @@ def test_a_trained_regression_is_left_in_peace() -> None:
     assert ravine.check(model, F.mse_loss, batches).codes == ()
 
 
-def subject(model: nn.Module, batches: list[Batch]) -> Subject:
+def subject(model: nn.Module, batches: list[Batch]) -> CheckContext:
     samples = take_batches(batches, torch.device("cpu"))
-    return Subject(model=model, loss=F.cross_entropy, samples=samples, optimizer=None, step=None)
+    return CheckContext(
+        model=model, loss=F.cross_entropy, samples=samples, optimizer=None, step=None
+    )
 
 
 class Beside(nn.Module):

@@ -12,7 +12,7 @@ import ravine.optim
 from ravine.kernels.variants import KEEPS_MOMENTUM_PRODUCT, VARIANTS
 from ravine.optim.optimizers import OPTIMIZERS
 from ravine.optim.settings import OptimizerSettings
-from ravine.test_functions.candidates import racers
+from ravine.test_functions.candidates import parse_candidates
 from ravine.test_functions.javascript import rule_source
 
 HERE = Path(__file__).parent
@@ -52,7 +52,7 @@ def test_the_card_of_an_optimizer_has_its_name(name: str) -> None:
 
 @every_row
 def test_it_races_on_functions_and_runs_in_a_page(name: str) -> None:
-    (candidate,) = racers(name)
+    (candidate,) = parse_candidates(name)
     rule = candidate.rule(0.1)
 
     assert type(rule) is OPTIMIZERS[name].kind
