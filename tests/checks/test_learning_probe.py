@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ravine
-from ravine.checks.context import CheckContext, take_batches
+from ravine.checks.check_batch import take_batches
+from ravine.checks.context import CheckContext
 from ravine.checks.learning import check_overfit, overfit
 
 Batch = tuple[Tensor, Tensor]
