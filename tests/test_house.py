@@ -1,0 +1,122 @@
+"""The house keeps its plan: rooms, a map that is current, one name for one thing."""
+
+import ast
+import re
+import runpy
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "ravine"
+MAP = runpy.run_path(str(ROOT / "scripts" / "make_map.py"))
+
+# A command has one file that parses it and one of the same name that does it; every room has a
+# file of settings. No other name stands twice.
+COMMANDS = {"check", "diagnose", "evaluate", "landscape", "predict", "race", "race_function"}
+COMMANDS |= {"report", "resume", "train"}
+TWICE = {"__init__.py", "settings.py"} | {f"{name}.py" for name in COMMANDS}
+
+# Words of a private dialect that the field's words replaced (docs/glossary.md). Matched against
+# whole parts of the names of modules, classes and public functions: `LayerLook`, `tell_audit`.
+GONE = {
+    "look", "looks", "looked", "tell", "tells", "told", "teller", "place", "places", "beside",
+    "together", "diary", "silence", "copies", "subject", "untouched", "restored", "crew",
+    "steward", "nursery", "segment", "ground", "survey", "spot", "relief", "scene",
+    "scenes", "walk", "racer", "racers", "shelf", "chance",
+    "switches", "companions", "noticed", "preflight", "joint", "desk",
+    "aside", "entrant", "entrants", "moments",
+}  # fmt: skip
+# Where the word is the field's own: what it is part of.
+ALLOWED = {
+    "gaussian_moments",  # moments of a normal variable
+}
+
+
+def python_files() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def test_no_file_lies_loose_in_the_root() -> None:
+    loose = {path.name for path in SOURCE.iterdir() if path.is_file()}
+
+    assert loose == {"__init__.py", "__main__.py", "py.typed"}
+
+
+def test_every_room_stands_on_a_floor_of_the_map() -> None:
+    rooms = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").is_file()}
+
+    assert rooms == {room for floor in MAP["floors"]() for room in floor}
+    assert len(MAP["floors"]()) == 8
+
+
+def test_the_map_is_what_the_files_say() -> None:
+    assert (ROOT / "docs" / "map.md").read_text() == MAP["page"](), "run make map"
+
+
+def test_every_room_is_described_in_contributing() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+
+    assert [r for floor in MAP["floors"]() for r in floor if f"{r}/" not in text] == []
+
+
+def test_no_file_name_stands_twice() -> None:
+    count = Counter(path.name for path in python_files())
+
+    assert [name for name, n in count.items() if n > 1 and name not in TWICE] == []
+
+
+def test_no_public_class_name_stands_twice() -> None:
+    names = [
+        node.name
+        for path in python_files()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+    assert [name for name, n in Counter(names).items() if n > 1] == []
+
+
+def public_names(path: Path) -> Iterator[str]:
+    """Yields the names of a module, and of its classes, functions and methods that are public."""
+    yield path.stem
+    for node in ast.walk(ast.parse(path.read_text())):
+        named = isinstance(node, ast.ClassDef | ast.FunctionDef)
+        if named and not node.name.startswith("_"):
+            yield node.name
+
+
+def parts(name: str) -> set[str]:
+    return {p.lower() for p in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+
+
+@pytest.mark.parametrize("room", sorted(p.name for p in SOURCE.iterdir() if p.is_dir()))
+def test_no_name_of_the_private_dialect_comes_back(room: str) -> None:
+    found = {
+        f"{path.relative_to(SOURCE)}: {name}"
+        for path in (SOURCE / room).rglob("*.py")
+        for name in public_names(path)
+        if parts(name) & GONE and name not in ALLOWED
+    }
+
+    assert found == set()
+
+
+def test_no_room_is_named_for_nothing() -> None:
+    empty = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+    assert [p for p in SOURCE.rglob("*") if p.stem in empty] == []
+
+
+def doc_pages() -> list[Path]:
+    return [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
+
+
+@pytest.mark.parametrize("page", doc_pages(), ids=lambda page: page.name)
+def test_every_source_file_that_a_page_names_exists(page: Path) -> None:
+    rooms = "|".join(room for floor in MAP["floors"]() for room in floor)
+    named = re.findall(rf"`(?:src/ravine/)?((?:{rooms})/[\w/]+\.(?:py|c|h))`", page.read_text())
+
+    assert [name for name in named if not (SOURCE / name).is_file()] == []
