@@ -41,7 +41,9 @@ def test_every_code_that_is_yielded_has_its_row_and_every_row_is_yielded() -> No
     assert checks | set(DETECTORS) == set(EXPLAINS)
 
 
-@pytest.mark.parametrize("row", [row for row in CHECKS if isinstance(row, Check)], ids=str)
+@pytest.mark.parametrize(
+    "row", [row for row in CHECKS if isinstance(row, Check)], ids=lambda row: row.code
+)
 def test_the_function_of_a_row_lies_in_the_file_that_yields_its_code(row: Check) -> None:
     file = inspect.getmodule(row.function).__name__.rpartition(".")[2]  # type: ignore[union-attr]
     # The trainings themselves lie in learning.py.
