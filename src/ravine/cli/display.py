@@ -52,7 +52,7 @@ def watching(*, quiet: bool, json: bool) -> Iterator[Screen]:
     elif json:
         yield JsonLines()
     elif quiet:
-        yield Silence()
+        yield QuietScreen()
     elif sys.stderr.isatty():
         with LiveScreen() as screen:
             yield screen
@@ -107,7 +107,7 @@ class Nothing:
 
 
 @final
-class Silence:
+class QuietScreen:
     """Shows warnings only."""
 
     def observe(self, event: Event) -> None:

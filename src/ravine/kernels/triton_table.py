@@ -34,7 +34,14 @@ _ALIGNED = 16  # bytes
 _OPTIONS = {"enable_fp_fusion": False}
 
 __all__ = [
-    "COUNTERS", "INTERPRETED", "KINDS", "Batch", "Column", "Guard", "TritonTable", "new_counters",
+    "COUNTERS",
+    "INTERPRETED",
+    "KINDS",
+    "Column",
+    "Guard",
+    "TensorList",
+    "TritonTable",
+    "new_counters",
     "try_out",
 ]  # fmt: skip
 
@@ -55,7 +62,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class TensorList:
     """The parameters of one rule, N of them.
 
     Attributes:
@@ -102,7 +109,7 @@ def try_out() -> None:
     """Runs one kernel on the current GPU: raises the error that prevents it."""
     device = torch.device("cuda", torch.cuda.current_device())
     nowhere = Column(addresses=[0], kinds=[0])
-    batch = Batch(
+    batch = TensorList(
         variant="momentum",
         sizes=[0],
         groups=[0],
@@ -129,7 +136,7 @@ class TritonTable:
 
     def __init__(
         self,
-        batches: Sequence[Batch],
+        batches: Sequence[TensorList],
         device: torch.device,
         *,
         block: int = _BLOCK,
@@ -281,7 +288,7 @@ class TritonTable:
         return plain if self._device.type == "cpu" else plain.pin_memory()
 
 
-def _rows(batches: Sequence[Batch], counts: _Integers) -> _Integers:
+def _rows(batches: Sequence[TensorList], counts: _Integers) -> _Integers:
     """Returns a row of `COLUMNS` for each parameter."""
     made = []
     for batch in batches:

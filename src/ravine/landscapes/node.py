@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
-from ravine.nn.norm_statistics import measure_norm_statistics_
+from ravine.nn.precise_batch_norm import measure_norm_statistics_
 
 LossFunction = Callable[[Any, Any], Tensor]
 POLICIES: Mapping[str, str] = {

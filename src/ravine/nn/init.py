@@ -214,10 +214,10 @@ def _output_variance(model: nn.Module, layer: nn.Module, batch: Tensor) -> float
     seen: list[float] = []
 
     # Inside the hook: an activation that works in place would change the output afterwards.
-    def look(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
+    def record(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
         seen.append(float(output.float().var(correction=0)))
 
-    handle = layer.register_forward_hook(look)
+    handle = layer.register_forward_hook(record)
     model(batch)
     handle.remove()
     return seen[0]

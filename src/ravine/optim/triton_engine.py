@@ -18,7 +18,7 @@ from ravine.optim.layout import fills_its_memory, has_own_address, numbers, orde
 from ravine.optim.watched_state import WatchedState
 
 if TYPE_CHECKING:
-    from ravine.kernels.triton_table import Batch, Column
+    from ravine.kernels.triton_table import Column, TensorList
 
 _KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}  # as in triton_table.KINDS
 
@@ -94,11 +94,11 @@ class TritonSteps:
         if self._table is not None:
             self._table.set_indices(self._indices)
 
-    def _batch(self, rule: str, row: Sequence[tuple[Tensor, int]]) -> "Batch":
+    def _batch(self, rule: str, row: Sequence[tuple[Tensor, int]]) -> "TensorList":
         weights = [p for p, _ in row]
         states = [self._state[p] for p in weights]
         products = [s["mu_product"].data_ptr() for s in states if "mu_product" in s]
-        return self._triton.Batch(
+        return self._triton.TensorList(
             variant=rule,
             sizes=[p.numel() for p in weights],
             groups=[group for _, group in row],

@@ -1,7 +1,7 @@
 """When batch norm's statistics are measured anew, and on which images.
 
 The running statistics remember about 1/momentum steps. Where these are a large share of the run,
-the weights have moved since; `ravine.nn.norm_statistics` measures those of the final weights.
+the weights have moved since; `ravine.nn.precise_batch_norm` measures those of the final weights.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from torch import nn
 
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset
-from ravine.nn.norm_statistics import (
+from ravine.nn.precise_batch_norm import (
     measure_norm_statistics_,
     norms_with_statistics,
-    restored_statistics,
+    preserve_statistics,
 )
 from ravine.training.evaluation import Evaluation
 from ravine.training.plan import Plan
@@ -93,7 +93,7 @@ class MeasuredStatistics:
         """Returns `evaluate` with measured statistics; the model keeps its running ones."""
 
         def measured(model: nn.Module) -> Evaluation:
-            with restored_statistics(model):
+            with preserve_statistics(model):
                 self.measure_(model)
                 return evaluate(model)
 

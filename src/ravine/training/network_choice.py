@@ -35,7 +35,7 @@ _SMALLEST_FOR_RATE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class NetworkChoice:
     """A network and why it was taken."""
 
     model: str
@@ -44,7 +44,7 @@ class Choice:
 
 def choose_for_budget(
     image_size: int, epochs_of: Callable[[str], float], *, budget: float, residual: bool
-) -> Choice:
+) -> NetworkChoice:
     """Returns the largest network that makes as many epochs in the budget as it needs.
 
     The candidates are measured from the smallest on, until one is too slow.
@@ -64,7 +64,7 @@ def choose_for_budget(
             break
         best, needed, fits = name, least, epochs
     wanted = f" (at least {needed:.0f} wanted)" if needed else ""
-    return Choice(
+    return NetworkChoice(
         model=best,
         reason=f"{best}: the largest network that sees each image often enough, about {fits:.1f} "
         f"times in {budget:.0f} s here{wanted}",
@@ -77,10 +77,12 @@ def _candidates(image_size: int, *, residual: bool) -> Candidates:
     return RESIDUAL if residual or image_size < _SMALLEST_FOR_SWIFT else SMALL_IMAGES
 
 
-def choose_for_epochs(image_size: int) -> Choice:
+def choose_for_epochs(image_size: int) -> NetworkChoice:
     """Returns the network that is taken when epochs, and not a budget, are given."""
     model = _WITHOUT_BUDGET[image_size <= _SMALL]
-    return Choice(model=model, reason=f"{model}: the default for {image_size}×{image_size} images")
+    return NetworkChoice(
+        model=model, reason=f"{model}: the default for {image_size}×{image_size} images"
+    )
 
 
 def model_defaults(model: str, *, optimizer: str) -> Mapping[str, Any]:

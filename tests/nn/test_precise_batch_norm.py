@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.models import build
-from ravine.nn.norm_statistics import measure_norm_statistics_, restored_statistics
+from ravine.nn.precise_batch_norm import measure_norm_statistics_, preserve_statistics
 
 
 def network() -> nn.Sequential:
@@ -92,7 +92,7 @@ def test_an_evaluation_within_leaves_the_running_statistics_bitwise() -> None:
     model = network()
     model(batches()[0])
     before = copy.deepcopy(model.state_dict())
-    with restored_statistics(model):
+    with preserve_statistics(model):
         measure_norm_statistics_(model, batches(), call=model)
         assert not torch.equal(model[1].running_mean, before["1.running_mean"])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

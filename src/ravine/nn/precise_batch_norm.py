@@ -43,7 +43,7 @@ def measure_norm_statistics_(
     momenta = [norm.momentum for norm in norms]
     model.eval()
     try:
-        with restored_statistics(model), ExitStack() as hooks:
+        with preserve_statistics(model), ExitStack() as hooks:
             for norm, moments in zip(norms, sums, strict=True):
                 norm.reset_running_stats()  # 0 · ∞ of a run that diverged would be NaN
                 norm.momentum = 1.0  # the running statistics are those of the batch
@@ -61,7 +61,7 @@ def measure_norm_statistics_(
 
 
 @contextmanager
-def restored_statistics(model: nn.Module) -> Iterator[None]:
+def preserve_statistics(model: nn.Module) -> Iterator[None]:
     """Restores the buffers of the batch norms at its end, bit for bit."""
     kept = [
         (buffer, buffer.clone())
