@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ravine.core.errors import RunError, SettingError
 from ravine.core.seeds import generator_for
-from ravine.landscapes import Surface, landscape, random_direction
+from ravine.landscapes import FixedBatches, Surface, landscape, random_direction
 from ravine.landscapes.refine import coarse_nodes, interpolate, next_nodes
 
 
@@ -25,7 +25,9 @@ class Quadratic(nn.Module):
         generator = torch.Generator().manual_seed(1)
         root = torch.randn(size, size, generator=generator, dtype=torch.float64)
         self.a = root @ root.T + torch.eye(size, dtype=torch.float64)
-        self.weight = nn.Parameter(torch.randn(2, size // 2, generator=generator, dtype=torch.float64))
+        self.weight = nn.Parameter(
+            torch.randn(2, size // 2, generator=generator, dtype=torch.float64)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         w = self.weight.reshape(-1)
@@ -320,3 +322,13 @@ def test_a_torn_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(RunError, match="is torn or holds no surface"):
         Surface.load(tmp_path / "s.npz")
+
+
+def test_batches_by_name_have_one_digest_in_any_order() -> None:
+    device, (a, b, c) = torch.device("cpu"), torch.arange(12.0).reshape(3, 4)
+    first, second, other = (
+        FixedBatches([(inputs, c)], most=None, device=device).digest
+        for inputs in ({"a": a, "b": b}, {"b": b, "a": a}, {"a": b, "b": a})
+    )
+
+    assert first == second != other

@@ -23,7 +23,10 @@ def network() -> nn.Module:
 def batches() -> FixedBatches:
     generator = torch.Generator().manual_seed(0)
     pairs = [
-        (torch.randn(n, 3, generator=generator).double(), torch.randn(n, 2, generator=generator).double())
+        (
+            torch.randn(n, 3, generator=generator).double(),
+            torch.randn(n, 2, generator=generator).double(),
+        )
         for n in (5, 9)
     ]
     return FixedBatches(pairs, most=None, device=torch.device("cpu"))

@@ -49,7 +49,9 @@ def test_a_plane_that_holds_the_trajectory_loses_nothing() -> None:
 
     np.testing.assert_array_equal(found.off_plane, 0)
     assert sum(found.explained) == pytest.approx(1)
-    np.testing.assert_allclose(np.hypot(*found.coordinates.T), [*np.hypot(*coordinates.T), 0], atol=1e-12)
+    np.testing.assert_allclose(
+        np.hypot(*found.coordinates.T), [*np.hypot(*coordinates.T), 0], atol=1e-12
+    )
 
 
 def test_a_trajectory_that_leaves_the_plane_says_by_how_much() -> None:
@@ -59,7 +61,9 @@ def test_a_trajectory_that_leaves_the_plane_says_by_how_much() -> None:
 
     np.testing.assert_allclose(found.explained, [16 / 21, 4 / 21], rtol=1e-10)
     np.testing.assert_allclose(found.off_plane, [0, 0, 1, 0], atol=1e-6)
-    np.testing.assert_allclose(np.abs(found.coordinates), [[4, 0], [0, 2], [0, 0], [0, 0]], atol=1e-7)
+    np.testing.assert_allclose(
+        np.abs(found.coordinates), [[4, 0], [0, 2], [0, 0], [0, 0]], atol=1e-7
+    )
 
 
 def test_directions_are_of_length_one_and_orthogonal() -> None:

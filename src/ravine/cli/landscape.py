@@ -9,7 +9,7 @@ import typer
 from ravine.cli.display import watching
 from ravine.cli.options import AllowCodeOrModel, Json, Quiet, options_of
 from ravine.reports.hessian_figures import sharpness_notes
-from ravine.reports.surface_figures import roughness_note
+from ravine.reports.surface_notes import roughness_note
 from ravine.runs.rows import plain
 from ravine.runs.surface import Surface
 from ravine.workflows.landscape import run_surface

@@ -1,9 +1,9 @@
-"""How rough a surface is: where it is not convex, and how far its loss reaches.
+"""The roughness of a surface: the share where it is not convex, and the range of its loss.
 
 The two figures separate networks whose pictures Li et al. 2018 (arXiv 1712.09913) compare by eye.
-They are of the loss itself, not of its logarithm, and of the images that it was computed on: these
-are the same at every node, so that their sampling error is common to neighbours and does not
-enter a difference. What enters is rounding.
+They describe the loss itself, not its logarithm, on the images that it was computed on: these are
+the same at every node, so that neighbours share their sampling error and it cancels in a
+difference. Only rounding remains.
 
 Shape letters: X nodes along the first direction, Y along the second; a line has Y = 1.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# What rounding does to a mean loss, relative to it, in the precision of activations.
+# Relative rounding error of a mean loss, by the precision of activations.
 ROUNDING: Mapping[str, float] = {"float64": 1e-14, "float32": 1e-6, "bfloat16": 1e-3}
 _RADIUS = 1.0  # of the paper's pictures: the direction is as long as the weights
 
@@ -26,14 +26,13 @@ def least_curvature(
     difference. NaN where a neighbour is a hole.
 
     Args:
-        x: (X,) evenly spaced places, X ≥ 3.
+        x: (X,) evenly spaced coordinates, X ≥ 3.
         y: (Y,) the same, Y ≥ 3 or 1.
         loss: (Y, X), NaN for holes.
         rounding: relative error of a loss.
 
     Returns:
-        (Y - 2, X - 2), for a line (1, X - 2): the eigenvalue, and the most that rounding can
-        have made of it.
+        (Y - 2, X - 2), for a line (1, X - 2): the eigenvalue, and a bound of its rounding error.
     """
     rows = slice(1, -1) if len(y) > 1 else slice(None)
     here, wide = loss[rows, 1:-1], float(x[1] - x[0])
@@ -51,17 +50,17 @@ def least_curvature(
 def roughness_of(
     x: np.ndarray, y: np.ndarray, loss: np.ndarray, *, precision: str = "float32"
 ) -> dict[str, float]:
-    """Returns `non_convex` and `log_range` of a surface; NaN where it is too small to have them.
+    """Returns `non_convex` and `log_range` of a surface; NaN where it is too small for them.
 
-    `non_convex` is the share of the area, nodes at the rim left out, where the least curvature
+    `non_convex` is the share of the area, boundary nodes left out, where the least curvature
     in the plane is negative beyond rounding; `log_range` is the largest less the smallest
-    log₁₀ loss within radius 1 of the centre, or within the axes where these end before.
+    log₁₀ loss within radius 1 of the centre, or within the axes where these are shorter.
 
     Args:
-        x: (X,) evenly spaced places.
-        y: (Y,) the same; one place for a line.
+        x: (X,) evenly spaced coordinates.
+        y: (Y,) the same; one value for a line.
         loss: (Y, X), NaN for holes.
-        precision: in which the loss was computed, one of `ROUNDING`.
+        precision: of the computed loss, one of `ROUNDING`.
     """
     share = reach = float("nan")
     if len(x) >= 3 and (len(y) >= 3 or len(y) == 1):

@@ -1,4 +1,4 @@
-"""A loss surface as plain arrays: what is drawn, and the .npz that it is redrawn from.
+"""A loss surface as plain arrays, and the .npz that keeps it.
 
 Shape letters: X nodes along the first direction, Y along the second, T points of a trajectory.
 """
@@ -27,17 +27,17 @@ class Surface:
     """The loss over a plane, or along a line or path where Y is 1.
 
     Attributes:
-        x: (X,) places along the first direction.
-        y: (Y,) places along the second.
+        x: (X,) coordinates along the first direction.
+        y: (Y,) coordinates along the second.
         loss: (Y, X) float64; NaN where no node was computed. Rows follow `y`, columns `x`.
-        standard_error: (Y, X) of each node's mean loss; NaN where one value is all there is.
-        evaluated: (Y, X) bool, which nodes were computed.
-        height: (Y, X) the loss, with what lies between computed nodes interpolated in its
-            logarithm; NaN is a hole: the loss there is not finite.
-        about: how the surface was made, as plain values; `roughness` is in it too.
+        standard_error: (Y, X) of each node's mean loss; NaN where there is a single value.
+        evaluated: (Y, X) bool, true for computed nodes.
+        height: (Y, X) the loss, interpolated in its logarithm between computed nodes; NaN is a
+            hole: the loss there is not finite.
+        about: provenance of the surface, as plain values; `roughness` is added on saving.
         trajectory: arrays (T,) `step`, `epoch`, `x`, `y`, `loss` (true), `plane_loss` (at the
             projection) and `off_plane` (distance to the plane over that to the last point).
-        sharpness: empty unless asked for. Of the Hessian at the centre `eigenvalues` (the largest)
+        sharpness: empty unless requested. Of the Hessian at the centre `eigenvalues` (the largest)
             with `residuals`, `trace` (value, standard error), `grid`, `density`, `density_error`,
             and `along` (dᵀHd/dᵀd of each direction); `convexity` |λ_min/λ_max| (C_y, C_x) at
             `convexity_x`, `convexity_y`.
@@ -55,7 +55,7 @@ class Surface:
 
     @property
     def minimum(self) -> tuple[float, float, float]:
-        """Place (x, y) and loss of the lowest node that was computed, or of the centre."""
+        """Coordinates (x, y) and loss of the lowest computed node, or of the centre."""
         known = np.where(self.evaluated & np.isfinite(self.loss), self.loss, np.inf)
         row, column = np.unravel_index(int(known.argmin()), known.shape)
         lowest = float(self.x[column]), float(self.y[row]), float(self.loss[row, column])
@@ -70,11 +70,11 @@ class Surface:
 
     @property
     def roughness(self) -> dict[str, float]:
-        """How rough it is, see `roughness_of`: the shares of what is drawn, `height`.
+        """The roughness of `height`, see `roughness_of`.
 
         `non_convex`: share of the area where the loss is not convex. `log_range`: the largest
-        less the smallest log₁₀ loss within radius 1; NaN unless the directions are random ones,
-        since it is theirs to be as long as the weights.
+        less the smallest log₁₀ loss within radius 1; NaN unless the directions are random:
+        only these are as long as the weights.
         """
         precision = str(self.about.get("precision", "float32"))
         found = roughness_of(self.x, self.y, self.height, precision=precision)
@@ -103,7 +103,7 @@ class Surface:
         """Returns the surface of a file.
 
         Raises:
-            RunError: there is none at `path`, or it is torn.
+            RunError: there is no file at `path`, or it is torn.
         """
         try:
             with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:

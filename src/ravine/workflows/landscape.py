@@ -4,7 +4,7 @@ It computes nothing; pictures and numbers are written to RUN/landscape/.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,25 +72,20 @@ def run_surface(
     folder = _surface_folder(run.path, out)
     surfaces, files = [], []
     for policy in asked.policy or (None,):
-        inputs = DirectionInputs(
-            points=points if along == "trajectory" else (),
-            steps=epochs if along == "trajectory" else None,
-            models=(load_model(_model_file(other), code=code).model.to(device) for other in to),
-        )
         file = folder / f"{along}-{policy or 'default'}-{asked.seed}.npz"
         refuse_link(file)
+        files.append(file)
         surface = compute_surface(
             model,
             _each_image,
             batches,
             asked.of_surface(along, policy),
-            inputs=inputs,
+            inputs=_inputs(along, points, epochs, _models(to, code, device)),
             devices=() if asked.device == "auto" else (device,),
             out=file,
             progress=progress,
         )
         surfaces.append(surface)
-        files.append(file)
     files += _draw(surfaces, folder, along, asked, title=run.path.name)
     if out is None and RunFolder(run.path).evaluation.is_file():
         files.append(render_report(run.path))
@@ -107,6 +102,22 @@ def _kind(along: str, run: Path, *, others: int, points: int) -> str:
             "--keep-weights 20, or draw random directions: --along random"
         )
     return along
+
+
+def _models(
+    paths: Sequence[str | Path], code: AllowedCode, device: torch.device
+) -> Iterator[nn.Module]:
+    """Yields the networks of run folders or model files, loaded one by one."""
+    for path in paths:
+        yield load_model(_model_file(path), code=code).model.to(device)
+
+
+def _inputs(
+    along: str, points: Sequence[Path], epochs: Sequence[float], models: Iterable[nn.Module]
+) -> DirectionInputs:
+    if along == "trajectory":
+        return DirectionInputs(points=points, steps=epochs)
+    return DirectionInputs(models=models)
 
 
 def _surface_folder(run: Path, out: str | Path | None) -> Path:
