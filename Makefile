@@ -8,7 +8,7 @@ PYTHON ?= $(shell $(SUITABLE))
 BIN := .venv/bin
 BUDGET ?= 80s
 
-.PHONY: help setup demo test lint check format bench bench-all bench-optim bench-faults kernels lock pictures
+.PHONY: help setup demo test lint check format bench bench-all bench-optim bench-faults kernels lock map pictures
 
 help:
 	@echo 'make demo      train on the shipped sample for $(BUDGET) and write a report'
@@ -20,7 +20,8 @@ help:
 	@echo 'make bench-all measure what the README claims, about an hour: FASHION=FOLDER CIFAR=FILE'
 	@echo 'make bench-optim  measure the optimizer steps against torch.optim, some minutes'
 	@echo 'make bench-faults  diagnose healthy and broken runs, half an hour: CIFAR=FILE'
-	@echo 'make kernels   write the update rules down in C and Triton again'
+	@echo 'make kernels   write the update rules in C and Triton again'
+	@echo 'make map       write docs/map.md, the list of files, again'
 	@echo 'make lock      pin the newest versions that fit pyproject.toml'
 	@echo 'make pictures  draw the pictures of docs/ again'
 
@@ -63,6 +64,9 @@ bench-faults: setup
 
 kernels: setup
 	@$(BIN)/python scripts/make_kernels.py
+
+map: setup
+	@$(BIN)/python scripts/make_map.py
 
 lock:
 	@$(PYTHON) scripts/make_lock.py

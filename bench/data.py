@@ -1,4 +1,4 @@
-"""The input: auditing, decoding and caching a folder of JPEG files, and memory by epochs.
+"""Auditing, decoding and caching a folder of JPEG files, and peak memory by epochs.
 
 python bench/data.py CIFAR10_JPEG.tar.gz
 """
@@ -28,8 +28,8 @@ def peak_megabytes(epochs: float) -> float:
     """Returns the peak memory of a training run in a process of its own."""
     code = (
         "import resource, sys, tempfile, ravine\n"
-        "with tempfile.TemporaryDirectory() as place:\n"
-        "    run = place + '/run'\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    run = folder + '/run'\n"
         "    ravine.train('@fashion', out=run, model='wrn-10-1', epochs=float(sys.argv[1]))\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
     )
@@ -41,12 +41,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("archive", type=Path)
     archive = parser.parse_args().archive
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(archive) as file:
-            file.extractall(Path(place) / "images", filter="data")
-        os.environ["RAVINE_CACHE"] = str(Path(place) / "cache")
-        first = seconds_to_open(Path(place) / "images")
-        later = sorted(seconds_to_open(Path(place) / "images") for _ in range(5))
+            file.extractall(Path(folder) / "images", filter="data")
+        os.environ["RAVINE_CACHE"] = str(Path(folder) / "cache")
+        first = seconds_to_open(Path(folder) / "images")
+        later = sorted(seconds_to_open(Path(folder) / "images") for _ in range(5))
     memory = {epochs: peak_megabytes(epochs) for epochs in (1, 4)}
     keep(
         "data",

@@ -23,16 +23,16 @@ from results import keep
 # Counts the browser's frames for 3 s while the race plays, from its first step again at the end.
 FRAMES = """new Promise(done => {
     const times = [];
-    const look = now => {
+    const count = now => {
         times.push(now);
         if (!race.playing) { race.goTo(0); document.getElementById('play').click(); }
-        if (now - times[0] < 3000) requestAnimationFrame(look);
+        if (now - times[0] < 3000) requestAnimationFrame(count);
         else {
             const gaps = times.slice(1).map((at, i) => at - times[i]).sort((a, b) => a - b);
             done([1000 * gaps.length / (now - times[0]), gaps[Math.floor(0.95 * gaps.length)]]);
         }
     };
-    requestAnimationFrame(look);
+    requestAnimationFrame(count);
 })"""
 
 
@@ -47,8 +47,8 @@ def race(function: str, out: Path) -> tuple[float, float]:
 
 def browser() -> Any:
     """Returns the module of the tests that drives Chromium."""
-    place = Path(__file__).parents[1] / "tests" / "races" / "chromium.py"
-    spec = importlib.util.spec_from_file_location("chromium", place)
+    path = Path(__file__).parents[1] / "tests" / "test_functions" / "chromium.py"
+    spec = importlib.util.spec_from_file_location("chromium", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

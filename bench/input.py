@@ -1,11 +1,12 @@
-"""Images decoded while training: how many a second, and what they cost a training run.
+"""Streaming: images decoded per second, and the cost for a training run.
 
     python bench/input.py [--images 3000] [--model wrn-10-1] [--seconds 20] [--rounds 5]
 
 JPEGs of 500×375 are made from the sample that ships with Ravine, enlarged, coloured and with
 noise, about 100 kB each. First they are decoded to 64 pixels by as many processes as named; then a
-network trains on them, streamed and from memory in turns, after steps that use up what was decoded
-during the other's turn. The share of waiting is the time that steps wait for their images.
+network trains on them, streamed and from memory in turns, after steps that use up the images
+prefetched during the other's turn. The share of waiting is the share of time in which
+steps wait for images.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,32 +25,32 @@ from results import keep
 
 from ravine.core.memory import keep_freed_memory
 from ravine.data.dataset import Dataset
-from ravine.data.opening import SAMPLE, open_dataset
+from ravine.data.discovery import SAMPLE
+from ravine.data.opening import open_dataset
 from ravine.data.processes import cores
 from ravine.data.settings import DataSettings
-from ravine.data.streaming import LookAhead
+from ravine.data.streaming import Prefetcher
 from ravine.schedules import constant
-from ravine.training.clock import Clock
-from ravine.training.loop import Hooks, fit
+from ravine.training.loop import fit
 from ravine.training.plan import Plan
-from ravine.training.stop import StopRequest
-from ravine.workflows.assemble import Setup, set_up
+from ravine.workflows.assemble import Assembly, assemble
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.session import Session
 
 WIDTH, HEIGHT, SIZE, BATCH = 500, 375, 64, 128
-WARM = 6  # steps, more than are ever decoded ahead
+WARM = 6  # steps, more than are ever prefetched
 
 
 def make_photos(root: Path, count: int) -> float:
     """Writes JPEGs into a folder per class and returns their mean kilobytes."""
     sample = open_dataset(DataSettings(data=SAMPLE), seed=0)
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     total = 0
     for number in range(count):
         picture = Image.fromarray(np.asarray(sample.images[number])[:, :, 0])
         grey = np.asarray(picture.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.float32)
-        coloured = grey[..., None] * chance.uniform(0.5, 1.0, 3)
-        noisy = coloured + chance.normal(0, 16, (HEIGHT, WIDTH, 3))
+        coloured = grey[..., None] * rng.uniform(0.5, 1.0, 3)
+        noisy = coloured + rng.normal(0, 16, (HEIGHT, WIDTH, 3))
         folder = root / sample.classes[sample.labels[number]]
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{number:05d}.jpg"
@@ -65,7 +67,7 @@ def opened(root: Path, stream: str, workers: int | None) -> Dataset:
 
 
 def decoded_per_second(root: Path, workers: int, seconds: float) -> float:
-    """Returns the images per second of processes that do nothing else, read in batches."""
+    """Returns the images per second of the worker processes alone, read in batches."""
     dataset = opened(root, "on", workers)
     index = dataset.splits["train"]
     whole = len(index) // BATCH
@@ -73,12 +75,12 @@ def decoded_per_second(root: Path, workers: int, seconds: float) -> float:
     def index_at(step: int) -> np.ndarray:
         return index[step % whole * BATCH :][:BATCH]
 
-    ahead = LookAhead(dataset.images)
+    prefetcher = Prefetcher(dataset.images)
     for step in range(WARM):
-        ahead.images_at(step, index_at)
+        prefetcher.images_at(step, index_at)
     start, step = time.perf_counter(), WARM
     while time.perf_counter() - start < seconds:
-        ahead.images_at(step, index_at)
+        prefetcher.images_at(step, index_at)
         step += 1
     return (step - WARM) * BATCH / (time.perf_counter() - start)
 
@@ -91,47 +93,36 @@ class Timed:
         recipe = Recipe(
             data=str(root), model=model, epochs=1000.0, lr=0.01, batch=BATCH, device="cpu"
         )
-        self.setup: Setup = set_up(recipe, dataset, plan=None, tell=lambda _: None, clock=Clock())
+        self.assembly: Assembly = assemble(recipe, dataset, Session(), plan=None)
         self.waited = 0.0
-        made = self.setup.batches._bytes_of
+        decode = self.assembly.training.batches._pixels
 
-        def bytes_of(*asked: object, **named: object) -> torch.Tensor:
+        def pixels(*args: object, **named: object) -> torch.Tensor:
             start = time.perf_counter()
-            found = made(*asked, **named)  # type: ignore[arg-type]
+            found = decode(*args, **named)  # type: ignore[arg-type]
             self.waited += time.perf_counter() - start
             return found
 
-        self.setup.batches._bytes_of = bytes_of  # type: ignore[method-assign]
+        self.assembly.training.batches._pixels = pixels  # type: ignore[method-assign]
 
     def advance(self, steps: int) -> float:
-        """Trains so many steps more, in the loop of `ravine train`, and returns the seconds."""
-        start, setup = time.perf_counter(), self.setup
-        fit(
-            setup.state,
-            setup.batches,
-            forward=setup.forward,
-            rules=setup.rules,
-            plan=Plan(total_steps=setup.state.step + steps, steps_per_epoch=10**6),
-            schedules={"lr": constant},
-            hooks=Hooks(validate=None, save=lambda _: Path(), correct=lambda plan, _: plan),
-            observers=[],
-            stop=StopRequest(),
-            clock=Clock(),
-            checkpoint_every=1e9,
-        )
+        """Trains `steps` more steps, in the loop of `ravine train`, and returns the seconds."""
+        start, assembly = time.perf_counter(), self.assembly
+        plan = Plan(total_steps=assembly.state.step + steps, steps_per_epoch=10**6)
+        fit(replace(assembly.training, schedules={"lr": constant}, validate=None), plan)
         return time.perf_counter() - start
 
 
-def train_in_turns(root: Path, asked: argparse.Namespace) -> dict[str, object]:
+def train_in_turns(root: Path, arguments: argparse.Namespace) -> dict[str, object]:
     runs = {
-        "streamed": Timed(root, asked.model, "on", asked.workers),
-        "in memory": Timed(root, asked.model, "off", None),
+        "streamed": Timed(root, arguments.model, "on", arguments.workers),
+        "in memory": Timed(root, arguments.model, "off", None),
     }
     runs["in memory"].advance(WARM)
-    steps = max(WARM, round(asked.seconds * WARM / runs["in memory"].advance(WARM)))
+    steps = max(WARM, round(arguments.seconds * WARM / runs["in memory"].advance(WARM)))
     speeds: dict[str, list[float]] = {name: [] for name in runs}
     waits: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(asked.rounds):
+    for _ in range(arguments.rounds):
         for name, run in runs.items():
             run.advance(WARM)
             run.waited = 0.0
@@ -154,23 +145,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of a turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, help="while training; by default Ravine's choice")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     keep_freed_memory()
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["RAVINE_CACHE"] = str(Path(place) / "cache")
-        kilobytes = make_photos(Path(place) / "photos", asked.images)
-        root = Path(place) / "photos"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["RAVINE_CACHE"] = str(Path(folder) / "cache")
+        kilobytes = make_photos(Path(folder) / "photos", arguments.images)
+        root = Path(folder) / "photos"
         figures = {
             "jpeg_kb": kilobytes,
             "decoded_per_s": {
                 f"{workers} processes" if workers else "in the process itself": decoded_per_second(
-                    root, workers, asked.seconds / 2
+                    root, workers, arguments.seconds / 2
                 )
                 for workers in sorted({0, 1, cores()})
             },
-            "model": asked.model,
+            "model": arguments.model,
             "threads": torch.get_num_threads(),
-            **train_in_turns(root, asked),
+            **train_in_turns(root, arguments),
         }
     keep("input", "python " + " ".join(["bench/input.py", *sys.argv[1:]]), figures)
 

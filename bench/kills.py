@@ -43,13 +43,13 @@ def digest(run: Path) -> str:
     return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
 
 
-def kill_once(run: Path, chance: random.Random, seconds: float) -> int:
+def kill_once(run: Path, rng: random.Random, seconds: float) -> int:
     """Returns how often the run was killed before it ended."""
     process = begin(run)
     kills = 0
     while True:
         try:
-            process.wait(timeout=chance.uniform(0.3, seconds))
+            process.wait(timeout=rng.uniform(0.3, seconds))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -69,25 +69,25 @@ def kill_once(run: Path, chance: random.Random, seconds: float) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=20)
-    chosen = parser.parse_args()
-    chance = random.Random(0)
-    with tempfile.TemporaryDirectory() as place:
-        whole = Path(place) / "whole"
+    arguments = parser.parse_args()
+    rng = random.Random(0)
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole"
         start = time.monotonic()
         begin(whole).wait()
         seconds = time.monotonic() - start
         expected = digest(whole)
         same = done = 0
-        while done < chosen.kills:
-            run = Path(place) / f"killed-{done}-{chance.random()}"
-            kills = kill_once(run, chance, seconds)
+        while done < arguments.kills:
+            run = Path(folder) / f"killed-{done}-{rng.random()}"
+            kills = kill_once(run, rng, seconds)
             if kills:
                 done += 1
                 same += digest(run) == expected
                 print(f"kill {done}: {'same' if digest(run) == expected else 'DIFFERENT'}")
     keep(
         "kills",
-        f"python bench/kills.py --kills {chosen.kills}",
+        f"python bench/kills.py --kills {arguments.kills}",
         {"runs killed": done, "bitwise equal": same, "seconds of a whole run": round(seconds, 1)},
     )
 

@@ -3,9 +3,9 @@
     python bench/monitor.py [--model wrn-16-4] [--seconds 150] [--share 0.02]
 
 Blocks of steps with the monitor and without take turns in one process on one network; the ratio
-is of the sums of all blocks' times. Looks come by the clock, as in a run, so that it takes
-minutes until their share is settled. Beside it what the monitor says of its own cost, and the
-memory of the process after the first look and at the end.
+is of the sums of all blocks' times. The clock decides when a snapshot is taken, as in a run, so
+that it takes minutes until their share is settled. Also reported: the cost by the monitor's own
+clock, and the memory of the process after the first blocks and at the end.
 """
 
 import argparse
@@ -24,17 +24,17 @@ from results import keep
 from ravine.core.memory import keep_freed_memory
 from ravine.data.opening import open_dataset
 from ravine.monitor.monitor import Monitor
-from ravine.runs.layers_file import read_looks
-from ravine.training.clock import Clock
+from ravine.runs.layers_file import read_layers
 from ravine.training.speed import wait_for
 from ravine.training.train_step import train_step
-from ravine.workflows.assemble import Setup, set_up
+from ravine.workflows.assemble import Assembly, assemble
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.session import Session
 
 BLOCK = 40  # steps
 
 
-def prepared(model: str, folder: Path) -> Setup:
+def prepared(model: str, folder: Path) -> Assembly:
     """Returns a run on 28×28 noise, ready to step."""
     rng = np.random.default_rng(0)
     file = folder / "data.npz"
@@ -42,15 +42,17 @@ def prepared(model: str, folder: Path) -> Setup:
     np.savez(file, images=images, labels=np.arange(len(images)) % CLASSES)
     recipe = Recipe(data=str(file), model=model, epochs=1000.0, lr=0.01, batch=128, cache=False)
     dataset = open_dataset(recipe, seed=0)
-    return set_up(recipe, dataset, plan=None, tell=lambda _: None, clock=Clock())
+    return assemble(recipe, dataset, Session(), plan=None)
 
 
-def block(setup: Setup, steps: int) -> float:
+def block(assembly: Assembly, steps: int) -> float:
     """Returns the seconds of so many steps."""
     start = time.perf_counter()
     for _ in range(steps):
-        batch = setup.batches.batch_at(setup.state.step)
-        train_step(setup.state, setup.forward, batch, rules=setup.rules)
+        batch = assembly.training.batches.batch_at(assembly.state.step)
+        train_step(
+            assembly.state, assembly.training.forward, batch, settings=assembly.training.step
+        )
     wait_for(DEVICE)
     return time.perf_counter() - start
 
@@ -71,12 +73,12 @@ def main() -> None:
         keep_freed_memory()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        setup = prepared(asked.model, folder)
-        called = setup.forward
+        assembly = prepared(asked.model, folder)
+        called = assembly.training.forward
         assert isinstance(called, torch.nn.Module)
         path = folder / "layers.jsonl"
-        monitor = Monitor(called, setup.state.transaction, path=path, share=asked.share)
-        block(setup, 5)
+        monitor = Monitor(called, assembly.state.transaction, path=path, share=asked.share)
+        block(assembly, 5)
         seconds: dict[str, list[float]] = {"without": [], "with": []}
         memory: list[float] = []
         began = time.perf_counter()
@@ -85,9 +87,9 @@ def main() -> None:
             turn = list(seconds) if len(memory) % 2 else list(seconds)[::-1]
             for name in turn:
                 with monitor if name == "with" else nullcontext():
-                    seconds[name].append(block(setup, BLOCK))
+                    seconds[name].append(block(assembly, BLOCK))
             memory.append(memory_mb())
-        looks = read_looks(path)
+        snapshots = read_layers(path).snapshots
     sums = {name: sum(found) for name, found in seconds.items()}
     pairs = [a / b for a, b in zip(seconds["with"], seconds["without"], strict=True)]
     keep(
@@ -101,7 +103,7 @@ def main() -> None:
             "error of the mean of pairs": statistics.stdev(pairs) / len(pairs) ** 0.5,
             "by its own clock": monitor.overhead,
             "steps with": BLOCK * len(pairs),
-            "looks": len(looks),
+            "looks": len(snapshots),
             "memory, MB": {"after the first blocks": memory[0], "at the end": memory[-1]},
         },
     )

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -24,20 +25,20 @@ import torch.nn.functional as F
 from torch import nn
 
 from ravine.core.device import has_fast_bfloat16, pick_device
+from ravine.core.events import Event
 from ravine.core.memory import keep_freed_memory
 from ravine.data.opening import open_dataset
 from ravine.models import build, summary
 from ravine.runs.folder import RunFolder
 from ravine.schedules import constant
-from ravine.training.clock import Clock
-from ravine.training.loop import Hooks, fit
+from ravine.training.loop import fit
 from ravine.training.plan import Plan
 from ravine.training.recorder import Recorder
 from ravine.training.speed import seconds_per_image, wait_for
-from ravine.training.stop import StopRequest
-from ravine.workflows.assemble import set_up
-from ravine.workflows.observers import watching
+from ravine.workflows.assemble import assemble
+from ravine.workflows.observers import monitored
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.session import Session
 
 DEVICE = pick_device()
 PRECISION = torch.bfloat16 if has_fast_bfloat16(DEVICE) else torch.float32
@@ -51,7 +52,7 @@ def torch_alone() -> Iterator[None]:
     """Without the C library, so that a loop is what torch gives."""
     with ExitStack() as patches:
         for name, module in list(sys.modules.items()):
-            if name.startswith("ravine.nn.") and hasattr(module, "load_library"):
+            if name.startswith("ravine.ops.") and hasattr(module, "load_library"):
                 patches.enter_context(patch.object(module, "load_library", lambda: None))
         yield
 
@@ -116,27 +117,21 @@ class RavineLoop:
             data=str(file), model=name, epochs=1000.0, lr=0.01, batch=batch, cache=False
         )
         dataset = open_dataset(recipe, seed=0)
-        self.setup = set_up(recipe, dataset, plan=None, tell=lambda _: None, clock=Clock())
+        self.assembly = assemble(recipe, dataset, Session(), plan=None)
         self.recorder = Recorder(path=folder / "history.jsonl", steps_per_epoch=10**6)
         self.folder = folder
-        self.watch = watching(self.setup, RunFolder(folder))
-        self.watchers = self.watch.__enter__()
+        self.watch = monitored(self.assembly, RunFolder(folder), Session())
+        self.observers = [self.recorder, *self.watch.__enter__()]
 
     def run(self, steps: int) -> None:
-        end = self.setup.state.step + steps
-        fit(
-            self.setup.state,
-            self.setup.batches,
-            forward=self.setup.forward,
-            rules=self.setup.rules,
-            plan=Plan(total_steps=end, steps_per_epoch=10**6),
-            schedules={"lr": constant},
-            hooks=Hooks(validate=None, save=lambda _: self.folder, correct=lambda plan, _: plan),
-            observers=[self.recorder, *self.watchers],
-            stop=StopRequest(),
-            clock=Clock(),
-            checkpoint_every=1e9,
-        )
+        end = self.assembly.training.state.step + steps
+        plan = Plan(total_steps=end, steps_per_epoch=10**6)
+        training = replace(self.assembly.training, schedules={"lr": constant}, validate=None)
+        fit(training, plan, emit=self.emit)
+
+    def emit(self, event: Event) -> None:
+        for observer in self.observers:
+            observer(event)
 
 
 def repeated(step: Step) -> Callable[[int], None]:

@@ -2,11 +2,11 @@
 
     python bench/optim.py [--rounds 15] [--compiled] [--only 1000x128]
 
-Every round runs each of torch's paths (for-loop, foreach, fused where torch has it) and Ravine
-once, in an order that is drawn anew, with gradients that are new tensors, as autograd makes
-them; a ratio is that of the medians over the rounds. A pass in place over as many bytes as the
-rule must move (half read, half written) runs among them: it is the floor. Torch's
-nearest rule stands for ours: SGD with momentum, Adagrad, RMSprop, Adam, NAdam.
+Every round runs each of torch's implementations (for-loop, foreach, fused where torch has it) and
+Ravine once, in a new random order, with gradients that are new tensors, as autograd makes them; a
+ratio is that of the medians over the rounds. The floor is an in-place pass over as many bytes as
+the rule must move (half read, half written), interleaved with the rest. Torch's nearest rule is
+compared with ours: SGD with momentum, Adagrad, RMSprop, Adam, NAdam.
 
 With `--compiled` torch.compile(optimizer.step) runs too, where it compiles within minutes: the
 8 large tensors.
@@ -27,11 +27,12 @@ from torch import nn
 import ravine
 from ravine.kernels.library import load_library
 from ravine.optim import AdaGrad, Adam, Momentum, Nadam, RMSProp, Transaction
+from ravine.optim.base import RuleOptimizer
 
 Params = list[nn.Parameter]
 Step = Callable[[], object]
 
-RULES: dict[str, tuple[Callable[..., ravine.optim.base.RuleOptimizer], Callable, int, bool]] = {
+RULES: dict[str, tuple[Callable[..., RuleOptimizer], Callable, int, bool]] = {
     # ours, torch's, bytes per element, whether torch has a fused one on the CPU
     "Momentum": (Momentum, lambda p, **o: torch.optim.SGD(p, 1e-4, 0.9, **o), 20, True),
     "AdaGrad": (AdaGrad, lambda p, **o: torch.optim.Adagrad(p, 1e-4, **o), 20, True),
@@ -59,44 +60,44 @@ def parameters(shapes: Sequence[torch.Size]) -> Params:
     return held
 
 
-def torch_paths(fused: bool) -> dict[str, dict[str, bool]]:
-    """Returns the options of torch's eager paths."""
-    paths = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}}
-    return {**paths, "fused": {"fused": True}} if fused else paths
+def torch_implementations(fused: bool) -> dict[str, dict[str, bool]]:
+    """Returns the options of torch's eager implementations."""
+    options = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}}
+    return {**options, "fused": {"fused": True}} if fused else options
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to take a step, and whose gradients it needs anew."""
+class Contender:
+    """A step, and the parameters that get new gradients before it."""
 
     step: Step
     held: Params
 
 
-def interleaved(ways: dict[str, Way], rounds: int) -> dict[str, float]:
+def interleaved(contenders: dict[str, Contender], rounds: int) -> dict[str, float]:
     """Returns the median milliseconds of each."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {name: [] for name in contenders}
     for round_ in range(rounds + 2):
-        for name in random.Random(round_).sample(list(ways), len(ways)):
-            for p in ways[name].held:
+        for name in random.Random(round_).sample(list(contenders), len(contenders)):
+            for p in contenders[name].held:
                 p.grad = torch.randn_like(p)
             start = time.perf_counter()
-            ways[name].step()
-            if round_ >= 2:  # the first ones make state and touch memory
+            contenders[name].step()
+            if round_ >= 2:  # the first ones create state and touch memory
                 times[name].append(time.perf_counter() - start)
     return {name: 1e3 * statistics.median(all_) for name, all_ in times.items()}
 
 
-def floor(elements: int, bytes_: int) -> Way:
+def floor(elements: int, bytes_: int) -> Contender:
     """Returns a pass that reads and writes, in place, as many bytes as a rule must."""
     one = torch.zeros(elements * bytes_ // 8)
-    return Way(lambda: one.mul_(1.0), [])
+    return Contender(lambda: one.mul_(1.0), [])
 
 
-def way(make: Callable, shapes: Sequence[torch.Size], **options: bool) -> Way:
+def contender(make: Callable, shapes: Sequence[torch.Size], **options: bool) -> Contender:
     """Returns the step of an optimizer on parameters of its own."""
     held = parameters(shapes)
-    return Way(make(held, **options).step, held)
+    return Contender(make(held, **options).step, held)
 
 
 def compare(case: str, rounds: int, compiled: bool) -> dict[str, dict[str, float | str]]:
@@ -105,15 +106,16 @@ def compare(case: str, rounds: int, compiled: bool) -> dict[str, dict[str, float
     elements = sum(shape.numel() for shape in shapes)
     rows: dict[str, dict[str, float | str]] = {}
     for rule, (ours, theirs, bytes_, fused) in RULES.items():
-        ways = {
-            name: way(theirs, shapes, **options) for name, options in torch_paths(fused).items()
+        contenders = {
+            name: contender(theirs, shapes, **options)
+            for name, options in torch_implementations(fused).items()
         }
         if compiled and case == "8x1M":
-            plain = way(theirs, shapes)
-            ways["compiled"] = Way(torch.compile(plain.step), plain.held)
-        ways["ravine"] = way(lambda p, ours=ours: ours(p, 1e-4), shapes)
-        ways["floor"] = floor(elements, bytes_)
-        times = interleaved(ways, rounds)
+            plain = contender(theirs, shapes)
+            contenders["compiled"] = Contender(torch.compile(plain.step), plain.held)
+        contenders["ravine"] = contender(lambda p, ours=ours: ours(p, 1e-4), shapes)
+        contenders["floor"] = floor(elements, bytes_)
+        times = interleaved(contenders, rounds)
         eager = {n: t for n, t in times.items() if n in ("for-loop", "foreach", "fused")}
         best = min(eager, key=eager.__getitem__)
         rows[rule] = {
@@ -141,11 +143,11 @@ def compare_transactions(case: str, rounds: int) -> dict[str, dict[str, float | 
 
         mine = parameters(shapes)
         transaction = Transaction(ours(mine, 1e-4), clip=1e9)
-        ways = {
-            "torch": Way(stock, held),
-            "ravine": Way(partial(transaction.step, loss), mine),
+        contenders = {
+            "torch": Contender(stock, held),
+            "ravine": Contender(partial(transaction.step, loss), mine),
         }
-        times = interleaved(ways, rounds)
+        times = interleaved(contenders, rounds)
         rows[rule] = {
             **{name: round(t, 3) for name, t in times.items()},
             "times faster": round(times["torch"] / times["ravine"], 2),

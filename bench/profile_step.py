@@ -39,11 +39,11 @@ ROWS = {
 }
 # Ravine's calls: where each is looked up, and its row.
 CALLS = {
-    "ravine.ops.tiled_convolution.convolve": "convolutions there and back, in tiles",
-    "ravine.ops.tiled_convolution.weight_gradient": "gradients of weights, in tiles",
-    "ravine.ops.tiled_convolution.convolve_by_torch": "convolutions 1×1, by torch",
-    "ravine.ops.fused_norm.norm_forward": "norms forward, outside convolutions",
-    "ravine.ops.fused_norm.norm_backward": "norms backward, with activation and skip",
+    "ravine.ops.convolution_passes.convolve": "convolutions and input gradients, in tiles",
+    "ravine.ops.convolution_passes.weight_gradient": "weight gradients, in tiles",
+    "ravine.ops.convolution_passes.torch_convolution": "convolutions 1×1, by torch",
+    "ravine.ops.norm_passes.norm_forward": "norms forward, outside convolutions",
+    "ravine.ops.norm_passes.norm_backward": "norms backward, with activation and skip",
 }
 
 

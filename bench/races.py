@@ -20,7 +20,7 @@ from results import keep
 
 from ravine.workflows.race import Race
 
-ENTRANTS = "momentum,adagrad,rmsprop,adam,nadam"
+OPTIMIZERS = "momentum,adagrad,rmsprop,adam,nadam"
 RACE = ["@fashion", "--model", "swift-1", "--trials", "6", "--seeds", "3"]
 
 
@@ -44,7 +44,7 @@ def facts(race: Race, seconds: float) -> dict[str, Any]:
 
 
 def winners(race: Race) -> set[str]:
-    """Returns who is first: one, or all that cannot be told apart from the best."""
+    """Returns the names of rank 1: the best, and those that are tied with it."""
     return {row["name"] for row in race.table if row["rank"] == 1}
 
 
@@ -52,12 +52,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", default="2")
     parser.add_argument("--jobs", default="2")
-    parser.add_argument("--optimizers", default=ENTRANTS)
+    parser.add_argument("--optimizers", default=OPTIMIZERS)
     chosen = parser.parse_args()
     options = ("--epochs", chosen.epochs, "--jobs", chosen.jobs, "--optimizers", chosen.optimizers)
-    with tempfile.TemporaryDirectory() as place:
-        early, took = run(Path(place) / "early", *options)
-        to_the_end, whole = run(Path(place) / "whole", *options, "--no-early")
+    with tempfile.TemporaryDirectory() as folder:
+        early, took = run(Path(folder) / "early", *options)
+        to_the_end, whole = run(Path(folder) / "whole", *options, "--no-early")
         figures = {
             "early stopping": facts(early, took),
             "all to the end": facts(to_the_end, whole),

@@ -14,23 +14,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from results import keep
 
+from ravine.core.events import ignore
 from ravine.core.memory import keep_freed_memory
-from ravine.core.ranks import exit_process, join_ranks
+from ravine.core.ranks import Ranks, join_ranks, leave
 from ravine.data.opening import open_dataset
 from ravine.schedules import constant
-from ravine.training.clock import Clock
-from ravine.training.loop import Hooks, fit
+from ravine.training.loop import fit
 from ravine.training.plan import Plan
 from ravine.training.recorder import Recorder
-from ravine.training.stop import StopRequest
-from ravine.workflows.assemble import Setup, set_up
+from ravine.workflows.assemble import Assembly, assemble
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.session import Session
 
 IMAGES, CLASSES, SIZE, WARM = 1024, 10, 32, 3
 KINDS = {"one process": (1, 2), "two processes": (2, 1)}  # processes, threads of each
@@ -42,25 +43,13 @@ def write_images(path: Path) -> None:
     np.savez(path, images=images, labels=np.arange(IMAGES) % CLASSES)
 
 
-def advance(setup: Setup, steps: int, place: Path) -> None:
+def advance(assembly: Assembly, ranks: Ranks, steps: int, place: Path) -> None:
     """Trains so many steps more, in the loop of `ravine train`."""
-    end = setup.state.step + steps
-    leads = setup.ranks.is_main
+    end = assembly.training.state.step + steps
     recorder = Recorder(path=place / "history.jsonl", steps_per_epoch=10**6)
-    fit(
-        setup.state,
-        setup.batches,
-        forward=setup.forward,
-        rules=setup.rules,
-        plan=Plan(total_steps=end, steps_per_epoch=10**6),
-        schedules={"lr": constant},
-        hooks=Hooks(validate=None, save=lambda _: place, correct=lambda plan, _: plan),
-        observers=[recorder] if leads else [],
-        stop=StopRequest(),
-        clock=Clock(),
-        checkpoint_every=1e9,
-        ranks=setup.ranks,
-    )
+    plan = Plan(total_steps=end, steps_per_epoch=10**6)
+    training = replace(assembly.training, schedules={"lr": constant}, validate=None)
+    fit(training, plan, emit=recorder if ranks.is_main else ignore)
 
 
 def measure(place: Path, model: str, batch: int, threads: int, seconds: float) -> None:
@@ -79,18 +68,18 @@ def measure(place: Path, model: str, batch: int, threads: int, seconds: float) -
         threads=threads,
     )
     dataset = open_dataset(recipe, seed=0)
-    setup = set_up(recipe, dataset, plan=None, tell=lambda _: None, clock=Clock(), ranks=ranks)
-    advance(setup, WARM, place)
+    assembly = assemble(recipe, dataset, Session(ranks=ranks), plan=None)
+    advance(assembly, ranks, WARM, place)
     start = time.perf_counter()
-    advance(setup, 1, place)
+    advance(assembly, ranks, 1, place)
     (a_step,) = ranks.broadcast(time.perf_counter() - start)
     steps = max(2, round(seconds / a_step))
     start = time.perf_counter()
-    advance(setup, steps, place)
+    advance(assembly, ranks, steps, place)
     ranks.barrier()
     if ranks.is_main:
         print(json.dumps(steps * batch / (time.perf_counter() - start)))
-    exit_process(0)
+    leave(0)
 
 
 def run(kind: str, place: Path, asked: argparse.Namespace) -> float:

@@ -4,6 +4,7 @@ Curves come from Ravine's own pure functions where it has them, so that a pictur
 away from the code; the rest is drawn from the formulas. One function per picture.
 """
 
+import runpy
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,11 +19,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from ravine.data.augment import cutout, flip_and_crop, random_erasing
+from ravine.data.augment_operations import cutout, flip_and_crop, random_erasing
 from ravine.data.mixing import cutmix, mixup
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
-from ravine.optim import update_rules as rules
+from ravine.optim.adagrad import adagrad
+from ravine.optim.adam import adam
+from ravine.optim.momentum import momentum
+from ravine.optim.rmsprop import rmsprop
 from ravine.schedules import (
     SCHEDULES,
     between,
@@ -36,7 +40,8 @@ from ravine.schedules import (
     with_warmup,
 )
 
-PICTURES = Path(__file__).parent / "pictures"
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs" / "pictures"
 INK, FAINT, PAPER = "#22303c", "#9aa7b1", "#ffffff"
 BLUE, ORANGE, GREEN, RED, VIOLET = "#2b6cb0", "#dd7a1f", "#2f855a", "#c53030", "#6b46c1"
 STYLE = {
@@ -115,7 +120,7 @@ def _path(curvature: torch.Tensor, *, η: float, γ: float) -> np.ndarray:
     w = torch.tensor([-10.0, 1.2], dtype=torch.float64)
     v, points = torch.zeros_like(w), [w]
     for _ in range(25):
-        w, v = rules.momentum(w, curvature * w, v, η=η, γ=γ, nesterov=False)
+        w, v = momentum(w, curvature * w, v, η=η, γ=γ, nesterov=False)
         points.append(w)
     return torch.stack(points).numpy()
 
@@ -127,12 +132,12 @@ def adaptive_rates() -> Figure:
     lengths: dict[str, list[float]] = {"AdaGrad": [], "RMSProp": [], "Adam": []}
     grown = mean = v = square = zero
     for k in range(1, steps + 1):
-        step, grown = rules.adagrad(zero, g, grown, η=1.0, ε=1e-8)
+        step, grown = adagrad(zero, g, grown, η=1.0, ε=1e-8)
         lengths["AdaGrad"].append(-float(step))
-        step, mean = rules.rmsprop(zero, g, mean, η=1.0, α=0.99, ε=1e-8)
+        step, mean = rmsprop(zero, g, mean, η=1.0, α=0.99, ε=1e-8)
         lengths["RMSProp"].append(-float(step))
         at = torch.tensor(float(k), dtype=torch.float64)
-        step, v, square = rules.adam(zero, g, v, square, at, η=1.0, γ=0.9, α=0.999, ε=1e-8)
+        step, v, square = adam(zero, g, v, square, at, η=1.0, γ=0.9, α=0.999, ε=1e-8)
         lengths["Adam"].append(-float(step))
     figure, ax = plt.subplots(figsize=(8, 3.9))
     for (name, values), colour in zip(lengths.items(), (ORANGE, BLUE, GREEN), strict=True):
@@ -337,8 +342,8 @@ def augmentation() -> Figure:
     mean, std = data.preprocessing.mean[0], data.preprocessing.std[0]
     images = (raw.float() / 255 - mean) / std
     chance = torch.Generator().manual_seed(4)
-    mixed, shares = mixup(images, labels, 10, share=0.6)
-    boxed, parts = cutmix(images, labels, 10, share=0.7, centre=(0.5, 0.6))
+    mixed, shares = mixup(images, labels, 10, lam=0.6)
+    boxed, parts = cutmix(images, labels, 10, lam=0.7, centre=(0.5, 0.6))
     moved = flip_and_crop(raw, chance, flips=True, padding=4).float() / 255
     rows = {
         "image": images,
@@ -373,6 +378,59 @@ def _bare(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
     ax.axis("off")
 
 
+SENTENCES = {
+    "cli": "the commands: parse, call, print",
+    "workflows": "one file per command: where rooms meet",
+    "training": "loop, step, plan",
+    "monitor": "snapshots",
+    "checks": "before training",
+    "landscapes": "loss surfaces",
+    "tournament": "fair races",
+    "test_functions": "rollouts, theory",
+    "reports": "pages, figures",
+    "data": "disk to batches",
+    "models": "networks",
+    "optim": "update rules, steps",
+    "schedules": "curves of progress",
+    "runs": "the run folder",
+    "findings": "what is wrong",
+    "propagation": "variance theory",
+    "nn": "layers, initial weights",
+    "ops": "autograd functions over the C library",
+    "kernels": "plain C and Triton",
+    "core": "errors, checks, seeds, events, device",
+}
+
+
+def floors() -> Figure:
+    """The eight floors of the package, from import-linter's contract."""
+    rooms_of = runpy.run_path(str(ROOT / "scripts" / "make_map.py"))["floors"]()
+    figure, ax = plt.subplots(figsize=(12.5, 6.4))
+    colours = [BLUE, BLUE, ORANGE, GREEN, VIOLET, VIOLET, VIOLET, INK]
+    for height, (rooms, colour) in enumerate(zip(rooms_of, colours, strict=True)):
+        bottom = len(rooms_of) - height
+        ax.text(-0.35, bottom + 0.42, str(bottom), ha="right", va="center", color=FAINT)
+        for number, room in enumerate(rooms):
+            width = 12 / len(rooms)
+            _room(ax, number * width, bottom, width, colour, room)
+    ax.annotate(
+        "imports", xy=(12.35, 1.0), xytext=(12.35, 8.9), color=FAINT, ha="center",
+        arrowprops={"arrowstyle": "->", "color": FAINT},
+    )  # fmt: skip
+    ax.set(xlim=(-0.8, 12.8), ylim=(0.9, 9.1))
+    ax.axis("off")
+    return figure
+
+
+def _room(ax: Axes, left: float, bottom: float, width: float, colour: str, room: str) -> None:
+    box = (left + 0.04, bottom + 0.06), width - 0.08, 0.8
+    style = "round,pad=0,rounding_size=0.08"
+    ax.add_patch(FancyBboxPatch(*box, boxstyle=style, fc=colour, ec="none", alpha=0.13))
+    middle = left + width / 2
+    ax.text(middle, bottom + 0.58, f"{room}/", ha="center", va="center", weight="bold", size=10.5)
+    ax.text(middle, bottom + 0.27, SENTENCES[room], ha="center", va="center", size=8.2)
+
+
 DRAWINGS: Mapping[str, Callable[[], Figure]] = {
     "schedules": schedules,
     "ravine": ravine,
@@ -382,6 +440,7 @@ DRAWINGS: Mapping[str, Callable[[], Figure]] = {
     "convolution": convolution,
     "blocks": blocks,
     "augmentation": augmentation,
+    "floors": floors,
 }
 
 

@@ -1,9 +1,9 @@
-"""Writes requirements.lock: the newest versions that fit pyproject.toml, torch held fixed.
+"""Writes requirements.lock: the newest versions that fit pyproject.toml, with torch pinned.
 
     make lock
 
-pip resolves everything that the package, its build and its tests need, without installing.
-What is left out: hashes (torch differs by platform) and the CUDA libraries, which torch itself
+pip resolves the requirements of the package, its build and its tests, without installing.
+Left out are hashes (torch differs by platform) and the CUDA libraries, which torch itself
 pins on the platforms that have them.
 """
 
@@ -34,7 +34,7 @@ def wanted(project: dict) -> list[str]:
 
 
 def resolve(requirements: list[str]) -> dict[str, str]:
-    """Returns name and version of all that pip would install into an empty environment."""
+    """Returns the version of each package that pip would install into an empty environment."""
     with tempfile.TemporaryDirectory() as folder:
         venv, report = Path(folder, "venv"), Path(folder, "report.json")
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)

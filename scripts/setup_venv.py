@@ -1,8 +1,8 @@
-"""Makes `.venv` what requirements.lock says; does nothing if it is that already.
+"""Installs requirements.lock into `.venv`; does nothing if it is up to date.
 
-Run by every target of the Makefile, so its usual case costs some milliseconds. The standard
-library only, and no syntax newer than Python 3.6 before the version is checked: an old Python
-is to hear one line, not a traceback.
+Every target of the Makefile runs it, so its usual case takes some milliseconds. It uses the
+standard library only, and no syntax newer than Python 3.6 before the version is checked: an old
+Python ends with one line, not a traceback.
 """
 
 import hashlib
@@ -18,8 +18,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "made-from.json"
 LIBRARY = "src/ravine/kernels/c/*"  # built when the package is installed
-# Its interpreter runs the GPU's kernels in the tests. Not in the lock: a torch with CUDA brings
-# the version that it needs.
+# Its interpreter runs the Triton kernels in the tests. Not in the lock: a torch with CUDA depends
+# on the version that it needs.
 TRITON = "triton==3.9.0"
 
 
@@ -29,7 +29,7 @@ def fingerprint(name):
 
 
 def stamped():
-    """Returns what the environment was made from; nothing if it was not finished."""
+    """Returns the fingerprints that the environment was made from; none if it was not finished."""
     try:
         return json.loads(STAMP.read_text())
     except (OSError, ValueError):
@@ -44,7 +44,7 @@ def pip(*arguments):
 
 
 def works():
-    """Tells whether the environment has a Python and a pip that run."""
+    """Returns whether the environment's Python and pip run."""
     if not PYTHON.exists():
         return False
     tried = subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True)
@@ -52,13 +52,13 @@ def works():
 
 
 def has(module):
-    """Tells whether the environment has a module."""
+    """Returns whether the environment has a module."""
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
     return subprocess.run([str(PYTHON), "-c", code, module]).returncode == 0
 
 
 def make_environment():
-    """Makes an empty environment."""
+    """Creates an empty environment."""
     shutil.rmtree(str(VENV), ignore_errors=True)
     made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True)
     if made.returncode:
@@ -83,7 +83,7 @@ def main():
     if found == wanted:
         return
     lock_changed = found.get("requirements.lock") != wanted["requirements.lock"]
-    # An environment without a stamp may be somebody's own, or half-made: pip completes it.
+    # An environment without a stamp may be the user's own, or unfinished: pip completes it.
     if (lock_changed and found) or not works():
         make_environment()
     STAMP.unlink(missing_ok=True)

@@ -1,9 +1,13 @@
 """What holds for all tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+import torch
 from hypothesis import settings
+
+from ravine.kernels.library import load_library
 
 # A test may be slow on a busy machine without being wrong.
 settings.register_profile("ravine", deadline=None)
@@ -17,3 +21,40 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("RAVINE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
+
+
+@pytest.fixture(scope="module")
+def tiles() -> Iterator[None]:
+    """Runs a module's tests with the code for AMX: natively, or emulated in AVX-512.
+
+    They are skipped where the processor has neither, or the library was not built.
+    """
+    library = load_library()
+    if library is not None and library.has_tiles:
+        yield
+        return
+    if library is None or library.level_name != "avx512":
+        pytest.skip("no AMX here, and no AVX-512 to emulate it in")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAVINE_KERNELS", "amx-emulated")
+        load_library.cache_clear()
+        try:
+            yield
+        finally:
+            load_library.cache_clear()
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def torch_threads() -> Callable[[int], AbstractContextManager[None]]:
+    """Returns a context manager: inside it torch, and with it the library, has so many threads."""
+    return _torch_threads

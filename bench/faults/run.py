@@ -3,8 +3,8 @@
     make bench-faults CIFAR=cifar10-jpeg.tar.gz     # about half an hour on one core
     python bench/faults/run.py --cifar FILE --only healthy --part set
 
-Rows land in bench/results/faults.jsonl, the table in docs/fault-zoo.md. Rules and thresholds were
-set on the part `set` and, after a first look, mended on the part `seen`; the part `told` is what is
+Rows land in bench/results/faults.jsonl, the table in docs/fault-zoo.md. Checks and thresholds were
+set on the part `set` and, after a first look, mended on the part `seen`; the part `told` is
 reported: the runs of `seen` on the other data.
 """
 
@@ -26,7 +26,7 @@ PARTS = ("set", "seen", "told")
 
 
 def cases() -> Iterator[tuple[str, str, tuple[str, ...], Plan]]:
-    """Yields name, part, right codes and plan of every run."""
+    """Yields name, part, correct codes and plan of every run."""
     for number, plan in enumerate(HEALTHY):
         yield f"{plan.net} {plan.data} {plan.optimizer} {number}", PARTS[number % 2], (), plan
         other = on_other_data(plan)

@@ -16,19 +16,19 @@ _HEAD = """# The fault zoo
 Healthy runs and runs with one fault, on Fashion-MNIST and CIFAR-10 at half size, {seeds} seeds
 each, a few hundred steps of small networks. Each is diagnosed [as described](diagnose.md):
 `ravine.check` with the training step and the labels' probe before it, the rows of the run after.
-Rules and thresholds were set on other runs, in brackets. **This page reports the same faults,
-networks, optimizers and seeds on the other data**, which no rule had seen: near to the bracketed
-runs, not independent of them. After that look one threshold was taken back, and the six runs of
-"rate × 100" were had again. The independent figure is the first one below, 88 %.
+Checks and thresholds were set on other runs, in brackets. **This page reports the same faults,
+networks, optimizers and seeds on the other data**, on which no threshold was set: near to the
+bracketed runs, not independent of them. After that run one threshold was taken back, and the six
+runs of "rate × 100" were run again. The independent figure is the first one below, 88 %.
 
-The runs that set the rules are of two parts; this run of the zoo repeated the first. With the
-rules as set on the first alone, the second gave 90 of 102 faults named first (88 %), no critical
-finding and 2 warnings in 27 healthy runs. That look showed a low rate that was missed, a loss
-that leaps and never recovers, and strong dropout taken for exploding signals, and the rules were
+The runs that set the checks are of two parts; this run of the zoo repeated the first. With the
+checks as set on the first alone, the second gave 90 of 102 faults named first (88 %), no critical
+finding and 2 warnings in 27 healthy runs. It showed a low learning rate that was missed, a loss
+that leaps and never recovers, and strong dropout taken for exploding signals, and the checks were
 mended. So the second part was no longer unseen, and a third was made, which is the one reported.
-A rate 100 times too high for Adam in a network with batch norm is not told: its loss only falls
-slowly, and a short range test cannot tell it from the rates that large networks do well with (a
-rule that named it was taken out again, since it warned of a healthy WRN-16-4).
+A rate 100 times too high for Adam in a network with batch norm is not found: its loss only falls
+slowly, and a short range test does not tell it from the learning rates that large networks take (a
+check that named it was taken out again, since it warned of a healthy WRN-16-4).
 
 """
 
@@ -60,7 +60,7 @@ def _share(rows: list[Row]) -> str:
 
 
 def _summary(rows: list[Row]) -> str:
-    lines = ["| | reported | that set the rules |", "|---|---|---|"]
+    lines = ["| | reported | that set the checks |", "|---|---|---|"]
     faulty = [_share([r for r in part if r["right"]]) for part in _parts(rows)]
     lines.append(f"| faults named first | {faulty[0]} | {faulty[1]} |")
     for severity in ("critical", "warning"):

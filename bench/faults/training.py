@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from zoo import OPTIMIZERS, Plan
 
 import ravine
+from ravine.checks.check_table import EXPLAINS
 from ravine.findings.finding import Finding, Findings, merge
 from ravine.findings.history_detectors import find_over_time, trace
 
@@ -110,7 +111,7 @@ def diagnose(plan: Plan, seed: int, cifar: Path | None) -> tuple[Findings, dict[
         "check_seconds": round(checked, 2),
         "seconds": round(time.monotonic() - began, 2),
     }
-    return merge(found), {k: v if _known(v) else None for k, v in facts.items()}
+    return merge(found, EXPLAINS), {k: v if _known(v) else None for k, v in facts.items()}
 
 
 def _known(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """The runs of the zoo: healthy ones, and the same with one fault put in.
 
 A run is a `Plan`. A fault is a function that changes a plan; it is put into two of them, on which
-rules and thresholds are set, and into the second on other data, which is reported.
+checks and thresholds are set, and into the second on other data, which is reported.
 """
 
 from collections.abc import Callable, Mapping

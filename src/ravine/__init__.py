@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ravine import data, landscapes, models, nn, optim, schedules
-    from ravine.checks.check import check
+    from ravine.checks.examine import check
     from ravine.landscapes import Surface, landscape
     from ravine.monitor.monitor import Monitor
     from ravine.workflows.race import Race, race
+    from ravine.workflows.resume import resume, verify
     from ravine.workflows.run import Run
-    from ravine.workflows.train import resume, train, verify
+    from ravine.workflows.train import train
 
 _NAMES = {
     "Monitor": "ravine.monitor.monitor",
     "Race": "ravine.workflows.race",
     "Run": "ravine.workflows.run",
     "Surface": "ravine.runs.surface",
-    "check": "ravine.checks.check",
+    "check": "ravine.checks.examine",
     "landscape": "ravine.landscapes.loss_surface",
     "race": "ravine.workflows.race",
-    "resume": "ravine.workflows.train",
+    "resume": "ravine.workflows.resume",
     "train": "ravine.workflows.train",
-    "verify": "ravine.workflows.train",
+    "verify": "ravine.workflows.resume",
 }
 _ROOMS = ("data", "landscapes", "models", "nn", "optim", "schedules")
 

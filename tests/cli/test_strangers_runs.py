@@ -6,6 +6,7 @@ hands.
 """
 
 import json
+import re
 import shutil
 import signal
 import sys
@@ -27,10 +28,11 @@ from ravine.runs.rows import write_json
 from ravine.training.stop import Interrupted
 from ravine.workflows.diagnose import diagnose_run
 from ravine.workflows.landscape import run_surface
-from ravine.workflows.race_plan import RacePlan, enter, make_plan
+from ravine.workflows.race_plan import RacePlan, make_plan, make_spec
 from ravine.workflows.race_settings import RaceSettings
-from ravine.workflows.race_worker.job import do
-from ravine.workflows.race_worker.slots import Share
+from ravine.workflows.race_worker.job import run_job
+from ravine.workflows.race_worker.slots import JobSlots
+from ravine.workflows.race_worker.timing import Timing
 
 Command = Callable[..., Any]
 NETWORK = """
@@ -126,7 +128,7 @@ def test_a_command_refuses_code_that_a_file_names(
     assert said.out == ""
     assert said.err.count("\n") == 1
     file = next(part for part in command[1:] if part.startswith(("run", "half")))
-    assert file in said.err
+    assert re.match(rf"ravine: {file}(/[\w.]+)?: its network is the code '{NAME}'", said.err)
     assert f"ravine {' '.join(command)} --allow-code {NAME}" in said.err
     assert files(place) == before
     assert not {"strangers", "strangers_helper"} & set(sys.modules)
@@ -342,19 +344,21 @@ def test_a_race_asks_again_and_its_workers_hear_what_is_allowed(
 
 
 def test_code_that_only_the_plan_of_a_race_names_is_refused(ravine: Command, place: Path) -> None:
-    rules = RaceSettings.of({"entrants": {"adam": {"optimizer": "adam"}, "nadam": {}}, "epochs": 1})
+    rules = RaceSettings.of(
+        {"candidates": {"adam": {"optimizer": "adam"}, "nadam": {}}, "epochs": 1}
+    )
     settings = {"data": "data.npz", "model": "wrn-10-1", "device": "cpu"}
-    entry = enter(rules, recipe=None, given=settings, plane=False, code=NO_CODE)
-    pace = {"epoch": 1.0, "around": 1.0, "steps_per_epoch": 4, "normalised": True}
+    spec = make_spec(rules, recipe=None, given=settings, plane=False, code=NO_CODE)
+    timing = Timing(epoch=1.0, around=1.0, steps_per_epoch=4, normalised=True)
     plan = make_plan(
-        entry,
-        {name: [pace] for name in entry.groups()},
-        Share(slots=1, threads=1, devices=()),
+        spec,
+        {name: [timing] for name in spec.groups()},
+        JobSlots(count=1, threads=1),
         elapsed=0.0,
     )
     folder = place / "race"
     folder.mkdir()
-    write_json(folder / "race.json", entry.to_values())
+    write_json(folder / "race.json", spec.to_values())
     text = json.dumps(plan.to_values()).replace('"wrn-10-1"', f'"{NAME}"')
     (folder / "plan.json").write_text(text)
 
@@ -362,8 +366,8 @@ def test_code_that_only_the_plan_of_a_race_names_is_refused(ravine: Command, pla
     assert said.code == 2
     assert "race/plan.json" in said.err
     assert list((folder / "runs").iterdir()) == []
-    (job, *_) = RacePlan.from_values(json.loads(text)).course.ready({})
-    outcome = do(job, folder / "runs")  # and a worker that got it all the same refuses it too
+    (job, *_) = RacePlan.from_values(json.loads(text)).graph.ready({})
+    outcome = run_job(job, folder / "runs")  # and a worker that got it all the same refuses it too
     assert outcome is not None
     assert outcome.status == "failed"
     assert f"--allow-code {NAME}" in outcome.text

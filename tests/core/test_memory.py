@@ -29,11 +29,11 @@ print(faults(10))
 @pytest.mark.skipif(not keep_freed_memory(), reason="not glibc")
 def test_memory_that_is_freed_is_not_asked_for_again() -> None:
     def faults(keep: bool) -> int:
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", _STEPS.format(keep=keep)],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-        return int(told.stdout)
+        return int(done.stdout)
 
     without, kept = faults(keep=False), faults(keep=True)
     assert kept < 100

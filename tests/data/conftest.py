@@ -20,12 +20,12 @@ def tree(tmp_path: Path) -> Callable[..., Path]:
     """Makes folders of different pictures: `tree({"cat": 3})` gives cat/000.png to cat/002.png."""
 
     def make(counts: Mapping[str, int], *, root: str = "pictures", size: int = 12) -> Path:
-        chance = np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         for name, count in counts.items():
             folder = tmp_path / root / name
             folder.mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                pixels = chance.integers(0, 256, (size, size, 3), dtype=np.uint8)
+                pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{number:03d}.png")
         return tmp_path / root
 

@@ -5,14 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ravine.core.errors import SettingError
-from ravine.data.augment import (
-    AugmentSettings,
-    choose,
-    colour_jitter,
-    cutout,
-    flip_and_crop,
-    random_erasing,
-)
+from ravine.data.augment import AugmentSettings, choose_operations
+from ravine.data.augment_operations import colour_jitter, cutout, flip_and_crop, random_erasing
 from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.mixing import cutmix, mix, mixup
@@ -91,17 +85,17 @@ def test_cutmix_targets_are_the_areas_as_they_are(
 ) -> None:
     labels = torch.tensor([0, 1, 2, 3])
     images = labels.float().view(4, 1, 1, 1).expand(4, 1, 9, 11).clone()
-    mixed, targets = cutmix(images, labels, 4, share=share, centre=(y, x))
-    for place in range(4):
+    mixed, targets = cutmix(images, labels, 4, lam=share, centre=(y, x))
+    for index in range(4):
         for label in range(4):
-            area = float((mixed[place] == label).float().mean())
-            assert float(targets[place, label]) == pytest.approx(area, abs=1e-5)
+            area = float((mixed[index] == label).float().mean())
+            assert float(targets[index, label]) == pytest.approx(area, abs=1e-5)
 
 
 def test_mixup_mixes_images_and_targets_alike() -> None:
     labels = torch.tensor([0, 1, 2])
     images = torch.randn(3, 1, 2, 2, generator=_generator())
-    mixed, targets = mixup(images, labels, 3, share=0.7)
+    mixed, targets = mixup(images, labels, 3, lam=0.7)
     torch.testing.assert_close(mixed[0], 0.7 * images[0] + 0.3 * images[2])
     torch.testing.assert_close(targets[0], torch.tensor([0.7, 0.0, 0.3]))
 
@@ -133,11 +127,14 @@ def test_both_mixings_take_turns() -> None:
 def test_flips_are_chosen_where_they_cannot_change_the_class(
     classes: list[str], flips: bool
 ) -> None:
-    operations, reason = choose(AugmentSettings(), classes=classes)
+    operations, reason = choose_operations(AugmentSettings(), classes=classes)
     assert ("flip" in operations) == flips
     assert "augmentation:" in reason
-    assert choose(AugmentSettings(augment="Flip, cutout"), classes=classes)[0] == ("flip", "cutout")
-    assert choose(AugmentSettings(augment="none"), classes=classes)[0] == ()
+    assert choose_operations(AugmentSettings(augment="Flip, cutout"), classes=classes)[0] == (
+        "flip",
+        "cutout",
+    )
+    assert choose_operations(AugmentSettings(augment="none"), classes=classes)[0] == ()
 
 
 def test_an_unknown_operation_names_the_nearest() -> None:
@@ -146,8 +143,8 @@ def test_an_unknown_operation_names_the_nearest() -> None:
 
 
 def _dataset(count: int = 50, size: int = 6, channels: int = 1) -> Dataset:
-    chance = np.random.default_rng(0)
-    images = chance.integers(0, 256, (count, size, size, channels), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, size, size, channels), dtype=np.uint8)
     images[:, 0, 0, 0] = np.arange(count)
     labels = (np.arange(count) % 10 == 0).astype(np.int64)
     return Dataset(

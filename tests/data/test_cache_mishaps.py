@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ravine.data.cache_writer import cache_key
+from ravine.data.cache_lookup import cache_key
+from ravine.data.cache_writer import CacheWriter
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset
-from ravine.data.decoded_cache import Form, Shelf
+from ravine.data.image_file import ImageFormat
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
 
@@ -69,7 +70,7 @@ def test_damage_of_any_part_is_seen_and_mended(
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is taken ahead on POSIX")
 @pytest.mark.parametrize("cache", [True, False])
-def test_a_full_disk_is_told_with_the_remedy_and_leaves_nothing(
+def test_a_full_disk_is_reported_with_the_remedy_and_leaves_nothing(
     tree: Tree, own_cache: Path, tmp_path: Path, cache: bool
 ) -> None:
     root = tree({"a": 20, "b": 20}, size=64)
@@ -99,7 +100,7 @@ def test_a_full_disk_is_told_with_the_remedy_and_leaves_nothing(
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is taken ahead on POSIX")
 def test_the_space_is_taken_before_anything_is_decoded(tmp_path: Path) -> None:
-    Shelf(tmp_path, 100, Form(image_size=64, channels=3), new=True)
+    CacheWriter(tmp_path, 100, ImageFormat(image_size=64, channels=3), new=True)
 
     facts = (tmp_path / "images.npy").stat()
     assert facts.st_blocks * 512 >= facts.st_size > 100 * 64 * 64 * 3
@@ -139,9 +140,9 @@ def test_equal_bytes_of_another_shape_have_another_key() -> None:
             labels=np.zeros(shape[0], np.int64),
             classes=("a",),
             pixels=pixels,
-            key="same",
+            content_key="same",
         )
-        return cache_key(made, Form(image_size=8, channels=1))
+        return cache_key(made, ImageFormat(image_size=8, channels=1))
 
     assert keyed((2, 8, 8, 1)) != keyed((1, 8, 16, 1))
 
@@ -153,7 +154,7 @@ def test_workers_do_not_import_from_the_users_folder(
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "json.py").write_text("raise SystemExit('imported by mistake')")
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr("ravine.data.decoded_cache._FEW", 2)
+    monkeypatch.setattr("ravine.data.cache_writer._FEW", 2)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
 
     assert len(_open(root, cache=False).images) == 8

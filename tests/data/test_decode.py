@@ -166,7 +166,7 @@ def test_an_animation_gives_its_first_frame() -> None:
     assert decode(content, 3).pixels[0, 0].tolist() == [255, 0, 0]
 
 
-def test_a_large_jpeg_is_drafted_and_its_own_size_told() -> None:
+def test_a_large_jpeg_is_drafted_and_its_own_size_kept() -> None:
     ramp = np.tile(np.arange(512, dtype=np.uint8) // 2, (256, 1))
     content = _bytes(Image.fromarray(ramp), "JPEG", quality=95)
 

@@ -16,11 +16,11 @@ from PIL import Image
 
 from ravine.core.errors import DataError
 from ravine.core.progress import no_progress
-from ravine.data.cache_writer import cache_key
+from ravine.data.cache_lookup import cache_key
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.decode import Unreadable
-from ravine.data.decoded_cache import Form, content_of
+from ravine.data.image_file import ImageFormat, read_image_bytes
 from ravine.data.opening import open_dataset, open_unlabelled
 from ravine.data.settings import DataSettings
 from ravine.data.sources.shards import one_shard, read_shards
@@ -69,15 +69,15 @@ _PART = st.text(
 )
 @example([(["a" * 200, "b"], b"long"), (["c"], b"")], tarfile.PAX_FORMAT)
 def test_members_are_those_that_tarfile_finds(
-    tmp_path_factory: pytest.TempPathFactory, files: list[tuple[list[str], bytes]], form: int
+    tmp_path_factory: pytest.TempPathFactory, files: list[tuple[list[str], bytes]], tar_format: int
 ) -> None:
     path = tmp_path_factory.mktemp("tars") / "one.tar"
-    with tarfile.open(path, "w", format=form) as file:
+    with tarfile.open(path, "w", format=tar_format) as file:
         for parts, data in files:
             member = tarfile.TarInfo("/".join(parts) + ".jpg")
             member.size = len(data)
             file.addfile(member, io.BytesIO(data))
-            file.addfile(tarfile.TarInfo("beside.txt"))
+            file.addfile(tarfile.TarInfo("other.txt"))
     with tarfile.open(path) as file:
         expected = [
             (one.name, one.offset_data, one.size) for one in file if one.name.endswith(".jpg")
@@ -123,14 +123,14 @@ def test_names_of_shards_and_of_folders_give_the_split(tmp_path: Path) -> None:
         sizes = {name: len(index) for name, index in _open(root).splits.items()}
         assert sizes == {"train": 14, "validation": 4, "test": 3}
     _pack(tmp_path / "flat" / "extra.tar", _samples(first, 2))
-    with pytest.raises(DataError, match=r"extra\.tar lies beside shards for training"):
+    with pytest.raises(DataError, match=r"extra\.tar is among shards for training"):
         _open(tmp_path / "flat")
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "photos/"])
 def test_a_plain_tar_of_class_folders_needs_no_labels(tmp_path: Path, prefix: str) -> None:
     content = {f"{prefix}{'cat' if n % 2 else 'dog'}/a.{n}.png": _png(n) for n in range(8)}
-    content[f"{prefix}cat/._a.1.png"] = b"what macOS packs beside"
+    content[f"{prefix}cat/._a.1.png"] = b"what macOS packs too"
     content[f"{prefix}cat/notes.json"] = b'{"author": "nobody"}'
     data = _open(_pack(tmp_path / "all.tar", content))
     assert data.classes == ("cat", "dog")
@@ -139,8 +139,8 @@ def test_a_plain_tar_of_class_folders_needs_no_labels(tmp_path: Path, prefix: st
 
 def test_labels_come_as_text_or_json(tmp_path: Path) -> None:
     content = {}
-    told = [b"7", b" 7\n", b'{"label": 7}', b'{"cls": "10", "x": [1]}', b'{"label": "10"}', b"10"]
-    for number, label in enumerate(told):
+    labels = [b"7", b" 7\n", b'{"label": 7}', b'{"cls": "10", "x": [1]}', b'{"label": "10"}', b"10"]
+    for number, label in enumerate(labels):
         ending = "json" if label.startswith(b"{") else "cls"
         content |= {f"{number}.{ending}": label, f"{number}.png": _png(number)}
     data = _open(_pack(tmp_path / "one.tar", content))
@@ -148,7 +148,7 @@ def test_labels_come_as_text_or_json(tmp_path: Path) -> None:
     assert data.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_what_has_no_label_or_no_image_is_told(tmp_path: Path) -> None:
+def test_what_has_no_label_or_no_image_is_reported(tmp_path: Path) -> None:
     content = _samples(0, 8)
     content |= {"alone.png": _png(90), "empty.png": _png(91), "empty.json": b'{"caption": "x"}'}
     content |= {"nothing.cls": b"1", "00001.mask.png": _png(92), "readme.txt": b"hello"}
@@ -203,7 +203,7 @@ def test_a_compressed_tar_is_refused_with_the_remedy(tmp_path: Path, ending: str
             _open(data)
 
 
-def test_an_archive_beside_the_folders_that_it_held_is_passed_over(tmp_path: Path) -> None:
+def test_an_archive_next_to_the_folders_that_it_held_is_skipped(tmp_path: Path) -> None:
     for number in range(8):
         folder = tmp_path / ("cat" if number % 2 else "dog")
         folder.mkdir(exist_ok=True)
@@ -228,9 +228,9 @@ def test_a_damaged_tar_is_read_or_refused_and_never_more(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     path = tmp_path_factory.mktemp("damaged") / "one.tar"
-    form = data.draw(st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
+    tar_format = data.draw(st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
     content = bytearray(
-        _pack(path, {"ä" * 120 + ".png": b"1", **_samples(0, 2)}, format=form).read_bytes()
+        _pack(path, {"ä" * 120 + ".png": b"1", **_samples(0, 2)}, format=tar_format).read_bytes()
     )
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))
@@ -277,18 +277,20 @@ def test_a_link_is_refused_with_the_remedy(tmp_path: Path) -> None:
         read_shards(one_shard(path), no_progress)
 
 
-def test_a_torn_image_in_a_whole_shard_is_told_and_left_out(tmp_path: Path) -> None:
+def test_a_torn_image_in_a_whole_shard_is_reported_and_left_out(tmp_path: Path) -> None:
     content = _samples(0, 8) | {"bad.cls": b"1", "bad.png": _png(3)[:80]}
     data = _open(_pack(tmp_path / "one.tar", content))
     assert [row["name"] for row in data.audit["unreadable"]] == ["one.tar/bad.png"]
     assert data.audit["count"] == 8
 
 
-def test_a_place_beyond_the_end_is_unreadable(tmp_path: Path) -> None:
+def test_an_offset_beyond_the_end_is_unreadable(tmp_path: Path) -> None:
     path = _pack(tmp_path / "one.tar", _samples(0, 2))
     end = path.stat().st_size
     with pytest.raises(Unreadable, match="ends before the image does"):
-        content_of(FileEntry(path=str(path), size=end, modified=0, offset=end - 10, length=20))
+        read_image_bytes(
+            FileEntry(path=str(path), size=end, modified=0, offset=end - 10, length=20)
+        )
 
 
 def test_a_changed_shard_is_decoded_anew(tmp_path: Path) -> None:
@@ -305,8 +307,8 @@ def test_a_changed_shard_is_decoded_anew(tmp_path: Path) -> None:
 
 def test_images_of_a_tar_can_be_predicted(tmp_path: Path) -> None:
     path = _pack(tmp_path / "one.tar", {"a.png": _png(1), "b/c.png": _png(2), "d.txt": b"-"})
-    form = Preprocessing(image_size=12, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
-    found = open_unlabelled([path], preprocessing=form)
+    preprocessing = Preprocessing(image_size=12, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
+    found = open_unlabelled([path], preprocessing=preprocessing)
     assert list(found.names) == ["a.png", "b/c.png"]
     with Image.open(io.BytesIO(_png(2))) as image:
         assert np.array_equal(found.images[1], np.asarray(image))
@@ -319,12 +321,12 @@ def test_json_of_another_kind_is_no_label(tmp_path: Path) -> None:
         read_shards(one_shard(_pack(tmp_path / "one.tar", content)), no_progress)
 
 
-def test_other_places_in_the_same_shard_are_another_store() -> None:
+def test_other_offsets_in_the_same_shard_are_another_cache() -> None:
     def key(offset: int, length: int) -> str:
         entry = FileEntry(path="a.tar", size=9000, modified=1, offset=offset, length=length)
         labels = np.zeros(1, np.int64)
         found = Collection(names=["a"], labels=labels, classes=("a",), files=[entry])
-        return cache_key(found, Form(image_size=8, channels=1))
+        return cache_key(found, ImageFormat(image_size=8, channels=1))
 
     assert len({key(512, 10), key(1024, 10), key(512, 11)}) == 3
     assert key(512, 10) == key(512, 10)

@@ -93,12 +93,12 @@ def test_groups_stay_on_one_side(table: Path) -> None:
         (lambda t: t, {"label_column": "nope"}, "has no column 'nope'; it has: id, breed, patient"),
         (lambda t: t.replace("breed", "q"), {}, "--label-column, one of: id, q, patient"),
         (lambda t: t + "\nghost,a,1", {}, "a label has no image in .*'ghost' in line 14"),
-        (lambda t: t + "\np 1,a,1", {}, "stands in line 3 and again in line 14"),
+        (lambda t: t + "\np 1,a,1", {}, "is in line 3 and again in line 14"),
         (lambda t: t.replace("p 3,b", "p 3,"), {}, "line 5: 'p 3' has no label"),
         (lambda t: t.split("\n")[0], {}, "holds no rows below its header"),
     ],
 )
-def test_a_csv_that_does_not_fit_is_told_with_line_and_remedy(
+def test_a_csv_that_does_not_fit_is_reported_with_line_and_remedy(
     table: Path, change: Callable[[str], str], settings: dict[str, str], message: str
 ) -> None:
     table.write_text(change(table.read_text(encoding="utf-8-sig")), encoding="utf-8")
@@ -120,11 +120,9 @@ def _idx(path: Path, array: np.ndarray) -> None:
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_idx_files_are_read_packed_or_not(tmp_path: Path, ending: str) -> None:
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for split, count in (("train", 40), ("t10k", 10)):
-        _idx(
-            tmp_path / f"{split}-images-idx3-ubyte{ending}", chance.integers(0, 256, (count, 9, 9))
-        )
+        _idx(tmp_path / f"{split}-images-idx3-ubyte{ending}", rng.integers(0, 256, (count, 9, 9)))
         _idx(tmp_path / f"{split}-labels-idx1-ubyte{ending}", np.arange(count) % 4)
     found = _open(tmp_path)
     assert found.classes == ("0", "1", "2", "3")
@@ -135,7 +133,7 @@ def test_idx_files_are_read_packed_or_not(tmp_path: Path, ending: str) -> None:
         _open(tmp_path)
 
 
-def test_a_torn_idx_file_is_told(tmp_path: Path) -> None:
+def test_a_torn_idx_file_is_reported(tmp_path: Path) -> None:
     _idx(tmp_path / "train-images-idx3-ubyte", np.zeros((5, 9, 9)))
     _idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(5))
     whole = (tmp_path / "train-images-idx3-ubyte").read_bytes()
@@ -146,8 +144,8 @@ def test_a_torn_idx_file_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_cifar_batches_are_read_without_running_their_pickle(tmp_path: Path, protocol: int) -> None:
-    chance = np.random.default_rng(0)
-    data = chance.integers(0, 256, (20, 3072), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (20, 3072), dtype=np.uint8)
     labels = [n % 10 for n in range(20)]
     for name in ("data_batch_1", "test_batch"):
         batch = {b"data": data, b"labels": labels, b"filenames": ["x"]}
@@ -183,8 +181,8 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, protocol: int) 
 
 
 def test_npz_files_of_both_kinds_are_read(tmp_path: Path) -> None:
-    chance = np.random.default_rng(0)
-    images = chance.integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
     labels = np.arange(30) % 3
     np.savez(
         tmp_path / "a.npz",
@@ -225,14 +223,14 @@ def test_the_shipped_sample_has_10000_and_2000_images_of_named_clothes() -> None
         ({"cat": 3, "dog": 0}, "class folder 'dog' holds no image"),
     ],
 )
-def test_too_few_classes_or_images_are_told(
+def test_too_few_classes_or_images_are_reported(
     tree: Tree, counts: dict[str, int], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
         _open(tree(counts))
 
 
-def test_loose_images_and_missing_paths_are_told(tree: Tree, tmp_path: Path) -> None:
+def test_loose_images_and_missing_paths_are_reported(tree: Tree, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"3 images but no class folders.*--labels train.csv"):
         _open(tree({".": 3}))
     with pytest.raises(DataError, match="no such path"):

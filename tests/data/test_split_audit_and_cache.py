@@ -46,9 +46,9 @@ def test_a_split_is_stratified_disjoint_and_complete(
 @given(st.integers(0, 500), st.integers(1, 6))
 @settings(max_examples=40, deadline=None)
 def test_images_of_one_identity_stay_on_one_side(seed: int, groups: int) -> None:
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     labels = np.arange(60) % 3
-    identity = [b"%d" % g for g in chance.integers(0, 5 * groups + 3, 60)]
+    identity = [b"%d" % g for g in rng.integers(0, 5 * groups + 3, 60)]
     splits = split_images(
         labels, np.ones(60, bool), identity, (), share=0.2, seed=seed, classes=list("abc")
     )
@@ -83,10 +83,10 @@ def test_leaked_images_are_kept_out_of_validation_and_named_in_test() -> None:
     digests[7] = digests[1]
     digests[9] = digests[2]
     splits = {"train": np.arange(6), "validation": np.array([6, 7]), "test": np.array([8, 9])}
-    changed, kept_out, in_test = without_leakage(splits, digests)
+    changed, leakage = without_leakage(splits, digests)
     assert changed["validation"].tolist() == [6]
     assert changed["test"].tolist() == [8, 9]
-    assert (kept_out, in_test) == ([(7, 1)], [(9, 2)])
+    assert (leakage.kept_out, leakage.in_test) == ([(7, 1)], [(9, 2)])
 
 
 def test_the_audit_names_what_is_wrong(tree: Tree) -> None:
@@ -116,7 +116,7 @@ def test_the_audit_names_what_is_wrong(tree: Tree) -> None:
     assert not any(found.names[i].endswith(("empty.jpg", "text.png")) for i in used)
 
 
-def test_a_class_whose_images_are_all_unreadable_is_told(tree: Tree) -> None:
+def test_a_class_whose_images_are_all_unreadable_is_reported(tree: Tree) -> None:
     root = tree({"a": 5, "b": 2})
     for path in (root / "b").iterdir():
         path.write_bytes(b"x")
@@ -184,7 +184,7 @@ def test_decoding_by_processes_gives_the_same_as_in_one(
     root = tree({"a": 20, "b": 20})
     (root / "b/bad.png").write_bytes(b"bad")
     one = _open(root, cache=False)
-    monkeypatch.setattr("ravine.data.decoded_cache._FEW", 4)
+    monkeypatch.setattr("ravine.data.cache_writer._FEW", 4)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
     many = _open(root, cache=False)
     assert np.array_equal(one.images, many.images)
@@ -192,7 +192,7 @@ def test_decoding_by_processes_gives_the_same_as_in_one(
     assert one.audit["unreadable"] == many.audit["unreadable"]
 
 
-def test_a_cache_that_cannot_be_written_is_told_with_the_remedy(
+def test_a_cache_that_cannot_be_written_is_reported_with_the_remedy(
     tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")

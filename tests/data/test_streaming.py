@@ -28,7 +28,7 @@ from ravine.data.batches import TrainingBatches, evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset, open_labelled, open_unlabelled
 from ravine.data.settings import DataSettings
-from ravine.data.streaming import LookAhead, StreamedImages
+from ravine.data.streaming import Prefetcher, StreamedImages
 
 _COUNT = 40
 
@@ -37,10 +37,10 @@ _COUNT = 40
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two folders of JPEGs of several sizes, a PNG and a torn file among them."""
     root = tmp_path_factory.mktemp("photos")
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(_COUNT):
-        rough = chance.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-        size = (int(chance.integers(30, 90)), int(chance.integers(30, 90)))
+        rough = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+        size = (int(rng.integers(30, 90)), int(rng.integers(30, 90)))
         folder = root / ("ant" if number % 2 else "bee")
         folder.mkdir(exist_ok=True)
         Image.fromarray(rough).resize(size).save(folder / f"{number:03d}.jpg", quality=90)
@@ -87,8 +87,8 @@ def test_no_image_is_kept_on_disk(photos: Path, own_cache: Path) -> None:
     assert _open(photos, stream="on").audit["cached"]
     assert not _open(photos, stream="off").audit["cached"]
     facts = [path.parent for path in own_cache.glob("*/about.json")]
-    shutil.rmtree(next(place for place in facts if not (place / "images.npy").exists()))
-    again = _open(photos, stream="on")  # from the facts beside the images
+    shutil.rmtree(next(path for path in facts if not (path / "images.npy").exists()))
+    again = _open(photos, stream="on")  # from the statistics of the cache with images
     assert again.audit["cached"]
     assert again.fingerprint == first.fingerprint
 
@@ -102,16 +102,16 @@ def test_whatever_is_expected_and_asked_for_the_images_are_the_same(
     images = streamed.images
     assert isinstance(images, StreamedImages)
     with pytest.MonkeyPatch.context() as patch:
-        # Few slots: expectations have to make room for each other, and large batches are cut.
+        # Few slots: prefetched batches have to make room for each other, and large ones are cut.
         patch.setattr(streaming, "_MEMORY", 0)
         images = images.subset(np.arange(len(images)))
         for _ in range(data.draw(st.integers(1, 8))):
-            places = st.lists(st.integers(0, len(images) - 1), max_size=20)
-            told = [np.array(data.draw(places), np.int64) for _ in range(3)]
-            for index in told:
-                images.expect(index)
-            asked = data.draw(st.sampled_from([*told, np.array([3, 3, 0])]))
-            assert np.array_equal(images[asked], np.asarray(kept.images)[asked])
+            indices = st.lists(st.integers(0, len(images) - 1), max_size=20)
+            batches = [np.array(data.draw(indices), np.int64) for _ in range(3)]
+            for index in batches:
+                images.prefetch(index)
+            index = data.draw(st.sampled_from([*batches, np.array([3, 3, 0])]))
+            assert np.array_equal(images[index], np.asarray(kept.images)[index])
 
 
 @pytest.mark.parametrize(
@@ -166,52 +166,51 @@ def test_evaluation_sees_the_same_images(both: tuple[Dataset, Dataset]) -> None:
     assert torch.equal(*seen)
 
 
-class _Told(StreamedImages):
-    """Keeps what it was told and asked, in order."""
+class _Recorder(StreamedImages):
+    """Logs prefetches and reads, in order."""
 
     def __init__(self, images: StreamedImages) -> None:
-        super().__init__(images._files, images._form, workers=1)
+        super().__init__(images._files, images._format, workers=1)
         self.log: list[tuple[str, int]] = []
 
-    def expect(self, index: np.ndarray) -> bool:
-        self.log.append(("expect", int(index[0])))
+    def prefetch(self, index: np.ndarray) -> bool:
+        self.log.append(("prefetch", int(index[0])))
         return True
 
     def __getitem__(self, which: object) -> np.ndarray:
-        self.log.append(("ask", int(which[0])))  # type: ignore[index]
+        self.log.append(("read", int(which[0])))  # type: ignore[index]
         return np.zeros(1)
 
 
-def test_every_batch_is_named_ahead_and_once(both: tuple[Dataset, Dataset]) -> None:
+def test_every_batch_is_prefetched_once(both: tuple[Dataset, Dataset]) -> None:
     assert isinstance(both[1].images, StreamedImages)
-    images = _Told(both[1].images)
-    ahead = images.ahead(32)
-    assert ahead == 4
-    follower = LookAhead(images)
+    images = _Recorder(both[1].images)
+    assert images.prefetch_depth(32) == 4
+    prefetcher = Prefetcher(images)
     for step in (0, 1, 2, 50, 51, 20):
-        follower.images_at(step, lambda k: np.arange(k, min(k + 32, 100)))
-    named = [place for what, place in images.log if what == "expect"]
-    assert named == [0, 1, 2, 3, 4, 5, 6, 50, 51, 52, 53, 54, 55, *range(20, 25)]
+        prefetcher.images_at(step, lambda k: np.arange(k, min(k + 32, 100)))
+    requested = [step for what, step in images.log if what == "prefetch"]
+    assert requested == [0, 1, 2, 3, 4, 5, 6, 50, 51, 52, 53, 54, 55, *range(20, 25)]
     for step in (0, 1, 2, 50, 51, 20):
-        assert images.log.index(("expect", step)) < images.log.index(("ask", step))
+        assert images.log.index(("prefetch", step)) < images.log.index(("read", step))
 
 
-def test_what_was_expected_is_decoded_while_nobody_waits(both: tuple[Dataset, Dataset]) -> None:
+def test_prefetched_images_are_decoded_while_nobody_waits(both: tuple[Dataset, Dataset]) -> None:
     assert isinstance(both[1].images, StreamedImages)
     images = both[1].images.subset(np.arange(40))
-    images.expect(np.arange(40))
-    order = next(iter(images._expected.values()))
+    images.prefetch(np.arange(40))
+    request = next(iter(images._prefetched.values()))
     for _ in range(200):
         time.sleep(0.05)
-        assert images._crew is not None
-        images._crew._listen(0)
-        if not order.pieces:
+        assert images._pool is not None
+        images._pool._receive(0)
+        if not request.open_chunks:
             break
-    assert not order.pieces
+    assert not request.open_chunks
 
 
-def _copy(photos: Path, place: Path) -> Path:
-    return Path(shutil.copytree(photos, place / "copy"))
+def _copy(photos: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(photos, folder / "copy"))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -257,8 +256,8 @@ def _gone(pids: list[int]) -> bool:
     return False
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
-def test_a_process_that_dies_is_told_with_the_remedy_and_the_others_end(photos: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_process_that_dies_is_reported_with_the_remedy_and_the_others_end(photos: Path) -> None:
     before = _workers_of(os.getpid())
     images = _open(photos, stream="on", workers=2).images
     images[np.arange(4)]
@@ -272,7 +271,7 @@ def test_a_process_that_dies_is_told_with_the_remedy_and_the_others_end(photos: 
     assert _gone(workers)
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 def test_the_processes_end_with_a_parent_that_is_killed(photos: Path) -> None:
     code = (
         "import sys, time, numpy as np\n"
@@ -280,7 +279,7 @@ def test_the_processes_end_with_a_parent_that_is_killed(photos: Path) -> None:
         "from ravine.data.settings import DataSettings\n"
         "chosen = DataSettings(data=sys.argv[1], image_size=16, stream='on', workers=2)\n"
         "images = open_dataset(chosen, seed=0).images\n"
-        "images.expect(np.arange(40))\n"
+        "images.prefetch(np.arange(40))\n"
         "print('ready', flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -339,12 +338,16 @@ def test_auto_streams_what_fits_neither_memory_nor_disk(
 def test_too_many_to_evaluate_or_predict_are_streamed(
     photos: Path, monkeypatch: pytest.MonkeyPatch, both: tuple[Dataset, Dataset]
 ) -> None:
-    form = both[0].preprocessing
-    expected = open_labelled(str(photos), labels=None, preprocessing=form, classes=("ant", "bee"))
-    plain = open_unlabelled([photos], preprocessing=form)
+    preprocessing = both[0].preprocessing
+    expected = open_labelled(
+        str(photos), labels=None, preprocessing=preprocessing, classes=("ant", "bee")
+    )
+    plain = open_unlabelled([photos], preprocessing=preprocessing)
     monkeypatch.setattr(load_mode, "available_memory", lambda: 1000)
-    found = open_labelled(str(photos), labels=None, preprocessing=form, classes=("ant", "bee"))
-    other = open_unlabelled([photos], preprocessing=form)
+    found = open_labelled(
+        str(photos), labels=None, preprocessing=preprocessing, classes=("ant", "bee")
+    )
+    other = open_unlabelled([photos], preprocessing=preprocessing)
     for small, large in ((expected.images, found.images), (plain.images, other.images)):
         assert isinstance(large, StreamedImages)
         assert np.array_equal(large[np.arange(41)], small[np.arange(41)])

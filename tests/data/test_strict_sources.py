@@ -64,7 +64,7 @@ def test_a_name_with_accents_is_found_however_they_are_written(tmp_path: Path) -
     assert found == unicodedata.normalize("NFD", "Äpfel é.png")
 
 
-def test_a_name_that_fits_two_images_is_told(tmp_path: Path) -> None:
+def test_a_name_that_fits_two_images_is_reported(tmp_path: Path) -> None:
     for folder in "ab":
         _paint(tmp_path / folder / "x.png")
 
@@ -74,10 +74,10 @@ def test_a_name_that_fits_two_images_is_told(tmp_path: Path) -> None:
 
 def test_quoted_names_may_hold_commas_and_quotes(tmp_path: Path) -> None:
     names = ["a, b.png", 'say "hi".png', "it's.png", "猫 кот.png"]
-    for place, name in enumerate(names):
-        _paint(tmp_path / "images" / name, place)
+    for index, name in enumerate(names):
+        _paint(tmp_path / "images" / name, index)
     quoted = ['"' + name.replace('"', '""') + '"' for name in names]
-    rows = [f"{name},{'xy'[place % 2]}" for place, name in enumerate(quoted)]
+    rows = [f"{name},{'xy'[index % 2]}" for index, name in enumerate(quoted)]
     (tmp_path / "t.csv").write_text("image,label\n" + "\n".join(rows), encoding="utf-8")
 
     found = _open(tmp_path / "images", labels=str(tmp_path / "t.csv"))
@@ -87,9 +87,9 @@ def test_quoted_names_may_hold_commas_and_quotes(tmp_path: Path) -> None:
 
 
 def _split_table(folder: Path, splits: list[str]) -> Path:
-    for place in range(len(splits)):
-        _paint(folder / f"{place}.png", place)
-    rows = [f"{place},{'xy'[place % 2]},{split}" for place, split in enumerate(splits)]
+    for index in range(len(splits)):
+        _paint(folder / f"{index}.png", index)
+    rows = [f"{index},{'xy'[index % 2]},{split}" for index, split in enumerate(splits)]
     (folder / "t.csv").write_text("id,label,split\n" + "\n".join(rows), encoding="utf-8")
     return folder / "t.csv"
 
@@ -104,15 +104,15 @@ def test_a_split_column_is_followed(tmp_path: Path) -> None:
     }
 
 
-def test_a_split_column_with_a_strange_value_is_told(tmp_path: Path) -> None:
+def test_a_split_column_with_a_strange_value_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 6: the column 'split' says 'holdout'; wanted is"):
         _open(_split_table(tmp_path, ["train"] * 4 + ["holdout"] * 2))
 
 
 def test_rows_without_a_group_stand_alone(tmp_path: Path) -> None:
-    for place in range(40):
-        _paint(tmp_path / f"{place}.png", place)
-    rows = [f"{place},{'xy'[place % 2]}," for place in range(40)]
+    for index in range(40):
+        _paint(tmp_path / f"{index}.png", index)
+    rows = [f"{index},{'xy'[index % 2]}," for index in range(40)]
     (tmp_path / "t.csv").write_text("id,label,patient\n" + "\n".join(rows), encoding="utf-8")
 
     found = _open(tmp_path / "t.csv", group_column="patient")
@@ -120,14 +120,14 @@ def test_rows_without_a_group_stand_alone(tmp_path: Path) -> None:
     assert len(found.splits["validation"]) == 4
 
 
-def test_a_folder_of_images_beside_the_splits_is_told(tree: Tree) -> None:
+def test_a_folder_of_images_next_to_the_splits_is_reported(tree: Tree) -> None:
     root = tree({"train/a": 2, "train/b": 2, "extra/a": 1})
 
-    with pytest.raises(DataError, match="train/ for a split and beside it extra/ with images"):
+    with pytest.raises(DataError, match="train/ for a split and also extra/ with images"):
         _open(root)
 
 
-def test_an_empty_folder_beside_the_splits_does_no_harm(tree: Tree) -> None:
+def test_an_empty_folder_next_to_the_splits_does_no_harm(tree: Tree) -> None:
     root = tree({"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1, "__MACOSX": 0})
 
     assert _open(root).classes == ("a", "b")
@@ -175,8 +175,8 @@ def _idx(path: Path, array: np.ndarray) -> None:
 
 
 def test_idx_labels_may_begin_at_one(tmp_path: Path) -> None:
-    chance = np.random.default_rng(0)
-    _idx(tmp_path / "train-images-idx3-ubyte.gz", chance.integers(0, 256, (12, 9, 9)))
+    rng = np.random.default_rng(0)
+    _idx(tmp_path / "train-images-idx3-ubyte.gz", rng.integers(0, 256, (12, 9, 9)))
     _idx(tmp_path / "train-labels-idx1-ubyte.gz", np.arange(12) % 3 + 1)
 
     found = _open(tmp_path)
@@ -185,7 +185,7 @@ def test_idx_labels_may_begin_at_one(tmp_path: Path) -> None:
     assert found.labels[:4].tolist() == [0, 1, 2, 0]
 
 
-def test_a_torn_packed_idx_file_is_told(tmp_path: Path) -> None:
+def test_a_torn_packed_idx_file_is_reported(tmp_path: Path) -> None:
     _idx(tmp_path / "train-images-idx3-ubyte.gz", np.zeros((5, 9, 9)))
     _idx(tmp_path / "train-labels-idx1-ubyte.gz", np.zeros(5))
     whole = (tmp_path / "train-images-idx3-ubyte.gz").read_bytes()
@@ -195,7 +195,7 @@ def test_a_torn_packed_idx_file_is_told(tmp_path: Path) -> None:
         _open(tmp_path)
 
 
-def test_a_binary_batch_with_an_impossible_label_is_told(tmp_path: Path) -> None:
+def test_a_binary_batch_with_an_impossible_label_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data_batch_1.bin").write_bytes(bytes([77] + [0] * 3072))
 
     with pytest.raises(DataError, match="is torn: it has a label above 9"):
@@ -249,7 +249,7 @@ def test_a_pickle_that_holds_itself_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 5, 20, 40])
-def test_a_torn_pickle_is_told(tmp_path: Path, keep: int) -> None:
+def test_a_torn_pickle_is_reported(tmp_path: Path, keep: int) -> None:
     whole = pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1, 2]})
     (tmp_path / "x").write_bytes(whole[:keep])
 
@@ -266,7 +266,7 @@ def test_masks_in_an_npz_become_black_and_white(tmp_path: Path) -> None:
     assert np.array_equal(found.images[..., 0], images * np.uint8(255))
 
 
-def test_a_torn_npz_is_told(tmp_path: Path) -> None:
+def test_a_torn_npz_is_reported(tmp_path: Path) -> None:
     np.savez_compressed(
         tmp_path / "a.npz", images=np.arange(6400).reshape(100, 8, 8) % 251, labels=np.arange(100)
     )

@@ -61,10 +61,10 @@ def test_a_column_per_class_is_matched_by_name_prefix_or_number(tmp_path: Path, 
         ("id,label", ["b 1", "lost", "gone"], "no readable image for 2 of 3 ids: 'lost', 'gone'"),
         ("id,cat,dog,鳥", ["b 1"], "the column 'dog' is no class of the network"),
         ("id,cat,鳥", ["b 1"], "2 class columns and the network 3 classes"),
-        ("id,label", ["b 1", "b 1"], "the id 'b 1' stands there twice"),
+        ("id,label", ["b 1", "b 1"], "the id 'b 1' occurs twice"),
     ],
 )
-def test_what_does_not_fit_is_told_and_nothing_written(
+def test_what_does_not_fit_is_reported_and_nothing_written(
     tmp_path: Path, head: str, ids: list[str], message: str
 ) -> None:
     sample = _sample(tmp_path / "s.csv", head, ids, ",".join("0" for _ in head.split(",")[1:]))
@@ -73,7 +73,7 @@ def test_what_does_not_fit_is_told_and_nothing_written(
     assert not (tmp_path / "o.csv").exists()
 
 
-def test_an_id_that_fits_two_images_is_told() -> None:
+def test_an_id_that_fits_two_images_is_reported() -> None:
     with pytest.raises(DataError, match=r"fits a/x.png and b/x.png"):
         match_ids(["x"], ["a/x.png", "b/x.png"], "s.csv")
     assert match_ids(["b/x"], ["a/x.png", "b/x.png"], "s.csv") == [1]

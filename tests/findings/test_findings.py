@@ -6,7 +6,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ravine.findings.finding import EXPLAINS, Finding, Findings, merge
+from ravine.checks.check_table import EXPLAINS
+from ravine.findings.detectors import RUN_EXPLAINS
+from ravine.findings.finding import Finding, Findings, merge
 
 
 def finding(code: str, severity: str = "warning", step: int | None = None) -> Finding:
@@ -23,7 +25,7 @@ def finding(code: str, severity: str = "warning", step: int | None = None) -> Fi
 
 def test_symptoms_of_one_cause_are_one_finding_of_the_weightiest_severity() -> None:
     found = merge([finding("plateau"), finding("cannot-overfit", "critical"),
-                   finding("inputs-not-scaled")])  # fmt: skip
+                   finding("inputs-not-scaled")], EXPLAINS)  # fmt: skip
 
     assert found.codes == ("inputs-not-scaled",)
     assert found[0].severity == "critical"
@@ -31,25 +33,28 @@ def test_symptoms_of_one_cause_are_one_finding_of_the_weightiest_severity() -> N
 
 
 def test_a_note_explains_nothing() -> None:
-    found = merge([finding("inputs-not-scaled", "note"), finding("plateau", "critical")])
+    found = merge([finding("inputs-not-scaled", "note"), finding("plateau", "critical")], EXPLAINS)
 
     assert found.codes == ("plateau", "inputs-not-scaled")
 
 
 def test_causes_that_do_not_explain_each_other_stand_side_by_side_the_critical_first() -> None:
-    found = merge([finding("imbalance"), finding("eval-mode", "critical"), finding("label-noise")])
+    codes = [finding("imbalance"), finding("eval-mode", "critical"), finding("label-noise")]
+    found = merge(codes, EXPLAINS)
 
     assert found.codes == ("eval-mode", "label-noise", "imbalance")
     assert [one.code for one in found.of("critical")] == ["eval-mode"]
 
 
-def test_of_equal_findings_the_first_to_be_seen_stays() -> None:
-    assert merge([finding("plateau", step=5), finding("plateau", step=9)])[0].step == 5
+def test_of_equal_findings_the_first_stays() -> None:
+    found = merge([finding("plateau", step=5), finding("plateau", step=9)], EXPLAINS)
+
+    assert found[0].step == 5
 
 
 @given(st.permutations(["plateau", "rate-too-high", "imbalance", "softmax-twice", "diverged"]))
-def test_the_order_in_which_rules_speak_changes_nothing(codes: list[str]) -> None:
-    assert merge(map(finding, codes)).codes == ("softmax-twice", "imbalance")
+def test_the_order_of_the_checks_changes_nothing(codes: list[str]) -> None:
+    assert merge(map(finding, codes), EXPLAINS).codes == ("softmax-twice", "imbalance")
 
 
 def test_no_two_causes_explain_each_other_and_every_symptom_is_known() -> None:
@@ -68,8 +73,17 @@ def test_a_row_is_strict_json_and_holds_what_the_report_reads() -> None:
 
 
 def test_findings_print_a_line_each() -> None:
-    shown = str(merge([finding("plateau", step=7), finding("imbalance")]))
+    shown = str(merge([finding("plateau", step=7), finding("imbalance")], EXPLAINS))
 
     assert shown.count("\n") == 1
     assert "warning plateau [step 7]: saw plateau. why. → what" in shown
     assert str(Findings(())) == "nothing found"
+
+
+@given(st.lists(st.sampled_from(sorted(RUN_EXPLAINS)), unique=True))
+def test_findings_over_time_are_merged_alike_with_and_without_the_table_of_checks(
+    codes: list[str],
+) -> None:
+    found = [finding(code) for code in codes]
+
+    assert merge(found, RUN_EXPLAINS) == merge(found, EXPLAINS)

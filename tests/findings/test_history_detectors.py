@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ravine.findings.detectors import RUN_EXPLAINS
 from ravine.findings.finding import Findings, merge
 from ravine.findings.history_detectors import find_over_time, trace
 from ravine.findings.target_floor import expected_floor
@@ -33,7 +34,8 @@ def found(
         if (n + 1) % 20 == 0 and validation is not None:
             rows.append({"kind": "epoch", "step": n + 1, "train_loss": losses(x),
                          "loss": validation(x), "accuracy": accuracy})  # fmt: skip
-    return merge(find_over_time(trace(rows, classes=10, normalised=normalised, floor=floor)))
+    history = trace(rows, classes=10, normalised=normalised, floor=floor)
+    return merge(find_over_time(history), RUN_EXPLAINS)
 
 
 def learns(x: float) -> float:
@@ -147,9 +149,9 @@ def test_statistics_that_never_fit_are_told_from_overfitting_by_the_norm() -> No
 
 
 def test_few_rows_and_torn_rows_say_nothing() -> None:
-    assert merge(find_over_time(trace([]))).codes == ()
+    assert merge(find_over_time(trace([])), RUN_EXPLAINS).codes == ()
     torn = [{"kind": "step"}, {"kind": "step", "step": 3, "loss": 2.0}, {"kind": "other"}]
-    assert merge(find_over_time(trace(torn))).codes == ()
+    assert merge(find_over_time(trace(torn)), RUN_EXPLAINS).codes == ()
 
 
 @pytest.mark.parametrize(("last", "codes"), [(CHANCE, ("plateau",)), (0.6 * CHANCE, ())])
@@ -159,7 +161,7 @@ def test_six_rows_are_enough_to_say_that_nothing_was_learnt(
     losses = [2.6, 2.4, *np.linspace(CHANCE, last, 4)]
     rows = [{"kind": "step", "step": 10 * n, "loss": x} for n, x in enumerate(losses, 1)]
 
-    said = merge(find_over_time(trace(rows, classes=10)))
+    said = merge(find_over_time(trace(rows, classes=10)), RUN_EXPLAINS)
 
     assert said.codes == codes
     assert not said.of("critical")

@@ -1,10 +1,11 @@
-import importlib.util
+import importlib
 import os
 import platform
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def test_the_library_shares_the_openmp_that_torch_has_loaded() -> None:
     assert len({line.split()[-1] for line in maps if "libgomp" in line}) <= 1
 
 
-def test_without_the_library_steps_are_the_same_and_it_is_said_once(
+def test_without_the_library_steps_are_the_same_and_one_warning_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(library, "_find", lambda: None)
@@ -56,24 +57,48 @@ def test_without_the_library_steps_are_the_same_and_it_is_said_once(
         library.load_library.cache_clear()
 
 
-def test_the_environment_switches_it_off_without_a_word() -> None:
-    code = "from ravine.kernels.library import load_library; print(load_library())"
+def with_switch(value: str) -> str:
+    """Returns the level that a process with RAVINE_KERNELS=value loads, or None."""
+    code = (
+        "from ravine.kernels.library import load_library; library = load_library()\n"
+        "print(library and (library.level_name, library.has_tiles))"
+    )
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        env={**os.environ, "RAVINE_KERNELS": "off"},
+        env={**os.environ, "RAVINE_KERNELS": value},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert run.stdout.strip() == "None"
+    return run.stdout.strip()
 
 
-def test_what_lies_in_the_tree_is_what_the_rules_say() -> None:
-    path = ROOT / "scripts" / "make_kernels.py"
-    spec = importlib.util.spec_from_file_location("make_kernels", path)
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+def test_the_environment_switches_it_off_without_a_warning() -> None:
+    assert with_switch("off") == "None"
+
+
+@pytest.mark.usefixtures("tiles")
+def test_the_environment_switches_to_emulated_tiles() -> None:
+    assert with_switch("amx-emulated") == "('amx-emulated', True)"
+
+
+def test_emulation_is_refused_in_one_line_where_the_processor_lacks_avx512(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAVINE_KERNELS", "amx-emulated")
+    monkeypatch.setattr(library, "_find", lambda: Path("library"))
+    old = SimpleNamespace(ravine_version=lambda: library._VERSION, ravine_level=lambda: 1)
+    monkeypatch.setattr(library.ctypes, "CDLL", lambda _: old)
+    library.load_library.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="amx-emulated needs a processor with AVX-512.*avx2"):
+            assert library.load_library() is None
+    finally:
+        library.load_library.cache_clear()
+
+
+def test_the_generated_files_are_what_the_rules_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    made = importlib.import_module("make_kernels")
     for file, text in made.sources().items():
         assert file.read_text() == text, f"{file.name} is old: make kernels"

@@ -27,7 +27,7 @@ from ravine.kernels.variants import VARIANTS
 
 POINTERS = dict(
     table="*i64", gradients="*i64", pieces="*i64", hyper="*fp64", tickets="*i32", first="i32",
-    told="*u8", partial="*fp64", parts="i32", loss="*fp32", limit="*fp64", record="*fp64",
+    flag="*u8", partial="*fp64", parts="i32", loss="*fp32", limit="*fp64", record="*fp64",
     counters="*i64",
 )
 
@@ -43,7 +43,7 @@ def compiled(kernel, **constants):
 text = compiled(triton_steps.squares, MIXED=False, ALIGNED=True, BLOCK=1024)
 assert "ld.global.v4" in text, "whole blocks are not read 16 bytes at a time"
 for rule, mode, mixed in (
-    ("momentum", "always", False), ("adagrad_eps_in_root", "told", False),
+    ("momentum", "always", False), ("adagrad_eps_in_root", "flagged", False),
     ("adam", "decides", True), ("nadam_dozat", "decides", False),
 ):
     text = compiled(

@@ -46,7 +46,7 @@ def test_several_devices_give_the_same_numbers(policy: str, devices: list[str]) 
 def test_a_device_that_is_not_here_is_refused() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(SettingError, match="asks for a GPU and none is here"):
+    with pytest.raises(SettingError, match="needs a GPU and there is none"):
         landscape(network(), each_image, batches(), nodes=5, devices=["cpu", "cuda:0"])
 
 

@@ -11,7 +11,7 @@ from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_dataset
 from ravine.models import build
 from ravine.nn import init_
-from ravine.training.network_choice import companions
+from ravine.training.network_choice import model_defaults
 from ravine.workflows.recipe import Recipe
 
 _FAMILIES = (
@@ -46,7 +46,7 @@ def test_a_network_begins_at_the_loss_of_knowing_nothing(
     name: str, classes: int, images: torch.Tensor
 ) -> None:
     torch.manual_seed(0)
-    given = companions(name, optimizer="nesterov")
+    given = model_defaults(name, optimizer="nesterov")
     activation = given.get("activation", "relu")
     model = build(name, classes=classes, channels=1, image_size=28, activation=activation)
     init_(model, activation=activation, generator=generator_for("initial weights", seed=0))

@@ -1,4 +1,4 @@
-"""The monitor changes nothing, and tells what a float64 reference tells."""
+"""The monitor changes nothing, and its numbers are those of a float64 reference."""
 
 import copy
 import io
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import ravine
 from ravine.core.errors import SettingError
 from ravine.optim import Adam, Transaction
-from ravine.runs.layers_file import read_looks
+from ravine.runs.layers_file import read_layers
 
 IMAGES, LABELS = torch.Size((16, 3, 6, 6)), 5
 
@@ -119,9 +119,9 @@ def test_training_is_bitwise_the_same_with_and_without(way: str, tmp_path: Path)
     assert monitor is not None
     assert not monitor.notes
     assert len(monitor.looks) == (10 if way == "accumulation" else 20)
-    for look in monitor.looks:
-        assert "gradient_var" in look["layers"]["0"]
-        assert look["parameters"]["0.weight"]["gradient_norm"] > 0
+    for snapshot in monitor.snapshots:
+        assert snapshot.layers["0"].gradient_var is not None
+        assert (snapshot.parameters["0.weight"].gradient_norm or 0) > 0
 
 
 def test_numbers_are_those_of_a_float64_reference() -> None:
@@ -133,22 +133,22 @@ def test_numbers_are_those_of_a_float64_reference() -> None:
     with ravine.Monitor(model, optimizer, examples=5) as monitor:
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
-    look = monitor.looks[0]
+    snapshot = monitor.snapshots[0]
 
     first = exact[0](x.double())
     loss = F.cross_entropy(exact[2](torch.tanh(first)), y)
     by_first, *by_weight = torch.autograd.grad(loss, [first, *exact.parameters()])
-    told = look["layers"]["0"]
-    assert told["mean"] == pytest.approx(float(first.detach()[:5].mean()), rel=1e-5)
-    assert told["var"] == pytest.approx(float(first.detach()[:5].var(correction=0)), rel=1e-5)
-    assert told["gradient_var"] == pytest.approx(float(by_first[:5].var(correction=0)), rel=1e-4)
+    layer = snapshot.layers["0"]
+    assert layer.mean == pytest.approx(float(first.detach()[:5].mean()), rel=1e-5)
+    assert layer.var == pytest.approx(float(first.detach()[:5].var(correction=0)), rel=1e-5)
+    assert layer.gradient_var == pytest.approx(float(by_first[:5].var(correction=0)), rel=1e-4)
     for (name, w), g in zip(exact.named_parameters(), by_weight, strict=True):
-        row = look["parameters"][name]
-        assert row["gradient_norm"] == pytest.approx(float(g.norm()), rel=1e-5)
-        assert row["update_ratio"] == pytest.approx(
+        row = snapshot.parameters[name]
+        assert row.gradient_norm == pytest.approx(float(g.norm()), rel=1e-5)
+        assert row.update_ratio == pytest.approx(
             float(0.3 * g.norm() / w.detach().norm()), rel=1e-3
         )
-        assert row["rate"] == 0.3
+        assert row.learning_rate == 0.3
 
 
 def test_a_large_parameter_is_compared_on_a_sample_that_tells_the_same() -> None:
@@ -160,8 +160,8 @@ def test_a_large_parameter_is_compared_on_a_sample_that_tells_the_same() -> None
         model(torch.randn(16, 400)).square().mean().backward()
         optimizer.step()
     exact = float((model.weight.detach().double() - before).norm() / before.norm())
-    told = monitor.looks[0]["parameters"]["weight"]["update_ratio"]
-    assert told == pytest.approx(exact, rel=0.05)
+    ratio = monitor.snapshots[0].parameters["weight"].update_ratio
+    assert ratio == pytest.approx(exact, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_the_effective_rate_is_that_of_the_squared_gradients(
             model(torch.randn(6, 5)).exp().mean().backward()
             gradients.append(model.weight.grad.double().clone())
             steps.step()
-    for k, look in enumerate(monitor.looks, 1):
+    for k, snapshot in enumerate(monitor.snapshots, 1):
         G = squares(gradients[:k])
-        assert look["parameters"]["weight"]["rate"] == pytest.approx(
+        assert snapshot.parameters["weight"].learning_rate == pytest.approx(
             float(0.1 / G.sqrt().median()), rel=1e-3
         )
 
@@ -223,9 +223,9 @@ def test_a_blocks_increment_is_its_branch_over_its_skip() -> None:
     with ravine.Monitor(model, torch.optim.SGD(model.parameters(), lr=0.1)) as monitor:
         model(torch.randn(6, 4)).sum().backward()
         monitor._optimizer.step()
-    layers = monitor.looks[0]["layers"]
-    assert layers["0 +"]["increment"] == pytest.approx(0.5)
-    assert layers["1 +"]["increment"] == pytest.approx(0.25)
+    layers = monitor.snapshots[0].layers
+    assert layers["0 +"].increment == pytest.approx(0.5)
+    assert layers["1 +"].increment == pytest.approx(0.25)
 
 
 def test_ravines_own_networks_are_seen_layer_by_layer() -> None:
@@ -236,13 +236,13 @@ def test_ravines_own_networks_are_seen_layer_by_layer() -> None:
         loss = model(torch.randn(8, 3, 8, 8)).square().mean()
         loss.backward()
         transaction.step(loss)
-    layers = monitor.looks[0]["layers"]
-    kinds = [row["kind"] for row in layers.values()]
+    layers = monitor.snapshots[0].layers
+    kinds = [layer.kind for layer in layers.values()]
     assert kinds.count("BatchNorm2d") == 7
     assert kinds.count("ReLU") == 7
     assert kinds.count("residual") == 3
-    rest = [row for row in layers.values() if row["kind"] not in ("input", "residual")]
-    assert all("gradient_var" in row for row in rest)
+    rest = [layer for layer in layers.values() if layer.kind not in ("input", "residual")]
+    assert all(layer.gradient_var is not None for layer in rest)
 
 
 def test_a_copy_and_a_pickle_of_the_network_take_nothing_of_the_monitor_with_them() -> None:
@@ -259,7 +259,7 @@ def test_a_copy_and_a_pickle_of_the_network_take_nothing_of_the_monitor_with_the
     assert not optimizer._optimizer_step_post_hooks
 
 
-def test_looks_lie_in_a_file_with_what_is_not_finite_as_it_is(tmp_path: Path) -> None:
+def test_snapshots_lie_in_a_file_with_what_is_not_finite_as_it_is(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     path = tmp_path / "layers.jsonl"
@@ -268,14 +268,33 @@ def test_looks_lie_in_a_file_with_what_is_not_finite_as_it_is(tmp_path: Path) ->
             optimizer.zero_grad()
             model(scale * torch.randn(4, 3)).sum().backward()
             optimizer.step()
-    kept = read_looks(path)
-    assert [look["step"] for look in kept] == [1, 2]
-    for look, told in zip(kept, monitor.looks, strict=True):
-        for name, row in told["layers"].items():
-            for key, value in row.items():
-                close = value if key == "kind" else pytest.approx(value, rel=1e-4, nan_ok=True)
-                assert look["layers"][name][key] == close
-    assert np.isnan(kept[1]["layers"]["0"]["var"])
+    kept = read_layers(path).snapshots
+    assert [one.step for one in kept] == [1, 2]
+    for read, held in zip(kept, monitor.snapshots, strict=True):
+        assert list(read.layers) == list(held.layers)
+        for name, layer in held.layers.items():
+            assert read.layers[name].kind == layer.kind
+            for number in ("mean", "var", "gradient_var", "dead", "saturated", "increment"):
+                value = getattr(layer, number)
+                close = None if value is None else pytest.approx(value, rel=1e-4, nan_ok=True)
+                assert getattr(read.layers[name], number) == close
+        for name, parameter in held.parameters.items():
+            assert read.parameters[name].learning_rate == parameter.learning_rate == 0.1
+    assert np.isnan(kept[1].layers["0"].var)
+
+
+def test_looks_are_the_snapshots_as_rows_of_the_file() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with ravine.Monitor(model, optimizer) as monitor:
+        model(torch.randn(4, 3)).sum().backward()
+        optimizer.step()
+    (look,), (snapshot,) = monitor.looks, monitor.snapshots
+    keys = {"kind", "step", "lr", "layers", "parameters", "uncleared", "overhead"}
+    assert set(look) == keys
+    assert set(look["layers"]["1"]) == {"kind", "mean", "var", "gradient_var", "dead"}
+    assert look["layers"]["0"]["var"] == snapshot.layers["0"].var
+    assert set(look["parameters"]["0.weight"]) == {"update_ratio", "gradient_norm", "rate"}
 
 
 class Pair(nn.Module):
@@ -298,12 +317,12 @@ def test_a_module_of_named_inputs_and_several_outputs_is_seen() -> None:
         out = model(tokens=torch.randint(9, (12, 6)), scale=2.0)
         (out["logits"].sum() + out["again"].square().sum()).backward()
         optimizer.step()
-    layers = monitor.looks[0]["layers"]
+    layers = monitor.snapshots[0].layers
     assert list(layers) == ["embed", "head", "head#2"]
-    assert all("gradient_var" in row for row in layers.values())
+    assert all(layer.gradient_var is not None for layer in layers.values())
 
 
-def test_a_network_that_refuses_few_examples_is_told_of_and_trains_on() -> None:
+def test_a_network_that_refuses_few_examples_is_noted_and_trains_on() -> None:
     class Picky(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -321,9 +340,9 @@ def test_a_network_that_refuses_few_examples_is_told_of_and_trains_on() -> None:
             optimizer.zero_grad()
             model(torch.randn(16, 3)).sum().backward()
             optimizer.step()
-    assert monitor.notes == ["layers are not looked at: ValueError: sixteen, please"]
-    assert len(monitor.looks) == 3
-    assert monitor.looks[2]["parameters"]["inner.weight"]["update_ratio"] > 0
+    assert monitor.notes == ["layers are not measured: ValueError: sixteen, please"]
+    assert len(monitor.snapshots) == 3
+    assert (monitor.snapshots[2].parameters["inner.weight"].update_ratio or 0) > 0
 
 
 def test_mistakes_are_refused_in_one_line() -> None:

@@ -1,4 +1,4 @@
-"""What the monitor finds, how often it looks, and what it keeps."""
+"""The findings of a monitor, the steps of its snapshots, and its memory."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ravine
-from ravine.findings.layer_detectors import NotFinite, find_in_looks
-from ravine.monitor.host_copies import Copies
-from ravine.monitor.metric_buffer import Diary
-from ravine.monitor.overhead import Pace
+from ravine.core.snapshot import NotFinite, Snapshot
+from ravine.findings.layer_detectors import find_in_snapshots
+from ravine.monitor.host_copies import HostCopies
+from ravine.monitor.metric_buffer import MetricBuffer
+from ravine.monitor.overhead import OverheadBudget
 
 
 class Breaks(nn.Module):
@@ -47,7 +48,7 @@ def test_the_first_value_that_is_not_finite_is_named(
             loss = F.cross_entropy(model(torch.randn(8, 4)), torch.randint(3, (8,)))
             loss.backward()
             watched.step(*([] if watched is optimizer else [loss]))
-    # The look at step 1 has called the network a second time.
+    # The snapshot at step 1 has called the network a second time.
     way = "forward" if forward else "backward"
     assert monitor.not_finite == NotFinite(step=6, layer="2" if forward else "1", direction=way)
     found = next(one for one in monitor.findings if one.code == "not-finite")
@@ -93,7 +94,7 @@ def test_accumulated_gradients_are_no_fault() -> None:
             F.cross_entropy(model(torch.randn(8, 5)), torch.randint(2, (8,))).backward()
             if step % 4 == 3:
                 optimizer.step()
-    assert len(monitor.looks) == 10
+    assert len(monitor.snapshots) == 10
     assert "gradients-not-cleared" not in monitor.findings.codes
 
 
@@ -126,69 +127,70 @@ def test_a_unit_that_rests_now_and_then_is_not_dead() -> None:
             optimizer.zero_grad()
             model(torch.randn(8, 10)).sum().backward()
             optimizer.step()
-    assert monitor.looks[0]["layers"]["1"]["dead"] > 0.2
-    assert monitor.looks[-1]["layers"]["1"]["dead"] < 0.1
-    assert "units-died" not in {one.code for one in find_in_looks(monitor.looks)}
+    first, *_, last = monitor.snapshots
+    assert (first.layers["1"].dead or 0) > 0.2
+    assert (last.layers["1"].dead or 0) < 0.1
+    assert "units-died" not in {one.code for one in find_in_snapshots(monitor.snapshots)}
 
 
-def test_held_out_losses_of_one_step_are_averaged_beside_the_training_loss() -> None:
-    diary, copies = Diary(), Copies()
+def test_held_out_losses_of_one_step_are_averaged_apart_from_the_training_loss() -> None:
+    buffer, copies = MetricBuffer(), HostCopies()
     for step, loss in ((1, 3.0), (2, 2.0), (3, 1.0)):
-        diary.add(step, torch.tensor(loss), split="train", accuracy=None, rate=0.1)
+        buffer.add(step, torch.tensor(loss), split="train", accuracy=None, lr=0.1)
     for loss, accuracy in ((4.0, 0.5), (2.0, 0.7), (3.0, 0.9)):
-        diary.add(3, loss, split="validation", accuracy=accuracy, rate=0.1)
-    diary.send(copies)
+        buffer.add(3, loss, split="validation", accuracy=accuracy, lr=0.1)
+    buffer.send(copies)
     copies.collect()
-    *_, row = diary.rows
+    *_, row = buffer.rows
     assert row["loss"] == pytest.approx(3.0)
     assert row["accuracy"] == pytest.approx(0.7)
     assert row["train_loss"] == pytest.approx(2.0)
 
 
 def test_memory_stays_flat_and_keeps_what_was_not_finite() -> None:
-    diary, copies = Diary(), Copies()
+    buffer, copies = MetricBuffer(), HostCopies()
     for step in range(20_000):
         loss = float("nan") if step == 1234 else 1.0
-        diary.add(step, loss, split="train", accuracy=None, rate=0.1)
-        if diary.is_full:
-            diary.send(copies)
+        buffer.add(step, loss, split="train", accuracy=None, lr=0.1)
+        if buffer.is_full:
+            buffer.send(copies)
             copies.collect()
-        diary.keep_look({"step": step})
-    assert len(diary.rows) <= 4096
-    assert len(diary.looks) <= 512
-    assert diary.looks[-1]["step"] == 19_999
-    assert any(row["loss"] != row["loss"] for row in diary.rows)
+        buffer.add_snapshot(Snapshot(step=step))
+    assert len(buffer.rows) <= 4096
+    assert len(buffer.snapshots) <= 512
+    assert buffer.snapshots[-1].step == 19_999
+    assert any(row["loss"] != row["loss"] for row in buffer.rows)
 
 
-@pytest.mark.parametrize(("step", "look"), [(0.2, 0.03), (0.002, 0.05), (1.0, 0.001)])
-def test_looks_cost_no_more_than_their_share(
-    step: float, look: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("step", "cost"), [(0.2, 0.03), (0.002, 0.05), (1.0, 0.001)])
+def test_snapshots_cost_no_more_than_their_share(
+    step: float, cost: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    pace = Pace(0.02, None, torch.device("cpu"))
-    looks = 0
+    budget = OverheadBudget(0.02, None, torch.device("cpu"))
+    snapshots = 0
     for number in range(1, 5001):
         now[0] += step
-        if pace.is_due(number):
-            with pace.counting(look=True):
-                now[0] += look
-            pace.looked(number)
-            looks += 1
-        pace.step_done()
-    assert pace.overhead <= 0.0201
-    # Within the share as often as it pays for; no closer than a 200th of the way.
-    assert looks >= min(0.6 * 0.02 * 5000 * step / look, 400) - 1
+        if budget.is_due(number):
+            with budget.timed(snapshot=True):
+                now[0] += cost
+            budget.snapshot_taken(number)
+            snapshots += 1
+        budget.step_done()
+    assert budget.overhead <= 0.0201
+    # As many as the share covers; no closer than a 200th of the steps so far.
+    assert snapshots >= min(0.6 * 0.02 * 5000 * step / cost, 400) - 1
 
 
-def test_a_pause_between_steps_does_not_pay_for_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_between_steps_does_not_pay_for_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    pace = Pace(0.02, None, torch.device("cpu"))
+    budget = OverheadBudget(0.02, None, torch.device("cpu"))
     for number in range(50):
         now[0] += 0.1 if number % 10 else 60.0
-        pace.step_done()
-    assert pace.trained < 50 * 0.1 * 1.5
+        budget.step_done()
+    assert budget.trained < 50 * 0.1 * 1.5
 
 
 @pytest.mark.parametrize(("smoothing", "codes"), [(0.2, ()), (0.0, ("underfitting",))])

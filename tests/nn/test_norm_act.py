@@ -75,7 +75,7 @@ def test_the_code_of_every_level_is_the_formula(
 ) -> None:
     assert library is not None
     at_level = Library(library.functions, level)
-    monkeypatch.setattr("ravine.ops.fused_norm.load_library", lambda: at_level)
+    monkeypatch.setattr("ravine.ops.library_inputs.load_library", lambda: at_level)
     test_forward_and_backward_are_the_formulas.hypothesis.inner_test(  # type: ignore[attr-defined]
         batch=3, channels=37, size=5, activation=activation, with_added=True, mean=2.0, seed=level
     )
@@ -149,18 +149,18 @@ def test_evaluation_uses_the_running_statistics_and_leaves_them() -> None:
         assert torch.equal(value, before[name])
 
 
-def test_the_gradient_of_the_x_beside_is_added() -> None:
+def test_the_gradient_of_the_forked_x_is_added() -> None:
     module = layer(32, "relu")
     x = images((4, 32, 6, 6), seed=2)
     one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
     dy, dx = images(x.shape, seed=3), images(x.shape, seed=4)
-    y, beside = module.beside(one)
-    assert torch.equal(beside, x)
-    torch.autograd.backward([y, beside], [dy, dx])
+    y, forked = module.forward_and_fork(one)
+    assert torch.equal(forked, x)
+    torch.autograd.backward([y, forked], [dy, dx])
     module(two).backward(dy)
     assert_close(one.grad, two.grad.float() + dx.float(), bits=6)  # type: ignore[operator,arg-type]
     three = x.clone().requires_grad_()
-    module.beside(three)[1].backward(dx)
+    module.forward_and_fork(three)[1].backward(dx)
     assert torch.equal(three.grad, dx)  # type: ignore[arg-type]
 
 
@@ -228,7 +228,7 @@ class Net(nn.Module):
         self.end = layer(16, "gelu", seed=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        one, x = self.norm_act.beside(self.first(x))
+        one, x = self.norm_act.forward_and_fork(self.first(x))
         return self.end(self.second(one), x)
 
 

@@ -41,7 +41,7 @@ def test_results_and_gradients_are_those_of_the_formula(
     dy = torch.randn(batch, channels, side, side).bfloat16()
     layer = LocalResponseNorm(size, alpha, beta, 2.0)
     y = layer(x)
-    assert "ResponseNorm" in type(y.grad_fn).__name__
+    assert "LocalResponseNorm" in type(y.grad_fn).__name__
     y.backward(dy)
     x64 = x.detach().double().requires_grad_()
     y64 = by_hand(x64, size, alpha, beta, 2.0)
@@ -58,7 +58,7 @@ def test_the_code_of_every_level_follows_the_formula(
 ) -> None:
     assert library is not None
     at_level = Library(library.functions, level)
-    monkeypatch.setattr("ravine.ops.fused_norm.load_library", lambda: at_level)
+    monkeypatch.setattr("ravine.ops.library_inputs.load_library", lambda: at_level)
     test_results_and_gradients_are_those_of_the_formula.hypothesis.inner_test(  # type: ignore[attr-defined]
         batch=2, channels=37, side=3, size=5, alpha=0.5, beta=0.75, seed=1
     )

@@ -9,14 +9,14 @@ from ravine.models import build
 from ravine.nn import Dropout, convert_dropout, init_
 
 
-def test_weights_that_stand_in_several_places_take_up_no_factor() -> None:
+def test_shared_weights_absorb_no_factor() -> None:
     shared = nn.Linear(4, 4)
     for model in (
         nn.Sequential(Dropout(0.5), shared, nn.Tanh(), shared),
         nn.Sequential(Dropout(0.5), shared, nn.Tanh(), Dropout(0.5), shared),
     ):
         before = shared.weight.detach().clone()
-        with pytest.raises(SettingError, match="several places"):
+        with pytest.raises(SettingError, match="shared with"):
             convert_dropout(model, "classic")
         assert torch.equal(shared.weight, before)
         assert model[0].form == "inverted"

@@ -1,10 +1,11 @@
-"""The fused path against the plain one; the plain one has float64 oracles of its own."""
+"""The fused step engine against plain steps, which have float64 oracles of their own."""
 
 import copy
 import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +18,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ravine.kernels.library import Library, load_library
 from ravine.kernels.variants import VARIANTS
-from ravine.optim import AdaGrad, Adam, Momentum, Nadam, RMSProp
+from ravine.optim import OPTIMIZERS, Adam, Momentum, Nadam, RMSProp
 from ravine.optim.base import RuleOptimizer
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="no C library here")
 Make = Callable[..., RuleOptimizer]
 
-_ADAPTIVE: dict[str, Make] = {"adagrad": AdaGrad, "rmsprop": RMSProp, "adam": Adam}
+
+def variants_of(kind: type[RuleOptimizer]) -> dict[str, Make]:
+    """Returns by its name in the kernels the optimizer with each combination of its options."""
+    optimizer = kind([nn.Parameter(torch.zeros(1))])  # type: ignore[call-arg, arg-type]
+    combinations = [
+        dict(zip(kind.options, values, strict=True))
+        for values in itertools.product(*kind.options.values())
+    ]
+    return {
+        optimizer.variant({**optimizer.defaults, **options}): partial(kind, **options)
+        for options in combinations
+    }
+
+
 MAKE: dict[str, Make] = {
-    "momentum": Momentum,
-    "nesterov": lambda p, **o: Momentum(p, nesterov=True, **o),
-    **{
-        name + ("_eps_in_root" if inside else ""): lambda p, make=make, inside=inside, **o: make(
-            p, eps_in_root=inside, **o
-        )
-        for (name, make), inside in itertools.product(_ADAPTIVE.items(), (True, False))
-    },
-    **{
-        f"nadam_{form.replace('-', '_')}"
-        + ("_eps_in_root" if inside else ""): lambda p, form=form, inside=inside, **o: Nadam(
-            p, form=form, eps_in_root=inside, **o
-        )
-        for form, inside in itertools.product(
-            ("lecture", "dozat-constant", "dozat", "keras"), (True, False)
-        )
-    },
+    name: make for row in OPTIMIZERS.values() for name, make in variants_of(row.kind).items()
 }
 every = pytest.mark.parametrize("name", sorted(MAKE))
 
@@ -177,7 +175,9 @@ def test_the_code_for_every_processor_agrees(monkeypatch: pytest.MonkeyPatch) ->
     ends = []
     for level in range(found.level + 1):
         library = Library(found.functions, level)
-        monkeypatch.setattr("ravine.optim.base.load_library", lambda library=library: library)
+        monkeypatch.setattr(
+            "ravine.optim.step_engine.load_library", lambda library=library: library
+        )
         p = nn.Parameter(torch.linspace(-2, 2, 1001))
         optimizer = Adam([p], weight_decay=0.1)
         for k in range(5):

@@ -12,8 +12,8 @@ from scipy.stats import norm
 
 from ravine.propagation.gaussian_moments import (
     function_moments,
-    greatest_moments,
     hermite_shares,
+    maximum_moments,
     rectifier_moments,
 )
 
@@ -121,7 +121,7 @@ def test_the_greatest_of_nine_is_that_of_draws(ρ: float) -> None:
     chance = np.random.default_rng(0)
     common, own = chance.normal(size=(200_000, 1)), chance.normal(size=(200_000, 9))
     draws = np.maximum((math.sqrt(ρ) * common + math.sqrt(1 - ρ) * own).max(1) - 0.5, 0)
-    found = greatest_moments(
+    found = maximum_moments(
         torch.relu,
         torch.full((1,), -0.5).double(),
         torch.ones(1).double(),

@@ -1,4 +1,4 @@
-"""Predicted against measured variance, and that looking changes nothing."""
+"""Predicted against measured variance; the network is left as it was."""
 
 import copy
 import math
@@ -179,6 +179,44 @@ def test_functional_calls_sums_joins_and_dict_outputs_are_seen() -> None:
     assert max(map(abs, error(profile, "forward") + error(profile, "backward"))) < 0.25
 
 
+class WithItself(nn.Module):
+    """Adds a signal to itself, or multiplies it by itself."""
+
+    def __init__(self, join: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.join = join
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.join(x, x)
+
+
+@pytest.mark.parametrize("join", [torch.add, torch.mul])
+def test_a_signal_joined_with_itself_is_measured(join: Callable[[Tensor, Tensor], Tensor]) -> None:
+    model = nn.Sequential(nn.Linear(20, 30), WithItself(join), nn.Linear(30, 10))
+    profile = variance_profile(model, torch.randn(32, 20, generator=chance()), loss)
+
+    first, joined, last = profile.layers
+    assert first.forward_predicted is not None
+    assert joined.forward_predicted is None
+    assert last.forward_predicted is not None
+
+
+class NormOfItsOwnShape(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[1:])
+
+
+def test_a_layer_norm_over_a_shape_that_is_read_from_its_input_is_predicted() -> None:
+    first, last = nn.Linear(20, 30), nn.Linear(30, 10)
+    x = torch.randn(32, 20, generator=chance())
+    read = variance_profile(nn.Sequential(first, NormOfItsOwnShape(), last), x, loss)
+    given = variance_profile(
+        nn.Sequential(first, nn.LayerNorm(30, elementwise_affine=False), last), x, loss
+    )
+
+    assert [a.forward_predicted for a in read.layers] == [b.forward_predicted for b in given.layers]
+
+
 class Sorted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.sort(dim=1)[0]
@@ -206,7 +244,7 @@ def test_layers_that_run_twice_are_two_rows() -> None:
     assert len(profile.weighted) == 3
 
 
-def test_a_look_leaves_everything_bitwise_as_it_was() -> None:
+def test_everything_is_left_bitwise_as_it_was() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(), nn.Flatten(),
@@ -237,7 +275,7 @@ def test_a_look_leaves_everything_bitwise_as_it_was() -> None:
         (nn.Linear(8, 10), lambda out: out, "loss must return one number"),
     ],
 )
-def test_what_cannot_be_looked_at_is_refused_in_a_line(
+def test_what_cannot_run_is_refused_in_a_line(
     model: nn.Module, loss_of: Callable[[Tensor], Tensor], says: str
 ) -> None:
     with pytest.raises(SettingError, match=says):

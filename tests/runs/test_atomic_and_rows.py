@@ -17,8 +17,8 @@ def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(tmp_path: Pat
 
 
 def test_a_folder_whose_filling_fails_is_not_there(tmp_path: Path) -> None:
-    def fill(beside: Path) -> None:
-        (beside / "half").write_text("x")
+    def fill(part: Path) -> None:
+        (part / "half").write_text("x")
         raise ValueError("killed")
 
     with pytest.raises(ValueError, match="killed"):
@@ -31,7 +31,7 @@ def test_a_full_disk_is_one_line_with_a_remedy() -> None:
         write_whole(Path("/dev/full/x"), b"1")
 
 
-def test_a_full_disk_on_append_is_told() -> None:
+def test_a_full_disk_on_append_is_reported() -> None:
     with pytest.raises(RunError, match="the disk is full; free some space"):
         append_row(Path("/dev/full"), {"a": "x" * 100_000})
 

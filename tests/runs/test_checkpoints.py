@@ -15,7 +15,7 @@ def test_the_newest_of_the_last_two_comes_back_bit_for_bit(tmp_path: Path) -> No
     for step in (3, 10, 200):
         _save(tmp_path, step)
     assert [p.name for p in checkpoint_paths(tmp_path)] == ["step-00000010", "step-00000200"]
-    found = load_latest(tmp_path, tell=pytest.fail)
+    found = load_latest(tmp_path, warn=pytest.fail)
     assert found is not None
     assert (found.step, found.values) == (200, {"elapsed": 100.0})
     assert torch.equal(found.tensors["w"], torch.full((4,), 200.0))
@@ -37,17 +37,17 @@ def test_a_harmed_checkpoint_falls_back_to_the_one_before_and_says_so(
         victim.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     else:
         victim.unlink()
-    told: list[str] = []
-    found = load_latest(tmp_path, tell=told.append)
+    warnings: list[str] = []
+    found = load_latest(tmp_path, warn=warnings.append)
     assert found is not None
     assert found.step == 1
-    assert len(told) == 1
-    assert "step-00000002" in told[0]
-    assert "falling back" in told[0]
+    assert len(warnings) == 1
+    assert "step-00000002" in warnings[0]
+    assert "falling back" in warnings[0]
 
 
 def test_a_write_that_was_killed_is_not_seen_and_is_cleared_later(tmp_path: Path) -> None:
     (tmp_path / ".step-00000009.abc.part").mkdir()
-    assert load_latest(tmp_path, tell=pytest.fail) is None
+    assert load_latest(tmp_path, warn=pytest.fail) is None
     _save(tmp_path, 10)
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000010"]

@@ -28,9 +28,9 @@ def test_run_names_count_up_past_the_highest(tmp_path: Path) -> None:
 
 def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
     folder = create_run_folder(tmp_path / "r", _begin)
-    with folder.held(), pytest.raises(RunError, match="another process"), folder.held():
+    with folder.locked(), pytest.raises(RunError, match="another process"), folder.locked():
         pass
-    with folder.held():
+    with folder.locked():
         pass
 
 
@@ -47,7 +47,7 @@ def test_a_recipe_comes_back_with_its_plan_and_without_none(tmp_path: Path) -> N
     assert read_recipe(path) == ({"model": "a", "data": 'q"\\é'}, {"total_steps": 3})
 
 
-def test_a_recipe_that_is_not_toml_is_told(tmp_path: Path) -> None:
+def test_a_recipe_that_is_not_toml_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("a = = 1")
     with pytest.raises(RunError, match="not a recipe in TOML"):
@@ -65,7 +65,7 @@ def test_equal_tensors_give_equal_files(tmp_path: Path) -> None:
     assert torch.equal(tensors["x"], torch.ones(3))
 
 
-def test_a_torn_file_of_tensors_is_told(tmp_path: Path) -> None:
+def test_a_torn_file_of_tensors_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "m"
     save_tensors(path, {"x": torch.ones(300)}, {})
     path.write_bytes(path.read_bytes()[:200])

@@ -50,8 +50,8 @@ def test_the_range_is_within_radius_1() -> None:
 
 
 def test_rounding_is_not_taken_for_roughness() -> None:
-    chance = np.random.default_rng(0)
-    x, noise = np.linspace(-1, 1, 21), 1e-7 * chance.normal(size=(21, 21)).clip(-2, 2)
+    rng = np.random.default_rng(0)
+    x, noise = np.linspace(-1, 1, 21), 1e-7 * rng.normal(size=(21, 21)).clip(-2, 2)
     found = {p: roughness_of(x, x, 1 + noise, precision=p) for p in ("float32", "float64")}
 
     assert found["float32"]["non_convex"] == 0

@@ -15,17 +15,17 @@ from ravine.cli.race_function import race_function
 from ravine.core.errors import RavineError, SettingError
 from ravine.optim import Adam, Momentum
 from ravine.test_functions.animation import Picture, shown_steps, write_animation
-from ravine.test_functions.candidates import racers
+from ravine.test_functions.candidates import parse_candidates
 from ravine.test_functions.function_race import race_on_function
 from ravine.test_functions.height_map import colour
-from ravine.test_functions.problems import scene
+from ravine.test_functions.problems import make_problem
 
 RATES = {"momentum": 0.01, "adam": 0.3}
 
 
 def small_race(**rates: float):  # type: ignore[no-untyped-def]
-    field = racers(",".join(rates), rates)
-    return race_on_function(scene("himmelblau"), field, steps=40, starts=6)
+    field = parse_candidates(",".join(rates), rates)
+    return race_on_function(make_problem("himmelblau"), field, steps=40, starts=6)
 
 
 def test_the_last_frame_shows_the_optimizers_own_state() -> None:
@@ -34,7 +34,7 @@ def test_the_last_frame_shows_the_optimizers_own_state() -> None:
     pixels = picture.frame(40)
 
     for index, (kind, lr) in enumerate(((Momentum, 0.01), (Adam, 0.3))):
-        x, y = race.scene.start
+        x, y = race.problem.start
         w = nn.Parameter(torch.tensor([x, y], dtype=torch.float64))
         optimizer = kind([w], lr=lr)
         for _ in range(40):
@@ -45,7 +45,7 @@ def test_the_last_frame_shows_the_optimizers_own_state() -> None:
         assert head.get_xydata()[0] == pytest.approx(w.detach().numpy(), abs=1e-9)
         assert path.get_xydata()[-1] == pytest.approx(w.detach().numpy(), abs=1e-9)
         assert len(path.get_xydata()) == 41
-        # And on the pixels: the middle of the head has the racer's colour.
+        # And on the pixels: the middle of the head has the candidate's colour.
         column, row = head.axes.transData.transform(w.detach().numpy())
         ink = pixels[pixels.shape[0] - 1 - int(row), int(column)]
         assert ink.tolist() == [[0x00, 0x72, 0xB2], [0xD5, 0x5E, 0x00]][index]
@@ -57,14 +57,14 @@ def test_a_frame_in_the_middle_shows_no_later_step() -> None:
     picture.frame(40)
     picture.frame(7)
 
-    assert np.array_equal(picture.paths[1].get_xydata(), race.lanes[1].path[:8])
+    assert np.array_equal(picture.paths[1].get_xydata(), race.results[1].path[:8])
 
 
 def test_one_that_diverged_stops_at_its_last_finite_place_with_a_cross() -> None:
     race = small_race(momentum=3.0, adam=0.3)
     picture = Picture(race)
     picture.frame(40)
-    ended = race.lanes[0].diverged_at
+    ended = race.results[0].diverged_at
 
     assert ended is not None
     assert len(picture.paths[0].get_xydata()) == ended
@@ -97,7 +97,7 @@ def test_gif_and_mp4_play_and_end_on_the_last_frame(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["race.gif", "race.mp4"]
 
 
-def test_every_racer_keeps_its_own_colour_in_the_gif(tmp_path: Path) -> None:
+def test_every_candidate_keeps_its_own_colour_in_the_gif(tmp_path: Path) -> None:
     race = small_race(gd=0.01, momentum=0.005, adagrad=0.5, rmsprop=0.05, adam=0.3, nadam=0.2)
     write_animation(race, tmp_path / "race.gif")
 
@@ -116,7 +116,7 @@ def test_the_command_writes_page_animation_and_numbers_and_prints_the_table(
     race_function(
         "quadratic",
         optimizers="gd,adam,torch:SGD",
-        lr="gd=0.03",
+        learning_rates="gd=0.03",
         steps=60,
         starts=10,
         trials=7,
@@ -126,8 +126,8 @@ def test_the_command_writes_page_animation_and_numbers_and_prints_the_table(
     printed = capsys.readouterr().out
     numbers = json.loads((tmp_path / "new/race/results.json").read_text())
 
-    assert "60 steps, exact gradients, nothing clipped; rates: best of 7 rates" in printed
-    assert "gd: η 0.03, γ 0: rate measured 0.97000, in theory 0.97000" in printed
+    assert "60 steps, exact gradients, nothing clipped; best of 7 learning rates" in printed
+    assert "gd: η 0.03, γ 0: convergence rate measured 0.97000, in theory 0.97000" in printed
     assert {path.name for path in (tmp_path / "new/race").iterdir()} == {
         "race.html",
         "race.gif",
@@ -173,5 +173,10 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RavineError, match="a part of the path is a file"):
         race_function(
-            "beale", lr="adam=0.1", optimizers="adam", steps=2, starts=2, out=tmp_path / "file/race"
+            "beale",
+            learning_rates="adam=0.1",
+            optimizers="adam",
+            steps=2,
+            starts=2,
+            out=tmp_path / "file/race",
         )

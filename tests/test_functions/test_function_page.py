@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from ravine.test_functions.candidates import racers
+from ravine.test_functions.candidates import parse_candidates
 from ravine.test_functions.function_race import FunctionRace, race_on_function
 from ravine.test_functions.javascript import NoJavaScript, gradient_source
-from ravine.test_functions.problems import SCENES, scene
-from ravine.test_functions.rollout import walk
+from ravine.test_functions.problems import PROBLEMS, make_problem
+from ravine.test_functions.rollout import rollout
 from ravine.test_functions.rollout_page import function_page
 
 _SPEC = importlib.util.spec_from_file_location("chromium", Path(__file__).parent / "chromium.py")
@@ -41,7 +41,9 @@ OPTIMIZERS = ",".join(GENTLE)
 
 def raced(name: str, optimizers: str = OPTIMIZERS, **rates: float) -> FunctionRace:
     given = rates or GENTLE
-    return race_on_function(scene(name), racers(optimizers, given), steps=80, starts=8)
+    return race_on_function(
+        make_problem(name), parse_candidates(optimizers, given), steps=80, starts=8
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +63,25 @@ def shown(browser: Any, folder: Path, race: FunctionRace) -> Any:
     return browser
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", PROBLEMS)
 def test_the_browser_goes_where_python_goes(browser: Any, tmp_path: Path, name: str) -> None:
     everyone = name in ("beale", "moons")  # on the others the function is in question
     race = raced(name) if everyone else raced(name, "nesterov,adam", nesterov=0.004, adam=0.1)
     page = shown(browser, tmp_path, race)
-    start = race.scene.draw_starts(1, "test", seed=9)
+    start = race.problem.draw_starts(1, "test", seed=9)
 
     assert page.errors == []
     assert "agree with Python's to" in page.run("document.getElementById('where').textContent")
-    for index, lane in enumerate(race.lanes):
+    for index, result in enumerate(race.results):
         x, y = start[0].tolist()
-        found = page.run(f"race.simulate({index}, [{x!r}, {y!r}], {lane.lr!r})")
-        points = walk(race.scene, lane.racer, [{"lr": lane.lr}], start, steps=80, seed=0)[:, 0, 0]
+        found = page.run(f"race.simulate({index}, [{x!r}, {y!r}], {result.lr!r})")
+        points = rollout(
+            race.problem, result.candidate, [{"lr": result.lr}], start, steps=80, seed=0
+        )[:, 0, 0]
         assert torch.isfinite(points).all()
         assert found["x"] == pytest.approx(points[:, 0].tolist(), abs=1e-6, rel=1e-6)
         assert found["y"] == pytest.approx(points[:, 1].tolist(), abs=1e-6, rel=1e-6)
-        losses = race.scene.values(points).tolist()
+        losses = race.problem.values(points).tolist()
         assert found["loss"] == pytest.approx(losses, abs=1e-6, rel=1e-6)
 
 
@@ -111,7 +115,7 @@ def test_the_pixels_of_the_last_step_show_where_the_optimizer_stands(
     page = shown(browser, tmp_path, race)
     page.run("race.goTo(80)")
 
-    x, y = race.lanes[0].path[-1]
+    x, y = race.results[0].path[-1]
     page.wait_for("document.getElementById('step').textContent === 'step 80 of 80'")
     place = f"Math.round(toX({x})), Math.round(toY({y})), 1, 1"
     ink = page.run(f"[...pen.getImageData({place}).data].slice(0, 3)")
@@ -124,8 +128,10 @@ def test_a_rate_changed_by_hand_is_said_and_raced(browser: Any, tmp_path: Path) 
 
     assert page.run("race.lanes[0].rate") == 0.02
     assert "η 0.02, changed by hand" in page.run("document.body.textContent")
-    race = race_on_function(scene("himmelblau"), racers("gd", {"gd": 0.02}), steps=80, starts=2)
-    assert page.run("race.lanes[0].x[80]") == pytest.approx(race.lanes[0].path[-1, 0], abs=1e-6)
+    race = race_on_function(
+        make_problem("himmelblau"), parse_candidates("gd", {"gd": 0.02}), steps=80, starts=2
+    )
+    assert page.run("race.lanes[0].x[80]") == pytest.approx(race.results[0].path[-1, 0], abs=1e-6)
 
 
 def test_one_that_diverges_is_shown_as_such(browser: Any, tmp_path: Path) -> None:
@@ -134,8 +140,8 @@ def test_one_that_diverges_is_shown_as_such(browser: Any, tmp_path: Path) -> Non
     page.run("race.goTo(80)")
     page.wait_for("document.getElementById('lanes').textContent.includes('diverged at')")
 
-    assert race.lanes[0].diverged_at is not None
-    assert f"diverged at {race.lanes[0].diverged_at}" in page.run("document.body.textContent")
+    assert race.results[0].diverged_at is not None
+    assert f"diverged at {race.results[0].diverged_at}" in page.run("document.body.textContent")
     assert page.errors == []
 
 
@@ -144,21 +150,21 @@ def test_without_javascript_the_nearest_start_is_taken_and_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "odd_ground.py").write_text(
+    (tmp_path / "odd_function.py").write_text(
         "import torch\ndef f(x, y): return torch.erf(x) ** 2 + y ** 2\n"
     )
-    race = raced("odd_ground:f", "adam,torch:Rprop", **{"adam": 0.1, "torch:Rprop": 0.01})
+    race = raced("odd_function:f", "adam,torch:Rprop", **{"adam": 0.1, "torch:Rprop": 0.01})
     page = shown(browser, tmp_path, race)
 
     told = page.run("document.getElementById('where').textContent")
     assert "nearest of 50 starts run beforehand" in told
-    assert "the function odd_ground:f, torch:Rprop" in told
+    assert "the function odd_function:f, torch:Rprop" in told
     page.run("race.raceFrom([4, 4])")
     start = page.run("race.start")
     assert start == [3.75, 3.75]
-    points = walk(
-        race.scene,
-        racers("adam")[0],
+    points = rollout(
+        race.problem,
+        parse_candidates("adam")[0],
         [{"lr": 0.1}],
         torch.tensor([start]).double(),
         steps=80,
@@ -205,8 +211,8 @@ def test_what_has_no_javascript_is_refused_and_not_guessed() -> None:
 def test_all_numbers_on_the_page_are_those_of_the_race() -> None:
     race = raced("valley", "adam", adam=0.3)
     text = function_page(race).split("const data = ")[1].split(";\nconst code")[0]
-    (lane,) = json.loads(text)["lanes"]
+    (result,) = json.loads(text)["lanes"]
 
-    assert lane["x"] == pytest.approx(race.lanes[0].path[:, 0].tolist(), rel=1e-9)
-    assert lane["loss"] == pytest.approx(race.lanes[0].losses.tolist(), rel=1e-7)
-    assert lane["table"]["share"] == race.lanes[0].table.share
+    assert result["x"] == pytest.approx(race.results[0].path[:, 0].tolist(), rel=1e-9)
+    assert result["loss"] == pytest.approx(race.results[0].losses.tolist(), rel=1e-7)
+    assert result["table"]["share"] == race.results[0].statistics.share

@@ -10,19 +10,21 @@ from hypothesis import strategies as st
 
 from ravine.optim.momentum import Momentum
 from ravine.test_functions import theory
-from ravine.test_functions.candidates import Racer, racers
-from ravine.test_functions.problems import scene
-from ravine.test_functions.quadratic import rate_rows
-from ravine.test_functions.rollout import walk
+from ravine.test_functions.candidates import Candidate, parse_candidates
+from ravine.test_functions.problems import make_problem
+from ravine.test_functions.quadratic import convergence_rows
+from ravine.test_functions.rollout import rollout
 
 LOW, HIGH = 1.0, 40.0
 κ = HIGH / LOW
 
 
 def walked(η: float, γ: float, *, nesterov: bool = False, steps: int = 300) -> np.ndarray:
-    racer = Racer("own", Momentum, {"momentum": γ, "nesterov": nesterov})
+    candidate = Candidate("own", Momentum, {"momentum": γ, "nesterov": nesterov})
     start = torch.tensor([[-9.0, 1.5]], dtype=torch.float64)
-    return walk(scene("quadratic"), racer, [{"lr": η}], start, steps=steps, seed=0)[:, 0, 0].numpy()
+    return rollout(make_problem("quadratic"), candidate, [{"lr": η}], start, steps=steps, seed=0)[
+        :, 0, 0
+    ].numpy()
 
 
 def test_gradient_descent_at_its_best_rate_shrinks_as_the_condition_number_says() -> None:
@@ -75,11 +77,11 @@ def test_what_is_measured_is_what_is_predicted(η: float, γ: float, nesterov: b
 
 
 def test_the_rows_beside_a_race_hold_theory_and_everyone_who_has_one() -> None:
-    raced = [(racer, 0.04) for racer in racers("gd,adam,nesterov")]
+    raced = [(candidate, 0.04) for candidate in parse_candidates("gd,adam,nesterov")]
 
-    rows = rate_rows(scene("quadratic"), (-9.0, 1.5), raced, seed=0)
+    rows = convergence_rows(make_problem("quadratic"), (-9.0, 1.5), raced, seed=0)
 
     assert [row.name for row in rows[3:]] == ["gd", "nesterov"]
     assert all(abs(row.error) < 0.02 for row in rows)
     assert [row.critical for row in rows[:3]] == [False, True, True]
-    assert rate_rows(scene("beale"), (1.0, 1.5), raced, seed=0) == ()
+    assert convergence_rows(make_problem("beale"), (1.0, 1.5), raced, seed=0) == ()

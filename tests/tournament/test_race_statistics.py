@@ -14,27 +14,27 @@ RACES = 4000
 IMAGES = 1000
 
 
-def share_of_false_winners(entrants: int, seeds: int) -> float:
+def share_of_false_winners(candidates: int, seeds: int) -> float:
     """Races one method against itself, over and over; the share in which somebody is beaten.
 
-    Each seed has a difficulty of its own, which all entrants share, and each run its own chance;
+    Each seed has a difficulty of its own, which all candidates share, and each run its own chance;
     the result is the share of right answers on so many images.
     """
     chance = np.random.default_rng(0)
     false = 0
     for _ in range(RACES):
         of_seed = 0.85 + 0.02 * chance.standard_normal(seeds)
-        right = of_seed + 0.01 * chance.standard_normal((entrants, seeds))
+        right = of_seed + 0.01 * chance.standard_normal((candidates, seeds))
         counts = chance.binomial(IMAGES, right.clip(0, 1)) / IMAGES
         results = {f"same-{k}": dict(enumerate(map(float, row))) for k, row in enumerate(counts)}
         false += any(not c.tied for c in compare(results, resolution=1 / IMAGES))
     return false / RACES
 
 
-@pytest.mark.parametrize(("entrants", "seeds"), [(2, 2), (2, 3), (2, 5), (4, 3)])
-def test_a_method_raced_against_itself_is_a_tie(entrants: int, seeds: int) -> None:
+@pytest.mark.parametrize(("candidates", "seeds"), [(2, 2), (2, 3), (2, 5), (4, 3)])
+def test_a_method_raced_against_itself_is_a_tie(candidates: int, seeds: int) -> None:
     own_error = math.sqrt(0.05 * 0.95 / RACES)
-    assert share_of_false_winners(entrants, seeds) < 0.05 + 2 * own_error
+    assert share_of_false_winners(candidates, seeds) < 0.05 + 2 * own_error
 
 
 def test_a_better_method_wins() -> None:
@@ -51,7 +51,7 @@ def test_a_better_method_wins() -> None:
     assert found > 150
 
 
-def test_what_shifts_all_entrants_of_a_seed_alike_changes_no_comparison() -> None:
+def test_what_shifts_all_candidates_of_a_seed_alike_changes_no_comparison() -> None:
     one = {0: 0.80, 1: 0.82, 2: 0.87}
     other = {0: 0.79, 1: 0.80, 2: 0.86}
     shift = {0: 0.1, 1: -0.3, 2: 0.05}

@@ -6,16 +6,16 @@ import pytest
 
 from ravine.data.opening import open_dataset
 from ravine.models import build
-from ravine.training.clock import Clock
 from ravine.training.network_choice import (
     SMALL_IMAGES,
     choose_batch,
     choose_for_budget,
     choose_for_epochs,
-    companions,
+    model_defaults,
 )
-from ravine.workflows.assemble import set_up
+from ravine.workflows.assemble import assemble
 from ravine.workflows.recipe import Recipe, compose
+from ravine.workflows.session import Session
 
 
 def machine(first: float) -> Callable[[str], float]:
@@ -51,8 +51,8 @@ def test_every_choice_is_a_network_that_can_be_built(size: int) -> None:
 
 
 def test_other_networks_and_optimizers_have_their_own_defaults() -> None:
-    assert companions("wrn-16-4", optimizer="nesterov") == {}
-    assert "lr" not in companions("swift-2", optimizer="adam")
+    assert model_defaults("wrn-16-4", optimizer="nesterov") == {}
+    assert "lr" not in model_defaults("swift-2", optimizer="adam")
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def prepared(**settings: object) -> Recipe:
     recipe, _ = compose(None, {"data": "@fashion", "epochs": 20, "model": "swift-1", **settings})
     told: list[str] = []
     dataset = open_dataset(recipe, seed=0)
-    found = set_up(recipe, dataset, plan=None, tell=lambda e: told.append(str(e)), clock=Clock())
-    return found.recipe
+    session = Session(observers=[lambda event: told.append(str(event))])
+    return assemble(recipe, dataset, session, plan=None).recipe
 
 
 def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:

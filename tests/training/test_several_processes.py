@@ -18,7 +18,7 @@ import ravine
 from ravine.core.errors import SettingError
 from ravine.core.ranks import Ranks
 from ravine.data.augment import AugmentSettings
-from ravine.data.batches import Batch, TrainingBatches, _places
+from ravine.data.batches import Batch, TrainingBatches, shard_indices
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.runs.rows import read_json, read_rows
 from ravine.training.distributed import GradientSync
@@ -174,7 +174,9 @@ def test_unequal_parts_add_up_to_the_whole_batch(
         loss = loss_of(logits, targets[part])
         loss.backward()
         model[1].running_mean.fill_(rank)  # type: ignore[union-attr, operator]
-        batch = Batch(images=x[part], targets=targets[part], labels=labels[part], everyones=labels)
+        batch = Batch(
+            images=x[part], targets=targets[part], labels=labels[part], global_labels=labels
+        )
         correct = (logits.argmax(1) == labels[part]).sum()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Ranks, "all_reduce_sum", all_reduce_sum)
@@ -287,9 +289,9 @@ def test_the_parts_of_a_batch_are_the_batch_whatever_their_number(
     assert sorted(row for part in parts for row in rows(part)) == sorted(rows(whole))
     for part in parts:
         assert part.count == whole.count == batch
-        assert part.everyones is None or torch.equal(part.everyones, whole.labels)
+        assert part.global_labels is None or torch.equal(part.global_labels, whole.labels)
 
 
 def test_a_batch_too_small_for_all_is_refused_with_the_remedy() -> None:
     with pytest.raises(SettingError, match="batch 5 is too small for 4 processes"):
-        _places(5, Ranks(size=4))
+        shard_indices(5, Ranks(size=4))

@@ -10,7 +10,7 @@ from ravine.optim import AdaGrad, Adam, Momentum, Nadam, RMSProp
 from ravine.optim.base import RuleOptimizer
 from ravine.training.loss import cross_entropy
 from ravine.training.state import TrainingState, start_state
-from ravine.training.train_step import StepRules, train_step
+from ravine.training.train_step import StepSettings, train_step
 
 _OPTIMIZERS = {
     "momentum": lambda ps: Momentum(ps, lr=0.1),
@@ -19,7 +19,7 @@ _OPTIMIZERS = {
     "adam": lambda ps: Adam(ps, lr=0.1),
     "nadam": lambda ps: Nadam(ps, lr=0.1, form="dozat"),
 }
-_RULES = StepRules(
+_RULES = StepSettings(
     loss=cross_entropy(label_smoothing=0.0, class_weights=None), precision=torch.float32, seed=0
 )
 
@@ -70,9 +70,9 @@ def test_a_step_that_is_not_finite_leaves_everything_bitwise_as_it_was(
 ) -> None:
     state = _state(optimizer)
     for seed in range(3):
-        train_step(state, state.model, _batch(seed), rules=_RULES)
+        train_step(state, state.model, _batch(seed), settings=_RULES)
     before = _snapshot(state)
-    train_step(state, state.model, _batch(9, value), rules=_RULES)
+    train_step(state, state.model, _batch(9, value), settings=_RULES)
     after = _snapshot(state)
     assert before.keys() == after.keys()
     for name, old in before.items():
@@ -85,12 +85,12 @@ def test_a_step_that_is_not_finite_leaves_everything_bitwise_as_it_was(
 def test_training_goes_on_after_an_undone_step_as_if_it_had_not_been() -> None:
     clean, broken = _state("adam"), _state("adam")
     for seed in range(2):
-        train_step(clean, clean.model, _batch(seed), rules=_RULES)
-        train_step(broken, broken.model, _batch(seed), rules=_RULES)
-    train_step(broken, broken.model, _batch(7, float("nan")), rules=_RULES)
+        train_step(clean, clean.model, _batch(seed), settings=_RULES)
+        train_step(broken, broken.model, _batch(seed), settings=_RULES)
+    train_step(broken, broken.model, _batch(7, float("nan")), settings=_RULES)
     clean.step = 3  # the same dropout for the step that follows
     for state in (clean, broken):
-        train_step(state, state.model, _batch(5), rules=_RULES)
+        train_step(state, state.model, _batch(5), settings=_RULES)
     for a, b in zip(clean.model.parameters(), broken.model.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -107,7 +107,7 @@ def test_the_layer_that_broke_first_on_the_way_back_is_named() -> None:
     torch.manual_seed(0)
     model = Net()
     state = start_state(model, Momentum(model.parameters()), ema=0)
-    train_step(state, model, _batch(0), rules=_RULES)
+    train_step(state, model, _batch(0), settings=_RULES)
     names = [name for name, _ in model.named_parameters()]
     assert names[int(state.transaction.first_skipped[1])] == "b.bias"
 
@@ -115,7 +115,7 @@ def test_the_layer_that_broke_first_on_the_way_back_is_named() -> None:
 def test_streaks_count_undone_steps_in_a_row() -> None:
     state = _state("momentum")
     for value in (None, float("nan"), float("nan"), None, float("nan")):
-        train_step(state, state.model, _batch(1, value), rules=_RULES)
+        train_step(state, state.model, _batch(1, value), settings=_RULES)
     assert (int(state.transaction.skipped), int(state.transaction.streak)) == (3, 1)
 
 
@@ -124,7 +124,7 @@ def test_the_average_of_the_weights_follows_its_formula() -> None:
     name = "5.weight"
     average = state.model.state_dict()[name].clone()
     for step in range(4):
-        train_step(state, state.model, _batch(step), rules=_RULES)
+        train_step(state, state.model, _batch(step), settings=_RULES)
         decay = min(0.5, (1 + step + 1) / (10 + step + 1))
         average = decay * average + (1 - decay) * state.model.state_dict()[name]
     assert state.ema is not None
@@ -134,16 +134,16 @@ def test_the_average_of_the_weights_follows_its_formula() -> None:
 def test_dropout_is_a_function_of_seed_and_step() -> None:
     one, two = _state("momentum"), _state("momentum")
     torch.rand(17)
-    train_step(one, one.model, _batch(0), rules=_RULES)
+    train_step(one, one.model, _batch(0), settings=_RULES)
     torch.rand(5)
-    train_step(two, two.model, _batch(0), rules=_RULES)
+    train_step(two, two.model, _batch(0), settings=_RULES)
     assert torch.equal(one.model[0].weight, two.model[0].weight)
 
 
 def test_clipping_limits_the_step_and_not_the_gradient_that_is_reported() -> None:
     state = _state("momentum", ema=0, clip=1e-3)
     before = copy.deepcopy(state.model)
-    result = train_step(state, state.model, _batch(0), rules=_RULES)
+    result = train_step(state, state.model, _batch(0), settings=_RULES)
     moved = torch.cat(
         [
             (a - b).flatten()
@@ -171,12 +171,12 @@ def test_a_checkpoint_of_another_order_of_parameters_is_loaded_by_name() -> None
         return start_state(model, Adam(model.parameters()), ema=0)
 
     one, two = state_of("ab"), state_of("ba")
-    train_step(one, one.model, _batch(0), rules=_RULES)
+    train_step(one, one.model, _batch(0), settings=_RULES)
     saved = {name: value.clone() for name, value in one.tensors().items()}
     assert "optimizer/a.weight/v" in saved
     two.load(1, saved, {"elapsed": 0.0})
     for state in (one, two):
-        train_step(state, state.model, _batch(1), rules=_RULES)
+        train_step(state, state.model, _batch(1), settings=_RULES)
     for name, p in one.model.named_parameters():
         assert torch.equal(p, two.model.get_parameter(name))
     saved["optimizer/a.weight/v"] = torch.zeros(3)

@@ -95,7 +95,7 @@ def test_a_race_has_a_table_a_page_and_a_recipe(whole: Path) -> None:
     assert "adam" in (whole / "plane.svg").read_text()
 
 
-def test_entrants_share_weights_data_and_points(whole: Path) -> None:
+def test_candidates_share_weights_data_and_points(whole: Path) -> None:
     first = {
         read_rows(whole / "runs" / f"{name}-seed-1" / LOSSES)[0]["losses"][0]
         for name in ("momentum", "adam")
@@ -243,7 +243,7 @@ def test_any_setting_races_and_several_give_every_combination(
     ("arguments", "named"),
     [
         (("--optimizers", "momentum,adm"), "adm"),
-        (("--optimizers", "adam"), "2 entrants"),
+        (("--optimizers", "adam"), "2 candidates"),
         (("--vary", "initial=he,xavier"), "initial"),
         (("--vary", "seed=1,2"), "--seeds"),
         (("--optimizers", "momentum,adam", "--ray", "127.0.0.1:1"), "ray"),
@@ -264,13 +264,13 @@ def test_a_race_is_not_gone_on_with_in_other_words(striped: Path, whole: Path) -
         striped, "--optimizers", "momentum,nadam", *NETWORK, *RULES, "--plane", "--out", whole
     )
     assert code == 2
-    assert "entrants" in err
+    assert "candidates" in err
 
 
 def test_settings_of_a_race_are_checked() -> None:
     two = {"a": {"lr": 1.0}, "b": {"lr": 2.0}}
     with pytest.raises(SettingError, match="exclude"):
-        RaceSettings.of({"entrants": two, "epochs": 1.0, "budget": 60.0})
+        RaceSettings.of({"candidates": two, "epochs": 1.0, "budget": 60.0})
     with pytest.raises(SettingError, match="needs --budget"):
-        RaceSettings.of({"entrants": two, "equal": "seconds"})
+        RaceSettings.of({"candidates": two, "equal": "seconds"})
     assert bytes_of("1.5G") == 3 * 2**29

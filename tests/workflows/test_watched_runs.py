@@ -1,4 +1,4 @@
-"""A run is looked into while it trains: same weights, a file of looks, figures in the report."""
+"""A run is monitored while it trains: same weights, a file of snapshots, figures in the report."""
 
 import json
 import re
@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 import ravine
+from ravine.checks.check_table import EXPLAINS
 from ravine.core.events import Event, Notice, RolledBack, StepDone
+from ravine.findings.finding import merge
 from ravine.reports.layer_figures import scales, update_ratios
 from ravine.reports.page import page
-from ravine.runs.layers_file import append_look, read_looks, read_not_finite
-from ravine.runs.rows import append_row, read_rows
+from ravine.runs.folder import RunFolder
+from ravine.runs.layers_file import LayerRecords, read_layers
+from ravine.runs.rows import append_row, read_rows, write_json
 from ravine.workflows.diagnose import diagnose_run
+from ravine.workflows.run_findings import find_in_run
 
 SETTINGS: dict[str, Any] = {
     "model": "resnet-cifar-8",
@@ -41,9 +45,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_the_weights_are_those_of_a_run_that_nobody_looked_into(
-    watched: Path, tmp_path: Path
-) -> None:
+def test_the_weights_are_those_of_a_run_without_a_monitor(watched: Path, tmp_path: Path) -> None:
     ravine.train("@fashion", out=tmp_path / "run", **(SETTINGS | {"monitor": 0.0}))
     assert not (tmp_path / "run" / "layers.jsonl").exists()
     files = [out / "model.safetensors" for out in (watched, tmp_path / "run")]
@@ -51,16 +53,17 @@ def test_the_weights_are_those_of_a_run_that_nobody_looked_into(
 
 
 def test_every_layer_is_seen_from_the_first_step_on(watched: Path) -> None:
-    looks = read_looks(watched / "layers.jsonl")
-    assert looks[0]["step"] == 1
-    assert len(looks) >= 3
-    kinds = [row["kind"] for row in looks[-1]["layers"].values()]
+    snapshots = read_layers(watched / "layers.jsonl").snapshots
+    assert snapshots[0].step == 1
+    assert len(snapshots) >= 3
+    kinds = [layer.kind for layer in snapshots[-1].layers.values()]
     assert kinds.count("Conv2d") == 7
-    rated = {n: r["update_ratio"] for n, r in looks[-1]["parameters"].items() if "weight" in n}
-    assert all(0 < ratio < 1 for ratio in rated.values())
+    rows = snapshots[-1].parameters.items()
+    ratios = [row.update_ratio or 0.0 for name, row in rows if "weight" in name]
+    assert all(0 < ratio < 1 for ratio in ratios)
 
 
-def test_looks_of_steps_that_are_taken_again_are_taken_out(watched: Path, tmp_path: Path) -> None:
+def test_snapshots_of_repeated_steps_are_taken_out(watched: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
 
     def crash(event: Event) -> None:
@@ -71,13 +74,14 @@ def test_looks_of_steps_that_are_taken_again_are_taken_out(watched: Path, tmp_pa
         ravine.train("@fashion", out=out, observers=[crash], checkpoint_every=0.05, **SETTINGS)
     append_row(out / "layers.jsonl", {"kind": "not-finite", "step": 40, "layer": "0"})
     ravine.resume(out)
-    steps = [look["step"] for look in read_looks(out / "layers.jsonl")]
+    layers = read_layers(out / "layers.jsonl")
+    steps = [one.step for one in layers.snapshots]
     assert steps == sorted(set(steps))
-    assert read_not_finite(out / "layers.jsonl") is None
+    assert layers.not_finite is None
     assert (out / "model.safetensors").read_bytes() == (watched / "model.safetensors").read_bytes()
 
 
-def test_a_return_takes_the_looks_back_too(tmp_path: Path) -> None:
+def test_a_rollback_takes_the_snapshots_back_too(tmp_path: Path) -> None:
     out, seen = tmp_path / "run", list[Event]()
     settings = SETTINGS | {
         "norm": "none", "lr": 2.0, "epochs": 0.6, "on_divergence": "rollback",
@@ -85,14 +89,14 @@ def test_a_return_takes_the_looks_back_too(tmp_path: Path) -> None:
     }  # fmt: skip
     ravine.train("@fashion", out=out, observers=[seen.append], **settings)
     assert any(isinstance(event, RolledBack) for event in seen)
-    looks = read_looks(out / "layers.jsonl")
-    steps = [look["step"] for look in looks]
+    snapshots = read_layers(out / "layers.jsonl").snapshots
+    steps = [one.step for one in snapshots]
     assert steps == sorted(set(steps))
     assert steps[-1] <= ravine.Run.load(out).history[-1]["step"]
-    assert max(look["lr"] for look in looks) <= 1.0
+    assert max(one.lr or 0.0 for one in snapshots) <= 1.0
 
 
-def test_what_a_run_shows_is_kept_and_told_when_it_ends(tmp_path: Path) -> None:
+def test_the_findings_of_a_run_are_kept_and_reported_when_it_ends(tmp_path: Path) -> None:
     out, told = tmp_path / "run", list[str]()
 
     def hear(event: Event) -> None:
@@ -112,10 +116,10 @@ def test_the_first_value_that_is_not_finite_is_kept_with_its_layer(tmp_path: Pat
     out = tmp_path / "run"
     settings = SETTINGS | {"norm": "none", "lr": 1e30, "precision": "float32", "epochs": 0.05}
     ravine.train("@fashion", out=out, **settings)
-    found = read_not_finite(out / "layers.jsonl")
+    found = read_layers(out / "layers.jsonl").not_finite
     assert found is not None
-    assert found["step"] == 2
-    assert found["direction"] == "forward"
+    assert found.step == 2
+    assert found.direction == "forward"
 
 
 def test_the_report_shows_layers_by_steps(watched: Path) -> None:
@@ -133,15 +137,15 @@ def test_a_diagnosis_adds_the_variances_of_the_start(watched: Path, tmp_path: Pa
     assert "variance of activations and gradients" in (out / "report.html").read_text()
 
 
-def test_torn_and_hostile_looks_leave_the_page_whole(watched: Path, tmp_path: Path) -> None:
+def test_torn_and_hostile_rows_leave_the_page_whole(watched: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(watched, out)
-    whole = read_looks(out / "layers.jsonl")[-1] | {"step": 10**6}
+    whole = read_rows(out / "layers.jsonl")[-1] | {"kind": "look", "step": 10**6}
     bad = "<script>$x_{$"
     whole["layers"] = {bad: {"kind": "Conv2d", "var": 1.0, "gradient_var": "nan"}}
     whole["parameters"] = {bad: {"update_ratio": 0.1}, "b": {"update_ratio": 0.2}}
     for row in (whole, {"kind": "look", "step": "1"}, {"kind": "look", "step": 9, "layers": [1]}):
-        append_look(out / "layers.jsonl", row)
+        append_row(out / "layers.jsonl", row)
     (out / "variance.json").write_text('{"networks": [{"name": 1}]}')
     text = page(out)
     assert "<script>" not in text
@@ -164,3 +168,28 @@ def test_figures_hold_values_that_are_not_finite(count: int) -> None:
     for drawn in (scales(looks), update_ratios(looks)):
         assert re.match(r"<svg ", drawn)
         assert len(drawn) < 300_000
+
+
+@pytest.mark.parametrize(
+    ("recipe", "codes"),
+    [
+        ("label_smoothing = 0.0", ("underfitting",)),
+        ("label_smoothing = 0.2", ()),
+        ("mixup = 8.0", ()),
+        ("cutmix = 8.0", ()),
+    ],
+)
+def test_a_run_at_the_floor_of_its_own_targets_does_not_underfit(
+    tmp_path: Path, recipe: str, codes: tuple[str, ...]
+) -> None:
+    """Of 10 classes, as the audit counts them: 1.0 is 0.43 ln K."""
+    (tmp_path / "recipe.toml").write_text(recipe + "\n", encoding="utf-8")
+    write_json(tmp_path / "audit.json", {"classes": [str(n) for n in range(10)]})
+    for step in range(1, 41):
+        append_row(tmp_path / "history.jsonl", {"kind": "step", "step": step, "loss": 1.0})
+        if step % 10 == 0:
+            row = {"kind": "epoch", "step": step, "train_loss": 1.0, "loss": 1.0}
+            append_row(tmp_path / "history.jsonl", row)
+
+    found = find_in_run(RunFolder(tmp_path), classes=None, layers=LayerRecords())
+    assert merge(found, EXPLAINS).codes == codes

@@ -1,1 +1,1 @@
-"""What is wrong with a training before it begins: one file per subject."""
+"""What is wrong with a training before it begins: one file per subject, one table of checks."""

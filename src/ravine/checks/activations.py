@@ -1,12 +1,12 @@
-"""Checks of how signals pass through the network at the start: variances, units, symmetry."""
+"""Checks of the signals at the start: variances layer by layer, units, symmetric weights."""
 
 import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
 
-from ravine.checks.context import Sample, Subject, layer_of
+from ravine.checks.check_batch import CheckBatch
+from ravine.checks.context import CheckContext, layer_of
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
     DEAD,
@@ -19,18 +19,14 @@ from ravine.findings.thresholds import (
 )
 from ravine.propagation.operations import Operation
 from ravine.propagation.recording import Recording
-from ravine.propagation.unit_activity import KINDS, Activity, UnitActivity
+from ravine.propagation.unit_activity import KINDS, ActivityRecorder, UnitActivity
 from ravine.propagation.variance import WEIGHTED, LayerVariance
 
 
-def check_variances(layers: Sequence[LayerVariance], logits: Tensor | None) -> Iterator[Finding]:
-    """Yields signals or gradients that grow or fade on their way through the layers.
-
-    Args:
-        layers: the convolutions and linear layers, in the order of the calls.
-        logits: (N, K), what the network says, if it is that.
-    """
-    hidden = layers[:-1]
+def check_variances(context: CheckContext) -> Iterator[Finding]:
+    """Yields activations or gradients whose variance grows or falls through the layers."""
+    profile, logits = context.measured.variance, context.measured.logits
+    hidden = profile.weighted[:-1] if profile is not None else ()
     std = 0.0 if logits is None else float(logits.detach().double().std())
     forward = _change([layer.forward for layer in hidden])
     backward = _change([layer.backward for layer in reversed(hidden)])
@@ -40,128 +36,141 @@ def check_variances(layers: Sequence[LayerVariance], logits: Tensor | None) -> I
         yield _vanishing(hidden, forward, backward)
 
 
-def _change(values: Sequence[float | None]) -> float:
+def _change(variances: Sequence[float | None]) -> float:
     """Returns the last over the first variance; 1 where there is nothing to compare."""
-    known = [v for v in values if v is not None]
+    known = [v for v in variances if v is not None]
     if len(known) < 2 or known[0] == 0:
         return 1.0
     return known[-1] / known[0] if math.isfinite(known[-1]) else math.inf
 
 
-def _first_beyond(values: Sequence[float | None], limit: float) -> int:
-    """Returns the place of the first value that is beyond `limit` times the first one."""
-    start = next((v for v in values if v), 1.0)
-    for place, value in enumerate(values):
-        ratio = 1.0 if value is None else value / start
+def _first_beyond(hidden: Sequence[LayerVariance], limit: float, *, forward: bool) -> str:
+    """Returns the first layer, in the order of the pass, whose variance is beyond a limit.
+
+    Args:
+        hidden: layers in the order of the calls, at least one.
+        limit: times the first variance that is not 0; above 1 an upper limit, else a lower one.
+        forward: variances of the outputs; else of their gradients, from the last layer on.
+    """
+    order = list(hidden) if forward else list(reversed(hidden))
+    variances = [layer.forward if forward else layer.backward for layer in order]
+    start = next((v for v in variances if v), 1.0)
+    for layer, variance in zip(order, variances, strict=True):
+        ratio = 1.0 if variance is None else variance / start
         if not math.isfinite(ratio) or (ratio > limit if limit > 1 else ratio < limit):
-            return place
-    return len(values) - 1
+            return layer.layer
+    return order[-1].layer
 
 
 def _exploding(
     hidden: Sequence[LayerVariance], forward: float, backward: float, std: float
 ) -> Finding:
-    ahead = forward >= backward or not hidden
-    values = [layer.forward if ahead else layer.backward for layer in hidden]
-    order = list(hidden) if ahead else list(reversed(hidden))
-    place = _first_beyond(values if ahead else values[::-1], EXPLODING**0.25) if hidden else 0
-    what = "activations" if ahead else "gradients on their way back"
+    is_forward = forward >= backward or not hidden
+    layer = _first_beyond(hidden, EXPLODING**0.25, forward=is_forward) if hidden else None
     return Finding(
         severity="critical" if not std <= 100 * LARGE_LOGITS else "warning",
         code="exploding-at-start",
-        seen=f"the variance of {what} grows {max(forward, backward):.3g} times through "
-        f"{len(hidden)} layers, and the logits have a standard deviation of {std:.3g}",
+        seen=f"the variance of {_signal(is_forward)} grows {max(forward, backward):.3g} times "
+        f"through {len(hidden)} layers, and the logits have a standard deviation of {std:.3g}",
         cause="the initial weights are too large for this depth and activation",
         cure="take He initial weights (ravine.nn.init_(model, 'he')), LSUV, or normalisation",
-        layer=order[place].layer if hidden else None,
+        layer=layer,
         evidence={"forward": forward, "backward": backward, "logits_std": std},
         changes={"init": "he"},
     )
 
 
 def _vanishing(hidden: Sequence[LayerVariance], forward: float, backward: float) -> Finding:
-    ahead = forward <= backward
-    values = [layer.forward if ahead else layer.backward for layer in hidden]
-    order = list(hidden) if ahead else list(reversed(hidden))
-    place = _first_beyond(values if ahead else values[::-1], VANISHING**0.25)
-    what = "activations" if ahead else "gradients on their way back"
+    is_forward = forward <= backward
     return Finding(
         severity="warning",
         code="vanishing-at-start",
-        seen=f"the variance of {what} falls to {min(forward, backward):.2g} of what it was through "
-        f"{len(hidden)} layers",
+        seen=f"the variance of {_signal(is_forward)} falls by the factor "
+        f"{min(forward, backward):.2g} through {len(hidden)} layers",
         cause="the initial weights are too small for this depth, or the activation has a small "
         "slope (sigmoid: at most 1/4 a layer)",
         cure="take ReLU with He initial weights (ravine.nn.init_(model, 'he')), or normalisation",
-        layer=order[place].layer,
+        layer=_first_beyond(hidden, VANISHING**0.25, forward=is_forward),
         evidence={"forward": forward, "backward": backward},
         changes={"init": "he"},
     )
 
 
-def inputs_faded(recording: Recording) -> list[bool]:
-    """Returns of each activation whether the variance before it is next to nothing.
+def _signal(forward: bool) -> str:
+    return "activations" if forward else "gradients in the backward pass"
 
-    It is compared with the first layer that has weights.
+
+def inputs_faded(recording: Recording) -> tuple[bool, ...]:
+    """Returns of each activation whether its input has next to no variance.
+
+    It is compared with the output of the first layer that has weights.
     """
     operations = recording.operations
-    first = next((_over_batch(op) for op in operations if op.name in WEIGHTED), math.nan)
+    first = next((_variance_over_batch(op) for op in operations if op.name in WEIGHTED), math.nan)
     calls = [op for op in operations if op.name in KINDS]
-    return [_over_batch(operations[op.sources[0]]) < FADED * first for op in calls]
+    return tuple(_variance_over_batch(operations[op.sources[0]]) < FADED * first for op in calls)
 
 
-def _over_batch(op: Operation) -> float:
-    """Returns the variance over the batch alone: what biases add between units tells nothing."""
+def _variance_over_batch(op: Operation) -> float:
+    """Returns the mean variance over the batch; differences between units, of biases, are out."""
     return math.nan if op.signal is None else float(op.signal.var.mean())
 
 
-def look_at_units(subject: Subject, sample: Sample) -> list[UnitActivity]:
-    """Returns the activity of each activation, and leaves the random state to the caller."""
-    activity = Activity(subject.model)
-    with activity.watching(), torch.no_grad():
-        subject.output(sample)
-    return activity.found
+def unit_activities(context: CheckContext, sample: CheckBatch) -> tuple[UnitActivity, ...]:
+    """Returns the activity of each activation; the random state is left to the caller."""
+    recorder = ActivityRecorder(context.model)
+    with recorder.watching(), torch.no_grad():
+        context.output(sample)
+    return tuple(recorder.found)
 
 
-def check_units(found: Sequence[UnitActivity], faded: Sequence[bool]) -> Iterator[Finding]:
+def check_units(context: CheckContext) -> Iterator[Finding]:
     """Yields the first layer with many dead and the first with many saturated units.
 
-    Args:
-        found: activations in the order of the calls.
-        faded: whether what goes into each had faded before: then its units are not the cause.
+    Units whose input has faded are not the cause, and not named.
     """
-    for one, lost in zip(found, faded, strict=True):
-        if one.dead > DEAD and one.units >= FEW_UNITS and not lost:
-            yield Finding(
-                severity="critical" if one.dead > 0.9 else "warning",
-                code="dead-units",
-                seen=f"{one.dead:.0%} of the {one.units} ReLU units are 0 on every example",
-                cause="their biases or weights keep the sum below 0, so that they get no gradient",
-                cure="start biases at 0 with He initial weights, or take leaky ReLU; if it "
-                "happens in training, lower the rate",
-                layer=one.layer,
-                evidence={"dead": one.dead, "units": one.units},
-                changes={"init": "he"},
-            )
-            break
-    for one in found:
-        if one.saturated > SATURATED:
-            yield Finding(
-                severity="warning",
-                code="saturated-units",
-                seen=f"{one.saturated:.0%} of values of {one.kind} lie at an end of its range",
-                cause=f"what goes into {one.kind} is too large, and its slope there is nearly 0",
-                cure="take smaller initial weights (Xavier for tanh), scale the inputs, or put a "
-                "normalisation before it",
-                layer=one.layer,
-                evidence={"saturated": one.saturated},
-                changes={"init": "xavier"},
-            )
-            break
+    units, faded = context.measured.units, context.measured.faded
+    dead = [
+        one
+        for one, has_faded in zip(units, faded, strict=True)
+        if one.dead > DEAD and one.units >= FEW_UNITS and not has_faded
+    ]
+    saturated = [one for one in units if one.saturated > SATURATED]
+    yield from map(_dead, dead[:1])
+    yield from map(_saturated, saturated[:1])
 
 
-def check_symmetry(model: nn.Module) -> Iterator[Finding]:
+def _dead(one: UnitActivity) -> Finding:
+    return Finding(
+        severity="critical" if one.dead > 0.9 else "warning",
+        code="dead-units",
+        seen=f"{one.dead:.0%} of the {one.units} ReLU units are 0 on every example",
+        cause="their biases or weights keep the sum below 0, so that they get no gradient",
+        cure="start biases at 0 with He initial weights, or take leaky ReLU; if it happens in "
+        "training, lower the learning rate",
+        layer=one.layer,
+        evidence={"dead": one.dead, "units": one.units},
+        changes={"init": "he"},
+    )
+
+
+def _saturated(one: UnitActivity) -> Finding:
+    return Finding(
+        severity="warning",
+        code="saturated-units",
+        seen=f"{one.saturated:.0%} of values of {one.kind} lie at an end of its range",
+        cause=f"the inputs of {one.kind} are too large, and its slope there is nearly 0",
+        cure="take smaller initial weights (Xavier for tanh), scale the inputs, or put a "
+        "normalisation before it",
+        layer=one.layer,
+        evidence={"saturated": one.saturated},
+        changes={"init": "xavier"},
+    )
+
+
+def check_symmetry(context: CheckContext) -> Iterator[Finding]:
     """Yields the first layer whose units all have the same weights."""
+    model = context.model
     for name, weight in model.named_parameters():
         if weight.dim() < 2 or len(weight) < 2 or not name.endswith("weight"):
             continue
@@ -171,8 +180,8 @@ def check_symmetry(model: nn.Module) -> Iterator[Finding]:
                 severity="critical",
                 code="symmetric-weights",
                 seen=f"all {len(flat)} units of {layer_of(model, weight)} have the same weights",
-                cause="they were set to a constant, so that all of them stay the same for ever",
-                cure="draw the weights by chance: ravine.nn.init_(model, 'he')",
+                cause="they were set to a constant, so that the units stay the same in training",
+                cure="draw random weights: ravine.nn.init_(model, 'he')",
                 layer=layer_of(model, weight),
                 evidence={"units": len(flat)},
                 changes={"init": "he"},

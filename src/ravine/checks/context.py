@@ -1,56 +1,50 @@
-"""What is checked: somebody's network, loss, batches, optimizer and step, in one form.
+"""The context of all checks: a network, its loss, batches, optimizer and step, and measurements."""
 
-A batch is a pair (inputs, targets), several inputs and then the targets, or an object with
-`images` and `targets`. Inputs may be a tensor, a tuple of arguments or a dictionary of named ones.
-"""
-
-import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, final
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ravine.core.errors import SettingError
-from ravine.core.nested import batch_size, slice_examples, tensors_in, to_device
+from ravine.checks.check_batch import CheckBatch
+from ravine.checks.loss_form import Loss, LossForm
+from ravine.core.nested import call_model
+from ravine.optim.range_test import RangeTest
+from ravine.propagation.unit_activity import UnitActivity
+from ravine.propagation.variance import VarianceProfile
 
-Loss = Callable[[Any, Any], Tensor]
 Step = Callable[[Any], Any]
-_BATCHES = 16
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One batch.
+@dataclass(slots=True)
+class Measurements:
+    """What was measured before a check reads it; empty until then.
 
     Attributes:
-        inputs: a tensor, a tuple of arguments, or a dictionary of named ones.
-        targets: what the loss compares with.
-        given: the batch as it came, for the user's own step.
+        logits: (N, K) of the first batch; None where the output is something else.
+        loss_form: how the loss takes them.
+        last_function: name of the function that made the output, such as linear or softmax.
+        variance: of the first batch, layer by layer; None before.
+        units: activity of each activation, in the order of the calls.
+        faded: of each activation, whether its input has next to no variance.
+        range_test: of the learning rate; None where there was none.
     """
 
-    inputs: Any
-    targets: Any
-    given: Any
-
-    def __len__(self) -> int:
-        return batch_size(self.inputs)
-
-    def first(self, count: int, *, start: int = 0) -> "Sample":
-        """Returns `count` examples of this batch, from `start` on."""
-        inputs, targets = slice_examples(
-            (self.inputs, self.targets), count, start=start, size=len(self)
-        )
-        return Sample(inputs=inputs, targets=targets, given=self.given)
+    logits: Tensor | None = None
+    loss_form: LossForm | None = None
+    last_function: str = ""
+    variance: VarianceProfile | None = None
+    units: tuple[UnitActivity, ...] = ()
+    faded: tuple[bool, ...] = ()
+    range_test: RangeTest | None = None
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """All that a check looks at. Nothing of it is changed.
+class CheckContext:
+    """All that a check reads; a check changes nothing of model and optimizer.
 
     Attributes:
         model: any module.
@@ -58,63 +52,23 @@ class Subject:
         samples: the first batches, on the model's device.
         optimizer: of the model, if it was given.
         step: the user's own training step of a batch, if it was given.
+        measured: filled in by `examine` and by the range test.
     """
 
     model: nn.Module
     loss: Loss
-    samples: tuple[Sample, ...]
+    samples: tuple[CheckBatch, ...]
     optimizer: Optimizer | None
     step: Step | None
+    measured: Measurements = field(default_factory=Measurements)
 
-    def output(self, sample: Sample) -> Any:
-        """Returns what the model says of a batch."""
-        return call(self.model, sample.inputs)
+    def output(self, sample: CheckBatch) -> Any:
+        """Returns the model's output on a batch."""
+        return call_model(self.model, sample.inputs)
 
-    def value(self, sample: Sample) -> Tensor:
-        """Returns the loss of a batch."""
+    def value(self, sample: CheckBatch) -> Tensor:
+        """Returns the loss of a batch, 0-dim."""
         return self.loss(self.output(sample), sample.targets)
-
-
-def call(model: nn.Module, inputs: Any) -> Any:
-    """Returns model(inputs), where a tuple is several arguments and a dictionary named ones."""
-    if isinstance(inputs, dict):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
-
-
-def take_batches(batches: Iterable[Any], device: torch.device) -> tuple[Sample, ...]:
-    """Returns the first batches on a device.
-
-    Raises:
-        SettingError: there are none, or one is not of a form that is known.
-    """
-    if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
-        raise SettingError(
-            f"batches must be an iterable of (inputs, targets), got {type(batches).__name__}; "
-            "pass a DataLoader, or a list such as [(images, labels)]"
-        )
-    found = tuple(_sample(one, device) for one in itertools.islice(batches, _BATCHES))
-    if not found:
-        raise SettingError("batches is empty; pass at least one (inputs, targets)")
-    return found
-
-
-def _sample(batch: Any, device: torch.device) -> Sample:
-    if hasattr(batch, "images") and hasattr(batch, "targets"):
-        inputs, targets = batch.images, batch.targets
-    elif isinstance(batch, tuple | list) and len(batch) >= 2:
-        inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
-        targets = batch[-1]
-    else:
-        raise SettingError(
-            f"a batch is {type(batch).__name__}, not (inputs, targets); pass pairs, "
-            "for example ((batch['x'], batch['y']) for batch in loader)"
-        )
-    if not tensors_in(inputs):
-        raise SettingError(
-            f"a batch's inputs are {type(inputs).__name__} without a tensor; pass tensors"
-        )
-    return Sample(inputs=to_device(inputs, device), targets=to_device(targets, device), given=batch)
 
 
 def layer_of(model: nn.Module, parameter: Tensor) -> str:

@@ -1,6 +1,6 @@
-"""Checks that learn a little, on copies of nothing: everything is put back afterwards.
+"""Checks that train for some steps and put everything back.
 
-Eight examples must be learnt by heart; and the rate is compared with what a range test allows.
+Eight examples must be overfitted; the learning rate is compared with a range test.
 """
 
 import math
@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ravine.checks.context import Sample, Subject, layer_of
-from ravine.checks.loss_function import logits_of
+from ravine.checks.check_batch import CheckBatch, logits_of
+from ravine.checks.context import CheckContext, layer_of
 from ravine.core.errors import SettingError
 from ravine.core.nested import tensors_in
-from ravine.core.preserve_training import restored
+from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
 from ravine.findings.thresholds import (
@@ -31,8 +31,8 @@ from ravine.optim.range_test import RangeTest, range_test
 _EXAMPLES = 8
 _SETTLED = 10  # first losses of a range test, whose median is the start
 _BEGUN = 0.1  # of the fall of the loss
-_LOWEST, _HIGHEST = 1e-5, 10.0  # rates
-_TRIES = ((1e-3, 60), (1e-2, 60))  # rate of Adam, steps
+_LOWEST, _HIGHEST = 1e-5, 10.0  # learning rates
+_TRIES = ((1e-3, 60), (1e-2, 60))  # learning rate of Adam, steps
 # Steps with a gradient of 0 from where on it stays 0 (branches and a head that are initialised
 # to zero have all theirs at the third), and steps that are waited for one.
 _STAYS, _SETTLES = 3, 5
@@ -85,14 +85,14 @@ def _has_gradient(p: Tensor) -> bool:
     return p.grad is not None and bool(p.grad.any())
 
 
-def overfit(subject: Subject) -> Overfit:
+def overfit(subject: CheckContext) -> Overfit:
     """Returns how well the network learns eight examples by heart, with Adam of its own."""
     model = subject.model
     sample = subject.samples[0].first(_EXAMPLES)
     waiting = _Waiting([p for p in model.parameters() if p.requires_grad and p.dim() > 1])
     best: Overfit | None = None
     for rate, steps in _TRIES:
-        with restored(model):
+        with preserve_training(model):
             model.train()
             _without_dropout(model)
             found = _learn(subject, sample, rate, steps, waiting)
@@ -111,8 +111,10 @@ def _without_dropout(model: nn.Module) -> None:
             module.eval()
 
 
-def _learn(subject: Subject, sample: Sample, rate: float, steps: int, waiting: _Waiting) -> Overfit:
-    """Learns until the examples are right and gradients are known, for `steps` at most."""
+def _learn(
+    subject: CheckContext, sample: CheckBatch, rate: float, steps: int, waiting: _Waiting
+) -> Overfit:
+    """Trains until the examples are overfitted and gradients are known, for `steps` at most."""
     adam = torch.optim.Adam([p for p in subject.model.parameters() if p.requires_grad], lr=rate)
     losses: list[float] = []
     accuracy, level, learnt, asked = None, math.nan, False, 0
@@ -151,12 +153,12 @@ def _backward(model: nn.Module, loss: Tensor, output: object, waiting: _Waiting)
     return any(t.grad is not None and float(t.grad.abs().max()) > waiting.least for t in outputs)
 
 
-def _accuracy(output: object, sample: Sample) -> float | None:
+def _accuracy(output: object, sample: CheckBatch) -> float | None:
     logits = logits_of(output, sample)
     return None if logits is None else float((logits.argmax(1) == sample.targets).double().mean())
 
 
-def _learnt_below(subject: Subject, output: object, sample: Sample, first: float) -> float:
+def _learnt_below(subject: CheckContext, output: object, sample: CheckBatch, first: float) -> float:
     """Returns the loss below which examples without labels are learnt.
 
     OVERFIT of the way from the first loss to the least that these targets allow. A network that
@@ -202,36 +204,36 @@ def check_overfit(found: Overfit) -> Iterator[Finding]:
 
 
 class _Losses(nn.Module):
-    """A network whose input is the number of a sample and whose output is the loss."""
+    """A network whose input is the index of a batch, 0-dim, and whose output is the loss."""
 
-    def __init__(self, subject: Subject, samples: list[Sample]) -> None:
+    def __init__(self, subject: CheckContext, samples: list[CheckBatch]) -> None:
         super().__init__()
         self.inner = subject.model
         self._subject = subject
         self._samples = samples
 
-    def forward(self, place: Tensor) -> Tensor:
-        return self._subject.value(self._samples[int(place)])
+    def forward(self, index: Tensor) -> Tensor:
+        return self._subject.value(self._samples[int(index)])
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Index:
     images: Tensor
     targets: Tensor
 
 
-def rate_range(subject: Subject, *, examples: int, steps: int) -> RangeTest | None:
+def rate_range(subject: CheckContext, *, examples: int, steps: int) -> RangeTest | None:
     """Returns the range test of the user's optimizer, None where the first loss is not finite."""
     assert subject.optimizer is not None
     samples = _pieces(subject.samples, examples)
-    places = (_Place(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
-    with restored(subject.model, subject.optimizer):
+    indices = (_Index(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
+    with preserve_training(subject.model, subject.optimizer):
         try:
             return range_test(
                 _Losses(subject, samples),
                 subject.optimizer,
                 lambda loss, _: loss,
-                places,
+                indices,
                 low=min(_LOWEST, _reference(subject) / 10),
                 high=max(_HIGHEST, _reference(subject) * 2),
                 steps=steps,
@@ -240,28 +242,28 @@ def rate_range(subject: Subject, *, examples: int, steps: int) -> RangeTest | No
             return None
 
 
-def _reference(subject: Subject) -> float:
+def _reference(subject: CheckContext) -> float:
     assert subject.optimizer is not None
     rate = float(subject.optimizer.param_groups[0]["lr"])
     return rate if 0 < rate < math.inf else 1e-3
 
 
-def _pieces(samples: tuple[Sample, ...], examples: int) -> list[Sample]:
+def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
     """Returns samples of `examples` each, the first parts of all batches first."""
     most = max(1, len(samples[0]) // examples)
     return [s.first(examples, start=k * examples) for k in range(most) for s in samples]
 
 
-def check_rate(subject: Subject, found: RangeTest) -> Iterator[Finding]:
-    """Yields a rate that is far from what the range test allows.
+def check_rate(subject: CheckContext, found: RangeTest) -> Iterator[Finding]:
+    """Yields a learning rate that is far from those of the range test.
 
-    Too high is told by the rate that is suggested, too low by the one where the loss begins to
-    fall: on easy data it goes on falling far above a good rate.
+    Too high is judged by the suggested learning rate, too low by the one where the loss begins to
+    fall: on easy data it goes on falling far above a good learning rate.
     """
     rate = _reference(subject)
     first, least = statistics.median(found.losses[:_SETTLED]), min(found.losses)
     if not least < first * 0.97:
-        return  # nothing was learnt at any rate: this test knows nothing
+        return  # nothing was learnt at any learning rate
     begins = _beginning(found, first - _BEGUN * (first - least))
     ratio = rate / found.suggestion
     evidence = {
@@ -272,7 +274,7 @@ def check_rate(subject: Subject, found: RangeTest) -> Iterator[Finding]:
         yield Finding(
             severity="critical" if rate > found.rates[-1] else "warning",
             code="rate-too-high",
-            seen=f"the rate is {rate:.3g}; the range test takes {found.suggestion:.2g} for good"
+            seen=f"the learning rate is {rate:.3g}; the range test suggests {found.suggestion:.2g}"
             + (f": at {found.rates[-1]:.2g} the loss explodes" if rate > found.rates[-1] else ""),
             cause="steps lead across the valley and not along it",
             cure=f"set lr to {found.suggestion:.1g}",
@@ -283,7 +285,8 @@ def check_rate(subject: Subject, found: RangeTest) -> Iterator[Finding]:
         yield Finding(
             severity="warning",
             code="rate-too-low",
-            seen=f"the rate is {rate:.3g}; in a range test the loss begins to fall at {begins:.2g}",
+            seen=f"the learning rate is {rate:.3g}; in a range test the loss begins to fall at "
+            f"{begins:.2g}",
             cause="steps are too small to get anywhere",
             cure=f"set lr to {found.suggestion:.1g}",
             evidence=evidence,
@@ -292,13 +295,13 @@ def check_rate(subject: Subject, found: RangeTest) -> Iterator[Finding]:
 
 
 def _beginning(found: RangeTest, level: float) -> float:
-    """Returns the rate at which the loss sinks below a level for good, on its way to the least."""
+    """Returns the learning rate from which the loss stays below a level until its least value."""
     least = found.losses.index(min(found.losses))
     above = [n for n in range(least) if found.losses[n] > level]
     return found.rates[above[-1] + 1 if above else 0]
 
 
-def check_decay(subject: Subject) -> Iterator[Finding]:
+def check_decay(subject: CheckContext) -> Iterator[Finding]:
     """Yields weight decay that pulls the weights to 0 faster than they can learn."""
     if subject.optimizer is None:
         return

@@ -1,4 +1,4 @@
-"""Checks of the wiring: what the optimizer holds, what gets a gradient, what the step does."""
+"""Checks of the wiring: the optimizer's parameters, gradients, modes, and the user's step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
-from ravine.checks.context import Sample, Subject, layer_of
+from ravine.checks.check_batch import CheckBatch
+from ravine.checks.context import CheckContext, layer_of
 from ravine.core.errors import SettingError
-from ravine.core.preserve_training import restored
+from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import STRONG_DROPOUT
 
@@ -18,17 +19,17 @@ _BY_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
 _CALLS = 8  # of a step that accumulates, until the optimizer must have stepped
 
 
-def check_optimizer(subject: Subject) -> Iterator[Finding]:
-    """Yields parameters that learn and that the optimizer does not hold."""
-    if subject.optimizer is None:
+def check_optimizer(context: CheckContext) -> Iterator[Finding]:
+    """Yields parameters that require gradients and that the optimizer does not hold."""
+    if context.optimizer is None:
         return
-    held = {id(p) for group in subject.optimizer.param_groups for p in group["params"]}
-    learning = [p for p in subject.model.parameters() if p.requires_grad]
+    held = {id(p) for group in context.optimizer.param_groups for p in group["params"]}
+    learning = [p for p in context.model.parameters() if p.requires_grad]
     missing = [p for p in learning if id(p) not in held]
     if not missing:
         return
     all_of_them = len(missing) == len(learning)
-    layers = list(dict.fromkeys(layer_of(subject.model, p) for p in missing))
+    layers = list(dict.fromkeys(layer_of(context.model, p) for p in missing))
     shown = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
     yield Finding(
         severity="critical",
@@ -46,29 +47,35 @@ def check_optimizer(subject: Subject) -> Iterator[Finding]:
     )
 
 
-def check_mode(model: nn.Module) -> Iterator[Finding]:
-    """Yields a model that is left in its application stage, where that matters."""
-    asleep = [n for n, m in model.named_modules() if isinstance(m, _BY_MODE) and not m.training]
-    if asleep:
-        yield _asleep(asleep, whole=not model.training)
+def check_mode(context: CheckContext) -> Iterator[Finding]:
+    """Yields a model left in evaluation mode, where that matters and no step sets the mode."""
+    if context.step is not None:
+        return
+    layers = [n for n, m in _layers_with_modes(context.model) if not m.training]
+    if layers:
+        yield _evaluating(layers, whole=not context.model.training)
 
 
-def _asleep(asleep: list[str], *, whole: bool) -> Finding:
+def _layers_with_modes(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(n, m) for n, m in model.named_modules() if isinstance(m, _BY_MODE)]
+
+
+def _evaluating(layers: list[str], *, whole: bool) -> Finding:
     return Finding(
         severity="critical" if whole else "warning",
         code="eval-mode",
-        seen=f"{len(asleep)} layers with batch norm or dropout are in evaluation mode"
+        seen=f"{len(layers)} layers with batch norm or dropout are in evaluation mode"
         + (", and so is the whole model" if whole else ""),
         cause="model.eval() was called and model.train() not after it",
         cure="call model.train() before every epoch of training",
-        layer=asleep[0],
-        evidence={"layers": len(asleep)},
+        layer=layers[0],
+        evidence={"layers": len(layers)},
     )
 
 
-def check_dropout(model: nn.Module) -> Iterator[Finding]:
+def check_dropout(context: CheckContext) -> Iterator[Finding]:
     """Yields dropout that leaves next to nothing."""
-    for name, module in model.named_modules():
+    for name, module in context.model.named_modules():
         p = getattr(module, "p", None)
         if "Dropout" in type(module).__name__ and isinstance(p, float) and p > STRONG_DROPOUT:
             yield Finding(
@@ -84,8 +91,9 @@ def check_dropout(model: nn.Module) -> Iterator[Finding]:
             return
 
 
-def check_gradients(model: nn.Module) -> Iterator[Finding]:
-    """Yields parameters that got no gradient from the backward pass just before."""
+def check_gradients(context: CheckContext) -> Iterator[Finding]:
+    """Yields parameters without a gradient after the backward pass of the first batch."""
+    model = context.model
     learning = [p for p in model.parameters() if p.requires_grad]
     without = [p for p in learning if p.grad is None]
     if not without:
@@ -99,69 +107,77 @@ def check_gradients(model: nn.Module) -> Iterator[Finding]:
         f"({share:.0%} of the weights), the last of them in {layers[-1]}",
         cause="the forward pass does not use them, or cuts the graph behind them "
         "(detach, no_grad, .data, argmax, numpy)",
-        cure=f"look in forward() for what follows {layers[-1]}",
+        cure=f"inspect what follows {layers[-1]} in forward()",
         layer=layers[0],
         evidence={"parameters": len(without), "share": share},
     )
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What a step of the user's did."""
+class _StepRecord:
+    """What the user's step did.
+
+    Attributes:
+        gradients: by index of the parameter, of each step of the optimizer.
+        training: of each forward pass, whether the model was in training mode.
+        calls: of the user's step.
+    """
 
     gradients: list[dict[int, Tensor]] = field(default_factory=list)
     training: list[bool] = field(default_factory=list)
     calls: int = 0
 
 
-def check_step(subject: Subject) -> Iterator[Finding]:
-    """Yields what the user's own step does wrong, called twice on one batch from one state."""
-    sample = subject.samples[0]
-    with restored(subject.model, subject.optimizer):
-        before = [p.detach().clone() for p in subject.model.parameters()]
-        first = _observe(subject, sample)
+def check_step(context: CheckContext) -> Iterator[Finding]:
+    """Yields faults of the user's own step, called twice on one batch from one state."""
+    if context.step is None:
+        return
+    sample = context.samples[0]
+    with preserve_training(context.model, context.optimizer):
+        before = [p.detach().clone() for p in context.model.parameters()]
+        first = _observe(context, sample)
         moved = any(
-            not torch.equal(a, b) for a, b in zip(before, subject.model.parameters(), strict=True)
+            not torch.equal(a, b) for a, b in zip(before, context.model.parameters(), strict=True)
         )
-        kept = [p.grad for p in subject.model.parameters()]
+        kept = [p.grad for p in context.model.parameters()]
     if not first.gradients or not moved:
         yield _does_not_update(first, moved)
-    by_mode = [n for n, m in subject.model.named_modules() if isinstance(m, _BY_MODE)]
-    if by_mode and first.training and not all(first.training):
-        yield _asleep(by_mode, whole=True)
+    with_modes = [name for name, _ in _layers_with_modes(context.model)]
+    if with_modes and first.training and not all(first.training):
+        yield _evaluating(with_modes, whole=True)
     if not first.gradients:
         return
-    with restored(subject.model, subject.optimizer):
-        for p, gradient in zip(subject.model.parameters(), kept, strict=True):
+    with preserve_training(context.model, context.optimizer):
+        for p, gradient in zip(context.model.parameters(), kept, strict=True):
             p.grad = gradient
-        second = _observe(subject, sample)
+        second = _observe(context, sample)
     if second.gradients:
         yield from _compare(first.gradients[0], second.gradients[0])
 
 
-def _observe(subject: Subject, sample: Sample) -> _Seen:
-    """Returns what happens until the optimizer has stepped once."""
-    seen = _Seen()
-    parameters = list(subject.model.parameters())
+def _observe(context: CheckContext, sample: CheckBatch) -> _StepRecord:
+    """Calls the user's step until the optimizer has stepped once."""
+    record = _StepRecord()
+    parameters = list(context.model.parameters())
 
     def before_step(_optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         grads = {n: p.grad.detach().clone() for n, p in enumerate(parameters) if p.grad is not None}
         if grads:
-            seen.gradients.append(grads)
+            record.gradients.append(grads)
 
     def before_forward(module: nn.Module, _inputs: Any) -> None:
-        seen.training.append(module.training)
+        record.training.append(module.training)
 
     hooks = [
         register_optimizer_step_pre_hook(before_step),
-        subject.model.register_forward_pre_hook(before_forward),
+        context.model.register_forward_pre_hook(before_forward),
     ]
-    assert subject.step is not None
+    assert context.step is not None
     try:
-        while not seen.gradients and seen.calls < _CALLS:
-            seen.calls += 1
+        while not record.gradients and record.calls < _CALLS:
+            record.calls += 1
             try:
-                subject.step(sample.given)
+                context.step(sample.original)
             except Exception as error:
                 raise SettingError(
                     f"step raises on a batch: {type(error).__name__}: {error}; pass a function "
@@ -170,30 +186,30 @@ def _observe(subject: Subject, sample: Sample) -> _Seen:
     finally:
         for hook in hooks:
             hook.remove()
-    return seen
+    return record
 
 
-def _does_not_update(seen: _Seen, moved: bool) -> Finding:
-    stepped = bool(seen.gradients)
+def _does_not_update(record: _StepRecord, moved: bool) -> Finding:
+    stepped = bool(record.gradients)
     return Finding(
         severity="critical",
         code="step-does-not-update",
         seen="the optimizer steps, and no weight of the model changes"
         if stepped
-        else f"in {seen.calls} calls the step never calls optimizer.step() with gradients"
+        else f"in {record.calls} calls the step never calls optimizer.step() with gradients"
         + (", though weights change" if moved else ""),
-        cause="the optimizer holds other tensors, or its rate is 0"
+        cause="the optimizer holds other tensors, or its learning rate is 0"
         if stepped
         else "backward() or optimizer.step() is missing",
-        cure="make the optimizer from this model's parameters, with a rate above 0"
+        cure="make the optimizer from this model's parameters, with a learning rate above 0"
         if stepped
         else "call loss.backward() and then optimizer.step()",
-        evidence={"calls": seen.calls},
+        evidence={"calls": record.calls},
     )
 
 
 def _compare(first: dict[int, Tensor], second: dict[int, Tensor]) -> Iterator[Finding]:
-    """From the same weights on the same batch, what was not cleared is there twice."""
+    """Yields gradients (by index) that a second step from the same weights finds added up."""
     both = [n for n in first if n in second]
     product = sum(float((first[n].double() * second[n].double()).sum()) for n in both)
     square = sum(float(first[n].double().square().sum()) for n in both)

@@ -1,4 +1,4 @@
-"""How findings are shown."""
+"""Findings on the screen: paragraphs, or JSON lines."""
 
 import json as json_format
 
@@ -21,11 +21,11 @@ def show_findings(found: Findings, *, json: bool, name: str = "") -> None:
     if not found:
         console.print(f"{name}: nothing found" if name else "nothing found", highlight=False)
     for one in found:
-        place = [f"layer {one.layer}"] if one.layer else []
-        place += [f"step {one.step}"] if one.step else []
+        position = [f"layer {one.layer}"] if one.layer else []
+        position += [f"step {one.step}"] if one.step else []
         text = Text(f"{one.severity} ", style=_STYLES[one.severity])
         text.append(f"{name + ': ' if name else ''}{one.code}", style="bold")
-        text.append(f" ({', '.join(place)})\n" if place else "\n", style="dim")
+        text.append(f" ({', '.join(position)})\n" if position else "\n", style="dim")
         text.append(f"  {one.seen}.\n  Why: {one.cause}.\n  Cure: {one.cure}.", style="not bold")
         if one.symptoms:
             text.append(f"\n  Follows from it: {', '.join(one.symptoms)}.", style="dim")

@@ -11,6 +11,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from ravine.core.errors import SettingError
+from ravine.core.renamed import RENAMED, with_new_names
 from ravine.core.settings import Settings
 from ravine.data.augment import AugmentSettings
 from ravine.data.settings import DataSettings
@@ -66,12 +67,15 @@ def options_of(
         panels: settings by the title of their panel in the help.
         omit: fields without an option.
     """
-    added = [
-        _parameter(name, field, panel)
+    fields = [
+        (name, field, panel)
         for panel, group in panels.items()
         for name, field in group.model_fields.items()
         if name not in omit
     ]
+    added = [_parameter(*one) for one in fields]
+    names = {name for name, _, _ in fields}
+    added += [_old_name(old) for old, new in RENAMED.items() if new in names]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def with_options(**values: Any) -> None:
@@ -106,6 +110,17 @@ def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     )
 
 
+def _old_name(name: str) -> inspect.Parameter:
+    """Returns the flag of a setting's old name; no help shows it."""
+    option = typer.Option(f"--{name.replace('_', '-')}", hidden=True)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[str | None, option],
+    )
+
+
 def _shown(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     if default is None or default == ():
@@ -127,13 +142,18 @@ def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
         SettingError: a pair has no `=`, or names a setting twice.
     """
     known = Recipe.model_fields
-    found = {name: value for name, value in values.items() if name in known and value is not None}
+    flags = {
+        name: value
+        for name, value in values.items()
+        if RENAMED.get(name, name) in known and value is not None
+    }
+    found = with_new_names(flags, known)
     for pair in pairs:
         name, equals, value = pair.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
             raise SettingError(f"--set {pair!r} has no '='; write --set key=value")
-        if name in found:
+        if RENAMED.get(name, name) in found:
             raise SettingError(f"{name} is given twice; drop --set {pair}")
-        found[name] = value.strip()
+        found |= with_new_names({name: value.strip()}, known)
     return found

@@ -1,4 +1,4 @@
-"""`ravine race --function ...`: what it does and prints; the command itself is in `race.py`."""
+"""`ravine race --function ...`: its options as text, and its table; `race.py` has the command."""
 
 import json as json_format
 import time
@@ -6,14 +6,18 @@ from pathlib import Path
 
 from ravine.cli.display import watching
 from ravine.core.errors import SettingError
-from ravine.test_functions.candidates import racers, rates, split
-from ravine.test_functions.function_race import FunctionRace, Lane, race_on_function
+from ravine.test_functions.candidates import (
+    parse_candidates,
+    parse_learning_rates,
+    split_list,
+)
+from ravine.test_functions.function_race import CandidateResult, FunctionRace
 from ravine.test_functions.height_map import shown
+from ravine.test_functions.learning_rate_search import SearchBudget
 from ravine.test_functions.problem import Point, Span
-from ravine.test_functions.problems import scene
-from ravine.test_functions.quadratic import RateRow, rate_rows
-from ravine.test_functions.rate_search import Budget
-from ravine.workflows.race_function import race_numbers, write_race
+from ravine.test_functions.problems import make_problem
+from ravine.test_functions.quadratic import ConvergenceRow
+from ravine.workflows import race_function as workflow
 
 OPTIMIZERS = "momentum,nesterov,adagrad,rmsprop,adam,nadam"
 
@@ -22,7 +26,7 @@ def race_function(
     function: str,
     *,
     optimizers: str = OPTIMIZERS,
-    lr: str = "",
+    learning_rates: str = "",
     steps: int = 300,
     start: str = "",
     domain: str = "",
@@ -35,94 +39,81 @@ def race_function(
     quiet: bool = False,
     json: bool = False,
 ) -> None:
-    """Races optimizers on a test function and writes race.html, race.gif and results.json.
+    """Races optimizers on a test function, writes its files and prints the table.
 
-    Args:
-        function: a name of `SCENES`, or `module:callable`.
-        optimizers: names, `torch:Name`, with settings in brackets; by commas.
-        lr: rates that are given, `momentum=0.01,adam=0.1`.
-        steps: of every run.
-        start: `x,y` of the picture; the function's own if empty.
-        domain: `from:to,from:to`; the function's own if empty.
-        starts: of the table.
-        trials: points of the search.
-        tune: what is searched: `lr`, or `lr,momentum,eps`.
-        out: folder.
-        mp4: write race.mp4 too.
-        seed: of starts and batches.
-        quiet: print the table only.
-        json: print the numbers as one JSON object instead.
+    Args are those of the command line, as text.
 
     Raises:
         SettingError: a name or number does not fit, or the function is not finite.
     """
     began = time.monotonic()
-    at = scene(function, domain=_domain(domain) if domain else None)
-    entered = racers(optimizers, rates(lr) if lr else None)
-    place = _start(start) if start else None
+    given = parse_learning_rates(learning_rates) if learning_rates else None
     with watching(quiet=quiet, json=json) as screen:
-        race = race_on_function(
-            at,
-            entered,
+        done = workflow.race_function(
+            make_problem(function, domain=_domain(domain) if domain else None),
+            parse_candidates(optimizers, given),
             steps=steps,
-            start=place,
+            start=_start(start) if start else None,
             starts=starts,
-            budget=Budget(trials=trials, tune=tuple(split(tune))),
+            budget=SearchBudget(trials=trials, tune=tuple(split_list(tune))),
             seed=seed,
+            out=out,
+            mp4=mp4,
             progress=screen.progress,
         )
-        raced = [(lane.racer, lane.lr) for lane in race.lanes]
-        theory = rate_rows(race.scene, race.start, raced, seed=seed)
-        screen.progress("drawing", 0, 1)
-        files = write_race(race, theory, out, mp4=mp4)
-        screen.progress("drawing", 1, 1)
     if json:
-        print(json_format.dumps(race_numbers(race, theory), ensure_ascii=False))
+        print(json_format.dumps(done.numbers(), ensure_ascii=False))
         return
-    for line in table(race, theory):
+    for line in [*table(done.race, done.convergence), *done.files]:
         print(line)
-    for file in files:
-        print(file)
     if not quiet:
         print(f"{time.monotonic() - began:.1f} s")
 
 
-def table(race: FunctionRace, theory: tuple[RateRow, ...]) -> list[str]:
-    """Returns what is printed of a race."""
-    width = max(12, *(len(lane.racer.label) for lane in race.lanes))
-    given = [lane for lane in race.lanes if lane.found is None]
-    how = f"rates: best of {race.budget}" if len(given) < len(race.lanes) else "rates: given"
-    lines = [
-        f"{race.scene.title}: {race.scene.text}",
+def table(race: FunctionRace, convergence: tuple[ConvergenceRow, ...]) -> list[str]:
+    """Returns the printed lines of a race: heading, a line for each candidate, remarks."""
+    width = max(12, *(len(result.candidate.label) for result in race.results))
+    searched = any(result.found for result in race.results)
+    how = f"best of {race.budget}" if searched else "learning rates given"
+    return [
+        f"{race.problem.title}: {race.problem.text}",
         f"{race.steps} steps, exact gradients, nothing clipped; {how}; seed {race.seed}",
         f"{'':{width}}  {'lr':>9}  {'reaches the optimum':>22}  {'median steps':>18}  last loss",
+        *(_line(result, width) for result in race.results),
+        *(remark for result in race.results for remark in _remarks(result)),
+        *(_convergence_line(row) for row in convergence),
     ]
-    lines += [_line(lane, width) for lane in race.lanes]
-    for lane in race.lanes:
-        if lane.diverged_at is not None:
-            lines.append(
-                f"{lane.racer.label} left the finite numbers at step {lane.diverged_at} from the "
-                f"start of the picture, lr {shown(lane.lr)}"
-            )
-        if lane.found and lane.found.at_edge:
-            lines.append(f"{lane.racer.label}: its rate is at the edge of the range searched")
-    for row in theory:
-        law = ", k·ρᵏ" if row.critical else ""
-        lines.append(
-            f"{row.name}: η {shown(row.lr, 4)}, γ {shown(row.momentum, 4)}: rate measured "
-            f"{row.measured:.5f}, in theory {row.predicted:.5f}{law}"
+
+
+def _remarks(result: CandidateResult) -> list[str]:
+    label = result.candidate.label
+    remarks = []
+    if result.diverged_at is not None:
+        remarks.append(
+            f"{label} is not finite from step {result.diverged_at} on, from the start of the "
+            f"picture, lr {shown(result.lr)}"
         )
-    return lines
+    if result.found and result.found.at_edge:
+        remarks.append(f"{label}: its learning rate is at the edge of the range searched")
+    return remarks
 
 
-def _line(lane: Lane, width: int) -> str:
-    found = lane.table
+def _convergence_line(row: ConvergenceRow) -> str:
+    law = ", k·ρᵏ" if row.critical else ""
+    return (
+        f"{row.name}: η {shown(row.lr, 4)}, γ {shown(row.momentum, 4)}: convergence rate measured "
+        f"{row.measured:.5f}, in theory {row.predicted:.5f}{law}"
+    )
+
+
+def _line(result: CandidateResult, width: int) -> str:
+    found = result.statistics
     low, high = found.interval
     share = f"{100 * found.share:.0f} % ({100 * low:.0f}–{100 * high:.0f}) of {found.starts}"
     few, half, many = (f"{step:.0f}" if step < float("inf") else "∞" for step in found.steps)
     diverged = f", {found.diverged} diverged" if found.diverged else ""
     return (
-        f"{lane.racer.label:{width}}  {shown(lane.lr):>9}  {share:>22}  "
+        f"{result.candidate.label:{width}}  {shown(result.lr):>9}  {share:>22}  "
         f"{f'{half} ({few}–{many})':>18}  {shown(found.gaps[1], 2)}{diverged}"
     )
 

@@ -8,7 +8,7 @@ import typer
 
 from ravine.cli.display import show_result, watching
 from ravine.cli.options import AllowCode, Json, Quiet
-from ravine.workflows import train as workflow
+from ravine.workflows import resume as workflow
 
 
 def resume(

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: beside, to the disk, then renamed."""
+"""Atomic writes: into a temporary file next to the target, synced to the disk, then renamed."""
 
 import errno
 import os
@@ -27,9 +27,9 @@ def disk_error(path: Path, error: OSError) -> RunError:
     return RunError(f"cannot write {path}: {remedy}")
 
 
-def sync_folder(folder: Path) -> None:
-    """Brings the folder's entries to the disk, so that a rename survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync_to_disk(path: Path) -> None:
+    """Syncs a file or the entries of a folder to the disk, so that they survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -37,7 +37,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`, replacing what was there in one instant.
+    """Writes `content` to `path` atomically, replacing an existing file.
 
     Raises:
         RunError: the disk is full, read-only, or the folder is missing.
@@ -54,27 +54,27 @@ def write_whole(path: Path, content: bytes) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        sync_to_disk(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
 
 
 def write_folder_whole(path: Path, fill: Callable[[Path], None]) -> None:
-    """Fills a new folder beside `path` by `fill(folder)`, then renames it to `path`.
+    """Fills a new folder next to `path` by `fill(folder)`, then renames it to `path`.
 
     Raises:
         RunError: the disk is full or read-only; nothing of the folder is left.
     """
     try:
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
         try:
-            fill(beside)
-            sync_folder(beside)
-            beside.chmod(0o755)
-            beside.rename(path)
+            fill(part)
+            sync_to_disk(part)
+            part.chmod(0o755)
+            part.rename(path)
         except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)
             raise
-        sync_folder(path.parent)
+        sync_to_disk(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error

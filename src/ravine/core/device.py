@@ -1,4 +1,4 @@
-"""The machine at hand: device, precision, threads."""
+"""Device, precision and threads of the machine."""
 
 import os
 
@@ -14,7 +14,7 @@ def pick_device(name: str = "auto") -> torch.device:
     """Returns the device of this name; `auto` is the first GPU, else the CPU.
 
     Raises:
-        SettingError: the device is not known or not on this machine.
+        SettingError: the device is unknown, or this machine has none.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -23,15 +23,15 @@ def pick_device(name: str = "auto") -> torch.device:
     except RuntimeError:
         raise SettingError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SettingError(f"device {name!r} asks for a GPU and none is here; use --device cpu")
+        raise SettingError(f"device {name!r} needs a GPU and there is none; use --device cpu")
     return device
 
 
 def device_of_rank(device: torch.device, ranks: Ranks) -> torch.device:
-    """Returns the device of one of several processes: on GPUs, each takes its own.
+    """Returns the device of a rank: with GPUs, each local rank has its own.
 
     Raises:
-        SettingError: one GPU is named for all of them, or there are fewer GPUs than processes.
+        SettingError: one GPU is named for all ranks, or there are fewer GPUs than local ranks.
     """
     if ranks.size == 1 or device.type != "cuda":
         return device
@@ -48,13 +48,13 @@ def device_of_rank(device: torch.device, ranks: Ranks) -> torch.device:
 
 
 def threads_of_rank(number: int, ranks: Ranks) -> int:
-    """Returns the threads of one of several processes: this many, or for 0 its share of cores."""
+    """Returns the threads of a rank: `number`, or for 0 its share of the cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return number or max(1, (cores or 1) // ranks.local_size)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Returns whether products in bfloat16 are faster than in float32 on this device."""
+    """Returns whether matrix products are faster in bfloat16 than in float32 on this device."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu":
@@ -64,12 +64,12 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """Returns the type of activations and products; weights stay in float32.
+    """Returns the dtype of activations and matrix products; weights stay in float32.
 
     `auto` is bfloat16 where `has_fast_bfloat16`, else float32.
 
     Raises:
-        SettingError: the precision is not known.
+        SettingError: the precision is unknown.
     """
     if name == "auto":
         return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32

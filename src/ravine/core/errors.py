@@ -1,12 +1,13 @@
-"""The mistakes that a user can make.
+"""Errors for mistakes of the user.
 
 RavineError                 one line that names what is wrong and how to mend it; exit code 2
 ├── SettingError            a setting outside its range, an unknown name, two settings that clash
-├── DataError               what lies on disk cannot be used as it is
-└── RunError                a run folder that exists, is missing, is torn, or does not fit
-    └── CodeRefusedError    a file names code, and the user has not
+├── DataError               files of a data set or a prediction that cannot be used
+├── RunError                a run folder that exists, is missing, is torn, or does not fit
+│   └── CodeRefusedError    a file names code, and the user has not
+└── TrainingDiverged        a training whose steps are not finite, or whose loss does not come back
 
-Anything else that is raised is a fault of Ravine and keeps its traceback.
+Every other exception is a fault of Ravine and keeps its traceback.
 """
 
 import difflib
@@ -15,7 +16,7 @@ from pathlib import Path
 
 
 class RavineError(Exception):
-    """A mistake of the user's, told in one line with its remedy."""
+    """A mistake of the user: one line with its remedy."""
 
 
 class SettingError(RavineError, ValueError):
@@ -23,11 +24,11 @@ class SettingError(RavineError, ValueError):
 
 
 class DataError(RavineError):
-    """What lies on disk cannot be used as it is."""
+    """Files on disk cannot be used as they are."""
 
 
 class RunError(RavineError):
-    """A run folder does not allow what was asked of it."""
+    """A run folder does not allow the operation."""
 
 
 class CodeRefusedError(RunError):
@@ -47,8 +48,12 @@ class CodeRefusedError(RunError):
         )
 
 
+class TrainingDiverged(RavineError):
+    """Training cannot go on: its steps are not finite, or its loss grew and stays high."""
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> SettingError:
-    """Returns the error for a name that is not known, with the nearest names.
+    """Returns the error for an unknown name, with the nearest known ones.
 
     >>> print(unknown("optimizer", "adm", ["adam", "nadam", "rmsprop"]))
     unknown optimizer 'adm'; did you mean 'adam' or 'nadam'? Known: adam, nadam, rmsprop

@@ -1,11 +1,12 @@
-"""What happens during a run, told to whoever looks.
+"""Events of a run. Observers are called with them.
 
-An observer is a function of one event. It looks and never touches: tensors in an event
+An observer is a function of one event. It reads and never changes: tensors in an event
 stay on the device and belong to the run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -20,7 +21,15 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingStarted:
-    """The plan is made; the first step follows."""
+    """The plan is made; the first step follows.
+
+    Attributes:
+        step: steps done, above 0 after a resume.
+        total_steps: of the run.
+        steps_per_epoch: of the training images.
+        batch: images per step, over all ranks.
+        model: name of the network.
+    """
 
     step: int
     total_steps: int
@@ -31,7 +40,19 @@ class TrainingStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone:
-    """One step was attempted. The scalars are tensors on the device: reading one waits."""
+    """One step was attempted. Its scalars are tensors on the device: reading one synchronises.
+
+    Attributes:
+        step: attempted steps so far.
+        total_steps: of the run.
+        lr: learning rate of the step.
+        loss: 0-dim, the mean over the batch.
+        correct: 0-dim, images of the batch that were classified correctly.
+        gradient_norm: 0-dim, before clipping.
+        seen: images of the batch, over all ranks.
+        skipped: 0-dim, whether the step was undone.
+        elapsed: seconds of training.
+    """
 
     step: int
     total_steps: int
@@ -46,7 +67,20 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochDone:
-    """An epoch ended; it was evaluated where there are validation images."""
+    """An epoch ended; it was evaluated where there are validation images.
+
+    Attributes:
+        epoch: epochs so far.
+        step: attempted steps so far.
+        total_steps: of the run.
+        train_loss: mean over the epoch's training batches.
+        train_accuracy: in [0, 1], over the same batches.
+        accuracy: in [0, 1] on the validation images, or None.
+        interval: its 95 % interval, or None.
+        loss: on the validation images, or None.
+        images_per_second: of training.
+        elapsed: seconds of training.
+    """
 
     epoch: float
     step: int
@@ -62,7 +96,12 @@ class EpochDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSaved:
-    """A checkpoint lies on disk, whole."""
+    """A checkpoint was written.
+
+    Attributes:
+        step: attempted steps so far.
+        path: of its folder.
+    """
 
     step: int
     path: str
@@ -70,13 +109,13 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolledBack:
-    """A run that diverged was taken back to a state that was good.
+    """A diverged run was rolled back to a save point.
 
     Attributes:
-        step: at which it was found diverged.
-        to: the step that it goes on from.
-        scale: what its rates are multiplied by from here on.
-        reason: what was seen, in a few words.
+        step: at which divergence was detected.
+        to: step of the save point.
+        scale: factor of the learning rates from here on.
+        reason: of the detection, in a few words.
     """
 
     step: int
@@ -84,6 +123,36 @@ class RolledBack:
     scale: float
     reason: str
 
+    def text(self) -> str:
+        """Returns the event in one line."""
+        return (
+            f"step {self.step}: {self.reason}; back to step {self.to} with learning rates × "
+            f"{self.scale:g}"
+        )
 
-Event = Notice | TrainingStarted | StepDone | EpochDone | CheckpointSaved | RolledBack
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanCorrected:
+    """The plan of a run with a budget was corrected, once.
+
+    Attributes:
+        step: after which it was decided.
+        before: the number of steps that was planned.
+        end: the number of steps after which the run ends.
+        plan: the corrected plan as plain values, as in recipe.toml.
+    """
+
+    step: int
+    before: int
+    end: int
+    plan: Mapping[str, Any]
+
+
+Event = (
+    Notice | TrainingStarted | StepDone | EpochDone | CheckpointSaved | RolledBack | PlanCorrected
+)
 Observer = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Does nothing with an event: the observer of a run that nobody follows."""

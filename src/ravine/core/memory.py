@@ -1,4 +1,4 @@
-"""Memory: what there is to have, and what the process has freed and will want again."""
+"""Available memory, and reuse of memory that the process has freed."""
 
 import contextlib
 import ctypes
@@ -11,12 +11,12 @@ _LARGEST = 2**31 - 1
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Returns the bytes that can be had without swapping, or None where nothing tells.
+    """Returns the bytes available without swapping, or None where the system does not report them.
 
-    On Linux this is what the kernel estimates, within the limit of the container (cgroup v2).
+    On Linux this is the kernel's estimate, within the limit of the container (cgroup v2).
 
     Args:
-        root: of the system, other than `/` in tests.
+        root: of the file system, other than `/` in tests.
     """
     found: list[int] = []
     with contextlib.suppress(OSError, ValueError, KeyError):
@@ -36,13 +36,13 @@ def available_memory(root: Path = Path("/")) -> int | None:
 def keep_freed_memory() -> bool:
     """Keeps freed memory in the process, where the C library is glibc; returns whether it does.
 
-    Without this, the activations of every training step are given back to the system and
-    asked for again, each page with a fault of its own: 6 % of a step of wrn-16-4.
+    Without this, glibc returns the activations of every training step to the system and
+    requests them again, with a page fault for each page: 6 % of a step of wrn-16-4.
     """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    # As both thresholds are named, glibc no longer moves them by itself.
+    # With both thresholds set, glibc no longer adapts them.
     return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST) and mallopt(_M_TRIM_THRESHOLD, _NEVER))

@@ -1,39 +1,49 @@
-"""Tensors in nested tuples, lists and dictionaries: what networks are called with and return."""
+"""Values in nested tuples, lists and mappings: what networks are called with and return."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Returns `value` with `change` applied to whatever is no tuple, list or mapping in it.
+
+    A mapping becomes a dictionary; a NamedTuple stays one.
+
+    >>> map_leaves({"x": (1, [2])}, lambda number: number + 1)
+    {'x': (2, [3])}
+    """
+    if isinstance(value, Mapping):
+        return {key: map_leaves(item, change) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a NamedTuple
+        return type(value)(*(map_leaves(item, change) for item in value))
+    if isinstance(value, tuple | list):
+        items = [map_leaves(item, change) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return change(value)
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
     """Returns `value` with `change` applied to each of its tensors; anything else stays.
 
     >>> map_tensors({"x": (torch.ones(2), "y")}, lambda t: t + 1)
     {'x': (tensor([2., 2.]), 'y')}
     """
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: map_tensors(item, change) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a NamedTuple
-        return type(value)(*(map_tensors(item, change) for item in value))
-    if isinstance(value, tuple | list):
-        return type(value)(map_tensors(item, change) for item in value)
-    return value
+    return map_leaves(value, lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf)
+
+
+def leaves_in(value: Any) -> list[Any]:
+    """Returns what is no tuple, list or mapping in a nested value, in its order."""
+    found: list[Any] = []
+    map_leaves(value, found.append)
+    return found
 
 
 def tensors_in(value: Any) -> list[Tensor]:
-    """Returns the tensors in nested tuples, lists and dictionaries, in their order."""
-    found: list[Tensor] = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    map_tensors(value, keep)
-    return found
+    """Returns the tensors in nested tuples, lists and mappings, in their order."""
+    return [leaf for leaf in leaves_in(value) if isinstance(leaf, Tensor)]
 
 
 def batch_size(value: Any) -> int:
@@ -55,3 +65,10 @@ def slice_examples(value: Any, count: int, *, start: int = 0, size: int) -> Any:
 def to_device(value: Any, device: torch.device) -> Any:
     """Returns `value` with its tensors on `device`, without their gradients' history."""
     return map_tensors(value, lambda tensor: tensor.detach().to(device))
+
+
+def call_model(model: nn.Module, inputs: Any) -> Any:
+    """Returns model(inputs); a tuple or list holds several arguments, a mapping named ones."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)

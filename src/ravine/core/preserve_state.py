@@ -1,4 +1,4 @@
-"""Looking changes nothing: what a look inside puts back."""
+"""A forward pass that changes nothing: buffers, modes and random state are put back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
+def preserve_state(model: nn.Module) -> Iterator[None]:
     """Puts buffers, modes and random state back bitwise; the gradients are left to the caller."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(m, dict(m._buffers)) for m in model.modules()]

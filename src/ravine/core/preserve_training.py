@@ -1,4 +1,4 @@
-"""Trying out changes nothing: weights, gradients and the optimizer are put back as well."""
+"""Training that changes nothing: weights, gradients and the optimizer are put back as well."""
 
 import copy
 from collections.abc import Iterator
@@ -9,20 +9,20 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ravine.core.preserve_state import untouched
+from ravine.core.preserve_state import preserve_state
 
 
 @contextmanager
-def restored(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator[None]:
+def preserve_training(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator[None]:
     """Puts weights, gradients, the optimizer's state and settings back bitwise.
 
-    Buffers, modes and random state too, as `untouched` does. Tensors keep their place in memory.
+    Buffers, modes and random state too, as `preserve_state` does. Tensors keep their memory.
     """
     weights = [(p, p.detach().clone()) for p in model.parameters()]
     gradients = [(p, p.grad, None if p.grad is None else p.grad.clone()) for p, _ in weights]
     state = {} if optimizer is None else _copied(optimizer)
     groups = [] if optimizer is None else [_settings(g) for g in optimizer.param_groups]
-    with untouched(model):
+    with preserve_state(model):
         try:
             for p, _ in weights:
                 p.grad = None  # the user's own tensors stay as they are

@@ -1,15 +1,15 @@
-"""How slow work tells how far it has come. Loads no torch."""
+"""Progress reports of slow work. Loads no torch."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told how far a slow piece of work has come."""
+    """Receives progress reports."""
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Tells that `done` of `total` parts of `what` are finished."""
+        """Reports that `done` of `total` items of `what` are finished."""
         ...
 
 
 def no_progress(what: str, done: int, total: int) -> None:
-    """Tells nobody."""
+    """Ignores a progress report."""

@@ -1,4 +1,7 @@
-"""A Ray cluster, by its address. Loads Ray on first use."""
+"""A Ray cluster, by its address. Loads Ray on first use.
+
+Race jobs and nodes of a loss surface both run on one.
+"""
 
 import socket
 from importlib import import_module
@@ -6,14 +9,18 @@ from typing import Any
 
 from ravine.core.errors import SettingError
 
-_ANSWERS_WITHIN = 5.0
+_TIMEOUT = 5.0  # seconds for a TCP connection
+_BY_NAME = ("auto", "local")  # addresses that Ray resolves itself
 
 
 def connect(address: str) -> Any:
-    """Returns the module `ray`, connected to the cluster at `address` (HOST:PORT or auto).
+    """Returns the module `ray`, connected to the cluster at `address`.
+
+    Args:
+        address: HOST:PORT, ray://HOST:PORT, or auto.
 
     Raises:
-        SettingError: Ray is not installed, or nothing answers there.
+        SettingError: Ray is not installed, or no cluster answers there.
     """
     try:
         ray = import_module("ray")
@@ -21,28 +28,35 @@ def connect(address: str) -> Any:
         raise SettingError(
             "--ray needs Ray, which is not installed: pip install 'ravine[ray]'"
         ) from None
-    if address not in ("auto", "local"):
-        _knock(address)
+    check_reachable(address)
     if not ray.is_initialized():
         try:
             ray.init(address=address, log_to_driver=False, logging_level="error")
         except (ConnectionError, RuntimeError, ValueError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise SettingError(
-                f"no Ray cluster answers at {address} ({first}); start one: ray start --head"
-            ) from None
+            raise _no_answer(address, str(error).strip().splitlines()[0]) from None
     return ray
 
 
-def _knock(address: str) -> None:
-    """Raises `SettingError` at once unless something answers at a host and port."""
+def check_reachable(address: str) -> None:
+    """Raises `SettingError` within 5 s unless something listens at a host and port.
+
+    Ray itself would retry for a minute. `auto` and `local` are left to Ray.
+
+    Raises:
+        SettingError: the address has no port, or nothing listens there.
+    """
+    if address in _BY_NAME:
+        return
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         raise SettingError(f"ray {address!r} is no address; write HOST:PORT, or auto")
     try:
-        socket.create_connection((host, int(port)), timeout=_ANSWERS_WITHIN).close()
+        socket.create_connection((host, int(port)), timeout=_TIMEOUT).close()
     except OSError as error:
-        why = error.strerror or str(error)
-        raise SettingError(
-            f"no Ray cluster answers at {address} ({why}); start one: ray start --head"
-        ) from None
+        raise _no_answer(address, error.strerror or str(error)) from None
+
+
+def _no_answer(address: str, reason: str) -> SettingError:
+    return SettingError(
+        f"no Ray cluster answers at {address} ({reason}); start one: ray start --head"
+    )

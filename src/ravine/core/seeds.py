@@ -1,6 +1,6 @@
-"""Chance, handed in.
+"""Random number generators, passed in by the caller.
 
-Each use of chance (order, augmentation, dropout, initial weights, mixup) has a stream of
+Each use of random numbers (order, augmentation, dropout, initial weights, mixup) has a stream of
 its own, a pure function of (seed, purpose, index), where the index is the epoch or the
 step. A new use never shifts an old one, and a resumed run needs no saved random state.
 """
@@ -11,7 +11,7 @@ import torch
 
 
 def seed_for(purpose: str, *, seed: int, index: int = 0) -> int:
-    """Returns the 63-bit seed of one use of chance.
+    """Returns the 63-bit seed of one random stream.
 
     >>> seed_for("order", seed=0) == seed_for("order", seed=0)
     True

@@ -1,4 +1,4 @@
-"""The base of every group of settings: frozen, validated, nothing unknown accepted."""
+"""The base of every group of settings: frozen, validated, unknown names refused."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ravine.core.errors import RavineError, SettingError, unknown
+from ravine.core.renamed import with_new_names
 
 
 class Settings(BaseModel):
@@ -23,21 +24,24 @@ class Settings(BaseModel):
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Returns the settings with these values, the rest being defaults.
 
+        Old names are read under their new ones (`ravine.core.renamed`).
+
         Raises:
-            SettingError: a value does not fit, or a name is not known.
+            SettingError: a value does not fit, or a name is unknown.
         """
+        values = with_new_names(values, cls.model_fields)
         for name in values:
             if name not in cls.model_fields:
                 raise unknown("setting", name, sorted(cls.model_fields))
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(values)
         except ValidationError as error:
             raise _one_line(error) from None
 
     def with_(self, **changes: Any) -> Self:
-        """Returns a copy with these values changed and everything checked again.
+        """Returns a copy with these values changed and all values validated again.
 
-        What was left at its default counts as left there still: `model_fields_set` tells.
+        Fields at their default stay unset in `model_fields_set`.
         """
         return type(self).of({**self.model_dump(exclude_unset=True), **changes})
 

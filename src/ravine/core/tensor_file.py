@@ -1,4 +1,4 @@
-"""Tensors with JSON beside them in one safetensors file. No pickle: loading runs no code."""
+"""Tensors and JSON metadata in one safetensors file. No pickle: loading runs no code."""
 
 import json
 from collections.abc import Mapping
@@ -15,38 +15,53 @@ from ravine.core.errors import RunError
 _KEY = "ravine"
 
 
-def tensors_to_bytes(tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> bytes:
+def tensors_to_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> bytes:
     """Returns a safetensors file as bytes: the same bytes for the same content.
 
-    All of `about` goes under one key of the metadata, because the order of several keys
-    is not fixed by the format's writer.
+    All of `metadata` goes under one key, because the format's writer does not fix the order of
+    several keys.
+
+    Args:
+        tensors: of any shapes and dtypes, by name.
+        metadata: JSON values.
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    return save(plain, metadata={_KEY: json.dumps(about, sort_keys=True, ensure_ascii=True)})
+    return save(plain, metadata={_KEY: json.dumps(metadata, sort_keys=True, ensure_ascii=True)})
 
 
-def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
-    """Writes tensors and what is known about them, whole or not at all."""
-    write_whole(path, tensors_to_bytes(tensors, about))
+def save_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
+) -> None:
+    """Writes tensors and metadata atomically.
+
+    Args:
+        path: of the file.
+        tensors: of any shapes and dtypes, by name.
+        metadata: JSON values.
+
+    Raises:
+        RunError: the disk is full or read-only.
+    """
+    write_whole(path, tensors_to_bytes(tensors, metadata))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Returns the tensors of a file, on the CPU, and what is known about them.
+    """Returns the tensors of a file by name, of any shapes, on the CPU; and its metadata.
 
     Raises:
-        RunError: there is no such file, or it is torn or not a safetensors file.
+        RunError: the file is missing, torn, or not a safetensors file.
     """
-    about = load_about(path)
+    metadata = load_metadata(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, OSError) as error:
         raise RunError(f"{path} is torn or not a safetensors file: {error}") from error
-    return tensors, about
+    return tensors, metadata
 
 
-def load_about(path: Path) -> dict[str, Any]:
-    """Returns what is known about the tensors of a file, without them.
+def load_metadata(path: Path) -> dict[str, Any]:
+    """Returns the metadata of a file, without its tensors.
 
     Raises:
         RunError: there is no such file, or it is torn or not a safetensors file.
@@ -55,9 +70,9 @@ def load_about(path: Path) -> dict[str, Any]:
         raise RunError(f"no file {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
     except (SafetensorError, ValueError, OSError) as error:
         raise RunError(f"{path} is torn or not a safetensors file: {error}") from error
-    if not isinstance(about, dict):
+    if not isinstance(metadata, dict):
         raise RunError(f"{path}: its metadata is not a JSON object")
-    return about
+    return metadata

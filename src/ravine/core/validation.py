@@ -1,4 +1,4 @@
-"""Checks of values at the edge, one wording for all."""
+"""Checks of settings, with one wording for all messages."""
 
 import math
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ def check_range(
     """Raises `SettingError` unless `value` lies between `low` and `high`.
 
     Args:
-        name: what the user calls the setting.
+        name: of the setting, as the user writes it.
         value: the value; NaN is always refused.
         low: least value.
         high: greatest value.

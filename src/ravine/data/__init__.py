@@ -1,4 +1,4 @@
-"""What lies on disk, checked, decoded, split, augmented: batches on the device.
+"""Images on disk: found, decoded, audited, split, augmented, and served as batches.
 
-The names are lazy, because decoding runs in processes that load no torch.
+This package imports nothing, because decoding workers load no torch.
 """

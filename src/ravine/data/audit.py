@@ -1,4 +1,7 @@
-"""What is in the data: told before training, and in the report."""
+"""The audit of a data set: printed before training, and shown in the report.
+
+Shape letters: N images, C channels.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +12,8 @@ import numpy as np
 from ravine.core.events import Notice, Observer
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset
-from ravine.data.decoded_cache import Store
+from ravine.data.decoded_cache import DecodedCache
+from ravine.data.split import Leakage, digest_keys
 
 _EXAMPLES = 20
 _SIZES = 20
@@ -18,44 +22,55 @@ _IMBALANCED = 3.0  # times as many images in the largest class as in the smalles
 
 def audit(
     collection: Collection,
-    store: Store,
+    decoded: DecodedCache,
     splits: Mapping[str, np.ndarray],
     *,
     data: str,
     rule: str,
-    kept_out: Sequence[tuple[int, int]],
-    in_test: Sequence[tuple[int, int]],
+    leakage: Leakage,
     cached: bool,
-    reading: Mapping[str, Any],
+    load_mode: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Returns the plain content of audit.json."""
-    readable = np.ones(len(collection.names), dtype=bool)
-    readable[list(store.unreadable)] = False
-    names = collection.names
+    """Returns the plain content of audit.json.
+
+    Args:
+        collection: the N images.
+        decoded: what decoding found out about them.
+        splits: int64 indices (M,) by split.
+        data: the source, as the user named it.
+        rule: how size and channels were chosen, in a sentence.
+        leakage: images on both sides of the split.
+        cached: whether the decoded images were in the cache.
+        load_mode: `LoadMode` as plain values.
+    """
+    readable, names = decoded.readable, collection.names
     return {
         "data": data,
         "count": int(readable.sum()),
         "classes": _classes(collection, splits),
-        "sizes": _sizes(store, readable),
-        "modes": _modes(store, readable),
+        "sizes": _sizes(decoded, readable),
+        "modes": _modes(decoded, readable),
+        **_left_out(collection, decoded),
+        **_duplicates(collection, decoded, readable),
+        "leakage": _leakage(leakage, names),
+        "imbalance": _imbalance(collection, splits["train"]),
+        "rule": rule,
+        "reading": dict(load_mode),
+        "seconds": decoded.seconds,
+        "cached": cached,
+    }
+
+
+def _left_out(collection: Collection, decoded: DecodedCache) -> dict[str, Any]:
+    names = collection.names
+    return {
         "unreadable": [
-            {"name": names[place], "reason": reason} for place, reason in store.unreadable.items()
+            {"name": names[index], "reason": reason} for index, reason in decoded.unreadable.items()
         ],
         "unlabelled": {
             "images": len(collection.unlabelled),
             "examples": list(collection.unlabelled[:_EXAMPLES]),
         },
-        **_twins(collection, store, readable),
-        "leakage": {
-            "images": len(kept_out) + len(in_test),
-            "examples": [[names[a], names[b]] for a, b in [*kept_out, *in_test][:_EXAMPLES]],
-            "action": _action(len(kept_out), len(in_test)),
-        },
-        "imbalance": _imbalance(collection, splits["train"]),
-        "rule": rule,
-        "reading": dict(reading),
-        "seconds": store.seconds,
-        "cached": cached,
     }
 
 
@@ -66,60 +81,73 @@ def _classes(collection: Collection, splits: Mapping[str, np.ndarray]) -> list[d
         for split, index in splits.items()
     }
     return [
-        {"name": name, "counts": {split: counts[place] for split, counts in per_split.items()}}
-        for place, name in enumerate(collection.classes)
+        {"name": name, "counts": {split: counts[label] for split, counts in per_split.items()}}
+        for label, name in enumerate(collection.classes)
     ]
 
 
-def _sizes(store: Store, readable: np.ndarray) -> list[dict[str, Any]]:
-    found, counts = np.unique(store.sizes[readable], axis=0, return_counts=True)
+def _sizes(decoded: DecodedCache, readable: np.ndarray) -> list[dict[str, Any]]:
+    found, counts = np.unique(decoded.sizes[readable], axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_SIZES]
     return [{"size": f"{found[i][1]}x{found[i][0]}", "count": int(counts[i])} for i in order]
 
 
-def _modes(store: Store, readable: np.ndarray) -> list[dict[str, Any]]:
-    counts = np.bincount(store.modes[readable], minlength=len(store.mode_names))
+def _modes(decoded: DecodedCache, readable: np.ndarray) -> list[dict[str, Any]]:
+    counts = np.bincount(decoded.modes[readable], minlength=len(decoded.mode_names))
     rows = [
         {"mode": name, "count": int(count)}
-        for name, count in zip(store.mode_names, counts, strict=True)
+        for name, count in zip(decoded.mode_names, counts, strict=True)
     ]
     return sorted(rows, key=lambda row: -row["count"])
 
 
-def _twins(collection: Collection, store: Store, readable: np.ndarray) -> dict[str, Any]:
-    """Finds images with the same pixels, and among them those with different labels."""
-    places = np.flatnonzero(readable)
-    keys = store.digests[places].view(np.dtype((np.void, store.digests.shape[1]))).ravel()
+def _duplicates(
+    collection: Collection, decoded: DecodedCache, readable: np.ndarray
+) -> dict[str, Any]:
+    """Returns images with the same pixels, and those of them with different labels."""
+    indices = np.flatnonzero(readable)
+    keys = digest_keys(decoded.digests[indices])
     _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     groups: dict[int, list[int]] = {}
-    for place, group in zip(places, inverse, strict=True):
+    for index, group in zip(indices, inverse, strict=True):
         if counts[group] > 1:
-            groups.setdefault(int(group), []).append(int(place))
-    alike = sorted(groups.values())
-    disputed = [group for group in alike if len({int(collection.labels[i]) for i in group}) > 1]
+            groups.setdefault(int(group), []).append(int(index))
+    duplicates = sorted(groups.values())
+    conflicts = [
+        group for group in duplicates if len({int(collection.labels[i]) for i in group}) > 1
+    ]
     return {
         "duplicates": {
-            "groups": len(alike),
-            "images": sum(len(group) for group in alike),
-            "examples": [[collection.names[i] for i in group] for group in alike[:_EXAMPLES]],
+            "groups": len(duplicates),
+            "images": sum(len(group) for group in duplicates),
+            "examples": [[collection.names[i] for i in group] for group in duplicates[:_EXAMPLES]],
         },
         "conflicts": [
             {
                 "names": [collection.names[i] for i in group],
                 "labels": [collection.classes[collection.labels[i]] for i in group],
             }
-            for group in disputed[:_EXAMPLES]
+            for group in conflicts[:_EXAMPLES]
         ],
     }
 
 
+def _leakage(leakage: Leakage, names: Sequence[str]) -> dict[str, Any]:
+    kept_out, in_test = leakage.kept_out, leakage.in_test
+    return {
+        "images": len(kept_out) + len(in_test),
+        "examples": [[names[a], names[b]] for a, b in [*kept_out, *in_test][:_EXAMPLES]],
+        "action": _action(len(kept_out), len(in_test)),
+    }
+
+
 def _action(kept_out: int, in_test: int) -> str:
-    told = []
+    found = []
     if kept_out:
-        told.append(f"{kept_out} kept out of validation")
+        found.append(f"{kept_out} kept out of validation")
     if in_test:
-        told.append(f"{in_test} test images are also trained on: the test result may be too good")
-    return "; ".join(told) or "none found"
+        found.append(f"{in_test} test images are also trained on: the test result may be too good")
+    return "; ".join(found) or "none found"
 
 
 def _imbalance(collection: Collection, train: np.ndarray) -> dict[str, Any]:
@@ -142,26 +170,26 @@ def _imbalance(collection: Collection, train: np.ndarray) -> dict[str, Any]:
     }
 
 
-def tell_audit(dataset: Dataset, tell: Observer) -> None:
-    """Tells what the audit found, in a few lines."""
+def report_audit(dataset: Dataset, observer: Observer) -> None:
+    """Passes the findings of the audit to `observer`, a notice each."""
 
-    def say(text: str, *, warning: bool = True) -> None:
-        tell(Notice(text=text, warning=warning))
+    def notify(text: str, *, warning: bool = True) -> None:
+        observer(Notice(text=text, warning=warning))
 
     found = dataset.audit
     counts = ", ".join(f"{len(index):,} {name}" for name, index in dataset.splits.items())
-    say(f"{found['count']:,} images, {len(dataset.classes)} classes: {counts}", warning=False)
-    say(found["rule"], warning=False)
+    notify(f"{found['count']:,} images, {len(dataset.classes)} classes: {counts}", warning=False)
+    notify(found["rule"], warning=False)
     if found["reading"]["streamed"]:
-        say(f"images are decoded while training: {found['reading']['why']}", warning=False)
+        notify(f"images are decoded while training: {found['reading']['why']}", warning=False)
     if unreadable := found["unreadable"]:
         first = f"the first {unreadable[0]['name']}: {unreadable[0]['reason']}"
-        say(f"{len(unreadable)} unreadable files left out, {first}")
+        notify(f"{len(unreadable)} unreadable files left out, {first}")
     if count := found["unlabelled"]["images"]:
-        say(
+        notify(
             f"{count} images without a label left out, such as {found['unlabelled']['examples'][0]}"
         )
     if count := found["leakage"]["images"]:
-        say(f"{count} images stand on both sides of the split: {found['leakage']['action']}")
+        notify(f"{count} images are on both sides of the split: {found['leakage']['action']}")
     if advice := found["imbalance"]["advice"]:
-        say(advice)
+        notify(advice)

@@ -1,6 +1,6 @@
-"""Augmentation of whole batches on the device, each image by its own chance.
+"""Settings and order of augmentation: whole batches, on the device.
 
-Every operation is a pure function of a batch and a generator. The order: flip and crop on
+The operations are the pure functions of `augment_operations`. The order: flip and crop on
 bytes, colour jitter on values in 0..1, normalisation, then holes (which are 0, the mean).
 
 Shape letters: B batch, C channels, H height, W width.
@@ -9,14 +9,21 @@ Shape letters: B batch, C channels, H height, W width.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice
+from ravine.data.augment_operations import (
+    Generator,
+    SourcePixels,
+    colour_jitter,
+    cutout,
+    draw_source_pixels,
+    random_erasing,
+)
 
 OPERATIONS = ("flip", "crop", "cutout", "erase", "jitter")
 
@@ -26,38 +33,8 @@ _DIGITS = frozenset(
 _SIDED = re.compile(r"(?i)(^|[^a-z])(left|right|clockwise)([^a-z]|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class PartOfChance:
-    """Chance for some images of a batch: drawn for all of it, so that the parts fit together.
-
-    Attributes:
-        generator: the source.
-        whole: images of the whole batch.
-        places: (B,), which of them these are.
-    """
-
-    generator: torch.Generator
-    whole: int
-    places: Tensor
-
-
-Chance = torch.Generator | PartOfChance
-
-
-class Moves(NamedTuple):
-    """Where the pixels of each image come from.
-
-    Attributes:
-        rows: (B, H) int64.
-        columns: (B, W) int64.
-    """
-
-    rows: Tensor
-    columns: Tensor
-
-
 class AugmentSettings(Settings):
-    """How training images are varied."""
+    """Augmentation of training images."""
 
     augment: str = "auto"
     """Comma list of flip, crop, cutout, erase, jitter; none; or auto: what the data allows."""
@@ -92,12 +69,14 @@ class AugmentSettings(Settings):
         return () if named in (["auto"], ["none"]) else tuple(named)
 
 
-def choose(settings: AugmentSettings, *, classes: Sequence[str]) -> tuple[tuple[str, ...], str]:
+def choose_operations(
+    settings: AugmentSettings, *, classes: Sequence[str]
+) -> tuple[tuple[str, ...], str]:
     """Returns the operations, and the reason in a sentence.
 
-    >>> choose(AugmentSettings(), classes=["cat", "dog"])[0]
+    >>> choose_operations(AugmentSettings(), classes=["cat", "dog"])[0]
     ('flip', 'crop')
-    >>> choose(AugmentSettings(), classes=["0", "1", "2"])[0]
+    >>> choose_operations(AugmentSettings(), classes=["0", "1", "2"])[0]
     ('crop',)
     """
     if settings.augment.strip().lower() != "auto":
@@ -121,7 +100,15 @@ def _forbids_flip(classes: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmenter:
-    """The operations of a run with their sizes fixed."""
+    """The operations of a run with their sizes fixed.
+
+    Attributes:
+        operations: of `OPERATIONS`.
+        padding: pixels of the crop.
+        hole: pixels a side of cutout.
+        erase_probability: of random erasing, in [0, 1].
+        jitter: strength, in [0, 1].
+    """
 
     operations: tuple[str, ...]
     padding: int
@@ -129,22 +116,22 @@ class Augmenter:
     erase_probability: float
     jitter: float
 
-    def moves_of(self, images: Tensor, generator: Chance) -> Moves | None:
-        """Returns how images (B, C, H, W) are flipped and cropped; None for not at all."""
+    def draw_source_pixels(self, images: Tensor, generator: Generator) -> SourcePixels | None:
+        """Returns the random flips and crops of images (B, C, H, W); None without both."""
         flips = "flip" in self.operations
         padding = self.padding if "crop" in self.operations else 0
         if not flips and not padding:
             return None
-        return draw_moves(images, generator, flips=flips, padding=padding)
+        return draw_source_pixels(images, generator, flips=flips, padding=padding)
 
-    def on_values(self, images: Tensor, generator: Chance) -> Tensor:
-        """Returns (B, C, H, W) float32 in 0..1, with other colours."""
+    def jitter_values(self, images: Tensor, generator: Generator) -> Tensor:
+        """Returns images (B, C, H, W) float32 in 0..1 with jittered colours, of the same shape."""
         if "jitter" not in self.operations:
             return images
         return colour_jitter(images, generator, strength=self.jitter)
 
-    def on_normalised(self, images: Tensor, generator: Chance) -> Tensor:
-        """Returns (B, C, H, W) float32 with holes."""
+    def cut_holes(self, images: Tensor, generator: Generator) -> Tensor:
+        """Returns normalised images (B, C, H, W) float32 after cutout and random erasing."""
         if "cutout" in self.operations:
             images = cutout(images, generator, size=self.hole)
         if "erase" in self.operations:
@@ -156,7 +143,7 @@ def make_augmenter(
     settings: AugmentSettings, *, classes: Sequence[str], image_size: int
 ) -> Augmenter:
     """Returns the augmenter of these settings for images of this size."""
-    operations, _ = choose(settings, classes=classes)
+    operations, _ = choose_operations(settings, classes=classes)
     padding = settings.crop_padding
     return Augmenter(
         operations=operations,
@@ -165,155 +152,3 @@ def make_augmenter(
         erase_probability=settings.erase_probability,
         jitter=settings.jitter_strength,
     )
-
-
-def _uniform(count: int, like: Tensor, generator: Chance) -> Tensor:
-    source, whole, places = _drawn_from(generator, count)
-    drawn = torch.rand(whole, generator=source, device=source.device)
-    return drawn[places].to(like.device)
-
-
-def _integers(high: int, count: int, like: Tensor, generator: Chance) -> Tensor:
-    source, whole, places = _drawn_from(generator, count)
-    drawn = torch.randint(high, (whole,), generator=source, device=source.device)
-    return drawn[places].to(like.device)
-
-
-def _drawn_from(chance: Chance, count: int) -> tuple[torch.Generator, int, Tensor | slice]:
-    """Returns the generator, how many images it draws for, and which of them are wanted."""
-    if isinstance(chance, PartOfChance):
-        return chance.generator, chance.whole, chance.places
-    return chance, count, slice(None)
-
-
-def flip_and_crop(images: Tensor, generator: Chance, *, flips: bool, padding: int) -> Tensor:
-    """Returns images, half of them mirrored, moved by up to `padding` pixels each way.
-
-    Args and source of chance are those of `draw_moves`.
-    """
-    return moved(images, draw_moves(images, generator, flips=flips, padding=padding))
-
-
-def draw_moves(images: Tensor, generator: Chance, *, flips: bool, padding: int) -> Moves:
-    """Draws for each image whether it is mirrored, and by how many pixels it moves.
-
-    What moves in at an edge is the reflection of the image there.
-
-    Args:
-        images: (B, C, H, W) of any type.
-        generator: the source of chance.
-        flips: mirror half of the images.
-        padding: less than H and W.
-    """
-    count, _, height, width = images.shape
-    down = _integers(2 * padding + 1, count, images, generator) - padding
-    right = _integers(2 * padding + 1, count, images, generator) - padding
-    mirrored = _uniform(count, images, generator) < 0.5
-    rows = _reflected(torch.arange(height, device=images.device) + down[:, None], height)
-    columns = torch.arange(width, device=images.device).expand(count, width)
-    if flips:
-        columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
-    return Moves(rows, _reflected(columns + right[:, None], width))
-
-
-def moved(images: Tensor, moves: Moves) -> Tensor:
-    """Returns images (B, C, H, W) with the pixels that `moves` names, by one gather."""
-    count, channels, height, width = images.shape
-    rows, columns = moves
-    start = torch.arange(count, device=images.device) * (height * width)
-    places = (start[:, None] + rows * width)[:, :, None] + columns[:, None, :]
-    pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
-    moved = pixels.index_select(0, places.reshape(-1))
-    return moved.view(count, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _reflected(places: Tensor, size: int) -> Tensor:
-    return (size - 1) - ((size - 1) - places.abs()).abs()
-
-
-def colour_jitter(images: Tensor, generator: Chance, *, strength: float) -> Tensor:
-    """Returns images with other brightness, contrast and (in colour) saturation.
-
-    Each is scaled by a factor of its own from 1 ± strength; the result is kept in 0..1.
-
-    Args:
-        images: (B, C, H, W) float32 in 0..1, or uint8.
-        generator: the source of chance.
-        strength: in [0, 1].
-    """
-    if images.dtype == torch.uint8:
-        values = colour_jitter(images.float() / 255, generator, strength=strength)
-        return (values * 255).round().to(torch.uint8)
-    count, channels = images.shape[:2]
-    factors = [
-        (1 + strength * (2 * _uniform(count, images, generator) - 1))[:, None, None, None]
-        for _ in range(3)
-    ]
-    images = images * factors[0]
-    mean = images.mean((1, 2, 3), keepdim=True)
-    images = mean + (images - mean) * factors[1]
-    if channels == 3:
-        grey = images.mean(1, keepdim=True)
-        images = grey + (images - grey) * factors[2]
-    return images.clamp(0, 1)
-
-
-def _box(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """Returns the mask (B, 1, H, W) of a box in each image; what lies outside is cut off."""
-    rows = torch.arange(images.shape[2], device=images.device)
-    columns = torch.arange(images.shape[3], device=images.device)
-    in_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])
-    in_columns = (columns >= left[:, None]) & (columns < (left + width)[:, None])
-    return (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
-
-
-def cutout(images: Tensor, generator: Chance, *, size: int) -> Tensor:
-    """Returns images with a square hole of zeros around a random pixel, cut off at edges.
-
-    DeVries, Taylor 2017.
-
-    Args:
-        images: (B, C, H, W), normalised, so that 0 is the mean.
-        generator: the source of chance.
-        size: pixels a side of the hole.
-    """
-    count, _, height, width = images.shape
-    top = _integers(height, count, images, generator) - size // 2
-    left = _integers(width, count, images, generator) - size // 2
-    side = torch.full_like(top, size)
-    return images.masked_fill(_box(images, top, left, side, side), 0.0)
-
-
-_ERASED_SHARE = (0.02, 0.4)  # Zhong et al.: s_l, s_h
-_ERASED_ASPECT = 0.3  # r_1
-
-
-def random_erasing(images: Tensor, generator: Chance, *, probability: float) -> Tensor:
-    """Returns images, some with a box of noise of random area and aspect.
-
-    Zhong, Zheng, Kang, Li, Yang, AAAI 2020: 2 to 40 % of the area, aspect 0.3 to 1/0.3. A box
-    that would not fit is made to.
-
-    Args:
-        images: (B, C, H, W), normalised, where the noise is N(0, 1); or uint8, where it is even.
-        generator: the source of chance.
-        probability: of an image to lose a part.
-    """
-    count, _, height, width = images.shape
-    chosen = _uniform(count, images, generator) < probability
-    low, high = _ERASED_SHARE
-    area = (low + (high - low) * _uniform(count, images, generator)) * (height * width)
-    aspect = _ERASED_ASPECT ** (2 * _uniform(count, images, generator) - 1)
-    box_height = (area * aspect).sqrt().round().clamp(1, height).long()
-    box_width = (area / aspect).sqrt().round().clamp(1, width).long()
-    top = (_uniform(count, images, generator) * (height - box_height + 1)).long()
-    left = (_uniform(count, images, generator) * (width - box_width + 1)).long()
-    mask = _box(images, top, left, box_height, box_width) & chosen[:, None, None, None]
-    source, whole, places = _drawn_from(generator, count)
-    shape = (whole, *images.shape[1:])
-    noise = torch.empty(shape, dtype=images.dtype, device=source.device)
-    if images.dtype == torch.uint8:
-        noise.random_(0, 256, generator=source)
-    else:
-        noise.normal_(generator=source)
-    return torch.where(mask, noise[places].to(images.device), images)

@@ -1,7 +1,7 @@
-"""Batches on the device.
+"""Training and evaluation batches on the device.
 
 A training batch is a pure function of (seed, step): the order of an epoch, the augmentation
-and the mixing each have a stream of their own, so that a run resumed at any step sees the
+and the mixing each have a random stream of their own, so that a run resumed at any step sees the
 same batches.
 
 Shape letters: N images, B batch, C channels, H height, W width, K classes.
@@ -17,59 +17,59 @@ from torch import Tensor
 from ravine.core.errors import SettingError
 from ravine.core.ranks import ALONE, Ranks
 from ravine.core.seeds import generator_for, seed_for
-from ravine.data.augment import (
-    AugmentSettings,
-    Chance,
-    Moves,
-    PartOfChance,
-    make_augmenter,
-    moved,
+from ravine.data.augment import AugmentSettings, make_augmenter
+from ravine.data.augment_operations import (
+    Generator,
+    ShardedGenerator,
+    SourcePixels,
+    gather_pixels,
 )
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing
 from ravine.data.mixing import mix
-from ravine.data.streaming import LookAhead
+from ravine.data.streaming import Prefetcher
 from ravine.kernels.library import load_library
 from ravine.kernels.pixels import PixelsJob, pixels_to_values
 
-_SHARE_OF_FREE = 0.5  # of a GPU's free memory that the images may take
+_SHARE_OF_FREE = 0.5  # of a GPU's free memory that the images may occupy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Images and what they are.
+    """Images and their targets.
 
     Attributes:
         images: (B, C, H, W) float32, normalised, channels_last, on the device.
-        targets: (B,) int64 labels, or (B, K) float32 shares.
-        labels: (B,) int64, the labels that the images had before mixing.
-        everyones: labels of the whole batch, where this is one process's part; else None.
+        targets: (B,) int64 labels, or (B, K) float32 probabilities.
+        labels: (B,) int64, before mixing.
+        global_labels: (G,) int64, labels of the global batch of G images over all ranks, where
+            this is one rank's shard; else None.
     """
 
     images: Tensor
     targets: Tensor
     labels: Tensor
-    everyones: Tensor | None = None
+    global_labels: Tensor | None = None
 
     @property
     def count(self) -> int:
-        """The images of the batch, over all processes."""
-        return len(self.labels if self.everyones is None else self.everyones)
+        """Images of the global batch, over all ranks."""
+        return len(self.labels if self.global_labels is None else self.global_labels)
 
 
 class TrainingBatches:
     """The training images of a data set, batch by batch.
 
     Args:
-        dataset: what to train on.
+        dataset: whose split `train` is used.
         settings: augmentation and mixing.
         batch: images per step; fewer if there are fewer.
         seed: of the run.
-        device: where batches are made.
-        balance: with `sample`, every class is drawn equally often, with repetition.
-        ranks: the processes that share each batch.
+        device: of the batches.
+        balance: with `sample`, classes are drawn with equal probability, with replacement.
+        ranks: each batch is sharded over these.
 
     Raises:
-        SettingError: a batch is too small to be shared.
+        SettingError: a batch is too small to be sharded.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class TrainingBatches:
     ) -> None:
         self._index = torch.from_numpy(dataset.splits["train"])
         self._labels = torch.from_numpy(dataset.labels).to(device)
-        self._images = _placed(dataset.images, device)
+        self._images = _on_device(dataset.images, device)
         self._classes = len(dataset.classes)
         self._augmenter = make_augmenter(
             settings, classes=dataset.classes, image_size=dataset.preprocessing.image_size
@@ -95,41 +95,50 @@ class TrainingBatches:
         self._seed = seed
         self._device = device
         self._batch = min(batch, len(self._index))
-        self._places = _places(self._batch, ranks)
-        self._ahead = LookAhead(dataset.images)
+        self._shard = shard_indices(self._batch, ranks)
+        self._prefetcher = Prefetcher(dataset.images)
         self._balanced = balance == "sample"
         self._train_labels = torch.from_numpy(dataset.labels[dataset.splits["train"]])
         self._orders: dict[int, Tensor] = {}
         self.steps_per_epoch = len(self._index) // self._batch
 
     def batch_at(self, step: int) -> Batch:
-        """Returns the batch of `step`, counted from 0; of several processes, this one's part."""
-        return self._made(step, self._places)
+        """Returns the batch of `step`, counted from 0: this rank's shard of it."""
+        return self._make(step, self._shard)
 
     def whole_batch_at(self, step: int) -> Batch:
-        """Returns the batch of `step` with the parts of all processes."""
-        return self._made(step, None)
+        """Returns the global batch of `step`, with the shards of all ranks."""
+        return self._make(step, None)
 
-    def _made(self, step: int, places: Tensor | None) -> Batch:
-        chosen = torch.from_numpy(self._chosen(step, None))
-        source = generator_for("augmentation", seed=self._seed, index=step)
-        chance: Chance = source
-        everyones = None
-        if places is not None:
-            everyones = self._labels[chosen.to(self._device)]
-            chosen = chosen[places]
-            chance = PartOfChance(source, whole=self._batch, places=places)
-        bytes_ = self._bytes_of(step, chosen, ahead=places is self._places)
-        bytes_ = bytes_.permute(0, 3, 1, 2).to(self._device, non_blocking=True)
+    def _make(self, step: int, shard: Tensor | None) -> Batch:
+        chosen = torch.from_numpy(self._indices(step, None))
+        whole = generator_for("augmentation", seed=self._seed, index=step)
+        generator: Generator = whole
+        global_labels = None
+        if shard is not None:
+            global_labels = self._labels[chosen.to(self._device)]
+            chosen = chosen[shard]
+            generator = ShardedGenerator(whole, batch=self._batch, indices=shard)
+        pixels = self._pixels(step, chosen, prefetch=shard is self._shard)
+        pixels = pixels.permute(0, 3, 1, 2).to(self._device, non_blocking=True)
         labels = self._labels[chosen.to(self._device)]
-        moves = self._augmenter.moves_of(bytes_, chance)
+        images, targets = self._mix(step, self._augmented(pixels, generator), labels)
+        images = images.contiguous(memory_format=torch.channels_last)
+        return Batch(images=images, targets=targets, labels=labels, global_labels=global_labels)
+
+    def _augmented(self, pixels: Tensor, generator: Generator) -> Tensor:
+        """Returns images (B, C, S, S) uint8, augmented and normalised, float32."""
+        sources = self._augmenter.draw_source_pixels(pixels, generator)
         if "jitter" in self._augmenter.operations:
-            values = bytes_ if moves is None else moved(bytes_, moves)
-            values = self._augmenter.on_values(values.float() / 255, chance) * 255
+            values = pixels if sources is None else gather_pixels(pixels, sources)
+            values = self._augmenter.jitter_values(values.float() / 255, generator) * 255
             images = self._normalise(values)
         else:
-            images = self._normalise.of_bytes(bytes_, moves)
-        images = self._augmenter.on_normalised(images, chance)
+            images = self._normalise.from_bytes(pixels, sources)
+        return self._augmenter.cut_holes(images, generator)
+
+    def _mix(self, step: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns images (B, C, S, S) and targets after mixup or cutmix, where one is on."""
         targets = labels
         if any(self._mixing):
             images, targets = mix(
@@ -140,38 +149,38 @@ class TrainingBatches:
                 cutmix_alpha=self._mixing[1],
                 seed=seed_for("mixing", seed=self._seed, index=step),
             )
-        images = images.contiguous(memory_format=torch.channels_last)
-        return Batch(images=images, targets=targets, labels=labels, everyones=everyones)
+        return images, targets
 
-    def _bytes_of(self, step: int, chosen: Tensor, *, ahead: bool) -> Tensor:
+    def _pixels(self, step: int, chosen: Tensor, *, prefetch: bool) -> Tensor:
+        """Returns the images of indices (B,) as (B, S, S, C) uint8."""
         if isinstance(self._images, Tensor):
             return self._images[chosen.to(self._images.device)]
-        if ahead:
-            found = self._ahead.images_at(step, lambda k: self._chosen(k, self._places))
+        if prefetch:
+            found = self._prefetcher.images_at(step, lambda k: self._indices(k, self._shard))
         else:
             found = self._images[chosen.numpy()]
         decoded = torch.from_numpy(found)
         return decoded.pin_memory() if self._device.type == "cuda" else decoded
 
-    def _chosen(self, step: int, places: Tensor | None) -> np.ndarray:
-        """Returns which images a step takes, (B,), or those of some places of its batch."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        start = place * self._batch
+    def _indices(self, step: int, shard: Tensor | None) -> np.ndarray:
+        """Returns the data set indices of a step's images, (B,) int64, or of a shard of them."""
+        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+        start = step_in_epoch * self._batch
         chosen = self._order_of(epoch)[start : start + self._batch]
-        return (chosen if places is None else chosen[places]).numpy()
+        return (chosen if shard is None else chosen[shard]).numpy()
 
     def _order_of(self, epoch: int) -> Tensor:
         if epoch not in self._orders:
-            chance = generator_for("order", seed=self._seed, index=epoch)
+            generator = generator_for("order", seed=self._seed, index=epoch)
             count = len(self._index)
             if self._balanced:
                 weights = class_weights(self._train_labels.numpy(), self._classes)
                 drawn = torch.multinomial(
-                    weights[self._train_labels], count, replacement=True, generator=chance
+                    weights[self._train_labels], count, replacement=True, generator=generator
                 )
             else:
-                drawn = torch.randperm(count, generator=chance)
-            # What comes next is asked for ahead: at an epoch's end two orders are in use.
+                drawn = torch.randperm(count, generator=generator)
+            # Prefetching crosses the end of an epoch, where two orders are in use.
             self._orders = {k: v for k, v in self._orders.items() if k == epoch - 1}
             self._orders[epoch] = self._index[drawn]
         return self._orders[epoch]
@@ -186,35 +195,40 @@ def evaluation_batches(
     device: torch.device,
     labels: np.ndarray | None = None,
 ) -> Iterator[Batch]:
-    """Gives images in order, without augmentation; the last batch may be smaller.
+    """Yields batches in order, without augmentation; the last one may be smaller.
 
     Args:
-        images: (N, H, W, C) uint8.
-        index: which of them.
+        images: (N, S, S, C) uint8.
+        index: (M,) int64, of the images to take.
         preprocessing: of the network.
         batch: images at a time.
         device: of the network.
-        labels: (N,), or None for zeros.
+        labels: (N,) int64, or None for zeros.
     """
     normalise = _Normaliser(preprocessing, device)
-    ahead = LookAhead(images)
+    prefetcher = Prefetcher(images)
 
     def index_at(step: int) -> np.ndarray:
         return index[step * batch : (step + 1) * batch]
 
     for step in range(-(-len(index) // batch)):
         chosen = index_at(step)
-        pixels = torch.from_numpy(np.ascontiguousarray(ahead.images_at(step, index_at))).to(device)
+        pixels = torch.from_numpy(np.ascontiguousarray(prefetcher.images_at(step, index_at))).to(
+            device
+        )
         found = np.zeros(len(chosen), np.int64) if labels is None else labels[chosen]
-        answers = torch.from_numpy(found).to(device)
-        values = normalise.of_bytes(pixels.permute(0, 3, 1, 2), None)
-        yield Batch(images=values, targets=answers, labels=answers)
+        targets = torch.from_numpy(found).to(device)
+        values = normalise.from_bytes(pixels.permute(0, 3, 1, 2), None)
+        yield Batch(images=values, targets=targets, labels=targets)
 
 
-def _places(batch: int, ranks: Ranks) -> Tensor | None:
-    """Returns this process's places of a batch; None for all of them.
+def shard_indices(batch: int, ranks: Ranks) -> Tensor | None:
+    """Returns the indices (B,) int64 of this rank's shard of a global batch; None for all of it.
 
-    With a place it has the one opposite, counted from the end, whose image mixing takes.
+    A shard holds with each index the mirrored one, counted from the end, since mixing pairs both.
+
+    Raises:
+        SettingError: the batch has fewer pairs than there are ranks.
     """
     if ranks.size == 1:
         return None
@@ -232,6 +246,10 @@ def _places(batch: int, ranks: Ranks) -> Tensor | None:
 def class_weights(labels: np.ndarray, classes: int) -> Tensor:
     """Returns N/(K·N_k) for each class k, (K,) float32; 0 for a class without images.
 
+    Args:
+        labels: (N,) int64 in 0..K-1.
+        classes: K.
+
     >>> class_weights(np.array([0, 0, 0, 1]), 2)
     tensor([0.6667, 2.0000])
     """
@@ -241,7 +259,7 @@ def class_weights(labels: np.ndarray, classes: int) -> Tensor:
 
 
 class _Normaliser:
-    """Bytes 0..255 to (x/255 − mean)/std, (B, C, H, W) float32."""
+    """Normalises values x in 0..255 to (x/255 − mean)/std, (B, C, H, W) float32."""
 
     def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
         mean = torch.tensor(preprocessing.mean, dtype=torch.float32, device=device)
@@ -254,14 +272,14 @@ class _Normaliser:
     def __call__(self, values: Tensor) -> Tensor:
         return torch.addcmul(self._shift, values.float(), self._scale)
 
-    def of_bytes(self, images: Tensor, moves: Moves | None) -> Tensor:
-        """Returns images (B, C, H, W) uint8, moved and normalised: on the CPU in one pass."""
+    def from_bytes(self, images: Tensor, sources: SourcePixels | None) -> Tensor:
+        """Returns images (B, C, H, W) uint8, gathered and normalised: on the CPU in one pass."""
         library = load_library() if images.device.type == "cpu" else None
         if library is None or len(images) == 0:
-            return self(images if moves is None else moved(images, moves))
+            return self(images if sources is None else gather_pixels(images, sources))
         images = images.contiguous(memory_format=torch.channels_last)
         values = torch.empty_like(images, dtype=torch.float32)
-        rows, columns = (None, None) if moves is None else (t.contiguous() for t in moves)
+        rows, columns = (None, None) if sources is None else (t.contiguous() for t in sources)
         count, channels, height, width = images.shape
         job = PixelsJob(
             bytes=images.data_ptr(),
@@ -278,8 +296,8 @@ class _Normaliser:
         return values
 
 
-def _placed(images: ImageArray, device: torch.device) -> Tensor | ImageArray:
-    """Returns an array of images on a GPU if they fit there, else where they are."""
+def _on_device(images: ImageArray, device: torch.device) -> Tensor | ImageArray:
+    """Returns images (N, S, S, C) uint8 on a GPU if they fit there, else on the host."""
     if not isinstance(images, np.ndarray):
         return images
     here = torch.from_numpy(images)

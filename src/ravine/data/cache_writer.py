@@ -1,141 +1,254 @@
-"""The cache of decoded images.
+"""Decodes a collection once into the files of a `DecodedCache`.
 
-Found by the path, size and modification time of every file and by the settings; built in a
-folder beside and renamed, so that two builders do no harm to each other: the second to finish
-takes what the first has built.
+Many files are divided among worker processes (`decoding_worker`), which load no torch.
+
+Shape letters: N images, S height and width, C channels.
 """
 
 import hashlib
+import json
 import os
-import shutil
-import tempfile
+import threading
 import time
-import weakref
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from subprocess import Popen
+from typing import Any
 
-import platformdirs
+import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
-from ravine.data.collection import Collection
-from ravine.data.decoded_cache import Form, Store, fill_store, open_store
+from ravine.data.collection import Collection, FileEntry
+from ravine.data.decode import Unreadable, fit_square
+from ravine.data.decoded_cache import channel_sums
+from ravine.data.image_file import ImageFormat, decode_file
+from ravine.data.processes import cores, start_worker
 
-_FORMAT = 2  # raise it when decoding changes
-_UNFINISHED = ".part"
-_STALE = 24 * 3600.0  # seconds after which an unfinished folder is that of a killed run
-_TORN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)
+_DIGEST = 16
+_FEW = 1000  # files up to which starting processes takes longer than decoding
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A store, and whether it was there before."""
-
-    store: Store
-    cached: bool
+Outcome = tuple[dict[int, str], list[str]]
+"""Reasons of unreadable images by index, and the Pillow modes in order of appearance."""
 
 
-def cache_root() -> Path:
-    """Returns the folder of the cache: RAVINE_CACHE, or the user's cache folder."""
-    given = os.environ.get("RAVINE_CACHE")
-    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("ravine"))
+class CacheWriter:
+    """The arrays of a decoded cache that is being filled.
+
+    Args:
+        folder: of the cache.
+        count: N images.
+        image_format: size and channels of the decoded images.
+        new: creates the arrays; else those in the folder are opened for writing.
+        images: keeps the images, not only their statistics.
+    """
+
+    def __init__(
+        self, folder: Path, count: int, image_format: ImageFormat, *, new: bool, images: bool = True
+    ) -> None:
+        self.folder, self.image_format, self.count = folder, image_format, count
+        size, channels = image_format.image_size, image_format.channels
+        shape = (count, size, size, channels)
+        self.images = self._array("images", shape, np.uint8, new) if images else None
+        self.digests = self._array("digests", (count, _DIGEST), np.uint8, new)
+        self.sums = self._array("sums", (count, 2, channels), np.float64, new)
+        self.sizes = self._array("sizes", (count, 2), np.int32, new)
+        self.modes = self._array("modes", (count,), np.uint8, new)
+
+    def _array(self, name: str, shape: tuple[int, ...], dtype: Any, new: bool) -> np.ndarray:
+        path = self.folder / f"{name}.npy"
+        if not new:
+            return np.load(path, mmap_mode="r+")
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        _reserve(path)
+        return array
+
+    def write(self, index: int, pixels: np.ndarray, mode: int, size: tuple[int, int]) -> None:
+        """Writes one image with its statistics.
+
+        Args:
+            index: of the image, in 0..N-1.
+            pixels: (H, W, C) uint8, before it is resized.
+            mode: index of its Pillow mode.
+            size: height and width of the image in the file.
+        """
+        fitted = fit_square(pixels, self.image_format.image_size)
+        if self.images is not None:
+            self.images[index] = fitted
+        head = f"{pixels.shape}".encode()
+        content = np.ascontiguousarray(pixels).tobytes()
+        digest = hashlib.blake2b(head + content, digest_size=_DIGEST).digest()
+        self.digests[index] = np.frombuffer(digest, dtype=np.uint8)
+        self.sums[index] = channel_sums(fitted)
+        self.sizes[index] = size
+        self.modes[index] = mode
 
 
-def cache_key(collection: Collection, form: Form, *, images: bool = True) -> str:
-    """Returns the name of a collection's store, or without `images` of what is learnt of them."""
-    shape = collection.pixels.shape if collection.pixels is not None else ()
-    head = f"{_FORMAT}/{form.image_size}/{form.channels}/{shape}/{collection.key}"
-    if not images:
-        head += "/facts"
-    digest = hashlib.sha256(head.encode())
-    for entry in collection.files:
-        digest.update(b"\0%s\0%d\0%d" % (os.fsencode(entry.path), entry.size, entry.modified))
-        if entry.offset is not None:
-            digest.update(b"\0%d\0%d" % (entry.offset, entry.length))
-    return digest.hexdigest()[:32]
+def _reserve(path: Path) -> None:
+    """Allocates the space now: a write into a mapped file on a full disk would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def decoded(
-    collection: Collection, form: Form, *, cache: bool, progress: Progress, images: bool = True
-) -> Opened:
-    """Returns the decoded images of a collection, from the cache where they are there.
+def decode_into(
+    writer: CacheWriter,
+    files: Sequence[FileEntry],
+    start: int,
+    stop: int,
+    progress: Progress | None,
+) -> Outcome:
+    """Decodes files `start` to `stop` (exclusive) and returns unreadable ones and modes."""
+    unreadable: dict[int, str] = {}
+    modes: list[str] = []
+    for index in range(start, stop):
+        try:
+            found = decode_file(files[index], writer.image_format)
+        except Unreadable as reason:
+            unreadable[index] = str(reason)
+        else:
+            if found.mode not in modes:
+                modes.append(found.mode)
+            writer.write(index, found.pixels, modes.index(found.mode), found.size)
+        if progress and (index % 200 == 199 or index == stop - 1):
+            progress("decoding", index + 1 - start, stop - start)
+    return unreadable, modes
 
-    Without `cache` they lie in a temporary folder that is gone when this returns. Without `images`
-    each is decoded for what is learnt of it, and not kept.
+
+def write_cache(
+    folder: Path,
+    collection: Collection,
+    image_format: ImageFormat,
+    progress: Progress,
+    *,
+    images: bool = True,
+) -> None:
+    """Decodes a collection into `folder`; without `images` only the statistics are kept.
 
     Raises:
-        DataError: the disk is full or read-only, or a decoding process died.
+        DataError: the disk is full, or a worker died.
     """
-    if not cache:
-        return Opened(store=_temporary(collection, form, progress, images), cached=False)
-    root = cache_root()
-    place = root / cache_key(collection, form, images=images)
-    # What holds the images holds what was learnt of them.
-    for found in dict.fromkeys([place, root / cache_key(collection, form)]):
-        if found.is_dir():
-            try:
-                return Opened(store=open_store(found, images=images), cached=True)
-            except _TORN:
-                shutil.rmtree(found, ignore_errors=True)
+    started = time.monotonic()
+    count = len(collection.names)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        _clear_stale(root)
-        beside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=_UNFINISHED, dir=root))
+        writer = CacheWriter(folder, count, image_format, new=True, images=images)
+        if collection.pixels is not None:
+            unreadable, modes = _copy_pixels(writer, collection.pixels, progress)
+        else:
+            unreadable, modes = _decode_files(writer, collection.files, progress)
+        about = {
+            "modes": modes,
+            "unreadable": {str(k): v for k, v in sorted(unreadable.items())},
+            "seconds": time.monotonic() - started,
+        }
+        (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
     except OSError as error:
-        raise _no_cache(root, error) from None
+        raise DataError(
+            f"cannot write decoded images to {folder}: {error.strerror or error}; free some space, "
+            "set RAVINE_CACHE to another folder, or use --no-cache"
+        ) from None
+
+
+def _copy_pixels(writer: CacheWriter, pixels: np.ndarray, progress: Progress) -> Outcome:
+    channels = writer.image_format.channels
+    mode = "L" if pixels.shape[3] == 1 else "RGB"
+    for index, image in enumerate(pixels):
+        writer.write(index, _with_channels(image, channels), 0, image.shape[:2])
+        if index % 1000 == 999 or index == len(pixels) - 1:
+            progress("reading", index + 1, len(pixels))
+    return {}, [mode]
+
+
+def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """Returns an image (H, W, 1 or 3) uint8 as (H, W, `channels`) uint8."""
+    if image.shape[2] == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image, 3, axis=2)
+    # The weights of ITU-R 601 that Pillow uses for RGB to L.
+    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return grey.round().astype(np.uint8)[..., None]
+
+
+def _decode_files(writer: CacheWriter, files: Sequence[FileEntry], progress: Progress) -> Outcome:
+    workers = cores()
+    if len(files) <= _FEW or workers == 1:
+        return decode_into(writer, files, 0, len(files), progress)
+    job = {
+        "files": [entry.to_json() for entry in files],
+        "size": writer.image_format.image_size,
+        "channels": writer.image_format.channels,
+        "images": writer.images is not None,
+    }
+    (writer.folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    bounds = np.linspace(0, len(files), workers + 1).astype(int).tolist()
+    done = _run_workers(writer.folder, bounds, len(files), progress)
+    (writer.folder / "job.json").unlink()
+    unreadable: dict[int, str] = {}
+    modes: list[str] = []
+    for result, start, stop in zip(done, bounds[:-1], bounds[1:], strict=True):
+        unreadable |= {int(index): reason for index, reason in result["unreadable"].items()}
+        for mode in result["modes"]:
+            if mode not in modes:
+                modes.append(mode)
+        renumbered = np.array([modes.index(mode) for mode in result["modes"]] or [0], np.uint8)
+        writer.modes[start:stop] = renumbered[writer.modes[start:stop]]
+    return unreadable, modes
+
+
+def _run_workers(
+    folder: Path, bounds: Sequence[int], count: int, progress: Progress
+) -> list[dict[str, Any]]:
+    """Returns the result of each worker, in the order of its files.
+
+    Raises:
+        DataError: a worker died.
+    """
+    processes = [
+        start_worker("ravine.data.decoding_worker", [str(folder), str(start), str(stop)], text=True)
+        for start, stop in pairwise(bounds)
+    ]
     try:
-        fill_store(beside, collection, form, progress, images=images)
-        _publish(beside, place)
-        return Opened(store=open_store(place, images=images), cached=False)
-    except _TORN as error:
-        raise _no_cache(root, error) from None
+        results = _results(processes, count, progress)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        for process in processes:
+            process.terminate()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+    finished = [row for row in results if row is not None]
+    if len(finished) != len(processes):
+        raise DataError(
+            "a process that decodes images died; is the memory or the disk full? "
+            "Smaller images: --image-size 64"
+        )
+    return finished
 
 
-def _no_cache(root: Path, error: Exception) -> DataError:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return DataError(
-        f"cannot keep the cache in {root}: {why}; set RAVINE_CACHE to another folder, "
-        "or use --no-cache"
-    )
+def _results(
+    processes: Sequence[Popen[str]], count: int, progress: Progress
+) -> list[dict[str, Any] | None]:
+    """Reads the JSON lines of all workers until they end; None for one without a result."""
+    results: list[dict[str, Any] | None] = [None] * len(processes)
+    counts = [0] * len(processes)
+    lock = threading.Lock()
 
+    def read(worker: int) -> None:
+        stream = processes[worker].stdout
+        assert stream is not None
+        for line in stream:
+            row = json.loads(line)
+            with lock:
+                if "done" in row:
+                    counts[worker] = row["done"]
+                    progress("decoding", sum(counts), count)
+                else:
+                    results[worker] = row
 
-def _publish(beside: Path, place: Path) -> None:
-    """Gives a filled folder its name, once its content is safe from a loss of power."""
-    for path in [*beside.iterdir(), beside]:
-        opened = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
-    try:
-        beside.rename(place)
-    except OSError:
-        # Another builder was first; what it has built is the same.
-        if not (place / "about.json").is_file():
-            raise
-
-
-def _clear_stale(root: Path) -> None:
-    """Removes what runs left that were killed while they decoded."""
-    for folder in root.glob(f".*{_UNFINISHED}"):
-        try:
-            stale = time.time() - folder.stat().st_mtime > _STALE
-        except OSError:
-            continue
-        if stale:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _temporary(collection: Collection, form: Form, progress: Progress, images: bool) -> Store:
-    folder = Path(tempfile.mkdtemp(prefix="ravine-"))
-    try:
-        fill_store(folder, collection, form, progress, images=images)
-        store = open_store(folder, images=images)
-    finally:
-        # A mapped file stays readable without its name, so a killed run leaves nothing behind.
-        shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists() and store.images is not None:
-        weakref.finalize(store.images, shutil.rmtree, folder, ignore_errors=True)
-    return store
+    threads = [threading.Thread(target=read, args=(n,)) for n in range(len(processes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results

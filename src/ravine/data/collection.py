@@ -1,4 +1,7 @@
-"""What a source finds: images not yet decoded, with labels and what is known of their split."""
+"""What a source holds: images not yet decoded, with labels and given splits.
+
+Shape letters: N images, H height, W width, C channels, K classes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -10,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
-    """An image: its file, what tells whether that has changed, and its place in a shard.
+    """An image: its file, the file's state, and its byte range in a shard.
 
     Attributes:
         path: of the file.
@@ -44,22 +47,22 @@ class Collection:
         names: of the images, as the user knows them.
         labels: (N,) int64 in 0..K-1.
         classes: K names.
-        given: the split that the source puts each image into, or None; () if it gives none.
-        groups: what keeps images together in the split; () if there are none.
+        given_splits: the split that the source gives each image, or None; () if it gives none.
+        groups: of the N images, each kept on one side of the split; () if there are none.
         files: the N files, or ().
         pixels: (N, H, W, C) uint8, or None.
-        key: tells apart contents where there are pixels; files are told apart by their entries.
-        unlabelled: files beside the labelled ones that have no label.
+        content_key: identifies the content of `pixels`; files are identified by their entries.
+        unlabelled: names of files without a label.
     """
 
     names: Sequence[str]
     labels: np.ndarray
     classes: tuple[str, ...]
-    given: Sequence[str | None] = ()
+    given_splits: Sequence[str | None] = ()
     groups: Sequence[str] = ()
     files: Sequence[FileEntry] = ()
     pixels: np.ndarray | None = None
-    key: str = ""
+    content_key: str = ""
     unlabelled: Sequence[str] = ()
 
 
@@ -76,7 +79,7 @@ SPLIT_NAMES = {
 
 
 def class_order(names: set[str]) -> tuple[str, ...]:
-    """Returns class names in order: as numbers if all are numbers, else by letters.
+    """Returns class names in order: numerical if all are numbers, else alphabetical.
 
     >>> class_order({"10", "9"}), class_order({"b", "a"})
     (('9', '10'), ('a', 'b'))
@@ -86,6 +89,12 @@ def class_order(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def root_of(data: str) -> Path:
-    """Returns the path that the user named."""
+def label_indices(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Returns the index among K `classes` of each of N class names, (N,) int64."""
+    index_of = {name: index for index, name in enumerate(classes)}
+    return np.array([index_of[name] for name in names], dtype=np.int64)
+
+
+def expand_path(data: str) -> Path:
+    """Returns the path that the user named, with `~` expanded."""
     return Path(data).expanduser()

@@ -1,6 +1,6 @@
-"""A data set as the rest of Ravine sees it: decoded, labelled, split, described.
+"""A data set as the other packages use it: decoded, labelled, split, audited.
 
-Shape letters: N images, H height, W width, C channels, K classes.
+Shape letters: N images, B batch, S height and width, C channels, K classes.
 """
 
 import math
@@ -15,7 +15,7 @@ from ravine.core.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """What an image goes through before the network sees it.
+    """Resizing and normalisation of an image before the network.
 
     Attributes:
         image_size: pixels a side.
@@ -38,7 +38,7 @@ class Preprocessing:
         """Returns the preprocessing that `to_json` gave.
 
         Raises:
-            DataError: the values make no sense, as a file of a stranger may have them.
+            DataError: a value is missing or out of range, as in a damaged or foreign file.
         """
         try:
             made = cls(
@@ -60,7 +60,7 @@ class Preprocessing:
 
 @runtime_checkable
 class ImageArray(Protocol):
-    """Images (N, S, S, C) uint8: an array, or what decodes them when they are asked for."""
+    """Images (N, S, S, C) uint8: an array, or a sequence that decodes them on access."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,7 +75,7 @@ class ImageArray(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, which: Any, /) -> np.ndarray:
-        """Returns one image, or for an array of indices as many."""
+        """Returns one image (S, S, C), or for indices (B,) the images (B, S, S, C), uint8."""
         ...
 
 
@@ -84,13 +84,13 @@ class Dataset:
     """Images with labels, classes and splits.
 
     Attributes:
-        images: (N, H, W, C) uint8, memory-mapped or decoded when they are asked for.
-        labels: (N,) int64.
+        images: (N, S, S, C) uint8, memory-mapped or decoded on access.
+        labels: (N,) int64 in 0..K-1.
         classes: K names.
-        splits: sorted indices by name: train, and validation and test where they exist.
+        splits: sorted int64 indices by name: train, and validation and test where they exist.
         names: of the images, as the user knows them.
-        preprocessing: what the network is given.
-        audit: what was found, plain values, as in audit.json.
+        preprocessing: size, channels and normalisation of the network's input.
+        audit: plain values, as in audit.json.
         fingerprint: of content, labels, splits and preprocessing.
     """
 
@@ -109,9 +109,9 @@ class Unlabelled:
     """Images to predict.
 
     Attributes:
-        images: (N, H, W, C) uint8, memory-mapped or decoded when they are asked for.
+        images: (N, S, S, C) uint8, memory-mapped or decoded on access.
         names: of the N images.
-        unreadable: name and reason of what is no readable image.
+        unreadable: name and reason of each file that is no readable image.
     """
 
     images: ImageArray

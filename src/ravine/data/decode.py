@@ -1,6 +1,8 @@
-"""One image of any kind that Pillow reads becomes (S, S, C) uint8, by a stated rule.
+"""Decodes one image of any kind that Pillow reads into (S, S, C) uint8, by a stated rule.
 
-This file and what it imports load no torch: decoding runs in processes of its own.
+Loads no torch: decoding runs in worker processes.
+
+Shape letters: H height, W width, C channels, S side of the square.
 """
 
 import io
@@ -23,7 +25,7 @@ _WITH_ALPHA = frozenset({"RGBA", "LA", "PA", "La", "RGBa"})
 
 
 class Unreadable(Exception):
-    """A file is no image that can be read; the message is the reason."""
+    """The file holds no readable image; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,9 @@ class Decoded:
     """An image before it is resized.
 
     Attributes:
-        pixels: (H, W, C) uint8; of a large JPEG a fraction of what the file holds.
-        mode: Pillow's name of what the file holds.
-        size: height and width of what the file holds, upright.
+        pixels: (H, W, C) uint8; of a large JPEG at a fraction of the size in the file.
+        mode: Pillow's mode of the image in the file.
+        size: height and width of the image in the file, upright.
     """
 
     pixels: np.ndarray
@@ -42,8 +44,8 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """What the head of an image file tells.
+class ImageHeader:
+    """The facts in an image file's header.
 
     Attributes:
         side: pixels of the shorter side.
@@ -57,12 +59,12 @@ class Head:
 
 
 def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decoded:
-    """Returns the image in a file's bytes with 1 or 3 channels.
+    """Returns the image in a file's bytes, (H, W, C) uint8.
 
     Args:
         content: the file.
-        channels: 1 or 3.
-        draft: pixels that the shorter side needs; a JPEG may then be decoded at a fraction.
+        channels: C, 1 or 3.
+        draft: least pixels of the shorter side; a JPEG may then be decoded at a fraction.
 
     Raises:
         Unreadable: the file is empty, torn, no image, or too large to be one.
@@ -83,7 +85,7 @@ def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decode
         raise Unreadable("too large for the memory") from None
     except Unreadable:
         raise
-    # Pillow's many decoders raise what they like on damaged files: struct.error, KeyError, …
+    # On damaged files Pillow's decoders raise many types: struct.error, KeyError, …
     except Exception as error:
         raise Unreadable(f"torn or damaged: {str(error) or type(error).__name__}") from None
 
@@ -105,7 +107,7 @@ def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
-        # Pictures with a damaged EXIF block are common and otherwise whole.
+        # Images with a damaged EXIF block are common and otherwise whole.
         return image
 
 
@@ -140,7 +142,7 @@ def _eight_bits(image: Image.Image, format_name: str | None) -> Image.Image:
 
 
 def _by_own_range(values: np.ndarray) -> np.ndarray:
-    """Returns values from 0 at the least finite one to 255 at the greatest; NaN becomes 0."""
+    """Returns values scaled to 0 at the least finite one and 255 at the greatest; NaN becomes 0."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise Unreadable("it holds no finite value")
@@ -150,11 +152,14 @@ def _by_own_range(values: np.ndarray) -> np.ndarray:
 
 
 def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Returns the image with its shorter side resized to `size` and its middle cut out.
+    """Returns the image with its shorter side resized to `size` and its centre cropped.
 
     Args:
         pixels: (H, W, C) uint8.
-        size: pixels a side.
+        size: S, pixels a side.
+
+    Returns:
+        (S, S, C) uint8.
     """
     height, width, channels = pixels.shape
     if height == width == size:
@@ -162,7 +167,7 @@ def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
     image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     shorter = min(height, width)
     left, top = (width - shorter) / 2, (height - shorter) / 2
-    # The middle is cut out while resizing: of 1×60,000 pixels only a square is ever made.
+    # Cropping while resizing: of 1×60,000 pixels only a square is ever allocated.
     image = image.resize(
         (size, size),
         Image.Resampling.LANCZOS,
@@ -172,14 +177,14 @@ def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
 
 
-def read_head(file: str | Path | BinaryIO) -> Head | None:
-    """Returns what the head of a file tells, or None if it is no image."""
+def read_header(file: str | Path | BinaryIO) -> ImageHeader | None:
+    """Returns the header of an image file, or None if it is no image."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(file) as image:
                 width, height = image.size
                 grey = image.mode in GREY_MODES
-                return Head(side=min(width, height), square=width == height, grey=grey)
+                return ImageHeader(side=min(width, height), square=width == height, grey=grey)
     except Exception:
         return None

@@ -1,27 +1,28 @@
-"""`python -m ravine.data.decoding_worker FOLDER START STOP`: decodes a share of the files.
+"""`python -m ravine.data.decoding_worker FOLDER START STOP`: decodes a range of the files.
 
-Started by `store`; loads no torch. Prints a JSON line now and then, the last with the result.
+Started by `cache_writer`; loads no torch. Prints JSON lines: progress, and at last the result.
 """
 
 import json
 import sys
 from pathlib import Path
 
+from ravine.data.cache_writer import CacheWriter, decode_into
 from ravine.data.collection import FileEntry
-from ravine.data.decoded_cache import Form, Shelf, decode_into
+from ravine.data.image_file import ImageFormat
 
 
 def main(folder: Path, start: int, stop: int) -> None:
     """Decodes files `start` to `stop` of the job in `folder` into its arrays."""
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    form = Form(image_size=job["size"], channels=job["channels"])
+    image_format = ImageFormat(image_size=job["size"], channels=job["channels"])
     files = [FileEntry.from_json(entry) for entry in job["files"]]
-    shelf = Shelf(folder, len(files), form, new=False, images=job["images"])
+    writer = CacheWriter(folder, len(files), image_format, new=False, images=job["images"])
 
-    def tell(what: str, done: int, total: int) -> None:  # noqa: ARG001
+    def report(what: str, done: int, total: int) -> None:  # noqa: ARG001
         print(json.dumps({"done": done}), flush=True)
 
-    unreadable, modes = decode_into(shelf, files, start, stop, tell)
+    unreadable, modes = decode_into(writer, files, start, stop, report)
     print(json.dumps({"unreadable": unreadable, "modes": modes}), flush=True)
 
 

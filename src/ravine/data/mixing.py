@@ -1,6 +1,8 @@
-"""Mixup and cutmix: images and targets of a batch, mixed with those of its reverse.
+"""Mixup and cutmix: a batch of images and targets, mixed with the same batch in reverse order.
 
 Mixup: Zhang, Cissé, Dauphin, Lopez-Paz, ICLR 2018. Cutmix: Yun et al., ICCV 2019.
+
+Shape letters: B batch, C channels, H height, W width, K classes.
 """
 
 import numpy as np
@@ -9,38 +11,42 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def mixup(images: Tensor, labels: Tensor, classes: int, *, share: float) -> tuple[Tensor, Tensor]:
-    """Returns λ·images + (1−λ)·reversed images, and the targets mixed alike.
+def mixup(images: Tensor, labels: Tensor, classes: int, *, lam: float) -> tuple[Tensor, Tensor]:
+    """Returns λ·images + (1−λ)·reversed images, and the targets mixed likewise.
 
     Args:
-        images: (B, C, H, W).
-        labels: (B,) int64.
+        images: (B, C, H, W) float.
+        labels: (B,) int64 in 0..K-1.
         classes: K.
-        share: λ in [0, 1].
+        lam: λ in [0, 1].
 
     Returns:
         Images (B, C, H, W) and targets (B, K) float32 that sum to 1.
     """
-    mixed = torch.lerp(images.flip(0), images, share)
-    return mixed, _mixed_targets(labels, classes, share)
+    mixed = torch.lerp(images.flip(0), images, lam)
+    return mixed, _mixed_targets(labels, classes, lam)
 
 
 def cutmix(
-    images: Tensor, labels: Tensor, classes: int, *, share: float, centre: tuple[float, float]
+    images: Tensor, labels: Tensor, classes: int, *, lam: float, centre: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
-    """Returns images with a box from the reversed batch, and targets by the areas as they are.
+    """Returns images with a box from the reversed batch, and targets weighted by the areas.
 
-    The box has the area (1−λ)·H·W around `centre` and is cut off at the edges.
+    The box has the area (1−λ)·H·W around `centre` and is clipped at the edges; the targets follow
+    the clipped area.
 
     Args:
         images: (B, C, H, W).
-        labels: (B,) int64.
+        labels: (B,) int64 in 0..K-1.
         classes: K.
-        share: λ in [0, 1].
-        centre: of the box, in shares of height and width.
+        lam: λ in [0, 1].
+        centre: of the box, as fractions of height and width in [0, 1].
+
+    Returns:
+        Images (B, C, H, W) and targets (B, K) float32 that sum to 1.
     """
     height, width = images.shape[2:]
-    half = (1 - share) ** 0.5 / 2
+    half = (1 - lam) ** 0.5 / 2
     top, bottom = (round((centre[0] + s * half) * height) for s in (-1, 1))
     left, right = (round((centre[1] + s * half) * width) for s in (-1, 1))
     top, bottom = max(0, top), min(height, bottom)
@@ -51,9 +57,9 @@ def cutmix(
     return mixed, _mixed_targets(labels, classes, kept)
 
 
-def _mixed_targets(labels: Tensor, classes: int, share: float) -> Tensor:
-    hot = F.one_hot(labels, classes).float()
-    return share * hot + (1 - share) * hot.flip(0)
+def _mixed_targets(labels: Tensor, classes: int, lam: float) -> Tensor:
+    one_hot = F.one_hot(labels, classes).float()
+    return lam * one_hot + (1 - lam) * one_hot.flip(0)
 
 
 def mix(
@@ -65,23 +71,26 @@ def mix(
     cutmix_alpha: float,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
-    """Returns the batch mixed by one of both, by even chance where both are on.
+    """Returns the batch after mixup or cutmix; where both are on, each has probability 1/2.
 
     λ ~ Beta(α, α), one for the batch.
 
     Args:
-        images: (B, C, H, W).
-        labels: (B,) int64.
+        images: (B, C, H, W) float.
+        labels: (B,) int64 in 0..K-1.
         classes: K.
         mixup_alpha: α of mixup, 0 for off.
         cutmix_alpha: α of cutmix, 0 for off; not both 0.
         seed: of this batch.
+
+    Returns:
+        Images (B, C, H, W) and targets (B, K) float32 that sum to 1.
     """
-    chance = np.random.default_rng(seed)
-    with_mixup = mixup_alpha > 0 and (cutmix_alpha == 0 or chance.random() < 0.5)
+    rng = np.random.default_rng(seed)
+    with_mixup = mixup_alpha > 0 and (cutmix_alpha == 0 or rng.random() < 0.5)
     alpha = mixup_alpha if with_mixup else cutmix_alpha
-    share = float(chance.beta(alpha, alpha))
+    lam = float(rng.beta(alpha, alpha))
     if with_mixup:
-        return mixup(images, labels, classes, share=share)
-    centre = (float(chance.random()), float(chance.random()))
-    return cutmix(images, labels, classes, share=share, centre=centre)
+        return mixup(images, labels, classes, lam=lam)
+    centre = (float(rng.random()), float(rng.random()))
+    return cutmix(images, labels, classes, lam=lam, centre=centre)

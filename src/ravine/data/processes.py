@@ -1,4 +1,4 @@
-"""Processes of their own that decode images; they load no torch."""
+"""Starts the worker processes that decode images; they load no torch."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ def cores() -> int:
 
 
 def start_worker(module: str, arguments: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-    """Starts a module of Ravine in a process of its own, whose output comes through a pipe.
+    """Starts a module of Ravine in a new process, with its standard output as a pipe.
 
     Args:
         module: its full name.

@@ -17,7 +17,7 @@ class DataSettings(Settings):
     """CSV with the labels; DATA is then the folder of its images."""
 
     images: str | None = None
-    """Folder of the images, where DATA is a CSV and they do not lie beside it."""
+    """Folder of the images, where DATA is a CSV and they are not in its folder."""
 
     image_column: str | None = None
     """Column of the CSV with the file names; found by name if not given."""

@@ -1,17 +1,33 @@
-"""Which images are held out: stratified, seed-stable, groups and duplicates kept together.
+"""Splits images: stratified, stable under a seed, groups and duplicates kept together.
 
-An image's place follows from a hash of the seed and of what the image is (its group, or its
-pixels), so that adding a file moves few others.
+An image's split follows from a hash of the seed and of its identity (its group, or its pixels), so
+that adding a file moves few others.
+
+Shape letters: N images, M training images, K classes.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ravine.core.errors import DataError
 
 _MOST_VALIDATION = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leakage:
+    """Images that are both trained on and held out, as pairs (held-out index, training index).
+
+    Attributes:
+        kept_out: validation images, which were removed from validation.
+        in_test: test images, which remain in both splits.
+    """
+
+    kept_out: Sequence[tuple[int, int]]
+    in_test: Sequence[tuple[int, int]]
 
 
 def split_images(
@@ -27,25 +43,21 @@ def split_images(
     """Returns sorted indices by split.
 
     Args:
-        labels: (N,).
+        labels: (N,) int64 in 0..K-1.
         usable: (N,) bool; unreadable images are in no split.
-        identity: of each image; images of one identity stay on one side.
-        given: what the source says; () if it says nothing.
-        share: held out for validation where the source gives none.
+        identity: of the N images; images of one identity stay in one split.
+        given: the split that the source gives each image; () if it gives none.
+        share: in [0, 1), held out for validation where the source gives none.
         seed: of the run.
-        classes: names, for errors.
+        classes: K names, for errors.
+
+    Returns:
+        int64 indices of train, and of validation and test where they exist.
 
     Raises:
         DataError: a class has no image to train on, or none could be held out.
     """
-    splits: dict[str, np.ndarray] = {}
-    places = np.flatnonzero(usable)
-    if given:
-        names = np.array([name or "" for name in given])
-        splits = {name: places[names[places] == name] for name in ("train", "validation", "test")}
-        splits = {name: index for name, index in splits.items() if len(index)}
-    else:
-        splits["train"] = places
+    splits = _given_splits(np.flatnonzero(usable), given)
     holds_out = "validation" not in splits and share > 0
     train = splits.get("train", np.array([], np.int64))
     _refuse_missing(labels, train, classes, holds_out=holds_out)
@@ -57,6 +69,15 @@ def split_images(
     return {name: np.sort(index).astype(np.int64) for name, index in splits.items()}
 
 
+def _given_splits(usable: np.ndarray, given: Sequence[str | None]) -> dict[str, np.ndarray]:
+    """Returns the usable indices by the source's split; all are for training if it gives none."""
+    if not given:
+        return {"train": usable}
+    names = np.array([name or "" for name in given])
+    splits = {name: usable[names[usable] == name] for name in ("train", "validation", "test")}
+    return {name: index for name, index in splits.items() if len(index)}
+
+
 def _refuse_missing(
     labels: np.ndarray, train: np.ndarray, classes: Sequence[str], *, holds_out: bool
 ) -> None:
@@ -66,7 +87,7 @@ def _refuse_missing(
             raise DataError(f"class {name!r} has no readable image to train on; add some")
         if count == 1 and holds_out:
             raise DataError(
-                f"class {name!r} has one image only, which cannot be both learnt and held out; "
+                f"class {name!r} has one image only, which cannot be both trained on and held out; "
                 "add images, remove the class, or train without validation: --validation 0"
             )
 
@@ -74,29 +95,34 @@ def _refuse_missing(
 def _held_out(
     labels: np.ndarray, identity: Sequence[bytes], *, share: float, seed: int
 ) -> np.ndarray:
-    """Returns a mask of what is held out, close to `share` of each class."""
+    """Returns a mask (M,) of held-out images, close to `share` of each class."""
     members: dict[bytes, list[int]] = {}
-    for place, who in enumerate(identity):
-        members.setdefault(who, []).append(place)
+    for index, who in enumerate(identity):
+        members.setdefault(who, []).append(index)
     order = sorted(members, key=lambda who: hashlib.sha256(b"%d/" % seed + who).digest())
     totals = np.bincount(labels)
     wanted = np.where(totals >= 2, np.maximum(1, np.round(share * totals)), 0)
     taken = np.zeros_like(totals)
     held = np.zeros(len(labels), dtype=bool)
     for who in order:
-        places = members[who]
-        adds = np.bincount(labels[places], minlength=len(totals))
-        mostly = int(adds.argmax())
-        fits = taken[mostly] + adds[mostly] / 2 <= wanted[mostly] and wanted[mostly] > taken[mostly]
+        indices = members[who]
+        adds = np.bincount(labels[indices], minlength=len(totals))
+        main = int(adds.argmax())
+        fits = taken[main] + adds[main] / 2 <= wanted[main] and wanted[main] > taken[main]
         if fits and (taken + adds < totals)[adds > 0].all():
-            held[places] = True
+            held[indices] = True
             taken += adds
     return held
 
 
+def digest_keys(digests: np.ndarray) -> np.ndarray:
+    """Returns digests (N, 16) uint8 as (N,) comparable keys."""
+    return digests.view(np.dtype((np.void, digests.shape[1]))).ravel()
+
+
 def without_leakage(
     splits: Mapping[str, np.ndarray], digests: np.ndarray
-) -> tuple[dict[str, np.ndarray], list[tuple[int, int]], list[tuple[int, int]]]:
+) -> tuple[dict[str, np.ndarray], Leakage]:
     """Returns splits whose validation holds no image that is also trained on.
 
     Args:
@@ -104,15 +130,14 @@ def without_leakage(
         digests: (N, 16) uint8 of the pixels.
 
     Returns:
-        The splits; pairs (validation image, training image) that were kept out; pairs (test
-        image, training image) that are in both.
+        The splits, and the images that were found on both sides.
     """
-    keys = digests.view(np.dtype((np.void, digests.shape[1]))).ravel()
+    keys = digest_keys(digests)
     first = {keys[i].tobytes(): int(i) for i in splits["train"][::-1]}
 
     def pairs(index: np.ndarray) -> list[tuple[int, int]]:
         found = ((int(i), first.get(keys[i].tobytes())) for i in index)
-        return [(i, twin) for i, twin in found if twin is not None]
+        return [(i, duplicate) for i, duplicate in found if duplicate is not None]
 
     changed = dict(splits)
     kept_out = pairs(splits.get("validation", np.array([], np.int64)))
@@ -121,4 +146,5 @@ def without_leakage(
         changed["validation"] = np.setdiff1d(splits["validation"], out)
         if not len(changed["validation"]):
             del changed["validation"]
-    return changed, kept_out, pairs(splits.get("test", np.array([], np.int64)))
+    in_test = pairs(splits.get("test", np.array([], np.int64)))
+    return changed, Leakage(kept_out=kept_out, in_test=in_test)

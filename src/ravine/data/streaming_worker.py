@@ -1,8 +1,10 @@
-"""`python -m ravine.data.streaming_worker HANDLE SLOTS SIZE CHANNELS`: decodes what it is told to.
+"""`python -m ravine.data.streaming_worker HANDLE SLOTS SIZE CHANNELS`: decodes on request.
 
-Started by `crew`; loads no torch. A line on its input is [number, [[slot, file], …]]; each image is
-written into its slot of the shared memory HANDLE, and the answer is [number, {slot: reason}] with
-what could not be read. It ends with its input, and so with the process that started it.
+Started by `worker_pool`; loads no torch. A line of input is [number, [[slot, file], …]]; each image
+is written into its slot of the shared memory HANDLE, and the answer is [number, {slot: reason}]
+with the unreadable ones. The worker ends with its input, and so with the process that started it.
+
+Shape letters: S height and width, C channels.
 """
 
 import json
@@ -14,41 +16,42 @@ import numpy as np
 
 from ravine.data.collection import FileEntry
 from ravine.data.decode import Unreadable, fit_square
-from ravine.data.decoded_cache import Form, decode_file
+from ravine.data.image_file import ImageFormat, decode_file
 
 
-def decode_again(entry: FileEntry, form: Form) -> np.ndarray:
+def decode_again(entry: FileEntry, image_format: ImageFormat) -> np.ndarray:
     """Returns the image of a file that was read before, (S, S, C) uint8.
 
     Raises:
         Unreadable: it cannot be read any more, or the file has been changed since.
     """
-    decoded = decode_file(entry, form)
+    decoded = decode_file(entry, image_format)
     try:
         facts = os.stat(entry.path)
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from None
     if (facts.st_size, facts.st_mtime_ns) != (entry.size, entry.modified):
         raise Unreadable("the file has been changed")
-    return fit_square(decoded.pixels, form.image_size)
+    return fit_square(decoded.pixels, image_format.image_size)
 
 
-def slots_in(memory: mmap.mmap, slots: int, form: Form) -> np.ndarray:
+def slots_in(memory: mmap.mmap, slots: int, image_format: ImageFormat) -> np.ndarray:
     """Returns shared memory as images, (slots, S, S, C) uint8."""
     flat = np.frombuffer(memory, np.uint8)
-    return flat.reshape(slots, form.image_size, form.image_size, form.channels)
+    size = image_format.image_size
+    return flat.reshape(slots, size, size, image_format.channels)
 
 
-def main(handle: int, slots: int, form: Form) -> None:
+def main(handle: int, slots: int, image_format: ImageFormat) -> None:
     """Decodes until the input ends."""
-    memory = mmap.mmap(handle, slots * form.image_size**2 * form.channels)
-    pixels = slots_in(memory, slots, form)
+    memory = mmap.mmap(handle, slots * image_format.bytes_per_image)
+    pixels = slots_in(memory, slots, image_format)
     for line in sys.stdin.buffer:
         number, tasks = json.loads(line)
         failed = {}
         for slot, entry in tasks:
             try:
-                pixels[slot] = decode_again(FileEntry.from_json(entry), form)
+                pixels[slot] = decode_again(FileEntry.from_json(entry), image_format)
             except Unreadable as reason:
                 failed[slot] = str(reason)
         try:
@@ -59,4 +62,4 @@ def main(handle: int, slots: int, form: Form) -> None:
 
 if __name__ == "__main__":
     _handle, _slots, _size, _channels = map(int, sys.argv[1:])
-    main(_handle, _slots, Form(image_size=_size, channels=_channels))
+    main(_handle, _slots, ImageFormat(image_size=_size, channels=_channels))

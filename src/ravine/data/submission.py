@@ -1,8 +1,9 @@
-"""Predictions as CSV: plain, or in the ids, order and columns of a sample submission.
+"""Predictions as CSV: plain, or with the ids, order and columns of a sample submission.
 
-`read_sample` reads what a submission has to look like, `submission_rows` is pure and decides
-what goes into it, `write_submission` compares the finished text with the sample and only then
-puts it in place.
+`read_sample` reads the sample, `submission_rows` is pure and computes the rows, `write_submission`
+compares the finished text with the sample before it writes the file.
+
+Shape letters: N images, K classes.
 """
 
 import csv
@@ -18,45 +19,45 @@ from pathlib import Path
 import numpy as np
 
 from ravine.core.errors import DataError
-from ravine.data.matching import match_columns, match_ids, plain, spelled_freely
+from ravine.data.matching import match_columns, match_ids, plain_spelling, unique_spellings
 from ravine.data.sources.labels_csv import IMAGE_COLUMNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """What a submission has to look like.
+class SampleSubmission:
+    """The ids and columns that a submission must have.
 
     Attributes:
         path: of the sample.
-        columns: as they stand in it.
-        id_place: which of them holds the ids.
-        ids: in order, as they stand in it.
-        values: the different values of the other column where there is only one, else none.
+        columns: names, in order.
+        id_column: index of the column of ids.
+        ids: in order.
+        values: the distinct values of the other column where there is only one, else none.
         separator: comma, semicolon or tab.
     """
 
     path: Path
     columns: tuple[str, ...]
-    id_place: int
+    id_column: int
     ids: tuple[str, ...]
     values: frozenset[str]
     separator: str
 
     @property
     def other_columns(self) -> tuple[str, ...]:
-        """The columns that are to be filled."""
-        return self.columns[: self.id_place] + self.columns[self.id_place + 1 :]
+        """The columns to fill."""
+        return self.columns[: self.id_column] + self.columns[self.id_column + 1 :]
 
 
-def read_sample(path: Path) -> Sample:
-    """Returns the shape of a sample submission.
+def read_sample(path: Path) -> SampleSubmission:
+    """Returns the ids and columns of a sample submission.
 
-    The ids stand in the first column, unless another one has a name for that (id, image…) and
-    the first has not and repeats itself, or holds labels beside that one.
+    The ids are in the first column, unless only a later one is named like ids (id, image…) and
+    the first repeats values, or is the only other column.
 
     Raises:
         DataError: it cannot be read, has one column only, no rows, a row of another length, or a
-            column or an id that is empty or stands there twice.
+            column or an id that is empty or occurs twice.
     """
     separator, lines = _read_lines(path)
     (_, columns), *rows = lines or [(1, [""])]
@@ -70,20 +71,20 @@ def read_sample(path: Path) -> Sample:
             raise DataError(
                 f"{path}, line {line}: {len(row)} values where the header has {len(columns)}"
             )
-    place = _id_place(columns, [row for _, row in rows])
-    _check_different([(line, row[place]) for line, row in rows], path, "id")
-    return Sample(
+    index = _id_column(columns, [row for _, row in rows])
+    _check_different([(line, row[index]) for line, row in rows], path, "id")
+    return SampleSubmission(
         path=path,
         columns=tuple(columns),
-        id_place=place,
-        ids=tuple(row[place] for _, row in rows),
-        values=frozenset(row[1 - place].strip() for _, row in rows if len(row) == 2),
+        id_column=index,
+        ids=tuple(row[index] for _, row in rows),
+        values=frozenset(row[1 - index].strip() for _, row in rows if len(row) == 2),
         separator=separator,
     )
 
 
 def _read_lines(path: Path) -> tuple[str, list[tuple[int, list[str]]]]:
-    """Returns the separator, and the lines with their numbers, blank ones left out."""
+    """Returns the separator, and the lines that are not blank with their numbers."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = file.read()
@@ -106,14 +107,14 @@ def _check_different(found: Sequence[tuple[int, str]], path: Path, what: str) ->
         if not name.strip():
             raise DataError(f"{path}, line {line}: an empty {what}")
         if name in seen:
-            raise DataError(f"{path}, line {line}: the {what} {name!r} stands there twice")
+            raise DataError(f"{path}, line {line}: the {what} {name!r} occurs twice")
         seen.add(name)
 
 
-def _id_place(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Returns 0, unless only a later column can be it: a class may well be named `name`."""
-    known = [place for place, name in enumerate(columns) if name.strip().lower() in IMAGE_COLUMNS]
-    different = [p for p in known if len({row[p] for row in rows}) == len(rows)]
+def _id_column(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Returns 0, unless only a later column can hold the ids: a class may be named `name`."""
+    known = [index for index, name in enumerate(columns) if name.strip().lower() in IMAGE_COLUMNS]
+    different = [i for i in known if len({row[i] for row in rows}) == len(rows)]
     if 0 in known or not different:
         return 0
     repeats = len({row[0] for row in rows}) < len(rows)
@@ -121,16 +122,19 @@ def _id_place(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 
 
 def submission_rows(
-    sample: Sample, names: Sequence[str], classes: Sequence[str], probabilities: np.ndarray
+    sample: SampleSubmission,
+    names: Sequence[str],
+    classes: Sequence[str],
+    probabilities: np.ndarray,
 ) -> tuple[list[list[str]], str]:
-    """Returns what stands beside each id, and in a sentence how the sample was understood.
+    """Returns the values of each id's row, and in a clause how the sample was interpreted.
 
     One column per class takes probabilities. A single column takes the probability of a class
-    where it is named as that class and holds numbers; class numbers from 0 where it holds such
+    where it has that class's name and holds numbers; class indices from 0 where it holds such
     and no class has a number for a name; else class names, in the sample's spelling.
 
     Args:
-        sample: what is wanted.
+        sample: the ids and columns wanted.
         names: of the N images.
         classes: K names.
         probabilities: (N, K), finite.
@@ -138,32 +142,32 @@ def submission_rows(
     Raises:
         DataError: an image is missing, a column fits no class, or a probability is no number.
     """
-    places = match_ids(sample.ids, names, str(sample.path))
-    chosen = probabilities[places]
+    indices = match_ids(sample.ids, names, str(sample.path))
+    chosen = probabilities[indices]
     finite = np.isfinite(chosen).all(axis=1)
     if not finite.all():
-        worst = names[places[int(np.flatnonzero(~finite)[0])]]
+        worst = names[indices[int(np.flatnonzero(~finite)[0])]]
         raise DataError(f"the network gives no finite probabilities for {worst}; nothing written")
     order = _probability_columns(sample, classes)
     if order is not None:
-        shown = ", ".join(repr(classes[place]) for place in order[:3])
+        shown = ", ".join(repr(classes[index]) for index in order[:3])
         more = ", …" if len(order) > 3 else ""
         return _numbers(chosen[:, order]), f"probabilities of {shown}{more}"
-    labels, told = _labels(sample, classes)
-    return [[labels[int(best)]] for best in chosen.argmax(axis=1)], told
+    labels, interpretation = _labels(sample, classes)
+    return [[labels[int(best)]] for best in chosen.argmax(axis=1)], interpretation
 
 
-def _probability_columns(sample: Sample, classes: Sequence[str]) -> list[int] | None:
-    """Returns the class of each column that takes probabilities; None for a column of labels."""
+def _probability_columns(sample: SampleSubmission, classes: Sequence[str]) -> list[int] | None:
+    """Returns the class index of each column of probabilities; None for a column of labels."""
     columns = sample.other_columns
     if len(columns) > 1:
         return match_columns(columns, classes, str(sample.path))
     if not all(_is_number(value) for value in sample.values):
         return None
     name = columns[0].strip()
-    place = spelled_freely(classes).get(plain(name))
-    if name in classes or place is not None:
-        return [classes.index(name) if place is None else place]
+    index = unique_spellings(classes).get(plain_spelling(name))
+    if name in classes or index is not None:
+        return [classes.index(name) if index is None else index]
     parts = sorted(v for v in sample.values if v not in classes and not float(v).is_integer())
     if parts:
         raise DataError(
@@ -174,17 +178,17 @@ def _probability_columns(sample: Sample, classes: Sequence[str]) -> list[int] | 
     return None
 
 
-def _labels(sample: Sample, classes: Sequence[str]) -> tuple[list[str], str]:
-    """Returns how each class is written into a column of labels."""
-    numbers = {str(place) for place in range(len(classes))}
+def _labels(sample: SampleSubmission, classes: Sequence[str]) -> tuple[list[str], str]:
+    """Returns the label of each class, and in a clause what kind they are."""
+    numbers = {str(index) for index in range(len(classes))}
     if sample.values <= numbers and not any(name.isdecimal() for name in classes):
-        told = f"class numbers, 0 for {classes[0]!r} to {len(classes) - 1} for {classes[-1]!r}"
-        return [str(place) for place in range(len(classes))], told
-    unique = spelled_freely(classes)
-    spelled = {unique[key]: v for v in sorted(sample.values) if (key := plain(v)) in unique}
+        kind = f"class numbers, 0 for {classes[0]!r} to {len(classes) - 1} for {classes[-1]!r}"
+        return [str(index) for index in range(len(classes))], kind
+    unique = unique_spellings(classes)
+    spelled = {unique[k]: v for v in sorted(sample.values) if (k := plain_spelling(v)) in unique}
     labels = [
-        name if name in sample.values else spelled.get(place, name)
-        for place, name in enumerate(classes)
+        name if name in sample.values else spelled.get(index, name)
+        for index, name in enumerate(classes)
     ]
     return labels, "class names"
 
@@ -202,7 +206,7 @@ def _numbers(probabilities: np.ndarray) -> list[list[str]]:
 
 def write_submission(
     path: Path,
-    sample: Sample,
+    sample: SampleSubmission,
     names: Sequence[str],
     classes: Sequence[str],
     probabilities: np.ndarray,
@@ -211,42 +215,48 @@ def write_submission(
 
     Args:
         path: the CSV to write.
-        sample: what it has to look like.
+        sample: the ids and columns wanted.
         names: of the N images.
         classes: K names.
-        probabilities: (N, K).
+        probabilities: (N, K), finite.
 
     Returns:
-        In a sentence, how the sample was understood.
+        In a clause, how the sample was interpreted.
 
     Raises:
         DataError: an image is missing, a column fits no class, a probability is no number, or
             the disk does not allow it.
     """
-    rows, told = submission_rows(sample, names, classes, probabilities)
+    rows, interpretation = submission_rows(sample, names, classes, probabilities)
     table = [list(sample.columns)]
     for name, row in zip(sample.ids, rows, strict=True):
-        table.append([*row[: sample.id_place], name, *row[sample.id_place :]])
+        table.append([*row[: sample.id_column], name, *row[sample.id_column :]])
     text = _as_text(table, sample.separator)
     _check_against(sample, text)
     _write(path, text)
-    return told
+    return interpretation
 
 
-def _check_against(sample: Sample, text: str) -> None:
-    """The last look before writing, at the text itself, as a judge will read it."""
+def _check_against(sample: SampleSubmission, text: str) -> None:
+    """Compares the finished text with the sample, read back as a judge reads it."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sample.separator)
     head, *rows = reader
     same = tuple(head) == sample.columns
     same = same and all(len(row) == len(head) and "" not in row for row in rows)
-    if not same or tuple(row[sample.id_place] for row in rows) != sample.ids:
-        raise AssertionError("the submission does not look like its sample")
+    if not same or tuple(row[sample.id_column] for row in rows) != sample.ids:
+        raise AssertionError("the submission differs from its sample")
 
 
 def write_predictions(
     path: Path, names: Sequence[str], classes: Sequence[str], probabilities: np.ndarray
 ) -> None:
     """Writes image, class, probability, and the probability of every class.
+
+    Args:
+        path: the CSV to write.
+        names: of the N images.
+        classes: K names.
+        probabilities: (N, K).
 
     Raises:
         DataError: the disk does not allow it.
@@ -274,14 +284,14 @@ def _as_text(table: Sequence[Sequence[str]], separator: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
-            os.chmod(beside, 0o644)
-            os.replace(beside, path)
+            os.chmod(part, 0o644)
+            os.replace(part, path)
         except BaseException:
-            Path(beside).unlink(missing_ok=True)
+            Path(part).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}; choose another --out") from None

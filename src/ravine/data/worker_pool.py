@@ -1,8 +1,10 @@
-"""Processes that stay, and decode images into memory that they share with this one.
+"""Worker processes that decode images into memory shared with this process.
 
-The memory is cut into slots of one image. An order is a number of images; it is cut into pieces
-that go to the processes with least to do, as lines of JSON, and is finished when every piece is
-answered. Nothing here runs in a thread: answers are read when somebody asks.
+The shared memory is cut into slots of one image. A request names a number of images; it is cut
+into chunks that go to the least busy workers as lines of JSON, and is finished when every chunk is
+answered. No threads: answers are read when the pool is called.
+
+Shape letters: S height and width, C channels.
 """
 
 import contextlib
@@ -21,48 +23,55 @@ from typing import Any
 
 from ravine.core.errors import DataError
 from ravine.data.collection import FileEntry
-from ravine.data.decoded_cache import Form
+from ravine.data.image_file import ImageFormat
 from ravine.data.processes import start_worker
 from ravine.data.streaming_worker import slots_in
 
-_LONGEST_PIECE = 16  # images
-_PIPE = 1 << 20  # bytes that orders may take before writing them waits
+_LARGEST_CHUNK = 16  # images
+_PIPE = 1 << 20  # bytes of requests that a pipe takes before writing blocks
 
 
 @dataclass(slots=True, eq=False)
-class Order:
-    """Images that were ordered.
+class Request:
+    """Images that were requested from a pool.
 
     Attributes:
-        slots: where each of them will be.
-        pieces: how many pieces are not answered yet.
-        failed: the reason of what could not be read, by slot.
-        dropped: nobody wants them any more; the slots are free when all pieces are answered.
+        slots: slot of each image in the shared memory.
+        open_chunks: chunks that are not answered yet.
+        failed: the reasons of unreadable images, by slot.
+        released: the images are not wanted any more; the slots are free once all chunks are
+            answered.
     """
 
     slots: list[int]
-    pieces: int = 0
+    open_chunks: int = 0
     failed: dict[int, str] = field(default_factory=dict)
-    dropped: bool = False
+    released: bool = False
 
 
-class Crew:
-    """Processes that decode.
+class WorkerPool:
+    """Worker processes that decode.
 
     Args:
-        form: what images are decoded to.
+        image_format: size and channels of the decoded images.
         slots: images that the shared memory holds.
         workers: processes.
+
+    Attributes:
+        pixels: the shared memory, (slots, S, S, C) uint8.
+
+    Raises:
+        DataError: the workers cannot be started.
     """
 
-    def __init__(self, form: Form, *, slots: int, workers: int) -> None:
-        size = slots * form.image_size**2 * form.channels
+    def __init__(self, image_format: ImageFormat, *, slots: int, workers: int) -> None:
+        size = slots * image_format.bytes_per_image
         self._processes: list[subprocess.Popen[bytes]] = []
         weakref.finalize(self, _end, self._processes)
-        handle = _shared(size)
+        handle = _shared_memory(size)
         try:
-            self.pixels = slots_in(mmap.mmap(handle, size), slots, form)
-            numbers = [handle, slots, form.image_size, form.channels]
+            self.pixels = slots_in(mmap.mmap(handle, size), slots, image_format)
+            numbers = [handle, slots, image_format.image_size, image_format.channels]
             for _ in range(workers):
                 self._processes.append(_start(numbers))
         except OSError as error:
@@ -70,66 +79,70 @@ class Crew:
         finally:
             os.close(handle)
         self._free = list(range(slots))
-        self._pieces: dict[int, tuple[Order, int, int]] = {}  # order, worker, images
+        self._chunks: dict[int, tuple[Request, int, int]] = {}  # request, worker, images
         self._sent = 0
         self._busy = [0] * workers
-        self._unread = [b""] * workers
+        self._partial_lines = [b""] * workers
         self._selector = selectors.DefaultSelector()
         for number, process in enumerate(self._processes):
             assert process.stdout is not None
             self._selector.register(process.stdout, selectors.EVENT_READ, number)
 
     @property
-    def free(self) -> int:
-        """How many more images can be ordered."""
+    def free_slots(self) -> int:
+        """How many more images can be requested."""
         return len(self._free)
 
-    def order(self, files: Sequence[FileEntry | None]) -> Order:
-        """Begins to decode as many files as there are free slots, or fewer; None becomes black.
+    def submit(self, files: Sequence[FileEntry | None]) -> Request:
+        """Begins to decode at most `free_slots` files; None becomes a black image.
 
         Raises:
-            DataError: a process has died.
+            DataError: a worker has died.
         """
-        self._listen(0)
+        self._receive(0)
         slots = [self._free.pop() for _ in files]
-        order = Order(slots)
+        request = Request(slots)
         tasks = []
         for slot, entry in zip(slots, files, strict=True):
             if entry is None:
                 self.pixels[slot] = 0
             else:
                 tasks.append((slot, entry.to_json()))
-        length = max(1, min(_LONGEST_PIECE, len(tasks) // (2 * len(self._processes))))
+        length = max(1, min(_LARGEST_CHUNK, len(tasks) // (2 * len(self._processes))))
         for start in range(0, len(tasks), length):
-            self._send(order, tasks[start : start + length])
-        return order
+            self._send(request, tasks[start : start + length])
+        return request
 
-    def finish(self, order: Order) -> None:
-        """Returns when all images of an order are there.
+    def wait(self, request: Request) -> None:
+        """Returns when all images of a request are decoded.
 
         Raises:
-            DataError: a process has died.
+            DataError: a worker has died.
         """
-        while order.pieces:
-            self._listen(None)
+        while request.open_chunks:
+            self._receive(None)
 
-    def release(self, order: Order) -> None:
-        """Frees the slots of an order, at once or when it is finished."""
-        order.dropped = True
-        if not order.pieces:
-            self._free += order.slots
+    def release(self, request: Request) -> None:
+        """Frees the slots of a request, at once or when it is finished."""
+        request.released = True
+        if not request.open_chunks:
+            self._free += request.slots
 
-    def wait_for_room(self, count: int) -> None:
-        """Returns when `count` slots are free, which released orders must hold."""
+    def wait_for_slots(self, count: int) -> None:
+        """Returns when `count` slots are free, which released requests must hold.
+
+        Raises:
+            DataError: a worker has died.
+        """
         while len(self._free) < count:
-            self._listen(None)
+            self._receive(None)
 
-    def _send(self, order: Order, tasks: Sequence[Any]) -> None:
+    def _send(self, request: Request, tasks: Sequence[Any]) -> None:
         worker = min(range(len(self._busy)), key=self._busy.__getitem__)
         self._sent += 1
-        self._pieces[self._sent] = order, worker, len(tasks)
+        self._chunks[self._sent] = request, worker, len(tasks)
         self._busy[worker] += len(tasks)
-        order.pieces += 1
+        request.open_chunks += 1
         stream = self._processes[worker].stdin
         assert stream is not None
         try:
@@ -138,24 +151,26 @@ class Crew:
         except OSError:
             raise _died() from None
 
-    def _listen(self, seconds: float | None) -> None:
+    def _receive(self, seconds: float | None) -> None:
+        """Reads the answers that arrive within `seconds`; None waits for one."""
         for key, _ in self._selector.select(seconds):
             worker = int(key.data)
             content = os.read(key.fd, _PIPE)
             if not content:
                 raise _died()
-            *lines, self._unread[worker] = (self._unread[worker] + content).split(b"\n")
+            *lines, rest = (self._partial_lines[worker] + content).split(b"\n")
+            self._partial_lines[worker] = rest
             for line in lines:
                 number, failed = json.loads(line)
-                self._answered(number, {int(slot): why for slot, why in failed.items()})
+                self._close_chunk(number, {int(slot): why for slot, why in failed.items()})
 
-    def _answered(self, number: int, failed: dict[int, str]) -> None:
-        order, worker, images = self._pieces.pop(number)
+    def _close_chunk(self, number: int, failed: dict[int, str]) -> None:
+        request, worker, images = self._chunks.pop(number)
         self._busy[worker] -= images
-        order.failed |= failed
-        order.pieces -= 1
-        if order.dropped and not order.pieces:
-            self._free += order.slots
+        request.failed |= failed
+        request.open_chunks -= 1
+        if request.released and not request.open_chunks:
+            self._free += request.slots
 
 
 def _start(numbers: Sequence[int]) -> subprocess.Popen[bytes]:
@@ -172,8 +187,8 @@ def _start(numbers: Sequence[int]) -> subprocess.Popen[bytes]:
     return process
 
 
-def _shared(size: int) -> int:
-    """Returns a handle of memory without a name, which is gone with its last user."""
+def _shared_memory(size: int) -> int:
+    """Returns a handle of `size` bytes of memory without a name, freed with its last user."""
     if hasattr(os, "memfd_create"):
         handle = os.memfd_create("ravine-images")
     else:

@@ -1,1 +1,1 @@
-"""Findings: what is wrong, why, what to change; the detectors that derive them from rows."""
+"""What is wrong with a run: findings, the detectors that derive them from rows, trials of cures."""

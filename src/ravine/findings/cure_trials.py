@@ -22,12 +22,12 @@ class Trial:
 
     Attributes:
         cure: in words.
-        steps: that both went.
+        steps: of both.
         losses: (cured, control) of each seed; NaN or infinity where it was not finite.
         difference: mean of cured − control over the seeds where both are finite.
         low: lower end of its 95 % interval.
         high: upper end.
-        verdict: helps, harms, makes no difference, or cannot be told.
+        verdict: helps, harms, makes no difference that can be told from chance, or cannot be told.
     """
 
     cure: str
@@ -50,10 +50,10 @@ class Trial:
         spread = (
             f"{self.low:+.3g} to {self.high:+.3g}" if crosses else f"{ends[0]:.3g} to {ends[1]:.3g}"
         )
-        told = {"helps": "", "harms": " — it harms"}.get(self.verdict, f" — it {self.verdict}")
+        verdict = {"helps": "", "harms": " — it harms"}.get(self.verdict, f" — it {self.verdict}")
         return (
             f"{self.cure}: loss after {self.steps} steps {abs(self.difference):.3g} {word} "
-            f"({spread}), {of}{told}"
+            f"({spread}), {of}{verdict}"
         )
 
     def row(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def compare(cure: str, *, cured: Arm, control: Arm, seeds: Sequence[int], steps:
         cured: trains with the cure from a seed and returns its loss.
         control: the same without.
         seeds: at least two.
-        steps: that both go.
+        steps: of both.
     """
     losses = tuple((cured(seed), control(seed)) for seed in seeds)
     difference, low, high = interval([a - b for a, b in losses])

@@ -1,8 +1,9 @@
-"""What is wrong, why, and what to change: findings, and how symptoms are put under their cause.
+"""Findings: what is wrong, why, and what to change; and symptoms merged under their cause.
 
-A rule (`checks*`, `causes*`) says what it saw. What one cause brings about is one finding:
-`EXPLAINS` lists for each cause the symptoms that follow from it, in the order in which causes
-are believed; a symptom that a present cause explains becomes part of that finding's text.
+Checks (`ravine.checks`) and detectors yield findings. All that one cause brings about is one
+finding: a table lists for each cause the symptoms that it explains, the cause that is believed
+first above (`checks/check_table.py`; of detectors alone `detectors.py`). A symptom that a present
+cause explains becomes part of that finding.
 """
 
 import math
@@ -11,64 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, final, overload
 
 Severity = Literal["critical", "warning", "note"]
-_RANK: Mapping[str, int] = {"critical": 0, "warning": 1, "note": 2}
-
-_START = ("exploding-at-start", "vanishing-at-start", "initial-loss-high")
-_UNITS = ("dead-units", "saturated-units", "units-died", "units-saturated")
-_RATE = ("rate-too-high", "rate-too-low")
-_RUN = (
-    "not-finite",
-    "diverged",
-    "exploding-gradients",
-    "vanishing-gradients",
-    "plateau",
-    "underfitting",
-)
-_LEARNING = ("zero-gradient", "cannot-overfit", *_RATE, *_RUN)
-
-# Cause -> symptoms, the cause that is believed first above. What is not listed explains nothing.
-EXPLAINS: Mapping[str, tuple[str, ...]] = {
-    "inputs-not-finite": (*_START, *_UNITS, *_LEARNING, "labels-unrelated", "overfitting"),
-    "labels-out-of-range": _LEARNING,
-    "inputs-alike": (*_START, *_UNITS, *_LEARNING, "labels-unrelated", "not-shuffled"),
-    "loss-of-wrong-sign": (*_LEARNING, "initial-loss-high", "overfitting"),
-    "softmax-twice": (*_LEARNING, *_START, "activation-on-logits"),
-    "loss-expects-log-probabilities": (*_LEARNING, *_START, "overfitting"),
-    "activation-on-logits": (*_LEARNING, *_UNITS, "initial-loss-high"),
-    "step-does-not-update": (*_LEARNING, "not-in-optimizer", "gradients-not-cleared"),
-    "no-gradient": (*_LEARNING, "not-in-optimizer", "vanishing-at-start"),
-    "not-in-optimizer": (*_LEARNING,),
-    "gradients-not-cleared": (*_RATE, *_RUN, "units-died", "units-saturated", "overfitting"),
-    "eval-mode": (*_LEARNING, *_START, "norm-statistics-disagree", "overfitting"),
-    "inputs-not-scaled": (*_START, *_UNITS, *_LEARNING, "overfitting"),
-    "symmetric-weights": (*_START, *_UNITS, *_LEARNING),
-    "dead-units": (*_LEARNING, *_START, "units-died"),
-    "saturated-units": (*_START, *_LEARNING, "units-saturated", "overfitting"),
-    "dropout-too-strong": (*_START, "underfitting", "plateau", "rate-too-low", "cannot-overfit"),
-    "exploding-at-start": (*_LEARNING, *_UNITS[2:], "initial-loss-high", "overfitting"),
-    "vanishing-at-start": (*_LEARNING, *_UNITS[2:]),
-    "not-shuffled": (*_RATE, *_RUN, "norm-statistics-disagree", "overfitting", "imbalance"),
-    "labels-unrelated": ("label-noise", *_RATE, *_RUN, "overfitting"),
-    "zero-gradient": ("cannot-overfit", "plateau", "underfitting"),
-    "decay-too-strong": ("underfitting", "plateau", "rate-too-low", "vanishing-gradients"),
-    "rate-too-high": ("units-died", "units-saturated", *_RUN, "overfitting"),
-    "norm-statistics-disagree": ("overfitting",),
-    "label-noise": ("overfitting", "underfitting", "plateau"),
-    "exploding-gradients": ("not-finite", "diverged", "plateau"),
-    "not-finite": ("diverged", "units-died"),
-    "diverged": ("units-died", "units-saturated", "plateau", "underfitting", "overfitting"),
-    "initial-loss-high": ("plateau",),
-    "vanishing-gradients": ("plateau", "underfitting", "rate-too-low"),
-    "units-died": ("plateau", "underfitting"),
-    "units-saturated": ("plateau", "underfitting"),
-    "cannot-overfit": ("underfitting", "plateau"),
-    "rate-too-low": ("underfitting", "plateau"),
-    "imbalance": (),
-    "overfitting": (),
-    "underfitting": ("plateau",),
-    "plateau": (),
-}
-_ORDER = {code: place for place, code in enumerate(EXPLAINS)}
+_SEVERITIES: Mapping[str, int] = {"critical": 0, "warning": 1, "note": 2}
 
 
 @final
@@ -79,14 +23,14 @@ class Finding:
     Attributes:
         severity: critical: training cannot work as it is; warning: it is worse for it; note.
         code: short name of the cause, such as rate-too-high.
-        seen: what was seen, with its numbers.
+        seen: the observation, with its numbers.
         cause: why.
         cure: what to change.
         layer: the first layer to deviate, in the order of the network.
         step: the first step to deviate; 0 before training.
         evidence: the numbers behind it.
-        changes: settings of a recipe that are the cure, where it is one; ×0.1 stands as "*0.1".
-        symptoms: codes that were seen too and follow from this cause.
+        changes: settings of a recipe that are the cure, where there are any; "*0.1" is a factor.
+        symptoms: codes of further findings that follow from this cause.
     """
 
     severity: Severity
@@ -103,9 +47,10 @@ class Finding:
     def __str__(self) -> str:
         where = [f"layer {self.layer}"] if self.layer else []
         where += [f"step {self.step}"] if self.step else []
-        place = f" [{', '.join(where)}]" if where else ""
-        also = f" (behind: {', '.join(self.symptoms)})" if self.symptoms else ""
-        return f"{self.severity} {self.code}{place}: {self.seen}. {self.cause}. → {self.cure}{also}"
+        position = f" [{', '.join(where)}]" if where else ""
+        also = f" (explains: {', '.join(self.symptoms)})" if self.symptoms else ""
+        text = f"{self.seen}. {self.cause}. → {self.cure}{also}"
+        return f"{self.severity} {self.code}{position}: {text}"
 
     def row(self) -> dict[str, Any]:
         """Returns the line of findings.jsonl."""
@@ -138,7 +83,7 @@ class Finding:
 @final
 @dataclass(frozen=True, slots=True)
 class Findings(Sequence[Finding]):
-    """Findings in the order of their weight; `print` shows one a line.
+    """Findings, the most severe first; `print` shows one a line.
 
     >>> print(Findings(()))
     nothing found
@@ -164,7 +109,7 @@ class Findings(Sequence[Finding]):
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The codes, the weightiest first."""
+        """The codes, the most severe first."""
         return tuple(item.code for item in self.items)
 
     def of(self, severity: Severity) -> tuple[Finding, ...]:
@@ -172,36 +117,42 @@ class Findings(Sequence[Finding]):
         return tuple(item for item in self.items if item.severity == severity)
 
 
-def merge(found: Iterable[Finding]) -> Findings:
-    """Returns one finding per cause, critical ones first, causes before what they bring about.
+def merge(found: Iterable[Finding], explains: Mapping[str, tuple[str, ...]]) -> Findings:
+    """Returns one finding per cause, critical ones first, causes before their symptoms.
 
-    Of several findings with one code the weightiest stays, and of equal ones the first, with the
+    Of several findings with one code the most severe stays, and of equal ones the first, with the
     earliest step, and with the layer of the other where it names none itself. A symptom
     that a cause explains is named in that cause's finding, which takes over its severity.
+
+    Args:
+        found: in any order.
+        explains: symptoms of each cause, the cause that is believed first above; a code that is
+            not listed comes last and explains nothing.
     """
+    rank = {code: index for index, code in enumerate(explains)}
     best: dict[str, Finding] = {}
     for item in found:
         held = best.get(item.code)
-        best[item.code] = item if held is None else _together(held, item)
+        best[item.code] = item if held is None else _joined(held, item)
     kept: list[Finding] = []
-    for code in sorted(best, key=lambda c: _ORDER.get(c, len(_ORDER))):
+    for code in sorted(best, key=lambda c: rank.get(c, len(rank))):
         item = best[code]
-        at = next((n for n, k in enumerate(kept) if _explains(k, item)), None)
+        at = next((n for n, k in enumerate(kept) if _explains(k, item, explains)), None)
         if at is None:
             kept.append(item)
         else:
             cause = kept[at]
-            severity = min(cause.severity, item.severity, key=_RANK.__getitem__)
+            severity = min(cause.severity, item.severity, key=_SEVERITIES.__getitem__)
             kept[at] = replace(cause, severity=severity, symptoms=(*cause.symptoms, code))
-    return Findings(tuple(sorted(kept, key=lambda k: _RANK[k.severity])))
+    return Findings(tuple(sorted(kept, key=lambda k: _SEVERITIES[k.severity])))
 
 
-def _together(held: Finding, item: Finding) -> Finding:
-    if _RANK[item.severity] < _RANK[held.severity]:
+def _joined(held: Finding, item: Finding) -> Finding:
+    if _SEVERITIES[item.severity] < _SEVERITIES[held.severity]:
         held, item = item, held
     steps = [one.step for one in (held, item) if one.step is not None]
     return replace(held, step=min(steps, default=None), layer=held.layer or item.layer)
 
 
-def _explains(cause: Finding, item: Finding) -> bool:
-    return cause.severity != "note" and item.code in EXPLAINS.get(cause.code, ())
+def _explains(cause: Finding, item: Finding, explains: Mapping[str, tuple[str, ...]]) -> bool:
+    return cause.severity != "note" and item.code in explains.get(cause.code, ())

@@ -1,4 +1,4 @@
-"""What the rows of a run say: findings over time, from losses, rates and validations.
+"""Detectors over the rows of a run: findings from losses, learning rates and validations.
 
 Every comparison is against the noise that the losses themselves have: means of parts of a run
 with their standard errors, never one value against another.
@@ -96,7 +96,7 @@ def _number(value: Any) -> float:
 
 
 def find_over_time(run: Trace) -> Iterator[Finding]:
-    """Yields what a run's losses, rates and validations show."""
+    """Yields the findings of a run's losses, learning rates and validations."""
     yield from _not_finite(run)
     known = np.isfinite(run.losses).sum()
     if known >= _FEW:
@@ -127,8 +127,9 @@ def _not_finite(run: Trace) -> Iterator[Finding]:
         code="not-finite",
         seen="the loss is not finite"
         + (f" from step {first} on" if ends else f" in {max(int(lost.sum()), run.skipped)} steps"),
-        cause="numbers overflow: the rate is too high, or a division or logarithm meets 0",
-        cure="lower the rate (--lr), limit the gradients (--clip 1), or begin with a warm-up",
+        cause="numbers overflow: the learning rate is too high, or a division or logarithm meets 0",
+        cure="lower the learning rate (--lr), limit the gradients (--clip 1), or begin with a "
+        "warm-up",
         step=first,
         evidence={"lost": float(lost.sum()), "skipped": run.skipped},
         changes={"lr": "*0.1"},
@@ -175,8 +176,8 @@ def _diverged(run: Trace, start: float, end: float, least: float, step: int) -> 
         code="diverged",
         seen=f"the loss rises from {least:.3g} to {end:.3g}; a network that knows nothing has "
         f"{run.chance:.3g}",
-        cause="the rate is too high for the slope that the weights have come to",
-        cure="lower the rate (--lr) to a tenth, or limit the gradients (--clip 1)",
+        cause="the learning rate is too high for the curvature at the weights",
+        cure="lower the learning rate (--lr) to a tenth, or limit the gradients (--clip 1)",
         step=step,
         evidence={"start": start, "least": least, "end": end},
         changes={"lr": "*0.1"},
@@ -188,9 +189,9 @@ def _leapt(peak: float, start: float, end: float, step: int) -> Finding:
         severity="warning",
         code="diverged",
         seen=f"the loss leaps from {start:.3g} to {peak:.3g}, and ends at {end:.3g}",
-        cause="the rate is too high for the slope that the weights have come to",
-        cure="lower the rate (--lr) to a tenth, limit the gradients (--clip 1), or begin with a "
-        "warm-up",
+        cause="the learning rate is too high for the curvature at the weights",
+        cure="lower the learning rate (--lr) to a tenth, limit the gradients (--clip 1), or begin "
+        "with a warm-up",
         step=step,
         evidence={"start": start, "peak": peak, "end": end},
         changes={"lr": "*0.1"},
@@ -305,8 +306,8 @@ def _disagreeing(step: int, evidence: Mapping[str, float]) -> Finding:
     return Finding(
         severity="warning",
         code="norm-statistics-disagree",
-        seen=f"the training loss is {evidence['training']:.3g}, and in the application stage the "
-        f"loss was never better than {evidence['least']:.3g}",
+        seen=f"the training loss is {evidence['training']:.3g}, and in evaluation mode the loss "
+        f"was never better than {evidence['least']:.3g}",
         cause="batch norm's running mean and variance do not follow the weights, or validation "
         "images are prepared in another way",
         cure="measure the statistics anew with the weights that are evaluated "

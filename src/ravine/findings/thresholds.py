@@ -1,6 +1,6 @@
-"""From where on something is a finding.
+"""The thresholds of checks and detectors.
 
-Each number was set on one half of the fault zoo (bench/faults) and is reported on the other one.
+Each was set on one half of the fault zoo (bench/faults) and is reported on the other one.
 """
 
 from typing import Final
@@ -24,14 +24,15 @@ LARGE_LOGITS: Final = 10.0
 # Share of a layer's units that are 0, or saturated, on the whole batch.
 DEAD: Final = 0.5
 SATURATED: Final = 0.5
-# Units from where on a share is worth telling; variance before an activation over that of the
-# first layer, below which its units are dead because nothing comes to them.
+# Units of a layer, fewer of which make no share; input variance of an activation over that of the
+# first layer, below which its units are dead because the signal has faded.
 FEW_UNITS: Final = 8
 FADED: Final = 0.02
-# Share of the loss of eight examples that must be gone, where no accuracy can be had.
+# Share of the loss of eight examples that must be gone, where there is no accuracy.
 OVERFIT: Final = 0.5
-# The rate over the one that the range test takes for good, and over the one at which the loss
-# explodes, both to be exceeded; over that at which the loss begins to fall, and over the good one.
+# The learning rate over the one that the range test suggests, and over the one at which the loss
+# explodes, both to be exceeded; over the one at which the loss begins to fall, and over the
+# suggested one.
 RATE_HIGH: Final = 10.0
 RATE_NEAR: Final = 0.5
 RATE_LOW: Final = 1 / 100
@@ -43,11 +44,10 @@ STRONG_DROPOUT: Final = 0.8
 LABELS_RELATED: Final = 4.0
 # Share of labels that look drawn at random.
 LABEL_NOISE: Final = 0.15
-# Loss of a batch in the application stage over that in the learning stage, and their difference.
+# Loss of a batch with running statistics over that with its own, and their difference.
 NORM_LOSS: Final = 2.0
 NORM_LOSS_NATS: Final = 0.7
-# Over a run: the loss at its end over ln K, and that of any row; the share of ln K from where
-# nothing was learnt.
+# Over a run: the loss at its end over ln K, and that of any row.
 DIVERGED: Final = 1.3
 BLOWN: Final = 100.0
 # Share of ln K below which something was learnt; at AT_CHANCE again it is forgotten.
@@ -56,8 +56,10 @@ AT_CHANCE: Final = 0.93
 # Validation loss over its least, and training over validation loss.
 OVERFIT_RISE: Final = 1.15
 OVERFIT_GAP: Final = 0.5
-# Training loss over ln K, from where it is high; the rate over its peak, from where it rests.
+# Training loss over ln K, above which it is high; learning rate over its peak, below which
+# nothing is learnt any more.
 UNDERFIT: Final = 0.35
 RATE_FELL: Final = 0.01
 
-LOOKS = 8  # in a row, on other examples each, after which a unit that was 0 in all counts as dead
+# In a row, on other examples each, after which a unit that was 0 in all counts as dead.
+SNAPSHOTS: Final = 8

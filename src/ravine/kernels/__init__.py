@@ -1,1 +1,1 @@
-"""Passes over memory in C and in Triton, and what stands in for them elsewhere."""
+"""Kernels in plain C and in Triton, called by address."""

@@ -1,27 +1,27 @@
-"""Normalisation, addition and activation in one kernel, by address.
+"""Normalisation, residual and activation in one kernel, by address.
 
-Whoever calls holds the tensors, and has checked that images are bfloat16 on the CPU in
-channels_last without gaps, and that what belongs to channels is float32 without gaps.
+The caller holds the tensors, and has checked that images are bfloat16 on the CPU in
+channels_last without gaps, and that tensors of channels are float32 without gaps.
 """
 
 import ctypes
 from collections.abc import Mapping
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 #: As enum activation in c/norm.h.
 ACTIVATIONS: Mapping[str, int] = {"identity": 0, "relu": 1, "gelu": 2, "silu": 3}
-#: float64 numbers of working room per channel: two sums for each of SHARES in c/norm.h.
-ROOM = 2 * 32
+#: float64 numbers of workspace per channel: two sums for each of SHARES in c/norm.h.
+WORKSPACE = 2 * 32
 
 _ADDRESSES = (
-    "x", "added", "y", "dy", "dx_more", "dx", "dadded", "weight", "bias", "mean", "rstd",
-    "running_mean", "running_var", "dweight", "dbias", "sums", "moments",
+    "x", "residual", "y", "dy", "dx_more", "dx", "dresidual", "weight", "bias", "mean", "rstd",
+    "running_mean", "running_var", "dweight", "dbias", "sums", "known_sums",
 )  # fmt: skip
 
 
 class NormJob(ctypes.Structure):
-    """struct norm of c/norm.h: addresses, 0 for what is not wanted, then numbers."""
+    """struct norm of c/norm.h: addresses, 0 for absent tensors, then numbers."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in _ADDRESSES),
@@ -37,13 +37,9 @@ class NormJob(ctypes.Structure):
 
 def norm_forward(library: Library, job: NormJob) -> None:
     """Fills y; unless frozen, also mean, rstd and the running statistics."""
-    library.functions.ravine_norm_forward(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    library.run("ravine_norm_forward", job)
 
 
 def norm_backward(library: Library, job: NormJob) -> None:
-    """Fills dx, dweight, dbias, and dadded where it is wanted."""
-    library.functions.ravine_norm_backward(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    """Fills dx, dweight, dbias, and dresidual unless its address is 0."""
+    library.run("ravine_norm_backward", job)

@@ -1,25 +1,25 @@
-"""Convolutions, and their gradients by images, as products of AMX tiles, by address.
+"""Convolutions and their input gradients as products of AMX tiles, by address.
 
-Whoever calls holds the tensors, and has checked that images are bfloat16 on the CPU in
+The caller holds the tensors, and has checked that images are bfloat16 on the CPU in
 channels_last without gaps, and that `fits`.
 """
 
 import ctypes
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 CHANNELS = 16  # of x and y: their multiples
 _MOST_KERNEL, _MOST_STRIDE = 5, 3  # as in c/convolve.h
-_GRID = 1 << 20  # bytes of an image, two of which stay in the second cache beside the weights
-_ADDRESSES = ("x", "w", "added", "y", "sums", "normed", "mean", "rstd", "weight", "bias")
+_IMAGE_BYTES = 1 << 20  # at most: two images and the weights stay in the second cache
+_ADDRESSES = ("x", "w", "residual", "y", "sums", "normed", "mean", "rstd", "weight", "bias")
 _NUMBERS = (
     "images", "height", "width", "channels", "out_height", "out_width", "out_channels",
-    "kernel", "stride", "padding", "back", "relu",
+    "kernel", "stride", "padding", "backward", "relu",
 )  # fmt: skip
 
 
 class ConvolveJob(ctypes.Structure):
-    """struct convolution of c/convolve.h: addresses, 0 for what is not wanted, then numbers."""
+    """struct convolution of c/convolve.h: addresses, 0 for absent tensors, then numbers."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in _ADDRESSES),
@@ -30,25 +30,32 @@ class ConvolveJob(ctypes.Structure):
 def fits(
     channels: int, out_channels: int, height: int, width: int, *, kernel: int, stride: int
 ) -> bool:
-    """Whether images of this size are convolved here, there and back."""
+    """Whether images of this size are convolved here, forward and backward.
+
+    Args:
+        channels: C of x (B, C, H, W).
+        out_channels: D of the result.
+        height: H.
+        width: W.
+        kernel: side of the kernel.
+        stride: along both sides.
+    """
     most = max(channels, out_channels)
     return (
         channels % CHANNELS == 0
         and out_channels % CHANNELS == 0
         and kernel <= _MOST_KERNEL
         and stride <= _MOST_STRIDE
-        and (height + 1) * (width + 1) * most * 2 <= _GRID
+        and (height + 1) * (width + 1) * most * 2 <= _IMAGE_BYTES
     )
 
 
 def convolve(library: Library, job: ConvolveJob) -> None:
-    """Fills y, (images, out_height, out_width, out_channels) bfloat16, and sums where wanted.
+    """Fills y, (images, out_height, out_width, out_channels) bfloat16, and sums unless null.
 
     Raises:
         MemoryError: there is not enough for the packed weights and two blocks per thread.
     """
-    failed = library.functions.ravine_convolve(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    failed = library.run("ravine_convolve", job)
     if failed:
         raise MemoryError("no memory for a convolution")

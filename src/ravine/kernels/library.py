@@ -16,8 +16,8 @@ import torch  # first: the library shares the OpenMP that torch has loaded
 
 _VERSION = 5  # of the library's interface; RAVINE_VERSION in CMakeLists.txt
 _NAME = "_ravine_kernels"
-_LEVELS = ("base", "avx2", "avx512", "amx")
-_OFF = "RAVINE_KERNELS"
+_LEVELS = ("base", "avx2", "avx512", "amx", "amx-emulated")  # as in c/library.c
+_SWITCH = "RAVINE_KERNELS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Library:
 
     Attributes:
         functions: its functions by name.
-        level: the highest level of the processor that it has code for, an index of "base",
-            "avx2", "avx512", "amx".
+        level: the code that is run, an index of "base", "avx2", "avx512", "amx",
+            "amx-emulated"; the highest that the processor has, but for tests.
     """
 
     functions: ctypes.CDLL
@@ -35,22 +35,36 @@ class Library:
 
     @property
     def level_name(self) -> str:
-        """The level in words."""
+        """The level's name."""
         return _LEVELS[self.level]
 
     @property
     def has_tiles(self) -> bool:
-        """Whether the processor multiplies tiles of bfloat16 (AMX)."""
-        return self.level_name == "amx"
+        """Whether tiles of bfloat16 are multiplied, by the processor (AMX) or emulated."""
+        return self.level_name in ("amx", "amx-emulated")
+
+    def run(self, function: str, job: ctypes.Structure) -> int:
+        """Runs a function on a job with as many threads as torch uses.
+
+        Returns:
+            Its status, 0 for success; meaningless for a function of C that returns nothing.
+        """
+        status: int = getattr(self.functions, function)(
+            ctypes.c_int32(self.level), ctypes.byref(job), ctypes.c_int32(threads())
+        )
+        return status
 
 
 @cache
 def load_library() -> Library | None:
     """Returns the library, or None, with a warning once, where there is none.
 
-    `RAVINE_KERNELS=off` in the environment leaves it out without a word.
+    The environment variable `RAVINE_KERNELS` is read once: `off` returns None without a warning;
+    `amx-emulated`, which is for tests, runs the code for AMX in AVX-512, slowly, and returns None
+    with a warning where the processor lacks that.
     """
-    if os.environ.get(_OFF, "on") == "off":
+    switch = os.environ.get(_SWITCH, "on")
+    if switch == "off":
         return None
     path = _find()
     if path is None:
@@ -58,14 +72,21 @@ def load_library() -> Library | None:
         return None
     try:
         functions = ctypes.CDLL(str(path))
-        version = int(functions.ravine_version())
+        version, level = int(functions.ravine_version()), int(functions.ravine_level())
     except (OSError, AttributeError) as error:
         _warn(f"{path} cannot be loaded: {error}")
         return None
     if version != _VERSION:
         _warn(f"{path} has interface {version}, {_VERSION} is needed: install the package again")
         return None
-    return Library(functions, int(functions.ravine_level()))
+    return Library(functions, level) if switch != "amx-emulated" else _emulating(functions, level)
+
+
+def _emulating(functions: ctypes.CDLL, level: int) -> Library | None:
+    if level < _LEVELS.index("avx512"):
+        _warn(f"{_SWITCH}=amx-emulated needs a processor with AVX-512; this is {_LEVELS[level]}")
+        return None
+    return Library(functions, _LEVELS.index("amx-emulated"))
 
 
 def threads() -> int:
@@ -75,14 +96,14 @@ def threads() -> int:
 
 def _warn(why: str) -> None:
     warnings.warn(
-        f"Ravine works without its C library, more slowly: {why}. {_OFF}=off silences this.",
+        f"Ravine works without its C library, more slowly: {why}. {_SWITCH}=off silences this.",
         stacklevel=4,
     )
 
 
 def _find() -> Path | None:
-    beside = [*Path(__file__).parent.glob(f"{_NAME}*")]
-    return next(iter(beside or _installed()), None)
+    packaged = [*Path(__file__).parent.glob(f"{_NAME}*")]
+    return next(iter(packaged or _installed()), None)
 
 
 def _installed() -> list[Path]:

@@ -1,6 +1,6 @@
 """Optimizer steps and norms of gradients on the CPU: one call, one pass, every tensor.
 
-Addresses, not tensors: whoever calls holds the tensors, and has checked that each is float32
+Addresses, not tensors: the caller holds the tensors, and has checked that each is float32
 on the CPU and fills its memory without gaps or overlaps, and that the tensors of one parameter
 are laid out alike.
 """
@@ -20,7 +20,7 @@ _TENSOR = np.dtype(
      ("group", "i8")]
 )  # fmt: skip
 _RANGE = np.dtype([("tensor", "i8"), ("start", "i8"), ("n", "i8")])
-# Elements that a thread takes at a time: enough to be worth the handing out, and for large
+# Elements that a thread takes at a time: enough to be worth scheduling, and for large
 # tensors enough for the memory to be read in long runs, but several units a thread.
 _LEAST_UNIT, _MOST_UNIT, _UNITS_PER_THREAD = 32_768, 524_288, 4
 # Elements that are summed on their own. Fixed, so that norms do not depend on the threads.

@@ -1,16 +1,16 @@
-"""Bytes of images to normalised values, flipped and cropped on the way, by address.
+"""Bytes of images to normalised values, flipped and cropped in the same pass, by address.
 
-Whoever calls holds the tensors, and has checked that images are uint8 on the CPU in channels_last
+The caller holds the tensors, and has checked that images are uint8 on the CPU in channels_last
 without gaps, and that rows and columns lie within them.
 """
 
 import ctypes
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 
 class PixelsJob(ctypes.Structure):
-    """struct pixels of c/pixels.h: addresses, 0 for what is not wanted, then sizes."""
+    """struct pixels of c/pixels.h: addresses, 0 for absent tensors, then sizes."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("bytes", "values", "table", "rows", "columns")),
@@ -20,6 +20,4 @@ class PixelsJob(ctypes.Structure):
 
 def pixels_to_values(library: Library, job: PixelsJob) -> None:
     """Fills values, (images, height, width, channels) float32."""
-    library.functions.ravine_pixels_to_values(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    library.run("ravine_pixels_to_values", job)

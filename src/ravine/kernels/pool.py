@@ -1,32 +1,28 @@
-"""The largest of each 2×2 pixels, by address.
+"""2×2 max pooling, by address.
 
-Whoever calls holds the tensors, and has checked that images are bfloat16 on the CPU in
+The caller holds the tensors, and has checked that images are bfloat16 on the CPU in
 channels_last without gaps.
 """
 
 import ctypes
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 
 class PoolJob(ctypes.Structure):
-    """struct pool of c/pool.h: addresses, 0 for what is not wanted, then sizes of x."""
+    """struct pool of c/pool.h: addresses, 0 for absent tensors, then sizes of x."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("x", "y", "place", "dy", "dx")),
+        *((name, ctypes.c_void_p) for name in ("x", "y", "index", "dy", "dx")),
         *((name, ctypes.c_int64) for name in ("images", "height", "width", "channels")),
     )
 
 
 def pool_forward(library: Library, job: PoolJob) -> None:
-    """Fills y, and place where it is wanted."""
-    library.functions.ravine_pool_forward(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    """Fills y, and index unless its address is 0."""
+    library.run("ravine_pool_forward", job)
 
 
 def pool_backward(library: Library, job: PoolJob) -> None:
-    """Fills dx from dy and place."""
-    library.functions.ravine_pool_backward(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    """Fills dx from dy and index."""
+    library.run("ravine_pool_backward", job)

@@ -1,16 +1,16 @@
 """Local response normalisation, by address.
 
-Whoever calls holds the tensors, and has checked that images are bfloat16 on the CPU in
+The caller holds the tensors, and has checked that images are bfloat16 on the CPU in
 channels_last without gaps.
 """
 
 import ctypes
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 
 class ResponseJob(ctypes.Structure):
-    """struct response of c/response.h: addresses, 0 for what is not wanted, sizes, constants."""
+    """struct response of c/response.h: addresses, 0 for absent tensors, sizes, constants."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "y", "dy", "dx")),
@@ -25,11 +25,7 @@ def response_forward(library: Library, job: ResponseJob) -> None:
     Raises:
         MemoryError: there is not enough for a few pixels.
     """
-    _check(
-        library.functions.ravine_response_forward(
-            ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-        )
-    )
+    _check(library.run("ravine_response_forward", job))
 
 
 def response_backward(library: Library, job: ResponseJob) -> None:
@@ -38,11 +34,7 @@ def response_backward(library: Library, job: ResponseJob) -> None:
     Raises:
         MemoryError: there is not enough for a few pixels.
     """
-    _check(
-        library.functions.ravine_response_backward(
-            ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-        )
-    )
+    _check(library.run("ravine_response_backward", job))
 
 
 def _check(failed: int) -> None:

@@ -1,4 +1,4 @@
-"""Written by `make kernels` from ravine/optim/update_rules.py, not by hand.
+"""Written by `make kernels` from the update rules of ravine/optim, not by hand.
 
 Each takes float64 numbers and float32 blocks, and returns the new weights, the new state and
 the new product of the momenta.

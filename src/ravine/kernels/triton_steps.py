@@ -20,17 +20,17 @@ from ravine.kernels.variants import HYPER
 INTERPRETED = bool(triton.knobs.runtime.interpret)
 
 COLUMNS = (
-    "w", "state0", "state1", "k", "mu", "group", "place", "count", "w_kind", "state0_kind",
+    "w", "state0", "state1", "k", "mu", "group", "index", "count", "w_kind", "state0_kind",
     "state1_kind",
 )  # fmt: skip
 # How a step is decided: it is taken; as a flag says; as the norm and the loss say.
-MODES = ("always", "told", "decides")
+MODES = ("always", "flagged", "decides")
 
-W, STATE0, STATE1, K, MU, GROUP, PLACE, COUNT, W_KIND, STATE0_KIND, STATE1_KIND = (
+W, STATE0, STATE1, K, MU, GROUP, INDEX, COUNT, W_KIND, STATE0_KIND, STATE1_KIND = (
     tl.constexpr(i) for i in range(len(COLUMNS))
 )
 WIDTH, NUMBERS = tl.constexpr(len(COLUMNS)), tl.constexpr(len(HYPER))
-TOLD, DECIDES = tl.constexpr(MODES.index("told")), tl.constexpr(MODES.index("decides"))
+FLAGGED, DECIDES = tl.constexpr(MODES.index("flagged")), tl.constexpr(MODES.index("decides"))
 
 
 @triton.jit
@@ -44,56 +44,63 @@ def _pointer(address, type: tl.constexpr, ALIGNED: tl.constexpr):
 
 @triton.jit
 def _read_as(
-    address, places, inside, type: tl.constexpr, ALIGNED: tl.constexpr, FULL: tl.constexpr
+    address, offsets, inside, type: tl.constexpr, ALIGNED: tl.constexpr, FULL: tl.constexpr
 ):
     if FULL:
-        x = tl.load(_pointer(address, type, ALIGNED) + places)
+        x = tl.load(_pointer(address, type, ALIGNED) + offsets)
     else:
-        x = tl.load(_pointer(address, type, ALIGNED) + places, mask=inside, other=0.0)
+        x = tl.load(_pointer(address, type, ALIGNED) + offsets, mask=inside, other=0.0)
     return x.to(tl.float32)
 
 
 @triton.jit
 def _read(
-    address, kind, places, inside, MIXED: tl.constexpr, ALIGNED: tl.constexpr, FULL: tl.constexpr
+    address, kind, offsets, inside, MIXED: tl.constexpr, ALIGNED: tl.constexpr, FULL: tl.constexpr
 ):
     """Elements as float32."""
     if MIXED:
         if kind == 0:
-            x = _read_as(address, places, inside, tl.float32, ALIGNED, FULL)
+            x = _read_as(address, offsets, inside, tl.float32, ALIGNED, FULL)
         elif kind == 1:
-            x = _read_as(address, places, inside, tl.float16, ALIGNED, FULL)
+            x = _read_as(address, offsets, inside, tl.float16, ALIGNED, FULL)
         else:
-            x = _read_as(address, places, inside, tl.bfloat16, ALIGNED, FULL)
+            x = _read_as(address, offsets, inside, tl.bfloat16, ALIGNED, FULL)
     else:
-        x = _read_as(address, places, inside, tl.float32, ALIGNED, FULL)
+        x = _read_as(address, offsets, inside, tl.float32, ALIGNED, FULL)
     return x
 
 
 @triton.jit
 def _write_as(
-    address, places, inside, x, type: tl.constexpr, ALIGNED: tl.constexpr, FULL: tl.constexpr
+    address, offsets, inside, x, type: tl.constexpr, ALIGNED: tl.constexpr, FULL: tl.constexpr
 ):
     if FULL:
-        tl.store(_pointer(address, type, ALIGNED) + places, x.to(type))
+        tl.store(_pointer(address, type, ALIGNED) + offsets, x.to(type))
     else:
-        tl.store(_pointer(address, type, ALIGNED) + places, x.to(type), mask=inside)
+        tl.store(_pointer(address, type, ALIGNED) + offsets, x.to(type), mask=inside)
 
 
 @triton.jit
 def _write(
-    address, kind, places, inside, x, MIXED: tl.constexpr, ALIGNED: tl.constexpr, FULL: tl.constexpr
+    address,
+    kind,
+    offsets,
+    inside,
+    x,
+    MIXED: tl.constexpr,
+    ALIGNED: tl.constexpr,
+    FULL: tl.constexpr,
 ):
     """Stores float32 elements in their own type: the only rounding to it."""
     if MIXED:
         if kind == 0:
-            _write_as(address, places, inside, x, tl.float32, ALIGNED, FULL)
+            _write_as(address, offsets, inside, x, tl.float32, ALIGNED, FULL)
         elif kind == 1:
-            _write_as(address, places, inside, x, tl.float16, ALIGNED, FULL)
+            _write_as(address, offsets, inside, x, tl.float16, ALIGNED, FULL)
         else:
-            _write_as(address, places, inside, x, tl.bfloat16, ALIGNED, FULL)
+            _write_as(address, offsets, inside, x, tl.bfloat16, ALIGNED, FULL)
     else:
-        _write_as(address, places, inside, x, tl.float32, ALIGNED, FULL)
+        _write_as(address, offsets, inside, x, tl.float32, ALIGNED, FULL)
 
 
 @triton.jit
@@ -117,12 +124,12 @@ def squares(
     if kind >= 0:
         whole = n // BLOCK * BLOCK
         for i in range(0, whole, BLOCK):
-            places = start + i + lanes
-            x = _read(address, kind, places, lanes >= 0, MIXED, ALIGNED, True).to(tl.float64)
+            offsets = start + i + lanes
+            x = _read(address, kind, offsets, lanes >= 0, MIXED, ALIGNED, True).to(tl.float64)
             sums += x * x
         if whole < n:
-            places = start + whole + lanes
-            x = _read(address, kind, places, whole + lanes < n, MIXED, ALIGNED, False)
+            offsets = start + whole + lanes
+            x = _read(address, kind, offsets, whole + lanes < n, MIXED, ALIGNED, False)
             sums += x.to(tl.float64) * x.to(tl.float64)
     tl.store(partial + piece, tl.sum(sums, axis=0))
 
@@ -143,15 +150,15 @@ def _decide(partial, parts, loss, limit, PARTS: tl.constexpr):
 
 @triton.jit
 def _broken(table, pieces, partial, parts, PARTS: tl.constexpr):
-    """The largest place among the tensors whose sum is not finite, or -1."""
+    """The largest index among the tensors whose sum is not finite, or -1."""
     lanes = tl.arange(0, PARTS)
     worst = tl.full((PARTS,), -1, dtype=tl.int64)
     for i in range(0, parts, PARTS):
         inside = i + lanes < parts
         sums = tl.load(partial + i + lanes, mask=inside, other=0.0)
         tensor = tl.load(pieces + 3 * (i + lanes), mask=inside, other=0)
-        place = tl.load(table + WIDTH * tensor + PLACE, mask=inside, other=-1)
-        worst = tl.where(_finite(sums), worst, tl.maximum(worst, place))
+        index = tl.load(table + WIDTH * tensor + INDEX, mask=inside, other=-1)
+        worst = tl.where(_finite(sums), worst, tl.maximum(worst, index))
     return tl.max(worst, axis=0)
 
 
@@ -177,34 +184,34 @@ def _record(record, counters, norm, ok, bad, scale):
 
 @triton.jit
 def _update(
-    w_at, w_kind, g_at, g_kind, at0, kind0, at1, kind1, places, inside,
+    w_at, w_kind, g_at, g_kind, at0, kind0, at1, kind1, offsets, inside,
     lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu,
     RULE: tl.constexpr, TWO: tl.constexpr, MIXED: tl.constexpr, ALIGNED: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """Steps one block, and returns the new product of the momenta."""
-    w = _read(w_at, w_kind, places, inside, MIXED, ALIGNED, FULL)
-    g = _read(g_at, g_kind, places, inside, MIXED, ALIGNED, FULL)
-    state0 = _read(at0, kind0, places, inside, MIXED, ALIGNED, FULL)
+    w = _read(w_at, w_kind, offsets, inside, MIXED, ALIGNED, FULL)
+    g = _read(g_at, g_kind, offsets, inside, MIXED, ALIGNED, FULL)
+    state0 = _read(at0, kind0, offsets, inside, MIXED, ALIGNED, FULL)
     if TWO:
-        state1 = _read(at1, kind1, places, inside, MIXED, ALIGNED, FULL)
+        state1 = _read(at1, kind1, offsets, inside, MIXED, ALIGNED, FULL)
         w, state0, state1, product = RULE(
             lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu, w, g, state0, state1
         )
-        _write(at1, kind1, places, inside, state1, MIXED, ALIGNED, FULL)
+        _write(at1, kind1, offsets, inside, state1, MIXED, ALIGNED, FULL)
     else:
         w, state0, product = RULE(
             lr, coupled, decoupled, gamma, alpha, eps, scale, k, mu, w, g, state0
         )
-    _write(w_at, w_kind, places, inside, w, MIXED, ALIGNED, FULL)
-    _write(at0, kind0, places, inside, state0, MIXED, ALIGNED, FULL)
+    _write(w_at, w_kind, offsets, inside, w, MIXED, ALIGNED, FULL)
+    _write(at0, kind0, offsets, inside, state0, MIXED, ALIGNED, FULL)
     return product
 
 
 # Not compiled anew for another length of the list, or for scalars that lie elsewhere.
-@triton.jit(do_not_specialize=["first", "parts", "told", "loss", "limit", "record", "counters"])
+@triton.jit(do_not_specialize=["first", "parts", "flag", "loss", "limit", "record", "counters"])
 def step(
     table, gradients, pieces, hyper, tickets, first,
-    told, partial, parts, loss, limit, record, counters,
+    flag, partial, parts, loss, limit, record, counters,
     RULE: tl.constexpr, TWO: tl.constexpr, PRODUCT: tl.constexpr, MODE: tl.constexpr,
     MIXED: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
@@ -212,8 +219,8 @@ def step(
     piece = first + tl.program_id(0)
     clip = tl.full((), 1.0, tl.float64)
     ok = piece >= 0
-    if MODE == TOLD:
-        ok = tl.load(told) != 0
+    if MODE == FLAGGED:
+        ok = tl.load(flag) != 0
     if MODE == DECIDES:
         norm, ok, clip = _decide(partial, parts, loss, limit, PARTS)
         if piece == 0:

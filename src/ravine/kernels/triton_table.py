@@ -1,6 +1,6 @@
 """A list of parameters on a device, stepped by Triton: one launch, or two with a decision.
 
-Addresses, not tensors, as in `ravine.kernels.optimizer_steps`: whoever calls holds the tensors, and has
+Addresses, as in `ravine.kernels.optimizer_steps`: the caller holds the tensors, and has
 checked that each fills its memory without gaps, and that those of one parameter are laid out
 alike. Nothing here makes the host wait for the device, and only what has changed is sent to it.
 """
@@ -19,11 +19,11 @@ from ravine.kernels import triton_rules, triton_steps
 from ravine.kernels.triton_steps import COLUMNS, INTERPRETED, MODES
 from ravine.kernels.variants import HYPER, VARIANTS
 
-# How numbers are stored; the place in the list is the kind that the table has.
+# How numbers are stored; an index of this tuple is the kind that the table has.
 KINDS = (torch.float32, torch.float16, torch.bfloat16)
 # What `counters` count, int64: steps, and the first skipped one, from 0, with what broke it.
 COUNTERS = (
-    "attempted", "applied", "skipped", "clipped", "streak", "first_step", "first_place",
+    "attempted", "applied", "skipped", "clipped", "streak", "first_step", "first_index",
 )  # fmt: skip
 
 _BLOCK = 1024  # elements that a program takes at a time
@@ -47,7 +47,7 @@ class Column:
 
     Attributes:
         addresses: N addresses.
-        kinds: N places in `KINDS`; -1 for a gradient that is missing.
+        kinds: N indices of `KINDS`; -1 for a gradient that is missing.
     """
 
     addresses: Sequence[int]
@@ -99,7 +99,7 @@ def new_counters(device: torch.device) -> Tensor:
 
 
 def try_out() -> None:
-    """Runs one kernel on the current GPU: raises what stands in the way."""
+    """Runs one kernel on the current GPU: raises the error that prevents it."""
     device = torch.device("cuda", torch.cuda.current_device())
     nowhere = Column(addresses=[0], kinds=[0])
     batch = Batch(
@@ -156,11 +156,11 @@ class TritonTable:
         self._numbers: list[list[float]] = []
         self._limit_was = 0.0
 
-    def place(self, places: Sequence[int]) -> None:
+    def set_indices(self, indices: Sequence[int]) -> None:
         """Sets the N numbers that the parameters go by in `bad`."""
-        column = COLUMNS.index("place")
-        if self._rows[:, column].tolist() != list(places):
-            self._rows[:, column] = places
+        column = COLUMNS.index("index")
+        if self._rows[:, column].tolist() != list(indices):
+            self._rows[:, column] = indices
             self._table = self._sent(self._rows)
 
     def point_at(self, gradients: Column) -> None:
@@ -199,8 +199,8 @@ class TritonTable:
 
     def step(self, ok: Tensor | None = None) -> None:
         """Takes one step; none where `ok`, one bool on the device, is False. One launch a rule."""
-        told = None if ok is None else ok.detach().reshape(1).view(torch.uint8)
-        self._launch("always" if told is None else "told", told=told)
+        flag = None if ok is None else ok.detach().reshape(1).view(torch.uint8)
+        self._launch("always" if flag is None else "flagged", flag=flag)
 
     def guarded_step(self, guard: Guard) -> Tensor:
         """Decides, and takes the step or leaves everything as it was. One launch more.
@@ -231,7 +231,7 @@ class TritonTable:
         self,
         mode: str,
         *,
-        told: Tensor | None = None,
+        flag: Tensor | None = None,
         guard: Guard | None = None,
         record: Tensor | None = None,
     ) -> None:
@@ -242,7 +242,7 @@ class TritonTable:
                 triton_steps.step[(end - first,)](
                     self._table, self._gradients, self._pieces, self._hyper, self._tickets,
                     first,
-                    self._tickets if told is None else told,
+                    self._tickets if flag is None else flag,
                     self._partial, len(self._partial),
                     limit if guard is None else guard.loss, limit,
                     self._partial if record is None else record,
@@ -301,7 +301,7 @@ def _rows(batches: Sequence[Batch], counts: _Integers) -> _Integers:
         }
         made.append([columns.get(name, missing.addresses) for name in COLUMNS])
     rows = np.concatenate([np.array(one, dtype=np.int64).T for one in made])
-    rows[:, COLUMNS.index("place")] = np.arange(len(rows))
+    rows[:, COLUMNS.index("index")] = np.arange(len(rows))
     rows[:, COLUMNS.index("count")] = counts
     return np.ascontiguousarray(rows)
 

@@ -1,4 +1,4 @@
-"""Written by `make kernels` from ravine/optim/update_rules.py, not by hand."""
+"""Written by `make kernels` from the update rules of ravine/optim, not by hand."""
 
 from collections.abc import Mapping
 
@@ -24,3 +24,15 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "nadam_dozat": ("v", "G"),
     "nadam_keras": ("v", "G"),
 }
+
+# Those whose state has the product of the momenta so far, mu_product.
+KEEPS_MOMENTUM_PRODUCT = frozenset({
+    "nadam_lecture_eps_in_root",
+    "nadam_dozat_constant_eps_in_root",
+    "nadam_dozat_eps_in_root",
+    "nadam_keras_eps_in_root",
+    "nadam_lecture",
+    "nadam_dozat_constant",
+    "nadam_dozat",
+    "nadam_keras",
+})

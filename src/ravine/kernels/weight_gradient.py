@@ -1,12 +1,12 @@
-"""The gradient of a convolution's weights as a product of AMX tiles, by address.
+"""The weight gradient of a convolution as a product of AMX tiles, by address.
 
-Whoever calls holds the tensors, and has checked that images are bfloat16 on the CPU in
+The caller holds the tensors, and has checked that images are bfloat16 on the CPU in
 channels_last without gaps, and that channels are multiples of `CHANNELS`.
 """
 
 import ctypes
 
-from ravine.kernels.library import Library, threads
+from ravine.kernels.library import Library
 
 CHANNELS = 16  # rows of a tile
 MOST_STRIDE = 8  # as MOST_PHASES in c/weights.c
@@ -18,7 +18,7 @@ _NUMBERS = (
 
 
 class WeightsJob(ctypes.Structure):
-    """struct weights of c/weights.h: addresses, 0 for what is not wanted, then numbers."""
+    """struct weights of c/weights.h: addresses, 0 for absent tensors, then numbers."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in _ADDRESSES),
@@ -32,8 +32,6 @@ def weight_gradient(library: Library, job: WeightsJob) -> None:
     Raises:
         MemoryError: there is not enough for the rearranged images of one block per thread.
     """
-    failed = library.functions.ravine_weight_gradient(
-        ctypes.c_int32(library.level), ctypes.byref(job), ctypes.c_int32(threads())
-    )
+    failed = library.run("ravine_weight_gradient", job)
     if failed:
-        raise MemoryError("no memory for the gradient of a convolution's weights")
+        raise MemoryError("no memory for the weight gradient of a convolution")

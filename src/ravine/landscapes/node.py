@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
-from ravine.core.nested import tensors_in, to_device
+from ravine.core.nested import call_model, tensors_in, to_device
 from ravine.nn.norm_statistics import measure_norm_statistics_
 
 LossFunction = Callable[[Any, Any], Tensor]
@@ -87,15 +87,6 @@ def _ordered(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_ordered(part) for part in value)
     return value
-
-
-def call_model(model: nn.Module, inputs: Any) -> Any:
-    """Returns model(inputs); a tuple holds several arguments, a mapping named ones."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    if isinstance(inputs, tuple):
-        return model(*inputs)
-    return model(inputs)
 
 
 def has_batch_norm(model: nn.Module) -> bool:

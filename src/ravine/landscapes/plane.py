@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ravine.core.preserve_state import untouched
+from ravine.core.preserve_state import preserve_state
 from ravine.landscapes.directions import Direction, moved_parameters
 
 
@@ -70,7 +70,7 @@ def preserve_all_but_weights(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     are left to the caller.
     """
     flags = [(p, p.requires_grad) for p in model.parameters()]
-    with untouched(model):
+    with preserve_state(model):
         try:
             yield {name: b.clone() for name, b in model.named_buffers()}
         finally:

@@ -19,10 +19,11 @@ from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigsh
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
+from ravine.core.nested import call_model
 from ravine.core.progress import Progress, no_progress
 from ravine.landscapes.directions import Direction, inner, moved_parameters
 from ravine.landscapes.evaluator import GridEvaluator
-from ravine.landscapes.node import FixedBatches, LossFunction, call_model, examples_of
+from ravine.landscapes.node import FixedBatches, LossFunction, examples_of
 from ravine.landscapes.plane import Plane, preserve_all_but_weights, preserve_weights
 
 _TOLERANCE = 1e-4  # of eigenvalues, relative

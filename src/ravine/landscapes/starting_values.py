@@ -11,9 +11,10 @@ from torch import nn
 
 from ravine.core.device import has_fast_bfloat16, pick_precision
 from ravine.core.errors import SettingError
+from ravine.core.nested import call_model
 from ravine.landscapes.axes import ChosenDirections
 from ravine.landscapes.evaluator import GridEvaluator
-from ravine.landscapes.node import FixedBatches, NodeLoss, call_model
+from ravine.landscapes.node import FixedBatches, NodeLoss
 from ravine.landscapes.settings import PLANES, SurfaceSettings
 from ravine.runs.surface import Surface
 

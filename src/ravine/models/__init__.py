@@ -1,4 +1,4 @@
-"""AlexNet, ResNet, WideResNet, plain networks, and those of others."""
+"""AlexNet, ResNet, WideResNet, swift, plain networks, networks from outside."""
 
 from ravine.models.settings import build
 from ravine.models.summary import Row, summary

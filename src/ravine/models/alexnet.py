@@ -4,27 +4,29 @@ Krizhevsky, Sutskever, Hinton, NIPS 2012: ReLU, local response normalisation, ov
 pooling 3×3 with stride 2, two groups (the two GPUs of the time), dropout 0.5 in the two large
 fully connected layers. Krizhevsky, "One weird trick", 2014: one tower, no normalisation.
 
-Both have no batch norm, so that `norm` does not touch them, and no skip connections.
+Both have no batch norm, so that `norm` does not apply to them, and no skip connections.
 """
 
 from torch import nn
 
 from ravine.core.errors import SettingError
-from ravine.models.parts import Switches
+from ravine.models.model_options import ModelOptions
 from ravine.models.stem import alexnet_first
 from ravine.nn.response_norm import LocalResponseNorm
 
 _DROPOUT = 0.5
-_LARGEST_MAP = 6  # pixels a side in front of the fully connected layers, at 224
+_LARGEST_MAP = 6  # pixels a side before the fully connected layers, at 224
 
 
-def alexnet_2012(*, classes: int, channels: int, image_size: int, switches: Switches) -> nn.Module:
+def alexnet_2012(
+    *, classes: int, channels: int, image_size: int, options: ModelOptions
+) -> nn.Module:
     """Returns AlexNet: images (B, channels, S, S) to logits (B, classes).
 
     Raises:
         SettingError: the images are too small for its poolings.
     """
-    act = switches.act
+    act = options.act
 
     def normalise() -> nn.Module:
         return LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)
@@ -47,16 +49,18 @@ def alexnet_2012(*, classes: int, channels: int, image_size: int, switches: Swit
         act(),
         nn.MaxPool2d(3, 2),
     ]
-    return _with_classifier(features, classes, image_size, switches)
+    return _with_classifier(features, classes, image_size, options)
 
 
-def alexnet_2014(*, classes: int, channels: int, image_size: int, switches: Switches) -> nn.Module:
+def alexnet_2014(
+    *, classes: int, channels: int, image_size: int, options: ModelOptions
+) -> nn.Module:
     """Returns the single tower: images (B, channels, S, S) to logits (B, classes).
 
     Raises:
         SettingError: the images are too small for its poolings.
     """
-    act = switches.act
+    act = options.act
     kernel, stride, padding = alexnet_first(image_size)
     features: list[nn.Module] = [
         nn.Conv2d(channels, 64, kernel, stride, padding),
@@ -73,7 +77,7 @@ def alexnet_2014(*, classes: int, channels: int, image_size: int, switches: Swit
         act(),
         nn.MaxPool2d(3, 2),
     ]
-    return _with_classifier(features, classes, image_size, switches)
+    return _with_classifier(features, classes, image_size, options)
 
 
 def _map_size(image_size: int) -> int:
@@ -85,7 +89,7 @@ def _map_size(image_size: int) -> int:
 
 
 def _with_classifier(
-    features: list[nn.Module], classes: int, image_size: int, switches: Switches
+    features: list[nn.Module], classes: int, image_size: int, options: ModelOptions
 ) -> nn.Sequential:
     size = min(_map_size(image_size), _LARGEST_MAP)
     if size < 1:
@@ -94,11 +98,11 @@ def _with_classifier(
         *features,
         nn.AdaptiveAvgPool2d(size),
         nn.Flatten(),
-        switches.dropout_of(0, 2, own=_DROPOUT),
+        options.dropout_of(0, 2, own=_DROPOUT),
         nn.Linear(256 * size * size, 4096),
-        switches.act(),
-        switches.dropout_of(1, 2, own=_DROPOUT),
+        options.act(),
+        options.dropout_of(1, 2, own=_DROPOUT),
         nn.Linear(4096, 4096),
-        switches.act(),
+        options.act(),
         nn.Linear(4096, classes),
     )

@@ -1,4 +1,4 @@
-"""Which depths a family of networks has."""
+"""The depths of a family of networks."""
 
 from ravine.core.errors import SettingError
 

@@ -1,4 +1,4 @@
-"""Networks that Ravine did not draw: the user's own, and timm's."""
+"""Networks from outside Ravine: the user's own, and timm's."""
 
 import importlib
 import inspect
@@ -13,13 +13,13 @@ from ravine.core.user_code import fault, own_callable
 def own_network(
     name: str, *, classes: int, channels: int, image_size: int, code: AllowedCode
 ) -> nn.Module:
-    """Returns what `module:callable` makes; the module is looked for in the working folder too.
+    """Returns the network of `module:callable`; the working folder is on the module path too.
 
-    The callable gets those of classes, channels and image_size that it has parameters for.
+    The callable gets those of classes, channels and image_size that are among its parameters.
 
     Raises:
         CodeRefusedError: `code` does not name it.
-        SettingError: there is no such module or callable, it fails, or it makes no nn.Module.
+        SettingError: the module or callable does not exist, fails, or returns no nn.Module.
     """
     make = own_callable("model", name, code=code)
     offered = {"classes": classes, "channels": channels, "image_size": image_size}

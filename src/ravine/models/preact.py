@@ -1,18 +1,18 @@
 """Pre-activation ResNets with bottlenecks for small images: preact-164, preact-1001.
 
-He, Zhang, Ren, Sun, ECCV 2016: depth 9N+2, widths 64, 128, 256 behind a stem of 16 channels.
+He, Zhang, Ren, Sun, ECCV 2016: depth 9N+2, widths 64, 128, 256 after a stem of 16 channels.
 """
 
 from torch import nn
 
 from ravine.models.depths import blocks_of_depth
-from ravine.models.parts import Switches
+from ravine.models.model_options import ModelOptions
 from ravine.models.preact_block import pre_activation_network
 from ravine.models.stem import small_stem_stride
 
 
 def preact_resnet(
-    depth: int, *, classes: int, channels: int, image_size: int, switches: Switches
+    depth: int, *, classes: int, channels: int, image_size: int, options: ModelOptions
 ) -> nn.Module:
     """Returns preact-`depth`: images (B, channels, S, S) to logits (B, classes).
 
@@ -23,9 +23,8 @@ def preact_resnet(
         (64, 128, 256),
         blocks=blocks_of_depth(depth, factor=9, rest=2, name=f"preact-{depth}"),
         bottleneck=True,
-        stem_width=16,
         classes=classes,
         channels=channels,
         stem_stride=small_stem_stride(image_size),
-        switches=switches,
+        options=options,
     )

@@ -3,6 +3,8 @@
 He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016. For small
 images resnet-cifar-D with D = 6N+2 and parameter-free shortcuts; for large ones resnet-18 to
 resnet-152 with projections, the stride of a bottleneck on its 3×3 convolution.
+
+Shape letters in this file: B batch, C channels, H height, W width, S image size.
 """
 
 from collections.abc import Mapping
@@ -13,16 +15,18 @@ from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
 from ravine.models.depths import blocks_of_depth
-from ravine.models.parts import (
+from ravine.models.model_options import ModelOptions
+from ravine.models.residual import (
+    BlockShape,
     GlobalMean,
-    Switches,
     finish_branch,
     first_of,
     mark_end_of_branch,
     mark_summands,
+    residual_stages,
 )
 from ravine.models.stem import has_small_stem, small_stem_stride
-from ravine.ops.fused_norm import is_hooked
+from ravine.nn.hooks import is_hooked
 
 #: Blocks per stage, and whether they are bottlenecks.
 LARGE: Mapping[int, tuple[tuple[int, ...], bool]] = {
@@ -36,7 +40,7 @@ LARGE: Mapping[int, tuple[tuple[int, ...], bool]] = {
 
 @final
 class PaddedShortcut(nn.Module):
-    """A shortcut without parameters: every second pixel, new channels of zeros (option A)."""
+    """The shortcut of option A, without parameters: subsampled, new channels of zeros."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
@@ -45,7 +49,7 @@ class PaddedShortcut(nn.Module):
         self.padding = (0, 0, 0, 0, before, channels_out - channels_in - before)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns (B, channels_out, H/stride, W/stride)."""
+        """Returns (B, channels_out, H/stride, W/stride) from (B, channels_in, H, W)."""
         return F.pad(x[:, :, :: self.stride, :: self.stride], self.padding)
 
 
@@ -54,74 +58,58 @@ class ResidualBlock(nn.Module):
     """(conv, norm, act), …, conv, norm; plus the shortcut; then the activation.
 
     Args:
-        channels_in: of the input (B, channels_in, H, W).
-        widths: output channels of each convolution.
-        kernels: of each convolution.
-        stride: of the first 3×3 convolution.
-        projection: shortcuts that change the shape are 1×1 convolutions, else padded.
-        dropout: stands before the last convolution.
-        switches: norm, activation, skip.
+        shape: the convolutions.
+        dropout: layer before the last convolution.
+        projection: shortcuts that change the shape are 1×1 convolutions (option B), else padded
+            (option A).
+        options: norm, activation, skip.
     """
 
     dropout_followers = ("dropout", "last")
 
     def __init__(
-        self,
-        channels_in: int,
-        widths: tuple[int, ...],
-        kernels: tuple[int, ...],
-        *,
-        stride: int,
-        projection: bool,
-        dropout: nn.Module,
-        switches: Switches,
+        self, shape: BlockShape, dropout: nn.Module, *, projection: bool, options: ModelOptions
     ) -> None:
         super().__init__()
-        strided = kernels.index(3)
-        sizes = (channels_in, *widths)
         layers: list[nn.Module] = []
-        for place, (width, kernel) in enumerate(zip(widths[:-1], kernels[:-1], strict=True)):
-            step = stride if place == strided else 1
-            layers += [
-                switches.convolution(sizes[place], width, kernel, stride=step),
-                switches.norm_act(width),
-            ]
+        last = len(shape.widths) - 1
+        for index in range(last):
+            layers += [shape.convolution(index, options), options.norm_act(shape.widths[index])]
         self.branch = nn.Sequential(*layers)
         self.dropout = dropout
-        self.last = switches.convolution(sizes[-2], widths[-1], kernels[-1])
-        self.end = switches.norm_act(widths[-1])
-        self.skip = switches.skip
+        self.last = shape.convolution(last, options)
+        self.end = options.norm_act(shape.channels_out)
+        self.skip = options.skip
         if self.skip:
-            mark_end_of_branch(self.last if switches.norm == "none" else self.end.norm)
+            mark_end_of_branch(self.last if options.norm == "none" else self.end.norm)
         self.shortcut: nn.Module = nn.Identity()
-        if switches.skip and (stride != 1 or channels_in != widths[-1]):
-            self.shortcut = (
-                _projection(channels_in, widths[-1], stride, switches)
-                if projection
-                else PaddedShortcut(channels_in, widths[-1], stride)
-            )
+        if options.skip and shape.changes_shape:
+            make = _projection if projection else _padding
+            self.shortcut = make(shape, options)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns (B, widths[-1], H/stride, W/stride)."""
+        """Returns (B, C, H/s, W/s) from (B, channels_in, H, W)."""
         if is_hooked(self.branch):
             out = self.last(self.dropout(self.branch(x)))
             return self.end(out, self.shortcut(x) if self.skip else None)
-        inner, x = first_of(self.branch).beside(x)
+        inner, x = first_of(self.branch).forward_and_fork(x)
         out = finish_branch(self.branch, self.dropout, self.last, inner, None)
         return self.end(out, self.shortcut(x) if self.skip else None)
 
 
-def _projection(
-    channels_in: int, channels_out: int, stride: int, switches: Switches
-) -> nn.Sequential:
+def _projection(shape: BlockShape, options: ModelOptions) -> nn.Module:
     return nn.Sequential(
-        switches.convolution(channels_in, channels_out, 1, stride=stride),
-        switches.normalise(channels_out),
+        options.convolution(shape.channels_in, shape.channels_out, 1, stride=shape.stride),
+        options.normalise(shape.channels_out),
     )
 
 
+def _padding(shape: BlockShape, _: ModelOptions) -> nn.Module:
+    return PaddedShortcut(shape.channels_in, shape.channels_out, shape.stride)
+
+
 def resnet_cifar(
-    depth: int, *, classes: int, channels: int, image_size: int, switches: Switches
+    depth: int, *, classes: int, channels: int, image_size: int, options: ModelOptions
 ) -> nn.Module:
     """Returns resnet-cifar-`depth`: images (B, channels, S, S) to logits (B, classes).
 
@@ -130,8 +118,8 @@ def resnet_cifar(
     """
     blocks = blocks_of_depth(depth, factor=6, rest=2, name=f"resnet-cifar-{depth}")
     stem: list[nn.Module] = [
-        switches.convolution(channels, 16, 3, stride=small_stem_stride(image_size)),
-        switches.norm_act(16),
+        options.convolution(channels, 16, 3, stride=small_stem_stride(image_size)),
+        options.norm_act(16),
     ]
     return _residual_network(
         stem,
@@ -141,12 +129,12 @@ def resnet_cifar(
         bottleneck=False,
         projection=False,
         classes=classes,
-        switches=switches,
+        options=options,
     )
 
 
 def resnet(
-    depth: int, *, classes: int, channels: int, image_size: int, switches: Switches
+    depth: int, *, classes: int, channels: int, image_size: int, options: ModelOptions
 ) -> nn.Module:
     """Returns resnet-`depth` for large images: (B, channels, S, S) to logits (B, classes).
 
@@ -162,21 +150,21 @@ def resnet(
     blocks, bottleneck = LARGE[depth]
     small = has_small_stem(image_size)
     stem: list[nn.Module] = [
-        switches.convolution(channels, 64, 3 if small else 7, stride=1 if small else 2),
-        switches.norm_act(64),
+        options.convolution(channels, 64, 3 if small else 7, stride=1 if small else 2),
+        options.norm_act(64),
     ]
     if not small:
         stem.append(nn.MaxPool2d(3, 2, 1))
-    wide = 4 if bottleneck else 1
+    expansion = 4 if bottleneck else 1
     return _residual_network(
         stem,
         64,
-        widths=tuple(wide * width for width in (64, 128, 256, 512)),
+        widths=tuple(expansion * width for width in (64, 128, 256, 512)),
         blocks=blocks,
         bottleneck=bottleneck,
         projection=True,
         classes=classes,
-        switches=switches,
+        options=options,
     )
 
 
@@ -189,25 +177,15 @@ def _residual_network(
     bottleneck: bool,
     projection: bool,
     classes: int,
-    switches: Switches,
+    options: ModelOptions,
 ) -> nn.Sequential:
-    layers = list(stem)
-    current = stem_width
-    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-        for block in range(count):
-            layers.append(
-                ResidualBlock(
-                    current,
-                    (width // 4, width // 4, width) if bottleneck else (width, width),
-                    (1, 3, 1) if bottleneck else (3, 3),
-                    stride=2 if stage and block == 0 else 1,
-                    projection=projection,
-                    dropout=switches.dropout_of(stage, len(widths)),
-                    switches=switches,
-                )
-            )
-            current = width
-    head = nn.Linear(current, classes)
-    if switches.skip:
+    def block(shape: BlockShape, dropout: nn.Module) -> nn.Module:
+        return ResidualBlock(shape, dropout, projection=projection, options=options)
+
+    stages = residual_stages(
+        block, stem_width, widths=widths, blocks=blocks, bottleneck=bottleneck, options=options
+    )
+    head = nn.Linear(widths[-1], classes)
+    if options.skip:
         mark_summands(head, sum(blocks))
-    return nn.Sequential(*layers, GlobalMean(), head)
+    return nn.Sequential(*stem, *stages, GlobalMean(), head)

@@ -11,8 +11,8 @@ from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice, check_range
-from ravine.models.parts import Switches
-from ravine.models.table import family_of, make_network, refuse_without_effect
+from ravine.models.model_options import ModelOptions
+from ravine.models.table import MODELS, family_of, make_network, refuse_without_effect
 from ravine.nn.activation import Activation
 from ravine.nn.dropout import DropoutForm
 from ravine.nn.init import SCHEMES
@@ -34,22 +34,21 @@ def _numbers(value: Any) -> Any:
 
 
 class ModelSettings(Settings):
-    """The network and how it deviates from its paper."""
+    """The network and its deviations from its paper."""
 
-    model: str = "auto"
-    """wrn-D-K, resnet-cifar-D, resnet-D, preact-D, alexnet, module:callable, timm/NAME, or auto."""
+    model: str = Field(default="auto", description=f"{', '.join(MODELS)}, or auto.")
 
     activation: Activation = "relu"
-    """What stands behind convolutions."""
+    """Activation function after each convolution or norm."""
 
     norm: Norm = "batch"
-    """Normalisation; with none, convolutions get biases."""
+    """Normalisation layer; with none, convolutions get biases."""
 
     dropout: Annotated[tuple[float, ...], BeforeValidator(_numbers)] = ()
     """p of dropout: one number, or one per stage (0.1,0.2,0.3); empty: the network's own."""
 
     dropout_form: DropoutForm = "inverted"
-    """Scales while learning (inverted), or in application (classic)."""
+    """Scales in training mode (inverted), or in evaluation mode (classic)."""
 
     skip: bool = True
     """Skip connections; without them the plain network of the same layers."""
@@ -76,11 +75,11 @@ class ModelSettings(Settings):
         return self
 
     def check_network(self) -> None:
-        """Raises `SettingError` where name, depth and switches do not fit; draws no weights."""
+        """Raises `SettingError` unless name, depth and options fit; draws no weights."""
         if self.model == "auto":
             return
-        refuse_without_effect(self.model, self._switches())
-        if family_of(self.model) not in ("own", "timm"):
+        refuse_without_effect(self.model, self._options())
+        if family_of(self.model).build is not None:
             with torch.device("meta"):
                 self.build_model(classes=2, channels=3, image_size=64)
 
@@ -102,19 +101,19 @@ class ModelSettings(Settings):
 
         Raises:
             CodeRefusedError: the network is a `module:callable` that `code` does not name.
-            SettingError: the name, the depth or a switch does not fit.
+            SettingError: the name, the depth or an option does not fit.
         """
         return make_network(
             self.model,
             classes=classes,
             channels=channels,
             image_size=image_size,
-            switches=self._switches(),
+            options=self._options(),
             code=code,
         )
 
-    def _switches(self) -> Switches:
-        return Switches(
+    def _options(self) -> ModelOptions:
+        return ModelOptions(
             activation=self.activation,
             norm=self.norm,
             dropout=self.dropout,
@@ -141,12 +140,12 @@ def build(
         name: such as wrn-16-4; see `ravine models`.
         classes: K ≥ 2.
         channels: of the images.
-        image_size: pixels a side; the stem follows it.
-        activation: what stands behind convolutions.
+        image_size: pixels a side; the stem depends on it.
+        activation: activation function after each convolution or norm.
         norm: batch, group or none.
         dropout: p, or one p per stage; empty for the network's own.
         dropout_form: inverted or classic.
-        skip: with skip connections.
+        skip: skip connections.
 
     Raises:
         SettingError: a name or value does not fit; the message says what would.

@@ -1,4 +1,7 @@
-"""The stem: how a network takes in images of a size that it was not drawn for."""
+"""The stem: the first layers of a network at image sizes other than its paper's.
+
+Image sizes are pixels a side, S in (B, C, S, S).
+"""
 
 _SMALL = 64  # up to here the networks for small images keep their resolution
 
@@ -6,8 +9,8 @@ _SMALL = 64  # up to here the networks for small images keep their resolution
 def small_stem_stride(image_size: int) -> int:
     """Returns the stride of the first convolution of the networks for small images.
 
-    Their papers have 32×32 images and stride 1. Larger images are halved, or quartered from
-    128 on, by the first convolution.
+    Their papers have 32×32 images and stride 1. The first convolution halves larger images, and
+    quarters them from 128 on.
     """
     if image_size <= _SMALL:
         return 1
@@ -26,16 +29,23 @@ def alexnet_first(image_size: int) -> tuple[int, int, int]:
     return (7, 2, 3) if image_size >= 64 else (5, 1, 2)
 
 
-def describe_stem(family: str, image_size: int) -> str:
-    """Returns the sentence about the stem of a family at an image size; may be empty."""
-    size = f"{image_size}×{image_size}"
-    if family == "alexnet":
-        kernel, stride, _ = alexnet_first(image_size)
-        return f"stem for {size}: {kernel}×{kernel} convolution, stride {stride}"
-    if family == "large":
-        if has_small_stem(image_size):
-            return f"stem for {size}: 3×3 convolution, stride 1, no pooling"
-        return f"stem for {size}: 7×7 convolution, stride 2, then 3×3 pooling, stride 2"
-    if family == "small":
-        return f"stem for {size}: 3×3 convolution, stride {small_stem_stride(image_size)}"
-    return ""
+def alexnet_stem(image_size: int) -> str:
+    """Returns the sentence about AlexNet's stem at an image size."""
+    kernel, stride, _ = alexnet_first(image_size)
+    return f"{_for(image_size)} {kernel}×{kernel} convolution, stride {stride}"
+
+
+def large_stem(image_size: int) -> str:
+    """Returns the sentence about the stem of networks for large images at an image size."""
+    if has_small_stem(image_size):
+        return f"{_for(image_size)} 3×3 convolution, stride 1, no pooling"
+    return f"{_for(image_size)} 7×7 convolution, stride 2, then 3×3 pooling, stride 2"
+
+
+def small_stem(image_size: int) -> str:
+    """Returns the sentence about the stem of networks for small images at an image size."""
+    return f"{_for(image_size)} 3×3 convolution, stride {small_stem_stride(image_size)}"
+
+
+def _for(image_size: int) -> str:
+    return f"stem for {image_size}×{image_size}:"

@@ -15,9 +15,9 @@ class Row:
     Attributes:
         layer: its dotted name.
         kind: its class.
-        output_shape: without the batch; empty where it gives no tensor.
+        output_shape: without the batch; empty where the output is no tensor.
         parameters: its own; those of a layer that is called twice count once.
-        multiply_adds: for one image; only products of weights of linear layers and convolutions.
+        multiply_adds: for one image, in linear layers and convolutions only.
     """
 
     layer: str
@@ -29,12 +29,18 @@ class Row:
 
 @torch.no_grad()
 def summary(model: nn.Module, *, channels: int, image_size: int) -> list[Row]:
-    """Returns a row for each call of a layer, in the order in which one image passes them."""
+    """Returns a row for each call of a layer, in the order of the calls.
+
+    Args:
+        model: called once on zeros (1, channels, image_size, image_size) in evaluation mode.
+        channels: of the images.
+        image_size: pixels a side.
+    """
     rows: list[Row] = []
     seen: set[int] = set()
 
-    def look_at(name: str, module: nn.Module) -> Any:
-        def look(layer: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
+    def record_calls(name: str, module: nn.Module) -> Any:
+        def record(layer: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
             own = {id(p): p.numel() for p in layer.parameters(recurse=False)}
             rows.append(
                 Row(
@@ -47,9 +53,9 @@ def summary(model: nn.Module, *, channels: int, image_size: int) -> list[Row]:
             )
             seen.update(own)
 
-        return module.register_forward_hook(look)
+        return module.register_forward_hook(record)
 
-    handles = [look_at(name, m) for name, m in model.named_modules() if _is_shown(m)]
+    handles = [record_calls(name, m) for name, m in model.named_modules() if _is_shown(m)]
     modes = {module: module.training for module in model.modules()}
     some = next(model.parameters(), torch.zeros(()))
     try:
@@ -63,13 +69,13 @@ def summary(model: nn.Module, *, channels: int, image_size: int) -> list[Row]:
 
 
 def _is_shown(module: nn.Module) -> bool:
-    """Leaves, and what holds parameters of its own beside its children."""
+    """Returns whether a module is a leaf or has parameters besides its children's."""
     leaf = next(module.children(), None) is None and not isinstance(module, nn.Identity)
     return leaf or next(module.parameters(recurse=False), None) is not None
 
 
 def multiply_adds(layer: nn.Module, inputs: tuple[Any, ...], output: object) -> int:
-    """Returns the products of weights for one image.
+    """Returns the products of weights for one image; the output is (1, C, …) or (1, …, C).
 
     Every weight of a convolution is used once per output pixel (padding included), of a
     transposed one once per input pixel, of a linear layer once per position.

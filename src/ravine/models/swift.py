@@ -1,10 +1,12 @@
 """A small network that learns small images in minutes: swift-K, K times as wide.
 
-The network of the CIFAR-10 speed records: a first layer that whitens 2×2 patches (Coates, Ng
-2012) and does not learn, then three pairs of 3×3 convolutions with pooling behind each first one,
-and logits on a small scale. Convolutions begin as the identity on as many channels as they are
-given (Zagoruyko, Komodakis, "DiracNets", 2017; page, "How to train your ResNet 8", 2019; Jordan,
-"94 % on CIFAR-10 in 3.29 seconds", 2024). The scales of its norms do not learn.
+The network of the CIFAR-10 speed records: a frozen first layer that whitens 2×2 patches (Coates,
+Ng 2012), then three pairs of 3×3 convolutions with max pooling after each first one, and scaled
+logits. Convolutions are initialised as the identity on their input channels (Zagoruyko,
+Komodakis, "DiracNets", 2017; page, "How to train your ResNet 8", 2019; Jordan, "94 % on CIFAR-10
+in 3.29 seconds", 2024). The scales of its norms are frozen at 1.
+
+Shape letters in this file: B batch, C channels, S image size, D channels of the whitening.
 """
 
 from typing import final
@@ -13,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
-from ravine.models.parts import Switches
+from ravine.models.model_options import ModelOptions
 from ravine.models.stem import small_stem_stride
 from ravine.nn.convolution import Conv2d
+from ravine.nn.max_pooling import MaxPool2d
 from ravine.nn.norm_act import NormAct
-from ravine.nn.pooling import MaxPool2d
 
 _WIDTHS = (64, 256, 256)
 _LEAST = 14  # pixels a side: the last pooling needs one
@@ -31,8 +33,8 @@ _PATCH = 2
 class Whitening(nn.Module):
     """2×2 patches to uncorrelated channels and their negatives: (B, C, S, S) to (B, D, S', S').
 
-    D is the next multiple of 16 above 8·C, and what is above is 0, as processors multiply tiles
-    of 16 channels. The weights come from the images, by `fit_`; nothing here learns.
+    D is the next multiple of 16 from 8·C on, because processors multiply tiles of 16 channels; the
+    channels from 8·C on are 0. `fit_` computes the weights from images; they are frozen.
     """
 
     def __init__(self, channels: int, *, stride: int) -> None:
@@ -42,12 +44,12 @@ class Whitening(nn.Module):
         self.convolution.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns (B, D, S', S')."""
+        """Returns (B, D, S', S') from (B, C, S, S), with S' = ⌊(S − 2)/stride⌋ + 1."""
         return self.convolution(x)
 
     @torch.no_grad()
     def fit_(self, images: Tensor) -> None:
-        """Sets the weights to the whitening of the patches of images (B, C, S, S).
+        """Sets the weights to the whitening of the patches of images (B, C, S, S), any float type.
 
         Rows are v/√(λ + ε) for the eigenvectors v and eigenvalues λ of the patches' covariance.
         """
@@ -64,10 +66,10 @@ class Whitening(nn.Module):
 
 @final
 class Swift(nn.Sequential):
-    """Whitening, three groups of two convolutions, pooling, classifier on a small scale."""
+    """Whitening, three stages of two convolutions, pooling, classifier with scaled logits."""
 
     def after_init_(self) -> None:
-        """Begins each convolution behind the whitening as the identity on its first channels."""
+        """Initialises the later convolutions as the identity on their first channels."""
         whitening = self[0]
         assert isinstance(whitening, Whitening)
         # The identity on a channel that is always 0 would have no variance to be normalised.
@@ -79,17 +81,17 @@ class Swift(nn.Sequential):
                 filled = layer.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns logits (B, classes); a norm in front of a convolution runs inside it."""
-        waiting: NormAct | None = None
+        """Returns logits (B, classes) from (B, C, S, S); norms run inside the next convolution."""
+        pending: NormAct | None = None
         for layer in self:
-            if waiting is not None and isinstance(layer, Conv2d):
-                x, _ = layer.of_normed(waiting, x)
-                waiting = None
+            if pending is not None and isinstance(layer, Conv2d):
+                x, _ = layer.norm_act_conv(pending, x)
+                pending = None
                 continue
-            if waiting is not None and not isinstance(layer, nn.Identity):
-                x, waiting = waiting(x), None
+            if pending is not None and not isinstance(layer, nn.Identity):
+                x, pending = pending(x), None
             if isinstance(layer, NormAct):
-                waiting = layer
+                pending = layer
             else:
                 x = layer(x)
         return x
@@ -110,7 +112,7 @@ class Scale(nn.Module):
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns a tensor like x."""
+        """Returns x (any shape) times the factor."""
         return x * self.factor
 
     def extra_repr(self) -> str:
@@ -119,29 +121,27 @@ class Scale(nn.Module):
 
 
 def swift(
-    width: int, *, classes: int, channels: int, image_size: int, switches: Switches
+    width: int, *, classes: int, channels: int, image_size: int, options: ModelOptions
 ) -> nn.Module:
     """Returns swift-`width`: images (B, channels, S, S) to logits (B, classes).
 
     Raises:
-        SettingError: the images are too small, or a switch has nothing to act on.
+        SettingError: the images are too small.
     """
     if image_size < _LEAST:
         raise SettingError(f"swift needs images of at least {_LEAST}×{_LEAST}, got {image_size}")
-    if not switches.skip:
-        raise SettingError("swift has no skip connections that --no-skip could switch off")
     whitening = Whitening(channels, stride=small_stem_stride(image_size))
-    layers: list[nn.Module] = [whitening, switches.act()]
+    layers: list[nn.Module] = [whitening, options.act()]
     current = whitening.convolution.out_channels
     for stage, width_of_one in enumerate(_WIDTHS):
         out = width * width_of_one
         layers += [
-            switches.convolution(current, out, 3),
+            options.convolution(current, out, 3),
             MaxPool2d(2),
-            _norm_act(switches, out),
-            switches.convolution(out, out, 3),
-            _norm_act(switches, out),
-            switches.dropout_of(stage, len(_WIDTHS)),
+            _norm_act(options, out),
+            options.convolution(out, out, 3),
+            _norm_act(options, out),
+            options.dropout_of(stage, len(_WIDTHS)),
         ]
         current = out
     layers += [
@@ -153,8 +153,8 @@ def swift(
     return Swift(*layers)
 
 
-def _norm_act(switches: Switches, channels: int) -> nn.Module:
-    layer = switches.norm_act(channels)
+def _norm_act(options: ModelOptions, channels: int) -> nn.Module:
+    layer = options.norm_act(channels)
     if isinstance(layer.norm, nn.BatchNorm2d):
         layer.norm.momentum = _MOMENTUM
         layer.norm.weight.requires_grad_(False)

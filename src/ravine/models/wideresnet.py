@@ -8,15 +8,13 @@ from torch import nn
 
 from ravine.core.errors import SettingError
 from ravine.models.depths import blocks_of_depth
-from ravine.models.parts import Switches
+from ravine.models.model_options import ModelOptions
 from ravine.models.preact_block import pre_activation_network
 from ravine.models.stem import small_stem_stride
 
-_STEM = 16
-
 
 def wide_resnet(
-    depth: int, width: int, *, classes: int, channels: int, image_size: int, switches: Switches
+    depth: int, width: int, *, classes: int, channels: int, image_size: int, options: ModelOptions
 ) -> nn.Module:
     """Returns WRN-`depth`-`width`: images (B, channels, S, S) to logits (B, classes).
 
@@ -30,9 +28,8 @@ def wide_resnet(
         (16 * width, 32 * width, 64 * width),
         blocks=blocks,
         bottleneck=False,
-        stem_width=_STEM,
         classes=classes,
         channels=channels,
         stem_stride=small_stem_stride(image_size),
-        switches=switches,
+        options=options,
     )

@@ -1,1 +1,1 @@
-"""Layer statistics of a network while any loop trains it; the training is not changed."""
+"""Layer statistics of a network while any loop trains it; the training is the same."""

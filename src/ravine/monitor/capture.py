@@ -1,4 +1,4 @@
-"""What a network was called with, seen by hooks on its outermost module alone.
+"""The arguments and output gradients of a network's last call, by hooks on its outermost module.
 
 The hooks are functions of this file that look into a table, so that a network that is copied or
 pickled inside the loop takes nothing of the monitor with it. They run outside compiled code.
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ravine.core.nested import tensors_in
-from ravine.monitor.snapshot import Call
+from ravine.monitor.layer_probe import Call
 
 _MOST = 1 << 18  # numbers of an output that are kept whole
 _CAPTURES: "dict[nn.Module, Capture]" = {}  # of monitors that are open
@@ -20,7 +20,7 @@ _CAPTURES: "dict[nn.Module, Capture]" = {}  # of monitors that are open
 
 @final
 class Capture:
-    """The last call of a network whose result a gradient can flow back from.
+    """The last call of a network with gradients enabled.
 
     Args:
         module: as it is called in the loop: plain, compiled or wrapped.
@@ -30,15 +30,15 @@ class Capture:
     Attributes:
         call: the arguments, by reference, until the next call; None before the first.
         keeping: whether dL/d(output) is kept; set before the call.
-        asked: dL/d(output) of each tensor of the output.
+        output_gradients: dL/d(output) of each tensor of the output, of the first examples.
     """
 
     def __init__(self, module: nn.Module, examples: int, on_backward: Callable[[], None]) -> None:
         self.call: Call | None = None
         self.keeping = False
-        self.asked: list[Tensor | None] = []
+        self.output_gradients: list[Tensor | None] = []
         self._logits: Tensor | None = None
-        self._slope: Tensor | None = None
+        self._logit_gradient: Tensor | None = None
         self._examples, self._on_backward = examples, on_backward
         self._module = module
         _CAPTURES[module] = self
@@ -52,65 +52,66 @@ class Capture:
         for handle in self._handles:
             handle.remove()
         _CAPTURES.pop(self._module, None)
-        self.call, self.asked = None, []
-        self._logits = self._slope = None
+        self.call, self.output_gradients = None, []
+        self._logits = self._logit_gradient = None
 
-    def take_answers(self) -> tuple[Tensor, Tensor] | None:
-        """Returns output and dL/d(output) of all examples, once.
+    def take_logits(self) -> tuple[Tensor, Tensor] | None:
+        """Returns the output (N, K) and dL/d(output) of all examples, once.
 
-        None where they are not kept: not `keeping`, no backward pass yet, or not one tensor (N, K).
+        None where they are not kept: not `keeping`, no backward pass yet, or not one such tensor.
         """
-        held = self._logits, self._slope
-        self._logits = self._slope = None
-        return None if held[0] is None or held[1] is None else (held[0], held[1])
+        logits, gradient = self._logits, self._logit_gradient
+        self._logits = self._logit_gradient = None
+        return None if logits is None or gradient is None else (logits, gradient)
 
     def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Takes note of a call."""
+        """Records the arguments of a call."""
         tensors = tensors_in([args, dict(kwargs)])
         device = tensors[0].device.type if tensors else "cpu"
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         self.call = Call(args=args, kwargs=dict(kwargs), device=device, autocast=autocast)
-        self.asked = []
-        self._logits = self._slope = None
+        self.output_gradients = []
+        self._logits = self._logit_gradient = None
 
     def end(self, output: Any) -> None:
-        """Waits for dL/d(output), of the first examples."""
+        """Registers hooks that keep dL/d(output) of the first examples."""
         if self.call is None or not self.keeping:
             return
         batch = next((len(t) for t in self.call.tensors if t.dim()), 0)
         outputs = tensors_in(output)
-        asked: list[Tensor | None] = [None] * len(outputs)
-        self.asked = asked
+        gradients: list[Tensor | None] = [None] * len(outputs)
+        self.output_gradients = gradients
         if len(outputs) == 1 and outputs[0].dim() == 2 and outputs[0].numel() <= _MOST:
             self._logits = outputs[0].detach().clone()
 
-        def keep(place: int, gradient: Tensor) -> None:
+        def keep(index: int, gradient: Tensor) -> None:
             self._on_backward()
-            cut = gradient.dim() > 0 and len(gradient) == batch
-            if self._logits is not None and self.asked is asked:
-                self._slope = gradient.detach().clone()
-            asked[place] = (gradient[: self._examples] if cut else gradient).detach().clone()
+            is_batched = gradient.dim() > 0 and len(gradient) == batch
+            if self._logits is not None and self.output_gradients is gradients:
+                self._logit_gradient = gradient.detach().clone()
+            kept = gradient[: self._examples] if is_batched else gradient
+            gradients[index] = kept.detach().clone()
 
-        for place, tensor in enumerate(outputs):
+        for index, tensor in enumerate(outputs):
             if tensor.requires_grad:
-                tensor.register_hook(_keeper(keep, place))
+                tensor.register_hook(_hook(keep, index))
 
 
-def _keeper(keep: Callable[[int, Tensor], None], place: int) -> Callable[[Tensor], None]:
-    return lambda gradient: keep(place, gradient)
+def _hook(keep: Callable[[int, Tensor], None], index: int) -> Callable[[Tensor], None]:
+    return lambda gradient: keep(index, gradient)
 
 
-def _watcher(module: nn.Module) -> Capture | None:
+def _capture_of(module: nn.Module) -> Capture | None:
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return None
     return _CAPTURES.get(module)
 
 
 def _before_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if (capture := _watcher(module)) is not None:
+    if (capture := _capture_of(module)) is not None:
         capture.begin(args, kwargs)
 
 
 def _after_forward(module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-    if (capture := _watcher(module)) is not None:
+    if (capture := _capture_of(module)) is not None:
         capture.end(output)

@@ -1,6 +1,6 @@
-"""Numbers on their way from the device to the host: one asynchronous copy, read when it is there.
+"""Numbers from the device to the host: one asynchronous copy, read when it has arrived.
 
-On the CPU they are there at once.
+On the CPU it has arrived at once.
 """
 
 from collections import deque
@@ -10,66 +10,64 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-Taker = Callable[[list[float]], None]
+from ravine.core.snapshot import Snapshot, map_numbers
+
+OnArrival = Callable[[list[float]], None]
 
 
 @final
-class Copies:
-    """Copies of 0-dim and 1-dim tensors that are under way, in the order in which they began."""
+class HostCopies:
+    """Copies of 0-dim and 1-dim tensors that have not been read yet, oldest first."""
 
     def __init__(self) -> None:
-        self._under_way: deque[tuple[Tensor, torch.cuda.Event | None, Taker]] = deque()
+        self._under_way: deque[tuple[Tensor, torch.cuda.Event | None, OnArrival]] = deque()
 
-    def send(self, tensors: Sequence[Tensor | float], take: Taker) -> None:
-        """Copies the numbers to the host and hands them, in a row, to `take` when they are there.
+    def send(self, tensors: Sequence[Tensor | float], on_arrival: OnArrival) -> None:
+        """Copies numbers to the host.
 
         Args:
-            tensors: on one device, numbers of the host among them.
-            take: called by a later `collect`.
+            tensors: on one device, 0-dim or 1-dim; numbers of the host may be among them.
+            on_arrival: called by a later `collect` with all numbers in their order.
         """
         device = next((t.device for t in tensors if isinstance(t, Tensor)), torch.device("cpu"))
-        given = [torch.as_tensor(t, dtype=torch.float64).detach().reshape(-1) for t in tensors]
-        together = torch.cat([t.to(device, non_blocking=True) for t in given])
+        flat = [torch.as_tensor(t, dtype=torch.float64).detach().reshape(-1) for t in tensors]
+        joined = torch.cat([t.to(device, non_blocking=True) for t in flat])
         if device.type != "cuda":
-            self._under_way.append((together.cpu(), None, take))
+            self._under_way.append((joined.cpu(), None, on_arrival))
             return
-        host = torch.empty(together.shape, dtype=together.dtype, pin_memory=True)
-        host.copy_(together, non_blocking=True)
+        host = torch.empty(joined.shape, dtype=joined.dtype, pin_memory=True)
+        host.copy_(joined, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
-        self._under_way.append((host, event, take))
+        self._under_way.append((host, event, on_arrival))
+
+    def send_snapshot(
+        self, snapshot: Snapshot[Tensor | float], on_arrival: Callable[[Snapshot[float]], None]
+    ) -> None:
+        """Copies the tensors of a snapshot to the host.
+
+        Args:
+            snapshot: its numbers are 0-dim tensors, or floats of the host.
+            on_arrival: called by a later `collect` with the snapshot on the host.
+        """
+        numbers: list[Any] = []
+        map_numbers(snapshot, numbers.append)
+
+        def arrive(arrived: list[float]) -> None:
+            values = iter(arrived)
+            on_arrival(
+                map_numbers(snapshot, lambda n: next(values) if isinstance(n, Tensor) else n)
+            )
+
+        self.send([number for number in numbers if isinstance(number, Tensor)], arrive)
 
     def collect(self, *, wait: bool = False) -> None:
         """Hands over what has arrived; with `wait`, everything."""
         while self._under_way:
-            host, event, take = self._under_way[0]
+            host, event, on_arrival = self._under_way[0]
             if event is not None and not event.query():
                 if not wait:
                     return
                 event.synchronize()
             self._under_way.popleft()
-            take(host.tolist())
-
-
-def unfold(tree: dict[str, Any]) -> tuple[list[tuple[tuple[str, ...], Tensor]], dict[str, Any]]:
-    """Returns the tensors of nested dictionaries with their paths, and the rest of the tree."""
-    found: list[tuple[tuple[str, ...], Tensor]] = []
-    rest: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            inner, rest[key] = unfold(value)
-            found += [((key, *path), tensor) for path, tensor in inner]
-        elif isinstance(value, Tensor):
-            found.append(((key,), value))
-        else:
-            rest[key] = value
-    return found, rest
-
-
-def fold(rest: dict[str, Any], paths: Sequence[tuple[str, ...]], numbers: Sequence[float]) -> None:
-    """Puts numbers into the tree that `unfold` took the tensors from."""
-    for path, number in zip(paths, numbers, strict=True):
-        place = rest
-        for key in path[:-1]:
-            place = place[key]
-        place[path[-1]] = number
+            on_arrival(host.tolist())

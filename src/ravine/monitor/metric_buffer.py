@@ -1,40 +1,41 @@
-"""What a monitor remembers: losses and looks, thinned out so that memory stays flat."""
+"""The recorded losses and the snapshots of a monitor, thinned out so that memory stays flat."""
 
 import math
 from typing import Any, final
 
 from torch import Tensor
 
-from ravine.monitor.host_copies import Copies
+from ravine.core.snapshot import Snapshot
+from ravine.monitor.host_copies import HostCopies
 
-_MOST_LOOKS, _MOST_LOSSES, _WITHIN = 512, 4096, 64
+_MOST_SNAPSHOTS, _MOST_LOSSES, _MOST_WAITING = 512, 4096, 64
 
 
 @final
-class Diary:
-    """The recorded losses, as rows of a history, and the looks.
+class MetricBuffer:
+    """The recorded losses, as rows of a history, and the snapshots.
 
     Attributes:
         rows: of kinds step and epoch, as in history.jsonl.
-        looks: as in layers.jsonl.
+        snapshots: oldest first.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.looks: list[dict[str, Any]] = []
+        self.snapshots: list[Snapshot[float]] = []
         self._waiting: list[tuple[dict[str, Any], Tensor | float]] = []
         self._since = (0.0, 0)  # sum and number of training losses since the last validation
 
     def add(
-        self, step: int, loss: Tensor | float, *, split: str, accuracy: float | None, rate: float
+        self, step: int, loss: Tensor | float, *, split: str, accuracy: float | None, lr: float
     ) -> None:
-        """Takes a loss that need not be on the host yet."""
+        """Takes a loss, 0-dim, that may be on the device still."""
         kind = "step" if split == "train" else "epoch"
-        row = {"kind": kind, "step": step, "lr": rate, "accuracy": accuracy}
+        row = {"kind": kind, "step": step, "lr": lr, "accuracy": accuracy}
         self._waiting.append((row, loss))
 
-    def send(self, copies: Copies) -> None:
-        """Sends what waits; it is kept as it arrives."""
+    def send(self, copies: HostCopies) -> None:
+        """Sends the losses that wait to the host; each is kept when it arrives."""
         if not self._waiting:
             return
         rows, losses = zip(*self._waiting, strict=True)
@@ -48,8 +49,8 @@ class Diary:
 
     @property
     def is_full(self) -> bool:
-        """Whether enough waits to be sent."""
-        return len(self._waiting) >= _WITHIN
+        """Whether enough losses wait to be sent."""
+        return len(self._waiting) >= _MOST_WAITING
 
     def _keep(self, row: dict[str, Any], loss: float) -> None:
         if row["kind"] == "step":
@@ -65,15 +66,19 @@ class Diary:
             self._since = (0.0, 0)
         self.rows.append({**row, "loss": loss})
         if len(self.rows) > _MOST_LOSSES:
-            kept = self.rows[:-1:2] + self.rows[-1:]
-            lost = [r for r in self.rows[1:-1:2] if _must_stay(r)]
-            self.rows = sorted([*kept, *lost], key=lambda r: int(r["step"]))
+            self._thin_rows()
 
-    def keep_look(self, row: dict[str, Any]) -> None:
-        """Keeps a look; where there are too many, every second goes."""
-        self.looks.append(row)
-        if len(self.looks) > _MOST_LOOKS:
-            self.looks = self.looks[:-1:2] + self.looks[-1:]
+    def _thin_rows(self) -> None:
+        """Takes out every second row of a step whose loss is finite."""
+        kept = self.rows[:-1:2] + self.rows[-1:]
+        needed = [r for r in self.rows[1:-1:2] if _must_stay(r)]
+        self.rows = sorted([*kept, *needed], key=lambda r: int(r["step"]))
+
+    def add_snapshot(self, snapshot: Snapshot[float]) -> None:
+        """Keeps a snapshot; where there are too many, every second is taken out."""
+        self.snapshots.append(snapshot)
+        if len(self.snapshots) > _MOST_SNAPSHOTS:
+            self.snapshots = self.snapshots[:-1:2] + self.snapshots[-1:]
 
 
 def _must_stay(row: dict[str, Any]) -> bool:

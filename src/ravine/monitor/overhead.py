@@ -1,4 +1,4 @@
-"""How often the monitor may look: its own cost against the time of the steps."""
+"""When a snapshot is due: the monitor's own cost against the time of the steps."""
 
 import statistics
 import time
@@ -10,21 +10,22 @@ from typing import final
 import torch
 
 _KEPT = 9  # durations and costs that a median is taken of
-_PAUSE = 3.0  # times the usual step, from where a step is taken for a pause (an evaluation)
+_PAUSE = 3.0  # times the usual step; what takes longer is a pause (an evaluation)
 _NORMS = 0.25  # of the share, for the norms of gradients at every step
-_GROWTH = 200  # looks are at least a 200th of the way apart, so that long runs have few thousand
+# Snapshots are at least a 200th of the steps so far apart: few thousand in a long run.
+_GROWTH = 200
 
 
 @final
-class Pace:
+class OverheadBudget:
     """Keeps the monitor's time under a share of the training's.
 
-    A look is due at the first step, and then whenever the time of the steps so far has paid for
-    all looks so far and for one more.
+    A snapshot is due at the first step, and then whenever the share of the time of the steps so
+    far covers all snapshots so far and one more.
 
     Args:
         share: of the time of the steps, in (0, 1).
-        every: steps from look to look in place of the clock; None for the clock.
+        every: steps from snapshot to snapshot in place of the clock; None for the clock.
         device: whose time counts too, where it is a GPU.
 
     Attributes:
@@ -40,15 +41,15 @@ class Pace:
         self._costs: deque[float] = deque(maxlen=_KEPT)
         self._steps: deque[float] = deque(maxlen=_KEPT)
         self._norms: deque[float] = deque(maxlen=_KEPT)
-        self._last_look = 0
+        self._last_snapshot = 0
         self._marked: float | None = None
         self._spent_at_mark = 0.0
 
     @contextmanager
-    def counting(self, *, look: bool = False, norms: bool = False) -> Iterator[None]:
-        """Counts what runs inside as the monitor's time; as the cost of a look or of norms."""
+    def timed(self, *, snapshot: bool = False, norms: bool = False) -> Iterator[None]:
+        """Adds the time of what runs inside to the monitor's, as that of a snapshot or of norms."""
         start = time.perf_counter()
-        if look and self._cuda:
+        if snapshot and self._cuda:
             events = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             events[0].record()
         try:
@@ -56,10 +57,10 @@ class Pace:
         finally:
             seconds = time.perf_counter() - start
             self.spent += seconds
-            if look and self._cuda:
+            if snapshot and self._cuda:
                 events[1].record()
                 self._events.append((seconds, *events))
-            elif look:
+            elif snapshot:
                 self._costs.append(seconds)
             if norms:
                 self._norms.append(seconds)
@@ -75,22 +76,22 @@ class Pace:
             self.trained += seconds
         self._marked, self._spent_at_mark = now, self.spent
 
-    def looked(self, step: int) -> None:
-        """Takes note that there was a look at this step."""
-        self._last_look = step
+    def snapshot_taken(self, step: int) -> None:
+        """Records that this step has a snapshot."""
+        self._last_snapshot = step
 
     def is_due(self, step: int) -> bool:
-        """Tells whether to look at this step, counted from 1."""
+        """Returns whether a snapshot is due at this step, counted from 1."""
         if self.every is not None:
             return step == 1 or step % self.every == 0
         self._settle()
-        if step - self._last_look <= self._last_look // _GROWTH:
+        if step - self._last_snapshot <= self._last_snapshot // _GROWTH:
             return False
-        return not self._last_look or self.spent + self.cost <= self.share * self.trained
+        return not self._last_snapshot or self.spent + self.cost <= self.share * self.trained
 
     @property
     def affords_norms(self) -> bool:
-        """Whether the norms of gradients may be taken at every step, and not at looks alone."""
+        """Whether the norms of gradients may be taken at every step, and not in snapshots alone."""
         if self.every is not None or not self._norms or not self._steps:
             return True
         usual = statistics.median(self._norms)
@@ -98,7 +99,7 @@ class Pace:
 
     @property
     def cost(self) -> float:
-        """Seconds of a usual look; 0 before the first."""
+        """Median seconds of a snapshot; 0 before the first."""
         return statistics.median(self._costs) if self._costs else 0.0
 
     @property
@@ -107,7 +108,7 @@ class Pace:
         return self.spent / self.trained if self.trained else float("nan")
 
     def _settle(self) -> None:
-        """Counts the device's time of looks that have ended, without waiting for any."""
+        """Adds the device's time of snapshots that have ended, without waiting for any."""
         while self._events and self._events[0][2].query():
             seconds, start, end = self._events.popleft()
             on_device = start.elapsed_time(end) / 1000

@@ -1,7 +1,7 @@
-"""What an optimizer's step does to each parameter: gradient, size, update and effective rate.
+"""What a step does to each parameter: gradient norm, update ratio, effective learning rate.
 
-Large parameters are compared on a sample of their elements, so that a look costs about as much
-for a wide network as for a narrow one.
+Large parameters are compared on a sample of their elements, so that a snapshot costs about as
+much for a wide network as for a narrow one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,21 +16,24 @@ _SAMPLE = 16384  # elements of a parameter that are compared
 _SQUARES = ("G", "exp_avg_sq", "square_avg", "sum")
 
 
-def gradient_sizes(parameters: Sequence[Tensor]) -> Tensor:
+def gradient_norms(parameters: Sequence[Tensor]) -> Tensor:
     """Returns the norm of each parameter's gradient, (P,) float64, 0 where there is none.
 
-    Accumulated in float32 or wider; only what is not finite itself, or larger than float32 can
-    hold, gives a size that is not finite.
+    Accumulated in float32 or wider; only a gradient that is not finite itself, or whose norm is
+    beyond float32, has a norm that is not finite.
+
+    Args:
+        parameters: P tensors of any shapes, on one device.
     """
-    held = [place for place, p in enumerate(parameters) if p.grad is not None]
-    sizes = torch.zeros(len(parameters), dtype=torch.float64)
+    held = [index for index, p in enumerate(parameters) if p.grad is not None]
+    norms = torch.zeros(len(parameters), dtype=torch.float64)
     if not held:
-        return sizes
-    gradients = [_dense(parameters[place].grad) for place in held]
+        return norms
+    gradients = [_dense(parameters[index].grad) for index in held]
     wide = [g if g.dtype in (torch.float32, torch.float64) else g.float() for g in gradients]
     found = torch.stack([n.double() for n in _norms(wide)])
-    places = torch.tensor(held, device=found.device)
-    return sizes.to(found.device).index_copy(0, places, found)
+    indices = torch.tensor(held, device=found.device)
+    return norms.to(found.device).index_copy(0, indices, found)
 
 
 def _dense(gradient: Tensor | None) -> Tensor:
@@ -44,8 +47,8 @@ def _norms(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 @final
-class Update:
-    """The change of each parameter by one step.
+class UpdateRatios:
+    """‖Δw‖/‖w‖ of each parameter by one step.
 
     Made before the step; `values` after it.
 
@@ -54,23 +57,23 @@ class Update:
     """
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
-        self._now = {name: sample_of(p) for name, p in parameters.items() if p.numel()}
-        self._before = {name: x.clone() for name, x in self._now.items()}
+        self._after = {name: sample_of(p) for name, p in parameters.items() if p.numel()}
+        self._before = {name: x.clone() for name, x in self._after.items()}
 
-    def values(self) -> dict[str, dict[str, Tensor]]:
-        """Returns `update_ratio`, ‖Δw‖/‖w‖, of each parameter."""
-        names = list(self._now)
-        after, before = list(self._now.values()), list(self._before.values())
+    def values(self) -> dict[str, Tensor]:
+        """Returns ‖Δw‖/‖w‖ of each parameter that has elements, 0-dim float64."""
+        names = list(self._after)
+        after, before = list(self._after.values()), list(self._before.values())
         changes = torch._foreach_sub(after, before)
         sizes, moves = _norms(before), _norms(changes)
         return {
-            name: {"update_ratio": move.double() / size.double()}
+            name: move.double() / size.double()
             for name, size, move in zip(names, sizes, moves, strict=True)
         }
 
 
 def sample_of(p: Tensor) -> Tensor:
-    """Returns a parameter's elements, or a view of some of them, evenly spread in memory."""
+    """Returns a parameter (any shape), or a view (n,) of elements evenly spread in memory."""
     x = p.detach()
     step = x.numel() // _SAMPLE
     whole = x.untyped_storage().nbytes() // x.element_size() - x.storage_offset() >= x.numel()
@@ -82,8 +85,8 @@ def sample_of(p: Tensor) -> Tensor:
     return x.as_strided((x.numel() // step,), (step,), x.storage_offset())
 
 
-def effective_rates(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor | float]]:
-    """Yields each parameter with its effective rate.
+def effective_learning_rates(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor | float]]:
+    """Yields each parameter with its effective learning rate, 0-dim.
 
     For the adaptive methods the median of η/(√Ĝ + ε) over the elements, Ĝ as the method has it:
     the sum of squared gradients for AdaGrad, their mean for RMSProp, corrected for its start for
@@ -95,12 +98,14 @@ def effective_rates(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor | flo
             state = optimizer.state.get(p)
             slot = next((state[s] for s in _SQUARES if s in state), None) if state else None
             if isinstance(slot, Tensor) and state is not None:
-                yield p, _median_rate(slot, state, group)
+                yield p, _median_learning_rate(slot, state, group)
             else:
                 yield p, group["lr"]
 
 
-def _median_rate(squares: Tensor, state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
+def _median_learning_rate(
+    squares: Tensor, state: Mapping[str, Any], group: Mapping[str, Any]
+) -> Tensor:
     G = sample_of(squares).float()
     if "betas" in group:
         k = torch.as_tensor(state["step"], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Activations by name, with the gain that keeps the variance behind each."""
+"""Activations by name, and the gain of initial weights that keeps the variance after each."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -28,10 +28,10 @@ def make_activation(name: Activation, *, inplace: bool = True) -> nn.Module:
 
     Args:
         name: one of `ACTIVATIONS`.
-        inplace: may overwrite its input, which must then be needed nowhere else.
+        inplace: the layer may overwrite its input, which nothing else may need.
 
     Raises:
-        SettingError: the name is not known.
+        SettingError: `name` is unknown.
     """
     check_choice("activation", name, ACTIVATIONS)
     return _MAKERS[name](inplace)

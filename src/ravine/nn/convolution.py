@@ -5,75 +5,91 @@ from torch import Tensor, nn
 
 from ravine.kernels import convolve
 from ravine.kernels.weight_gradient import CHANNELS, MOST_STRIDE
+from ravine.nn.hooks import is_hooked
 from ravine.nn.norm_act import NormAct
-from ravine.ops.compiled_convolution import convolution_op, tiles_are_here
-from ravine.ops.fused_norm import is_hooked, laid_out_like, must_be_seen
-from ravine.ops.norm_act_conv import convolve_normed
-from ravine.ops.tiled_convolution import (
-    convolve_beside,
-    convolve_in_tiles,
-    convolve_with_tiled_gradient,
-)
+from ravine.ops.compiled_convolution import convolution_op
+from ravine.ops.library_inputs import match_layout, operations_are_observed, tiles_are_here
+from ravine.ops.norm_passes import NormSpec
+from ravine.ops.tiled_convolution import tiled_convolution
 
 
 class Conv2d(nn.Conv2d):
     """The Conv2d of torch, (B, C, H, W) to (B, D, H', W'), in tiles where that is faster.
 
-    Under bfloat16 autocast on processors with AMX, undivided and undilated with equal sides: the
-    gradient of the weights for channels in multiples of 16; all of it, where kernels measure at
+    Under bfloat16 autocast on processors with AMX, without groups and dilation and with equal
+    sides: the weight gradient, for channels in multiples of 16; all of it, where kernels measure at
     most 5 and strides at most 3, without bias, for images that fit into the processor's cache.
     Elsewhere it is that of torch.
     """
 
-    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        """Returns (B, D, H', W'); with `added`, of the same shape, the sum of both."""
-        if not self._goes_through_tiles(x):
-            y = super().forward(x)
-            # In place: no backward pass needs the convolution's own output.
-            return y if added is None else y.add_(added)
-        if added is not None:
-            added = laid_out_like(x, added)
-        bias = None if self.bias is None else self.bias.to(torch.bfloat16)
-        whole, stride, padding = self._is_whole_in_tiles(x), self.stride[0], int(self.padding[0])
-        if torch.compiler.is_compiling():
-            return convolution_op(x, self.weight, bias, added, stride, padding, whole)
-        if whole:
-            return convolve_in_tiles(x, self.weight, added, stride=stride, padding=padding)
-        return convolve_with_tiled_gradient(
-            x, self.weight, bias, added, stride=stride, padding=padding
-        )
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Returns the convolution of x, plus `residual`.
 
-    def beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns (convolution of x, x).
+        Args:
+            x: (B, C, H, W).
+            residual: (B, D, H', W').
 
-        The x of the result is to be used in place of the one that was given: the gradients of
-        both are then added in one pass.
+        Returns:
+            (B, D, H', W').
         """
-        if not self._runs_by_itself(x):
+        if self._goes_through_tiles(x):
+            return self._in_tiles(x, residual, whole=self._is_whole_in_tiles(x))[0]
+        y = super().forward(x)
+        # In place: no backward pass needs the convolution's own output.
+        return y if residual is None else y.add_(residual)
+
+    def forward_and_fork(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (convolution of x, x), (B, D, H', W') and (B, C, H, W).
+
+        Who also needs x uses the one of the result: both input gradients are then added in one
+        pass.
+        """
+        if not self._can_be_fused(x):
             return self(x), x
-        return convolve_beside(x, self.weight, stride=self.stride[0], padding=int(self.padding[0]))
+        return self._in_tiles(x, None, whole=True, fork=True)
 
-    def of_normed(
-        self, norm_act: NormAct, x: Tensor, added: Tensor | None = None
+    def norm_act_conv(
+        self, norm_act: NormAct, x: Tensor, residual: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Returns (convolution of norm_act(x), plus `added`, x), the x as for `beside`.
+        """Returns (convolution of norm_act(x), plus `residual`, x), x as for `forward_and_fork`.
 
-        Where it can be, what stands between norm and convolution is not written to memory.
+        Where it can be, norm_act(x) is not written to memory; the results are the same to the bit.
+
+        Args:
+            norm_act: of C channels.
+            x: (B, C, H, W).
+            residual: (B, D, H', W').
         """
-        found = None
-        if self.kernel_size[0] > 1 and self._runs_by_itself(x):
-            found = norm_act.for_convolution(x)
-        if found is None:
-            active, x = norm_act.beside(x)
-            return self(active, added), x
-        if added is not None:
-            added = laid_out_like(x, added)
-        return convolve_normed(
-            x, *found, self.weight, added, stride=self.stride[0], padding=int(self.padding[0])
-        )
+        norm = None
+        if self.kernel_size[0] > 1 and self._can_be_fused(x):
+            norm = norm_act.for_convolution(x)
+        if norm is None:
+            active, x = norm_act.forward_and_fork(x)
+            return self(active, residual), x
+        return self._in_tiles(x, residual, whole=True, fork=True, norm=norm)
 
-    def _runs_by_itself(self, x: Tensor) -> bool:
-        """Whether all of it goes through tiles, in one function, and nobody waits for it."""
+    def _in_tiles(
+        self,
+        x: Tensor,
+        residual: Tensor | None,
+        *,
+        whole: bool,
+        fork: bool = False,
+        norm: NormSpec | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        if residual is not None:
+            residual = match_layout(x, residual)
+        bias = None if self.bias is None else self.bias.to(torch.bfloat16)
+        stride, padding = self.stride[0], int(self.padding[0])
+        if torch.compiler.is_compiling():
+            return convolution_op(x, self.weight, bias, residual, stride, padding, whole), x
+        return tiled_convolution(
+            x, self.weight, bias, residual, stride=stride, padding=padding, whole=whole,
+            fork=fork, norm=norm,
+        )  # fmt: skip
+
+    def _can_be_fused(self, x: Tensor) -> bool:
+        """Whether all of it goes through tiles, eagerly, and no hook waits for this layer."""
         return (
             not is_hooked(self)
             and not torch.compiler.is_compiling()
@@ -93,7 +109,7 @@ class Conv2d(nn.Conv2d):
             and torch.get_autocast_dtype("cpu") is torch.bfloat16
             and self._has_suitable_shape()
             and x.is_contiguous(memory_format=torch.channels_last)
-            and (torch.compiler.is_compiling() or not must_be_seen())
+            and (torch.compiler.is_compiling() or not operations_are_observed())
             and tiles_are_here()
         )
 

@@ -1,9 +1,9 @@
-"""Dropout in both its forms, and the way from one to the other.
+"""Dropout in both its forms, and the conversion between them.
 
 Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, JMLR 2014.
 
-    classic     learning: off with probability p;            application: times (1−p)
-    inverted    learning: off with probability p, /(1−p);    application: nothing
+    classic     training: off with probability p;            evaluation: times (1−p)
+    inverted    training: off with probability p, /(1−p);    evaluation: nothing
 """
 
 from collections import Counter
@@ -19,8 +19,7 @@ from ravine.core.validation import check_choice, check_range
 
 DropoutForm = Literal["inverted", "classic"]
 
-# What commutes with multiplication by a positive factor, so that the factor may pass through
-# to the layer that follows.
+# Layers that commute with multiplication by a positive factor: the factor passes to the next.
 _HOMOGENEOUS = (
     nn.ReLU,
     nn.LeakyReLU,
@@ -36,14 +35,14 @@ _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @final
 class Dropout(nn.Module):
-    """Switches each element off with probability p while learning.
+    """Sets each element to zero with probability p in training mode.
 
     Args:
         p: in [0, 1).
-        form: inverted scales while learning, classic scales in application.
+        form: inverted scales in training mode, classic in evaluation mode.
 
     Raises:
-        SettingError: p is not in [0, 1), or the form is not known.
+        SettingError: p is not in [0, 1), or the form is unknown.
     """
 
     def __init__(self, p: float = 0.5, form: DropoutForm = "inverted") -> None:
@@ -54,7 +53,7 @@ class Dropout(nn.Module):
         self.form = form
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns `x`, of any shape, with elements switched off or scaled."""
+        """Returns a tensor like x, of any shape, with elements set to zero or scaled."""
         if self.form == "inverted":
             return F.dropout(x, self.p, self.training)
         if self.training:
@@ -70,17 +69,16 @@ class Dropout(nn.Module):
 def convert_dropout(model: nn.Module, form: DropoutForm) -> int:
     """Turns every `Dropout` of a trained model into `form` without changing its outputs.
 
-    In application, inverted to classic divides the weights that follow by (1−p), classic to
-    inverted multiplies them. A dropout must stand in an `nn.Sequential`, or in a block that
-    names what follows it (`dropout_followers`); only layers that a factor passes through may
-    stand between.
+    Inverted to classic divides the weights of the following layer by (1−p), classic to inverted
+    multiplies them. A dropout must be in an `nn.Sequential`, or in a block that names it and its
+    follower (`dropout_followers`); only layers that a factor passes through may be between.
 
     Returns:
         The number of dropouts that were converted.
 
     Raises:
-        SettingError: no linear layer or convolution follows a dropout, or the one that does is
-            used in other places too; the model is unchanged.
+        SettingError: no linear layer or convolution follows a dropout, or its weights are
+            used elsewhere too; the model is unchanged.
     """
     check_choice("dropout_form", form, ["inverted", "classic"])
     pairs = [
@@ -94,7 +92,7 @@ def convert_dropout(model: nn.Module, form: DropoutForm) -> int:
         if to_convert and id(module) not in found:
             raise SettingError(
                 f"dropout {name!r} cannot be converted: no linear layer or convolution "
-                "follows it that would take up the factor"
+                "follows it to absorb the factor"
             )
     _refuse_shared(model, [follower for _, follower in pairs])
     for dropout, follower in pairs:
@@ -114,8 +112,8 @@ def _refuse_shared(model: nn.Module, followers: Sequence[nn.Linear]) -> None:
     for follower in followers:
         if uses[id(follower.weight)] > 1:
             raise SettingError(
-                "a dropout cannot be converted: the weights that follow it are used in several "
-                "places, and would take up its factor in all of them"
+                "a dropout cannot be converted: the weights of the layer after it are shared with "
+                "other layers, and its factor would change those too"
             )
 
 
@@ -131,9 +129,9 @@ def _with_followers(model: nn.Module) -> list[tuple[Dropout, nn.Linear]]:
         for chain in chains:
             pairs += [
                 (layer, follower)
-                for place, layer in enumerate(chain)
+                for index, layer in enumerate(chain)
                 if isinstance(layer, Dropout)
-                and (follower := _follower(chain[place + 1 :])) is not None
+                and (follower := _follower(chain[index + 1 :])) is not None
             ]
     return pairs
 

@@ -18,7 +18,7 @@ def make_norm(kind: Norm, channels: int) -> nn.Module:
     """Returns the normalisation layer of (B, `channels`, H, W).
 
     Raises:
-        SettingError: `kind` is not known.
+        SettingError: `kind` is unknown.
     """
     check_choice("norm", kind, NORMS)
     if kind == "batch":

@@ -1,31 +1,31 @@
-"""A normalisation and the activation behind it, as one pass over memory where it can be."""
+"""A normalisation and the activation after it, as one pass over memory where it can be."""
 
 from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
 
-from ravine.ops.compiled_norm import compiled_norm_activation, library_is_here
-from ravine.ops.epilogue_statistics import SUMMABLE, find_moments
-from ravine.ops.fused_norm import (
-    Statistics,
+from ravine.nn.hooks import is_hooked
+from ravine.ops.compiled_norm import compiled_norm_activation
+from ravine.ops.epilogue_statistics import SUMMABLE, output_sums_of
+from ravine.ops.fused_norm import norm_activation
+from ravine.ops.library_inputs import (
     fits_library,
-    is_hooked,
-    laid_out_like,
     library_for,
-    must_be_seen,
-    norm_activation,
-    norm_activation_beside,
+    library_is_here,
+    match_layout,
+    operations_are_observed,
 )
+from ravine.ops.norm_passes import NormSpec
 
 
 class NormAct(nn.Sequential):
     """`norm`, then `act`: images (B, C, H, W) to the same shape.
 
-    Both are ordinary layers. In bfloat16 on the CPU, batch norm with ReLU, GELU, SiLU or nothing
-    behind it goes through the C library: one pass for the statistics and one for the rest,
-    and two backward. Hooks on the two layers, as well as functions that watch operations, get to
-    see the layers themselves.
+    Both are ordinary layers. In bfloat16 on the CPU, batch norm followed by ReLU, GELU, SiLU or
+    nothing goes through the C library: one pass for the statistics and one for the rest, and two
+    backward. Where hooks are registered on the two layers, or a function mode observes operations,
+    the layers themselves run.
 
     Args:
         norm: a layer that normalises; `nn.Identity` for none.
@@ -38,40 +38,40 @@ class NormAct(nn.Sequential):
     def __init__(self, norm: nn.Module, act: nn.Module) -> None:
         super().__init__(OrderedDict(norm=norm, act=act))
 
-    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        """Returns act(norm(x) + added); x may be overwritten."""
-        if (found := self._fusible(x)) is not None:
-            if added is not None:
-                added = laid_out_like(x, added)
-            return _run(x, added, *found)
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Returns act(norm(x) + residual), all (B, C, H, W); x may be overwritten."""
+        if (norm := self._fusible(x)) is not None:
+            if residual is not None:
+                residual = match_layout(x, residual)
+            return _run(x, residual, norm)
         x = self.norm(x)
-        return self.act(x if added is None else x.add_(added))
+        return self.act(x if residual is None else x.add_(residual))
 
-    def beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns (act(norm(x)), x).
+    def forward_and_fork(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (act(norm(x)), x), both (B, C, H, W).
 
-        The x of the result is to be used in place of the one that was given: the gradients of
-        both are then added in one pass.
+        Who also needs x uses the one of the result: both input gradients are then added in one
+        pass.
         """
-        if (found := self._fusible(x)) is not None and not torch.compiler.is_compiling():
-            return norm_activation_beside(x, *found)
-        if found is not None:
-            return _run(x, None, *found), x
-        return self.act(self.norm(x)), x
+        if (norm := self._fusible(x)) is None:
+            return self.act(self.norm(x)), x
+        if torch.compiler.is_compiling():
+            return _run(x, None, norm), x
+        return norm_activation(x, norm, fork=True)
 
-    def for_convolution(self, x: Tensor) -> tuple[Tensor, Tensor, Statistics, str] | None:
-        """Returns weight, bias, statistics and activation for a convolution that applies them.
+    def for_convolution(self, x: Tensor) -> NormSpec | None:
+        """Returns the norm of x (B, C, H, W) for a convolution that applies it to its input.
 
-        None where it cannot: who waits for the layers must see them, and the batch's statistics
-        must be known before the first image is convolved.
+        None where it cannot: hooks wait for the layers, or the batch's statistics are not known
+        before the first image is convolved.
         """
         stored = getattr(self.norm, "running_mean", None)
-        is_known = find_moments(x) is not None or not (self.norm.training or stored is None)
+        is_known = output_sums_of(x) is not None or not (self.norm.training or stored is None)
         if not is_known or is_hooked(self) or _name(self.act) not in SUMMABLE:
             return None
         return self._fusible(x)
 
-    def _fusible(self, x: Tensor) -> tuple[Tensor, Tensor, Statistics, str] | None:
+    def _fusible(self, x: Tensor) -> NormSpec | None:
         """Returns what the fused function needs, or None where the layers must run themselves."""
         activation = _name(self.act)
         if activation is None or is_hooked(self.norm) or is_hooked(self.act):
@@ -84,49 +84,43 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns norm(x), (B, C, H, W)."""
-        found = _fusible_norm(self, x, "identity")
-        return super().forward(x) if found is None else _run(x, None, *found)
+        norm = _fusible_norm(self, x, "identity")
+        return super().forward(x) if norm is None else _run(x, None, norm)
 
 
-def _run(
-    x: Tensor,
-    added: Tensor | None,
-    weight: Tensor,
-    bias: Tensor,
-    statistics: Statistics,
-    activation: str,
-) -> Tensor:
+def _run(x: Tensor, residual: Tensor | None, norm: NormSpec) -> Tensor:
     if torch.compiler.is_compiling():
-        return compiled_norm_activation(x, added, weight, bias, statistics, activation)
-    return norm_activation(x, weight, bias, statistics, activation, added=added)
+        return compiled_norm_activation(x, residual, norm)
+    return norm_activation(x, norm, residual=residual)[0]
 
 
-def _fusible_norm(
-    norm: nn.Module, x: Tensor, activation: str
-) -> tuple[Tensor, Tensor, Statistics, str] | None:
-    """Returns weight, bias, statistics and activation, or None where the kernel does not fit."""
+def _fusible_norm(norm: nn.Module, x: Tensor, activation: str) -> NormSpec | None:
+    """Returns norm and activation for the kernel, or None where it does not fit.
+
+    In training mode the norm's batch is counted: the caller must run it.
+    """
     if type(norm) not in (nn.BatchNorm2d, BatchNorm2d) or not _can_run(x):
         return None
     assert isinstance(norm, nn.BatchNorm2d)
-    of_batch = norm.training or norm.running_mean is None
+    from_batch = norm.training or norm.running_mean is None
     if norm.momentum is None or not _is_affine_in_float32(norm):
         return None
-    if of_batch and x.numel() == x.shape[1]:
-        return None  # one value per channel: the layer refuses it in torch's own words
+    if from_batch and x.numel() == x.shape[1]:
+        return None  # one value per channel: torch's layer raises its own error
     if norm.training and norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-    known = None if torch.compiler.is_compiling() or not of_batch else find_moments(x)
-    statistics = Statistics(
-        norm.running_mean, norm.running_var, norm.momentum, norm.eps, of_batch, known
-    )
-    return norm.weight, norm.bias, statistics, activation
+    sums = None if torch.compiler.is_compiling() or not from_batch else output_sums_of(x)
+    return NormSpec(
+        norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps,
+        from_batch, activation, sums,
+    )  # fmt: skip
 
 
 def _can_run(x: Tensor) -> bool:
     """Whether the kernel can take x here; a graph in the making asks for the library once."""
     if torch.compiler.is_compiling():
         return library_is_here() and fits_library(x)
-    return not must_be_seen() and library_for(x) is not None
+    return not operations_are_observed() and library_for(x) is not None
 
 
 def _is_affine_in_float32(norm: nn.BatchNorm2d) -> bool:

@@ -1,12 +1,12 @@
-"""Somebody else's network through the C library."""
+"""Runs any network's layers through the C library."""
 
 from collections.abc import Mapping
 
 from torch import nn
 
 from ravine.nn.convolution import Conv2d
+from ravine.nn.max_pooling import MaxPool2d
 from ravine.nn.norm_act import BatchNorm2d
-from ravine.nn.pooling import MaxPool2d
 from ravine.nn.response_norm import LocalResponseNorm
 
 _OURS: Mapping[type[nn.Module], type[nn.Module]] = {
@@ -18,9 +18,9 @@ _OURS: Mapping[type[nn.Module], type[nn.Module]] = {
 
 
 def use_kernels_(model: nn.Module) -> nn.Module:
-    """Lets torch's convolutions, norms and poolings in `model` be Ravine's, in place.
+    """Replaces torch's convolutions, norms and poolings in `model` by Ravine's, in place.
 
-    Parameters, buffers, names and hooks stay; subclasses of torch's layers are left alone. On the
+    Parameters, buffers, names and hooks stay; subclasses of torch's layers are unchanged. On the
     CPU in bfloat16 and channels_last, training steps become faster; elsewhere nothing changes.
 
     Returns:

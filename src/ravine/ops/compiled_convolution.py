@@ -1,6 +1,6 @@
 """Convolutions through the C library's tiles as operators of torch, for compiled networks.
 
-Eager code calls the same functions through `torch.autograd.Function`, which costs less per call.
+Eager code calls the same passes through `torch.autograd.Function`, which costs less per call.
 """
 
 from typing import Any
@@ -8,26 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravine.kernels.library import load_library
-from ravine.ops.fused_norm import laid_out_like
-from ravine.ops.tiled_convolution import (
-    convolution,
-    convolve_by_torch,
-    gradient_of_images,
-    gradient_of_images_in_tiles,
-    gradient_of_weights,
-    result_size,
+from ravine.ops.convolution_passes import (
+    bias_gradient,
+    convolution_pass,
+    input_gradient_pass,
+    output_size,
+    torch_convolution,
+    torch_input_gradient,
+    weight_gradient_pass,
 )
-
-
-def tiles_are_here() -> bool:
-    """Returns whether the processor has tiles; asked once, when a graph is made."""
-    library = load_library()
-    return library is not None and library.has_tiles
-
-
-# What torch.compiler.assume_constant_result does, without importing the compiler and Triton.
-tiles_are_here._dynamo_marked_constant = True  # type: ignore[attr-defined]
+from ravine.ops.library_inputs import match_layout
 
 
 @torch.library.custom_op("ravine::convolution", mutates_args=())
@@ -35,73 +25,83 @@ def convolution_op(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    added: Tensor | None,
+    residual: Tensor | None,
     stride: int,
     padding: int,
     whole: bool,
 ) -> Tensor:
-    """Returns x ∗ weight + bias + added, (B, D, H', W') bfloat16 in channels_last.
+    """Returns x ∗ weight + bias + residual, (B, D, H', W') bfloat16 in channels_last.
 
     Args:
         x: (B, C, H, W) bfloat16 in channels_last.
         weight: (D, C, k, k) float32.
         bias: (D,) bfloat16.
-        added: like the result.
+        residual: like the result.
         stride: along both sides.
         padding: along both sides.
-        whole: all of it goes through the tiles, and not the gradient by weight alone.
+        whole: all of it goes through the tiles, else the weight gradient alone.
     """
     if whole:
-        return convolution(x, weight, stride, padding, added=added)
-    return convolve_by_torch(x, weight.to(x.dtype), bias, added, stride, padding)
+        return convolution_pass(x, weight, stride, padding, residual=residual)[0]
+    return torch_convolution(x, weight.to(x.dtype), bias, residual, stride, padding)
 
 
 @convolution_op.register_fake
 def _(
-    x: Tensor, weight: Tensor, _bias: Any, _added: Any, stride: int, padding: int, _whole: bool
+    x: Tensor, weight: Tensor, _bias: Any, _residual: Any, stride: int, padding: int, _whole: bool
 ) -> Tensor:
-    height, width = result_size(x, weight.shape[2], stride, padding)
+    height, width = output_size(x, weight.shape[2], stride, padding)
     return x.new_empty(x.shape[0], height, width, weight.shape[0]).permute(0, 3, 1, 2)
 
 
 @torch.library.custom_op("ravine::convolution_backward", mutates_args=())
 def convolution_backward_op(
-    dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, whole: bool, of_images: bool
+    dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, whole: bool, wants_dx: bool
 ) -> tuple[Tensor, Tensor]:
-    """Returns the gradients of x (empty unless `of_images`) and of weight."""
-    dy = laid_out_like(x, dy)
-    dweight = gradient_of_weights(dy, x, weight.shape[2], stride, padding)
-    if not of_images:
+    """Returns the gradients of x (empty unless `wants_dx`) and of weight.
+
+    Args:
+        dy: (B, D, H', W'), the gradient of the result.
+        x: (B, C, H, W) bfloat16 in channels_last.
+        weight: (D, C, k, k) float32.
+        stride: along both sides.
+        padding: along both sides.
+        whole: as for `convolution_op`.
+        wants_dx: the input's gradient is needed.
+    """
+    dy = match_layout(x, dy)
+    dweight = weight_gradient_pass(dy, x, weight.shape[2], stride, padding)
+    if not wants_dx:
         return x.new_empty(0), dweight
     if whole:
-        return gradient_of_images_in_tiles(dy, x, weight, stride, padding), dweight
-    return gradient_of_images(dy, x, weight.to(x.dtype), stride, padding), dweight
+        return input_gradient_pass(dy, x, weight, stride, padding)[0], dweight
+    return torch_input_gradient(dy, x, weight.to(x.dtype), stride, padding), dweight
 
 
 @convolution_backward_op.register_fake
 def _(
-    _dy: Tensor, x: Tensor, weight: Tensor, _s: int, _p: int, _whole: bool, of_images: bool
+    _dy: Tensor, x: Tensor, weight: Tensor, _s: int, _p: int, _whole: bool, wants_dx: bool
 ) -> tuple[Tensor, Tensor]:
     out, channels, kernel, _ = weight.shape
     dweight = weight.new_empty(out, kernel, kernel, channels).permute(0, 3, 1, 2)
-    return torch.empty_like(x) if of_images else x.new_empty(0), dweight
+    return torch.empty_like(x) if wants_dx else x.new_empty(0), dweight
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 (torch names it)
-    x, weight, bias, added, ctx.stride, ctx.padding, ctx.whole = inputs
-    ctx.has_bias, ctx.has_added = bias is not None, added is not None
+    x, weight, bias, residual, ctx.stride, ctx.padding, ctx.whole = inputs
+    ctx.has_bias, ctx.has_residual = bias is not None, residual is not None
     ctx.save_for_backward(x, weight)
 
 
 def _backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
     x, weight = ctx.saved_tensors
-    of_images = ctx.needs_input_grad[0]
+    wants_dx = ctx.needs_input_grad[0]
     dx, dweight = convolution_backward_op(
-        dy, x, weight, ctx.stride, ctx.padding, ctx.whole, of_images
+        dy, x, weight, ctx.stride, ctx.padding, ctx.whole, wants_dx
     )
-    dbias = dy.sum((0, 2, 3), dtype=torch.float32).to(dy.dtype) if ctx.has_bias else None
-    dadded = dy if ctx.has_added else None
-    return dx if of_images else None, dweight, dbias, dadded, None, None, None
+    dbias = bias_gradient(dy) if ctx.has_bias else None
+    dresidual = dy if ctx.has_residual else None
+    return dx if wants_dx else None, dweight, dbias, dresidual, None, None, None
 
 
 convolution_op.register_autograd(_backward, setup_context=_keep)

@@ -1,25 +1,30 @@
-"""Sums that a convolution makes of its result on the way, for the norm before it or behind it.
+"""Epilogue statistics: sums that a convolution adds up of what it writes, for a norm.
 
-They travel with the tensor that they are sums of, and hold as long as nobody changes it.
+Forward they are Σy and Σy² of each image, for the norm after the convolution; backward Σdz and
+Σdz·(x − mean), for the norm before it. All functions of this room take and return them as values.
+Only from one layer to the next, where a network's own code passes images only, do they
+travel as an attribute of the tensor that they are sums of: other code's networks
+(`use_kernels_`), an nn.Sequential and a forward hook pass on a tensor alone. An
+attribute holds as long as the tensor's version counter says that nobody changed it.
 """
 
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-#: Activations whose norm a convolution can apply to its images, and sum the gradients of.
+#: Activations that a convolution can apply to its input after a norm, and sum the gradients of.
 SUMMABLE = ("relu", "identity")
 
-_MOMENTS, _NORM, _GRADIENT_SUMS = "_ravine_moments", "_ravine_norm", "_ravine_gradient_sums"
+_OUTPUT_SUMS, _NORM, _GRADIENT_SUMS = "_ravine_output_sums", "_ravine_norm", "_ravine_gradient_sums"
 
 
-class NormMade(NamedTuple):
-    """How a norm has made y = act((x − mean)·rstd·weight + bias) of images x (B, C, H, W).
+class AppliedNorm(NamedTuple):
+    """A norm with its statistics: act((x − mean)·rstd·weight + bias) of images x (B, C, H, W).
 
     Attributes:
-        x: bfloat16 in channels_last.
+        x: (B, C, H, W) bfloat16 in channels_last.
         mean: (C,) float32.
-        rstd: (C,) float32.
+        rstd: (C,) float32, 1/√(var + ε).
         weight: (C,) float32.
         bias: (C,) float32.
         activation: one of `SUMMABLE`.
@@ -33,7 +38,7 @@ class NormMade(NamedTuple):
     activation: str
 
     def arguments(self) -> dict[str, int]:
-        """Returns the norm as what the C library's convolutions are told of it."""
+        """Returns the fields of the C library's structs that describe this norm."""
         tensors = {
             "mean": self.mean, "rstd": self.rstd, "weight": self.weight, "bias": self.bias
         }  # fmt: skip
@@ -41,50 +46,50 @@ class NormMade(NamedTuple):
         return {**addresses, "relu": self.activation == "relu"}
 
 
-def leave_moments(y: Tensor, moments: Tensor) -> None:
-    """Leaves the sums of y (B, D, H, W) and of its squares, (B, 2, D) float32, with it."""
-    _leave(y, _MOMENTS, moments)
+def attach_output_sums(y: Tensor, sums: Tensor) -> None:
+    """Attaches Σy and Σy² of each image, (B, 2, D) float32, to y (B, D, H, W)."""
+    _attach(y, _OUTPUT_SUMS, sums)
 
 
-def find_moments(x: Tensor) -> Tensor | None:
-    """Returns what was left with x, None if nothing was or if x has changed since."""
-    moments: Tensor | None = _find(x, _MOMENTS)
-    return moments
+def output_sums_of(x: Tensor) -> Tensor | None:
+    """Returns Σx and Σx² of each image, (B, 2, C) float32; None if not attached, or x changed."""
+    sums: Tensor | None = _attached(x, _OUTPUT_SUMS)
+    return sums
 
 
-def leave_norm(y: Tensor, norm: NormMade) -> None:
-    """Leaves with y how it was made; only where the sums of its gradient can be made from that."""
+def attach_norm(y: Tensor, norm: AppliedNorm) -> None:
+    """Attaches the norm that made y (B, C, H, W), where its activation is one of `SUMMABLE`."""
     if norm.activation in SUMMABLE:
-        _leave(y, _NORM, norm)
+        _attach(y, _NORM, norm)
 
 
-def find_norm(x: Tensor) -> NormMade | None:
-    """Returns what was left with x, None if nothing was or if x has changed since."""
-    norm: NormMade | None = _find(x, _NORM)
+def norm_of(x: Tensor) -> AppliedNorm | None:
+    """Returns the norm that made x (B, C, H, W); None if not attached, or x changed."""
+    norm: AppliedNorm | None = _attached(x, _NORM)
     return norm
 
 
-def leave_gradient_sums(dy: Tensor, mean: Tensor, sums: Tensor) -> None:
-    """Leaves Σdz and Σdz·(x − mean), (parts, 2, C) float32, with a norm's gradient dy.
+def attach_gradient_sums(dy: Tensor, mean: Tensor, sums: Tensor) -> None:
+    """Attaches Σdz and Σdz·(x − mean), (n, 2, C) float32, to the gradient of a norm's output.
 
     Args:
-        dy: (B, C, H, W), the gradient of y.
-        mean: that of the norm, which tells it from others.
-        sums: dz is the gradient before the activation.
+        dy: (B, C, H, W).
+        mean: (C,) float32 of the norm, which identifies it.
+        sums: dz is the gradient before the activation; summed over n, it is the total.
     """
-    _leave(dy, _GRADIENT_SUMS, (mean.data_ptr(), sums))
+    _attach(dy, _GRADIENT_SUMS, (mean.data_ptr(), sums))
 
 
-def find_gradient_sums(dy: Tensor, mean: Tensor) -> Tensor | None:
-    """Returns what was left for the norm that has this mean, None if nothing holds."""
-    address, sums = _find(dy, _GRADIENT_SUMS) or (None, None)
+def gradient_sums_of(dy: Tensor, mean: Tensor) -> Tensor | None:
+    """Returns the sums for the norm with this mean, (n, 2, C) float32; None if there are none."""
+    address, sums = _attached(dy, _GRADIENT_SUMS) or (None, None)
     return sums if address == mean.data_ptr() else None
 
 
-def _leave(tensor: Tensor, name: str, what: Any) -> None:
-    setattr(tensor, name, (what, tensor._version))
+def _attach(tensor: Tensor, name: str, value: Any) -> None:
+    setattr(tensor, name, (value, tensor._version))
 
 
-def _find(tensor: Tensor, name: str) -> Any:
-    what, version = getattr(tensor, name, (None, -1))
-    return what if version == tensor._version else None
+def _attached(tensor: Tensor, name: str) -> Any:
+    value, version = getattr(tensor, name, (None, -1))
+    return value if version == tensor._version else None

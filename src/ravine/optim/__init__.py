@@ -1,26 +1,16 @@
-"""Update rules, clipping, parameter groups, the range test of the rate."""
+"""Update rules, clipping, parameter groups, the range test of the learning rate."""
 
-from ravine.optim.adagrad import AdaGrad
-from ravine.optim.adam import Adam
+from ravine.optim import optimizers
 from ravine.optim.from_torch import from_torch, load_torch_state
 from ravine.optim.groups import parameter_groups
-from ravine.optim.momentum import Momentum
-from ravine.optim.nadam import Nadam
 from ravine.optim.named_state import load_named_state, load_state, named_state, save_state
+from ravine.optim.optimizers import *  # noqa: F403  # the classes of its table
 from ravine.optim.range_test import RangeTest, range_test
-from ravine.optim.rmsprop import RMSProp
-from ravine.optim.settings import OPTIMIZERS
 from ravine.optim.transaction import AdaptiveClip, Decision, Transaction, decide
 
 __all__ = [
-    "OPTIMIZERS",
-    "AdaGrad",
-    "Adam",
     "AdaptiveClip",
     "Decision",
-    "Momentum",
-    "Nadam",
-    "RMSProp",
     "RangeTest",
     "Transaction",
     "decide",
@@ -33,3 +23,4 @@ __all__ = [
     "range_test",
     "save_state",
 ]
+__all__ += optimizers.__all__

@@ -3,20 +3,44 @@
 from collections.abc import Mapping
 from typing import Any, final
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.optim import update_rules
 from ravine.optim.base import (
+    EPS_IN_ROOT,
     Decay,
-    Implementation,
     RuleOptimizer,
     State,
     applied_steps,
-    check_betas,
-    ending,
+    eps_suffix,
+    root_formula,
 )
+from ravine.optim.step_engine import Implementation
+from ravine.optim.update_rules import Number, corrected_root, squarable
+
+
+def adam(
+    w: Tensor,
+    g: Tensor,
+    v: Tensor,
+    G: Tensor,
+    k: Number,
+    *,
+    η: float,
+    γ: float,
+    α: float,
+    ε: float,
+    eps_in_root: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns w, v and G after v ← γv + (1−γ)g, G ← αG + (1−α) g⊙g, w ← w − η v̂ ⊘ (√Ĝ + ε).
+
+    v̂ = v/(1−γᵏ), Ĝ = G/(1−αᵏ). Kingma, Ba, ICLR 2015.
+    """
+    g = squarable(g)
+    v = v.lerp(g, 1 - γ)
+    G = (G * α).addcmul_(g, g, value=1 - α)
+    root = corrected_root(G, k, α=α, ε=ε, eps_in_root=eps_in_root, times=1 - γ**k)
+    return w.addcdiv(v, root, value=-η), v, G
 
 
 @final
@@ -31,8 +55,11 @@ class Adam(RuleOptimizer):
         eps_in_root: √(Ĝ+ε) in place of √Ĝ + ε.
         weight_decay: λ ≥ 0.
         decay: decoupled (w ← w − ηλw, as AdamW) or coupled (g ← g + λw).
-        implementation: plain, fused or auto, as in `RuleOptimizer`.
+        implementation: plain, fused, triton or auto, as in `RuleOptimizer`.
     """
+
+    state_slots = ("v", "G")
+    options = EPS_IN_ROOT
 
     def __init__(
         self,
@@ -46,43 +73,24 @@ class Adam(RuleOptimizer):
         decay: Decay = "decoupled",
         implementation: Implementation = "auto",
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "eps_in_root": eps_in_root,
-                "weight_decay": weight_decay,
-                "decay": decay,
-            },
-            implementation,
-        )
+        own = {"lr": lr, "betas": betas, "eps": eps, "eps_in_root": eps_in_root}
+        super().__init__(params, own, weight_decay, decay, implementation)
 
     def describe(self, group: Mapping[str, Any]) -> str:
-        """Returns the update as a group has it."""
-        root = "√(Ĝ+ε)" if group["eps_in_root"] else "(√Ĝ + ε)"
+        """Returns a group's update as a formula."""
+        root = root_formula(group, "Ĝ")
         return f"v ← γv + (1−γ)g, G ← αG + (1−α) g⊙g, w ← w − η v̂ ⊘ {root}"
-
-    def check_group(self, group: Mapping[str, Any]) -> None:
-        """Adds the ranges of γ and α to those that all share."""
-        super().check_group(group)
-        check_betas(group["betas"])
 
     def variant(self, group: Mapping[str, Any]) -> str:
         """Returns the rule's name in the kernels."""
-        return f"adam{ending(group)}"
-
-    def initial_state(self, w: Tensor) -> State:
-        """Returns v = 0 and G = 0."""
-        return {"v": torch.zeros_like(w), "G": torch.zeros_like(w)}
+        return f"adam{eps_suffix(group)}"
 
     def apply_rule(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
     ) -> tuple[Tensor, State]:
-        """Applies `update_rules.adam`."""
+        """Applies `adam` to tensors of any one shape."""
         γ, α = group["betas"]
-        new_w, v, G = update_rules.adam(
+        new_w, v, G = adam(
             w,
             g,
             state["v"],

@@ -1,17 +1,17 @@
-"""What all optimizers share: which path steps which parameter, and steps that may be refused.
+"""The base of all optimizers: groups, state, and steps that may be refused.
 
-A subclass names its state and applies its rule to one tensor; nothing else. The same rule runs
-on three paths: fused, one call over all parameters in the C library (float32 on the CPU);
-triton, one launch over all parameters (on a GPU); and plain, tensor by tensor in torch
-(everything else). Weights and state are replaced only where
-the step is allowed, so that a gradient that is not finite leaves both bitwise as they were,
-without the host having to know.
+A subclass declares its state and its options and applies its rule to one tensor; nothing else.
+Three step engines run the same rule: fused, one call over all parameters in the C library
+(float32 on the CPU); triton, one launch over all parameters (on a GPU); and plain, tensor by
+tensor in torch (everything else). Weights and state are replaced only where the step is allowed,
+so that a gradient that is not finite leaves both bitwise as they were, and the host need not
+know.
 """
 
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,17 +20,14 @@ from torch.optim.optimizer import ParamsT
 
 from ravine.core.errors import SettingError
 from ravine.core.validation import check_choice, check_range
-from ravine.kernels.library import load_library
-from ravine.kernels.triton_library import can_step_on
-from ravine.optim.fused_engine import FusedSteps
+from ravine.optim.step_engine import Implementation, StepEngine, build_engine, engine_kind
 from ravine.optim.triton_engine import TritonSteps
 from ravine.optim.update_rules import Number, prepared
 from ravine.optim.watched_state import WatchedState
 
 Decay = Literal["decoupled", "coupled"]
-Implementation = Literal["auto", "plain", "fused", "triton"]
-Path = FusedSteps | TritonSteps
 State = dict[str, Tensor]
+EPS_IN_ROOT: Mapping[str, tuple[Any, ...]] = {"eps_in_root": (True, False)}
 
 
 # torch's method imports the compiler when it is called, which takes a second.
@@ -42,22 +39,39 @@ class RuleOptimizer(Optimizer):
 
     Args:
         params: parameters or groups of them.
-        defaults: hyperparameters of the groups.
+        own: the hyperparameters of this rule, the learning rate among them.
+        weight_decay: λ ≥ 0.
+        decay: decoupled (w ← w − ηλw) or coupled (g ← g + λw).
         implementation: plain (torch, tensor by tensor), fused (the C library, all at once, on the
             CPU), triton (one launch, on a GPU; on the CPU where Triton interprets), or auto: what
-            the device has. What a path cannot step is stepped plainly.
+            the device has. Parameters that an engine cannot step are stepped plainly.
+
+    Attributes:
+        accepts_sparse: whether the rule accepts sparse gradients.
+        state_slots: names of the tensors of the state that have the weights' shape.
+        keeps_momentum_product: whether the state also has the product of the momenta so far.
+        options: the hyperparameters that are no numbers, with all their values. `make kernels`
+            writes a variant for each combination.
     """
 
-    takes_sparse = False
+    accepts_sparse: ClassVar[bool] = False
+    state_slots: ClassVar[tuple[str, ...]] = ()
+    keeps_momentum_product: ClassVar[bool] = False
+    options: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     def __init__(
-        self, params: ParamsT, defaults: dict[str, Any], implementation: Implementation = "auto"
+        self,
+        params: ParamsT,
+        own: dict[str, Any],
+        weight_decay: float,
+        decay: Decay,
+        implementation: Implementation,
     ) -> None:
         check_choice("implementation", implementation, get_args(Implementation))
         self.implementation = implementation
-        self._path: Path | None = None
+        self._engine: StepEngine | None = None
         self._sparse: set[Tensor] = set()
-        super().__init__(params, defaults)
+        super().__init__(params, {**own, "weight_decay": weight_decay, "decay": decay})
 
         self.state = WatchedState({})
 
@@ -67,7 +81,7 @@ class RuleOptimizer(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.setdefault("implementation", "auto")
-        self._path, self._sparse = None, set()
+        self._engine, self._sparse = None, set()
         super().__setstate__(state)
 
     def state_dict(self) -> dict[str, Any]:
@@ -77,19 +91,19 @@ class RuleOptimizer(Optimizer):
 
     @property
     def formula(self) -> str:
-        """The update of the first group, as it is shown."""
+        """The update of the first group, as `repr` shows it."""
         return self.describe(self.param_groups[0])
 
     @abstractmethod
     def describe(self, group: Mapping[str, Any]) -> str:
-        """Returns the update as a group has it."""
+        """Returns a group's update as a formula."""
 
     def remark(self, group: Mapping[str, Any]) -> str:  # noqa: ARG002
-        """Returns what else there is to say of a group."""
+        """Returns a remark about a group, such as its equivalent in torch; may be empty."""
         return ""
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds a group of parameters; what it does not say is as in the other groups.
+        """Adds a group of parameters; a hyperparameter that it lacks is that of the constructor.
 
         Raises:
             SettingError: a hyperparameter of the group is out of its range.
@@ -107,11 +121,17 @@ class RuleOptimizer(Optimizer):
             check_range("eps", group["eps"], low=0.0, low_open=True, high_open=True)
             if not isinstance(group["eps_in_root"], bool):
                 raise SettingError(f"eps_in_root is True or False, got {group['eps_in_root']!r}")
+        decays = {name: group[name] for name in ("momentum", "alpha") if name in group}
+        decays |= {f"betas[{index}]": beta for index, beta in enumerate(group.get("betas", ()))}
+        for name, value in decays.items():
+            check_range(name, value, low=0.0, high=1.0, high_open=True)
+        if "form" in group:
+            check_choice("form", group["form"], self.options["form"])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Puts a saved state in place of this one, by position, in the types it was saved in.
+        """Replaces the state by a saved one, by position, in the types it was saved in.
 
-        torch's own would cast it to the weights' type, and share its tensors with the saved one.
+        torch's own method would cast it to the weights' type and share its tensors.
 
         Raises:
             SettingError: a tensor of the state has not the shape of its parameter.
@@ -131,15 +151,24 @@ class RuleOptimizer(Optimizer):
             kept = state_dict["state"].get(index, {})
             self.state[p] = {k: value.to(p.device, copy=True) for k, value in kept.items()}
 
-    @abstractmethod
     def initial_state(self, w: Tensor) -> State:
-        """Returns the state of a parameter before its first step."""
+        """Returns the state of a parameter before its first step, without the step count.
+
+        Zeros of the shape and type of `w`, and the empty product of the momenta, 1, 0-dim float64.
+        """
+        state = {slot: torch.zeros_like(w) for slot in self.state_slots}
+        if self.keeps_momentum_product:
+            state["mu_product"] = torch.ones((), dtype=torch.float64, device=w.device)
+        return state
 
     @abstractmethod
     def apply_rule(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
     ) -> tuple[Tensor, State]:
-        """Returns the new weights and the new state; `state["step"]` is already k."""
+        """Returns the new weights and the new state; w, g and the slots have one shape.
+
+        `state["step"]` is already k, the number of this step.
+        """
 
     @abstractmethod
     def variant(self, group: Mapping[str, Any]) -> str:
@@ -155,57 +184,65 @@ class RuleOptimizer(Optimizer):
         gradients: Mapping[Tensor, Tensor] | None = None,
         clear: bool = False,
     ) -> Any:
-        """Takes one step and returns what `closure` returned, if there is one.
+        """Takes one step and returns the closure's loss, or None without a closure.
 
         Args:
             closure: evaluates the model again and returns the loss, as in torch.
             ok: 0-dim bool tensor on the device; where False weights and state stay bitwise
-                what they were. It is not read by the host.
-            scale: 0-dim tensor that gradients are multiplied by; `.grad` itself is left alone.
-            gradients: used in place of `.grad` for the parameters that it holds.
+                what they were. The host does not read it.
+            scale: 0-dim tensor, factor of the gradients; `.grad` itself is left alone.
+            gradients: used in place of `.grad` for the parameters that it holds; each of its
+                parameter's shape.
             clear: drop the gradients afterwards.
 
         Raises:
-            SettingError: a gradient is sparse and the rule does not take that.
+            SettingError: a gradient is sparse and the rule does not accept that.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if ok is None or not _is_read_at_once(ok) or bool(ok):
-            waits = ok if ok is not None and not _is_read_at_once(ok) else None
-            path = self.gathered(gradients)
-            if isinstance(path, TritonSteps):
-                path.step(self.param_groups, scale=1.0 if scale is None else scale, ok=waits)
-            elif path and waits is None:
-                path.step(self.param_groups, scale=1.0 if scale is None else float(scale))
-            else:
-                path = None
-                self._prepare()
-            if not path or not path.is_complete:
-                self._step_plain(path.held if path else (), waits, scale, gradients)
+        if ok is not None and not _is_read_at_once(ok):
+            self._step_all(ok, scale, gradients)
+        elif ok is None or bool(ok):
+            self._step_all(None, scale, gradients)
         if clear:
             self.clear()
         return loss
 
-    def gathered(self, gradients: Mapping[Tensor, Tensor] | None = None) -> Path | None:
-        """Returns the path over what lies in memory now, None where there is only the plain one.
+    def _step_all(
+        self, ok: Tensor | None, scale: Tensor | None, gradients: Mapping[Tensor, Tensor] | None
+    ) -> None:
+        """Steps by the engine the parameters that it holds, and the rest tensor by tensor."""
+        engine = self.gathered(gradients)
+        if isinstance(engine, TritonSteps):
+            engine.step(self.param_groups, scale=1.0 if scale is None else scale, ok=ok)
+        elif engine and ok is None:
+            engine.step(self.param_groups, scale=1.0 if scale is None else float(scale))
+        else:
+            engine = None
+            self._prepare()
+        if not engine or not engine.is_complete:
+            self._step_plain(engine.held if engine else (), ok, scale, gradients)
+
+    def gathered(self, gradients: Mapping[Tensor, Tensor] | None = None) -> StepEngine | None:
+        """Returns the engine with its gradients gathered; None for steps tensor by tensor.
 
         Raises:
-            SettingError: the path that `implementation` names is not to be had here, or a
-                gradient is sparse and the rule does not take that.
+            SettingError: the engine that `implementation` names does not exist here, or a
+                gradient is sparse and the rule does not accept that.
         """
-        path = self._current()
-        if path is None:
+        engine = self._current_engine()
+        if engine is None:
             return None
         try:
-            path.gather(gradients)
+            engine.gather(gradients)
         except RuntimeError:  # a sparse gradient has no strides
             if not self._find_sparse():
                 raise
-            self._path = None
+            self._engine = None
             return self.gathered(gradients)
-        return path
+        return engine
 
     def clear(self) -> None:
         """Drops all gradients."""
@@ -213,48 +250,32 @@ class RuleOptimizer(Optimizer):
             for w in group["params"]:
                 w.grad = None
 
-    def _current(self) -> Path | None:
+    def _current_engine(self) -> StepEngine | None:
         if self.implementation == "plain":
             return None
         state = self._watched()
-        if self._path is None or not self._path.is_current(self.param_groups, state, self.variant):
-            self._path = self._new_path(state)
-        return self._path
+        if self._engine is None or not self._engine.is_current(self.param_groups, state):
+            self._engine = self._new_engine(state)
+        return self._engine
 
     def _watched(self) -> WatchedState:
-        if not isinstance(self.state, WatchedState):  # torch has put a loaded one in its place
+        if not isinstance(self.state, WatchedState):  # torch replaces it when it loads a state
             self.state = WatchedState(self.state)
         return self.state
 
-    def _new_path(self, state: WatchedState) -> Path | None:
+    def _new_engine(self, state: WatchedState) -> StepEngine | None:
         devices = {p.device for group in self.param_groups for p in group["params"]}
-        on_gpu = any(device.type == "cuda" for device in devices)
-        if self.implementation == "triton" or (self.implementation == "auto" and on_gpu):
-            if any(map(can_step_on, devices)):
-                self._prepare()
-                return TritonSteps(self.param_groups, state, self.variant, but=self._sparse)
-            if self.implementation == "triton":
-                raise SettingError(
-                    "implementation: triton needs Triton and parameters on a GPU, got "
-                    f'{", ".join(sorted(map(str, devices)))}; take "auto"'
-                )
-            return None
-        library = load_library()
-        if library is None and self.implementation == "fused":
-            raise SettingError(
-                "implementation: fused needs the C library, which this installation lacks; "
-                'install a C compiler and then the package again, or take "auto"'
-            )
-        if library is None:
+        kind = engine_kind(self.implementation, devices)
+        if kind is None:
             return None
         self._prepare()
-        return FusedSteps(library, self.param_groups, state, self.variant, but=self._sparse)
+        return build_engine(kind, self.param_groups, state, self.variant, excluded=self._sparse)
 
     def _prepare(self) -> None:
-        """Makes the state of parameters that have their first gradient.
+        """Creates the state of parameters that have their first gradient.
 
-        A state that was loaded, or whose weights were laid out anew, is laid out like them: a
-        step is the same bitwise, whichever way the state came.
+        A state that was loaded, or whose weights were laid out anew, gets the weights' layout: a
+        step is the same bitwise, wherever the state came from.
         """
         self._find_sparse()
         for group in self.param_groups:
@@ -269,11 +290,11 @@ class RuleOptimizer(Optimizer):
                         self.state[w][name] = laid_out.copy_(value)
 
     def _find_sparse(self) -> bool:
-        """Notes the parameters with sparse gradients; tells whether there are new ones."""
+        """Records the parameters with sparse gradients; returns whether there are new ones."""
         known = len(self._sparse)
         for group in self.param_groups:
             found = {w for w in group["params"] if w.grad is not None and w.grad.is_sparse}
-            if found and not self.takes_sparse:
+            if found and not self.accepts_sparse:
                 raise SettingError(
                     f"{type(self).__name__} takes dense gradients only; "
                     "build the embedding with sparse=False, or take AdaGrad or Momentum"
@@ -288,22 +309,20 @@ class RuleOptimizer(Optimizer):
 
     def _step_plain(
         self,
-        but: Collection[Tensor],
+        excluded: Collection[Tensor],
         ok: Tensor | None,
         scale: Tensor | None,
         gradients: Mapping[Tensor, Tensor] | None,
     ) -> None:
         for group in self.param_groups:
             for w in group["params"]:
-                if w in but or w.grad is None:
+                if w in excluded or w.grad is None:
                     continue
                 g = gradients[w] if gradients and w in gradients else w.grad
-                if g.is_sparse:
-                    self._step_sparse(w, g.coalesce(), group, ok, scale)
-                else:
-                    self._step_dense(w, g, group, ok, scale)
+                dense = g.coalesce().to_dense() if g.is_sparse else g
+                self._step_tensor(w, dense, group, ok, scale)
 
-    def _step_dense(
+    def _step_tensor(
         self,
         w: Tensor,
         g: Tensor,
@@ -329,17 +348,6 @@ class RuleOptimizer(Optimizer):
             else:
                 state[name].copy_(torch.where(ok, value, state[name]))
 
-    def _step_sparse(
-        self,
-        w: Tensor,
-        g: Tensor,
-        group: Mapping[str, Any],
-        ok: Tensor | None,
-        scale: Tensor | None,
-    ) -> None:
-        """Takes a step with a gradient that has rows for some of the places only."""
-        self._step_dense(w, g.to_dense(), group, ok, scale)
-
     def __repr__(self) -> str:
         lines = [type(self).__name__]
         for group in self.param_groups:
@@ -363,13 +371,13 @@ def _plain(state: Mapping[Tensor, State]) -> Mapping[Tensor, State]:
 
 
 def applied_steps(state: State) -> Number:
-    """Returns k, the number of the step in hand, for the bias corrections."""
+    """Returns k, the number of this step, for the bias corrections."""
     k = state["step"]
     return float(k) if _is_read_at_once(k) else k.double()
 
 
 def _is_read_at_once(value: Tensor) -> bool:
-    # On the CPU there is nothing to wait for: reading saves passes over memory.
+    # On the CPU nothing waits: reading the value saves passes over memory.
     return value.device.type == "cpu"
 
 
@@ -381,12 +389,15 @@ def _check_type(w: Tensor, group: Mapping[str, Any]) -> None:
         )
 
 
-def ending(group: Mapping[str, Any]) -> str:
-    """Returns what a rule's name ends in for the group's place of ε."""
+def eps_suffix(group: Mapping[str, Any]) -> str:
+    """Returns the end of a rule's name in the kernels, by whether ε is inside the root."""
     return "_eps_in_root" if group["eps_in_root"] else ""
 
 
-def check_betas(betas: tuple[float, float]) -> None:
-    """Raises `SettingError` unless both decays lie in [0, 1)."""
-    for index, beta in enumerate(betas):
-        check_range(f"betas[{index}]", beta, low=0.0, high=1.0, high_open=True)
+def root_formula(group: Mapping[str, Any], squares: str) -> str:
+    """Returns the denominator of a group's update as a formula; `squares` is G or Ĝ.
+
+    >>> root_formula({"eps_in_root": True}, "G")
+    '√(G+ε)'
+    """
+    return f"√({squares}+ε)" if group["eps_in_root"] else f"(√{squares} + ε)"

@@ -1,8 +1,8 @@
 """Remedies for exploding gradients: pure functions of gradients.
 
 By global norm: Pascanu, Mikolov, Bengio 2013. Adaptively, by the ratio of the norms of
-gradient and weights per unit: AGC, Brock et al. 2021; or by what the norms of the last steps
-were, their median and its spread on the logarithmic scale.
+gradient and weights per unit: AGC, Brock et al. 2021; or by the norms of the last steps, their
+median and its spread on the logarithmic scale.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from torch import Tensor
 
 _LEAST_WEIGHT_NORM = 1e-3  # AGC's floor, so that rows that start at zero can move
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
-_LEAST_SIGMA = 0.05  # of the log norm: a run whose norms hardly differ is not clipped for it
+_LEAST_SIGMA = 0.05  # of the log norm: steady norms alone are no reason to clip
 
 
 def norms(gradients: Sequence[Tensor]) -> Tensor:
-    """Returns the 2-norm of each of P tensors, (P,) float64; finite gradients have finite norms.
+    """Returns the 2-norm of each of P tensors of any shapes, (P,) float64.
 
-    On the CPU, where reading costs nothing, norms are taken in the gradients' own precision,
-    and again in double precision only if one has overflowed.
+    Finite gradients have finite norms. On the CPU, where reading costs nothing, norms are taken
+    in the gradients' own precision, and again in double precision only if one has overflowed.
     """
     held = list(gradients)
     if not held:
@@ -48,10 +48,10 @@ def robust_limit(log_norms: Tensor, seen: Tensor, *, z: float, least: int) -> Te
     variance do.
 
     Args:
-        log_norms: (W,) float64, NaN where nothing has been seen yet.
+        log_norms: (W,) float64, NaN where no norm has been recorded yet.
         seen: 0-dim int64, how many norms have been recorded.
         z: how many σ above the median the limit lies.
-        least: norms that must have been seen; before that the limit is infinite.
+        least: recorded norms from which on the limit is finite.
 
     Returns:
         0-dim float64.
@@ -62,7 +62,7 @@ def robust_limit(log_norms: Tensor, seen: Tensor, *, z: float, least: int) -> Te
 
 
 def by_value(gradient: Tensor, limit: float) -> Tensor:
-    """Returns the gradient with each component limited to [−c, c]."""
+    """Returns the gradient (any shape) with each component limited to [−c, c], c > 0."""
     return gradient.clamp(-limit, limit)
 
 

@@ -1,4 +1,4 @@
-"""From torch.optim: the equivalent optimizer of this package, rates and state converted.
+"""From torch.optim: the equivalent optimizer of this package, learning rate and state converted.
 
 | torch | here |
 |---|---|
@@ -7,10 +7,11 @@
 | RMSprop, Adagrad | RMSProp, AdaGrad with ε outside the root, coupled decay |
 | NAdam | Nadam in the form that its momentum_decay stands for |
 
-The next steps of the two are the same to rounding. What has no equivalent is refused.
+The next steps of the two are the same to rounding. Options without an equivalent are refused.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +29,22 @@ from ravine.optim.rmsprop import RMSProp
 Group = Mapping[str, Any]
 Slots = dict[str, Tensor]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Equivalent:
+    """An optimizer of this package, and how a torch optimizer's groups and state become its own.
+
+    Attributes:
+        kind: its class.
+        settings: a torch group to the hyperparameters of ours.
+        slots: torch's names of the state's tensors to ours.
+    """
+
+    kind: type[RuleOptimizer]
+    settings: Callable[[Group], dict[str, Any]]
+    slots: Mapping[str, str]
+
+
 # Torch's momentum_decay ψ, by the form of Nadam that it gives.
 _FORMS = {0.004: "dozat", 1.0: "keras", 1e9: "dozat-constant"}
 _REFUSED = ("amsgrad", "maximize", "centered", "lr_decay", "differentiable")
@@ -42,13 +59,13 @@ def from_torch(optimizer: Optimizer) -> RuleOptimizer:
         SettingError: the class, or one of its options, has no equivalent here.
     """
     kind = type(optimizer)
-    if kind not in _KINDS:
-        known = ", ".join(sorted(one.__name__ for one in _KINDS))
+    if kind not in _EQUIVALENTS:
+        known = ", ".join(sorted(one.__name__ for one in _EQUIVALENTS))
         raise SettingError(f"{kind.__name__} of torch has no equivalent here; these do: {known}")
     groups = [
         {**_settings(kind, group), "params": group["params"]} for group in optimizer.param_groups
     ]
-    made = _KINDS[kind](groups)
+    made: RuleOptimizer = _EQUIVALENTS[kind].kind(groups)  # type: ignore[call-arg]
     for group in optimizer.param_groups:
         for p in group["params"]:
             if optimizer.state.get(p):
@@ -59,87 +76,97 @@ def from_torch(optimizer: Optimizer) -> RuleOptimizer:
 def load_torch_state(
     optimizer: RuleOptimizer, saved: Mapping[str, Any], kind: type[Optimizer]
 ) -> None:
-    """Puts the state dict of a torch optimizer in place of this one's, rates converted.
+    """Replaces the optimizer's state by the state dict of a torch optimizer, converted.
 
     Parameters are matched by name where both sides have names (`param_names` in the groups), by
-    place otherwise. All is checked before anything is changed.
+    position otherwise. All is checked before anything is changed.
 
     Args:
         optimizer: to load into.
-        saved: what `state_dict()` of the torch optimizer returned.
+        saved: the `state_dict()` of the torch optimizer.
         kind: the class of that optimizer, such as `torch.optim.AdamW`.
 
     Raises:
         SettingError: the rules differ, an option has no equivalent, or a parameter is missing or
             of another shape.
     """
-    if kind not in _KINDS or _KINDS[kind] is not type(optimizer):
+    if kind not in _EQUIVALENTS or _EQUIVALENTS[kind].kind is not type(optimizer):
         raise SettingError(
             f"a state of {kind.__name__} does not go into {type(optimizer).__name__}"
         )
     groups = saved["param_groups"]
-    settings = [_settings(kind, group) for group in groups]
     matched = _matched(optimizer, groups)
     slots: dict[Tensor, Slots] = {}
-    for p, (place, group, name) in matched.items():
-        if place in saved["state"]:
-            slots[p] = _slots(kind, group, p, saved["state"][place], name=name)
-    by_place = {
-        place: chosen
-        for group, chosen in zip(groups, settings, strict=True)
-        for place in group["params"]
-    }
-    chosen_of = []
-    for index, group in enumerate(optimizer.param_groups):
-        chosen = [by_place[matched[p][0]] for p in group["params"]]
-        if any(one != chosen[0] for one in chosen):
-            raise SettingError(
-                f"the parameters of group {index} had several rates or decays in the saved state: "
-                "make the groups as they were"
-            )
-        chosen_of.append(chosen[0] if chosen else {})
-    for group, new in zip(optimizer.param_groups, chosen_of, strict=True):
+    settings = [_settings(kind, group) for group in groups]
+    for p, (index, group, name) in matched.items():
+        if index in saved["state"]:
+            slots[p] = _slots(kind, group, p, saved["state"][index], name=name)
+    chosen = _group_settings(optimizer, groups, settings, matched)
+    for group, new in zip(optimizer.param_groups, chosen, strict=True):
         group.update(new)
     optimizer.state.clear()
     for p, new_slots in slots.items():
         optimizer.state[p] = new_slots
 
 
+def _group_settings(
+    optimizer: RuleOptimizer,
+    groups: list[dict[str, Any]],
+    settings: list[dict[str, Any]],
+    matched: Mapping[Tensor, tuple[int, Group, str]],
+) -> list[dict[str, Any]]:
+    """Returns for each group of ours the converted hyperparameters of its parameters."""
+    by_index = {
+        index: chosen
+        for group, chosen in zip(groups, settings, strict=True)
+        for index in group["params"]
+    }
+    chosen_of = []
+    for number, group in enumerate(optimizer.param_groups):
+        chosen = [by_index[matched[p][0]] for p in group["params"]]
+        if any(one != chosen[0] for one in chosen):
+            raise SettingError(
+                f"the parameters of group {number} had several learning rates or decays in the "
+                "saved state: make the groups as they were"
+            )
+        chosen_of.append(chosen[0] if chosen else {})
+    return chosen_of
+
+
 def _matched(
     optimizer: RuleOptimizer, groups: list[dict[str, Any]]
 ) -> dict[Tensor, tuple[int, Group, str]]:
-    """Returns for each parameter its number in the saved state, its group there and its name."""
+    """Returns for each parameter its index in the saved state, its group there and its name."""
     held = [p for group in optimizer.param_groups for p in group["params"]]
-    places = [(place, group) for group in groups for place in group["params"]]
+    saved = [(index, group) for group in groups for index in group["params"]]
     mine = [name for group in optimizer.param_groups for name in group.get("param_names", ())]
     theirs = [name for group in groups for name in group.get("param_names", ())]
-    if len(mine) == len(held) and len(theirs) == len(places):
+    if len(mine) == len(held) and len(theirs) == len(saved):
         if sorted(mine) != sorted(theirs):
             odd = sorted(set(mine) ^ set(theirs))
             raise SettingError(f"only one side has the parameter {odd[0]}: another network's state")
-        saved = dict(zip(theirs, places, strict=True))
-        return {p: (*saved[name], name) for p, name in zip(held, mine, strict=True)}
-    if len(held) != len(places):
+        by_name = dict(zip(theirs, saved, strict=True))
+        return {p: (*by_name[name], name) for p, name in zip(held, mine, strict=True)}
+    if len(held) != len(saved):
         raise SettingError(
-            f"the saved state is of {len(places)} parameters, the optimizer holds {len(held)}"
+            f"the saved state is of {len(saved)} parameters, the optimizer holds {len(held)}"
         )
     return {
-        p: (place, group, f"number {index}")
-        for index, (p, (place, group)) in enumerate(zip(held, places, strict=True))
+        p: (index, group, f"number {number}")
+        for number, (p, (index, group)) in enumerate(zip(held, saved, strict=True))
     }
 
 
 def _settings(kind: type[Optimizer], group: Group) -> dict[str, Any]:
-    """Returns a group's hyperparameters as our class has them."""
+    """Returns a torch group's hyperparameters under the names and in the units of our class."""
     for option in _REFUSED:
         if group.get(option):
             raise SettingError(
                 f"{kind.__name__}({option}={group[option]!r}) has no equivalent here; "
                 "train on with torch, or start without it"
             )
-    return {"lr": float(group["lr"]), "weight_decay": float(group["weight_decay"])} | _SETTINGS[
-        kind
-    ](group)
+    common = {"lr": float(group["lr"]), "weight_decay": float(group["weight_decay"])}
+    return common | _EQUIVALENTS[kind].settings(group)
 
 
 def _sgd(group: Group) -> dict[str, Any]:
@@ -192,10 +219,10 @@ def _nadam(group: Group) -> dict[str, Any]:
 def _slots(
     kind: type[Optimizer], group: Group, p: Tensor, saved: Mapping[str, Any], *, name: str = ""
 ) -> Slots:
-    """Returns a parameter's state as our class has it, copied, in its own precision."""
+    """Returns a parameter's state under the names of our class, copied, in its own precision."""
     step = torch.tensor(int(saved.get("step", 0) or 0), dtype=torch.int64, device=p.device)
     slots: Slots = {"step": step}
-    for theirs, ours in _STATE[kind].items():
+    for theirs, ours in _EQUIVALENTS[kind].slots.items():
         value = saved.get(theirs)
         value = torch.zeros_like(p) if value is None else value
         if value.shape != p.shape:
@@ -213,27 +240,14 @@ def _slots(
     return slots
 
 
-_KINDS: Mapping[type[Optimizer], Callable[..., RuleOptimizer]] = {
-    torch.optim.SGD: Momentum,
-    torch.optim.Adagrad: AdaGrad,
-    torch.optim.RMSprop: RMSProp,
-    torch.optim.Adam: Adam,
-    torch.optim.AdamW: Adam,
-    torch.optim.NAdam: Nadam,
-}
-_SETTINGS: Mapping[type[Optimizer], Callable[[Group], dict[str, Any]]] = {
-    torch.optim.SGD: _sgd,
-    torch.optim.Adagrad: _adagrad,
-    torch.optim.RMSprop: _rmsprop,
-    torch.optim.Adam: _adam,
-    torch.optim.AdamW: lambda group: {**_adam(group), "decay": "decoupled"},
-    torch.optim.NAdam: _nadam,
-}
-_STATE: Mapping[type[Optimizer], Mapping[str, str]] = {
-    torch.optim.SGD: {"momentum_buffer": "v"},
-    torch.optim.Adagrad: {"sum": "G"},
-    torch.optim.RMSprop: {"square_avg": "G"},
-    torch.optim.Adam: {"exp_avg": "v", "exp_avg_sq": "G"},
-    torch.optim.AdamW: {"exp_avg": "v", "exp_avg_sq": "G"},
-    torch.optim.NAdam: {"exp_avg": "v", "exp_avg_sq": "G"},
+_MOMENTS = {"exp_avg": "v", "exp_avg_sq": "G"}
+_EQUIVALENTS: Mapping[type[Optimizer], _Equivalent] = {
+    torch.optim.SGD: _Equivalent(kind=Momentum, settings=_sgd, slots={"momentum_buffer": "v"}),
+    torch.optim.Adagrad: _Equivalent(kind=AdaGrad, settings=_adagrad, slots={"sum": "G"}),
+    torch.optim.RMSprop: _Equivalent(kind=RMSProp, settings=_rmsprop, slots={"square_avg": "G"}),
+    torch.optim.Adam: _Equivalent(kind=Adam, settings=_adam, slots=_MOMENTS),
+    torch.optim.AdamW: _Equivalent(
+        kind=Adam, settings=lambda group: {**_adam(group), "decay": "decoupled"}, slots=_MOMENTS
+    ),
+    torch.optim.NAdam: _Equivalent(kind=Nadam, settings=_nadam, slots=_MOMENTS),
 }

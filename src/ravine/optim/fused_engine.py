@@ -1,28 +1,28 @@
-"""The fused path of the CPU: what an optimizer holds, in the form that the kernels read.
+"""The step engine of the CPU: all parameters of an optimizer in one call to the C library.
 
-At each step only addresses are gathered, some 300 ns a tensor. What they stand for is compared
-with the step before, so that weights that moved, a state that was replaced, or a gradient of
-another layout is noticed.
+At each step only addresses are gathered, some 300 ns a tensor. They are compared with those of
+the step before, so that weights that moved, a state that was replaced, or a gradient of another
+layout is noticed.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, cast
+from typing import cast, final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ravine.kernels.library import Library
 from ravine.kernels.optimizer_steps import StepTable
 from ravine.kernels.variants import VARIANTS
-from ravine.optim.layout import fills_its_memory, numbers, order
+from ravine.optim.group_record import Group, GroupRecord, Variant
+from ravine.optim.layout import fills_its_memory, has_own_address, numbers, order
 from ravine.optim.watched_state import WatchedState
 
-Group = Mapping[str, Any]
-# From this ε on, numbers under 1.2e-38 change no weight by a rounding error: the root of G that
-# they are lost from is at most 1.1e-19, outside the root as well as inside.
+# From this ε on, numbers under 1.2e-38 change no weight by a rounding error: what the root of G
+# loses with them is at most 1.1e-19, with ε outside the root as well as inside.
 _FLUSHABLE_EPS = 1e-12
 _dtype = attrgetter("dtype")
 
@@ -37,15 +37,20 @@ class _Batch:
     table: StepTable
 
 
+@final
 class FusedSteps:
-    """The parameters that the library can step, as they lie in memory now.
+    """The step engine of the CPU: the parameters that the C library can step.
 
     Args:
         library: the library.
         groups: the optimizer's groups.
         state: the optimizer's state; a parameter without one is not held.
         variant: returns the name of a group's rule.
-        but: parameters to leave out.
+        excluded: parameters to leave out.
+
+    Attributes:
+        held: the parameters that are stepped here.
+        is_complete: whether those are all that have a state.
     """
 
     def __init__(
@@ -53,31 +58,24 @@ class FusedSteps:
         library: Library,
         groups: Sequence[Group],
         state: WatchedState,
-        variant: Callable[[Group], str],
+        variant: Variant,
         *,
-        but: Collection[Tensor] = (),
+        excluded: Collection[Tensor] = (),
     ) -> None:
-        self._library = library
-        self._state = state
-        self._rules = [variant(group) for group in groups]
-        self._sizes = [len(group["params"]) for group in groups]
-        rows: dict[str, list[tuple[Tensor, int]]] = {}
-        for index, (group, rule) in enumerate(zip(groups, self._rules, strict=True)):
-            rows.setdefault(rule, []).extend(
-                (p, index)
-                for p in group["params"]
-                if p not in but and _fits(p, state.get(p), VARIANTS[rule])
-            )
-        self._batches = [self._batch(rule, held) for rule, held in rows.items() if held]
+        self._library, self._state = library, state
+        self._record = GroupRecord(groups, state, variant)
+
+        def fits(p: Tensor, rule: str) -> bool:
+            return p not in excluded and _fits(p, state.get(p), VARIANTS[rule])
+
+        rows = self._record.by_rule(groups, fits)
+        self._batches = [self._batch(rule, row) for rule, row in rows.items()]
         self.held = dict.fromkeys(p for batch in self._batches for p in batch.weights)
-        everyone = [p for group in groups for p in group["params"]]
-        self._waiting = [p for p in everyone if not state.get(p)]
-        self.is_complete = len(self.held) + len(self._waiting) == len(everyone)
-        state.changed = False
+        self.is_complete = self._record.is_complete(len(self.held))
         self._kept: list[Tensor] = []  # gradients that live no longer than the step
 
-    def _batch(self, rule: str, held: Sequence[tuple[Tensor, int]]) -> _Batch:
-        weights = [p for p, _ in held]
+    def _batch(self, rule: str, row: Sequence[tuple[Tensor, int]]) -> _Batch:
+        weights = [p for p, _ in row]
         states = [self._state[p] for p in weights]
         addresses = list(map(Tensor.data_ptr, weights))
         products = [s["mu_product"].data_ptr() for s in states if "mu_product" in s]
@@ -85,7 +83,7 @@ class FusedSteps:
             self._library,
             rule,
             sizes=[p.numel() for p in weights],
-            groups=[group for _, group in held],
+            groups=[group for _, group in row],
             states=[[s[name].data_ptr() for s in states] for name in VARIANTS[rule]],
             weights=addresses,
             steps=[s["step"].data_ptr() for s in states],
@@ -95,21 +93,14 @@ class FusedSteps:
         strides = None if contiguous else [p.stride() for p in weights]
         return _Batch(weights, addresses, strides, table)
 
-    def is_current(
-        self, groups: Sequence[Group], state: WatchedState, variant: Callable[[Group], str]
-    ) -> bool:
-        """Tells whether parameters, rules and state are still those that were read."""
-        return (
-            state is self._state
-            and not state.changed
-            and self._sizes == [len(group["params"]) for group in groups]
-            and self._rules == [variant(group) for group in groups]
-            and all(p.grad is None for p in self._waiting)
-            and all(b.addresses == list(map(Tensor.data_ptr, b.weights)) for b in self._batches)
+    def is_current(self, groups: Sequence[Group], state: WatchedState) -> bool:
+        """Returns whether parameters, addresses, rules and state are still those of the build."""
+        return self._record.is_current(groups, state) and all(
+            b.addresses == list(map(Tensor.data_ptr, b.weights)) for b in self._batches
         )
 
     def gather(self, gradients: Mapping[Tensor, Tensor] | None = None) -> None:
-        """Finds the gradients: `.grad`, or what `gradients` has in its place."""
+        """Reads the gradients' addresses: of `.grad`, or of `gradients` for those that it holds."""
         self._kept = []
         for batch in self._batches:
             addresses = None if gradients else _addresses(batch)
@@ -131,7 +122,7 @@ class FusedSteps:
         flush = all(group.get("eps", 1.0) >= _FLUSHABLE_EPS for group in groups)
         for batch in self._batches:
             batch.table.step(hyper, flush=flush)
-            # Written to behind torch's back: a graph that still needs the old weights must know.
+            # torch does not see the write: a graph that still needs the old weights must be warned.
             torch.autograd.graph.increment_version(batch.weights)
         self._kept = []
 
@@ -148,9 +139,9 @@ class FusedSteps:
 
 
 def _addresses(batch: _Batch) -> list[int] | None:
-    """Returns where the gradients lie if all are there, float32, and laid out like the weights.
+    """Returns the gradients' addresses if all exist, in float32, laid out like the weights.
 
-    Whole lists at a time: with a thousand small tensors this is what a step costs.
+    None otherwise. Whole lists at a time: with a thousand small tensors this is a step's cost.
     """
     gradients = cast(list[Tensor], [p.grad for p in batch.weights])
     try:
@@ -166,7 +157,7 @@ def _addresses(batch: _Batch) -> list[int] | None:
 
 
 def _fits(p: Tensor, state: Mapping[str, Tensor] | None, slots: Sequence[str]) -> bool:
-    """Tells whether the library can step `p`: plain float32 on the CPU, without gaps."""
+    """Returns whether the library can step `p`: plain float32 on the CPU, without gaps."""
     return (
         state is not None
         and can_be_fused(p)
@@ -182,9 +173,9 @@ def _fits(p: Tensor, state: Mapping[str, Tensor] | None, slots: Sequence[str]) -
 
 
 def can_be_fused(p: Tensor) -> bool:
-    """Tells whether the library could step a parameter, whatever its state."""
+    """Returns whether the library could step a parameter, whatever its state."""
     return (
-        type(p) in (Tensor, nn.Parameter)  # a wrapper's address is not its data's
+        has_own_address(p)
         and p.dtype is torch.float32
         and p.device.type == "cpu"
         and p.layout is torch.strided

@@ -1,20 +1,20 @@
-"""How a tensor lies in memory, and a group's numbers: what the kernels are told."""
+"""How tensors lie in memory, and a group's numbers in the order of the kernels."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ravine.kernels.variants import HYPER
 
 
 def order(x: Tensor) -> list[tuple[int, int]]:
-    """Returns size and stride of the dimensions that have more than one place."""
+    """Returns size and stride of the dimensions that have more than one element."""
     return [(n, s) for n, s in zip(x.shape, x.stride(), strict=True) if n > 1]
 
 
 def fills_its_memory(x: Tensor) -> bool:
-    """Tells whether the elements lie without gaps and overlaps, in whatever order."""
+    """Returns whether the elements lie without gaps and overlaps, in whatever order."""
     expected = 1
     for n, stride in sorted(order(x), key=lambda pair: pair[1]):
         if stride != expected:
@@ -23,8 +23,13 @@ def fills_its_memory(x: Tensor) -> bool:
     return True
 
 
+def has_own_address(p: Tensor) -> bool:
+    """Returns whether `data_ptr` is the address of the tensor's data: no wrapper subclass."""
+    return type(p) in (Tensor, nn.Parameter)
+
+
 def numbers(group: Mapping[str, Any], scale: float | Tensor) -> list[float | Tensor]:
-    """Returns a group's numbers in the order of `HYPER`; tensors stay tensors."""
+    """Returns a group's numbers in the order of `HYPER`; 0-dim tensors stay tensors."""
     coupled = group["decay"] == "coupled"
     γ, α = group.get("betas", (group.get("momentum", 0.0), group.get("alpha", 0.0)))
     named = {

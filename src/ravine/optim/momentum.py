@@ -3,13 +3,23 @@
 from collections.abc import Mapping
 from typing import Any, final
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.core.validation import check_range
-from ravine.optim import update_rules
-from ravine.optim.base import Decay, Implementation, RuleOptimizer, State
+from ravine.optim.base import Decay, RuleOptimizer, State
+from ravine.optim.step_engine import Implementation
+
+
+def momentum(
+    w: Tensor, g: Tensor, v: Tensor, *, η: float, γ: float, nesterov: bool
+) -> tuple[Tensor, Tensor]:
+    """Returns w and v after v ← γv + (1−γ)g, w ← w − ηv; Nesterov: w ← w − η(γv + (1−γ)g).
+
+    Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013.
+    """
+    v = v.lerp(g, 1 - γ)
+    step = v.lerp(g, 1 - γ) if nesterov else v
+    return w.add(step, alpha=-η), v
 
 
 @final
@@ -26,12 +36,14 @@ class Momentum(RuleOptimizer):
         nesterov: look ahead along v.
         weight_decay: λ ≥ 0.
         decay: decoupled (w ← w − ηλw) or coupled (g ← g + λw).
-        implementation: plain, fused or auto, as in `RuleOptimizer`.
+        implementation: plain, fused, triton or auto, as in `RuleOptimizer`.
 
-    Sparse gradients are taken, as the dense ones that they stand for: v moves in every row.
+    Sparse gradients are accepted, as the dense ones that they stand for: v moves in every row.
     """
 
-    takes_sparse = True
+    accepts_sparse = True
+    state_slots = ("v",)
+    options = {"nesterov": (False, True)}  # noqa: RUF012
 
     def __init__(
         self,
@@ -44,45 +56,27 @@ class Momentum(RuleOptimizer):
         decay: Decay = "decoupled",
         implementation: Implementation = "auto",
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "nesterov": nesterov,
-                "weight_decay": weight_decay,
-                "decay": decay,
-            },
-            implementation,
-        )
+        own = {"lr": lr, "momentum": momentum, "nesterov": nesterov}
+        super().__init__(params, own, weight_decay, decay, implementation)
 
     def describe(self, group: Mapping[str, Any]) -> str:
-        """Returns the update as a group has it, plain or Nesterov."""
+        """Returns a group's update as a formula, plain or Nesterov."""
         return "v ← γv + (1−γ)g, w ← w − η" + ("(γv + (1−γ)g)" if group["nesterov"] else "v")
-
-    def check_group(self, group: Mapping[str, Any]) -> None:
-        """Adds the ranges of γ to those that all share."""
-        super().check_group(group)
-        check_range("momentum", group["momentum"], low=0.0, high=1.0, high_open=True)
 
     def variant(self, group: Mapping[str, Any]) -> str:
         """Returns the rule's name in the kernels."""
         return "nesterov" if group["nesterov"] else "momentum"
 
-    def initial_state(self, w: Tensor) -> State:
-        """Returns v = 0."""
-        return {"v": torch.zeros_like(w)}
-
     def apply_rule(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
     ) -> tuple[Tensor, State]:
-        """Applies `update_rules.momentum`."""
-        new_w, v = update_rules.momentum(
+        """Applies `momentum` to tensors of any one shape."""
+        new_w, v = momentum(
             w, g, state["v"], η=group["lr"], γ=group["momentum"], nesterov=group["nesterov"]
         )
         return new_w, {"v": v, "step": state["step"]}
 
     def remark(self, group: Mapping[str, Any]) -> str:
-        """Returns what the group's rate is in torch."""
+        """Returns the equivalent settings of torch.optim.SGD."""
         same = float(group["lr"]) * (1 - group["momentum"])
         return f"= torch SGD lr {same:g}, momentum {group['momentum']:g}, dampening 0"

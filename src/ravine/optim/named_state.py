@@ -1,8 +1,8 @@
 """An optimizer's state by the names of its parameters, and as a file.
 
-By name and shape, not by place: a network whose parameters were put in another order, or into
-other groups, finds its own state again, and one that does not fit hears which parameter it is.
-Files are safetensors with JSON beside the tensors: loading one runs no code.
+By name and shape, not by position: a network whose parameters were put in another order, or into
+other groups, finds its own state again, and a parameter that does not fit is named in the error.
+Files are safetensors with JSON metadata: loading one runs no code.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _SHOWN = 3
 
 
 def named_state(optimizer: RuleOptimizer, model: nn.Module) -> dict[str, Tensor]:
-    """Returns every tensor of the state as NAME/SLOT, in its own type; not copied.
+    """Returns every tensor of the state as NAME/SLOT, in its own shape and type; not copied.
 
     Raises:
         SettingError: the optimizer holds a parameter that the model does not.
@@ -35,14 +35,14 @@ def named_state(optimizer: RuleOptimizer, model: nn.Module) -> dict[str, Tensor]
 def load_named_state(
     optimizer: RuleOptimizer, model: nn.Module, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Puts a state that `named_state` returned in place of this one; the tensors are copied.
+    """Replaces the state by one that `named_state` returned; the tensors are copied.
 
-    All is checked before anything is changed. Parameters without a saved state start anew, as
-    those do that had no gradient yet.
+    All is checked before anything is changed. Parameters without a saved state start anew, like
+    those without a gradient so far.
 
     Raises:
-        SettingError: a parameter is not there, has another shape, or the state is that of
-            another rule; the parameters are named.
+        SettingError: a parameter is missing, has another shape, or the state is of another
+            rule; the parameters are named.
     """
     named = _named(optimizer, model)
     found: dict[str, dict[str, Tensor]] = {}
@@ -73,13 +73,13 @@ def save_state(path: Path | str, optimizer: RuleOptimizer, model: nn.Module) -> 
         RunError: the file cannot be written.
     """
     named = _named(optimizer, model)
-    places = {
+    group_of = {
         p: index for index, group in enumerate(optimizer.param_groups) for p in group["params"]
     }
     about = {
         "optimizer": type(optimizer).__name__,
         "groups": [_hyperparameters(group) for group in optimizer.param_groups],
-        "group_of": {name: places[p] for name, p in named.items()},
+        "group_of": {name: group_of[p] for name, p in named.items()},
     }
     save_tensors(Path(path), named_state(optimizer, model), about)
 
@@ -91,18 +91,18 @@ def load_state(
     *,
     hyperparameters: bool = False,
 ) -> None:
-    """Puts a saved state in place of this one, by the names of the parameters.
+    """Replaces the state by a saved one, by the names of the parameters.
 
     Args:
-        path: what `save_state` wrote.
+        path: a file of `save_state`.
         optimizer: of the same rule.
-        model: whose names count.
-        hyperparameters: take rate, decay and the others from the file too. As it is, those of
-            the optimizer stay: a rate that was changed on purpose is not undone by loading.
+        model: gives the parameters their names.
+        hyperparameters: take learning rate, decay and the others from the file too. By default
+            the optimizer's stay: loading does not undo a learning rate changed on purpose.
 
     Raises:
-        SettingError: the file is of another optimizer or network; what does not fit is named.
-        RunError: there is no such file, or it is torn or not a safetensors file.
+        SettingError: the file is of another optimizer or network; the misfit is named.
+        RunError: the file does not exist, is torn, or is no safetensors file.
     """
     tensors, about = load_tensors(Path(path))
     saved = about.get("optimizer")
@@ -152,25 +152,27 @@ def _check_fit(
 def _group_settings(
     path: Path | str, optimizer: RuleOptimizer, model: nn.Module, about: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Returns for each group the hyperparameters that its parameters had; checked."""
+    """Returns for each group the saved hyperparameters of its parameters; checked."""
     groups, group_of = about.get("groups"), about.get("group_of")
     if not isinstance(groups, list) or not isinstance(group_of, dict):
         raise SettingError(f"{path} has no hyperparameters: load it without them")
     names = {p: name for name, p in _named(optimizer, model).items()}
     chosen = []
     for index, group in enumerate(optimizer.param_groups):
-        places = {group_of.get(names[p]) for p in group["params"]}
-        if len(places) != 1:
+        saved = {group_of.get(names[p]) for p in group["params"]}
+        if len(saved) != 1:
             raise SettingError(
                 f"the parameters of group {index} had hyperparameters of several groups in {path}: "
                 "make the groups as they were, or load without hyperparameters"
             )
-        place = places.pop()
-        if not isinstance(place, int) or not 0 <= place < len(groups):
-            raise SettingError(f"{path} says nothing of the parameters of group {index}")
+        number = saved.pop()
+        if not isinstance(number, int) or not 0 <= number < len(groups):
+            raise SettingError(
+                f"{path} has no hyperparameters for group {index}: load it without them"
+            )
         settings = {
             name: tuple(value) if isinstance(value, list) else value
-            for name, value in dict(groups[place]).items()
+            for name, value in dict(groups[number]).items()
             if name in group
         }
         optimizer.check_group({**group, **settings})

@@ -1,12 +1,13 @@
 """The range test of the learning rate: `--lr auto`.
 
-The rate rises from low to high by equal factors, a step at each, until the loss explodes
-(Smith, "Cyclical learning rates", WACV 2017). Afterwards everything is as it was.
+The learning rate rises from low to high by equal factors, a step at each, until the loss
+explodes (Smith, "Cyclical learning rates", WACV 2017). Afterwards everything is as it was.
 """
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,11 +21,11 @@ from ravine.core.validation import check_range
 _SMOOTHING = 0.9  # of the loss, a moving mean corrected for its start
 _SETTLED = 10  # losses, 1/(1 − smoothing), before which the mean is of too few to be judged
 _EXPLODED = 3.0  # times the least loss so far
-_BELOW_THE_LEAST = 4.0  # the suggestion stands this factor below the rate of the least loss
+_BELOW_THE_LEAST = 4.0  # the learning rate of the least loss, divided by this, is suggested
 
 
 class LabelledImages(Protocol):
-    """A batch: what the model is given, and what the loss compares with."""
+    """A batch: the model's input and the loss's targets."""
 
     @property
     def images(self) -> Tensor:
@@ -33,13 +34,19 @@ class LabelledImages(Protocol):
 
     @property
     def targets(self) -> Tensor:
-        """Labels (B,) or shares (B, K)."""
+        """Labels (B,), int64, or class probabilities (B, K)."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeTest:
-    """The smoothed loss at each rate, and the rate that follows from it."""
+    """The result of a range test.
+
+    Attributes:
+        rates: the learning rates that were tried, rising.
+        losses: the smoothed loss at each.
+        suggestion: a learning rate for the peak of a schedule.
+    """
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -47,7 +54,7 @@ class RangeTest:
 
 
 def suggest(rates: list[float], losses: list[float]) -> float:
-    """Returns a quarter of the rate at which the smoothed loss was least.
+    """Returns a quarter of the learning rate at which the smoothed loss was least.
 
     The first ten losses are left out where there are more: their mean is of too few.
 
@@ -70,40 +77,48 @@ def range_test(
     steps: int = 80,
     precision: torch.dtype = torch.float32,
 ) -> RangeTest:
-    """Returns loss against rate, and a rate to train with at the peak of a schedule.
+    """Returns the loss by learning rate, and a learning rate for the peak of a schedule.
 
-    Weights, buffers, the optimizer's state and rates, training mode, gradients and the random
-    state are afterwards bitwise what they were.
+    Weights, buffers, the optimizer's state and learning rates, training mode, gradients and the
+    random state are afterwards bitwise what they were.
 
     Args:
         model: the network.
-        optimizer: its optimizer; each group's rate is set to the same value.
+        optimizer: its optimizer; each group's learning rate is set to the same value.
         loss_fn: logits and targets to a 0-dim loss.
         batches: at least a few.
-        low: first rate, by default a thousandth of the optimizer's.
-        high: last rate, by default a hundred times the optimizer's.
-        steps: rates to try.
-        precision: type of activations and products.
+        low: first learning rate, by default a thousandth of the optimizer's.
+        high: last learning rate, by default a hundred times the optimizer's.
+        steps: learning rates to try, at least 1.
+        precision: type of the autocast region: float32, bfloat16 or float16.
 
     Raises:
-        SettingError: the rates are not 0 < low < high, or not even the first loss is finite.
+        SettingError: not 0 < low < high, or not even the first loss is finite.
     """
     middle = float(optimizer.param_groups[0]["lr"])
     low = middle / 1e3 if low is None else low
     high = middle * 100 if high is None else high
     check_range("low", low, low=0.0, low_open=True, high=high, high_open=True)
+    with _restored(model, optimizer):
+        model.train()
+        rates, losses = _rise(model, optimizer, loss_fn, batches, low, high, steps, precision)
+    return RangeTest(rates=tuple(rates), losses=tuple(losses), suggestion=suggest(rates, losses))
+
+
+@contextmanager
+def _restored(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
+    """Restores model, optimizer and random state bitwise at the end of the block."""
     # Not by state_dict: it leaves out buffers that are not persistent.
     tensors = [*model.parameters(), *model.buffers()]
     kept_tensors = [tensor.detach().clone() for tensor in tensors]
     kept_state = {p: copy.deepcopy(slots) for p, slots in optimizer.state.items()}
-    kept_rates = [group["lr"] for group in optimizer.param_groups]
+    kept_lrs = [group["lr"] for group in optimizer.param_groups]
     kept_gradients = [p.grad for p in model.parameters()]
     kept_modes = [module.training for module in model.modules()]
     device = next(model.parameters()).device
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            model.train()
-            rates, losses = _rise(model, optimizer, loss_fn, batches, low, high, steps, precision)
+            yield
     finally:
         with torch.no_grad():
             for tensor, kept in zip(tensors, kept_tensors, strict=True):
@@ -112,11 +127,10 @@ def range_test(
             module.training = mode
         optimizer.state.clear()
         optimizer.state.update(kept_state)
-        for group, rate in zip(optimizer.param_groups, kept_rates, strict=True):
-            group["lr"] = rate
+        for group, lr in zip(optimizer.param_groups, kept_lrs, strict=True):
+            group["lr"] = lr
         for p, gradient in zip(model.parameters(), kept_gradients, strict=True):
             p.grad = gradient
-    return RangeTest(rates=tuple(rates), losses=tuple(losses), suggestion=suggest(rates, losses))
 
 
 def _rise(
@@ -133,9 +147,9 @@ def _rise(
     losses: list[float] = []
     mean = 0.0
     for step, batch in zip(range(steps), batches, strict=False):
-        rate = low * (high / low) ** (step / max(steps - 1, 1))
+        lr = low * (high / low) ** (step / max(steps - 1, 1))
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = lr
         kind = batch.images.device.type
         with torch.autocast(kind, precision, enabled=precision != torch.float32):
             logits = model(batch.images)
@@ -147,7 +161,7 @@ def _rise(
         smooth = mean / (1 - _SMOOTHING ** (step + 1))
         if not math.isfinite(smooth) or _exploded(losses, smooth):
             break
-        rates.append(rate)
+        rates.append(lr)
         losses.append(smooth)
     if not losses:
         raise SettingError(

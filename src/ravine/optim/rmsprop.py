@@ -1,15 +1,30 @@
-"""RMSProp: a rate for each weight, from a moving mean of its squared gradients."""
+"""RMSProp: a learning rate for each weight, from a moving mean of its squared gradients."""
 
 from collections.abc import Mapping
 from typing import Any, final
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.core.validation import check_range
-from ravine.optim import update_rules
-from ravine.optim.base import Decay, Implementation, RuleOptimizer, State, ending
+from ravine.optim.base import (
+    EPS_IN_ROOT,
+    Decay,
+    RuleOptimizer,
+    State,
+    eps_suffix,
+    root_formula,
+)
+from ravine.optim.step_engine import Implementation
+from ravine.optim.update_rules import root, squarable
+
+
+def rmsprop(
+    w: Tensor, g: Tensor, G: Tensor, *, η: float, α: float, ε: float, eps_in_root: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Returns w and G after G ← αG + (1−α) g⊙g, w ← w − η g ⊘ √(G+ε). Hinton, Tieleman 2012."""
+    g = squarable(g)
+    G = (G * α).addcmul_(g, g, value=1 - α)
+    return w.addcdiv(g, root(G, ε=ε, eps_in_root=eps_in_root), value=-η), G
 
 
 @final
@@ -26,8 +41,11 @@ class RMSProp(RuleOptimizer):
         eps_in_root: √(G+ε), or √G + ε as torch.optim has it.
         weight_decay: λ ≥ 0.
         decay: decoupled (w ← w − ηλw) or coupled (g ← g + λw).
-        implementation: plain, fused or auto, as in `RuleOptimizer`.
+        implementation: plain, fused, triton or auto, as in `RuleOptimizer`.
     """
+
+    state_slots = ("G",)
+    options = EPS_IN_ROOT
 
     def __init__(
         self,
@@ -41,42 +59,22 @@ class RMSProp(RuleOptimizer):
         decay: Decay = "decoupled",
         implementation: Implementation = "auto",
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "alpha": alpha,
-                "eps": eps,
-                "eps_in_root": eps_in_root,
-                "weight_decay": weight_decay,
-                "decay": decay,
-            },
-            implementation,
-        )
+        own = {"lr": lr, "alpha": alpha, "eps": eps, "eps_in_root": eps_in_root}
+        super().__init__(params, own, weight_decay, decay, implementation)
 
     def describe(self, group: Mapping[str, Any]) -> str:
-        """Returns the update as a group has it."""
-        root = "√(G+ε)" if group["eps_in_root"] else "(√G + ε)"
-        return f"G ← αG + (1−α) g⊙g, w ← w − η g ⊘ {root}"
-
-    def check_group(self, group: Mapping[str, Any]) -> None:
-        """Adds the ranges of α to those that all share."""
-        super().check_group(group)
-        check_range("alpha", group["alpha"], low=0.0, high=1.0, high_open=True)
+        """Returns a group's update as a formula."""
+        return f"G ← αG + (1−α) g⊙g, w ← w − η g ⊘ {root_formula(group, 'G')}"
 
     def variant(self, group: Mapping[str, Any]) -> str:
         """Returns the rule's name in the kernels."""
-        return f"rmsprop{ending(group)}"
-
-    def initial_state(self, w: Tensor) -> State:
-        """Returns G = 0."""
-        return {"G": torch.zeros_like(w)}
+        return f"rmsprop{eps_suffix(group)}"
 
     def apply_rule(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
     ) -> tuple[Tensor, State]:
-        """Applies `update_rules.rmsprop`."""
-        new_w, G = update_rules.rmsprop(
+        """Applies `rmsprop` to tensors of any one shape."""
+        new_w, G = rmsprop(
             w,
             g,
             state["G"],

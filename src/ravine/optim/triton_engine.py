@@ -1,37 +1,37 @@
-"""The path of GPUs: what `FusedSteps` is for the CPU, in one launch, or two with a decision.
+"""The step engine of GPUs: all parameters in one launch, or in two with the decision.
 
 At each step only addresses are gathered, and sent to the device only if one has changed. Nothing
 here makes the host wait for the device.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ravine.kernels.triton_library import can_step_on, load_triton
-from ravine.kernels.variants import VARIANTS
-from ravine.optim.layout import fills_its_memory, numbers, order
+from ravine.kernels.variants import KEEPS_MOMENTUM_PRODUCT, VARIANTS
+from ravine.optim.group_record import Group, GroupRecord, Variant
+from ravine.optim.layout import fills_its_memory, has_own_address, numbers, order
 from ravine.optim.watched_state import WatchedState
 
 if TYPE_CHECKING:
     from ravine.kernels.triton_table import Batch, Column
 
-Group = Mapping[str, Any]
 _KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}  # as in triton_table.KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedStep:
-    """What was decided about a step; nothing of it was read by the host.
+    """The decision about a step; the host has read nothing of it.
 
     Attributes:
         norm: 0-dim float64, ‖g‖₂ over all parameters, before clipping.
         ok: 0-dim bool, whether loss and gradients are finite, so that the step was taken.
-        bad: 0-dim int64, the largest place of a gradient that is not finite; -1 if there is none.
-        scale: 0-dim float64 that the gradients were multiplied by.
+        bad: 0-dim int64, the largest index of a gradient that is not finite; -1 if there is none.
+        scale: 0-dim float64, factor of the gradients.
     """
 
     norm: Tensor
@@ -42,13 +42,13 @@ class GuardedStep:
 
 @final
 class TritonSteps:
-    """The parameters that Triton can step, as they lie in memory now.
+    """The step engine of GPUs: the parameters that Triton can step.
 
     Args:
         groups: the optimizer's groups.
         state: the optimizer's state; a parameter without one is not held.
         variant: returns the name of a group's rule.
-        but: parameters to leave out.
+        excluded: parameters to leave out.
 
     Attributes:
         held: the parameters that are stepped here, on one device.
@@ -59,40 +59,40 @@ class TritonSteps:
         self,
         groups: Sequence[Group],
         state: WatchedState,
-        variant: Callable[[Group], str],
+        variant: Variant,
         *,
-        but: Collection[Tensor] = (),
+        excluded: Collection[Tensor] = (),
     ) -> None:
         triton = load_triton()
-        assert triton is not None, "who builds this has asked whether there is Triton"
+        assert triton is not None, "the caller builds this engine only where Triton is installed"
         self._triton, self._state = triton, state
-        self._rules = [variant(group) for group in groups]
-        self._sizes = [len(group["params"]) for group in groups]
-        everyone = [p for group in groups for p in group["params"]]
+        self._record = GroupRecord(groups, state, variant)
+        everyone = self._record.parameters
         device = next((p.device for p in everyone if can_step_on(p.device)), None)
-        rows: dict[str, list[tuple[Tensor, int]]] = {}
-        for index, (group, rule) in enumerate(zip(groups, self._rules, strict=True)):
-            for p in group["params"]:
-                if p not in but and p.device == device and _fits(p, state.get(p), rule):
-                    rows.setdefault(rule, []).append((p, index))
+
+        def fits(p: Tensor, rule: str) -> bool:
+            return p not in excluded and p.device == device and _fits(p, state.get(p), rule)
+
+        rows = self._record.by_rule(groups, fits)
         self._weights = [p for row in rows.values() for p, _ in row]
         self._addresses = list(map(Tensor.data_ptr, self._weights))
         self._strides = list(map(Tensor.stride, self._weights))
         self.held = dict.fromkeys(self._weights)
-        self._waiting = [p for p in everyone if not state.get(p)]
-        self.is_complete = len(self.held) + len(self._waiting) == len(everyone)
+        self.is_complete = self._record.is_complete(len(self.held))
         self._table = (
             triton.TritonTable([self._batch(rule, row) for rule, row in rows.items()], device)
             if self.held
             else None
         )
-        places = {p: place for place, p in enumerate(everyone)}
-        self._order: Sequence[Tensor] = everyone
-        self._places = [places[p] for p in self._weights]
-        if self._table is not None:
-            self._table.place(self._places)
-        state.changed = False
+        self._set_order(everyone)
         self._kept: list[Tensor] = []  # gradients that live no longer than the step
+
+    def _set_order(self, order: Sequence[Tensor]) -> None:
+        """Sets the parameters' order, in which a gradient that is not finite is counted."""
+        indices = {p: index for index, p in enumerate(order)}
+        self._order, self._indices = order, [indices[p] for p in self._weights]
+        if self._table is not None:
+            self._table.set_indices(self._indices)
 
     def _batch(self, rule: str, row: Sequence[tuple[Tensor, int]]) -> "Batch":
         weights = [p for p, _ in row]
@@ -118,21 +118,14 @@ class TritonSteps:
         """Kernels launched so far."""
         return 0 if self._table is None else self._table.launches
 
-    def is_current(
-        self, groups: Sequence[Group], state: WatchedState, variant: Callable[[Group], str]
-    ) -> bool:
-        """Tells whether parameters, rules and state are still those that were read."""
-        return (
-            state is self._state
-            and not state.changed
-            and self._sizes == [len(group["params"]) for group in groups]
-            and self._rules == [variant(group) for group in groups]
-            and all(p.grad is None for p in self._waiting)
-            and self._addresses == list(map(Tensor.data_ptr, self._weights))
+    def is_current(self, groups: Sequence[Group], state: WatchedState) -> bool:
+        """Returns whether parameters, addresses, rules and state are still those of the build."""
+        return self._record.is_current(groups, state) and self._addresses == list(
+            map(Tensor.data_ptr, self._weights)
         )
 
     def gather(self, gradients: Mapping[Tensor, Tensor] | None = None) -> None:
-        """Finds the gradients: `.grad`, or what `gradients` has in its place.
+        """Reads the gradients' addresses: of `.grad`, or of `gradients` for those that it holds.
 
         Raises:
             RuntimeError: a gradient is sparse.
@@ -166,7 +159,7 @@ class TritonSteps:
 
         Args:
             groups: the optimizer's groups, for their numbers.
-            scale: what the gradients are multiplied by; on the device if it is a tensor.
+            scale: factor of the gradients; 0-dim on the device if it is a tensor.
             ok: one bool on the device; where False everything stays bitwise as it was.
         """
         if self._table is not None:
@@ -189,17 +182,15 @@ class TritonSteps:
 
         Args:
             groups: the optimizer's groups, for their numbers.
-            loss: one number on the device.
-            limit: of the global norm, or None; on the device if it is a tensor.
+            loss: 0-dim on the device.
+            limit: of the global norm, or None; 0-dim on the device if it is a tensor.
             counters: (7,) int64 on the device, as `ravine.kernels.triton_table.new_counters`
                 makes them; counted up.
             order: the parameters in the order in which `bad` counts, the groups' if None.
         """
         assert self._table is not None, "there is nothing to step"
         if order is not None and order is not self._order:
-            places = {p: place for place, p in enumerate(order)}
-            self._order, self._places = order, [places[p] for p in self._weights]
-            self._table.place(self._places)
+            self._set_order(order)
         self._table.set_numbers([numbers(group, 1.0) for group in groups])
         limit = float("inf") if limit is None else limit
         guard = self._triton.Guard(loss=loss.detach(), limit=limit, counters=counters)
@@ -213,30 +204,31 @@ class TritonSteps:
         )
 
     def sizes(self) -> Tensor:
-        """Returns the norms of the gradients at the last guarded step, by place, (P,) float64.
+        """Returns the norms of the gradients at the last guarded step, (P,) float64.
 
-        0 where there is no gradient. Valid until the next step; made when it is asked for.
+        In the order of the parameters, 0 where there is no gradient. Valid until the next step;
+        computed at the call.
         """
         assert self._table is not None, "there is nothing to measure"
         norms = self._table.sums().sqrt()
-        places = torch.tensor(self._places).to(norms.device)
-        return norms.new_zeros(len(self._order)).index_copy(0, places, norms)
+        indices = torch.tensor(self._indices).to(norms.device)
+        return norms.new_zeros(len(self._order)).index_copy(0, indices, norms)
 
     def _done(self) -> None:
-        # Written to behind torch's back: a graph that still needs the old weights must know.
+        # torch does not see the write: a graph that still needs the old weights must be warned.
         torch.autograd.graph.increment_version(self._weights)
         self._kept = []
 
 
 def _fits(p: Tensor, state: Mapping[str, Tensor] | None, rule: str) -> bool:
-    """Tells whether Triton can step `p`: 16 or 32 bits, without gaps, and so its state."""
+    """Returns whether Triton can step `p`: 16 or 32 bits, without gaps, and so its state."""
     slots = VARIANTS[rule]
     counts = {"step": torch.int64}
-    if rule.startswith("nadam"):
+    if rule in KEEPS_MOMENTUM_PRODUCT:
         counts["mu_product"] = torch.float64
     return (
         state is not None
-        and type(p) in (Tensor, nn.Parameter)  # a wrapper's address is not its data's
+        and has_own_address(p)
         and _is_plain(p)
         and all(
             slot in state

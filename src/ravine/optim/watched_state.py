@@ -1,6 +1,6 @@
-"""An optimizer's state that knows when somebody has changed it.
+"""An optimizer's state with a flag that every change sets.
 
-The fused path keeps addresses of the state's tensors. To compare them with a thousand small
+A step engine keeps addresses of the state's tensors. To compare them with a thousand small
 dictionaries at each step would cost as much as the step; a flag costs nothing.
 """
 
@@ -20,8 +20,8 @@ class WatchedState(defaultdict[Tensor, dict[str, Any]]):
     """The state of each parameter by slot, as torch.optim has it.
 
     Attributes:
-        changed: whether a slot, or which parameters have slots, was changed since it was unset.
-            What happens inside a tensor is no change.
+        changed: whether a slot, or which parameters have slots, was changed since the flag was
+            cleared. Writes into a tensor do not count.
     """
 
     changed: bool
@@ -37,10 +37,10 @@ class WatchedState(defaultdict[Tensor, dict[str, Any]]):
         super().__setitem__(key, _Slots(self, slots))
 
     def __reduce__(self) -> Any:
-        return self.plain().__reduce__()  # a copy is watched by nobody
+        return self.plain().__reduce__()  # a copy has no flag
 
     def plain(self) -> defaultdict[Tensor, dict[str, Any]]:
-        """Returns the same tensors in dictionaries that nobody watches."""
+        """Returns the same tensors in plain dictionaries."""
         return defaultdict(dict, {key: dict(slots) for key, slots in self.items()})
 
 
@@ -56,7 +56,7 @@ class _Slots(dict[str, Any]):
         return dict, (dict(self),)
 
 
-def _telling(change: Callable[..., Any], owner: Callable[[Any], WatchedState]) -> Any:
+def _setting_flag(change: Callable[..., Any], owner: Callable[[Any], WatchedState]) -> Any:
     def changes(self: Any, *arguments: Any, **named: Any) -> Any:
         owner(self).changed = True
         return change(self, *arguments, **named)
@@ -65,6 +65,8 @@ def _telling(change: Callable[..., Any], owner: Callable[[Any], WatchedState]) -
 
 
 for _name in _CHANGES:
-    setattr(_Slots, _name, _telling(getattr(dict, _name), lambda slots: slots.owner))
+    setattr(_Slots, _name, _setting_flag(getattr(dict, _name), lambda slots: slots.owner))
     if _name != "__setitem__":
-        setattr(WatchedState, _name, _telling(getattr(defaultdict, _name), lambda state: state))
+        setattr(
+            WatchedState, _name, _setting_flag(getattr(defaultdict, _name), lambda state: state)
+        )

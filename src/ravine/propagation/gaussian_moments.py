@@ -16,7 +16,7 @@ from torch import Tensor
 
 Function = Callable[[Tensor], Tensor]
 _NODES, _DEGREES = 33, 8
-_REST = 16  # the power of the correlation that what lies above _DEGREES follows
+_REST = 16  # the power of the correlation for all degrees above _DEGREES
 _MOST_SKEW = 1.0  # above it the density would be negative in places
 
 
@@ -35,7 +35,13 @@ class Moments:
 def rectifier_moments(
     mean: Tensor, var: Tensor, slope: float = 0.0, *, third: Tensor | None = None
 ) -> Moments:
-    """Returns the moments of max(x, 0) + `slope`·min(x, 0); `third` is the third cumulant of x.
+    """Returns the moments of max(x, 0) + `slope`·min(x, 0), each of the shape of `mean`.
+
+    Args:
+        mean: (D), of x.
+        var: (D).
+        slope: below 0; that of leaky ReLU.
+        third: (D), the third cumulant of x; None for 0.
 
     >>> m = rectifier_moments(torch.zeros(1), torch.ones(1))
     >>> round(float(m.mean), 4), round(float(m.var), 4)  # 1/√(2π) and 1/2 − 1/(2π)
@@ -68,11 +74,23 @@ def rectifier_moments(
 def function_moments(
     function: Function, mean: Tensor, var: Tensor, *, third: Tensor | None = None
 ) -> Moments:
-    """Returns the moments of any function that acts on values (n, D) element by element."""
+    """Returns the moments of any function φ, each of the shape of `mean`.
+
+    Args:
+        function: φ, on values (n, D) element by element.
+        mean: (D), of x.
+        var: (D).
+        third: (D), the third cumulant of x; None for 0.
+    """
     z, weight = _nodes(_NODES, mean)
     σ = var.clamp_min(0.0).sqrt()
     weight = weight * (1 + _skewness(third, σ) / 6 * (z**3 - 3 * z))
     x = mean + σ * z
+    return _weighted_moments(function, x, weight)
+
+
+def _weighted_moments(function: Function, x: Tensor, weight: Tensor) -> Moments:
+    """Returns the moments of φ(x) at nodes (n, D) with weights that broadcast to them."""
     y, slope = _with_slope(function, x)
     m = (weight * y).sum(0)
     return Moments(
@@ -111,9 +129,9 @@ def _with_slope(function: Function, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hermite_shares(function: Function, mean: Tensor, var: Tensor) -> list[float]:
-    """Returns what share of Var φ(x) lies in each Hermite degree from 1 on; the last is the rest.
+    """Returns the share of Var φ(x) in each Hermite degree from 1 on; the last is the rest.
 
-    Averaged over the elements with their variances.
+    Averaged over the elements of `mean` and `var`, (D) both, with their variances.
 
     >>> [round(s, 3) for s in hermite_shares(torch.relu, torch.zeros(1), torch.ones(1))[:2]]
     [0.733, 0.234]
@@ -138,20 +156,25 @@ def hermite_shares(function: Function, mean: Tensor, var: Tensor) -> list[float]
 
 
 def pass_correlation(shares: list[float], corr: Tensor) -> Tensor:
-    """Returns Σ share_k ρᵏ: the correlation behind the function."""
+    """Returns Σ share_k ρᵏ, of the shape of ρ: the correlations of φ(x)."""
     *known, rest = shares
     return sum(s * corr**k for k, s in enumerate(known, 1)) + rest * corr**_REST
 
 
 def pass_kappa(shares: list[float], kappa: float) -> float:
-    """Returns κ behind the function, for correlations that are normal around 0."""
+    """Returns κ of φ(x), for correlations that are normal around 0."""
     return min(1.0, shares[0] ** 2 * kappa + 3 * shares[1] ** 2 * kappa**2)
 
 
-def greatest_of(count: int, correlation: float, nodes: int = 24) -> tuple[Tensor, Tensor]:
-    """Returns values and weights of the greatest of equally correlated standard normals.
+def maximum_of(count: int, correlation: float, nodes: int = 24) -> tuple[Tensor, Tensor]:
+    """Returns values and weights (n,) of the maximum of equally correlated standard normals.
 
-    Each is √ρ·z₀ + √(1−ρ)·zᵢ; the greatest of the independent parts has the distribution Φᶜ.
+    Each is √ρ·z₀ + √(1−ρ)·zᵢ; the maximum of the independent zᵢ has the distribution Φᶜ.
+
+    Args:
+        count: c of them.
+        correlation: ρ, clamped to [0, 1].
+        nodes: of the quadrature over z₀.
     """
     ρ = min(max(correlation, 0.0), 1.0)
     common, weight = np.polynomial.hermite_e.hermegauss(nodes)
@@ -162,21 +185,19 @@ def greatest_of(count: int, correlation: float, nodes: int = 24) -> tuple[Tensor
     return values.flatten(), weights.flatten()
 
 
-def greatest_moments(
+def maximum_moments(
     function: Function, mean: Tensor, var: Tensor, *, count: int, correlation: float
 ) -> Moments:
-    """Returns the moments of φ(max xᵢ) of `count` equally correlated normals, φ increasing."""
-    values, weights = greatest_of(count, correlation)
+    """Returns the moments (D) of φ(max xᵢ) of `count` equally correlated normals, φ increasing.
+
+    Args:
+        function: φ, element by element.
+        mean: (D), of each xᵢ.
+        var: (D).
+        count: of normals in a window.
+        correlation: of each pair, clamped to [0, 1].
+    """
+    values, weights = maximum_of(count, correlation)
     shape = (-1, *(1,) * mean.dim())
     z, weight = values.to(mean).reshape(shape), weights.to(mean).reshape(shape)
-    x = mean + var.clamp_min(0.0).sqrt() * z
-    y, slope = _with_slope(function, x)
-    m = (weight * y).sum(0)
-    return Moments(
-        mean=m,
-        var=((weight * y**2).sum(0) - m**2).clamp_min(0.0),
-        third=(weight * (y - m) ** 3).sum(0),
-        slope=(weight * slope).sum(0),
-        slope_square=(weight * slope**2).sum(0),
-        along=(weight * slope * x).sum(0),
-    )
+    return _weighted_moments(function, mean + var.clamp_min(0.0).sqrt() * z, weight)

@@ -1,12 +1,13 @@
-"""One operation of a recorded forward pass: what was called, on what, with what result."""
+"""One operation of a recorded forward pass, and the type of the functions that predict it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ravine.core.nested import leaves_in
 from ravine.propagation.signals import Gradient, Signal
 
 
@@ -14,7 +15,7 @@ from ravine.propagation.signals import Gradient, Signal
 class Source:
     """Stands in an argument list for the result of an earlier operation."""
 
-    place: int
+    index: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Operation:
     """One call of a torch function that read an activation.
 
     Attributes:
-        place: its number in the order of calls.
+        index: its number in the order of calls.
         name: of the function, without underscores.
         function: what was called.
         layer: dotted name of the innermost module that ran.
@@ -31,17 +32,17 @@ class Operation:
         kwargs: the others, likewise.
         shape: of the result, with the batch.
         batch: N.
-        sources: places of the activations that it read.
-        signal: what the theory says, or what was measured where it says nothing.
-        predicted: the theory knows this operation.
+        sources: indices of the operations whose results it read.
+        signal: of the result: predicted, or measured where the theory has no prediction.
+        predicted: whether `signal` is.
         measured: variance of the result over batch and elements.
         gradient: measured variance of the derivative by the result; None before, or without one.
-        gradient_maps: the derivative's measured signal, kept where the theory needs it.
-        wants_gradient: the theory needs it.
-        theory: what it says of the derivative.
+        gradient_maps: the derivative's measured moments, kept where the theory needs them.
+        wants_gradient: the theory needs them: its prediction begins anew here.
+        theory: the predicted derivative.
     """
 
-    place: int
+    index: int
     name: str
     function: Callable[..., Any]
     layer: str
@@ -60,13 +61,13 @@ class Operation:
     theory: Gradient | None = None
 
     def argument(self, at: int, name: str, default: Any = None) -> Any:
-        """Returns an argument by place or name."""
+        """Returns an argument by position or name."""
         if name in self.kwargs:
             return self.kwargs[name]
         return self.args[at] if len(self.args) > at else default
 
     def on_values(self, values: Tensor) -> Tensor:
-        """Returns the function of other values (n, D) in the place of its only activation."""
+        """Returns the function of other values (n, D) instead of its only activation."""
 
         def swap(argument: Any) -> Any:
             if isinstance(argument, Source):
@@ -79,12 +80,31 @@ class Operation:
         return self.function(*args, **{k: swap(v) for k, v in self.kwargs.items()})
 
 
+Signals = Sequence[Signal]
+Forward = Callable[[Operation, Signals], Signal | None]
+Backward = Callable[[Operation, Signals, Signal, Gradient], list[Gradient]]
+
+
+@dataclass(frozen=True, slots=True)
+class Propagation:
+    """What one kind of operation does to a signal, and to a gradient in the backward pass.
+
+    Attributes:
+        forward: (operation, signals read) to the signal of the result; None where the theory
+            does not hold.
+        backward: (operation, signals read, signal of the result, gradient by the result) to a
+            gradient for each signal read.
+    """
+
+    forward: Forward
+    backward: Backward
+
+
 def sources_of(value: Any) -> list[int]:
-    """Returns the places of all sources in nested arguments."""
-    if isinstance(value, Source):
-        return [value.place]
-    if isinstance(value, list | tuple):
-        return [place for item in value for place in sources_of(item)]
-    if isinstance(value, dict):
-        return sources_of(list(value.values()))
-    return []
+    """Returns the indices of all sources in nested arguments."""
+    return [leaf.index for leaf in leaves_in(value) if isinstance(leaf, Source)]
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Returns an argument of a convolution or pooling as (height, width)."""
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[-1]))

@@ -1,15 +1,16 @@
-"""What the theory carries from layer to layer, and how it is had from a tensor.
+"""The moments that the theory carries from layer to layer, and their measurement on a tensor.
 
 Forward, a `Signal`; backward, a `Gradient`. Both hold the mean and the variance of each
-element over the batch, so that borders, strides and the weights' own values are seen. Between
-elements there is only what decides variances: one correlation by distance in the image, shared
+element over the batch, which covers borders, strides and the weights' own values. Between
+elements they hold only what decides variances: one correlation by distance in the image, shared
 by all channels, and the mean squared correlation κ between channels.
 
 Shape letters in this room: N batch, C channels, H height, W width, D any dimensions after N.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class Signal:
         kappa: κ, mean squared correlation between two channels.
         noise: variance of the relative error of one channel's variance.
         spread: variance of the logarithm of the total variance.
-        latent: what stands behind an activation function, for poolings that take the greatest.
+        latent: the variable before an activation function, for max pooling.
         third: (D), the third cumulant of each element; None for none, as if it were normal.
     """
 
@@ -62,7 +63,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Moments of an activation's derivative where a pooling took the greatest.
+    """Moments of an activation's derivative at the maximum of a pooling window.
 
     Attributes:
         first: E[φ'], broadcasts to D.
@@ -85,7 +86,7 @@ class Gradient:
         along: (D), E[g·x] of each element, which a normalisation takes away.
         kappa: κ, mean squared correlation between two channels.
         spread: variance of the logarithm of the total variance.
-        gate: of the activation before, where a pooling chose.
+        gate: of the activation before a max pooling.
     """
 
     mean: Tensor
@@ -99,6 +100,17 @@ class Gradient:
     def total(self) -> float:
         """Variance over batch and elements together."""
         return total_variance(self.mean, self.var)
+
+
+def channel_averages(signal: Signal) -> Signal:
+    """Returns the signal (C, 1, …) of (C, …): the position is one more random variable."""
+    positions = tuple(range(1, signal.mean.dim()))
+    if not positions:
+        return signal
+    mean = signal.mean.mean(positions, keepdim=True)
+    var = signal.var.mean(positions, keepdim=True)
+    apart = signal.mean.var(positions, correction=0, keepdim=True)
+    return replace(signal, mean=mean, var=var + apart, latent=None, third=None)
 
 
 def total_variance(mean: Tensor, var: Tensor) -> float:
@@ -117,14 +129,14 @@ def plus(first: Gradient | None, second: Gradient) -> Gradient:
         var=first.var + second.var,
         along=first.along + second.along,
         kappa=share**2 * first.kappa + (1 - share) ** 2 * second.kappa,
-        spread=together(share, first.spread, second.spread),
+        spread=joined_spread(share, first.spread, second.spread),
     )
 
 
-def together(share: float, first: float, second: float) -> float:
+def joined_spread(share: float, first: float, second: float) -> float:
     """Returns the spread of a sum in which `share` of the variance is the first's.
 
-    The two have most of their past in common, so that their deviations add up.
+    The two come from mostly the same layers, so that their deviations add up.
     """
     return (share * math.sqrt(first) + (1 - share) * math.sqrt(second)) ** 2
 
@@ -191,13 +203,13 @@ def channel_correlation(x: Tensor) -> float:
     if count < 2:
         return 0.0
     off = float(squares.sum() - squares.diagonal().sum()) / (count * (count - 1))
-    # Independent channels correlate by chance too: 1/(samples − 1).
+    # Independent channels correlate on a sample too: 1/(samples − 1).
     chance = 1 / max(rows.shape[1] - 1, 1)
     return min(1.0, max(0.0, (off - chance) / (1 - chance) if chance < 1 else 0.0))
 
 
 def window_correlations(corr: Tensor | None, window: tuple[int, int], dilation: int = 1) -> Tensor:
-    """Returns the correlations (K, K) between the K places of a window (height, width)."""
+    """Returns the correlations (K, K) between the K positions of a window (height, width)."""
     count = math.prod(window)
     if corr is None:
         return torch.eye(count, dtype=torch.float64)
@@ -211,13 +223,30 @@ def window_correlations(corr: Tensor | None, window: tuple[int, int], dilation: 
 
 
 def at_stride(corr: Tensor | None, size: tuple[int, int], stride: tuple[int, int]) -> Tensor | None:
-    """Returns the correlations of an image of `size` that takes every `stride`-th place."""
+    """Returns the correlations (2H−1, 2W−1) of an image of `size` (H, W) at a stride."""
     if corr is None:
         return None
     reach = [torch.arange(1 - n, n) * s for n, s in zip(size, stride, strict=True)]
-    places = [r + m // 2 for r, m in zip(reach, corr.shape, strict=True)]
-    down = places[0].clamp(0, corr.shape[0] - 1)
-    across = places[1].clamp(0, corr.shape[1] - 1)
+    positions = [r + m // 2 for r, m in zip(reach, corr.shape, strict=True)]
+    down = positions[0].clamp(0, corr.shape[0] - 1)
+    across = positions[1].clamp(0, corr.shape[1] - 1)
     found = corr[down][:, across]
-    inside = (places[0] == down)[:, None] & (places[1] == across)[None, :]
+    inside = (positions[0] == down)[:, None] & (positions[1] == across)[None, :]
     return torch.where(inside, found, 0.0)
+
+
+LinearMap = Callable[[Tensor], Tensor]
+
+
+def transposed(function: LinearMap, like: Tensor, values: Tensor) -> Tensor:
+    """Returns the transpose of a linear function, applied to values.
+
+    Args:
+        function: of (D) to (E).
+        like: (D), of which only the shape counts.
+        values: (E).
+    """
+    with torch.enable_grad():
+        leaf = torch.zeros_like(like).requires_grad_()
+        (found,) = torch.autograd.grad(function(leaf), leaf, values)
+    return found

@@ -1,6 +1,6 @@
-"""How alive the units of each activation are on a batch: dead, or at the ends of their range.
+"""The activity of the units of each activation on a batch: dead, or at the ends of their range.
 
-Every call of an activation function is seen as it is made, as a layer or as a plain function.
+Every call of an activation function is seen, as a layer or as a plain function.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,8 +10,9 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
+
+from ravine.propagation.module_calls import ModuleStack
 
 _ENDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
 KINDS = ("relu", *_ENDS)
@@ -38,65 +39,60 @@ class UnitActivity:
 
 
 @final
-class Activity(TorchFunctionMode):
-    """Collects the activity of the functions that run inside `watching()`."""
+class ActivityRecorder(TorchFunctionMode):
+    """Records the activity of the functions that run inside `watching()`.
+
+    Attributes:
+        found: in the order of the calls.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.found: list[UnitActivity] = []
-        self._names = {module: name for name, module in model.named_modules()}
-        self._stack: list[str] = []
+        self._stack = ModuleStack(model)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Calls the function, and looks at its result where it is an activation."""
+        """Calls the function, and measures its result where it is an activation."""
         out = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "").strip("_")
         if name in KINDS and isinstance(out, Tensor) and out.dim() > 1 and out.is_floating_point():
-            layer = self._stack[-1] if self._stack else ""
-            self.found.append(unit_activity(out.detach(), name, layer))
+            self.found.append(unit_activity(out.detach(), name, self._stack.name))
         return out
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Looks at what runs inside."""
-
-        def enter(module: nn.Module, _inputs: Any) -> None:
-            self._stack.append(self._names.get(module, ""))
-
-        def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-            self._stack.pop()
-
-        hooks = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
-        try:
-            with self:
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+        """Records what runs inside."""
+        with self._stack.following(), self:
+            yield
 
 
 @torch.no_grad()
 def unit_activity(out: Tensor, kind: str, layer: str) -> UnitActivity:
     """Returns the activity of an activation's result (N, D), (N, T, D) or (N, C, …)."""
-    silent = silent_units(out)
+    inactive = inactive_units(out)
     return UnitActivity(
         layer=layer,
         kind=kind,
-        units=len(silent),
-        dead=float(silent.double().mean()) if kind == "relu" else 0.0,
+        units=len(inactive),
+        dead=float(inactive.double().mean()) if kind == "relu" else 0.0,
         saturated=float(saturation(out, kind)) if kind in _ENDS else 0.0,
     )
 
 
-def silent_units(out: Tensor) -> Tensor:
+def inactive_units(out: Tensor) -> Tensor:
     """Returns which units of (N, D), (N, T, D) or (N, C, …) are 0 on the whole batch, (units,)."""
     return (_by_unit(out) == 0).all(1)
 
 
 def saturation(out: Tensor, kind: str) -> Tensor:
-    """Returns the share of values at the ends of the range of sigmoid, tanh or hardtanh, 0-dim."""
+    """Returns the share of values at the ends of the range of an activation, 0-dim float64.
+
+    Args:
+        out: of any shape.
+        kind: sigmoid, tanh or hardtanh.
+    """
     low, high = _ENDS[kind]
     near = (high - low) * _NEAR_END
     return ((out < low + near) | (out > high - near)).double().mean()

@@ -1,7 +1,7 @@
 """Variance of activations and gradients, layer by layer: predicted and measured.
 
-One real pass is recorded; the theory (`rules`) follows it forward from the batch's own moments,
-and backward from the measured gradient at the end.
+One real pass is recorded; the theory (`propagation_table.py`) follows it forward from the batch's
+own moments, and backward from the measured gradient at the end.
 """
 
 import math
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
-from ravine.core.nested import tensors_in
-from ravine.core.preserve_state import untouched
+from ravine.core.nested import call_model, tensors_in
+from ravine.core.preserve_state import preserve_state
 from ravine.propagation.operations import Operation
 from ravine.propagation.recording import Recording
 
@@ -25,18 +25,18 @@ _WIDEST = 300.0  # of a logarithm; exp of it is still a number
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerVariance:
-    """One operation of a forward pass. Variances are over batch, channels and places together.
+    """One operation of a forward pass. Variances are over batch, channels and positions together.
 
     Attributes:
         layer: dotted name of the module in which it ran.
         kind: its class, or the function's name.
         weighted: a convolution or linear layer.
         forward: measured variance of the output.
-        forward_predicted: by the theory; None where the layer is not known to it.
+        forward_predicted: by the theory; None where it has no prediction for the layer.
         forward_band: the factor around the prediction, both ways, within which finite width and
             batch leave the measurement in 95 % of draws of the weights; None without a prediction.
         backward: measured variance of the derivative of the loss by the output, if there is one.
-        backward_predicted: by the theory; None where it says nothing.
+        backward_predicted: by the theory; None where it has none.
         backward_band: the same as forward.
     """
 
@@ -67,14 +67,14 @@ class VarianceProfile:
         return tuple(layer for layer in self.layers if layer.weighted)
 
     def factor(self, direction: str = "forward", *, predicted: bool = False) -> float:
-        """Returns by what the variance is multiplied from one weighted layer to the next.
+        """Returns the factor of the variance from one weighted layer to the next.
 
-        The slope of its logarithm, by least squares, over all weighted layers but the last, which
-        makes the classes. Backward, the factor is that of a step towards the input.
+        It is the slope of the logarithm, by least squares, over all weighted layers but the last,
+        which is the classifier. Backward, the factor is that of a step towards the input.
 
         Args:
             direction: forward or backward.
-            predicted: of the theory and not of the measurement.
+            predicted: that of the theory instead of the measurement.
         """
         name = f"{direction}_predicted" if predicted else direction
         values = [getattr(layer, name) for layer in self.weighted[:-1]]
@@ -117,7 +117,7 @@ def variance_profile(
 ) -> VarianceProfile:
     """Returns predicted and measured variance of every layer, forward and backward.
 
-    The model runs once in its learning stage and is afterwards bitwise what it was: weights,
+    The model runs once in training mode and is afterwards bitwise what it was: weights,
     buffers, modes, gradients, hooks and random state.
 
     Args:
@@ -131,32 +131,30 @@ def variance_profile(
     """
     if next((p for p in model.parameters() if p.requires_grad), None) is None:
         raise SettingError("the model has no parameters that learn; pass one that has")
-    with untouched(model), torch.enable_grad():
+    with preserve_state(model), torch.enable_grad():
         recording = record(model.train(), inputs, loss)
     return VarianceProfile(layers=as_layers(recording, inputs))
 
 
 def as_layers(recording: Recording, inputs: Any) -> tuple[LayerVariance, ...]:
     """Returns the variances of a recording, those of the inputs left out."""
-    return tuple(_row(op) for op in recording.operations[_first(inputs) :])
+    return tuple(_row(op) for op in recording.operations[len(_activations(inputs)) :])
 
 
 def record(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> Recording:
     """Runs the model forward and backward once, and returns the recording."""
-    given = _activations(inputs)
-    names = {module: name for name, module in model.named_modules()}
-    recording = Recording(names, given)
+    recording = Recording(model, _activations(inputs))
     with recording.watching():
         try:
-            output = _call(model, inputs)
+            output = call_model(model, inputs)
         except Exception as error:
             raise SettingError(
                 f"the model raises on this batch: {type(error).__name__}: {error}; "
                 "pass inputs that model(inputs) takes: a tensor, a tuple or a dict of arguments"
             ) from error
     for tensor in tensors_in(output):
-        if tensor in recording.places:
-            recording.operations[recording.places[tensor]].wants_gradient = True
+        if (op := recording.operation_of(tensor)) is not None:
+            op.wants_gradient = True
     value = loss(output)
     if not isinstance(value, Tensor) or value.dim() != 0:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -165,22 +163,12 @@ def record(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> Reco
     if value.requires_grad:
         # Not backward(): that would add to the gradients that the user keeps.
         torch.autograd.grad(value, learning, allow_unused=True)
-    recording.follow_back()
+    recording.propagate_backward()
     return recording
-
-
-def _call(model: nn.Module, inputs: Any) -> Any:
-    if isinstance(inputs, dict):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
 
 
 def _activations(inputs: Any) -> list[Tensor]:
     return [t for t in tensors_in(inputs) if t.is_floating_point() and t.dim() > 1]
-
-
-def _first(inputs: Any) -> int:
-    return len(_activations(inputs))
 
 
 def _row(op: Operation) -> LayerVariance:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ravine.runs.layers_file import read_looks
+from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
 
 _LINK = "is a link, which is not followed"
 
@@ -34,8 +34,13 @@ class Contents:
     missing: list[str] = field(default_factory=list)
 
 
-def gather(run: Path) -> Contents:
-    """Returns the contents of a run folder, as far as they exist."""
+def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
+    """Returns the contents of a run folder, as far as they exist.
+
+    Args:
+        run: the folder.
+        layers: the content of layers.jsonl, where it was read already.
+    """
     missing: list[str] = []
 
     def read(name: str, parse: Callable[[str], Any], why: str) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def gather(run: Path) -> Contents:
         plan=plan if isinstance(plan, dict) else {},
         environment=environment,
         findings=[*_rollbacks(rows), *_rows(run / "findings.jsonl", [])],
-        snapshots=_snapshots(run / "layers.jsonl"),
+        snapshots=_snapshots(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
         missing=missing,
     )
@@ -82,20 +87,18 @@ def _read(path: Path, parse: Callable[[str], Any], why: str, missing: list[str])
     return value
 
 
-def _snapshots(path: Path) -> list[dict[str, Any]]:
-    """Returns the snapshots that are whole, each of a later step than the one before."""
-    found: list[dict[str, Any]] = []
-    for snapshot in [] if path.is_symlink() else read_looks(path):
-        if _is_whole(snapshot) and snapshot["step"] > (found[-1]["step"] if found else 0):
-            found.append(snapshot)
+def _layers(path: Path) -> LayerRecords:
+    return LayerRecords() if path.is_symlink() else read_layers(path)
+
+
+def _snapshots(layers: LayerRecords) -> list[dict[str, Any]]:
+    """Returns the snapshots as rows, each of a later step than the last."""
+    last, found = 0, []
+    for snapshot in layers.snapshots:
+        if snapshot.step > last:
+            last = snapshot.step
+            found.append(snapshot_row(snapshot))
     return found
-
-
-def _is_whole(snapshot: dict[str, Any]) -> bool:
-    tables = [snapshot.get("layers"), snapshot.get("parameters")]
-    rows = [row for table in tables if isinstance(table, dict) for row in table.values()]
-    whole = isinstance(snapshot.get("step"), int) and all(isinstance(t, dict) for t in tables)
-    return whole and all(isinstance(row, dict) for row in rows)
 
 
 def _variance(path: Path) -> list[dict[str, Any]]:

@@ -14,26 +14,31 @@ from ravine.reports.report_summary import summary_lines
 from ravine.reports.run_pictures import mistake_pictures, surface_pictures
 from ravine.reports.timeline import timeline
 from ravine.reports.variance_figure import variance_drawing
+from ravine.runs.layers_file import LayerRecords
 
 _MATRIX_UP_TO = 25  # classes; of more, only the most confused pairs are shown
 
 
-def render_report(run: Path) -> Path:
+def render_report(run: Path, *, layers: LayerRecords | None = None) -> Path:
     """Writes `run`/report.html, whole or not at all, and returns its path.
 
     Only the plain files of the run are read; those that are missing are named on the page.
+
+    Args:
+        run: the folder.
+        layers: the content of layers.jsonl, where it was read already.
 
     Raises:
         RunError: the disk is full or read-only.
     """
     path = run / "report.html"
-    write_whole(path, page(run).encode())
+    write_whole(path, page(run, layers=layers).encode())
     return path
 
 
-def page(run: Path) -> str:
+def page(run: Path, *, layers: LayerRecords | None = None) -> str:
     """Returns the report of a run folder as HTML."""
-    contents = gather(run)
+    contents = gather(run, layers=layers)
     environment = Environment(
         loader=PackageLoader("ravine.reports", "templates"),
         autoescape=True,

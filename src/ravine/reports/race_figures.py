@@ -1,4 +1,4 @@
-"""Figures of a race as SVG text: curves with bands, rates, intervals."""
+"""Figures of a race as SVG text: curves with bands, learning rates, intervals."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
 from ravine.reports.curve_figures import figure_of, svg_of
@@ -19,7 +20,7 @@ _POINTS = 120
 
 
 def colours(count: int) -> list[str]:
-    """Returns a colour for each entrant; after eight they come again."""
+    """Returns a colour for each candidate; after eight they come again."""
     return [_COLOURS[k % len(_COLOURS)] for k in range(count)]
 
 
@@ -29,8 +30,8 @@ def curves(
     """Returns training loss and validation accuracy against steps and against seconds.
 
     Args:
-        runs: of each entrant by seed, with rows `training` and `validation`.
-        shades: colour of each entrant.
+        runs: of each candidate by seed, with rows `training` and `validation`.
+        shades: colour of each candidate.
         target: accuracy to mark, if there is one.
     """
     with figure_of(9.2, 6.0, nrows=2, ncols=2, sharex="col", sharey="row") as (figure, axes):
@@ -83,7 +84,7 @@ def _band(
 
 
 def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colours) -> str:
-    """Returns loss and accuracy of every trial against its rate, a line per entrant."""
+    """Returns loss and accuracy of every trial against its learning rate, a line per candidate."""
     with figure_of(9.2, 3.2, ncols=2) as (figure, (left, right)):
         for name, rows in trials.items():
             known = [row for row in rows if row["settings"].get("lr") is not None]
@@ -91,9 +92,11 @@ def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colou
             ended = [row for row in known if row["status"] == "ended"]
             colour = shades[name]
             _dots(left, known, "loss", colour)
-            left.plot(_rates(ended), [r["loss"] for r in ended], color=colour, linewidth=1.2)
+            left.plot(
+                _learning_rates(ended), [r["loss"] for r in ended], color=colour, linewidth=1.2
+            )
             right.plot(
-                _rates(ended),
+                _learning_rates(ended),
                 [_nan(r["accuracy"]) for r in ended],
                 color=colour,
                 marker="o",
@@ -113,7 +116,7 @@ def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colou
 
 
 def _logarithmic(axes: Axes) -> None:
-    """Makes the axis of losses logarithmic, with numbers as one writes them."""
+    """Makes the axis of losses logarithmic, with plain decimal numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -124,15 +127,15 @@ def _dots(axes: Axes, rows: Sequence[Mapping[str, Any]], value: str, colour: str
     finite = [row for row in rows if row[value] is not None]
     highest = max((row[value] for row in finite), default=1.0)
     for row in rows:
-        rate = row["settings"]["lr"]
+        lr = row["settings"]["lr"]
         if row["status"] in ("ended", "stopped") and row[value] is not None:
             face = colour if row["status"] == "ended" else "none"
-            axes.plot(rate, row[value], "o", color=colour, markerfacecolor=face, ms=5)
+            axes.plot(lr, row[value], "o", color=colour, markerfacecolor=face, ms=5)
         elif row["status"] != "not run":
-            axes.plot(rate, highest, "x", color=colour, ms=6)
+            axes.plot(lr, highest, "x", color=colour, ms=6)
 
 
-def _rates(rows: Iterable[Mapping[str, Any]]) -> list[float]:
+def _learning_rates(rows: Iterable[Mapping[str, Any]]) -> list[float]:
     return [float(row["settings"]["lr"]) for row in rows]
 
 
@@ -141,64 +144,74 @@ def _nan(value: float | None) -> float:
 
 
 def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
-    """Returns the mean of each entrant with its interval, and a dot for every seed."""
+    """Returns the mean of each candidate with its interval, and a dot for every seed."""
     rows = [row for row in table if row["results"]]
     with figure_of(9.2, 0.75 + 0.34 * len(rows)) as (figure, axes):
         values = [v for row in rows for v in row["results"].values()]
         reach = max(max(values) - min(values), 0.002)
         low, high = max(0.0, min(values) - 1.2 * reach), min(1.0, max(values) + 1.2 * reach)
-        for place, row in enumerate(rows):
+        for line, row in enumerate(rows):
             colour = shades[row["name"]]
             left, right = (_nan(v) for v in row["interval"])
             if not (math.isfinite(left) and math.isfinite(right)):
                 left = right = row["mean"]
-            axes.plot([max(low, left), min(high, right)], [place] * 2, color=colour, linewidth=2)
+            axes.plot([max(low, left), min(high, right)], [line] * 2, color=colour, linewidth=2)
             seeds = list(row["results"].values())
-            axes.plot(seeds, [place] * len(seeds), "o", color=colour, alpha=0.45, ms=4)
-            axes.plot(row["mean"], place, "D", color=colour, ms=6)
-        axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel="right answers")
+            axes.plot(seeds, [line] * len(seeds), "o", color=colour, alpha=0.45, ms=4)
+            axes.plot(row["mean"], line, "D", color=colour, ms=6)
+        axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel="accuracy")
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
-    return svg_of(figure, "mean of each entrant with its 95 % interval; pale dots are seeds")
+    return svg_of(figure, "mean of each candidate with its 95 % interval; pale dots are seeds")
 
 
-def plane(surface: Surface, ways: Mapping[str, np.ndarray], shades: Colours) -> str:
-    """Returns the loss on a plane with the way of each entrant, as places in the trajectory.
+def plane(surface: Surface, indices: Mapping[str, np.ndarray], shades: Colours) -> str:
+    """Returns the loss on a plane with the trajectory of each candidate.
 
     Args:
-        surface: along a trajectory that holds the points of all.
-        ways: of each entrant, which of these points are its own, in order.
-        shades: colour of each entrant.
+        surface: along a trajectory with the points of all candidates.
+        indices: (N,) of each candidate's points in that trajectory, in order.
+        shades: colour of each candidate.
     """
     path = surface.trajectory
     with figure_of(9.2, 6.2) as (figure, axes):
-        height = np.ma.masked_invalid(surface.height)
-        low, high = float(height.min()), float(height.max())
-        norm = LogNorm(low, max(high, 1.001 * low)) if low > 0 else None
-        mesh = axes.pcolormesh(
-            surface.x, surface.y, height, norm=norm, cmap="Greys",
-            shading="nearest" if height.mask.any() else "gouraud", rasterized=True,
-        )  # fmt: skip
-        if norm is not None and high > 1.01 * low:
-            levels = np.geomspace(low, high, 14)[1:-1]
-            axes.contour(
-                surface.x, surface.y, height, levels=levels, colors="#ffffff", linewidths=0.6
-            )
-        bar = figure.colorbar(mesh, ax=axes, pad=0.02)
-        bar.set_label("training loss on the plane")
-        bar.outline.set_visible(False)
-        for name, places in ways.items():
-            x, y, loss = (path[key][places] for key in ("x", "y", "loss"))
-            axes.plot(x, y, color=shades[name], linewidth=1.8, marker=".", ms=4, label=name)
-            axes.plot(x[-1], y[-1], "o", color=shades[name], markeredgecolor="white", ms=9)
-            end = f"{loss[-1]:.3g}" if math.isfinite(loss[-1]) else ""
-            axes.annotate(
-                end, (x[-1], y[-1]), (7, 5), textcoords="offset points",
-                color=shades[name], fontsize=9,
-                bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "lw": 0},
-            )  # fmt: skip
-            axes.plot(x[0], y[0], "+", color="#22303c", ms=11, markeredgewidth=1.8)
+        _draw_heights(figure, axes, surface)
+        for name, own in indices.items():
+            x, y, loss = (path[key][own] for key in ("x", "y", "loss"))
+            _draw_trajectory(axes, x, y, float(loss[-1]), colour=shades[name], label=name)
         labels = surface.about.get("labels", ["", ""])
         axes.set(xlabel=labels[0], ylabel=labels[1])
         axes.legend(loc="best", frameon=True, facecolor="white", framealpha=0.9, edgecolor="none")
-    return svg_of(figure, "the ways of all entrants over the loss on one plane of their weights")
+    return svg_of(
+        figure, "trajectories of all candidates over the loss on one plane of their weights"
+    )
+
+
+def _draw_heights(figure: Figure, axes: Axes, surface: Surface) -> None:
+    height = np.ma.masked_invalid(surface.height)
+    low, high = float(height.min()), float(height.max())
+    norm = LogNorm(low, max(high, 1.001 * low)) if low > 0 else None
+    mesh = axes.pcolormesh(
+        surface.x, surface.y, height, norm=norm, cmap="Greys",
+        shading="nearest" if height.mask.any() else "gouraud", rasterized=True,
+    )  # fmt: skip
+    if norm is not None and high > 1.01 * low:
+        levels = np.geomspace(low, high, 14)[1:-1]
+        axes.contour(surface.x, surface.y, height, levels=levels, colors="#ffffff", linewidths=0.6)
+    bar = figure.colorbar(mesh, ax=axes, pad=0.02)
+    bar.set_label("training loss on the plane")
+    bar.outline.set_visible(False)
+
+
+def _draw_trajectory(
+    axes: Axes, x: np.ndarray, y: np.ndarray, last_loss: float, *, colour: str, label: str
+) -> None:
+    """Draws points (N,), the first as a cross, the last as a dot with its loss if it is known."""
+    axes.plot(x, y, color=colour, linewidth=1.8, marker=".", ms=4, label=label)
+    axes.plot(x[-1], y[-1], "o", color=colour, markeredgecolor="white", ms=9)
+    axes.annotate(
+        f"{last_loss:.3g}" if math.isfinite(last_loss) else "",
+        (x[-1], y[-1]), (7, 5), textcoords="offset points", color=colour, fontsize=9,
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "lw": 0},
+    )  # fmt: skip
+    axes.plot(x[0], y[0], "+", color="#22303c", ms=11, markeredgewidth=1.8)

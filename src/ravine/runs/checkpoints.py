@@ -26,7 +26,14 @@ _KEPT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A training state as it lies on disk."""
+    """A training state on disk.
+
+    Attributes:
+        step: training steps that it has seen.
+        path: of its folder.
+        tensors: by name, on the CPU.
+        values: plain values by name.
+    """
 
     step: int
     path: Path
@@ -37,7 +44,16 @@ class Checkpoint:
 def save_checkpoint(
     folder: Path, step: int, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
 ) -> Path:
-    """Writes the state after `step` steps and drops all but the last two checkpoints.
+    """Writes the state after `step` steps and removes all but the last two checkpoints.
+
+    Args:
+        folder: of all checkpoints of a run.
+        step: training steps so far.
+        tensors: of any shapes and dtypes, by name.
+        values: plain values by name.
+
+    Returns:
+        The folder of the checkpoint.
 
     Raises:
         RunError: the disk is full or read-only; the checkpoints before it are untouched.
@@ -52,10 +68,10 @@ def save_checkpoint(
         "values": plain(values),
     }
 
-    def fill(beside: Path) -> None:
-        write_whole(beside / "state.safetensors", content)
+    def fill(part: Path) -> None:
+        write_whole(part / "state.safetensors", content)
         text = json.dumps(described, indent=2, sort_keys=True, allow_nan=False)
-        write_whole(beside / "state.json", text.encode())
+        write_whole(part / "state.json", text.encode())
 
     write_folder_whole(path, fill)
     for old in checkpoint_paths(folder)[:-_KEPT]:
@@ -88,11 +104,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(step=step, path=path, tensors=tensors, values=values)
 
 
-def load_latest(folder: Path, *, tell: Callable[[str], None]) -> Checkpoint | None:
-    """Returns the newest checkpoint that is whole, or None; `tell` hears of each torn one."""
+def load_latest(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint | None:
+    """Returns the newest checkpoint that is whole, or None; `warn` is called for each torn one."""
     for path in reversed(checkpoint_paths(folder)):
         try:
             return load_checkpoint(path)
         except RunError as error:
-            tell(f"{error}; falling back to the one before")
+            warn(f"{error}; falling back to the one before")
     return None

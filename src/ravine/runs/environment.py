@@ -1,4 +1,4 @@
-"""What a run stood on: versions, processor, device, the commit of the folder it ran in."""
+"""The environment of a run: versions, processor, device, the commit of the working folder."""
 
 import platform
 import subprocess
@@ -11,7 +11,7 @@ import torch
 
 
 def describe_environment(device: torch.device, *, precision: str, threads: int) -> dict[str, Any]:
-    """Returns the plain facts that environment.json holds about software and machine."""
+    """Returns what environment.json holds about software and machine, as plain values."""
     return {
         "ravine": version("ravine"),
         "python": sys.version.split()[0],

@@ -1,4 +1,4 @@
-"""The run folder: where each file of a run lies. Plain files that people can read and copy."""
+"""The run folder: the path of each file of a run. Plain files that people can read and copy."""
 
 import fcntl
 import os
@@ -14,13 +14,17 @@ from ravine.core.errors import RunError
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The places of a run's files."""
+    """The paths of a run's files.
+
+    Attributes:
+        path: of the folder.
+    """
 
     path: Path
 
     @property
     def recipe(self) -> Path:
-        """All that decides the run."""
+        """All settings of the run, and its plan."""
         return self.path / "recipe.toml"
 
     @property
@@ -30,7 +34,7 @@ class RunFolder:
 
     @property
     def audit(self) -> Path:
-        """What was found in the data."""
+        """The audit of the data."""
         return self.path / "audit.json"
 
     @property
@@ -40,17 +44,17 @@ class RunFolder:
 
     @property
     def layers(self) -> Path:
-        """A line per look inside the network."""
+        """A line per snapshot of the layers."""
         return self.path / "layers.jsonl"
 
     @property
     def variance(self) -> Path:
-        """Variance of each layer at the start, predicted and measured."""
+        """Variance of each layer at initialisation, predicted and measured."""
         return self.path / "variance.json"
 
     @property
     def findings(self) -> Path:
-        """What was noticed on the way."""
+        """The findings of the run."""
         return self.path / "findings.jsonl"
 
     @property
@@ -60,22 +64,22 @@ class RunFolder:
 
     @property
     def mistakes(self) -> Path:
-        """Pictures of the worst mistakes."""
+        """Pictures of the worst misclassifications."""
         return self.path / "mistakes"
 
     @property
     def checkpoints(self) -> Path:
-        """The whole training state, now and then."""
+        """The whole training state, at intervals."""
         return self.path / "checkpoints"
 
     @property
     def save_points(self) -> Path:
-        """States that a run which diverges is taken back to."""
+        """States that a diverged run is rolled back to."""
         return self.path / "save-points"
 
     @property
     def weights(self) -> Path:
-        """The weights along the way, where they are kept."""
+        """The weights at intervals, where they are kept."""
         return self.path / "weights"
 
     @property
@@ -85,7 +89,7 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The weights, with all that predicting needs."""
+        """The weights, with all that prediction needs."""
         return self.path / "model.safetensors"
 
     @property
@@ -99,11 +103,11 @@ class RunFolder:
         return self.evaluation.is_file() and self.model.is_file()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keeps a second process from training in this folder; a kill frees it.
+    def locked(self) -> Iterator[None]:
+        """Locks the folder against a second process; the lock ends with this process.
 
         Raises:
-            RunError: another process holds it.
+            RunError: another process holds the lock, or the disk does not allow it.
         """
         try:
             handle = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
@@ -123,7 +127,7 @@ class RunFolder:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raises `RunError` if something lies at `path` already."""
+    """Raises `RunError` if `path` exists."""
     if path.exists():
         raise RunError(
             f"{path} exists already; choose another name with --out, "
@@ -139,9 +143,9 @@ def create_run_folder(path: Path, fill: Callable[[RunFolder], None]) -> RunFolde
     """
     refuse_existing(path)
 
-    def begin(beside: Path) -> None:
-        (beside / "checkpoints").mkdir()
-        fill(RunFolder(beside))
+    def begin(part: Path) -> None:
+        (part / "checkpoints").mkdir()
+        fill(RunFolder(part))
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ _HEAD = "# All that decides this run. Repeat it: ravine train --recipe {name}\n\
 
 
 def write_recipe(path: Path, settings: Mapping[str, Any], plan: Mapping[str, Any] | None) -> None:
-    """Writes settings and plan, whole or not at all. A setting that is None is left out."""
+    """Writes settings and plan, whole or not at all. Settings that are None are omitted."""
     content: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     if plan is not None:
         content["plan"] = dict(plan)

@@ -1,4 +1,4 @@
-"""JSON lines: one row a line, appended; a line torn by a kill is left out on reading."""
+"""JSON lines: one row a line, appended; reading skips a line torn by a kill."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from ravine.runs.links import refuse_link
 
 
 def plain(value: Any) -> Any:
-    """Returns `value` with non-finite numbers turned into None, for strict JSON."""
+    """Returns `value` with None for NaN and infinity, for strict JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
@@ -37,7 +37,7 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Returns the rows of a file, without lines that are torn; none if there is no file.
+    """Returns the rows of a file, without torn lines; none if there is no file.
 
     Raises:
         RunError: the file is a link.
@@ -57,13 +57,21 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def rewrite_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Replaces the rows of a file in one instant."""
+    """Replaces the rows of a file atomically.
+
+    Raises:
+        RunError: the disk is full or read-only.
+    """
     lines = [json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
     write_whole(path, "".join(lines).encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes one JSON document, whole or not at all."""
+    """Writes one JSON document atomically.
+
+    Raises:
+        RunError: the disk is full or read-only.
+    """
     text = json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False)
     write_whole(path, text.encode() + b"\n")
 

@@ -1,4 +1,4 @@
-"""A loss surface as plain arrays, and the .npz that keeps it.
+"""A loss surface as plain arrays, and the .npz file that it is saved to and redrawn from.
 
 Shape letters: X nodes along the first direction, Y along the second, T points of a trajectory.
 """
@@ -30,11 +30,11 @@ class Surface:
         x: (X,) coordinates along the first direction.
         y: (Y,) coordinates along the second.
         loss: (Y, X) float64; NaN where no node was computed. Rows follow `y`, columns `x`.
-        standard_error: (Y, X) of each node's mean loss; NaN where there is a single value.
-        evaluated: (Y, X) bool, true for computed nodes.
-        height: (Y, X) the loss, interpolated in its logarithm between computed nodes; NaN is a
+        standard_error: (Y, X) of each node's mean loss; NaN where it has a single value.
+        evaluated: (Y, X) bool, the nodes that were computed.
+        height: (Y, X) the loss, between computed nodes interpolated in its logarithm; NaN is a
             hole: the loss there is not finite.
-        about: provenance of the surface, as plain values; `roughness` is added on saving.
+        about: how the surface was made, as plain values, with `roughness`.
         trajectory: arrays (T,) `step`, `epoch`, `x`, `y`, `loss` (true), `plane_loss` (at the
             projection) and `off_plane` (distance to the plane over that to the last point).
         sharpness: empty unless requested. Of the Hessian at the centre `eigenvalues` (the largest)
@@ -55,7 +55,7 @@ class Surface:
 
     @property
     def minimum(self) -> tuple[float, float, float]:
-        """Coordinates (x, y) and loss of the lowest computed node, or of the centre."""
+        """Coordinates (x, y) and loss of the lowest node that was computed, or of the centre."""
         known = np.where(self.evaluated & np.isfinite(self.loss), self.loss, np.inf)
         row, column = np.unravel_index(int(known.argmin()), known.shape)
         lowest = float(self.x[column]), float(self.y[row]), float(self.loss[row, column])
@@ -70,11 +70,10 @@ class Surface:
 
     @property
     def roughness(self) -> dict[str, float]:
-        """The roughness of `height`, see `roughness_of`.
+        """`non_convex` and `log_range` of `height`, see `roughness_of`.
 
-        `non_convex`: share of the area where the loss is not convex. `log_range`: the largest
-        less the smallest log₁₀ loss within radius 1; NaN unless the directions are random:
-        only these are as long as the weights.
+        `log_range` is NaN unless the directions are random: only these have the norm of the
+        weights, which radius 1 refers to.
         """
         precision = str(self.about.get("precision", "float32"))
         found = roughness_of(self.x, self.y, self.height, precision=precision)
@@ -83,7 +82,7 @@ class Surface:
         return found
 
     def save(self, path: str | Path) -> Path:
-        """Writes the surface to `path` (.npz), whole or not at all.
+        """Writes the surface to `path` (.npz) atomically.
 
         Raises:
             RunError: the disk is full or read-only.
@@ -103,7 +102,7 @@ class Surface:
         """Returns the surface of a file.
 
         Raises:
-            RunError: there is no file at `path`, or it is torn.
+            RunError: the file is missing or torn.
         """
         try:
             with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:

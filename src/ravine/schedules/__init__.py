@@ -1,4 +1,4 @@
-"""Pure functions of progress, and what sets an optimizer's hyperparameters by them."""
+"""Schedules: pure functions of progress, and a scheduler of an optimizer's hyperparameters."""
 
 from ravine.schedules.combine import chain, level, reverse, with_floor
 from ravine.schedules.curves import (

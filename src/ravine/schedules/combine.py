@@ -1,4 +1,4 @@
-"""Schedules made of schedules: constant shares, floors, ends exchanged, one after another.
+"""Schedules of schedules: constants, floors, reversal, concatenation.
 
 Each takes functions of progress and returns one, so that they nest in any order.
 """
@@ -11,7 +11,7 @@ from ravine.core.errors import SettingError
 from ravine.core.validation import check_range
 from ravine.schedules.curves import Schedule
 
-_ROUNDING = 1e-9  # that the shares of a chain may miss 1 by
+_ROUNDING = 1e-9  # allowed distance of the sum of a chain's shares from 1
 
 
 def level(factor: float) -> Schedule:
@@ -25,7 +25,7 @@ def level(factor: float) -> Schedule:
 
 
 def with_floor(inner: Schedule, *, floor: float) -> Schedule:
-    """Returns `inner` pressed into [floor, 1]: floor + (1 − floor)·inner.
+    """Returns `inner` mapped to [floor, 1]: floor + (1 − floor)·inner.
 
     >>> with_floor(lambda p: 1 - p, floor=0.2)(1.0)
     0.2
@@ -45,10 +45,10 @@ def reverse(inner: Schedule) -> Schedule:
 
 
 def chain(*parts: tuple[float, Schedule]) -> Schedule:
-    """Returns the parts one after another, each run whole from 0 to 1 over its share.
+    """Returns the concatenation of the parts, each over its share of progress.
 
-    A boundary belongs to the later part. A chain has no jump where each part begins at the
-    value that the one before ends at.
+    A boundary belongs to the later part. A chain is continuous if each part begins at
+    the value at which the part before it ends.
 
     Args:
         *parts: (share of progress, schedule); the shares sum to 1.

@@ -1,4 +1,4 @@
-"""Schedules: closed-form factors of a setting as functions of progress in [0, 1]."""
+"""Schedules: factors of a hyperparameter as closed-form functions of progress p in [0, 1]."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ Schedule = Callable[[float], float]
 # WideResNet (Zagoruyko, Komodakis 2016): times 0.2 after 60, 120 and 160 of 200 epochs.
 _STEP_AT = (0.3, 0.6, 0.8)
 _STEP_FACTOR = 0.2
-_ONE_CYCLE_START = 1 / 25  # Smith, Topin 2018: the peak's share that the rise starts from
+_ONE_CYCLE_START = 1 / 25  # Smith, Topin 2018: share of the peak at the start
 ONE_CYCLE_RISE = 0.2
 
 
@@ -18,7 +18,7 @@ def constant(progress: float) -> float:  # noqa: ARG001
 
 
 def step(progress: float) -> float:
-    """Returns 0.2 to the power of the drops behind, which stand at 30, 60 and 80 %.
+    """Returns 0.2 to the power of the number of drops so far; drops are at 30, 60 and 80 %.
 
     >>> round(step(0.65), 3)
     0.04

@@ -1,9 +1,8 @@
-"""Any hyperparameter of any optimizer, set from the number of the step.
+"""Any hyperparameter of any optimizer as a function of the step's number.
 
-A curve is a factor of what a group has when the scheduler is made, so that rates of their own
-keep their ratios; `Absolute` says a curve of the values themselves. Nothing is counted and
-nothing accumulates: step k sets the same values whatever was set before. So there is no state
-to save, either.
+A curve is a factor of a group's value at the time the scheduler is made, so that groups keep the
+ratios of their learning rates; `Absolute` is a curve of the values themselves. The scheduler has
+no state: step k sets the same values whatever was set before, and nothing has to be saved.
 """
 
 import math
@@ -19,14 +18,14 @@ from ravine.core.errors import SettingError, unknown
 from ravine.core.validation import check_range
 from ravine.schedules.curves import Schedule
 
-_BETAS = {"momentum": 0, "alpha": 1}  # their places in a group's betas
+_BETAS = {"momentum": 0, "alpha": 1}  # their indices in a group's betas
 _NEVER_NEGATIVE = {"lr", "weight_decay", *_BETAS}
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Absolute:
-    """A curve of values, set in place of what a group has."""
+    """A curve of values, which replace those of the groups."""
 
     value_at: Callable[[float], float]
     """The value as a function of progress in [0, 1]."""
@@ -65,18 +64,18 @@ class Scheduler:
             optimizer.step()
 
     `momentum` and `alpha` also mean `betas[0]` and `betas[1]` where a group has betas. A group
-    whose weight decay is 0 is spared by absolute curves of it too. A 0-dim tensor is filled in
+    whose weight decay is 0 keeps 0 under absolute curves too. A 0-dim tensor is filled in
     place, as compiled and captured steps need. To resume, make the scheduler from the optimizer
     as it is built, before its saved state is loaded into it: that state holds the values of the
-    step that it was saved at.
+    step at which it was saved.
 
     Args:
-        optimizer: any; its groups' values now are what factors multiply.
-        steps: of the whole training; from there on everything stays as it is at the end.
+        optimizer: any; factors multiply the present values of its groups.
+        steps: of the whole training; later steps have the values of its end.
         **curves: hyperparameter to factor, or to `Absolute`.
 
     Raises:
-        SettingError: `steps` is less than 1, or no group has a number of such a name.
+        SettingError: `steps` is less than 1, or no group has a number of that name.
     """
 
     def __init__(self, optimizer: Optimizer, *, steps: int, **curves: Curve) -> None:
@@ -95,7 +94,7 @@ class Scheduler:
         self._refuse_idle_decay()
 
     def set(self, step: int) -> None:
-        """Sets the values that `step` is taken with, counted from 0.
+        """Sets the values for `step`, counted from 0.
 
         Raises:
             SettingError: as `set_at`, or `step` is negative.
@@ -107,8 +106,8 @@ class Scheduler:
         """Sets the values at this progress; beyond 1, those at 1.
 
         Raises:
-            SettingError: a curve gives a value that its hyperparameter cannot have, or groups
-                were added to the optimizer.
+            SettingError: a curve's value is out of the hyperparameter's range, or groups were
+                added to the optimizer.
         """
         groups = self._optimizer.param_groups  # loading a state makes new ones
         if len(groups) != len(self._base):
@@ -121,10 +120,10 @@ class Scheduler:
                 _write(group, name, value)
 
     def values_at(self, progress: float) -> list[dict[str, float]]:
-        """Returns what `set_at` sets, group by group, and sets nothing.
+        """Returns the values that `set_at` sets, group by group, and sets nothing.
 
         Raises:
-            SettingError: a curve gives a value that its hyperparameter cannot have.
+            SettingError: a curve's value is out of the hyperparameter's range.
         """
         progress = min(1.0, max(0.0, progress))
         found: dict[str, float] = {}
@@ -149,13 +148,13 @@ class Scheduler:
         decays = [base["weight_decay"] for base in self._base if "weight_decay" in base]
         if isinstance(self._curves.get("weight_decay"), Absolute) and not any(decays):
             raise SettingError(
-                "weight_decay is 0 in every group, which spares them all; "
-                "give the optimizer a weight_decay for those that decay"
+                "weight_decay is 0 in every group, so that no curve of it acts; "
+                "give the groups that decay a weight_decay"
             )
 
 
 def _numbers(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the names that can be scheduled, in the groups' order."""
+    """Returns the names of the hyperparameters that can be scheduled, in the groups' order."""
     names = [name for group in groups for name in (*group, *_BETAS)]
     return [name for name in dict.fromkeys(names) if any(_has(group, name) for group in groups)]
 

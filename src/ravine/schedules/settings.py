@@ -1,4 +1,4 @@
-"""Settings of the ways of rate, momentum and weight decay through training."""
+"""Settings of the schedules of learning rate, momentum and weight decay."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -21,19 +21,19 @@ _LEAST_MOMENTUM = 0.85 / 0.95  # Smith 2018: from 0.95 to 0.85 and back
 
 
 class ScheduleSettings(Settings):
-    """How rate, momentum and weight decay move from the first step to the last."""
+    """Schedules of learning rate, momentum and weight decay from the first step to the last."""
 
     schedule: str = "one-cycle"
     """constant, step (the WRN paper's), cosine, one-cycle or linear."""
 
     warmup: float = Field(default=0.0, ge=0, lt=1)
-    """Share of training over which the rate first rises from 0 (one-cycle has its own rise)."""
+    """Share of training with a linear rise of the learning rate from 0, before the schedule."""
 
     momentum_schedule: str = "constant"
-    """As schedule; one-cycle is mirrored: γ, 0.89 γ at the rate's peak, γ again (Smith 2018)."""
+    """As schedule; one-cycle is mirrored: γ, 0.89 γ at the peak of lr, γ again (Smith 2018)."""
 
     decay_schedule: str = "constant"
-    """As schedule, of the weight decay; warmup is the rate's alone."""
+    """As schedule, of the weight decay; warmup acts on the learning rate alone."""
 
     @model_validator(mode="after")
     def _known_schedule(self) -> Self:
@@ -42,23 +42,23 @@ class ScheduleSettings(Settings):
         return self
 
     def build_schedule(self) -> Schedule:
-        """Returns the factor of the rate as a function of progress in [0, 1]."""
+        """Returns the factor of the learning rate as a function of progress in [0, 1]."""
         return with_warmup(SCHEDULES[self.schedule], share=self.warmup)
 
     def build_schedules(self) -> Mapping[str, Schedule]:
-        """Returns the factor of each hyperparameter that moves, by its name in a `Scheduler`."""
-        moving = {"lr": self.build_schedule()}
+        """Returns the factor of each scheduled hyperparameter, by its name in a `Scheduler`."""
+        scheduled = {"lr": self.build_schedule()}
         if self.momentum_schedule == "one-cycle":
-            moving["momentum"] = with_floor(
-                partial(mirrored_cycle, rise=self._peak()), floor=_LEAST_MOMENTUM
+            scheduled["momentum"] = with_floor(
+                partial(mirrored_cycle, rise=self._progress_of_peak()), floor=_LEAST_MOMENTUM
             )
         elif self.momentum_schedule != "constant":
-            moving["momentum"] = SCHEDULES[self.momentum_schedule]
+            scheduled["momentum"] = SCHEDULES[self.momentum_schedule]
         if self.decay_schedule != "constant":
-            moving["weight_decay"] = SCHEDULES[self.decay_schedule]
-        return moving
+            scheduled["weight_decay"] = SCHEDULES[self.decay_schedule]
+        return scheduled
 
-    def _peak(self) -> float:
-        """Returns the progress at which the rate is highest for the first time."""
+    def _progress_of_peak(self) -> float:
+        """Returns the progress at which the learning rate first reaches its peak."""
         rise = ONE_CYCLE_RISE if self.schedule == "one-cycle" else 0.0
         return self.warmup + (1 - self.warmup) * rise

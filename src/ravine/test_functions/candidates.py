@@ -1,9 +1,8 @@
-"""Who races: this package's optimizers by name, and any of torch.optim as `torch:Name`.
+"""The candidates of a race: this package's optimizers, and any of torch.optim as `torch:Name`.
 
-A racer is built once for many places: each (rate, start) pair is a row of a parameter, each
-rate a group of the optimizer. All rules here, and most of torch's, work element by element, so
-that every row moves as if it were alone; the few of torch's that do not are built once for
-each row.
+A candidate is built once for many starts: each (trial, start) pair is a row of a parameter, each
+trial a group of the optimizer. All update rules here, and most of torch's, work element by element,
+so that every row moves independently; the few of torch's that do not are built once for each row.
 """
 
 import ast
@@ -18,34 +17,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ravine.core.errors import SettingError, unknown
-from ravine.optim.adagrad import AdaGrad
-from ravine.optim.adam import Adam
 from ravine.optim.base import RuleOptimizer
 from ravine.optim.from_torch import from_torch
 from ravine.optim.momentum import Momentum
-from ravine.optim.nadam import Nadam
-from ravine.optim.rmsprop import RMSProp
+from ravine.optim.optimizers import OPTIMIZERS
 
-RACERS: Mapping[str, tuple[type[RuleOptimizer], Mapping[str, Any]]] = {
+CANDIDATES: Mapping[str, tuple[type[RuleOptimizer], Mapping[str, Any]]] = {
     "gd": (Momentum, {"momentum": 0.0}),
-    "momentum": (Momentum, {}),
-    "nesterov": (Momentum, {"nesterov": True}),
-    "adagrad": (AdaGrad, {}),
-    "rmsprop": (RMSProp, {}),
-    "adam": (Adam, {}),
-    "nadam": (Nadam, {}),
+    **{name: (row.kind, row.arguments) for name, row in OPTIMIZERS.items()},
 }
 Trial = Mapping[str, float]  # lr, and momentum and eps where they are searched too
-# Of torch.optim, those that look at more than one element at a time.
+# Of torch.optim, those whose step of one element depends on others.
 _NOT_BY_ELEMENT = ("LBFGS", "Adafactor", "Muon")
-# One evaluation of the gradient a step, as all others have.
+# One evaluation of the gradient a step, as for all others.
 _TORCH_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"LBFGS": {"max_iter": 1}}
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Racer:
-    """An optimizer with its settings, and its rate where the user gave one."""
+class Candidate:
+    """An optimizer with its settings, and its learning rate if it is known."""
 
     label: str
     kind: type[Optimizer]
@@ -54,11 +45,11 @@ class Racer:
 
     @property
     def by_element(self) -> bool:
-        """Tells whether rows of one parameter move independently."""
+        """Whether rows of one parameter move independently."""
         return self.kind.__name__ not in _NOT_BY_ELEMENT
 
     def build(self, params: Sequence[Tensor], trials: Sequence[Trial]) -> Optimizer:
-        """Returns the optimizer of `params`, each in a group with the trial at its place.
+        """Returns the optimizer of `params`, each in a group with the trial of its index.
 
         Raises:
             SettingError: a setting is not known, or out of its range.
@@ -66,20 +57,20 @@ class Racer:
         try:
             if self.kind.__name__ == "LBFGS":  # takes no groups
                 return self.kind(list(params), **{**trials[0], **self.settings})
-            fixed = self.kind([params[0]], **self.settings, **_rate(trials[0]))  # type: ignore[arg-type]
+            fixed = self.kind([params[0]], **self.settings, **_lr(trials[0]))  # type: ignore[arg-type]
             groups = [
                 {"params": [p], **_options(fixed.defaults, trial)}
                 for p, trial in zip(params, trials, strict=True)
             ]
-            return self.kind(groups, **{**_rate(trials[0]), **self.settings})
+            return self.kind(groups, **{**_lr(trials[0]), **self.settings})
         except SettingError as error:
             raise SettingError(f"optimizer {self.label}: {error}") from None
         except (TypeError, ValueError, RuntimeError) as error:
-            told = str(error).partition("\n")[0]
-            raise SettingError(f"optimizer {self.label} cannot be made: {told}") from error
+            reason = str(error).partition("\n")[0]
+            raise SettingError(f"optimizer {self.label} cannot be built: {reason}") from error
 
     def tunable(self) -> tuple[str, ...]:
-        """Returns which of lr, momentum and eps it has that were not given."""
+        """Returns which of lr, momentum and eps it has and the user did not give."""
         defaults = self.build([nn.Parameter(torch.zeros(2))], [{"lr": 0.1}]).defaults
         has = {
             "lr": self.lr is None,
@@ -88,15 +79,15 @@ class Racer:
         }
         return tuple(name for name, free in has.items() if free)
 
-    def tuned(self, trial: Trial) -> "Racer":
-        """Returns the racer with the settings of a trial made its own."""
+    def tuned(self, trial: Trial) -> "Candidate":
+        """Returns the candidate with the settings of a trial."""
         rest = {name: value for name, value in trial.items() if name != "lr"}
         defaults = self.build([nn.Parameter(torch.zeros(2))], [{"lr": 0.1}]).defaults
         settings = {**self.settings, **_options(defaults, rest)}
-        return Racer(self.label, self.kind, settings, trial["lr"])
+        return Candidate(self.label, self.kind, settings, trial["lr"])
 
     def rule(self, lr: float) -> RuleOptimizer | None:
-        """Returns this package's optimizer of the same steps, None where there is none."""
+        """Returns this package's optimizer with the same steps, None where there is none."""
         point = nn.Parameter(torch.zeros(2, dtype=torch.float64))
         optimizer = self.build([point], [{"lr": lr}])
         if isinstance(optimizer, RuleOptimizer):
@@ -107,15 +98,15 @@ class Racer:
             return None
 
     def shown_settings(self) -> str:
-        """Returns the settings that are not the rate, as they are printed.
+        """Returns the settings other than the learning rate, as they are printed.
 
-        >>> racers("adam")[0].shown_settings()
+        >>> parse_candidates("adam")[0].shown_settings()
         'betas (0.9, 0.999), eps 1e-08'
         """
         group = self.build([nn.Parameter(torch.zeros(2))], [{"lr": 0.1}]).param_groups[0]
         parts = []
         for name, value in group.items():
-            if name in _UNTOLD or value is None or value is False:
+            if name in _HIDDEN or value is None or value is False:
                 continue
             if name == "weight_decay" and not value:
                 continue
@@ -132,51 +123,54 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _rate(trial: Trial) -> dict[str, float]:
+def _lr(trial: Trial) -> dict[str, float]:
     return {"lr": trial["lr"]}
 
 
 def _options(defaults: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
-    """Returns the arguments that a trial stands for; momentum is the first of the betas."""
+    """Returns the arguments of a trial; momentum is the first of the betas."""
     found: dict[str, Any] = dict(trial)
     if "momentum" in found and "betas" in defaults:
         found["betas"] = (found.pop("momentum"), *defaults["betas"][1:])
     return found
 
 
-_UNTOLD = ("params", "param_names", "lr", "initial_lr", "decay", "decoupled_weight_decay")
+_HIDDEN = ("params", "param_names", "lr", "initial_lr", "decay", "decoupled_weight_decay")
 
 
-def racers(text: str, rates: Mapping[str, float] | None = None) -> list[Racer]:
-    """Returns the racers of a list such as `momentum,adam(betas=(0.8,0.99)),torch:SGD`.
+def parse_candidates(
+    text: str, learning_rates: Mapping[str, float] | None = None
+) -> list[Candidate]:
+    """Returns the candidates of a list such as `momentum,adam(betas=(0.8,0.99)),torch:SGD`.
 
     Args:
-        text: names of `RACERS` or `torch:Name`, each with settings in brackets if wanted.
-        rates: rates that need no search, by the racer as it stands in `text`.
+        text: names of `CANDIDATES` or `torch:Name`, each with settings in brackets if wanted.
+        learning_rates: those that need no search, by the candidate as it is written in `text`.
 
     Raises:
-        SettingError: a name, a setting or a rate does not fit.
+        SettingError: a name, a setting or a learning rate does not fit.
     """
-    found = [_racer(part) for part in split(text)]
+    found = [_candidate(part) for part in split_list(text)]
     labels = [one.label for one in found]
     if not found:
-        raise SettingError(f"no optimizer in {text!r}; known: {', '.join(RACERS)}, torch:Name")
+        raise SettingError(f"no optimizer in {text!r}; known: {', '.join(CANDIDATES)}, torch:Name")
     for label in labels:
         if labels.count(label) > 1:
             raise SettingError(f"optimizer {label} races twice; give one of them other settings")
-    for label in rates or {}:
+    given = learning_rates or {}
+    for label in given:
         if label not in labels:
             raise unknown("optimizer in --lr", label, labels)
-    made = [Racer(one.label, one.kind, one.settings, (rates or {}).get(one.label)) for one in found]
-    for one in made:  # settings that do not fit are told before anything runs
+    made = [Candidate(one.label, one.kind, one.settings, given.get(one.label)) for one in found]
+    for one in made:  # settings that do not fit are refused before anything runs
         one.build([nn.Parameter(torch.zeros(2))], [{"lr": 0.1 if one.lr is None else one.lr}])
     return made
 
 
-def split(text: str) -> list[str]:
-    """Returns the parts between commas that stand in no bracket.
+def split_list(text: str) -> list[str]:
+    """Returns the parts between commas outside brackets.
 
-    >>> split("gd, adam(betas=(0.9,0.99)), torch:SGD")
+    >>> split_list("gd, adam(betas=(0.9,0.99)), torch:SGD")
     ['gd', 'adam(betas=(0.9,0.99))', 'torch:SGD']
     """
     parts, depth = [""], 0
@@ -189,14 +183,14 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def rates(text: str) -> dict[str, float]:
-    """Returns the rates of `--lr momentum=0.1,adam=0.01`.
+def parse_learning_rates(text: str) -> dict[str, float]:
+    """Returns the learning rates of `--lr momentum=0.1,adam=0.01`.
 
     Raises:
-        SettingError: a part is no name=number.
+        SettingError: a part is not name=number.
     """
     found = {}
-    for part in split(text):
+    for part in split_list(text):
         label, equals, value = part.rpartition("=")
         try:
             if not equals:
@@ -204,12 +198,12 @@ def rates(text: str) -> dict[str, float]:
             found[label.strip()] = float(value)
         except ValueError:
             raise SettingError(
-                f"--lr {part!r} is not optimizer=rate, such as --lr momentum=0.1,adam=0.01"
+                f"--lr {part!r} is not optimizer=learning rate, such as --lr momentum=0.1,adam=0.01"
             ) from None
     return found
 
 
-def _racer(part: str) -> Racer:
+def _candidate(part: str) -> Candidate:
     name, bracket, inside = part.partition("(")
     name = name.strip()
     if part.count("(") != part.count(")") or (bracket and not inside.endswith(")")):
@@ -217,22 +211,22 @@ def _racer(part: str) -> Racer:
     settings = _settings(part, inside[:-1]) if bracket else {}
     if name.startswith("torch:"):
         kind = _torch_kind(name.removeprefix("torch:"))
-        return Racer(part, kind, {**_TORCH_DEFAULTS.get(kind.__name__, {}), **settings})
-    if name not in RACERS:
+        return Candidate(part, kind, {**_TORCH_DEFAULTS.get(kind.__name__, {}), **settings})
+    if name not in CANDIDATES:
         near = difflib.get_close_matches(name, _torch_kinds(), n=1, cutoff=0.6)
-        known = [*RACERS, *(f"torch:{one}" for one in near)]
+        known = [*CANDIDATES, *(f"torch:{one}" for one in near)]
         raise unknown("optimizer", name, known)
-    own, defaults = RACERS[name]
-    return Racer(part, own, {**defaults, **settings})
+    own, defaults = CANDIDATES[name]
+    return Candidate(part, own, {**defaults, **settings})
 
 
 def _settings(part: str, inside: str) -> dict[str, Any]:
     found = {}
-    for pair in split(inside):
+    for pair in split_list(inside):
         name, equals, value = (piece.strip() for piece in pair.partition("="))
         if not equals or name == "lr":
-            remedy = "give rates by --lr" if name == "lr" else "write name(setting=value)"
-            raise SettingError(f"optimizer {part!r}: {pair!r} does not stand there; {remedy}")
+            remedy = "give learning rates by --lr" if name == "lr" else "write name(setting=value)"
+            raise SettingError(f"optimizer {part!r}: {pair!r} is no setting; {remedy}")
         try:
             found[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

@@ -1,7 +1,9 @@
-"""A race on a test function: search, one start for the picture, many for the table.
+"""A race on a test function: search, one start for the picture, many for the statistics.
 
-`race_on_function` returns numbers; what is drawn or written is made from them. The same seed
-gives the same numbers, bit for bit.
+`race_on_function` returns numbers, from which page and animation are drawn. The same seed gives
+the same numbers, bit for bit.
+
+Shape letters in this file: K steps, S starts.
 """
 
 import math
@@ -17,19 +19,23 @@ from torch import Tensor
 from ravine.core.progress import Progress, no_progress
 from ravine.core.validation import check_range
 from ravine.core.wilson_interval import wilson_interval
-from ravine.test_functions.candidates import Racer
-from ravine.test_functions.problem import Point, Scene
-from ravine.test_functions.rate_search import Budget, Found, search
-from ravine.test_functions.rollout import walk
+from ravine.test_functions.candidates import Candidate
+from ravine.test_functions.learning_rate_search import (
+    SearchBudget,
+    SearchResult,
+    search_learning_rates,
+)
+from ravine.test_functions.problem import Point, Problem
+from ravine.test_functions.rollout import rollout
 
-_MOST_APART = 20  # starts of a racer that has to be run start by start
+_MOST_STARTS = 20  # of a candidate with an optimizer per start
 Array = NDArray[np.float64]
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """What one racer did over many starts. Steps are infinite where it never got there."""
+class StartStatistics:
+    """One candidate over many starts. Steps are infinite where it never reached the target."""
 
     starts: int
     reached: int
@@ -38,7 +44,7 @@ class Table:
     """Lower quartile, median and upper quartile of the steps to the target."""
 
     gaps: tuple[float, float, float]
-    """Tenth, half and nine tenths of the last losses above the lowest; infinite if diverged."""
+    """10 %, 50 % and 90 % quantiles of the last loss above the lowest; infinite if diverged."""
 
     @property
     def share(self) -> float:
@@ -53,25 +59,25 @@ class Table:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
-    """One racer in a race: its rate, its run from the start of the picture, its table."""
+class CandidateResult:
+    """One candidate: learning rate, rollout from the start of the picture, statistics of starts."""
 
-    racer: Racer
+    candidate: Candidate
     lr: float
-    found: Found | None
-    """Its search; None where the user gave the rate."""
+    found: SearchResult | None
+    """Its search; None where the user gave the learning rate."""
 
     path: Array
-    """(K+1, 2), from the start to where the optimizer stands at the end."""
+    """(K+1, 2) float64, from the start to the point after the last step."""
 
     losses: Array
-    """(K+1,), of all examples."""
+    """(K+1,) float64, of all examples."""
 
-    table: Table
+    statistics: StartStatistics
 
     @property
     def diverged_at(self) -> int | None:
-        """The step at which the run left the finite numbers, if it did."""
+        """The first step with a non-finite point or loss, None without one."""
         bad = ~(np.isfinite(self.losses) & np.isfinite(self.path).all(axis=1))
         return int(np.argmax(bad)) if bad.any() else None
 
@@ -79,127 +85,148 @@ class Lane:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionRace:
-    """A race on a function, whole."""
+    """A finished race on a function."""
 
-    scene: Scene
+    problem: Problem
     start: Point
     steps: int
     seed: int
-    budget: Budget
+    budget: SearchBudget
     lowest: float
-    """The known lowest value, else the lowest that anyone found."""
+    """The known lowest value, else the lowest of all rollouts."""
 
     target: float
     """The loss that counts as the optimum reached."""
 
-    lanes: tuple[Lane, ...]
+    results: tuple[CandidateResult, ...]
 
     def numbers(self) -> dict[str, Any]:
         """Returns all numbers as plain data."""
         return {
-            "function": self.scene.name,
-            "formula": self.scene.text,
-            "region": self.scene.domain,
-            "minima": self.scene.minima,
+            "function": self.problem.name,
+            "formula": self.problem.text,
+            "region": self.problem.domain,
+            "minima": self.problem.minima,
             "lowest": self.lowest,
-            "lowest_is_known": self.scene.lowest is not None,
+            "lowest_is_known": self.problem.lowest is not None,
             "target": self.target,
             "start": self.start,
             "steps": self.steps,
             "seed": self.seed,
             "search": str(self.budget),
-            "optimizers": [_lane_numbers(lane) for lane in self.lanes],
+            "optimizers": [_result_numbers(result) for result in self.results],
         }
 
 
 def race_on_function(
-    scene: Scene,
-    racers: Sequence[Racer],
+    problem: Problem,
+    candidates: Sequence[Candidate],
     *,
     steps: int = 300,
     start: Point | None = None,
     starts: int = 200,
-    budget: Budget | None = None,
+    budget: SearchBudget | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> FunctionRace:
     """Races optimizers on a function: equal steps, equal starts, equal search, nothing clipped.
 
     Args:
-        scene: the function.
-        racers: the optimizers; those without a rate search one within `budget`.
-        steps: of every run.
-        start: of the picture; the scene's own if None.
-        starts: of the table, others than those of the search.
+        problem: the function.
+        candidates: the optimizers; those without a learning rate search one within `budget`.
+        steps: K of every rollout, in [1, 100000).
+        start: of the picture; the problem's own if None.
+        starts: S of the statistics, in [1, 100000); others than those of the search.
         budget: of the search.
         seed: of starts and batches.
-        progress: is told how far it has come.
+        progress: observer of search and rollouts.
 
     Raises:
-        SettingError: the start lies outside, the function is not finite, a racer cannot step.
+        SettingError: the start lies outside, the function is not finite, a candidate cannot step.
     """
     check_range("steps", steps, low=1, high=100_000)
     check_range("starts", starts, low=1, high=100_000)
-    budget = budget or Budget()
-    start = start or scene.start
-    scene.check_start(start)
-    drawn = scene.draw_starts(starts, "race starts", seed=seed)
-    places = torch.cat([torch.tensor([start], dtype=torch.float64), drawn])
-    seeking = [racer for racer in racers if racer.lr is None]
-    found = search(scene, seeking, budget, steps=steps, seed=seed, progress=progress)
-    runs = []
-    for index, racer in enumerate(racers):
-        progress("racing", index, len(racers))
-        mine = places if racer.by_element else places[: _MOST_APART + 1]
-        tuned = racer if racer.lr is not None else racer.tuned(found[racer.label].best)
-        rate = tuned.lr if tuned.lr is not None else math.nan
-        points = walk(scene, tuned, [{"lr": rate}], mine, steps=steps, seed=seed)[:, 0]
-        runs.append((tuned, rate, points, scene.values(points)))
-    progress("racing", len(racers), len(racers))
-    lowest = _lowest(scene, [losses for *_, losses in runs])
-    target = lowest + _tolerance(scene, scene.values(drawn), lowest)
-    lanes = tuple(
-        Lane(
-            racer=racer,
-            lr=lr,
-            found=found.get(racer.label),
-            path=points[:, 0].numpy(),
-            losses=losses[:, 0].numpy(),
-            table=_table(losses[:, 1:], lowest, target),
-        )
-        for racer, lr, points, losses in runs
-    )
+    budget = budget or SearchBudget()
+    start = start or problem.start
+    problem.check_start(start)
+    drawn = problem.draw_starts(starts, "race starts", seed=seed)
+    points = torch.cat([torch.tensor([start], dtype=torch.float64), drawn])
+    free = [candidate for candidate in candidates if candidate.lr is None]
+    found = search_learning_rates(problem, free, budget, steps=steps, seed=seed, progress=progress)
+    tuned = [one.tuned(found[one.label].best) if one.lr is None else one for one in candidates]
+    runs = _rollouts(problem, tuned, points, steps=steps, seed=seed, progress=progress)
+    lowest = _lowest(problem, [run.losses for run in runs])
+    target = lowest + _tolerance(problem, problem.values(drawn), lowest)
+    results = tuple(run.result(found, lowest, target) for run in runs)
     return FunctionRace(
-        scene=scene,
-        start=start,
-        steps=steps,
-        seed=seed,
-        budget=budget,
-        lowest=lowest,
-        target=target,
-        lanes=lanes,
-    )
+        problem=problem, start=start, steps=steps, seed=seed, budget=budget,
+        lowest=lowest, target=target, results=results,
+    )  # fmt: skip
 
 
-def _lowest(scene: Scene, losses: Sequence[Tensor]) -> float:
-    if scene.lowest is not None:
-        return scene.lowest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rollout:
+    """A candidate's points (K+1, 1+S, 2) and losses (K+1, 1+S); the picture's start is first."""
+
+    candidate: Candidate
+    lr: float
+    points: Tensor
+    losses: Tensor
+
+    def result(
+        self, found: Mapping[str, SearchResult], lowest: float, target: float
+    ) -> CandidateResult:
+        return CandidateResult(
+            candidate=self.candidate,
+            lr=self.lr,
+            found=found.get(self.candidate.label),
+            path=self.points[:, 0].numpy(),
+            losses=self.losses[:, 0].numpy(),
+            statistics=_statistics(self.losses[:, 1:], lowest, target),
+        )
+
+
+def _rollouts(
+    problem: Problem,
+    candidates: Sequence[Candidate],
+    starts: Tensor,
+    *,
+    steps: int,
+    seed: int,
+    progress: Progress,
+) -> list[_Rollout]:
+    """Returns the rollouts of candidates whose learning rate is known, from starts (1+S, 2)."""
+    runs = []
+    for index, candidate in enumerate(candidates):
+        progress("racing", index, len(candidates))
+        own = starts if candidate.by_element else starts[: _MOST_STARTS + 1]
+        lr = candidate.lr if candidate.lr is not None else math.nan
+        points = rollout(problem, candidate, [{"lr": lr}], own, steps=steps, seed=seed)[:, 0]
+        losses = problem.values(points)
+        runs.append(_Rollout(candidate=candidate, lr=lr, points=points, losses=losses))
+    progress("racing", len(candidates), len(candidates))
+    return runs
+
+
+def _lowest(problem: Problem, losses: Sequence[Tensor]) -> float:
+    if problem.lowest is not None:
+        return problem.lowest
     return min(float(seen[torch.isfinite(seen)].min()) for seen in losses)
 
 
-def _tolerance(scene: Scene, at_starts: Tensor, lowest: float) -> float:
-    if scene.tolerance is not None:
-        return scene.tolerance
+def _tolerance(problem: Problem, at_starts: Tensor, lowest: float) -> float:
+    if problem.tolerance is not None:
+        return problem.tolerance
     return max(1e-3 * float((at_starts - lowest).median()), 1e-12)
 
 
-def _table(losses: Tensor, lowest: float, target: float) -> Table:
-    """Returns what losses (K+1, S) say of all starts."""
+def _statistics(losses: Tensor, lowest: float, target: float) -> StartStatistics:
+    """Returns the statistics of losses (K+1, S) over the starts."""
     there = losses <= target
     ended = torch.isfinite(losses).all(dim=0)
     first = torch.where(there.any(dim=0), there.int().argmax(dim=0).double(), math.inf)
     gaps = torch.where(ended, losses[-1] - lowest, math.inf)
-    return Table(
+    return StartStatistics(
         starts=losses.shape[1],
         reached=int(there.any(dim=0).sum()),
         diverged=int((~ended).sum()),
@@ -209,31 +236,31 @@ def _table(losses: Tensor, lowest: float, target: float) -> Table:
 
 
 def _quantiles(values: Tensor, shares: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Returns values of the sample itself, so that infinite ones stay what they are."""
+    """Returns quantiles of values (S,) that are themselves in the sample, infinite ones too."""
     ordered = values.sort().values.tolist()
     a, b, c = (ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in shares)
     return a, b, c
 
 
-def _lane_numbers(lane: Lane) -> Mapping[str, Any]:
-    table = lane.table
+def _result_numbers(result: CandidateResult) -> Mapping[str, Any]:
+    statistics = result.statistics
     return {
-        "optimizer": lane.racer.label,
-        "lr": lane.lr,
-        "lr_from": "the user" if lane.found is None else "search",
-        "lr_at_edge": lane.found.at_edge if lane.found else False,
-        "settings": lane.racer.shown_settings(),
-        "search": {"trials": lane.found.trials, "scores": lane.found.scores}
-        if lane.found
+        "optimizer": result.candidate.label,
+        "lr": result.lr,
+        "lr_from": "the user" if result.found is None else "search",
+        "lr_at_edge": result.found.at_edge if result.found else False,
+        "settings": result.candidate.shown_settings(),
+        "search": {"trials": result.found.trials, "scores": result.found.scores}
+        if result.found
         else None,
-        "diverged_at": lane.diverged_at,
-        "path": lane.path.tolist(),
-        "losses": lane.losses.tolist(),
-        "starts": table.starts,
-        "reached": table.reached,
-        "share": table.share,
-        "share_interval": table.interval,
-        "diverged": table.diverged,
-        "steps_quartiles": table.steps,
-        "last_gap_10_50_90": table.gaps,
+        "diverged_at": result.diverged_at,
+        "path": result.path.tolist(),
+        "losses": result.losses.tolist(),
+        "starts": statistics.starts,
+        "reached": statistics.reached,
+        "share": statistics.share,
+        "share_interval": statistics.interval,
+        "diverged": statistics.diverged,
+        "steps_quartiles": statistics.steps,
+        "last_gap_10_50_90": statistics.gaps,
     }

@@ -1,4 +1,7 @@
-"""The ground of a picture: the function on a grid, as heights that show floor and walls alike."""
+"""The height map of a picture: the function on a grid, with heights that show floor and walls.
+
+Shape letters in this file: X nodes along x, Y nodes along y.
+"""
 
 import math
 from dataclasses import dataclass
@@ -15,52 +18,56 @@ Array = NDArray[np.float64]
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relief:
-    """Values on a grid, and how they become heights.
+class HeightMap:
+    """Values on a grid, and their heights.
 
     Height is log₁₀(1 + (value − low)/unit), or value − low.
     """
 
     x: Array
+    """(X,) float64."""
+
     y: Array
+    """(Y,) float64."""
+
     values: Array
-    """(Y, X); NaN where the function is not finite."""
+    """(Y, X) float64; NaN where the function is not finite."""
 
     low: float
     unit: float
     logarithmic: bool
 
     def heights(self, values: Array) -> Array:
-        """Returns the heights of values."""
+        """Returns the heights of values of any shape; those below `low` have height 0."""
         above = np.maximum(values - self.low, 0.0)
         return np.log10(1 + above / self.unit) if self.logarithmic else above
 
 
-def relief(race: FunctionRace, *, nodes: int = 101) -> Relief:
-    """Returns the ground of a race on a grid of `nodes` by `nodes`."""
-    scene = race.scene
-    x, y = (np.linspace(low, high, nodes) for low, high in scene.domain)
+def height_map(race: FunctionRace, *, nodes: int = 101) -> HeightMap:
+    """Returns the function of a race on a grid of `nodes` by `nodes`."""
+    problem = race.problem
+    x, y = (np.linspace(low, high, nodes) for low, high in problem.domain)
     points = torch.tensor(np.stack(np.meshgrid(x, y), axis=-1), dtype=torch.float64)
-    values = scene.values(points).numpy()
+    values = problem.values(points).numpy()
     values = np.where(np.isfinite(values), values, math.nan)
     low = min(race.lowest, float(np.nanmin(values)))
     gap = float(np.nanmedian(values)) - low
-    return Relief(
+    return HeightMap(
         x=x,
         y=y,
         values=values,
         low=low,
         unit=max(1e-3 * gap, 1e-300),
-        logarithmic=scene.logarithmic,
+        logarithmic=problem.logarithmic,
     )
 
 
-# Okabe and Ito 2008: told apart with any kind of colour vision; the last is the ink.
+# Okabe and Ito 2008: distinct with any kind of colour vision; the last is the colour of text.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#22303c")
 
 
 def colour(index: int) -> str:
-    """Returns the colour of the racer in this place."""
+    """Returns the colour of the candidate with this index."""
     return COLOURS[index % len(COLOURS)]
 
 

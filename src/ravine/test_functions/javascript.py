@@ -1,8 +1,8 @@
 """Functions and update rules in JavaScript, made from the Python that runs.
 
-A function, its gradient and a rule are traced into torch's elementary operations on single
-numbers and written down one by one; nothing is written twice. What uses an operation that is
-not in the table has no JavaScript, and the page says so.
+A function, its gradient and an update rule are traced into torch's elementary operations on single
+numbers and translated one by one; nothing is written twice. A function or rule with an operation
+outside the table has no JavaScript, and the page says so.
 
 Numbers are doubles in both, so that the two agree to rounding.
 """
@@ -20,20 +20,20 @@ from ravine.optim.base import RuleOptimizer
 from ravine.optim.update_rules import prepared
 from ravine.test_functions.problem import Formula
 
-# Stands for η while a rule is traced; no other number of a rule is equal to it, or to what
-# decoupled decay makes of it.
+# The value of η while a rule is traced; no other number of a rule equals it, or 1 − ηλ of
+# decoupled decay.
 _RATE = 0.7310585786300049
 
 
 class NoJavaScript(Exception):
-    """Something cannot be written in JavaScript."""
+    """A function or update rule cannot be written in JavaScript."""
 
 
 def gradient_source(value: Formula, *, columns: int = 0) -> str:
     """Returns `(x, y, ...) => [value, ∂/∂x, ∂/∂y]`.
 
     Args:
-        value: value(x, y, *columns) of tensors, element by element.
+        value: value(x, y, *columns) of tensors of one shape, element by element.
         columns: further arguments, those of an example.
 
     Raises:
@@ -78,7 +78,7 @@ def rule_source(optimizer: RuleOptimizer) -> dict[str, Any]:
     names = ["w", "g", "k", *state]
     source = _source(torch.func.functionalize(step), inputs, names, known_as=known_as)
     if "rate" not in source:
-        raise NoJavaScript("the rate does not enter")
+        raise NoJavaScript("the learning rate is not used")
     return {
         "step": source.replace("(w, g, k", "(w, g, rate, k", 1),
         "state": [float(value) for value in state.values()],

@@ -1,7 +1,7 @@
-"""A scene: a function of two variables to race on, its region, its start, and its batches.
+"""A test problem: a function of two variables with its region, its start and its batches.
 
-A function with noise is the mean of a loss over examples; a step sees a batch of them, the
-same for every racer, and the loss that is shown is always that of all examples.
+A function with noise is the mean of a loss over examples; a step sees a batch of them, the same
+for every candidate. Reported losses are those of all examples.
 
 Shapes in this file: points (..., 2), values (...), rows (N, C) of examples, batches (K, B) of
 their numbers.
@@ -26,7 +26,7 @@ Formula = Callable[..., Tensor]
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """What a noisy function is the mean over."""
+    """The examples of a noisy function, which is their mean loss."""
 
     rows: Tensor
     """(N, C), float64."""
@@ -35,26 +35,26 @@ class Examples:
     """loss(x, y, *columns of a row), element by element."""
 
     batch: int
-    """Examples of a step."""
+    """B: examples of a step."""
 
     def batches(self, steps: int, *, seed: int) -> Tensor:
-        """Returns the examples of each step, (steps, batch), drawn with replacement."""
-        chance = generator_for("race batches", seed=seed)
-        return torch.randint(len(self.rows), (steps, self.batch), generator=chance)
+        """Returns the example numbers of each step, (K, B) int64, drawn with replacement."""
+        generator = generator_for("race batches", seed=seed)
+        return torch.randint(len(self.rows), (steps, self.batch), generator=generator)
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Problem:
     """A function of two variables with its region, its start and its known minima."""
 
     name: str
     title: str
     text: str
-    """The formula, as it is shown."""
+    """The formula, as pictures show it."""
 
     shows: str
-    """What to look at."""
+    """What the function shows about optimizers."""
 
     value: Formula
     """value(x, y) of tensors of one shape, element by element."""
@@ -66,27 +66,34 @@ class Scene:
     """The value at the minima; None where it is not known."""
 
     tolerance: float | None = None
-    """How near the lowest value counts as there; None: a thousandth of the middle start's gap."""
+    """Distance to the lowest value that counts as reached; None: 1/1000 of the median start's."""
 
     logarithmic: bool = True
-    """Heights are drawn as logarithms."""
+    """Whether heights are drawn as logarithms."""
 
     curvatures: Point | None = None
-    """Of a quadratic, for its theory."""
+    """Eigenvalues of a quadratic, for its convergence rates."""
 
     examples: Examples | None = None
 
     def values(self, points: Tensor) -> Tensor:
-        """Returns the function at `points`, in pieces that fit into memory."""
+        """Returns the function at `points` (..., 2), (...) float64, in pieces of 16,384."""
         flat = points.reshape(-1, 2)
         with torch.no_grad():
             parts = [self._checked(part[:, 0], part[:, 1]) for part in flat.split(1 << 14)]
         return torch.cat(parts).reshape(points.shape[:-1])
 
     def gradients(self, points: Tensor, batch: Tensor | None = None) -> Tensor:
-        """Returns the exact gradients at `points`, of one batch of examples where there are some.
+        """Returns the exact gradients at `points`, (..., 2) float64.
 
         Points where the function cannot be differentiated get NaN.
+
+        Args:
+            points: (..., 2) float64.
+            batch: (B,) example numbers, of a noisy function; None for all examples.
+
+        Raises:
+            SettingError: the function has no gradient, or fails.
         """
         leaf = points.detach().requires_grad_()
         x, y = leaf[..., 0], leaf[..., 1]
@@ -117,22 +124,22 @@ class Scene:
             raise self.not_finite(start)
 
     def not_finite(self, at: Point) -> SettingError:
-        """Returns the error for a place of the region where the function has no value."""
+        """Returns the error for a point of the region where the function has no value."""
         region = ",".join(f"{low:g}:{high:g}" for low, high in self.domain)
         value = float(self.values(torch.tensor([at], dtype=torch.float64))[0])
         return SettingError(
             f"function {self.name} is {value:g} at {_shown(at)}, inside its region {region}: "
-            "mend it, or leave that place out with --domain"
+            "correct it, or leave that point out with --domain"
         )
 
     def draw_starts(self, count: int, purpose: str, *, seed: int) -> Tensor:
-        """Returns `count` starts, uniform over the region, (count, 2).
+        """Returns `count` starts, uniform over the region, (count, 2) float64.
 
         Raises:
             SettingError: the function is not finite at one of them.
         """
-        chance = generator_for(purpose, seed=seed)
-        share = torch.rand((count, 2), generator=chance, dtype=torch.float64)
+        generator = generator_for(purpose, seed=seed)
+        share = torch.rand((count, 2), generator=generator, dtype=torch.float64)
         low, high = torch.tensor(self.domain, dtype=torch.float64).T
         starts = low + share * (high - low)
         finite = torch.isfinite(self.values(starts))

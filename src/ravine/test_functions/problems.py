@@ -1,4 +1,4 @@
-"""The functions to race on, by name: those of the classical animations, and one's own.
+"""The test problems by name: those of the classical animations, and functions of one's own.
 
 A. Radford, animations of optimizers, 2014 (Beale, long valley, saddle, noisy moons);
 E. M. L. Beale 1958; H. H. Rosenbrock 1960; D. M. Himmelblau 1972; L. A. Rastrigin 1974;
@@ -17,27 +17,27 @@ from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import SettingError, unknown
 from ravine.core.seeds import generator_for
 from ravine.core.user_code import own_callable
-from ravine.test_functions.problem import Examples, Scene, Span
+from ravine.test_functions.problem import Examples, Problem, Span
 
 
-def scene(name: str, *, domain: tuple[Span, Span] | None = None) -> Scene:
-    """Returns the scene of a name, or that of one's own function, `module:callable`.
+def make_problem(name: str, *, domain: tuple[Span, Span] | None = None) -> Problem:
+    """Returns the problem of a name, or that of a function of one's own, `module:callable`.
 
     Args:
-        name: a row of `SCENES`, or `module:callable`; the callable gets tensors x and y of one
+        name: a row of `PROBLEMS`, or `module:callable`; the callable gets tensors x and y of one
             shape and returns a tensor of that shape. It may have the attributes `domain`,
             `start`, `minima` and `lowest`.
-        domain: the region, in place of the scene's own.
+        domain: the region, in place of the problem's own.
 
     Raises:
         SettingError: there is no such function, or its attributes do not fit.
     """
-    if name in SCENES:
-        found = SCENES[name]()
+    if name in PROBLEMS:
+        found = PROBLEMS[name]()
     elif ":" in name:
         found = _own(name)
     else:
-        raise unknown("function", name, [*SCENES, "module:callable"])
+        raise unknown("function", name, [*PROBLEMS, "module:callable"])
     if domain is None:
         return found
     inside = all(low <= at <= high for at, (low, high) in zip(found.start, domain, strict=True))
@@ -45,13 +45,13 @@ def scene(name: str, *, domain: tuple[Span, Span] | None = None) -> Scene:
     return replace(found, domain=domain, start=found.start if inside else middle)
 
 
-def beale() -> Scene:
+def beale() -> Problem:
     """Returns Beale's function: steep walls around a long flat floor."""
 
     def value(x: Tensor, y: Tensor) -> Tensor:
         return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
 
-    return Scene(
+    return Problem(
         name="beale",
         title="Beale",
         text="(1.5 − x + xy)² + (2.25 − x + xy²)² + (2.625 − x + xy³)²",
@@ -65,13 +65,13 @@ def beale() -> Scene:
     )
 
 
-def valley() -> Scene:
+def valley() -> Problem:
     """Returns a long valley: a gentle floor along x between steep walls."""
-    return Scene(
+    return Problem(
         name="valley",
         title="Long valley",
         text="ln(1 + x²) + 10 y²",
-        shows="steep walls, a gentle floor: the rate that the walls allow is small for the floor",
+        shows="steep walls, a gentle floor: the walls allow only a small learning rate",
         value=lambda x, y: torch.log1p(x**2) + 10 * y**2,
         domain=((-10.0, 4.0), (-2.0, 2.0)),
         start=(-9.0, 1.5),
@@ -81,10 +81,10 @@ def valley() -> Scene:
     )
 
 
-def saddle() -> Scene:
-    """Returns a saddle between two minima, started a thousandth beside its ridge."""
+def saddle() -> Problem:
+    """Returns a saddle between two minima, started a thousandth off its ridge."""
     side = math.sqrt(2)
-    return Scene(
+    return Problem(
         name="saddle",
         title="Saddle point",
         text="5x² − y² + y⁴/4",
@@ -99,9 +99,9 @@ def saddle() -> Scene:
     )
 
 
-def rosenbrock() -> Scene:
+def rosenbrock() -> Problem:
     """Returns Rosenbrock's function: a bent valley."""
-    return Scene(
+    return Problem(
         name="rosenbrock",
         title="Rosenbrock",
         text="(1 − x)² + 100 (y − x²)²",
@@ -115,9 +115,9 @@ def rosenbrock() -> Scene:
     )
 
 
-def himmelblau() -> Scene:
+def himmelblau() -> Problem:
     """Returns Himmelblau's function: four minima of the same depth."""
-    return Scene(
+    return Problem(
         name="himmelblau",
         title="Himmelblau",
         text="(x² + y − 11)² + (x + y² − 7)²",
@@ -136,14 +136,14 @@ def himmelblau() -> Scene:
     )
 
 
-def rastrigin() -> Scene:
+def rastrigin() -> Problem:
     """Returns Rastrigin's function: a bowl with a hundred dents."""
 
     def value(x: Tensor, y: Tensor) -> Tensor:
         turn = 2 * math.pi
         return 20 + x**2 - 10 * torch.cos(turn * x) + y**2 - 10 * torch.cos(turn * y)
 
-    return Scene(
+    return Problem(
         name="rastrigin",
         title="Rastrigin",
         text="20 + x² − 10 cos 2πx + y² − 10 cos 2πy",
@@ -158,14 +158,14 @@ def rastrigin() -> Scene:
     )
 
 
-def quadratic() -> Scene:
-    """Returns a quadratic with curvatures 1 and 40, for which the rates are known."""
+def quadratic() -> Problem:
+    """Returns a quadratic with curvatures 1 and 40, for which the convergence rates are known."""
     low, high = 1.0, 40.0
-    return Scene(
+    return Problem(
         name="quadratic",
         title="Quadratic",
         text="½ (x² + 40 y²)",
-        shows="curvatures 1 and 40: the measured rate stands beside the theory",
+        shows="curvatures 1 and 40: the measured convergence rate against the theory",
         value=lambda x, y: 0.5 * (low * x**2 + high * y**2),
         domain=((-10.0, 4.0), (-2.0, 2.0)),
         start=(-9.0, 1.5),
@@ -176,21 +176,21 @@ def quadratic() -> Scene:
     )
 
 
-def moons() -> Scene:
+def moons() -> Problem:
     """Returns the log-loss of a linear classifier of two noisy moons; x and y are its weights."""
-    chance = generator_for("noisy moons", seed=0)
+    generator = generator_for("noisy moons", seed=0)
     count = 50
     angle = torch.linspace(0, math.pi, count, dtype=torch.float64)
     upper = torch.stack([angle.cos(), angle.sin()], dim=1)
     lower = torch.stack([1 - angle.cos(), 0.5 - angle.sin()], dim=1)
-    places = torch.cat([upper, lower])
-    places = places + 0.25 * torch.randn(places.shape, generator=chance, dtype=torch.float64)
-    places = (places - places.mean(0)) / places.std(0)
+    moons = torch.cat([upper, lower])
+    moons = moons + 0.25 * torch.randn(moons.shape, generator=generator, dtype=torch.float64)
+    moons = (moons - moons.mean(0)) / moons.std(0)
     sides = torch.cat([torch.ones(count, 1), -torch.ones(count, 1)]).double()
-    rows = torch.cat([places, sides], dim=1)
+    rows = torch.cat([moons, sides], dim=1)
     return _mean_of(
         Examples(rows=rows, loss=_log_loss, batch=5),
-        Scene(
+        Problem(
             name="moons",
             title="Noisy moons",
             text="mean of ln(1 + exp(−t (xa + yb))) over 100 examples, 5 of them a step",
@@ -207,18 +207,18 @@ def _log_loss(x: Tensor, y: Tensor, a: Tensor, b: Tensor, side: Tensor) -> Tenso
     return F.softplus(-side * (x * a + y * b))
 
 
-def sparse() -> Scene:
-    """Returns a least-squares fit of two features, one of which is seldom there."""
-    chance = generator_for("sparse features", seed=0)
+def sparse() -> Problem:
+    """Returns a least-squares fit of two features, one of which is seldom non-zero."""
+    generator = generator_for("sparse features", seed=0)
     count, seldom = 400, 8
-    common = torch.randn(count, generator=chance, dtype=torch.float64)
+    common = torch.randn(count, generator=generator, dtype=torch.float64)
     rare = torch.zeros(count, dtype=torch.float64)
     rare[:seldom] = torch.tensor([1.0, -1.0]).repeat(seldom // 2).double()
-    noise = 0.3 * torch.randn(count, generator=chance, dtype=torch.float64)
+    noise = 0.3 * torch.randn(count, generator=generator, dtype=torch.float64)
     rows = torch.stack([common, rare, common + rare + noise], dim=1)
     return _mean_of(
         Examples(rows=rows, loss=_squared_error, batch=8),
-        Scene(
+        Problem(
             name="sparse",
             title="Sparse features",
             text="mean of ½ (xa + yb − t)² over 400 examples, 8 of them a step; b ≠ 0 in 2 %",
@@ -235,8 +235,8 @@ def _squared_error(x: Tensor, y: Tensor, a: Tensor, b: Tensor, target: Tensor) -
     return 0.5 * (x * a + y * b - target) ** 2
 
 
-def _mean_of(examples: Examples, unsolved: Scene) -> Scene:
-    """Returns the scene of the mean over the examples, with its minimum by Newton's method."""
+def _mean_of(examples: Examples, unsolved: Problem) -> Problem:
+    """Returns the problem of the mean over the examples, with its minimum by Newton's method."""
 
     def value(x: Tensor, y: Tensor) -> Tensor:
         columns = examples.rows.T
@@ -259,7 +259,7 @@ def _mean_of(examples: Examples, unsolved: Scene) -> Scene:
     )
 
 
-SCENES: Mapping[str, Callable[[], Scene]] = {
+PROBLEMS: Mapping[str, Callable[[], Problem]] = {
     "beale": beale,
     "valley": valley,
     "saddle": saddle,
@@ -272,8 +272,8 @@ SCENES: Mapping[str, Callable[[], Scene]] = {
 }
 
 
-def _own(name: str) -> Scene:
-    """Returns the scene of `module:callable`."""
+def _own(name: str) -> Problem:
+    """Returns the problem of `module:callable`."""
     value = own_callable("function", name, code=AllowedCode(frozenset([name])))
     domain = getattr(value, "domain", ((-5.0, 5.0), (-5.0, 5.0)))
     try:
@@ -290,11 +290,11 @@ def _own(name: str) -> Scene:
             f"function {name}: its domain is ((x from, x to), (y from, y to)), its start (x, y), "
             f"its minima a list of (x, y), its lowest a number: {error}"
         ) from None
-    told = (getattr(value, "__doc__", None) or "").strip().partition("\n")[0]
-    return Scene(
+    text = (getattr(value, "__doc__", None) or "").strip().partition("\n")[0]
+    return Problem(
         name=name,
         title=name.partition(":")[2],
-        text=told or name,
+        text=text or name,
         shows="a function of your own",
         value=value,
         domain=region,

@@ -1,4 +1,4 @@
-"""Measured rates beside the theory, on a quadratic, by the optimizers' own steps."""
+"""Convergence rates on a quadratic: measured by the optimizers' own steps, and predicted."""
 
 import math
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ import torch
 
 from ravine.optim.momentum import Momentum
 from ravine.test_functions import theory
-from ravine.test_functions.candidates import Racer
-from ravine.test_functions.problem import Point, Scene
-from ravine.test_functions.rollout import walk
+from ravine.test_functions.candidates import Candidate
+from ravine.test_functions.problem import Point, Problem
+from ravine.test_functions.rollout import rollout
 
 _STEPS = 300
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateRow:
-    """One setting of gradient descent or momentum: its rate in theory and as measured."""
+class ConvergenceRow:
+    """The convergence rate ρ of one setting of gradient descent or momentum."""
 
     name: str
     lr: float
@@ -26,21 +26,28 @@ class RateRow:
     predicted: float
     measured: float
     critical: bool
-    """k·ρᵏ was fitted, not ρᵏ."""
+    """Whether k·ρᵏ was fitted instead of ρᵏ."""
 
     @property
     def error(self) -> float:
-        """Returns the measured rate's relative error."""
+        """The relative error of the measured rate."""
         return self.measured / self.predicted - 1
 
 
-def rate_rows(
-    scene: Scene, start: Point, raced: list[tuple[Racer, float]], *, seed: int
-) -> tuple[RateRow, ...]:
-    """Returns the best settings of the theory and those that raced, each run and measured."""
-    if scene.curvatures is None or 0.0 in start:
+def convergence_rows(
+    problem: Problem, start: Point, raced: list[tuple[Candidate, float]], *, seed: int
+) -> tuple[ConvergenceRow, ...]:
+    """Returns the best settings of the theory and those of the race, each measured.
+
+    Args:
+        problem: the function; only a quadratic has rows.
+        start: (x, y), both non-zero, or there are no rows.
+        raced: candidates with their learning rates; those of momentum get a row.
+        seed: of batches.
+    """
+    if problem.curvatures is None or 0.0 in start:
         return ()
-    low, high = scene.curvatures
+    low, high = problem.curvatures
     η, γ = theory.best_momentum(low, high)
     slow = 0.5 * η
     rows = [
@@ -48,23 +55,23 @@ def rate_rows(
         ("momentum at its best η, γ", η, γ, False),
         ("critical damping at half that η", slow, theory.critical_momentum(low, η=slow), False),
     ]
-    for racer, lr in raced:
-        if racer.kind is Momentum:
-            settings = racer.settings
+    for candidate, lr in raced:
+        if candidate.kind is Momentum:
+            settings = candidate.settings
             own_γ = float(settings.get("momentum", 0.9))
-            rows.append((racer.label, lr, own_γ, bool(settings.get("nesterov", False))))
-    return tuple(_row(scene, start, *row, seed=seed) for row in rows if row[1] > 0)
+            rows.append((candidate.label, lr, own_γ, bool(settings.get("nesterov", False))))
+    return tuple(_row(problem, start, *row, seed=seed) for row in rows if row[1] > 0)
 
 
 def _row(
-    scene: Scene, start: Point, name: str, lr: float, γ: float, nesterov: bool, *, seed: int
-) -> RateRow:
-    racer = Racer(name, Momentum, {"momentum": γ, "nesterov": nesterov})
-    places = torch.tensor([start], dtype=torch.float64)
-    path = walk(scene, racer, [{"lr": lr}], places, steps=_STEPS, seed=seed)[:, 0, 0]
+    problem: Problem, start: Point, name: str, lr: float, γ: float, nesterov: bool, *, seed: int
+) -> ConvergenceRow:
+    candidate = Candidate(name, Momentum, {"momentum": γ, "nesterov": nesterov})
+    starts = torch.tensor([start], dtype=torch.float64)
+    path = rollout(problem, candidate, [{"lr": lr}], starts, steps=_STEPS, seed=seed)[:, 0, 0]
     measured = theory.measured_rate(path.numpy())
-    curvatures = scene.curvatures or (math.nan,)
-    return RateRow(
+    curvatures = problem.curvatures or (math.nan,)
+    return ConvergenceRow(
         name=name,
         lr=lr,
         momentum=γ,

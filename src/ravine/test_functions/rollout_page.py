@@ -1,8 +1,8 @@
 """One HTML file of a race on a function: opens offline, plays, and races from any start.
 
-New trajectories are computed in the browser by JavaScript that is made from the Python that
-ran (`javascript.py`); the page checks on opening that the two agree. What has no JavaScript is
-run beforehand from a grid of starts, and a click takes the nearest of them.
+New rollouts are computed in the browser by JavaScript that is made from the Python of the race
+(`javascript.py`); the page checks on opening that the two agree. A race without JavaScript is run
+beforehand from a grid of starts, and a click takes the nearest of them.
 """
 
 import json
@@ -14,25 +14,25 @@ import numpy as np
 import torch
 
 from ravine.runs.rows import plain
-from ravine.test_functions.function_race import FunctionRace, Lane
-from ravine.test_functions.height_map import Relief, colour, relief, shown
+from ravine.test_functions.function_race import CandidateResult, FunctionRace
+from ravine.test_functions.height_map import HeightMap, colour, height_map, shown
 from ravine.test_functions.javascript import NoJavaScript, gradient_source, rule_source
-from ravine.test_functions.quadratic import RateRow
-from ravine.test_functions.rollout import walk
+from ravine.test_functions.quadratic import ConvergenceRow
+from ravine.test_functions.rollout import rollout
 
 _STORED_BYTES = 1_800_000  # of the page's three million
 
 
-def function_page(race: FunctionRace, rates: tuple[RateRow, ...] = ()) -> str:
+def function_page(race: FunctionRace, convergence: tuple[ConvergenceRow, ...] = ()) -> str:
     """Returns the page.
 
     Args:
-        race: what happened.
-        rates: measured rates beside the theory, of a quadratic.
+        race: a finished race.
+        convergence: measured and predicted convergence rates, of a quadratic.
     """
-    ground = relief(race)
+    heights = height_map(race)
     code, missing = _code(race)
-    data = _data(race, ground, rates) | {
+    data = _data(race, heights, convergence) | {
         "missing": missing,
         "stored": _stored(race) if code == "null" else None,
     }
@@ -41,7 +41,7 @@ def function_page(race: FunctionRace, rates: tuple[RateRow, ...] = ()) -> str:
         files("ravine.test_functions").joinpath("templates/race_function.html").read_text("utf-8")
     )
     return (
-        template.replace("/*TITLE*/", _escaped(race.scene.title))
+        template.replace("/*TITLE*/", _escaped(race.problem.title))
         .replace("/*DATA*/null", text.replace("<", "\\u003c"))
         .replace("/*CODE*/null", code)
     )
@@ -52,84 +52,87 @@ def _escaped(text: str) -> str:
 
 
 def _code(race: FunctionRace) -> tuple[str, list[str]]:
-    """Returns the JavaScript of function and rules, and what has none."""
-    scene, missing, source = race.scene, [], ""
+    """Returns the JavaScript of function and update rules, and the names of those without."""
+    problem, missing, source = race.problem, [], ""
     try:
-        if scene.examples:
-            columns = scene.examples.rows.shape[1]
-            source = gradient_source(scene.examples.loss, columns=columns)
+        if problem.examples:
+            columns = problem.examples.rows.shape[1]
+            source = gradient_source(problem.examples.loss, columns=columns)
         else:
-            source = gradient_source(scene.value)
+            source = gradient_source(problem.value)
     except NoJavaScript:
-        missing.append(f"the function {scene.name}")
+        missing.append(f"the function {problem.name}")
     rules = []
-    for lane in race.lanes:
-        own = lane.racer.rule(lane.lr)
+    for result in race.results:
+        own = result.candidate.rule(result.lr)
         try:
             if own is None:
-                raise NoJavaScript(lane.racer.label)
+                raise NoJavaScript(result.candidate.label)
             rule = rule_source(own)
-            times = float(own.param_groups[0]["lr"]) / lane.lr if lane.lr else 1.0
+            times = float(own.param_groups[0]["lr"]) / result.lr if result.lr else 1.0
             rules.append(
                 f"{{ step: {rule['step']}, state: {json.dumps(rule['state'])}, times: {times!r} }}"
             )
         except NoJavaScript:
-            missing.append(lane.racer.label)
+            missing.append(result.candidate.label)
     if missing:
         return "null", missing
     listed = ",\n".join(rules)
     return f"{{ f: {source},\nrules: [\n{listed}] }}", []
 
 
-def _data(race: FunctionRace, ground: Relief, rates: tuple[RateRow, ...]) -> dict[str, Any]:
-    scene = race.scene
-    examples = scene.examples
+def _data(
+    race: FunctionRace, heights: HeightMap, convergence: tuple[ConvergenceRow, ...]
+) -> dict[str, Any]:
+    """Returns the data of the page; NaN and infinite numbers are None."""
+    problem = race.problem
+    examples = problem.examples
     return {
-        "title": scene.title,
-        "name": scene.name,
-        "text": scene.text,
-        "shows": scene.shows,
-        "domain": scene.domain,
+        "title": problem.title,
+        "name": problem.name,
+        "text": problem.text,
+        "shows": problem.shows,
+        "domain": problem.domain,
         "start": race.start,
-        "minima": scene.minima,
+        "minima": problem.minima,
         "lowest": race.lowest,
-        "lowestIsKnown": scene.lowest is not None,
+        "lowestIsKnown": problem.lowest is not None,
         "target": race.target,
         "steps": race.steps,
         "seed": race.seed,
         "search": str(race.budget),
         "tuned": race.budget.tune,
         "grid": {
-            "n": len(ground.x),
-            "values": [_short(v, 5) for v in ground.values.ravel().tolist()],
-            "low": ground.low,
-            "unit": ground.unit,
-            "log": ground.logarithmic,
+            "n": len(heights.x),
+            "values": [_short(v, 5) for v in heights.values.ravel().tolist()],
+            "low": heights.low,
+            "unit": heights.unit,
+            "log": heights.logarithmic,
         },
         "rows": examples.rows.tolist() if examples else None,
         "batches": examples.batches(race.steps, seed=race.seed).tolist() if examples else None,
-        "lanes": [_lane(lane, colour(index)) for index, lane in enumerate(race.lanes)],
-        "rates": [_rate(row) for row in rates],
+        "lanes": [_result_data(result, colour(index)) for index, result in enumerate(race.results)],
+        "rates": [_convergence_data(row) for row in convergence],
     }
 
 
-def _lane(lane: Lane, ink: str) -> dict[str, Any]:
-    table = lane.table
+def _result_data(result: CandidateResult, ink: str) -> dict[str, Any]:
+    table = result.statistics
     low, high = table.interval
     return {
-        "name": lane.racer.label,
+        "name": result.candidate.label,
         "colour": ink,
-        "lr": lane.lr,
-        "settings": lane.racer.shown_settings(),
-        "from": "given" if lane.found is None else "searched",
-        "edge": bool(lane.found and lane.found.at_edge),
-        "x": [_short(v, 12) for v in lane.path[:, 0].tolist()],
-        "y": [_short(v, 12) for v in lane.path[:, 1].tolist()],
-        "loss": [_short(v, 9) for v in lane.losses.tolist()],
+        "lr": result.lr,
+        "settings": result.candidate.shown_settings(),
+        "from": "given" if result.found is None else "searched",
+        "edge": bool(result.found and result.found.at_edge),
+        "x": [_short(v, 12) for v in result.path[:, 0].tolist()],
+        "y": [_short(v, 12) for v in result.path[:, 1].tolist()],
+        "loss": [_short(v, 9) for v in result.losses.tolist()],
         "curve": [
             [trial["lr"], round(score, 4)]
             for trial, score in (
-                zip(lane.found.trials, lane.found.scores, strict=True) if lane.found else ()
+                zip(result.found.trials, result.found.scores, strict=True) if result.found else ()
             )
         ],
         "table": {
@@ -143,7 +146,7 @@ def _lane(lane: Lane, ink: str) -> dict[str, Any]:
     }
 
 
-def _rate(row: RateRow) -> dict[str, Any]:
+def _convergence_data(row: ConvergenceRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "lr": shown(row.lr, 4),
@@ -156,20 +159,20 @@ def _rate(row: RateRow) -> dict[str, Any]:
 
 
 def _stored(race: FunctionRace) -> dict[str, Any]:
-    """Returns runs from a grid of starts, as many as the page can hold."""
-    scene, count = race.scene, len(race.lanes)
+    """Returns rollouts from a grid of starts, as many as the page can hold."""
+    problem, count = race.problem, len(race.results)
     fits = _STORED_BYTES / (count * (race.steps + 1) * 26)
     side = max(2, min(7, int(math.sqrt(fits))))
-    axes = [np.linspace(low, high, side + 2)[1:-1] for low, high in scene.domain]
+    axes = [np.linspace(low, high, side + 2)[1:-1] for low, high in problem.domain]
     starts = torch.tensor(np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2))
-    starts = starts[torch.isfinite(scene.values(starts))]
-    lanes = []
-    for lane in race.lanes:
-        points = walk(
-            scene, lane.racer, [{"lr": lane.lr}], starts, steps=race.steps, seed=race.seed
+    starts = starts[torch.isfinite(problem.values(starts))]
+    results = []
+    for result in race.results:
+        points = rollout(
+            problem, result.candidate, [{"lr": result.lr}], starts, steps=race.steps, seed=race.seed
         )[:, 0]
-        losses = scene.values(points).T.tolist()
-        lanes.append(
+        losses = problem.values(points).T.tolist()
+        results.append(
             [
                 {
                     "x": [_short(v, 5) for v in path[:, 0].tolist()],
@@ -179,7 +182,7 @@ def _stored(race: FunctionRace) -> dict[str, Any]:
                 for path, loss in zip(points.transpose(0, 1), losses, strict=True)
             ]
         )
-    return {"starts": starts.tolist(), "lanes": lanes}
+    return {"starts": starts.tolist(), "lanes": results}
 
 
 def _short(value: float, digits: int) -> float | None:

@@ -1,7 +1,7 @@
-"""How fast gradient descent and momentum go on a quadratic, predicted and measured.
+"""The convergence rate of gradient descent and momentum on a quadratic, predicted and measured.
 
-In the direction of curvature λ a step of either is a linear map of (w, v); the rate is the
-largest magnitude ρ of its eigenvalues, and the distance shrinks as ρᵏ. Where the two
+In the direction of curvature λ a step of either is a linear map of (w, v); the convergence rate is
+the largest magnitude ρ of its eigenvalues, and the distance shrinks as ρᵏ. Where the two
 eigenvalues meet, which is critical damping, it shrinks as k·ρᵏ.
 
     gradient descent   η* = 2/(λ₁+λₙ)                    ρ = (κ−1)/(κ+1)
@@ -9,7 +9,7 @@ eigenvalues meet, which is critical damping, it shrinks as k·ρᵏ.
     critical damping   η(1−γ)λ = (1−√γ)²                 k·ρᵏ, ρ = √γ
 
 Polyak 1964; Goh, "Why momentum really works", Distill 2017. η is that of the moving mean,
-v ← γv + (1−γ)g, 1/(1−γ) times the rate of the heavy ball.
+v ← γv + (1−γ)g, 1/(1−γ) times the learning rate of the heavy ball.
 """
 
 import math
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 
 def step_matrix(λ: float, *, η: float, γ: float, nesterov: bool = False) -> Array:
-    """Returns the map of (w, v) that a step of momentum is where the curvature is λ."""
+    """Returns the linear map (2, 2) of (w, v) of a step of momentum at curvature λ."""
     if nesterov:
         return np.array([[1 - η * (1 + γ) * (1 - γ) * λ, -η * γ**2], [(1 - γ) * λ, γ]])
     return np.array([[1 - η * (1 - γ) * λ, -η * γ], [(1 - γ) * λ, γ]])
@@ -45,7 +45,7 @@ def predicted_rate(
 
 
 def best_descent(low: float, high: float) -> float:
-    """Returns the rate η of gradient descent that is best for curvatures from low to high."""
+    """Returns the best learning rate η of gradient descent for curvatures from low to high."""
     return 2 / (low + high)
 
 
@@ -62,7 +62,7 @@ def best_momentum(low: float, high: float) -> tuple[float, float]:
 
 
 def critical_momentum(λ: float, *, η: float) -> float:
-    """Returns the γ at which momentum with rate η is critically damped where the curvature is λ.
+    """Returns the γ at which momentum with learning rate η is critically damped at curvature λ.
 
     From η(1−γ)λ = (1−√γ)²: √γ = (1−ηλ)/(1+ηλ), for ηλ < 1.
     """
@@ -71,40 +71,40 @@ def critical_momentum(λ: float, *, η: float) -> float:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """The rate of a run: its distance shrinks as ρᵏ, or as (a + bk)·ρᵏ."""
+class MeasuredRate:
+    """The convergence rate ρ of a path: it shrinks as ρᵏ, or as (a + bk)·ρᵏ if `critical`."""
 
     rate: float
     critical: bool
 
 
-def measured_rate(path: Array) -> Measured:
+def measured_rate(path: Array) -> MeasuredRate:
     """Returns the rate at which a path shrinks to 0, from its points alone.
 
     A linear map of (w, v) means wₖ₊₂ = t·wₖ₊₁ − d·wₖ in each direction. t and d are fitted by
     least squares, each row relative to its size; ρ is the larger magnitude of the roots of
-    z² − tz + d. Where both roots are so near that the fit cannot part them, |a + bk|·ρᵏ is
+    z² − tz + d. Where both roots are too close for the fit to separate, |a + bk|·ρᵏ is
     fitted instead.
 
     Args:
-        path: (K, D), one column for each direction of curvature.
+        path: (K, D) float64, one column for each direction of curvature.
     """
     found = [_measured(column) for column in path.T if np.abs(column[0]) > 0]
     return max(found, key=lambda one: one.rate)
 
 
-def _measured(w: Array) -> Measured:
+def _measured(w: Array) -> MeasuredRate:
     w = w[: _end_of_numbers(w)]
     size = np.abs(w[:-2]) + np.abs(w[1:-1])
     rows = np.stack([w[1:-1], w[:-2]], axis=1) / size[:, None]
     (t, minus_d), _, rank, _ = np.linalg.lstsq(rows, w[2:] / size, rcond=1e-9)
     if rank < 2:  # one root alone: wₖ₊₁ = z·wₖ
-        return Measured(float(np.median(np.abs(w[1:] / w[:-1]))), critical=False)
+        return MeasuredRate(float(np.median(np.abs(w[1:] / w[:-1]))), critical=False)
     roots = np.roots([1.0, -t, -minus_d])
     rate = float(np.abs(roots).max())
     if np.abs(roots[0] - roots[1]) > 0.02 * rate:
-        return Measured(rate, critical=False)
-    return Measured(_critical_rate(w, rate), critical=True)
+        return MeasuredRate(rate, critical=False)
+    return MeasuredRate(_critical_rate(w, rate), critical=True)
 
 
 def _critical_rate(w: Array, near: float) -> float:
@@ -121,7 +121,7 @@ def _critical_rate(w: Array, near: float) -> float:
 
 
 def _end_of_numbers(w: Array) -> int:
-    """Returns how many values stand above rounding and below overflow."""
+    """Returns the number of values before rounding or overflow."""
     size = np.abs(w)
     bad = ~np.isfinite(w) | (size < 1e-250) | (size > 1e250)
     return int(np.argmax(bad)) if bad.any() else len(w)

@@ -1,10 +1,10 @@
-"""The course of a race: which jobs are to be done next, as a pure function of what is done.
+"""The job graph of a race: which jobs are ready, as a pure function of the outcomes so far.
 
-    search   every trial of every entrant up to the first rung, the survivors to the next, …
-    finals   the best trial of each entrant on fresh seeds, the same for all
+    search       every trial of every candidate up to the first rung, the survivors to the next, …
+    fresh seeds  the best trial of each candidate on new seeds, the same for all
 
-A job is one run folder trained up to a share of its steps. Whatever interrupted a race, what is
-missing follows from the outcomes that lie on disk; nothing else is kept.
+A job is one run folder trained up to a share of its steps. Whatever interrupted a race, the missing
+jobs follow from the outcomes on disk; nothing else is kept.
 """
 
 import math
@@ -24,7 +24,7 @@ class Job:
 
     Attributes:
         run: name of the run folder.
-        share: how far, in (0, 1].
+        share: of its steps, in (0, 1].
         settings: of the recipe, all that differ from the defaults.
     """
 
@@ -34,27 +34,27 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Names the job and its outcome."""
+        """The name of the job and its outcome, such as `adam-trial-0@0.25`."""
         return f"{self.run}@{self.share:g}"
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
-        status: paused at a rung, ended, or why not.
-        text: one line about what went wrong.
+        status: paused at a rung, ended, or the reason of its failure.
+        text: one line about a failure.
         step: steps done.
         total_steps: of the whole run.
         loss: mean training loss over the last fifth of the steps so far.
         accuracy: on the validation images, at the end.
-        validation_loss: the same.
+        validation_loss: on the validation images, at the end.
         final: accuracy on the images of the final evaluation.
-        count: how many those are.
+        count: images of the final evaluation.
         seconds: of training and evaluation, all jobs of this run together.
-        wall: of this job from start to end, with all that surrounds the training.
+        wall: seconds of this job from start to end, opening the data included.
     """
 
     status: Status
@@ -71,79 +71,79 @@ class Outcome:
 
     @property
     def sound(self) -> bool:
-        """Whether the run can be gone on with or has ended."""
+        """Whether the run can go on or has ended."""
         return self.status in ("paused", "ended")
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """What is to be run: of each entrant the settings of every trial, and the fresh seeds."""
+class JobGraph:
+    """The settings of every trial of each candidate, and the fresh seeds."""
 
     trials: Mapping[str, Sequence[Mapping[str, Any]]]
     seeds: Sequence[int]
     early: bool
     folders: Mapping[str, str]
-    """A name for files, of each entrant."""
+    """The prefix of its run folders, of each candidate."""
 
     in_finals: Mapping[str, Any]
-    """Settings that are changed for the fresh seeds, such as keep_weights."""
+    """Settings that differ on the fresh seeds, such as keep_weights."""
 
-    def trial_run(self, entrant: str, trial: int) -> str:
+    def trial_run(self, candidate: str, trial: int) -> str:
         """Returns the run folder of a trial."""
-        return f"{self.folders[entrant]}-trial-{trial}"
+        return f"{self.folders[candidate]}-trial-{trial}"
 
-    def seed_run(self, entrant: str, seed: int) -> str:
+    def seed_run(self, candidate: str, seed: int) -> str:
         """Returns the run folder of the best trial on a fresh seed."""
-        return f"{self.folders[entrant]}-seed-{seed}"
+        return f"{self.folders[candidate]}-seed-{seed}"
 
     def ready(self, outcomes: Mapping[str, Outcome]) -> list[Job]:
         """Returns the jobs that can be run now and have no outcome yet, the most urgent first."""
         found: list[Job] = []
-        finals: list[Job] = []
-        for entrant in self.trials:
-            jobs = self.search_jobs(entrant, outcomes)
+        on_seeds: list[Job] = []
+        for candidate in self.trials:
+            jobs = self.search_jobs(candidate, outcomes)
             open_ = [job for job in jobs if job.key not in outcomes]
             found += open_
             if not open_:
-                finals += self._final_jobs(entrant, outcomes)
-        found.sort(key=lambda job: -job.share)  # what is nearly done goes first
-        finals.sort(key=lambda job: job.settings["seed"])
-        return [*found, *(job for job in finals if job.key not in outcomes)]
+                on_seeds += self._seed_jobs(candidate, outcomes)
+        found.sort(key=lambda job: -job.share)  # runs that are nearly done go first
+        on_seeds.sort(key=lambda job: job.settings["seed"])
+        return [*found, *(job for job in on_seeds if job.key not in outcomes)]
 
-    def search_jobs(self, entrant: str, outcomes: Mapping[str, Outcome]) -> list[Job]:
+    def search_jobs(self, candidate: str, outcomes: Mapping[str, Outcome]) -> list[Job]:
         """Returns the jobs of the search that are known so far, done or not."""
-        alive = list(range(len(self.trials[entrant])))
+        alive = list(range(len(self.trials[candidate])))
         jobs: list[Job] = []
         steps = [(r.share, r.keep) for r in rungs(len(alive), early=self.early)]
         shares = [*(share for share, _ in steps), 1.0]
-        broken = {t for t in alive if self._is_broken(entrant, t, shares, outcomes)}
+        failed = {t for t in alive if self._has_failed(candidate, t, shares, outcomes)}
         for share, keep in [*steps, (1.0, 0)]:
-            here = [self._trial_job(entrant, trial, share) for trial in alive]
+            here = [self._trial_job(candidate, trial, share) for trial in alive]
             jobs += here
             if share == 1.0 or any(job.key not in outcomes for job in here):
                 break
             results = {t: outcomes[job.key] for t, job in zip(alive, here, strict=True)}
-            # Whoever breaks later gives his place to the next best.
-            sound = {t: o.loss for t, o in results.items() if o.sound and t not in broken}
+            # A trial that fails at a later rung is replaced by the next best.
+            sound = {t: o.loss for t, o in results.items() if o.sound and t not in failed}
             alive = survivors(sound, keep)
         return jobs
 
-    def _is_broken(
-        self, entrant: str, trial: int, shares: Sequence[float], outcomes: Mapping[str, Outcome]
+    def _has_failed(
+        self, candidate: str, trial: int, shares: Sequence[float], outcomes: Mapping[str, Outcome]
     ) -> bool:
-        known = (outcomes.get(self._trial_job(entrant, trial, share).key) for share in shares)
+        known = (outcomes.get(self._trial_job(candidate, trial, share).key) for share in shares)
         return any(outcome is not None and not outcome.sound for outcome in known)
 
-    def best_trial(self, entrant: str, outcomes: Mapping[str, Outcome]) -> int | None:
+    def best_trial(self, candidate: str, outcomes: Mapping[str, Outcome]) -> int | None:
         """Returns the trial with the best validation accuracy at its end, None if none ended.
 
         Of equal ones the one with the lower validation loss, then the first. Without validation
         images, the one with the least training loss.
         """
         ended: dict[int, Outcome] = {}
-        for trial in range(len(self.trials[entrant])):
-            outcome = outcomes.get(self._trial_job(entrant, trial, 1.0).key)
+        for trial in range(len(self.trials[candidate])):
+            outcome = outcomes.get(self.last_trial_job(candidate, trial).key)
             if outcome is not None and outcome.status == "ended":
                 ended[trial] = outcome
         if not ended:
@@ -160,22 +160,49 @@ class Course:
 
         return min(ended, key=order)
 
-    def _trial_job(self, entrant: str, trial: int, share: float) -> Job:
+    def last_trial_job(self, candidate: str, trial: int) -> Job:
+        """Returns the job that trains a trial to its end."""
+        return self._trial_job(candidate, trial, 1.0)
+
+    def outcomes_of_trial(
+        self, candidate: str, trial: int, outcomes: Mapping[str, Outcome]
+    ) -> list[Outcome]:
+        """Returns the outcomes of a trial at all rungs that it has reached."""
+        run = self.trial_run(candidate, trial)
+        return [outcome for key, outcome in outcomes.items() if run_of(key) == run]
+
+    def outcomes_on_seeds(
+        self, candidate: str, outcomes: Mapping[str, Outcome]
+    ) -> dict[int, Outcome]:
+        """Returns the outcomes of a candidate on fresh seeds, by seed."""
+        known = {seed: f"{self.seed_run(candidate, seed)}@1" for seed in self.seeds}
+        return {seed: outcomes[key] for seed, key in known.items() if key in outcomes}
+
+    def _trial_job(self, candidate: str, trial: int, share: float) -> Job:
         return Job(
-            run=self.trial_run(entrant, trial),
+            run=self.trial_run(candidate, trial),
             share=share,
-            settings=self.trials[entrant][trial],
+            settings=self.trials[candidate][trial],
         )
 
-    def _final_jobs(self, entrant: str, outcomes: Mapping[str, Outcome]) -> list[Job]:
-        best = self.best_trial(entrant, outcomes)
+    def _seed_jobs(self, candidate: str, outcomes: Mapping[str, Outcome]) -> list[Job]:
+        best = self.best_trial(candidate, outcomes)
         if best is None:
             return []
-        settings = {**self.trials[entrant][best], **self.in_finals}
+        settings = {**self.trials[candidate][best], **self.in_finals}
         return [
-            Job(run=self.seed_run(entrant, s), share=1.0, settings={**settings, "seed": s})
+            Job(run=self.seed_run(candidate, s), share=1.0, settings={**settings, "seed": s})
             for s in self.seeds
         ]
+
+
+def run_of(key: str) -> str:
+    """Returns the run folder of a job, from its key.
+
+    >>> run_of("adam-trial-0@0.25")
+    'adam-trial-0'
+    """
+    return key.rpartition("@")[0]
 
 
 def _or_infinite(value: float | None) -> float:

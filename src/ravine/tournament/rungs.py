@@ -1,10 +1,10 @@
-"""When a trial is hopeless: halving at rungs (Jamieson, Talwalkar 2016), one entrant at a time.
+"""Early stopping of trials: halving at rungs (Jamieson, Talwalkar 2016), one candidate at a time.
 
 Every trial is paused at the first rung; the better half goes on to the second, the best third of
 all to the last, the best sixth to the end. Compared is the mean training loss over the last fifth
-of the steps so far: it is there after every step, and within an entrant it has the same meaning.
+of the steps so far: it is there after every step, and within a candidate it has the same meaning.
 The rest is named stopped. (Choosing one of three by three tenths of the steps saves a little more,
-and tunes methods whose rate matters much 2 to 4 points worse, so that others win.)
+and tunes methods that are sensitive to the learning rate 2 to 4 points worse, so that others win.)
 
 The decision depends on the trials' numbers alone, not on which came first, so that a race is the
 same on any number of cores and however often it was interrupted.
@@ -57,10 +57,10 @@ def survivors(losses: Mapping[int, float | None], keep: int) -> list[int]:
     return sorted(best)
 
 
-def units(trials: int, *, early: bool) -> float:
+def search_cost(trials: int, *, early: bool) -> float:
     """Returns how many whole runs a search takes, in which no trial fails.
 
-    >>> round(units(6, early=True), 3), units(6, early=False)
+    >>> round(search_cost(6, early=True), 3), search_cost(6, early=False)
     (2.0, 6.0)
     """
     found, before, alive = 0.0, 0.0, trials

@@ -1,6 +1,6 @@
-"""What a race allows to be said: paired by seed, with intervals, corrected for many comparisons.
+"""The statistics of a race: paired by seed, with intervals, corrected for many comparisons.
 
-Two entrants are compared by the differences of their results on the same seeds: a t test, since
+Two candidates are compared by the differences of their results on the same seeds: a t test, since
 three or five differences are too few for a bootstrap, and Holm's correction (1979) over all pairs.
 Two whose corrected p is not below 0.05 are tied. A time that was never reached is infinite.
 """
@@ -20,7 +20,7 @@ LEVEL = 0.05
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One entrant against another.
+    """One candidate against another.
 
     Attributes:
         first: the one with the higher mean.
@@ -40,21 +40,21 @@ class Comparison:
 
     @property
     def tied(self) -> bool:
-        """Whether the two cannot be told apart."""
+        """Whether the difference is not significant."""
         return not self.p < LEVEL
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """An entrant in the table.
+    """An candidate in the table.
 
     Attributes:
-        name: of the entrant.
+        name: of the candidate.
         mean: of its results; NaN if it has none.
         interval: 95 %, of the mean over the seeds (t).
-        rank: 1 + how many are better beyond doubt.
-        tied: those that it cannot be told apart from.
+        rank: 1 + the number of significantly better candidates.
+        tied: candidates without a significant difference.
         results: by seed.
     """
 
@@ -113,8 +113,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     corrected = [1.0] * len(p_values)
     largest = 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+    for position, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[index]))
         corrected[index] = largest
     return corrected
 
@@ -125,7 +125,7 @@ def compare(
     """Returns every pair, compared on the seeds that both ran on.
 
     Args:
-        results: of each entrant, by seed; higher is better.
+        results: of each candidate, by seed; higher is better.
         resolution: how finely they are known, 1/N for a share of N images.
     """
     pairs = list(itertools.combinations([name for name in results if results[name]], 2))
@@ -181,10 +181,10 @@ def standings(
 
 
 def verdict(table: Sequence[Standing], comparisons: Sequence[Comparison]) -> str:
-    """Returns who won, in one sentence; those that cannot be told apart are said to be tied."""
+    """Returns the winner in one sentence; without a significant difference, who is tied."""
     ran = [standing for standing in table if standing.results]
     if not ran:
-        return "No entrant finished a run on fresh seeds, so that nothing can be said."
+        return "No candidate finished a run on fresh seeds, so that nothing can be said."
     best = ran[0]
     if len(ran) == 1:
         return f"{best.name} is the only one that finished."

@@ -1,14 +1,14 @@
-"""The points at which every entrant is tried: the same ones for all.
+"""The trial points of a race: the same settings are tried for every candidate.
 
-The first point is what training starts from by itself. The others are quasi-random (Halton 1960,
-shifted as a whole by the seed: Cranley, Patterson 1976) over three axes, on which rate, momentum
-and ε are searched together, since rankings turn with the space that is searched (Choi et al. 2019):
+The first point is the default of every setting. The others are quasi-random (Halton 1960, shifted
+as a whole by the seed: Cranley, Patterson 1976) over three axes, on which learning rate, momentum
+and ε are searched together, since rankings depend on the space of the search (Choi et al. 2019):
 
-    rate      the entrant's own default times 0.1 … 10, logarithmic
-    momentum  1 − γ from 0.003 to 0.3, logarithmic
-    ε         1e-10 … 1e-4, logarithmic
+    learning rate  the candidate's own default times 0.1 … 10, logarithmic
+    momentum       1 − γ from 0.003 to 0.3, logarithmic
+    ε              1e-10 … 1e-4, logarithmic
 
-An entrant takes of a point what its optimizer has; what was given or is varied is not searched.
+A candidate takes the coordinates that its optimizer has and that are neither given nor varied.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import qmc
-from torch import nn
 
 from ravine.core.seeds import seed_for
-from ravine.optim.settings import OptimizerSettings
 
 Point = Mapping[str, float]
 SPACE: Mapping[str, tuple[float, float]] = {
@@ -44,34 +42,14 @@ def points(count: int, *, seed: int) -> list[Point]:
     return [{}, *({k: float(v) for k, v in zip(SPACE, row, strict=True)} for row in values)]
 
 
-def searched_by(optimizer: str) -> set[str]:
-    """Returns which of lr, momentum and eps the optimizer has.
-
-    >>> sorted(searched_by("adagrad")), sorted(searched_by("momentum"))
-    (['eps', 'lr'], ['lr', 'momentum'])
-    """
-    settings = OptimizerSettings.of({"optimizer": optimizer})
-    group = settings.build_optimizer(nn.Linear(1, 1)).param_groups[0]
-    found = {"lr"}
-    if "momentum" in group or "betas" in group:
-        found.add("momentum")
-    if "eps" in group:
-        found.add("eps")
-    return found
-
-
-def at_point(
-    point: Point, *, optimizer: str, default_lr: float, fixed: Collection[str]
-) -> dict[str, float]:
-    """Returns the settings that an entrant takes at a point.
+def at_point(point: Point, *, free: Collection[str], default_lr: float) -> dict[str, float]:
+    """Returns the settings that a candidate takes at a point.
 
     Args:
         point: of `points`.
-        optimizer: of the entrant.
-        default_lr: that its training would start from.
-        fixed: settings that were given or are varied: not searched.
+        free: which of lr, momentum and eps the optimizer has and the user did not fix.
+        default_lr: learning rate that the candidate's training would start from.
     """
-    free = searched_by(optimizer) - set(fixed)
     found: dict[str, float] = {}
     if "lr" in free:
         found["lr"] = _short(default_lr * point.get("rate", 1.0))
@@ -88,11 +66,11 @@ def _short(value: float) -> float:
 
 
 def describe_space(fixed: Collection[str] = ()) -> dict[str, Any]:
-    """Returns what is searched, in words."""
+    """Returns the range of each setting that is searched, as text."""
     low, high = SPACE["1-momentum"]
-    told = {
+    ranges = {
         "lr": f"default × {SPACE['rate'][0]:g} … {SPACE['rate'][1]:g}",
         "momentum": f"{1 - high:g} … {1 - low:g}",
         "eps": f"{SPACE['eps'][0]:g} … {SPACE['eps'][1]:g}",
     }
-    return {name: text for name, text in told.items() if name not in fixed}
+    return {name: text for name, text in ranges.items() if name not in fixed}

@@ -89,7 +89,7 @@ class GradientSync:
 
     def _share(self, batch: Batch) -> float | Tensor:
         """Returns what this part's mean loss counts for in the mean over the whole batch."""
-        weights, whole = self._class_weights, batch.everyones
+        weights, whole = self._class_weights, batch.global_labels
         if weights is None or whole is None or batch.targets.is_floating_point():
             return len(batch.labels) / batch.count
         return weights[batch.labels].sum() / weights[whole].sum()
@@ -115,8 +115,8 @@ def copy_start(ranks: Ranks, models: Sequence[nn.Module]) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
-    """How images are looked at: by all processes, each its part of them.
+class ShardedEvaluator:
+    """Evaluates images by all processes, each its shard of them.
 
     Attributes:
         dataset: of the images.
@@ -139,7 +139,7 @@ class Looks:
 
         The second array, None unless `mirrored`, is that of the mean with the mirror image.
         """
-        # A process without images would have nothing to look at.
+        # A process without images would have nothing to evaluate.
         shared = len(index) >= self.ranks.size > 1
         first, last = self.ranks.shard(len(index)) if shared else (0, len(index))
         batches = evaluation_batches(

@@ -1,166 +1,142 @@
 """The training loop, in the open.
 
-    batch -> step -> (evaluation at an epoch's end) -> (one correction of the plan)
-          -> (checkpoint every minute and when asked to stop)
+    batch -> step -> (rollback) -> (one correction of the plan) -> (evaluation at an epoch's end)
+          -> (checkpoint every minute and when a signal asks to stop)
 
-Observers are told of each; they look and never touch.
+Observers receive an event of each. They read, and change nothing.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
-import torch
+from torch import nn
 
-from ravine.core.errors import RavineError
-from ravine.core.events import (
-    CheckpointSaved,
-    EpochDone,
-    Event,
-    Notice,
-    Observer,
-    StepDone,
-)
-from ravine.core.ranks import ALONE, Ranks
-from ravine.data.batches import Batch
+from ravine.core.events import EpochDone, Event, Notice, Observer, PlanCorrected, StepDone, ignore
+from ravine.data.batches import Batch, TrainingBatches
 from ravine.schedules.scheduler import Curve, Scheduler
+from ravine.training.budget import Budget
+from ravine.training.checkpointing import Checkpointing
 from ravine.training.clock import Clock
+from ravine.training.divergence import Divergence, StopOnDivergence
 from ravine.training.evaluation import Evaluation
-from ravine.training.meter import Meter
 from ravine.training.plan import Plan
-from ravine.training.rollback import Rollback
 from ravine.training.state import TrainingState
-from ravine.training.stop import Interrupted, StopRequest
-from ravine.training.train_step import Forward, StepRules, train_step
+from ravine.training.step_meter import StepMeter
+from ravine.training.train_step import Forward, StepResult, StepSettings, train_step
 
-_ASKED_EVERY = 8  # steps of several processes, which must agree on when to stop or save
-_DIVERGED_AFTER = 100  # undone steps in a row; looked at as often
-
-
-class Batches(Protocol):
-    """Batches by step: a pure function, so that a resumed run sees the same ones."""
-
-    def batch_at(self, step: int) -> Batch:
-        """Returns the batch of this step, counted from 0."""
-        ...
+Validation = Callable[[nn.Module], Evaluation]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
-    """What the loop asks of the run around it."""
+class Training:
+    """What is trained, on what, and how."""
 
-    validate: Callable[[torch.nn.Module], Evaluation] | None
-    """Evaluates on the validation images, if there are any."""
+    state: TrainingState
+    forward: Forward
+    """Images (B, C, H, W) to logits (B, K): the network, compiled or not."""
 
-    save: Callable[[TrainingState], Path]
-    """Saves a checkpoint and returns where."""
+    batches: TrainingBatches
+    """By step: a pure function, so that a resumed run sees the same ones."""
 
-    correct: Callable[[Plan, float], Plan]
-    """Returns the plan; where it is time, corrected by the seconds of a step and kept on disk."""
+    step: StepSettings
+    schedules: Mapping[str, Curve]
+    validate: Validation | None
+    """Evaluates a network on the validation images, if there are any."""
 
 
 def fit(
-    state: TrainingState,
-    batches: Batches,
-    *,
-    forward: Forward,
-    rules: StepRules,
+    training: Training,
     plan: Plan,
-    schedules: Mapping[str, Curve],
-    hooks: Hooks,
-    observers: Sequence[Observer],
-    stop: StopRequest,
-    clock: Clock,
-    checkpoint_every: float,
-    ranks: Ranks = ALONE,
-    rollback: Rollback | None = None,
+    *,
+    divergence: Divergence | None = None,
+    checkpointing: Checkpointing | None = None,
+    budget: Budget | None = None,
+    emit: Observer = ignore,
 ) -> Plan:
-    """Trains `state` to the end of `plan` and returns the plan, corrected or not.
+    """Trains to the end of `plan` and returns the plan, corrected or not.
+
+    Args:
+        training: whose state is changed.
+        plan: the steps to go.
+        divergence: what happens to a run that diverges; by default it stops.
+        checkpointing: when and where the state is saved, and whether a signal asked to stop; by
+            default nothing is saved.
+        budget: corrects the plan once; by default there is none.
+        emit: receives an event of all that happens.
 
     Raises:
         Interrupted: a signal asked to stop; a checkpoint is saved.
-        RavineError: a hundred steps in a row were not finite.
+        TrainingDiverged: the run diverged and could not be taken back; a checkpoint is saved.
     """
-
-    def tell(event: Event) -> None:
-        for observer in observers:
-            observer(event)
-
-    def checkpoint() -> Path:
-        state.elapsed = clock.elapsed()
-        path = hooks.save(state)
-        ranks.barrier()  # no process ends before it is saved
-        tell(CheckpointSaved(step=state.step, path=str(path)))
-        return path
-
-    if rollback is not None:
-        schedules = rollback.schedules(schedules)
-        rollback.begin(state)
-    scheduler = Scheduler(state.optimizer, steps=plan.total_steps, **schedules)
+    state = training.state
+    divergence = divergence or StopOnDivergence()
+    checkpointing = checkpointing or Checkpointing()
+    budget = budget or Budget()
+    divergence.begin(state)
+    scheduler = Scheduler(
+        state.optimizer, steps=plan.total_steps, **divergence.schedules(training.schedules)
+    )
     state.model.train()
-    meter = Meter(state.transaction.skipped.device)
-    saved_at = time.monotonic()
+    meter = StepMeter(state.transaction.skipped.device)
     while state.step < plan.end:
         scheduler.set_at(plan.progress(state.step))
-        batch = batches.batch_at(state.step)
-        result = train_step(state, forward, batch, rules=rules)
+        batch = training.batches.batch_at(state.step)
+        result = train_step(state, training.forward, batch, settings=training.step)
         meter.add(result.loss, result.correct, batch.count)
-        tell(
-            StepDone(
-                step=state.step,
-                total_steps=plan.end,
-                lr=float(state.optimizer.param_groups[0]["lr"]),
-                loss=result.loss,
-                correct=result.correct,
-                gradient_norm=result.gradient_norm,
-                seen=batch.count,
-                skipped=state.transaction.skipped,
-                elapsed=clock.elapsed(),
-            )
-        )
-        if rollback is not None and (back := rollback.after_step(state, result.loss)) is not None:
-            tell(back)
-            text = f"step {back.step}: {back.reason}; back to step {back.to} with rates × "
-            tell(Notice(text=f"{text}{back.scale:g}", warning=True))
-            checkpoint()
+        emit(_step_done(state, plan, batch, result, budget.clock))
+        if (back := divergence.after_step(state, result.loss)) is not None:
+            emit(back)
+            emit(Notice(text=back.text(), warning=True))
+            checkpointing.save(state)
             meter.restart()
             continue
         if plan.speed is not None and plan.correction is None:
-            plan = hooks.correct(plan, meter.seconds_per_step())
+            plan = _corrected(plan, state.step, meter, budget, emit)
         if plan.evaluates_after(state.step) or state.step == plan.end:
-            tell(_epoch_done(state, plan, meter, hooks, clock))
+            emit(_epoch_done(training, plan, meter, budget.clock))
             meter.restart()
-        if (
-            rollback is None
-            and state.step % _DIVERGED_AFTER == 0
-            and int(state.transaction.streak) >= _DIVERGED_AFTER
-        ):
-            checkpoint()
-            raise _diverged(state)
-        if ranks.size > 1 and state.step % _ASKED_EVERY:
-            continue
-        due = time.monotonic() - saved_at >= checkpoint_every
-        signal_number, due_anywhere = ranks.all_reduce_max(stop.signal_number or 0, due)
-        if signal_number:
-            raise Interrupted(int(signal_number), checkpoint())
-        if due_anywhere:
-            checkpoint()
-            saved_at = time.monotonic()
-    checkpoint()
+        if (lost := divergence.lost(state)) is not None:
+            checkpointing.save(state)
+            raise lost
+        checkpointing.after_step(state)
+    checkpointing.save(state)
     return plan
 
 
-def _epoch_done(
-    state: TrainingState, plan: Plan, meter: Meter, hooks: Hooks, clock: Clock
+def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Observer) -> Plan:
+    corrected = budget.corrected(plan, step, meter.seconds_per_step())
+    if corrected is not plan:
+        emit(
+            PlanCorrected(step=step, before=plan.end, end=corrected.end, plan=corrected.to_values())
+        )
+        text = f"plan corrected once: {plan.end} steps become {corrected.end}"
+        emit(Notice(text=text))
+    return corrected
+
+
+def _step_done(
+    state: TrainingState, plan: Plan, batch: Batch, result: StepResult, clock: Clock
 ) -> Event:
+    return StepDone(
+        step=state.step,
+        total_steps=plan.end,
+        lr=float(state.optimizer.param_groups[0]["lr"]),
+        loss=result.loss,
+        correct=result.correct,
+        gradient_norm=result.gradient_norm,
+        seen=batch.count,
+        skipped=state.transaction.skipped,
+        elapsed=clock.elapsed(),
+    )
+
+
+def _epoch_done(training: Training, plan: Plan, meter: StepMeter, clock: Clock) -> Event:
+    state = training.state
     train_loss, train_accuracy, speed = meter.close()
-    epoch = state.step / plan.steps_per_epoch
-    found = hooks.validate(state.evaluated) if hooks.validate else None
+    found = training.validate(state.evaluated) if training.validate else None
     state.model.train()
     return EpochDone(
-        epoch=epoch,
+        epoch=state.step / plan.steps_per_epoch,
         step=state.step,
         total_steps=plan.end,
         train_loss=train_loss,
@@ -170,13 +146,4 @@ def _epoch_done(
         loss=found.loss if found else None,
         images_per_second=speed,
         elapsed=clock.elapsed(),
-    )
-
-
-def _diverged(state: TrainingState) -> RavineError:
-    undone = int(state.transaction.streak)
-    step = int(state.transaction.first_skipped[0]) + 1
-    return RavineError(
-        f"training diverged: the last {undone} steps were not finite and were undone, "
-        f"the first at step {step}; lower --lr, or limit the gradients with --clip 1"
     )

@@ -13,7 +13,7 @@ from torch import nn
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import RunError
-from ravine.core.tensor_file import load_about, load_tensors, save_tensors
+from ravine.core.tensor_file import load_metadata, load_tensors, save_tensors
 from ravine.data.dataset import Preprocessing
 from ravine.models.settings import ModelSettings
 
@@ -58,7 +58,7 @@ def check_model_code(path: Path, code: AllowedCode) -> None:
 
     Only the head of the file is read. One that is no model of Ravine's is left to `load_model`.
     """
-    settings = load_about(path).get("model")
+    settings = load_metadata(path).get("model")
     if isinstance(settings, dict):
         code.check(str(settings.get("model")), source=path)
 

@@ -21,11 +21,11 @@ _WITHOUT_BUDGET = {True: "wrn-16-4", False: "resnet-18"}
 
 #: What a network is trained with where the user says nothing, by the beginning of its name; the
 #: rate and the momentum belong to Nesterov momentum.
-COMPANIONS: Mapping[str, Mapping[str, Any]] = {
+MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "swift-": {"activation": "gelu", "batch": 256, "label_smoothing": 0.2},
 }
-COMPANIONS_OF_NESTEROV: Mapping[str, Mapping[str, Any]] = {
-    "swift-": {"lr": 2.5, "momentum": 0.85, "weight_decay": 1.3e-3, "bias_rate": 64.0},
+MODEL_DEFAULTS_WITH_NESTEROV: Mapping[str, Mapping[str, Any]] = {
+    "swift-": {"lr": 2.5, "momentum": 0.85, "weight_decay": 1.3e-3, "bias_lr_multiplier": 64.0},
 }
 
 _STEPS_OF_AN_EPOCH = 10  # at least, and of a run by epochs:
@@ -83,13 +83,13 @@ def choose_for_epochs(image_size: int) -> Choice:
     return Choice(model=model, reason=f"{model}: the default for {image_size}×{image_size} images")
 
 
-def companions(model: str, *, optimizer: str) -> Mapping[str, Any]:
+def model_defaults(model: str, *, optimizer: str) -> Mapping[str, Any]:
     """Returns the settings that this network is best trained with; none for most.
 
-    >>> companions("swift-1", optimizer="adam")
+    >>> model_defaults("swift-1", optimizer="adam")
     {'activation': 'gelu', 'batch': 256, 'label_smoothing': 0.2}
     """
-    tables = [COMPANIONS, *([COMPANIONS_OF_NESTEROV] if optimizer == "nesterov" else [])]
+    tables = [MODEL_DEFAULTS, *([MODEL_DEFAULTS_WITH_NESTEROV] if optimizer == "nesterov" else [])]
     return {
         name: value
         for table in tables

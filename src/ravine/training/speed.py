@@ -7,9 +7,8 @@ import torch
 
 from ravine.core.ranks import ALONE, Ranks
 from ravine.training.evaluation import Images, class_probabilities
-from ravine.training.loop import Batches
-from ravine.training.state import TrainingState
-from ravine.training.train_step import Forward, StepRules, train_step
+from ravine.training.loop import Training
+from ravine.training.train_step import train_step
 
 _WARM_UP = 2
 
@@ -21,47 +20,44 @@ def wait_for(device: torch.device) -> None:
 
 
 def seconds_per_step(
-    state: TrainingState,
-    forward: Forward,
-    batches: Batches,
-    *,
-    rules: StepRules,
-    seconds: float,
-    most: int = 50,
-    ranks: Ranks = ALONE,
+    training: Training, *, seconds: float, most: int = 50, ranks: Ranks = ALONE
 ) -> float:
     """Returns the mean seconds of a training step, batch preparation included.
 
     Takes about `seconds`, after a warm-up; at least two steps. Weights, buffers, the optimizer's
     state and the counters are afterwards bitwise what they were.
     """
+    state = training.state
     saved = {name: value.clone() for name, value in state.tensors().items()}
     values, step = state.values(), state.step
     was_training = state.model.training
     state.model.train()
-    device = state.transaction.skipped.device
-
-    def one() -> None:
-        train_step(state, forward, batches.batch_at(state.step), rules=rules)
-
     for _ in range(_WARM_UP):
-        one()
-    wait_for(device)
-    start, count = time.monotonic(), 0
-    enough = False
-    while not enough:
-        one()
-        wait_for(device)
-        count += 1
-        spent = time.monotonic() - start
-        enough = count >= 2 and (spent >= seconds or count >= most)
-        enough = bool(ranks.broadcast(enough)[0])  # all take part in a step
-    taken = (time.monotonic() - start) / count
-
+        _take_step(training)
+    taken = _mean_seconds(training, seconds=seconds, most=most, ranks=ranks)
     state.load(step, saved, values)
     state.model.zero_grad(set_to_none=True)
     state.model.train(was_training)
     return taken
+
+
+def _take_step(training: Training) -> None:
+    state = training.state
+    batch = training.batches.batch_at(state.step)
+    train_step(state, training.forward, batch, settings=training.step)
+    wait_for(state.transaction.skipped.device)
+
+
+def _mean_seconds(training: Training, *, seconds: float, most: int, ranks: Ranks) -> float:
+    start, count = time.monotonic(), 0
+    enough = False
+    while not enough:
+        _take_step(training)
+        count += 1
+        spent = time.monotonic() - start
+        enough = count >= 2 and (spent >= seconds or count >= most)
+        enough = bool(ranks.broadcast(enough)[0])  # all take part in a step
+    return (time.monotonic() - start) / count
 
 
 def seconds_per_image(

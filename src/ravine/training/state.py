@@ -15,8 +15,8 @@ from ravine.core.errors import RunError, SettingError
 from ravine.optim.base import RuleOptimizer
 from ravine.optim.named_state import load_named_state, named_state
 from ravine.optim.transaction import AdaptiveClip, ClipBy, Transaction
+from ravine.training.divergence_state import DivergenceState
 from ravine.training.ema import Ema
-from ravine.training.guard import Guard
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class TrainingState:
         ema: the average of the weights, where it is on.
         step: attempted steps; data and schedule follow it.
         elapsed: seconds of the budget that are used up.
-        guard: what decides about going back, where a run that diverges is taken back.
+        divergence: what decides about going back, where a run that diverges is taken back.
     """
 
     model: nn.Module
@@ -37,7 +37,7 @@ class TrainingState:
     ema: Ema | None
     step: int = 0
     elapsed: float = 0.0
-    guard: Guard | None = None
+    divergence: DivergenceState | None = None
 
     @property
     def optimizer(self) -> RuleOptimizer:
@@ -59,12 +59,12 @@ class TrainingState:
         named |= {f"optimizer/{name}": value for name, value in slots.items()}
         kept = self.transaction.tensors()
         named |= {f"transaction/{name}": value for name, value in kept.items()}
-        guarded = self.guard.tensors() if self.guard else {}
+        guarded = self.divergence.tensors() if self.divergence else {}
         return named | {f"guard/{name}": value for name, value in guarded.items()}
 
     def values(self) -> dict[str, Any]:
         """Returns every plain value of the state."""
-        guarded = {"guard": self.guard.values()} if self.guard else {}
+        guarded = {"guard": self.divergence.values()} if self.divergence else {}
         return {"elapsed": self.elapsed, **guarded}
 
     def load(
@@ -81,8 +81,8 @@ class TrainingState:
                 self.ema.model.load_state_dict(_under("ema/", tensors))
             load_named_state(self.optimizer, self.model, _under("optimizer/", tensors))
             self.transaction.load(_under("transaction/", tensors))
-            if self.guard:
-                self.guard.load(_under("guard/", tensors), values["guard"])
+            if self.divergence:
+                self.divergence.load(_under("guard/", tensors), values["guard"])
             self.elapsed = float(values["elapsed"])
         except (KeyError, RuntimeError, ValueError, SettingError) as error:
             first = str(error).splitlines()[0]
@@ -97,12 +97,23 @@ def start_state(
     ema: float,
     clip: float | AdaptiveClip | None = None,
     clip_by: ClipBy = "norm",
+    takes_back: bool = False,
 ) -> TrainingState:
-    """Returns the state before step 1; `ema` is the decay of the average, 0 for none."""
+    """Returns the state before step 1.
+
+    Args:
+        model: the network.
+        optimizer: of its parameters.
+        ema: the decay of the average of the weights, 0 for none.
+        clip: as `Transaction` takes it.
+        clip_by: as `Transaction` takes it.
+        takes_back: whether a run that diverges goes back, so that the state remembers its losses.
+    """
     return TrainingState(
         model=model,
         transaction=Transaction(optimizer, model, clip=clip, clip_by=clip_by),
         ema=Ema(model, ema) if ema else None,
+        divergence=DivergenceState() if takes_back else None,
     )
 
 

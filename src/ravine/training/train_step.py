@@ -20,7 +20,7 @@ Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepRules:
+class StepSettings:
     """What stays the same from step to step."""
 
     loss: Loss
@@ -40,7 +40,7 @@ class StepResult:
 
 
 def train_step(
-    state: TrainingState, forward: Forward, batch: Batch, *, rules: StepRules
+    state: TrainingState, forward: Forward, batch: Batch, *, settings: StepSettings
 ) -> StepResult:
     """Changes `state` by one step on `batch`.
 
@@ -48,24 +48,24 @@ def train_step(
         state: the model, in training mode, its optimizer and their counters.
         forward: images (B, C, H, W) to logits (B, K); the model, compiled or not.
         batch: images and targets on the device.
-        rules: loss, precision and seed.
+        settings: loss, precision and seed.
     """
     # Dropout draws from torch's own generator: a stream of its own for each step.
-    rank = rules.gradient_sync.ranks.rank if rules.gradient_sync else 0
+    rank = settings.gradient_sync.ranks.rank if settings.gradient_sync else 0
     purpose = f"dropout {rank}" if rank else "dropout"
-    _seed(seed_for(purpose, seed=rules.seed, index=state.step), batch.images.device)
+    _seed(seed_for(purpose, seed=settings.seed, index=state.step), batch.images.device)
     state.transaction.begin()
     with torch.autocast(
-        batch.images.device.type, rules.precision, enabled=rules.precision != torch.float32
+        batch.images.device.type, settings.precision, enabled=settings.precision != torch.float32
     ):
         logits = forward(batch.images)
     logits = logits.float()
-    loss = rules.loss(logits, batch.targets)
+    loss = settings.loss(logits, batch.targets)
     loss.backward()
 
     correct = (logits.detach().argmax(1) == batch.labels).sum()
-    if rules.gradient_sync:
-        loss, correct = rules.gradient_sync.merge(loss, correct, batch)
+    if settings.gradient_sync:
+        loss, correct = settings.gradient_sync.merge(loss, correct, batch)
     decision = state.transaction.step(loss, clear=True)
     if state.ema:
         applied = state.step + 1 - state.transaction.skipped

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ravine.checks.check import examine
+from ravine.checks.examine import examine
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.device import pick_device
 from ravine.core.progress import Progress, no_progress

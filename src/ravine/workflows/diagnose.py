@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ravine.checks.check import check, examine
+from ravine.checks.check_table import EXPLAINS
+from ravine.checks.examine import check, examine
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RavineError, RunError, SettingError
 from ravine.core.progress import Progress, no_progress
@@ -27,15 +28,16 @@ from ravine.findings.finding import Finding, Findings, merge
 from ravine.reports import render_report
 from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
 from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.layers_file import read_layers
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_rows, write_json
 from ravine.schedules.scheduler import Scheduler
-from ravine.training.clock import Clock
 from ravine.training.plan import Plan
 from ravine.training.train_step import train_step
-from ravine.workflows.assemble import Setup, set_up
+from ravine.workflows.assemble import Assembly, assemble
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run_findings import find_in_run, keep_findings
+from ravine.workflows.session import Session, open_session
 
 _BATCHES = 16
 _WORST = 10.0  # times ln K, what a diverged run counts as
@@ -54,15 +56,8 @@ class _Case:
     dataset: Dataset
     code: AllowedCode
 
-    def setup(self, recipe: Recipe) -> Setup:
-        return set_up(
-            recipe,
-            self.dataset,
-            plan=self.plan,
-            tell=lambda _: None,
-            clock=Clock(),
-            code=self.code,
-        )
+    def assemble(self, recipe: Recipe) -> Assembly:
+        return assemble(recipe, self.dataset, Session(), plan=self.plan, code=self.code)
 
 
 def diagnose_run(
@@ -89,19 +84,22 @@ def diagnose_run(
         RavineError: there is no run, or its data is not there any more.
     """
     folder = open_run_folder(Path(path))
-    rows = read_rows(folder.history)
+    rows, layers = read_rows(folder.history), read_layers(folder.layers)
     if not look_inside:
         if not rows:
             raise RunError(f"{folder.path} has no rows yet: let it run, or look inside")
-        findings = merge(find_in_run(folder, classes=None))
+        findings = merge(find_in_run(folder, classes=None, layers=layers), EXPLAINS)
     else:
         with _open(folder, allow_code, progress) as case:
-            found = list(find_in_run(folder, classes=len(case.dataset.classes)))
+            classes = len(case.dataset.classes)
+            found = list(find_in_run(folder, classes=classes, layers=layers))
             found += _look_inside(case, labels_probe=labels_probe)
-            findings = merge(found)
+            findings = merge(found, EXPLAINS)
             if "plateau" in findings.codes and not labels_probe:
-                findings = merge([*found, *_ask_labels(case)])
-    _keep(folder, findings)
+                findings = merge([*found, *_ask_labels(case)], EXPLAINS)
+    keep_findings(folder, findings)
+    if folder.history.exists():
+        render_report(folder.path, layers=layers)
     return findings
 
 
@@ -152,60 +150,55 @@ def _open(
     code.check(recipe.model, source=folder.recipe)
     if plan is None:
         raise RunError(f"{folder.recipe} has no [plan]: it is not the recipe of a run")
-    before = torch.get_num_threads()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.set_num_threads(recipe.threads or before)
-        try:
-            dataset = open_dataset(recipe, seed=recipe.seed, progress=progress)
-            yield _Case(
-                folder=folder,
-                recipe=recipe,
-                plan=Plan.from_values(plan),
-                dataset=dataset,
-                code=code,
-            )
-        finally:
-            torch.set_num_threads(before)
+    with open_session(progress=progress) as session:
+        session.use_threads(recipe.threads)
+        dataset = open_dataset(recipe, seed=recipe.seed, progress=progress)
+        yield _Case(
+            folder=folder,
+            recipe=recipe,
+            plan=Plan.from_values(plan),
+            dataset=dataset,
+            code=code,
+        )
 
 
 def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
-    setup, batches = _as_at_start(case)
-    model, optimizer = setup.state.model, setup.state.optimizer
-    done = examine(model, setup.rules.loss, batches, optimizer, labels_probe=labels_probe)
+    assembly, batches = _as_at_start(case)
+    model, optimizer = assembly.state.model, assembly.state.optimizer
+    loss = assembly.training.step.loss
+    done = examine(model, loss, batches, optimizer, labels_probe=labels_probe)
     if done.variance is not None:
         row = done.variance.row(f"{case.recipe.model} at its start")
         write_json(case.folder.variance, {"networks": [row]})
     found = list(done.findings)
-    held = load_latest(case.folder.checkpoints, tell=lambda _: None)
+    held = load_latest(case.folder.checkpoints, warn=lambda _: None)
     if held is not None:
-        setup.state.load(held.step, held.tensors, held.values)
-        if setup.measured is not None:
-            setup.measured.measure_(model)
-        later = check(model, setup.rules.loss, batches, learn=False)
+        assembly.state.load(held.step, held.tensors, held.values)
+        if assembly.measured is not None:
+            assembly.measured.measure_(model)
+        later = check(model, loss, batches, learn=False)
         found += [one for one in later if one.code == "norm-statistics-disagree"]
     return found
 
 
 def _ask_labels(case: _Case) -> Iterator[Finding]:
-    setup, batches = _as_at_start(case)
-    found = check(setup.state.model, setup.rules.loss, batches, learn=False, labels_probe=True)
+    assembly, batches = _as_at_start(case)
+    loss = assembly.training.step.loss
+    found = check(assembly.state.model, loss, batches, learn=False, labels_probe=True)
     yield from (one for one in found if one.code.startswith("label"))
 
 
-def _as_at_start(case: _Case) -> tuple[Setup, list[Batch]]:
-    setup = case.setup(case.recipe)
-    setup.state.model.train()
-    first = int(setup.batches.steps_per_epoch)
-    return setup, [setup.batches.batch_at(step) for step in range(min(_BATCHES, first))]
+def _as_at_start(case: _Case) -> tuple[Assembly, list[Batch]]:
+    assembly = case.assemble(case.recipe)
+    assembly.state.model.train()
+    batches = assembly.training.batches
+    first = min(_BATCHES, batches.steps_per_epoch)
+    return assembly, [batches.batch_at(step) for step in range(first)]
 
 
 def keep_trials(path: str | Path, findings: Findings, trials: Mapping[str, Trial]) -> None:
     """Writes each trial, by the code of its finding, beside the finding in findings.jsonl."""
-    _keep(open_run_folder(Path(path)), findings, trials)
-
-
-def _keep(folder: RunFolder, findings: Findings, trials: Mapping[str, Trial] | None = None) -> None:
+    folder = open_run_folder(Path(path))
     keep_findings(folder, findings, trials)
     if folder.history.exists():
         render_report(folder.path)
@@ -279,32 +272,32 @@ def _is_finite(found: Checkpoint) -> bool:
 
 def _loss_after(case: _Case, recipe: Recipe, start: Checkpoint | None, steps: int) -> float:
     """Returns the loss on images that were not trained on, or else on some that were."""
-    setup = case.setup(recipe)
-    state = setup.state
+    assembly = case.assemble(recipe)
+    training, state = assembly.training, assembly.state
     if start is not None:
-        _load(setup, start)
-    scheduler = Scheduler(state.optimizer, steps=case.plan.total_steps, **setup.schedules)
+        _load(assembly, start)
+    scheduler = Scheduler(state.optimizer, steps=case.plan.total_steps, **training.schedules)
     state.model.train()
     for _ in range(steps):
         scheduler.set_at(min(1.0, case.plan.progress(state.step)))
-        train_step(state, setup.forward, setup.batches.batch_at(state.step), rules=setup.rules)
-    loss = (
-        _training_loss(state.evaluated, setup.batches)
-        if setup.validate is None
-        else setup.validate(state.evaluated).loss
-    )
+        batch = training.batches.batch_at(state.step)
+        train_step(state, training.forward, batch, settings=training.step)
+    if training.validate is None:
+        loss = _training_loss(state.evaluated, training.batches)
+    else:
+        loss = training.validate(state.evaluated).loss
     # Far above chance one loss is as bad as another, and would outweigh all other seeds.
     return min(loss, _WORST * math.log(max(2, len(case.dataset.classes))))
 
 
-def _load(setup: Setup, start: Checkpoint) -> None:
+def _load(assembly: Assembly, start: Checkpoint) -> None:
     try:
-        setup.state.load(start.step, start.tensors, start.values)
+        assembly.state.load(start.step, start.tensors, start.values)
     except RunError:  # another optimizer: its state begins anew
         weights = {k: v for k, v in start.tensors.items() if k.startswith("model/")}
         named = {name.removeprefix("model/"): value for name, value in weights.items()}
-        setup.state.model.load_state_dict(named)
-        setup.state.step = start.step
+        assembly.state.model.load_state_dict(named)
+        assembly.state.step = start.step
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
-"""The monitor beside a run: layers.jsonl grows while the network is trained.
+"""The monitor of a run: layers.jsonl grows while the network is trained.
 
-It looks and never touches: the weights are bitwise those of a run without it. When it looks
-follows the clock, so that a repeated run may have its looks at other steps.
+It reads and changes nothing: the weights are bitwise those of a run without it. The steps of its
+snapshots follow the clock, so that a repeated run may have them at other steps.
 """
 
 from collections.abc import Iterator
@@ -14,23 +14,24 @@ from ravine.core.events import Event, Observer, RolledBack
 from ravine.monitor.monitor import Monitor
 from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import keep_until
-from ravine.workflows.assemble import Setup
+from ravine.workflows.assemble import Assembly
+from ravine.workflows.session import Session
 
 
 @contextmanager
-def watching(setup: Setup, folder: RunFolder) -> Iterator[list[Observer]]:
-    """Looks inside the network for as long as it is open, and gives the observers that this takes.
+def monitored(assembly: Assembly, folder: RunFolder, session: Session) -> Iterator[list[Observer]]:
+    """Takes snapshots of the network while it is open; yields the observers that this needs.
 
-    Rows of steps that are still to come, of a run that was killed, are taken out of layers.jsonl.
-    Of several processes the leader's part is looked at.
+    Rows of later steps, of a run that was killed, are taken out of layers.jsonl. Of several ranks
+    only rank 0 takes snapshots, of its shard of each batch.
     """
-    share, state = setup.recipe.monitor, setup.state
-    if not share or not setup.ranks.is_main:
+    share, state = assembly.recipe.monitor, assembly.state
+    if not share or not session.ranks.is_main:
         yield []
         return
     keep_until(folder.layers, state.step)
     # Compiled or not, what the loop calls is a module.
-    called = cast("nn.Module", setup.forward)
+    called = cast("nn.Module", assembly.training.forward)
     monitor = Monitor(called, state.transaction, path=folder.layers, share=share)
     monitor.step = state.step
 

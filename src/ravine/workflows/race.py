@@ -1,9 +1,10 @@
-"""`race`: several entrants trained side by side on the user's own data, fairly.
+"""`race`: several candidates trained side by side on the user's own images, fairly.
 
-    settings -> (measure a step) -> plan -> jobs, as `course` names them -> results -> report
+    settings -> (measure a step) -> plan -> jobs of the job graph -> results -> report
 
-All that decides the race is written down before the first job; what is done lies in outcomes/. So a
-race that was stopped or killed is called again in the same words and goes on with what is missing.
+Everything that decides the race is written before the first job; results of jobs lie in outcomes/.
+A race that was stopped or killed is called again in the same words and goes on with the missing
+jobs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, Self
 from torch import nn
 
 from ravine.core.allowed_code import AllowedCode
-from ravine.core.errors import RunError
+from ravine.core.errors import RunError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.opening import open_dataset
 from ravine.reports.race_page import render_race
@@ -24,23 +25,26 @@ from ravine.runs.rows import read_json, write_json
 from ravine.training.gradient_noise import gradient_noise
 from ravine.training.stop import stop_on_signals
 from ravine.workflows.race_images import training_images
-from ravine.workflows.race_plan import Entry, RacePlan, enter
+from ravine.workflows.race_plan import RacePlan, RaceSpec, make_spec
 from ravine.workflows.race_plane import draw_plane
 from ravine.workflows.race_results import gather
-from ravine.workflows.race_settings import RaceSettings, entrants
-from ravine.workflows.race_worker.controller import Steward, Watch, watch_nothing
-from ravine.workflows.race_worker.local_jobs import LocalWorkers, Places, Workers, machine_memory
-from ravine.workflows.race_worker.ray_jobs import RayWorkers
-from ravine.workflows.race_worker.slots import Share, share_machine
+from ravine.workflows.race_settings import RaceSettings, combinations
+from ravine.workflows.race_worker.controller import Controller, RaceObserver, ignore_events
+from ravine.workflows.race_worker.job_pool import JobPool
+from ravine.workflows.race_worker.local_jobs import LocalJobPool
+from ravine.workflows.race_worker.race_folder import RaceFolder, RaceState
+from ravine.workflows.race_worker.ray_jobs import RayJobPool
+from ravine.workflows.race_worker.slots import JobSlots, allocate_slots, machine_memory
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 
 _RUNS = Path("runs")
+_MEMORY_SHARE = 0.9  # of the machine's, for all jobs together
 _NOISE_IMAGES, _NOISE_BATCH = 2048, 32
 
 
 class Race:
-    """A finished race: who won, the table, and where everything lies."""
+    """A finished race: its verdict, its table, and the paths of its files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,9 +57,13 @@ class Race:
             RunError: there is no race there.
         """
         found = cls(Path(path))
-        if not (found.path / "race.json").is_file():
+        if not found._folder.spec.is_file():
             raise RunError(f"{path} is no race: it holds no race.json")
         return found
+
+    @property
+    def _folder(self) -> RaceFolder:
+        return RaceFolder(self.path)
 
     @cached_property
     def results(self) -> dict[str, Any]:
@@ -64,27 +72,27 @@ class Race:
         Raises:
             RunError: the race has not ended.
         """
-        return read_json(self.path / "results.json")
+        return read_json(self._folder.results)
 
     @property
     def verdict(self) -> str:
-        """Who won, in a sentence; those that cannot be told apart are said to be tied."""
+        """The winner, in a sentence, or the candidates without a significant difference."""
         return str(self.results["verdict"])
 
     @property
     def table(self) -> list[dict[str, Any]]:
-        """A row for each entrant, the best first."""
+        """A row for each candidate, the best first."""
         return list(self.results["table"])
 
     @property
     def report(self) -> Path:
         """The page."""
-        return self.path / "report.html"
+        return self._folder.report
 
     @property
     def winner(self) -> Path | None:
-        """The recipe of the entrant with the best mean, for `ravine train --recipe`."""
-        path = self.path / "winner.toml"
+        """The recipe of the candidate with the best mean, for `ravine train --recipe`."""
+        path = self._folder.winner
         return path if path.is_file() else None
 
 
@@ -100,11 +108,11 @@ def race(
     ray: str | None = None,
     plane: bool = False,
     rules: Mapping[str, Any] | None = None,
-    watch: Watch = watch_nothing,
+    watch: RaceObserver = ignore_events,
     progress: Progress = no_progress,
     **settings: Any,
 ) -> Race:
-    """Races entrants on labelled images and returns the finished race.
+    """Races candidates on labelled images and returns the finished race.
 
     Same initial weights, order of data and augmentation for all; the same number of trials from
     the same quasi-random points; the best trial of each runs on the same fresh seeds.
@@ -113,158 +121,204 @@ def race(
         data: as `ravine.train` takes it; None to go on with the race in `out`.
         optimizers: names to race; the same as `vary={"optimizer": ...}`.
         vary: setting -> values; several settings give every combination.
-        out: folder of the race; by default runs/race-DATA-MODEL-N. If a race with the same
-            settings lies there, it is gone on with.
-        recipe: a recipe's name or file that the entrants share.
+        out: folder of the race; by default runs/race-DATA-MODEL-N. A race with the same
+            settings in it goes on.
+        recipe: a recipe's name or file that the candidates share.
         allow_code: the `module:callable`s that may be imported, where the recipe, or the race in
             `out`, names some as networks; those given as `model` need no more.
         jobs: at a time; 0 for as many as there are cores or GPUs.
         ray: address of a Ray cluster that does the jobs, such as `10.0.0.1:6379` or `auto`.
-        plane: keep weights on the way and draw all entrants on one plane of the network, which
-            takes up to 20 s after the race and needs entrants of one network.
+        plane: keep weights along the way and draw all candidates on one plane of the network,
+            which takes up to 20 s after the race and needs candidates of one network.
         rules: settings of the race: trials, seeds, epochs or budget, equal, target, early, seed,
             limit, memory; see `RaceSettings`.
-        watch: told how far the race is.
-        progress: told of slow work before it.
-        **settings: of the recipe, for all entrants; a rate, momentum or eps that is given is
-            not searched.
+        watch: observer of notices and of the progress of the race.
+        progress: observer of slow work before the race.
+        **settings: of the recipe, for all candidates; a learning rate, momentum or eps that is
+            given is not searched.
 
     Raises:
         CodeRefusedError: a network is code that was not allowed; nothing was imported.
-        RavineError: a mistake in settings, data or folder, told before the first job.
+        RavineError: a mistake in settings, data or folder, before the first job.
         RaceInterrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
     if data is not None:
         settings["data"] = str(data)
-    chosen = {} if vary is None else {k: [str(v) for v in vs] for k, vs in vary.items()}
-    if optimizers:
-        chosen = {"optimizer": list(optimizers), **chosen}
-    code = AllowedCode.of(allow_code, typed=[settings.get("model"), *chosen.get("model", ())])
-    if data is None and recipe is None and out is not None:
-        file = Race.load(out).path / "race.json"
-        entry = Entry.from_values(read_json(file))
-        entry.check_code(code, source=file)
+    axes = _axes(optimizers, vary)
+    code = AllowedCode.of(allow_code, typed=[settings.get("model"), *axes.get("model", ())])
+    goes_on = data is None and recipe is None and out is not None
+    if goes_on:
+        chosen = {"optimizers": optimizers, "vary": vary, "plane": plane}
+        given = [*(name for name, value in chosen.items() if value), *(rules or {}), *settings]
+        spec = _spec_in(Path(str(out)), given)
+        spec.check_code(code, source=RaceFolder(Path(str(out))).spec)
     else:
-        race_settings = RaceSettings.of({**(rules or {}), "entrants": entrants(chosen)})
-        entry = enter(race_settings, recipe=recipe, given=settings, plane=plane, code=code)
-    path = Path(out) if out is not None else _next_path(entry)
-    share = share_machine(jobs=jobs, threads=entry.threads, device=entry.device)
-    base = Recipe.of(entry.base)
-    open_dataset(base, seed=entry.race.seed, progress=progress)  # decoded once, for all
-    places = _open(path, entry)
-    with RunFolder(path).held(), stop_on_signals() as stop:
-        workers = _workers(places, share, entry.race, ray, code)
-        steward = Steward(
-            entry=entry, places=places, workers=workers, share=share, watch=watch, stop=stop
+        race_settings = RaceSettings.of({**(rules or {}), "candidates": combinations(axes)})
+        spec = make_spec(race_settings, recipe=recipe, given=settings, plane=plane, code=code)
+    path = Path(out) if out is not None else _next_path(spec)
+    return _run(spec, path, code, jobs=jobs, ray=ray, observe=watch, progress=progress)
+
+
+def _axes(
+    optimizers: Sequence[str], vary: Mapping[str, Sequence[str]] | None
+) -> dict[str, list[str]]:
+    axes = {name: [str(value) for value in values] for name, values in (vary or {}).items()}
+    return {"optimizer": list(optimizers), **axes} if optimizers else axes
+
+
+def _spec_in(path: Path, given: Sequence[str]) -> RaceSpec:
+    """Returns the spec of the race at `path`, which no given setting can change."""
+    spec = RaceSpec.from_values(read_json(Race.load(path)._folder.spec))
+    if given:
+        raise SettingError(
+            f"{', '.join(given)} cannot change the race in {path}, which goes on as race.json "
+            "says; leave it out, or name the data to start another race"
+        )
+    return spec
+
+
+def _run(
+    spec: RaceSpec,
+    path: Path,
+    code: AllowedCode,
+    *,
+    jobs: int,
+    ray: str | None,
+    observe: RaceObserver,
+    progress: Progress,
+) -> Race:
+    """Runs the missing jobs of a race and writes its results."""
+    slots = allocate_slots(jobs=jobs, threads=spec.threads, device=spec.device)
+    open_dataset(Recipe.of(spec.base), seed=spec.race.seed, progress=progress)  # decodes it once
+    folder = _open(path, spec)
+    with RunFolder(path).locked(), stop_on_signals() as stop:
+        pool = _open_pool(folder, slots, spec.race, ray, code)
+        controller = Controller(
+            spec=spec, folder=folder, pool=pool, slots=slots, observe=observe, stop=stop
         )
         try:
-            plan = steward.plan()
-            plan.check_code(code, source=places.plan)
-            steward.run(plan)
+            plan = controller.plan()
+            plan.check_code(code, source=folder.plan)
+            controller.run(plan)
         finally:
-            workers.close()
-            steward.save()
-        _conclude(entry, plan, places, steward.state, progress, code)
+            pool.close()
+            controller.save()
+        _conclude(spec, plan, folder, controller.state, progress, code)
     return Race.load(path)
 
 
-def _workers(
-    places: Places, share: Share, rules: RaceSettings, ray: str | None, code: AllowedCode
-) -> Workers:
+def _open_pool(
+    folder: RaceFolder,
+    slots: JobSlots,
+    settings: RaceSettings,
+    ray: str | None,
+    code: AllowedCode,
+) -> JobPool:
     names = tuple(sorted(code.names))
+    limit = settings.limit or 0.0
     if ray is not None:
-        return RayWorkers.connect(
-            ray, places=places, threads=share.threads, rules=rules, allow_code=names
+        memory = settings.memory or 0
+        return RayJobPool.connect(
+            ray,
+            folder=folder,
+            threads=slots.threads,
+            memory=memory,
+            limit=limit,
+            allow_code=names,
         )
-    memory = rules.memory or int(0.9 * machine_memory()) // share.slots
-    return LocalWorkers(
-        places=places,
-        slots=share.slots,
-        threads=share.threads,
-        memory=memory,
-        limit=rules.limit or 0.0,
-        devices=share.devices,
+    return LocalJobPool(
+        folder=folder,
+        slots=slots.count,
+        threads=slots.threads,
+        memory=settings.memory or int(_MEMORY_SHARE * machine_memory()) // slots.count,
+        limit=limit,
+        devices=slots.devices,
         allow_code=names,
     )
 
 
-def _next_path(entry: Entry) -> Path:
-    base = Recipe.of(entry.base)
+def _next_path(spec: RaceSpec) -> Path:
+    base = Recipe.of(spec.base)
     path = next_run_path(_RUNS, f"race-{Path(base.data).name.lstrip('@')}", base.model)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _open(path: Path, entry: Entry) -> Places:
-    """Makes the folder of a race, or opens the one that lies there with the same settings."""
-    file = path / "race.json"
-    values = entry.to_values()
-    if file.is_file():
-        before = Entry.from_values(read_json(file)).to_values()
-        names = [k for part in values for k in _different(before[part], values[part])]
-        if names:
-            raise RunError(
-                f"{path} holds a race with other settings ({', '.join(sorted(set(names)))}); "
-                f"go on with it: ravine race --out {path}, or choose another name with --out"
-            )
+def _open(path: Path, spec: RaceSpec) -> RaceFolder:
+    """Makes the folder of a race, or opens that of a race with the same settings."""
+    folder = RaceFolder(path)
+    if folder.spec.is_file():
+        _check_same(path, RaceSpec.from_values(read_json(folder.spec)), spec)
     elif path.exists() and any(path.iterdir()):
         raise RunError(f"{path} exists already and is no race; choose another name with --out")
     else:
         path.mkdir(parents=True, exist_ok=True)
-        write_json(file, values)
-    places = Places(path)
-    for folder in (places.runs, places.outcomes):
-        refuse_link(folder)
-    places.runs.mkdir(exist_ok=True)
-    places.outcomes.mkdir(exist_ok=True)
-    for run in places.runs.iterdir():
+        write_json(folder.spec, spec.to_values())
+    for inside in (folder.runs, folder.outcomes):
+        refuse_link(inside)
+        inside.mkdir(exist_ok=True)
+    for run in folder.runs.iterdir():
         refuse_link(run)
-    return places
+    return folder
 
 
-def _different(before: Any, now: Any) -> list[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        return [k for k in {**before, **now} if before.get(k) != now.get(k)]
-    return [] if before == now else ["entrants"]
+def _check_same(path: Path, before: RaceSpec, now: RaceSpec) -> None:
+    """Raises `RunError` if the race at `path` has other settings."""
+    old, new = before.to_values(), now.to_values()
+    names = {name for part in new for name in _different(part, old[part], new[part])}
+    if names:
+        raise RunError(
+            f"{path} holds a race with other settings ({', '.join(sorted(names))}); "
+            f"go on with it: ravine race --out {path}, or choose another name with --out"
+        )
+
+
+def _different(part: str, before: Any, now: Any) -> list[str]:
+    """Returns the names of the settings that differ in a part of race.json."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return [] if before == now else [part]
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ["candidates" if name == "entrants" else name for name in names]
 
 
 def _conclude(
-    entry: Entry,
+    spec: RaceSpec,
     plan: RacePlan,
-    places: Places,
-    state: Mapping[str, Any],
+    folder: RaceFolder,
+    state: RaceState,
     progress: Progress,
     code: AllowedCode,
 ) -> None:
-    results = gather(entry, plan, places, state)
+    """Writes results.json, winner.toml, the plane and the page."""
+    results = gather(spec, plan, folder, state)
     runs = {
-        row["name"]: places.runs / plan.course.seed_run(row["name"], min(row["results"]))
+        row["name"]: folder.runs / plan.graph.seed_run(row["name"], min(row["results"]))
         for row in results["table"]
         if row["results"]
     }
-    results["noise"] = _noise(entry, runs, code)
+    results["noise"] = _noise(spec, runs, code)
     results["plane"] = None
-    if entry.plane:
+    if spec.plane:
         results["plane"] = draw_plane(
-            entry,
+            spec,
             runs,
-            places.race,
+            folder.path,
             names=[row["name"] for row in results["table"]],
-            elapsed=float(state.get("elapsed") or 0.0),
+            elapsed=state.elapsed,
             code=code,
             progress=progress,
         )
-    write_json(places.race / "results.json", results)
-    render_race(places.race, with_plane=entry.plane and results["plane"] is None)
+    write_json(folder.results, results)
+    render_race(folder.path, with_plane=spec.plane and results["plane"] is None)
 
 
-def _noise(entry: Entry, runs: Mapping[str, Path], code: AllowedCode) -> dict[str, Any] | None:
-    """Returns the noise of the gradient of each batch size that races, at the best's weights."""
-    sizes = {name: entry.settings_of(name).get("batch") for name in entry.race.entrants}
+def _noise(spec: RaceSpec, runs: Mapping[str, Path], code: AllowedCode) -> dict[str, Any] | None:
+    """Returns the gradient noise at the best candidate's weights, for each batch size."""
+    sizes = {name: spec.settings_of(name).get("batch") for name in spec.race.candidates}
     if len(set(sizes.values())) < 2 or not runs:
         return None
     best = next(iter(runs))
-    batches = training_images(entry, count=_NOISE_IMAGES, batch=_NOISE_BATCH)
+    batches = training_images(spec, count=_NOISE_IMAGES, batch=_NOISE_BATCH)
     if len(batches) < 2:
         return None
     model = Run.load(runs[best], allow_code=sorted(code.names)).model.train()

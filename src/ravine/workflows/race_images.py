@@ -1,4 +1,4 @@
-"""Training images of a race as they are, the same at every call."""
+"""Training images of a race without augmentation, the same at every call."""
 
 import numpy as np
 import torch
@@ -7,18 +7,21 @@ from torch import Tensor
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_dataset
-from ravine.workflows.race_plan import Entry
+from ravine.workflows.race_plan import RaceSpec
 from ravine.workflows.recipe import Recipe
 
 
-def training_images(entry: Entry, *, count: int, batch: int) -> list[tuple[Tensor, Tensor]]:
-    """Returns `count` images without augmentation in batches: (B, C, H, W) and labels (B,).
+def training_images(spec: RaceSpec, *, count: int, batch: int) -> list[tuple[Tensor, Tensor]]:
+    """Returns whole batches without augmentation: (B, C, H, W) float32 and labels (B,) int64.
 
-    Only whole batches, as many as there are images for.
+    Args:
+        spec: of the race, whose seed chooses the images.
+        count: of the images, or fewer if there are fewer.
+        batch: B.
     """
-    dataset = open_dataset(Recipe.of(entry.base), seed=entry.race.seed)
+    dataset = open_dataset(Recipe.of(spec.base), seed=spec.race.seed)
     index = dataset.splits["train"]
-    order = torch.randperm(len(index), generator=generator_for("race", seed=entry.race.seed))
+    order = torch.randperm(len(index), generator=generator_for("race", seed=spec.race.seed))
     whole = max(1, min(count, len(index)) // batch) * batch
     found = evaluation_batches(
         dataset.images,

@@ -1,34 +1,37 @@
-"""From settings to the plan of a race: who takes part, at which points, for how many epochs."""
+"""From settings to the plan of a race: candidates, trial points, epochs, job graph."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, final
 
+from torch import nn
+
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import SettingError
-from ravine.tournament.job_graph import Course
-from ravine.tournament.rungs import rungs, units
+from ravine.optim.settings import OptimizerSettings
+from ravine.tournament.job_graph import JobGraph
+from ravine.tournament.rungs import rungs, search_cost
 from ravine.tournament.trial_points import at_point, points
 from ravine.workflows.race_settings import RaceSettings
-from ravine.workflows.race_worker.pacing import Pace, epochs_within, slowest
-from ravine.workflows.race_worker.slots import Share
+from ravine.workflows.race_worker.slots import JobSlots
+from ravine.workflows.race_worker.timing import Timing, Workload, epochs_within, slowest
 from ravine.workflows.recipe import Recipe, compose
 
 _SEARCHED = ("lr", "momentum", "eps")
-_WAYPOINTS = 16  # weights that are kept on the way, for the plane
+_WAYPOINTS = 16  # snapshots of the weights of a run, for the plane
 _CHECKPOINT_EVERY = 15.0
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """All that decides a race, as race.json keeps it.
+class RaceSpec:
+    """Everything that decides a race, as race.json keeps it.
 
     Attributes:
         race: settings of the race.
-        base: settings of the recipe that all share, those that differ from the defaults.
+        base: settings of the shared recipe that differ from the defaults.
         fixed: settings that are not searched.
         plane: whether weights are kept for a picture of the plane.
     """
@@ -48,33 +51,33 @@ class Entry:
         """The device that the recipe names."""
         return Recipe.of(self.base).device
 
-    def settings_of(self, entrant: str) -> dict[str, Any]:
-        """Returns the recipe's settings of an entrant, before anything is searched."""
-        return {**self.base, **self.race.entrants[entrant]}
+    def settings_of(self, candidate: str) -> dict[str, Any]:
+        """Returns the recipe's settings of a candidate, before anything is searched."""
+        return {**self.base, **self.race.candidates[candidate]}
 
-    def group_of(self, entrant: str) -> str:
-        """Names the entrants that take the same time a step: those of the same network."""
-        changes = dict(self.race.entrants[entrant])
+    def group_of(self, candidate: str) -> str:
+        """Returns the group of candidates with the same time per step: those of one network."""
+        changes = dict(self.race.candidates[candidate])
         if self.race.equal == "epochs":
             changes = {k: v for k, v in changes.items() if k not in ("optimizer", *_SEARCHED)}
         return " ".join(f"{k}={v}" for k, v in sorted(changes.items()))
 
     def groups(self) -> dict[str, dict[str, Any]]:
-        """Returns settings to measure, one of each group."""
+        """Returns the settings to measure, one of each group."""
         found: dict[str, dict[str, Any]] = {}
-        for name in self.race.entrants:
+        for name in self.race.candidates:
             found.setdefault(self.group_of(name), self.settings_of(name))
         return found
 
     def check_code(self, code: AllowedCode, *, source: Path) -> None:
-        """Raises `CodeRefusedError` if an entrant's network is code that is not allowed."""
-        for name in self.race.entrants:
+        """Raises `CodeRefusedError` if a candidate's network is code that is not allowed."""
+        for name in self.race.candidates:
             code.check(str(self.settings_of(name).get("model")), source=source)
 
     def to_values(self) -> dict[str, Any]:
         """Returns plain values, for race.json."""
         return {
-            "race": self.race.model_dump(),
+            "race": self.race.to_values(),
             "base": dict(self.base),
             "fixed": list(self.fixed),
             "plane": self.plane,
@@ -82,28 +85,28 @@ class Entry:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Returns the entry that `to_values` gave."""
+        """Returns the spec that `to_values` gave."""
         return cls(
-            race=RaceSettings.of(values["race"]),
+            race=RaceSettings.from_values(values["race"]),
             base=values["base"],
             fixed=tuple(values["fixed"]),
             plane=bool(values["plane"]),
         )
 
 
-def enter(
+def make_spec(
     race: RaceSettings,
     *,
     recipe: str | Path | None,
     given: Mapping[str, Any],
     plane: bool,
     code: AllowedCode,
-) -> Entry:
-    """Returns the entry; every entrant's settings are checked here, before anything runs.
+) -> RaceSpec:
+    """Returns the spec; every candidate's settings are checked here, before any job runs.
 
     Raises:
         CodeRefusedError: the recipe's network is code that is not allowed.
-        SettingError: a setting of the recipe or of an entrant does not fit.
+        SettingError: a setting of the recipe or of a candidate does not fit.
     """
     for name in ("epochs", "budget", "seed"):
         if given.get(name) is not None:
@@ -115,65 +118,63 @@ def enter(
     for name in _SEARCHED:
         if name not in given:
             base.pop(name, None)
-    varied = {name for changes in race.entrants.values() for name in changes}
+    varied = {name for changes in race.candidates.values() for name in changes}
     fixed = tuple(n for n in _SEARCHED if n in given or n in varied)
     plain = Recipe.of(base).model_dump(mode="json")
-    entry = Entry(race=race, base={k: plain[k] for k in base}, fixed=fixed, plane=plane)
-    for name in race.entrants:
-        settings = Recipe.of(entry.settings_of(name))
+    spec = RaceSpec(race=race, base={k: plain[k] for k in base}, fixed=fixed, plane=plane)
+    for name in race.candidates:
+        settings = Recipe.of(spec.settings_of(name))
         if settings.model == "auto":
             raise SettingError("a race needs to know its network: --model wrn-16-2, for example")
         settings.check_network()
-    return entry
+    return spec
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RacePlan:
-    """What is run: written before the first trial, read back when a race goes on.
+    """The plan of a race: written before the first trial, read back when a race goes on.
 
     Attributes:
-        course: trials and seeds.
-        epochs: of a run of each entrant.
-        paces: what was measured of each.
+        graph: trials and seeds.
+        epochs: of a run of each candidate.
+        timings: measured durations of each candidate.
         slots: jobs at a time when it was made.
         threads: of each job.
     """
 
-    course: Course
+    graph: JobGraph
     epochs: Mapping[str, float]
-    paces: Mapping[str, Pace]
+    timings: Mapping[str, Timing]
     slots: int
     threads: int
-    _finals: dict[str, str] = field(default_factory=dict)
 
     def check_code(self, code: AllowedCode, *, source: Path) -> None:
         """Raises `CodeRefusedError` if the network of a trial is code that is not allowed."""
-        for trials in self.course.trials.values():
+        for trials in self.graph.trials.values():
             for settings in trials:
                 code.check(str(settings.get("model")), source=source)
 
-    def final_of(self, run: str) -> str | None:
-        """Returns the entrant whose run on a fresh seed this is, None for a trial."""
-        if not self._finals:
-            for name in self.course.trials:
-                for seed in self.course.seeds:
-                    self._finals[self.course.seed_run(name, seed)] = name
-        return self._finals.get(run)
+    def candidate_of_seed_run(self, run: str) -> str | None:
+        """Returns the candidate whose run on a fresh seed this is, None for a trial."""
+        for name in self.graph.trials:
+            if any(self.graph.seed_run(name, seed) == run for seed in self.graph.seeds):
+                return name
+        return None
 
-    def told(self) -> list[str]:
-        """Returns the plan in a few lines."""
-        names = list(self.course.trials)
-        count = len(self.course.trials[names[0]])
+    def describe(self) -> list[str]:
+        """Returns the plan in one or two lines."""
+        names = list(self.graph.trials)
+        count = len(self.graph.trials[names[0]])
         few = {f"{epochs:g}" for epochs in self.epochs.values()}
         epochs = few.pop() if len(few) == 1 else f"{min(few, key=float)}–{max(few, key=float)}"
         found = [
-            f"{len(names)} entrants, {count} trials of each at the same points, "
-            f"then {len(self.course.seeds)} fresh seeds; {epochs} epochs a run, "
+            f"{len(names)} candidates, {count} trials of each at the same points, "
+            f"then {len(self.graph.seeds)} fresh seeds; {epochs} epochs a run, "
             f"{self.slots} jobs at a time with {self.threads} thread"
             f"{'s' if self.threads > 1 else ''} each"
         ]
-        steps = rungs(count, early=self.course.early)
+        steps = rungs(count, early=self.graph.early)
         if steps:
             parts = [
                 f"{rung.keep} of {count} trials go on after {rung.share:.3g}" for rung in steps
@@ -184,9 +185,9 @@ class RacePlan:
     def to_values(self) -> dict[str, Any]:
         """Returns plain values, for plan.json."""
         return {
-            "course": asdict(self.course),
+            "course": asdict(self.graph),
             "epochs": dict(self.epochs),
-            "paces": {name: asdict(pace) for name, pace in self.paces.items()},
+            "paces": {name: asdict(timing) for name, timing in self.timings.items()},
             "slots": self.slots,
             "threads": self.threads,
         }
@@ -195,87 +196,109 @@ class RacePlan:
     def from_values(cls, values: Mapping[str, Any]) -> Self:
         """Returns the plan that `to_values` gave."""
         return cls(
-            course=Course(**values["course"]),
+            graph=JobGraph(**values["course"]),
             epochs=values["epochs"],
-            paces={name: Pace(**pace) for name, pace in values["paces"].items()},
+            timings={name: Timing(**timing) for name, timing in values["paces"].items()},
             slots=int(values["slots"]),
             threads=int(values["threads"]),
         )
 
 
 def make_plan(
-    entry: Entry,
-    measured: Mapping[str, Sequence[Mapping[str, Any]]],
-    share: Share,
+    spec: RaceSpec,
+    measured: Mapping[str, Sequence[Timing]],
+    slots: JobSlots,
     *,
     elapsed: float,
 ) -> RacePlan:
     """Returns the plan.
 
     Args:
-        entry: of the race.
-        measured: results of `pacing.measure`, by group.
-        share: of the machine.
+        spec: of the race.
+        measured: durations of each group, from simultaneous processes.
+        slots: of the machine.
         elapsed: seconds of the budget that are used up.
 
     Raises:
         SettingError: the budget is too short.
     """
-    race = entry.race
+    race = spec.race
     groups = {name: slowest(found) for name, found in measured.items()}
-    paces = {name: groups[entry.group_of(name)] for name in race.entrants}
-    if race.budget is not None:
-        steps = len(rungs(race.trials, early=race.early))
-        epochs = epochs_within(
-            race.budget - elapsed,
-            paces,
-            units=units(race.trials, early=race.early),
-            seeds=race.seeds,
-            jobs=race.trials * (1 + steps) + race.seeds,
-            slots=share.slots,
-            equal=race.equal,
-        )
-    else:
-        epochs = dict.fromkeys(paces, race.epochs or 10.0)
-    course = Course(
+    timings = {name: groups[spec.group_of(name)] for name in race.candidates}
+    epochs = _epochs(race, timings, slots, elapsed=elapsed)
+    graph = JobGraph(
         trials={
-            name: _trials(entry, name, epochs[name], paces[name], share) for name in race.entrants
+            name: _trials(spec, name, epochs[name], timings[name], slots)
+            for name in race.candidates
         },
         seeds=[race.seed + 1 + k for k in range(race.seeds)],
         early=race.early,
-        folders=_folders(race.entrants),
-        in_finals={"keep_weights": _WAYPOINTS} if entry.plane else {},
+        folders=_folders(race.candidates),
+        in_finals={"keep_weights": _WAYPOINTS} if spec.plane else {},
     )
     return RacePlan(
-        course=course, epochs=epochs, paces=paces, slots=share.slots, threads=share.threads
+        graph=graph, epochs=epochs, timings=timings, slots=slots.count, threads=slots.threads
     )
+
+
+def _epochs(
+    race: RaceSettings, timings: Mapping[str, Timing], slots: JobSlots, *, elapsed: float
+) -> dict[str, float]:
+    """Returns the epochs of a run of each candidate."""
+    if race.budget is None:
+        return dict.fromkeys(timings, race.epochs or 10.0)
+    jobs_of_trial = 1 + len(rungs(race.trials, early=race.early))
+    load = Workload(
+        search_cost=search_cost(race.trials, early=race.early),
+        seeds=race.seeds,
+        jobs=race.trials * jobs_of_trial + race.seeds,
+        slots=slots.count,
+    )
+    return epochs_within(race.budget - elapsed, timings, load, equal=race.equal)
+
+
+def searchable(optimizer: str) -> set[str]:
+    """Returns which of lr, momentum and eps the optimizer has.
+
+    >>> sorted(searchable("adagrad")), sorted(searchable("momentum"))
+    (['eps', 'lr'], ['lr', 'momentum'])
+    """
+    settings = OptimizerSettings.of({"optimizer": optimizer})
+    group = settings.build_optimizer(nn.Linear(1, 1)).param_groups[0]
+    found = {"lr"}
+    if "momentum" in group or "betas" in group:
+        found.add("momentum")
+    if "eps" in group:
+        found.add("eps")
+    return found
 
 
 def _trials(
-    entry: Entry, name: str, epochs: float, pace: Pace, share: Share
+    spec: RaceSpec, name: str, epochs: float, timing: Timing, slots: JobSlots
 ) -> list[dict[str, Any]]:
-    settings = entry.settings_of(name)
+    settings = spec.settings_of(name)
     recipe = Recipe.of(settings)
     settings = {
         "checkpoint_every": _CHECKPOINT_EVERY,
         "monitor": 0.0,
         **settings,
-        "seed": entry.race.seed,
+        "seed": spec.race.seed,
         "epochs": epochs,
-        "threads": share.threads,
+        "threads": slots.threads,
     }
-    rate = recipe.default_lr(batch=recipe.batch, normalised=pace.normalised)
+    default_lr = recipe.default_lr(batch=recipe.batch, normalised=timing.normalised)
+    free = searchable(recipe.optimizer) - set(spec.fixed)
     return [
-        settings | at_point(point, optimizer=recipe.optimizer, default_lr=rate, fixed=entry.fixed)
-        for point in points(entry.race.trials, seed=entry.race.seed)
+        settings | at_point(point, free=free, default_lr=default_lr)
+        for point in points(spec.race.trials, seed=spec.race.seed)
     ]
 
 
 def _folders(names: Mapping[str, Any]) -> dict[str, str]:
-    """Returns a name for files of each entrant, no two the same."""
+    """Returns a prefix of run folders for each candidate, all different."""
     found: dict[str, str] = {}
     for name in names:
-        plain = re.sub(r"[^\w.=-]+", "-", name).strip("-.")[:60] or "entrant"
+        plain = re.sub(r"[^\w.=-]+", "-", name).strip("-.")[:60] or "candidate"
         folder, count = plain, 1
         while folder in found.values():
             count += 1

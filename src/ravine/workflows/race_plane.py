@@ -1,8 +1,8 @@
-"""The ways of all entrants on one plane of the user's own network.
+"""The trajectories of all candidates on one plane of the user's own network.
 
-The plane goes through the last weights of the best entrant, along the two principal components of
-everybody's weights, those on the way and the last ones. The loss is that of training images as
-they are, at every node the same.
+The plane contains the last weights of the best candidate and the two principal components of all
+candidates' weights, during and at the end of training. The loss is that of training images without
+augmentation, the same at every node.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from ravine.reports.race_figures import colours, plane
 from ravine.runs.folder import RunFolder
 from ravine.runs.surface import Surface
 from ravine.workflows.race_images import training_images
-from ravine.workflows.race_plan import Entry
+from ravine.workflows.race_plan import RaceSpec
 from ravine.workflows.run import Run
 
 _SHARE, _LEAST, _MOST = 0.1, 3.0, 20.0  # seconds: of the race's, at least, at most
@@ -31,7 +31,7 @@ _IMAGES, _BATCH = 512, 64
 
 
 def draw_plane(
-    entry: Entry,
+    spec: RaceSpec,
     runs: Mapping[str, Path],
     race: Path,
     *,
@@ -40,57 +40,61 @@ def draw_plane(
     code: AllowedCode,
     progress: Progress,
 ) -> str | None:
-    """Writes plane.svg and plane.npz into `race`; returns why not, or None.
+    """Writes plane.svg and plane.npz into `race`; returns the reason if it cannot, else None.
 
     Args:
-        entry: of the race.
-        runs: the run folder of a fresh seed of each entrant, the best entrant first.
+        spec: of the race.
+        runs: the run folder of a fresh seed of each candidate, the best candidate first.
         race: the folder.
-        names: of all entrants, in the order of their colours.
+        names: of all candidates, in the order of their colours.
         elapsed: seconds of the race, which decide those of the plane.
         code: the `module:callable`s that may be imported as networks.
-        progress: told of the nodes.
+        progress: observer of the nodes.
     """
     if not runs:
-        return "no entrant came to its end"
+        return "no candidate came to its end"
     try:
         seconds = min(max(_SHARE * elapsed, _LEAST), _MOST)
-        surface, ways = _surface(entry, runs, seconds, code, progress)
+        surface, trajectories = _surface(spec, runs, seconds, code, progress)
     except RavineError as error:
         return str(error)
     shades = dict(zip(names, colours(len(names)), strict=True))
     surface.save(race / "plane.npz")
-    write_whole(race / "plane.svg", plane(surface, ways, shades).encode())
+    write_whole(race / "plane.svg", plane(surface, trajectories, shades).encode())
     return None
 
 
 def _surface(
-    entry: Entry, runs: Mapping[str, Path], seconds: float, code: AllowedCode, progress: Progress
+    spec: RaceSpec,
+    runs: Mapping[str, Path],
+    seconds: float,
+    code: AllowedCode,
+    progress: Progress,
 ) -> tuple[Surface, dict[str, np.ndarray]]:
-    """Returns the surface, and the places in its trajectory of each entrant."""
+    """Returns the surface, and the indices (N,) of each candidate in its trajectory."""
     best, *others = runs
-    names = sorted(code.names)
+    allowed = sorted(code.names)
     points: list[Point] = list(_waypoints(runs[best]))
     belongs = [best] * len(points)
     for name in others:
-        mine: list[Point] = list(_waypoints(runs[name]))
-        mine.append(dict(Run.load(runs[name], allow_code=names).model.state_dict()))
-        points += mine
-        belongs += [name] * len(mine)
+        own: list[Point] = list(_waypoints(runs[name]))
+        own.append(dict(Run.load(runs[name], allow_code=allowed).model.state_dict()))
+        points += own
+        belongs += [name] * len(own)
     surface = landscape(
-        Run.load(runs[best], allow_code=names).model,
+        Run.load(runs[best], allow_code=allowed).model,
         _each_image,
-        training_images(entry, count=_IMAGES, batch=_BATCH),
+        training_images(spec, count=_IMAGES, batch=_BATCH),
         along="trajectory",
         trajectory=points,
         nodes=_NODES,
         budget=seconds,
-        seed=entry.race.seed,
+        seed=spec.race.seed,
         progress=progress,
     )
     owners = np.array([*belongs, best])
-    ways = {name: np.flatnonzero(owners == name) for name in runs}
-    return replace(surface, about={**surface.about, "entrants": owners.tolist()}), ways
+    trajectories = {name: np.flatnonzero(owners == name) for name in runs}
+    return replace(surface, about={**surface.about, "entrants": owners.tolist()}), trajectories
 
 
 def _waypoints(run: Path) -> list[Path]:

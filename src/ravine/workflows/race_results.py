@@ -11,105 +11,122 @@ from ravine.core.wilson_interval import wilson_interval
 from ravine.runs.links import is_own_file, refuse_link
 from ravine.runs.recipe_file import read_recipe, write_recipe
 from ravine.runs.rows import read_rows
-from ravine.tournament.job_graph import Course, Outcome
-from ravine.tournament.rungs import rungs
-from ravine.tournament.statistics import median_time, standings, time_to, verdict
-from ravine.tournament.trial_points import describe_space
-from ravine.workflows.race_plan import Entry, RacePlan
-from ravine.workflows.race_worker.job import LOSSES
-from ravine.workflows.race_worker.local_jobs import Places, read_outcomes
+from ravine.tournament.job_graph import JobGraph, Outcome, run_of
+from ravine.tournament.statistics import Standing, median_time, standings, time_to, verdict
+from ravine.workflows.race_fairness import fairness
+from ravine.workflows.race_plan import RacePlan, RaceSpec
+from ravine.workflows.race_worker.loss_file import loss_curve
+from ravine.workflows.race_worker.race_folder import RaceFolder, RaceState
+
+_TARGET_IMAGES = 1000
+_OF_THE_RACE = ("threads", "keep_weights", "checkpoint_every", "monitor")
+_SHARED = ("seed", "epochs", "data", "labels", *_OF_THE_RACE)
+
+Outcomes = Mapping[str, Outcome]
+Curves = Mapping[str, Mapping[int, Any]]
 
 
-def gather(
-    entry: Entry, plan: RacePlan, places: Places, state: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Returns all that the report shows, and writes winner.toml."""
-    course, outcomes = plan.course, read_outcomes(places)
-    best = {name: course.best_trial(name, outcomes) for name in course.trials}
-    finals = {name: _finals(course, name, outcomes) for name in course.trials}
-    results = {
-        name: {seed: _result(outcome) for seed, outcome in found.items()}
-        for name, found in finals.items()
+def gather(spec: RaceSpec, plan: RacePlan, folder: RaceFolder, state: RaceState) -> dict[str, Any]:
+    """Returns all numbers of the report, and writes winner.toml."""
+    graph, outcomes = plan.graph, folder.read_outcomes()
+    best = {name: graph.best_trial(name, outcomes) for name in graph.trials}
+    ended = {name: _ended_on_seeds(graph, name, outcomes) for name in graph.trials}
+    accuracies = {
+        name: {seed: _accuracy(outcome) for seed, outcome in found.items()}
+        for name, found in ended.items()
     }
-    counts = [o.count for found in finals.values() for o in found.values() if o.count]
-    table, comparisons = standings(results, resolution=1 / max(counts) if counts else 0.0)
+    counts = [o.count for found in ended.values() for o in found.values() if o.count]
+    table, comparisons = standings(accuracies, resolution=1 / max(counts) if counts else 0.0)
     curves = {
-        name: {seed: _curve(places.runs / course.seed_run(name, seed)) for seed in found}
-        for name, found in finals.items()
+        name: {seed: _curves(folder.runs / graph.seed_run(name, seed)) for seed in found}
+        for name, found in ended.items()
     }
-    target = _target(entry, best, course, outcomes)
-    rows = []
-    for standing in table:
-        name = standing.name
-        row = asdict(standing) | {"tied": list(standing.tied), "best_trial": best[name]}
-        row |= {"folder": course.folders[name], "epochs": plan.epochs[name]}
-        row |= _times(curves[name], target)
-        row["settings"] = _own(course.trials[name][best[name] or 0])
-        rows.append(row)
+    target = _target(spec, best, graph, outcomes)
+    rows = [_row(standing, plan, best, curves, target) for standing in table]
     winner = next((row["name"] for row in rows if row["results"]), None)
     if winner is not None:
-        _write_winner(places, course.seed_run(winner, min(finals[winner])))
+        _write_winner(folder, graph.seed_run(winner, min(ended[winner])))
     return {
-        "name": places.race.resolve().name,
+        "name": folder.path.resolve().name,
         "verdict": verdict(table, comparisons),
-        "closed": state.get("closed"),
-        "elapsed": state.get("elapsed"),
+        "closed": state.closed,
+        "elapsed": state.elapsed,
         "target": target,
-        "measured_on": _measured_on(finals),
+        "measured_on": _measured_on(ended),
         "table": rows,
         "comparisons": [asdict(c) | {"tied": c.tied} for c in comparisons],
-        "trials": _trials(course, outcomes),
+        "trials": _trials(graph, outcomes),
         "curves": curves,
-        "fairness": _fairness(entry, plan),
-        "saved": _saved(course, outcomes),
-        "scheduling": _share_lost(state),
-        "out": _out(outcomes),
-        "recipe": _recipe_text(places),
+        "fairness": fairness(spec, plan),
+        "saved": _saved(graph, outcomes),
+        "scheduling": state.overhead,
+        "out": _failures(outcomes),
+        "recipe": _recipe_text(folder),
     }
 
 
-def _finals(course: Course, name: str, outcomes: Mapping[str, Outcome]) -> dict[int, Outcome]:
-    found = {seed: outcomes.get(f"{course.seed_run(name, seed)}@1") for seed in course.seeds}
-    return {s: o for s, o in found.items() if o is not None and o.status == "ended"}
+def _ended_on_seeds(graph: JobGraph, name: str, outcomes: Outcomes) -> dict[int, Outcome]:
+    on_seeds = graph.outcomes_on_seeds(name, outcomes)
+    return {seed: outcome for seed, outcome in on_seeds.items() if outcome.status == "ended"}
 
 
-def _result(outcome: Outcome) -> float:
-    """Returns what is compared: the share of right answers at the end."""
+def _accuracy(outcome: Outcome) -> float:
+    """Returns the accuracy that is compared: of the final evaluation, or of validation."""
     return float(outcome.final if outcome.final is not None else outcome.accuracy or 0.0)
 
 
-def _target(
-    entry: Entry, best: Mapping[str, int | None], course: Course, outcomes: Mapping[str, Outcome]
-) -> dict[str, Any] | None:
-    """Returns the accuracy of which the time is taken, and how it was found.
+def _row(
+    standing: Standing,
+    plan: RacePlan,
+    best: Mapping[str, int | None],
+    curves: Curves,
+    target: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Returns the row of a candidate in the table."""
+    name, graph = standing.name, plan.graph
+    return {
+        **asdict(standing),
+        "tied": list(standing.tied),
+        "best_trial": best[name],
+        "folder": graph.folders[name],
+        "epochs": plan.epochs[name],
+        **_times(curves[name], target),
+        "settings": _own(graph.trials[name][best[name] or 0]),
+    }
 
-    It comes from the trials, before any run on a fresh seed: the median of the entrants' best, less
-    what chance takes off one evaluation.
+
+def _target(
+    spec: RaceSpec, best: Mapping[str, int | None], graph: JobGraph, outcomes: Outcomes
+) -> dict[str, Any] | None:
+    """Returns the accuracy to which the time is measured, and its reason.
+
+    It comes from the trials, before any run on a fresh seed: the lower end of the 95 % interval
+    that 1,000 images would give the median of the candidates' best.
     """
-    if entry.race.target is not None:
-        return {"accuracy": entry.race.target, "why": "given"}
-    found = []
-    for name, trial in best.items():
-        if trial is not None:
-            accuracy = outcomes[f"{course.trial_run(name, trial)}@1"].accuracy
-            if accuracy is not None:
-                found.append(accuracy)
-    if not found:
+    if spec.race.target is not None:
+        return {"accuracy": spec.race.target, "why": "given"}
+    last = [
+        outcomes[graph.last_trial_job(name, trial).key].accuracy
+        for name, trial in best.items()
+        if trial is not None
+    ]
+    known = [accuracy for accuracy in last if accuracy is not None]
+    if not known:
         return None
-    count = 1000
-    low = wilson_interval(round(median(found) * count), count)[0]
-    why = "the median of the entrants' best trials, less the chance of 1,000 images"
+    low = wilson_interval(round(median(known) * _TARGET_IMAGES), _TARGET_IMAGES)[0]
+    why = "the median of the candidates' best trials, less the sampling error of 1,000 images"
     return {"accuracy": round(low, 3), "why": why}
 
 
 def _times(curves: Mapping[int, Any], target: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns on how many seeds the target was reached, and the median steps and seconds to it."""
     if target is None or not curves:
         return {"reached": 0, "steps_to_target": math.inf, "seconds_to_target": math.inf}
     steps, seconds = [], []
     for curve in curves.values():
-        looks = curve["validation"]
-        steps.append(time_to(target["accuracy"], [(r["step"], r["accuracy"]) for r in looks]))
-        seconds.append(time_to(target["accuracy"], [(r["elapsed"], r["accuracy"]) for r in looks]))
+        rows = curve["validation"]
+        steps.append(time_to(target["accuracy"], [(r["step"], r["accuracy"]) for r in rows]))
+        seconds.append(time_to(target["accuracy"], [(r["elapsed"], r["accuracy"]) for r in rows]))
     return {
         "reached": sum(math.isfinite(s) for s in steps),
         "steps_to_target": median_time(steps),
@@ -117,127 +134,94 @@ def _times(curves: Mapping[int, Any], target: Mapping[str, Any] | None) -> dict[
     }
 
 
-def _curve(path: Path) -> dict[str, Any]:
-    """Returns training loss by step and validation by epoch, with the seconds of each."""
-    training = []
-    for row in read_rows(path / LOSSES):
-        finite = [loss for loss in row["losses"] if loss is not None]
-        if row["elapsed"] is not None and finite:
-            step = row["first"] + len(row["losses"]) - 1
-            training.append(
-                {"step": step, "elapsed": row["elapsed"], "loss": math.fsum(finite) / len(finite)}
-            )
-    looks = [
+def _curves(run: Path) -> dict[str, Any]:
+    """Returns training loss by step and validation accuracy by epoch, with the seconds of each."""
+    validation = [
         {"step": row["step"], "elapsed": row["elapsed"], "accuracy": row["accuracy"]}
-        for row in read_rows(path / "history.jsonl")
+        for row in read_rows(run / "history.jsonl")
         if row.get("kind") == "epoch" and row.get("accuracy") is not None
     ]
-    return {"training": training, "validation": looks}
+    return {"training": loss_curve(run), "validation": validation}
 
 
-def _measured_on(finals: Mapping[str, Mapping[int, Outcome]]) -> str:
-    for found in finals.values():
+def _measured_on(ended: Mapping[str, Mapping[int, Outcome]]) -> str:
+    for found in ended.values():
         for outcome in found.values():
             if outcome.final is not None:
                 return f"{outcome.count:,} images that no trial was chosen by"
     return "validation images"
 
 
-def _trials(course: Course, outcomes: Mapping[str, Outcome]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name, trials in course.trials.items():
-        rows = []
-        for trial, settings in enumerate(trials):
-            run = course.trial_run(name, trial)
-            known = [outcomes[key] for key in outcomes if key.startswith(f"{run}@")]
-            last = max(known, key=lambda o: (o.status not in ("paused",), o.step), default=None)
-            row: dict[str, Any] = {"trial": trial, "run": run, "settings": _own(settings)}
-            if last is not None:
-                status = "stopped" if last.status == "paused" else last.status
-                row |= {"status": status, "text": last.text, "step": last.step}
-                row |= {"of": last.total_steps, "loss": last.loss, "accuracy": last.accuracy}
-            else:
-                row |= {"status": "not run", "text": "", "step": 0, "of": 0}
-                row |= {"loss": None, "accuracy": None}
-            rows.append(row)
-        found[name] = rows
-    return found
-
-
-_OF_THE_RACE = ("threads", "keep_weights", "checkpoint_every", "monitor")
-_SURROUNDINGS = ("seed", "epochs", "data", "labels", *_OF_THE_RACE)
-
-
-def _own(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in settings.items() if k not in _SURROUNDINGS}
-
-
-def _fairness(entry: Entry, plan: RacePlan) -> list[str]:
-    race = entry.race
-    space = ", ".join(f"{k}: {v}" for k, v in describe_space(entry.fixed).items())
-    found = [
-        "The same initial weights, order of data and augmentation for all: functions of the seed.",
-        f"The same number of trials ({race.trials}) at the same quasi-random points for all, the "
-        f"first at the defaults; searched: {space or 'nothing'}. An entrant takes what it has.",
-        f"The trial with the best validation accuracy runs again on {race.seeds} fresh seeds, the "
-        "same for all; only these are compared, pair by pair and seed by seed.",
-        f"Every run of an entrant is as long: {_lengths(plan)}.",
-        f"Seconds were taken with {plan.slots} job{'s' if plan.slots > 1 else ''} at a time, "
-        f"{plan.threads} thread{'s' if plan.threads > 1 else ''} each.",
-    ]
-    steps = rungs(race.trials, early=race.early)
-    if steps:
-        parts = ", ".join(f"{r.keep} after {100 * r.share:g} % of a run" for r in steps)
-        found.append(
-            f"Of each entrant's trials go on: {parts}, those with the least training loss."
-        )
-    return found
-
-
-def _lengths(plan: RacePlan) -> str:
-    if len(set(plan.epochs.values())) == 1:
-        return f"{next(iter(plan.epochs.values())):g} epochs"
-    return ", ".join(f"{name} {epochs:g} epochs" for name, epochs in plan.epochs.items())
-
-
-def _saved(course: Course, outcomes: Mapping[str, Outcome]) -> dict[str, float]:
-    """Returns the steps that were taken and those of running every trial to its end."""
-    taken = whole = 0.0
-    for name, trials in course.trials.items():
-        for trial in range(len(trials)):
-            run = course.trial_run(name, trial)
-            known = [o for key, o in outcomes.items() if key.startswith(f"{run}@")]
-            taken += max((o.step for o in known), default=0)
-            whole += max((o.total_steps for o in known), default=0)
-    fresh = sum(o.step for key, o in outcomes.items() if "-seed-" in key)
+def _trials(graph: JobGraph, outcomes: Outcomes) -> dict[str, list[dict[str, Any]]]:
+    """Returns a row for every trial of each candidate."""
     return {
-        "search": 1 - taken / whole if whole else 0.0,
-        "race": (whole - taken) / (whole + fresh) if whole else 0.0,
+        name: [
+            {
+                "trial": trial,
+                "run": graph.trial_run(name, trial),
+                "settings": _own(settings),
+                **_last(graph.outcomes_of_trial(name, trial, outcomes)),
+            }
+            for trial, settings in enumerate(trials)
+        ]
+        for name, trials in graph.trials.items()
     }
 
 
-def _share_lost(state: Mapping[str, Any]) -> float | None:
-    held = float(state.get("held") or 0.0)
-    return 1 - float(state["worked"]) / held if held else None
+def _last(outcomes: list[Outcome]) -> dict[str, Any]:
+    """Returns the state of a trial after its last job."""
+    last = max(outcomes, key=lambda o: (o.status != "paused", o.step), default=None)
+    if last is None:
+        empty = {"status": "not run", "text": "", "step": 0, "of": 0}
+        return {**empty, "loss": None, "accuracy": None}
+    return {
+        "status": "stopped" if last.status == "paused" else last.status,
+        "text": last.text,
+        "step": last.step,
+        "of": last.total_steps,
+        "loss": last.loss,
+        "accuracy": last.accuracy,
+    }
 
 
-def _out(outcomes: Mapping[str, Outcome]) -> list[str]:
+def _own(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in settings.items() if k not in _SHARED}
+
+
+def _saved(graph: JobGraph, outcomes: Outcomes) -> dict[str, float]:
+    """Returns the shares of the steps that early stopping saved, of the search and of the race."""
+    taken = whole = 0.0
+    for name, trials in graph.trials.items():
+        for trial in range(len(trials)):
+            known = graph.outcomes_of_trial(name, trial, outcomes)
+            taken += max((o.step for o in known), default=0)
+            whole += max((o.total_steps for o in known), default=0)
+    on_seeds = sum(
+        o.step for name in graph.trials for o in graph.outcomes_on_seeds(name, outcomes).values()
+    )
+    return {
+        "search": 1 - taken / whole if whole else 0.0,
+        "race": (whole - taken) / (whole + on_seeds) if whole else 0.0,
+    }
+
+
+def _failures(outcomes: Outcomes) -> list[str]:
     return [
-        f"{key.partition('@')[0]} is out at step {o.step}: {o.text}"
-        for key, o in outcomes.items()
-        if not o.sound
+        f"{run_of(key)} is out at step {outcome.step}: {outcome.text}"
+        for key, outcome in outcomes.items()
+        if not outcome.sound
     ]
 
 
-def _write_winner(places: Places, run: str) -> None:
-    recipe = places.runs / run / "recipe.toml"
+def _write_winner(folder: RaceFolder, run: str) -> None:
+    recipe = folder.runs / run / "recipe.toml"
     refuse_link(recipe)
     settings, _ = read_recipe(recipe)
     for name in _OF_THE_RACE:
         settings.pop(name, None)
-    write_recipe(places.race / "winner.toml", settings, None)
+    write_recipe(folder.winner, settings, None)
 
 
-def _recipe_text(places: Places) -> str:
-    path = places.race / "winner.toml"
-    return path.read_text(encoding="utf-8") if is_own_file(places.race, path) else ""
+def _recipe_text(folder: RaceFolder) -> str:
+    path = folder.winner
+    return path.read_text(encoding="utf-8") if is_own_file(folder.path, path) else ""

@@ -1,7 +1,8 @@
-"""Settings of a race on real training, and who takes part in it.
+"""Settings of a race on labelled images, and its candidates.
 
-An entrant is a recipe with something changed: another optimizer, or any other setting. Entrants
-come from axes (`optimizer=momentum,adam`, `init=xavier,he`); several axes give every combination.
+A candidate is a recipe with some settings changed: another optimizer, or any other setting.
+Candidates come from axes (`optimizer=momentum,adam`, `init=xavier,he`); several axes give every
+combination.
 """
 
 import itertools
@@ -44,13 +45,13 @@ Size = Annotated[int, BeforeValidator(bytes_of), Field(gt=0)]
 
 @final
 class RaceSettings(Settings):
-    """What decides a race beside the recipe that its entrants share."""
+    """The settings of a race; those of its recipe are shared by all candidates."""
 
-    entrants: dict[str, dict[str, Any]]
-    """Name of each entrant, and what it changes in the recipe."""
+    candidates: dict[str, dict[str, Any]]
+    """Name of each candidate, and the settings that it changes in the recipe."""
 
     trials: int = Field(default=6, ge=1, le=1000)
-    """Trials of each entrant, at the same points for all."""
+    """Trials of each candidate, at the same points for all."""
 
     seeds: int = Field(default=3, ge=1, le=1000)
     """Fresh seeds on which the best trial of each is run again."""
@@ -62,22 +63,37 @@ class RaceSettings(Settings):
     """Time of the whole race; it decides the epochs of a run from a measured step."""
 
     equal: Literal["epochs", "seconds"] = "epochs"
-    """What a run of every entrant has as much of."""
+    """Whether all runs have the same number of epochs, or of seconds."""
 
     target: float | None = Field(default=None, gt=0, le=1)
-    """Validation accuracy of which the time is taken; found by the trials if not given."""
+    """Validation accuracy to which the time is measured; by default from the trials."""
 
     early: bool = True
     """Stop hopeless trials early."""
 
     seed: int = Field(default=0, ge=0, le=2**31)
-    """Of the trials' points and of every run; fresh seeds follow it."""
+    """Seed of the trial points and of every trial; the fresh seeds follow it."""
 
     limit: Seconds | None = None
-    """Most seconds of one job; a trial that needs longer is out."""
+    """Limit of seconds of one job; a trial that needs longer is out."""
 
     memory: Size | None = None
-    """Most memory of one job, such as 4G; by default an equal share of the machine's."""
+    """Limit of memory of one job, such as 4G; by default an equal share of the machine's."""
+
+    def to_values(self) -> dict[str, Any]:
+        """Returns plain values, for race.json; its key of the candidates is `entrants`."""
+        values = self.model_dump()
+        return {"entrants": values.pop("candidates"), **values}
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the settings that `to_values` gave.
+
+        Raises:
+            SettingError: a value does not fit.
+        """
+        rest = {name: value for name, value in values.items() if name != "entrants"}
+        return cls.of({"candidates": values["entrants"], **rest})
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -85,22 +101,22 @@ class RaceSettings(Settings):
             raise SettingError("epochs and budget exclude each other; give one of them")
         if self.equal == "seconds" and self.budget is None:
             raise SettingError("equal seconds needs --budget, from which the seconds follow")
-        if len(self.entrants) < 2:
+        if len(self.candidates) < 2:
             raise SettingError(
-                "a race needs at least 2 entrants: --optimizers momentum,adam, "
+                "a race needs at least 2 candidates: --optimizers momentum,adam, "
                 "or a setting with several values: --vary init=xavier,he"
             )
         return self
 
 
-def entrants(axes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+def combinations(axes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
     """Returns every combination of the values of the axes, by name.
 
-    A value that stands twice gives two entrants, so that a method can race against itself.
+    A repeated value gives two candidates, so that a method can race against itself.
 
-    >>> entrants({"optimizer": ["adam", "nadam"]})
+    >>> combinations({"optimizer": ["adam", "nadam"]})
     {'adam': {'optimizer': 'adam'}, 'nadam': {'optimizer': 'nadam'}}
-    >>> list(entrants({"init": ["he"], "dropout": ["0", "0.3"]}))
+    >>> list(combinations({"init": ["he"], "dropout": ["0", "0.3"]}))
     ['init=he dropout=0', 'init=he dropout=0.3']
 
     Raises:

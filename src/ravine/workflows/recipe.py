@@ -14,6 +14,7 @@ from pydantic import model_validator
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import SettingError, unknown
+from ravine.core.renamed import with_new_names
 from ravine.data.augment import AugmentSettings
 from ravine.data.settings import DataSettings
 from ravine.models.settings import ModelSettings
@@ -43,7 +44,7 @@ class Recipe(
 
     @model_validator(mode="after")
     def _momentum_to_move(self) -> Self:
-        if self.momentum_schedule != "constant" and self.optimizer in ("adagrad", "rmsprop"):
+        if self.momentum_schedule != "constant" and not self.has_momentum:
             raise SettingError(
                 f"momentum_schedule {self.momentum_schedule}: {self.optimizer} has no momentum; "
                 "take constant, or adam for rmsprop with momentum"
@@ -127,6 +128,8 @@ def compose(
         SettingError: a setting is unknown or out of range, or two exclude each other.
     """
     settings, plan = load_recipe(base) if base else ({}, None)
+    settings = with_new_names(settings, Recipe.model_fields)
+    changes = with_new_names(changes, Recipe.model_fields)
     for name, other in (("epochs", "budget"), ("budget", "epochs")):
         if changes.get(name) is not None and changes.get(other) is None:
             settings.pop(other, None)

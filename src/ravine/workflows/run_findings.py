@@ -1,28 +1,32 @@
-"""What the rows of a run and the looks inside its network say, kept in findings.jsonl."""
+"""The findings of a run, from its rows and its snapshots, kept in findings.jsonl."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ravine.checks.check_table import EXPLAINS
 from ravine.core.events import Notice, Observer
 from ravine.findings.cure_trials import Trial
 from ravine.findings.finding import Finding, Findings, merge
 from ravine.findings.history_detectors import find_over_time, trace
-from ravine.findings.layer_detectors import NotFinite, find_in_looks
+from ravine.findings.layer_detectors import find_in_snapshots
 from ravine.findings.target_floor import expected_floor
 from ravine.runs.folder import RunFolder
-from ravine.runs.layers_file import read_looks, read_not_finite
+from ravine.runs.layers_file import LayerRecords
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, read_rows, rewrite_rows
 
 _BY = "diagnose"  # marks the rows that a later diagnosis takes out
 
 
-def find_in_run(folder: RunFolder, *, classes: int | None) -> Iterator[Finding]:
-    """Yields what history.jsonl, layers.jsonl and the undone steps show.
+def find_in_run(
+    folder: RunFolder, *, classes: int | None, layers: LayerRecords
+) -> Iterator[Finding]:
+    """Yields the findings of history.jsonl, layers.jsonl and the undone steps.
 
     Args:
         folder: of a run that has ended or not.
         classes: K, where it is known; else that of the audit, where there is one.
+        layers: the content of layers.jsonl.
     """
     settings, _ = read_recipe(folder.recipe)
     normalised = settings.get("norm", "batch") == "batch"
@@ -33,11 +37,9 @@ def find_in_run(folder: RunFolder, *, classes: int | None) -> Iterator[Finding]:
     rows = read_rows(folder.history)
     floor = _floor(settings, classes)
     yield from find_over_time(trace(rows, classes=classes, normalised=normalised, floor=floor))
-    first = read_not_finite(folder.layers)
-    known = None if first is None else NotFinite(**first)
     undone = list(_undone(folder))
     yield from undone
-    for one in find_in_looks(read_looks(folder.layers), not_finite=known):
+    for one in find_in_snapshots(layers.snapshots, not_finite=layers.not_finite):
         if one.code != "not-finite" or not undone:
             yield one
 
@@ -73,7 +75,7 @@ def _undone(folder: RunFolder) -> Iterator[Finding]:
 def keep_findings(
     folder: RunFolder, findings: Findings, trials: Mapping[str, Trial] | None = None
 ) -> None:
-    """Puts the findings in place of those of an earlier diagnosis."""
+    """Replaces the findings of an earlier diagnosis by these."""
     others = [row for row in read_rows(folder.findings) if row.get("by") != _BY]
     tried = trials or {}
     rows: list[dict[str, Any]] = [
@@ -84,17 +86,17 @@ def keep_findings(
         }
         for one in findings
     ]
-    said = {(row["code"], row["text"]) for row in rows}
-    others = [row for row in others if (row.get("code"), row.get("text")) not in said]
+    known = {(row["code"], row["text"]) for row in rows}
+    others = [row for row in others if (row.get("code"), row.get("text")) not in known]
     if rows or folder.findings.exists():
         rewrite_rows(folder.findings, [*others, *rows])
 
 
-def notice(folder: RunFolder, *, classes: int, tell: Observer) -> None:
-    """Keeps what a run that has ended shows, and tells what is worse than a note."""
-    findings = merge(find_in_run(folder, classes=classes))
+def notice(folder: RunFolder, *, classes: int, layers: LayerRecords, tell: Observer) -> None:
+    """Keeps the findings of a run that has ended, and reports those worse than a note."""
+    findings = merge(find_in_run(folder, classes=classes, layers=layers), EXPLAINS)
     keep_findings(folder, findings)
     for one in findings:
-        if one.severity != "note" and one.code != "not-finite":  # told by the loop already
+        if one.severity != "note" and one.code != "not-finite":  # reported by the loop already
             text = f"{one.severity} {one.code}: {one.seen}; {one.cure}"
             tell(Notice(text=text, warning=True))

@@ -1,1 +1,1 @@
-"""One file for each way in which labelled images lie on disk."""
+"""Readers of labelled images, one file for each format on disk."""

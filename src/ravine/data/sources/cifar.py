@@ -27,7 +27,7 @@ _CIFAR_10 = [
 
 
 def has_cifar(folder: Path) -> bool:
-    """Returns whether a folder holds batches of CIFAR."""
+    """Returns whether a folder holds CIFAR batches."""
     return bool(_batches(folder))
 
 
@@ -38,7 +38,7 @@ def _batches(folder: Path) -> list[tuple[str, Path]]:
     if (folder / "train").is_file() and (folder / "meta").is_file():
         found += [("train", folder / "train"), ("test", folder / "test")]
     found = [(split, path) for split, path in found if path.is_file()]
-    # Both forms in one folder would be every image twice.
+    # A folder with both formats would give every image twice.
     return [pair for pair in found if pair[1].suffix != ".bin"] or found
 
 
@@ -53,28 +53,29 @@ def read_cifar(folder: Path) -> Collection:
     given: list[str] = []
     digest = hashlib.sha256()
     for split, path in _batches(folder):
-        images, answers = (_read_binary if path.suffix == ".bin" else _read_python)(path)
+        images, found = (_read_binary if path.suffix == ".bin" else _read_python)(path)
         pixels.append(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-        labels.append(answers.astype(np.int64))
-        given += [split] * len(answers)
+        labels.append(found.astype(np.int64))
+        given += [split] * len(found)
         digest.update(hashlib.sha256(images.tobytes()).digest())
-    whole = np.concatenate(labels)
-    counted = {"train": 0, "test": 0}
+    joined = np.concatenate(labels)
+    counts = {"train": 0, "test": 0}
     names = []
     for split in given:
-        names.append(f"{split}[{counted[split]}]")
-        counted[split] += 1
+        names.append(f"{split}[{counts[split]}]")
+        counts[split] += 1
     return Collection(
         names=names,
-        labels=whole,
-        classes=_classes(folder, int(whole.max()) + 1),
-        given=given if counted["train"] else (),
+        labels=joined,
+        classes=_classes(folder, int(joined.max()) + 1),
+        given_splits=given if counts["train"] else (),
         pixels=np.concatenate(pixels),
-        key=digest.hexdigest(),
+        content_key=digest.hexdigest(),
     )
 
 
 def _read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images (N, 3072) uint8 and labels (N,) uint8."""
     try:
         content = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
@@ -91,6 +92,7 @@ def _read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_python(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images (N, 3072) uint8 and labels (N,) integer."""
     batch: Any = read_pickled(path)
     labels = batch.get("fine_labels", batch.get("labels")) if isinstance(batch, dict) else None
     if labels is None or "data" not in batch:
@@ -98,10 +100,10 @@ def _read_python(path: Path) -> tuple[np.ndarray, np.ndarray]:
     data = batch["data"]
     if getattr(data, "shape", None) != (len(labels), _PIXELS) or data.dtype != np.uint8:
         raise DataError(f"{path}: its data is not {len(labels)} rows of {_PIXELS} bytes")
-    answers = np.asarray(labels)
-    if answers.dtype.kind not in "iu" or not len(answers) or not 0 <= answers.min() <= 99:
+    found = np.asarray(labels)
+    if found.dtype.kind not in "iu" or not len(found) or not 0 <= found.min() <= 99:
         raise DataError(f"{path}: its labels are not whole numbers from 0")
-    return data, answers
+    return data, found
 
 
 def _classes(folder: Path, count: int) -> tuple[str, ...]:

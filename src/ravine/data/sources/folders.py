@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from ravine.core.errors import DataError
-from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order
-from ravine.data.sources.listing import folders_in, image_files, shown
+from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order, label_indices
+from ravine.data.sources.listing import folders_in, image_files, printable
 
 
 def read_folders(root: Path) -> Collection:
@@ -21,8 +19,8 @@ def read_folders(root: Path) -> Collection:
     given: list[str | None] = []
     found: list[str] = []
     loose: list[str] = []
-    for split, prefix, place in roots:
-        for name, entry in image_files(place):
+    for split, prefix, folder_path in roots:
+        for name, entry in image_files(folder_path):
             folder, slash, _ = name.partition("/")
             if not slash:
                 loose.append(prefix + name)
@@ -39,12 +37,11 @@ def read_folders(root: Path) -> Collection:
             f"{root}: the class folder {empty[0]!r} holds no image; add images or remove it"
         )
     classes = class_order(set(found))
-    place_of = {name: place for place, name in enumerate(classes)}
     return Collection(
         names=names,
-        labels=np.array([place_of[name] for name in found], dtype=np.int64),
+        labels=label_indices(found, classes),
         classes=classes,
-        given=given if roots[0][0] else (),
+        given_splits=given if roots[0][0] else (),
         files=entries,
         unlabelled=loose,
     )
@@ -63,14 +60,14 @@ def _roots(root: Path) -> list[tuple[str | None, str, Path]]:
     for name in folders:
         if name not in splits and next(image_files(root / name), None) is not None:
             raise DataError(
-                f"{root} has {splits[0]}/ for a split and beside it {name}/ with images; "
+                f"{root} has {splits[0]}/ for a split and also {name}/ with images; "
                 f"move {name}/ away or into a split"
             )
     return [(SPLIT_NAMES[name.lower()], f"{name}/", root / name) for name in splits]
 
 
 def _empty_classes(roots: list[tuple[str | None, str, Path]], found: set[str]) -> list[str]:
-    named = {shown(name) for _, _, place in roots for name in folders_in(place)}
+    named = {printable(name) for _, _, folder in roots for name in folders_in(folder)}
     return sorted(named - found)
 
 

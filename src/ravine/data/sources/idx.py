@@ -1,4 +1,4 @@
-"""IDX files, as MNIST and its family have them, packed with gzip or not."""
+"""IDX files, the format of MNIST and its family, with or without gzip."""
 
 import gzip
 import hashlib
@@ -24,7 +24,7 @@ _FASHION = (
     "Bag",
     "Ankle boot",
 )
-# Fashion-MNIST is told by its labels, since its files are named like those of MNIST.
+# Fashion-MNIST is recognised by its labels, since its files are named like those of MNIST.
 _FASHION_LABELS = frozenset(
     {
         "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
@@ -36,7 +36,7 @@ _MOST_VALUES = 2**33
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Returns the array of unsigned bytes in an IDX file.
+    """Returns the array in an IDX file, uint8: (N, H, W) of images, or (N,) of labels.
 
     Raises:
         DataError: it is missing, torn, or holds something else.
@@ -63,7 +63,7 @@ def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
     """Returns (split, images, labels) of each pair of IDX files in a folder, training first.
 
     Raises:
-        DataError: a file of images has no labels beside it.
+        DataError: a file of images has no file of labels.
     """
     pairs = []
     for images in sorted(folder.glob("*idx3-ubyte*")):
@@ -73,7 +73,7 @@ def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
         if images.suffix == ".gz" and images.with_suffix("").is_file():
             continue
         if found is None:
-            raise DataError(f"{images} has no labels: {labels.name} is not beside it")
+            raise DataError(f"{images} has no labels: {labels.name} is not in the same folder")
         split = "test" if images.name.startswith(("t10k", "test")) else "train"
         split = "validation" if images.name.startswith("val") else split
         pairs.append((split, images, found))
@@ -83,7 +83,7 @@ def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
 def read_idx_pairs(pairs: list[tuple[str, Path, Path]]) -> Collection:
     """Returns the images of pairs of IDX files.
 
-    Class names come from a classes.txt beside them, a line each; else they are the numbers.
+    Class names come from classes.txt in the same folder, a line each; else they are the numbers.
 
     Raises:
         DataError: a file is torn, or images and labels differ in number or size.
@@ -94,10 +94,10 @@ def read_idx_pairs(pairs: list[tuple[str, Path, Path]]) -> Collection:
     given: list[str | None] = []
     digest = hashlib.sha256()
     for split, images_path, labels_path in pairs:
-        images, answers = read_idx(images_path), read_idx(labels_path)
-        if images.ndim != 3 or answers.ndim != 1 or len(images) != len(answers):
+        images, found = read_idx(images_path), read_idx(labels_path)
+        if images.ndim != 3 or found.ndim != 1 or len(images) != len(found):
             raise DataError(
-                f"{images_path} {images.shape} and {labels_path.name} {answers.shape} do not fit; "
+                f"{images_path} {images.shape} and {labels_path.name} {found.shape} do not fit; "
                 "one of them is of another set, load both again"
             )
         if not images.size:
@@ -105,25 +105,25 @@ def read_idx_pairs(pairs: list[tuple[str, Path, Path]]) -> Collection:
         if pixels and images.shape[1:] != pixels[0].shape[1:3]:
             raise DataError(f"{images_path}: images of another size than {pairs[0][1].name}")
         pixels.append(images[..., None])
-        labels.append(answers.astype(np.int64))
-        names += [f"{split}[{place}]" for place in range(len(images))]
+        labels.append(found.astype(np.int64))
+        names += [f"{split}[{index}]" for index in range(len(images))]
         given += [split] * len(images)
         digest.update(hashlib.sha256(images.tobytes()).digest())
     if "train" not in given:
         given = []
-    classes, whole = _classes(pairs[0][1].parent, labels)
+    classes, joined = _classes(pairs[0][1].parent, labels)
     return Collection(
         names=names,
-        labels=whole,
+        labels=joined,
         classes=classes,
-        given=given,
+        given_splits=given,
         pixels=np.concatenate(pixels),
-        key=digest.hexdigest(),
+        content_key=digest.hexdigest(),
     )
 
 
 def _classes(folder: Path, parts: list[np.ndarray]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Returns the names of the classes, and the labels as places among them."""
+    """Returns the names of the classes, and the labels as indices of them, (N,) int64."""
     labels = np.concatenate(parts)
     file = folder / "classes.txt"
     if file.is_file():
@@ -136,5 +136,5 @@ def _classes(folder: Path, parts: list[np.ndarray]) -> tuple[tuple[str, ...], np
     if digests & _FASHION_LABELS:
         return _FASHION, labels
     # Only the numbers that occur: the letters of EMNIST begin at 1.
-    found, places = np.unique(labels, return_inverse=True)
-    return tuple(str(number) for number in found), places.astype(np.int64)
+    found, indices = np.unique(labels, return_inverse=True)
+    return tuple(str(number) for number in found), indices.astype(np.int64)

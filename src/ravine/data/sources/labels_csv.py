@@ -1,4 +1,4 @@
-"""A CSV with labels, and a folder with the images that it names."""
+"""A CSV with file names and labels, and the folder of these images."""
 
 import csv
 import io
@@ -6,12 +6,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from ravine.core.errors import DataError
-from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order
+from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order, label_indices
 from ravine.data.settings import DataSettings
-from ravine.data.sources.listing import image_files
+from ravine.data.sources.listing import image_files, same_folders
 
 IMAGE_COLUMNS = [
     "image",
@@ -46,7 +44,7 @@ _SPLIT_COLUMNS = ["split", "set", "subset", "partition"]
 
 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Returns the columns and rows of a CSV; a byte-order mark and `;` or tabs are understood.
+    """Returns the columns and rows of a CSV; it may have a byte-order mark, and `;` or tabs.
 
     Raises:
         DataError: the file is missing, empty, or no text.
@@ -89,22 +87,26 @@ def find_column(
         if name in lower:
             return lower[name]
     raise DataError(
-        f"{path}: no column looks like the {what}; name it with --{what}-column, "
+        f"{path}: no column has a usual name for the {what}; name it with --{what}-column, "
         f"one of: {', '.join(columns)}"
     )
 
 
 class ImageIndex:
-    """Finds image files by the ways in which tables name them."""
+    """Finds image files by the names that a CSV gives them.
+
+    Args:
+        folder: of the images.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries: dict[str, FileEntry] = dict(image_files(folder))
-        self._by_last: dict[str, list[str]] = {}
+        self._by_name: dict[str, list[str]] = {}
         for path in self.entries:
-            last = PurePosixPath(path)
-            for key in {_plain(last.name), _plain(last.stem)}:
-                self._by_last.setdefault(key, []).append(path)
+            file = PurePosixPath(path)
+            for key in {_normalised(file.name), _normalised(file.stem)}:
+                self._by_name.setdefault(key, []).append(path)
 
     def find(self, name: str) -> str | None:
         """Returns the path of the image `name`, with or without its folders and its ending.
@@ -115,8 +117,9 @@ class ImageIndex:
         name = name.replace("\\", "/").removeprefix("./")
         if name in self.entries:
             return name
-        wanted = PurePosixPath(_plain(name))
-        fitting = [p for p in self._by_last.get(wanted.name, ()) if _same_folders(wanted, p)]
+        wanted = PurePosixPath(_normalised(name))
+        candidates = self._by_name.get(wanted.name, ())
+        fitting = [p for p in candidates if same_folders(wanted, PurePosixPath(_normalised(p)))]
         if len(fitting) > 1:
             raise DataError(
                 f"{name!r} fits several images in {self.folder}: {fitting[0]}, {fitting[1]}; "
@@ -125,15 +128,9 @@ class ImageIndex:
         return fitting[0] if fitting else None
 
 
-def _plain(name: str) -> str:
-    """Accents come as one letter or as two, by the system that wrote the name."""
+def _normalised(name: str) -> str:
+    """Returns a name in one Unicode form: file systems write accents as one letter or two."""
     return unicodedata.normalize("NFC", name)
-
-
-def _same_folders(wanted: PurePosixPath, path: str) -> bool:
-    """Returns whether two paths name the same folders as far as both tell."""
-    here = PurePosixPath(_plain(path)).parts[-2::-1]
-    return all(a == b for a, b in zip(wanted.parts[-2::-1], here, strict=False))
 
 
 def read_table(table: Path, folder: Path, settings: DataSettings) -> Collection:
@@ -160,13 +157,12 @@ def read_table(table: Path, folder: Path, settings: DataSettings) -> Collection:
                 "fill it in or remove the line"
             )
     classes = class_order({row[label_column] for row in rows})
-    place_of = {name: place for place, name in enumerate(classes)}
     used = set(names)
     return Collection(
         names=names,
-        labels=np.array([place_of[row[label_column]] for row in rows], dtype=np.int64),
+        labels=label_indices([row[label_column] for row in rows], classes),
         classes=classes,
-        given=_given_splits(table, columns, rows, taken={label_column, image_column}),
+        given_splits=_given_splits(table, columns, rows, taken={label_column, image_column}),
         groups=[row[group_column] for row in rows] if group_column else (),
         files=[index.entries[name] for name in names],
         unlabelled=[name for name in index.entries if name not in used],
@@ -186,7 +182,7 @@ def _images_of(
             continue
         if found in line_of:
             raise DataError(
-                f"{table}: {found!r} stands in line {line_of[found]} and again in line {line}; "
+                f"{table}: {found!r} is in line {line_of[found]} and again in line {line}; "
                 "remove one of them"
             )
         line_of[found] = line

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
 from ravine.data.collection import FileEntry
@@ -34,15 +34,15 @@ EXTENSIONS = frozenset(
 )
 
 
-def shown(name: str) -> str:
-    """Returns a file's name as text that can be written: bytes that are no UTF-8 become �."""
+def printable(name: str) -> str:
+    """Returns a file's name as valid text: bytes that are no UTF-8 become �."""
     return os.fsencode(name).decode("utf-8", errors="replace")
 
 
 def image_files(folder: Path) -> Iterator[tuple[str, FileEntry]]:
-    """Gives (path below `folder`, entry) of every file with an image's ending, in order.
+    """Yields (path below `folder`, entry) of every file with an image's extension, in order.
 
-    Hidden files and folders are passed over. Links are followed, but not twice.
+    Skips hidden files and folders. Follows links, but not twice.
 
     Raises:
         DataError: the folder cannot be read.
@@ -59,7 +59,7 @@ def _walk(folder: str, below: str, seen: frozenset[str]) -> Iterator[tuple[str, 
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        name = f"{below}{shown(entry.name)}"
+        name = f"{below}{printable(entry.name)}"
         if entry.is_dir():
             real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
             if real not in seen:
@@ -71,6 +71,16 @@ def _walk(folder: str, below: str, seen: frozenset[str]) -> Iterator[tuple[str, 
                 yield name, FileEntry(path=entry.path, size=-1, modified=0)
                 continue
             yield name, FileEntry(path=entry.path, size=facts.st_size, modified=facts.st_mtime_ns)
+
+
+def same_folders(one: PurePosixPath, other: PurePosixPath) -> bool:
+    """Returns whether the folders that both paths name are the same.
+
+    >>> same_folders(PurePosixPath("b/1.png"), PurePosixPath("a/b/1.png"))
+    True
+    """
+    pairs = zip(one.parts[-2::-1], other.parts[-2::-1], strict=False)
+    return all(a == b for a, b in pairs)
 
 
 def folders_in(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection
 
-# (split, images, labels) by the names that such files use; None leaves the split to Ravine.
+# (split, images, labels): the names in common use; None leaves the split to Ravine.
 _NAMES: tuple[tuple[str | None, str, str], ...] = (
     ("train", "x_train", "y_train"),
     ("validation", "x_val", "y_val"),
@@ -47,38 +47,38 @@ def read_npz(path: Path) -> Collection:
             "wanted are x_train and y_train (x_test, y_test), or images and labels"
         )
     pixels = [_as_bytes(path, x, arrays[x]) for _, x, _ in parts]
-    answers = [
-        _flat(path, y, arrays[y], len(p)) for (_, _, y), p in zip(parts, pixels, strict=True)
-    ]
-    values = np.concatenate(answers)
-    found, labels = np.unique(values, return_inverse=True)
-    if "classes" in arrays and values.dtype.kind in "iu":
-        classes = tuple(str(name) for name in arrays["classes"])
-        labels = values
-        if len(classes) <= values.max() or values.min() < 0:
-            raise DataError(
-                f"{path}: `classes` has {len(classes)} names, labels reach {values.max()}"
-            )
-    else:
-        classes = tuple(str(value) for value in found)
-    given = [split for (split, _, _), p in zip(parts, pixels, strict=True) for _ in range(len(p))]
-    names = [
-        f"{split or 'images'}[{place}]"
-        for (split, _, _), p in zip(parts, pixels, strict=True)
-        for place in range(len(p))
-    ]
-    whole = np.concatenate(pixels)
+    values = np.concatenate(
+        [_flat(path, y, arrays[y], len(p)) for (_, _, y), p in zip(parts, pixels, strict=True)]
+    )
+    classes, labels = _classes(path, values, arrays.get("classes"))
+    counts = [(split, len(p)) for (split, _, _), p in zip(parts, pixels, strict=True)]
+    given = [split for split, count in counts for _ in range(count)]
+    joined = np.concatenate(pixels)
     return Collection(
-        names=names,
+        names=[f"{split or 'images'}[{i}]" for split, count in counts for i in range(count)],
         labels=labels.astype(np.int64),
         classes=classes,
-        given=given if "train" in given else (),
-        pixels=whole,
-        key=hashlib.sha256(whole.tobytes()).hexdigest(),
+        given_splits=given if "train" in given else (),
+        pixels=joined,
+        content_key=hashlib.sha256(joined.tobytes()).hexdigest(),
     )
 
 
+def _classes(
+    path: Path, values: np.ndarray, names: np.ndarray | None
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Returns the names of the classes, and the labels (N,) as indices of them."""
+    if names is None or values.dtype.kind not in "iu":
+        found, labels = np.unique(values, return_inverse=True)
+        return tuple(str(value) for value in found), labels
+    classes = tuple(str(name) for name in names)
+    if len(classes) <= values.max() or values.min() < 0:
+        raise DataError(f"{path}: `classes` has {len(classes)} names, labels reach {values.max()}")
+    return classes, values
+
+
 def _as_bytes(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """Returns an array of images as (N, H, W, C) uint8."""
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim == 4 and array.shape[3] not in (1, 3) and array.shape[1] in (1, 3):
@@ -100,6 +100,7 @@ def _as_bytes(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _flat(path: Path, name: str, array: np.ndarray, count: int) -> np.ndarray:
+    """Returns an array of labels as (N,)."""
     flat = array.reshape(-1)
     if len(flat) != count or flat.dtype.kind not in "iuUb":
         raise DataError(f"{path}: {name} {array.shape} does not label {count} images")

@@ -2,7 +2,7 @@
 
 A pickle is a program for a small stack machine, and a hostile one runs any code. This reader
 walks its instructions as text (`pickletools.genops`) and carries out only those that make
-plain values and byte arrays; numpy's way to store an array is recognised as data. Nothing is
+plain values and byte arrays; a stored numpy array is recognised as data. Nothing is
 imported or called, whatever the file says; anything else is refused.
 """
 
@@ -21,15 +21,15 @@ _MOST_BYTES = 2**31
 
 
 @dataclass(slots=True)
-class _Name:
-    """A global that the pickle names, as text."""
+class _Global:
+    """The name of a global, as text."""
 
     path: str
 
 
 @dataclass(slots=True)
-class _Shell:
-    """An array or a type that the pickle is about to describe."""
+class _Pending:
+    """An array or dtype whose state follows in the pickle."""
 
     kind: str
     code: str = ""
@@ -69,7 +69,7 @@ def read_pickled(path: Path) -> Any:
     try:
         for operation, argument, _ in pickletools.genops(content):
             if operation.name == "STOP":
-                return _settled(machine.stack.pop(), {})
+                return _resolved(machine.stack.pop(), {})
             machine.run(operation.name, argument)
     except _Refused as refused:
         raise DataError(f"{path} holds {refused}: refused, nothing of it was run") from None
@@ -137,10 +137,10 @@ class _Machine:
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             self.stack.append(self.memo[int(argument)])
         elif name == "GLOBAL":
-            self.stack.append(_Name(argument))
+            self.stack.append(_Global(argument))
         elif name == "STACK_GLOBAL":
             attribute, module = self.stack.pop(), self.stack.pop()
-            self.stack.append(_Name(f"{module} {attribute}"))
+            self.stack.append(_Global(f"{module} {attribute}"))
         elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
             count = int(name[-1])
             self.stack[-count:] = [tuple(self.stack[-count:])]
@@ -165,7 +165,7 @@ class _Machine:
             self.stack[-1].update(_pairs(items))
         elif name == "REDUCE":
             arguments, called = self.stack.pop(), self.stack.pop()
-            self.stack.append(_described(called, arguments))
+            self.stack.append(_reduced(called, arguments))
         elif name == "BUILD":
             state = self.stack.pop()
             _fill(self.stack[-1], state)
@@ -173,9 +173,9 @@ class _Machine:
             raise _Refused(f"the pickle instruction {name}")
 
     def _to_mark(self) -> list[Any]:
-        place = len(self.stack) - 1 - self.stack[::-1].index(_MARK)
-        items = self.stack[place + 1 :]
-        del self.stack[place:]
+        mark = len(self.stack) - 1 - self.stack[::-1].index(_MARK)
+        items = self.stack[mark + 1 :]
+        del self.stack[mark:]
         return items
 
 
@@ -190,54 +190,54 @@ _GATHERS: Mapping[str, Callable[[list[Any]], Any]] = {
 }
 
 
-def _described(called: Any, arguments: Any) -> Any:
-    path = called.path if isinstance(called, _Name) else repr(called)
+def _reduced(called: Any, arguments: Any) -> Any:
+    path = called.path if isinstance(called, _Global) else repr(called)
     if path in _RECONSTRUCT:
-        return _Shell("array")
+        return _Pending("array")
     if path == "numpy dtype":
-        return _Shell("dtype", code=str(arguments[0]))
+        return _Pending("dtype", code=str(arguments[0]))
     if path == "_codecs encode" and arguments[1] == "latin1":
         return arguments[0].encode("latin1")
     raise _Refused(f"a call of {path.replace(' ', '.')}")
 
 
 def _fill(shell: Any, state: Any) -> None:
-    if not isinstance(shell, _Shell):
+    if not isinstance(shell, _Pending):
         raise _Refused("the state of an object that is no array")
     if shell.kind == "dtype":
         return
     _, shape, dtype, fortran, content = state
-    if not isinstance(dtype, _Shell) or dtype.code not in _DTYPES:
+    if not isinstance(dtype, _Pending) or dtype.code not in _DTYPES:
         raise _Refused("an array that does not hold whole numbers")
     raw = content.encode("latin1") if isinstance(content, str) else content
     array = np.frombuffer(raw, dtype=dtype.code)
     shell.array = array.reshape(shape, order="F" if fortran else "C")
 
 
-def _settled(value: Any, known: dict[int, Any]) -> Any:
-    """Returns a value with arrays in place of their descriptions.
+def _resolved(value: Any, known: dict[int, Any]) -> Any:
+    """Returns a value with every `_Pending` replaced by its array.
 
-    What occurs many times is settled once, or a small file could unfold without end; a value
-    that holds itself ends in a RecursionError.
+    A shared value is resolved once, or a small file could expand without end; a value that
+    contains itself ends in a RecursionError.
     """
     if id(value) in known:
         return known[id(value)]
-    known[id(value)] = made = _settled_once(value, known)
+    known[id(value)] = made = _resolve_once(value, known)
     return made
 
 
-def _settled_once(value: Any, known: dict[int, Any]) -> Any:
-    if isinstance(value, _Shell):
+def _resolve_once(value: Any, known: dict[int, Any]) -> Any:
+    if isinstance(value, _Pending):
         if value.array is None:
             raise _Refused("an array without content")
         return value.array
     if isinstance(value, dict):
-        return {_text(key): _settled(item, known) for key, item in value.items()}
+        return {_text(key): _resolved(item, known) for key, item in value.items()}
     if isinstance(value, list):
-        return [_settled(item, known) for item in value]
+        return [_resolved(item, known) for item in value]
     if isinstance(value, tuple):
-        return tuple(_settled(item, known) for item in value)
-    if isinstance(value, _Name):
+        return tuple(_resolved(item, known) for item in value)
+    if isinstance(value, _Global):
         raise _Refused(f"the name {value.path.replace(' ', '.')}")
     return value
 

@@ -2,24 +2,22 @@
 
 Members of one name up to the first dot of its last part are one sample: an image, and its label
 as text in NAME.cls or as "label" or "cls" in NAME.json. Where no sample has a label, every image
-is a sample and the folder that holds it is its class. Only headers and labels are read here, and
-of an image its place in the shard.
+is a sample and the folder that holds it is its class. Only headers, labels and
+the byte ranges of the images are read here.
 """
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-import numpy as np
-
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
-from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order
-from ravine.data.sources.listing import EXTENSIONS, folders_in, image_files, shown
+from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order, label_indices
+from ravine.data.sources.listing import EXTENSIONS, folders_in, image_files, printable
 from ravine.data.sources.tar import Member, compressed, members
 
 _LABELS = frozenset({".cls", ".json"})
@@ -30,7 +28,13 @@ _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A tar file, its name below the folder that the user named, and its split."""
+    """A tar file.
+
+    Attributes:
+        path: of the file.
+        name: its path below the folder that the user named.
+        split: train, validation or test, or None.
+    """
 
     path: Path
     name: str
@@ -67,13 +71,13 @@ def is_shard(path: Path) -> bool:
 def shards_in(root: Path) -> list[Shard]:
     """Returns the tars in a folder or in its folders train, val and test.
 
-    None where there are images: a tar beside them is what they were unpacked from.
+    Empty where the folder also holds images: the tar is then their archive.
     """
-    found = [Shard(path, shown(path.name), _split(path.name)) for path in _tars(root)]
+    found = [Shard(path, printable(path.name), _split(path.name)) for path in _tars(root)]
     for name in folders_in(root):
         if split := SPLIT_NAMES.get(name.lower()):
             inner = _tars(root / name)
-            found += [Shard(path, f"{name}/{shown(path.name)}", split) for path in inner]
+            found += [Shard(path, f"{name}/{printable(path.name)}", split) for path in inner]
     return [] if found and any(True for _ in image_files(root)) else found
 
 
@@ -87,12 +91,12 @@ def _split(name: str) -> str | None:
 
 
 def one_shard(path: Path) -> list[Shard]:
-    """Returns a single tar, whose images Ravine splits itself."""
-    return [Shard(path, shown(path.name), None)]
+    """Returns a single tar as a shard without a split."""
+    return [Shard(path, printable(path.name), None)]
 
 
 def read_shards(shards: Sequence[Shard], progress: Progress) -> Collection:
-    """Returns the images of tar shards, of which only the places are read.
+    """Returns the images of tar shards; only their byte ranges are read.
 
     Raises:
         DataError: a shard is compressed or torn, a sample has two images, or nothing has a label.
@@ -108,32 +112,37 @@ def read_shards(shards: Sequence[Shard], progress: Progress) -> Collection:
             labelled = has_labels
         if has_labels and not labelled:
             raise _packed_in_two_ways(shard)
-        found = [
-            image
-            for name, sample in samples.items()
-            for image in (_by_label if labelled else _by_folder)(shard, name, sample)
-        ]
-        found.sort(key=lambda image: image.entry.offset or 0)
+        found = _images_of(shard, samples, labelled=bool(labelled))
         images += [image for image in found if image.label]
         unlabelled += [image.name for image in found if not image.label]
-        unlabelled += [
-            f"{shard.name}/{shown(name)} (a label without an image)"
-            for name, sample in samples.items()
-            if sample.label and not sample.images
-        ]
+        unlabelled += _labels_without_image(shard, samples)
     progress("reading shards", len(shards), len(shards))
     if not images:
         raise _nothing(shards, labelled=bool(labelled))
     classes = class_order({image.label for image in images})
-    place_of = {name: place for place, name in enumerate(classes)}
     return Collection(
         names=[image.name for image in images],
-        labels=np.array([place_of[image.label] for image in images], dtype=np.int64),
+        labels=label_indices([image.label for image in images], classes),
         classes=classes,
-        given=_given(shards, images),
+        given_splits=_given(shards, images),
         files=[image.entry for image in images],
         unlabelled=unlabelled,
     )
+
+
+def _images_of(shard: Shard, samples: Mapping[str, _Sample], *, labelled: bool) -> list[_Image]:
+    """Returns the images of a shard in the order of their bytes."""
+    images_of = _by_label if labelled else _by_folder
+    found = [image for name, sample in samples.items() for image in images_of(shard, name, sample)]
+    return sorted(found, key=lambda image: image.entry.offset or 0)
+
+
+def _labels_without_image(shard: Shard, samples: Mapping[str, _Sample]) -> list[str]:
+    return [
+        f"{shard.name}/{printable(name)} (a label without an image)"
+        for name, sample in samples.items()
+        if sample.label and not sample.images
+    ]
 
 
 def images_in(path: Path) -> list[tuple[str, FileEntry]]:
@@ -143,7 +152,7 @@ def images_in(path: Path) -> list[tuple[str, FileEntry]]:
         DataError: the shard is compressed or torn.
     """
     samples = _read_shard(path).values()
-    return [(shown(name), entry) for sample in samples for name, entry in sample.images]
+    return [(printable(name), entry) for sample in samples for name, entry in sample.images]
 
 
 def _read_shard(path: Path) -> dict[str, _Sample]:
@@ -193,8 +202,8 @@ def _label(path: Path, file: BinaryIO, member: Member, ending: str) -> str:
         if len(label) <= _LONGEST_NAME and label.isprintable():
             return label
     raise DataError(
-        f"{path}: {shown(member.name)} holds no label; wanted is a number or the name of a class, "
-        'in a .json under "label" or "cls"'
+        f"{path}: {printable(member.name)} holds no label; wanted is a number or the name of a "
+        'class, in a .json under "label" or "cls"'
     )
 
 
@@ -210,23 +219,24 @@ def _from_json(text: str) -> str:
 
 
 def _by_label(shard: Shard, name: str, sample: _Sample) -> Iterator[_Image]:
-    """Gives the one image of a sample; of photo.jpg and photo.mask.png it is photo.jpg."""
+    """Yields the one image of a sample; of photo.jpg and photo.mask.png it is photo.jpg."""
     plain = [pair for pair in sample.images if pair[0].rpartition("/")[2].count(".") == 1]
     images = plain or sample.images
     if len(images) > 1:
-        first, second = (shown(member) for member, _ in images[:2])
+        first, second = (printable(member) for member, _ in images[:2])
         raise DataError(
-            f"{shard.path}: {first} and {second} are both images of the sample {shown(name)!r}, as "
-            "a sample's name ends at its first dot; keep one of them, or rename them"
+            f"{shard.path}: {first} and {second} are both images of the sample "
+            f"{printable(name)!r}, as a sample's name ends at its first dot; keep one of them, or "
+            "rename them"
         )
     for member, entry in images:
-        yield _Image(f"{shard.name}/{shown(member)}", entry, sample.label, shard.split)
+        yield _Image(f"{shard.name}/{printable(member)}", entry, sample.label, shard.split)
 
 
 def _by_folder(shard: Shard, _: str, sample: _Sample) -> Iterator[_Image]:
     for member, entry in sample.images:
-        folder = shown(PurePosixPath(member).parent.name)
-        yield _Image(f"{shard.name}/{shown(member)}", entry, folder, shard.split)
+        folder = printable(PurePosixPath(member).parent.name)
+        yield _Image(f"{shard.name}/{printable(member)}", entry, folder, shard.split)
 
 
 def _packed_in_two_ways(shard: Shard) -> DataError:
@@ -241,7 +251,7 @@ def _nothing(shards: Sequence[Shard], *, labelled: bool) -> DataError:
     if labelled:
         return DataError(f"{where} holds no image with a label; wanted are NAME.jpg and NAME.cls")
     return DataError(
-        f"{where}: no image has a label; wanted is beside each NAME.jpg a NAME.cls with its class, "
+        f"{where}: no image has a label; wanted is for each NAME.jpg a NAME.cls with its class, "
         "or one folder per class in the tar"
     )
 
@@ -253,7 +263,7 @@ def _given(shards: Sequence[Shard], images: Sequence[_Image]) -> list[str | None
     if None in splits:
         odd = next(shard for shard in shards if shard.split is None)
         raise DataError(
-            f"{odd.path} lies beside shards for training, but its name does not begin with train, "
+            f"{odd.path} is among shards for training, but its name does not begin with train, "
             "val or test; rename it or move it away"
         )
     return [image.split for image in images]

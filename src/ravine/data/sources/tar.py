@@ -1,7 +1,7 @@
-"""The files in a plain tar: their names, places and lengths. Nothing is ever unpacked.
+"""The files in a plain tar: their names, offsets and lengths. Nothing is ever unpacked.
 
-Headers are read one by one, each with bounded memory whatever it claims; long names may come as
-GNU tar or as pax (POSIX.1-2001) writes them.
+Headers are read one by one, each with bounded memory whatever it claims. Long names are read in
+the formats of GNU tar and of pax (POSIX.1-2001).
 """
 
 import tarfile
@@ -32,7 +32,13 @@ _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in a tar: its name, and where its bytes are."""
+    """A file in a tar.
+
+    Attributes:
+        name: its path in the tar.
+        offset: of its first byte.
+        length: in bytes.
+    """
 
     name: str
     offset: int
@@ -40,71 +46,73 @@ class Member:
 
 
 def compressed(path: Path) -> DataError:
-    """Returns the error for a tar in which no place can be found without unpacking it."""
+    """Returns the error for a tar that has to be unpacked before a member can be read."""
     return DataError(
         f"{path} is compressed, so that images cannot be read out of its middle; unpack it, or "
         "pack it again as a plain .tar (images are compressed already)"
     )
 
 
-def members(path: Path, file: BinaryIO, endings: Collection[str]) -> Iterator[Member]:
-    """Gives the files with these endings, in order; hidden files and folders are passed over.
+def members(path: Path, file: BinaryIO, extensions: Collection[str]) -> Iterator[Member]:
+    """Yields the files with these extensions, in order; skips hidden files and folders.
 
     Args:
         path: of the tar, for errors.
-        file: the tar, open for reading; it may be read elsewhere between two members.
-        endings: such as `.jpg`, in lower case.
+        file: the tar, open for reading; the caller may seek in it between two members.
+        extensions: such as `.jpg`, in lower case.
 
     Raises:
-        DataError: it is compressed, torn, no tar, or has a link or a sparse file among these.
+        DataError: it is compressed, torn, no tar, or one of these is a link or a sparse file.
     """
     length = file.seek(0, 2)
-    place = 0
-    extension: dict[str, str] = {}
+    position = 0
+    extended: dict[str, str] = {}
     while True:
-        file.seek(place)
+        file.seek(position)
         block = file.read(_BLOCK)
         if block == _END:
             return
-        head = _head(path, block, place)
-        start = place + _BLOCK
-        size = _size(path, head, extension, start)
+        head = _head(path, block, position)
+        start = position + _BLOCK
+        size = _size(path, head, extended, start)
         holds_content = head.type not in _WITHOUT_CONTENT
-        place = start + (-(-size // _BLOCK) * _BLOCK if holds_content else 0)
+        position = start + (-(-size // _BLOCK) * _BLOCK if holds_content else 0)
         if holds_content and start + size > length:
             raise _torn(path, f"it ends before its member {head.name!r} does")
         if head.type == tarfile.GNUTYPE_LONGNAME:
-            extension["path"] = _text(_extension(path, file, size).partition(b"\0")[0])
+            extended["path"] = _text(_extension(path, file, size).partition(b"\0")[0])
         elif head.type in _PAX:
-            extension |= _keywords(path, _extension(path, file, size))
+            extended |= _keywords(path, _extension(path, file, size))
         elif head.type not in (tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE):
-            name = extension.get("path", head.name)
-            if _is_wanted(name, endings):
-                _refuse_indirect(path, name, head, extension)
+            name = extended.get("path", head.name)
+            if _is_wanted(name, extensions):
+                _refuse_indirect(path, name, head, extended)
                 yield Member(name.removeprefix("./"), start, size)
-            extension = {}
+            extended = {}
 
 
-def _head(path: Path, block: bytes, place: int) -> tarfile.TarInfo:
-    if place == 0 and block.startswith(_COMPRESSED):
+def _head(path: Path, block: bytes, position: int) -> tarfile.TarInfo:
+    if position == 0 and block.startswith(_COMPRESSED):
         raise compressed(path)
     if len(block) < _BLOCK:
-        raise _torn(path, "it has no end mark" if place else "it is too short")
+        raise _torn(path, "it has no end mark" if position else "it is too short")
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):
         what = (
-            f"what stands at byte {place:,} is no header" if place else "it does not begin as one"
+            f"the block at byte {position:,} is no header"
+            if position
+            else "it does not begin as one"
         )
         raise _torn(path, what) from None
 
 
-def _size(path: Path, head: tarfile.TarInfo, extension: dict[str, str], start: int) -> int:
-    """Returns the bytes of content; pax writes down what is too long for the header."""
+def _size(path: Path, head: tarfile.TarInfo, extended: dict[str, str], start: int) -> int:
+    """Returns the length of the content in bytes; pax extends numbers too long for the header."""
     regular = head.type in _REGULAR
-    told = extension.get("size") if regular else None
+    declared = extended.get("size") if regular else None
     try:
-        size = head.size if told is None else int(told)
+        size = head.size if declared is None else int(declared)
     except ValueError:
         size = -1
     if size < 0:
@@ -140,21 +148,21 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def _is_wanted(name: str, endings: Collection[str]) -> bool:
+def _is_wanted(name: str, extensions: Collection[str]) -> bool:
     *folders, last = name.split("/")
     if any(part.startswith(".") and part not in (".", "..") for part in [*folders, last]):
         return False
-    return f".{last.rpartition('.')[2].lower()}" in endings
+    return f".{last.rpartition('.')[2].lower()}" in extensions
 
 
 def _refuse_indirect(
-    path: Path, name: str, head: tarfile.TarInfo, extension: dict[str, str]
+    path: Path, name: str, head: tarfile.TarInfo, extended: dict[str, str]
 ) -> None:
     if head.islnk() or head.issym():
         raise DataError(
             f"{path}: {name} is a link; pack the files themselves: "
             "tar --dereference --hard-dereference"
         )
-    sparse = any(keyword.startswith("GNU.sparse") for keyword in extension)
+    sparse = any(keyword.startswith("GNU.sparse") for keyword in extended)
     if sparse or head.type not in _REGULAR:
         raise DataError(f"{path}: {name} is no regular file; pack it again without --sparse")

@@ -8,6 +8,10 @@
 
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
+#define HAS_BFLOAT16
+#elif defined(RAVINE_EMULATE_TILES)
+#include "emulated_tiles.h"
+#define HAS_BFLOAT16
 #endif
 
 enum { LANES = 16 };
@@ -29,7 +33,7 @@ INLINE floats widen(halves h)
 
 INLINE halves narrow(floats f)
 {
-#if defined(__AVX512BF16__)
+#if defined(HAS_BFLOAT16)
     return (halves)_mm512_cvtneps_pbh((__m512)f);
 #else
     words u = (words)f;
@@ -39,7 +43,7 @@ INLINE halves narrow(floats f)
 #endif
 }
 
-/* `n` ≤ 16 numbers; those beyond are 0. */
+/* `n` ≤ 16 numbers; the lanes from n on are 0. */
 INLINE floats load(const uint16_t *p, int64_t n)
 {
     halves h = {0};
@@ -63,7 +67,7 @@ INLINE floats load_floats(const float *p, int64_t n)
     return f;
 }
 
-INLINE floats pick(ints mask, floats yes, floats no)
+INLINE floats choose(ints mask, floats yes, floats no)
 {
     return (floats)(((words)mask & (words)yes) | (~(words)mask & (words)no));
 }

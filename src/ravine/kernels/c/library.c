@@ -1,7 +1,7 @@
-/* The doors of the library: each picks the code for the processor that it runs on.
+/* The exported functions of the library: each picks the code for the processor that it runs on.
 
-   Levels: 0 what every processor of the kind has, 1 AVX2 with FMA, 2 AVX-512, 3 AMX tiles and
-   AVX-512 with bfloat16. */
+   Levels, as in ravine/kernels/library.py: what every processor of the kind has, AVX2 with FMA,
+   AVX-512, AMX tiles and AVX-512 with bfloat16; and, for tests, AVX-512 with emulated tiles. */
 
 #include <stdint.h>
 
@@ -20,9 +20,9 @@
 #include "weights.h"
 
 #if defined(_WIN32)
-#define DOOR __declspec(dllexport)
+#define EXPORT __declspec(dllexport)
 #else
-#define DOOR __attribute__((visibility("default")))
+#define EXPORT __attribute__((visibility("default")))
 #endif
 
 #define DECLARE(level)                                                                           \
@@ -38,6 +38,8 @@
     int32_t response_forward_##level(const struct response *, int32_t);                          \
     int32_t response_backward_##level(const struct response *, int32_t);
 
+enum { BASE, AVX2, AVX512, AMX, EMULATED_AMX };
+
 DECLARE(base)
 #if defined(RAVINE_X86)
 DECLARE(avx2)
@@ -48,8 +50,12 @@ DECLARE(amx)
 int32_t weight_gradient_amx(const struct weights *, int32_t);
 int32_t convolve_amx(const struct convolution *, int32_t);
 #endif
+#if defined(RAVINE_X86)
+int32_t weight_gradient_emulated(const struct weights *, int32_t);
+int32_t convolve_emulated(const struct convolution *, int32_t);
+#endif
 
-DOOR int32_t ravine_version(void)
+EXPORT int32_t ravine_version(void)
 {
     return RAVINE_VERSION;
 }
@@ -69,8 +75,8 @@ static int has_amx(void)
 }
 #endif
 
-/* Returns the highest level that this processor and this build have. */
-DOOR int32_t ravine_level(void)
+/* Returns the highest level that this processor and this build have; never the emulated one. */
+EXPORT int32_t ravine_level(void)
 {
 #if defined(RAVINE_X86)
     __builtin_cpu_init();
@@ -78,31 +84,32 @@ DOOR int32_t ravine_level(void)
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
 #if defined(RAVINE_AMX)
         if (has_amx())
-            return 3;
+            return AMX;
 #endif
-        return 2;
+        return AVX512;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return 1;
+        return AVX2;
 #endif
-    return 0;
+    return BASE;
 }
 
 #if defined(RAVINE_AMX)
-#define PICK(name, level)                            \
-    ((level) == 3   ? name##_amx                     \
-     : (level) == 2 ? name##_avx512                  \
-     : (level) == 1 ? name##_avx2                    \
-                    : name##_base)
-#elif defined(RAVINE_X86)
-#define PICK(name, level) \
-    ((level) == 2 ? name##_avx512 : (level) == 1 ? name##_avx2 : name##_base)
+#define AMX_OR_AVX512(name, level) ((level) == AMX ? name##_amx : name##_avx512)
+#else
+#define AMX_OR_AVX512(name, level) name##_avx512
+#endif
+#if defined(RAVINE_X86)
+#define PICK(name, level)             \
+    ((level) == BASE   ? name##_base  \
+     : (level) == AVX2 ? name##_avx2  \
+                       : AMX_OR_AVX512(name, level))
 #else
 #define PICK(name, level) ((void)(level), name##_base)
 #endif
 
 /* Takes one step of rule number `rule` with every tensor that has a gradient. */
-DOOR void ravine_step(int32_t level, int32_t rule, struct tensor *tensors, int64_t tensor_count,
+EXPORT void ravine_step(int32_t level, int32_t rule, struct tensor *tensors, int64_t tensor_count,
                       const struct piece *pieces, const int64_t *units, int64_t unit_count,
                       const double *hyper, int32_t flush, int32_t threads)
 {
@@ -111,7 +118,7 @@ DOOR void ravine_step(int32_t level, int32_t rule, struct tensor *tensors, int64
 }
 
 /* Writes the sum of the squares of each gradient; `partial` has room for one per piece. */
-DOOR void ravine_squares(int32_t level, const struct tensor *tensors, int64_t tensor_count,
+EXPORT void ravine_squares(int32_t level, const struct tensor *tensors, int64_t tensor_count,
                          const struct piece *pieces, const int64_t *units, int64_t unit_count,
                          double *partial, double *sums, int32_t threads)
 {
@@ -120,44 +127,44 @@ DOOR void ravine_squares(int32_t level, const struct tensor *tensors, int64_t te
 }
 
 /* Normalises, adds and activates; fills y, mean, rstd and the running statistics. */
-DOOR void ravine_norm_forward(int32_t level, const struct norm *norm, int32_t threads)
+EXPORT void ravine_norm_forward(int32_t level, const struct norm *norm, int32_t threads)
 {
     PICK(norm_forward, level)(norm, threads);
 }
 
 /* Fills dx, dadded, dweight and dbias from dy. */
-DOOR void ravine_norm_backward(int32_t level, const struct norm *norm, int32_t threads)
+EXPORT void ravine_norm_backward(int32_t level, const struct norm *norm, int32_t threads)
 {
     PICK(norm_backward, level)(norm, threads);
 }
 
 /* Fills values. */
-DOOR void ravine_pixels_to_values(int32_t level, const struct pixels *pixels, int32_t threads)
+EXPORT void ravine_pixels_to_values(int32_t level, const struct pixels *pixels, int32_t threads)
 {
     PICK(pixels_to_values, level)(pixels, threads);
 }
 
-/* Fills y, and place where it is wanted. */
-DOOR void ravine_pool_forward(int32_t level, const struct pool *pool, int32_t threads)
+/* Fills y, and index where it is wanted. */
+EXPORT void ravine_pool_forward(int32_t level, const struct pool *pool, int32_t threads)
 {
     PICK(pool_forward, level)(pool, threads);
 }
 
-/* Fills dx from dy and place. */
-DOOR void ravine_pool_backward(int32_t level, const struct pool *pool, int32_t threads)
+/* Fills dx from dy and index. */
+EXPORT void ravine_pool_backward(int32_t level, const struct pool *pool, int32_t threads)
 {
     PICK(pool_backward, level)(pool, threads);
 }
 
 /* Fills y. Returns 0, or 1 without enough memory. */
-DOOR int32_t ravine_response_forward(int32_t level, const struct response *response,
+EXPORT int32_t ravine_response_forward(int32_t level, const struct response *response,
                                      int32_t threads)
 {
     return PICK(response_forward, level)(response, threads);
 }
 
 /* Fills dx from x and dy. Returns 0, or 1 without enough memory. */
-DOOR int32_t ravine_response_backward(int32_t level, const struct response *response,
+EXPORT int32_t ravine_response_backward(int32_t level, const struct response *response,
                                       int32_t threads)
 {
     return PICK(response_backward, level)(response, threads);
@@ -165,23 +172,31 @@ DOOR int32_t ravine_response_backward(int32_t level, const struct response *resp
 
 /* Fills the gradient of a convolution's weights. Returns 0, 1 without enough memory, 2 where
    the level has no tiles. */
-DOOR int32_t ravine_weight_gradient(int32_t level, const struct weights *weights, int32_t threads)
+EXPORT int32_t ravine_weight_gradient(int32_t level, const struct weights *weights, int32_t threads)
 {
 #if defined(RAVINE_AMX)
-    if (level == 3)
+    if (level == AMX)
         return weight_gradient_amx(weights, threads);
+#endif
+#if defined(RAVINE_X86)
+    if (level == EMULATED_AMX)
+        return weight_gradient_emulated(weights, threads);
 #endif
     (void)level, (void)weights, (void)threads;
     return 2;
 }
 
-/* Fills y with a convolution, or on the way back a gradient of images. Returns 0, 1 without enough memory, 2 where the level has no
-   tiles. */
-DOOR int32_t ravine_convolve(int32_t level, const struct convolution *convolution, int32_t threads)
+/* Fills y with a convolution, or with its input gradient. Returns 0, 1 without enough memory, 2
+   where the level has no tiles. */
+EXPORT int32_t ravine_convolve(int32_t level, const struct convolution *convolution, int32_t threads)
 {
 #if defined(RAVINE_AMX)
-    if (level == 3)
+    if (level == AMX)
         return convolve_amx(convolution, threads);
+#endif
+#if defined(RAVINE_X86)
+    if (level == EMULATED_AMX)
+        return convolve_emulated(convolution, threads);
 #endif
     (void)level, (void)convolution, (void)threads;
     return 2;

@@ -1,9 +1,9 @@
-/* y = act(weight·(x − mean)/√(var + ε) + bias + added), forward and backward.
+/* y = act(weight·(x − mean)/√(var + ε) + bias + residual), forward and backward.
 
    Ioffe, Szegedy 2015. bfloat16 in memory, float32 inside, sums in float64. Forward reads x twice
    and writes y; backward reads x and dy twice and writes dx: what the arithmetic needs at least,
-   as the statistics of all rows must be known before the first row can be written. Where a
-   convolution has left the sums of x, or of the gradients, a pass reads once. */
+   as the statistics of all rows must be known before the first row can be written. Where the sums
+   of x, or of the gradients, are known from a convolution, a pass reads once. */
 
 #include <math.h>
 #include <stddef.h>
@@ -17,8 +17,8 @@ enum { CHUNK = 4096 /* elements that are taken at a time: they stay in the first
 /* eˣ to 2 units in the last place, for x in [-87, 88]. */
 INLINE floats exponential(floats x)
 {
-    x = pick(x < -87.0f, (floats){0} - 87.0f, x);
-    x = pick(x > 88.0f, (floats){0} + 88.0f, x);
+    x = choose(x < -87.0f, (floats){0} - 87.0f, x);
+    x = choose(x > 88.0f, (floats){0} + 88.0f, x);
     floats shifted = x * 1.44269504f + 12582912.0f; /* 1.5·2²³: rounds to an integer */
     ints n = (ints)shifted - (ints)((floats){0} + 12582912.0f);
     floats r = x - (shifted - 12582912.0f) * 0.693359375f;
@@ -44,14 +44,14 @@ INLINE floats normal(floats z, floats *below)
     p = p * t - 0.284496736f;
     p = p * t + 0.254829592f;
     floats tail = 0.5f * p * t * density;
-    *below = pick(z < 0.0f, tail, 1.0f - tail);
+    *below = choose(z < 0.0f, tail, 1.0f - tail);
     return density * 0.398942280f;
 }
 
 INLINE floats activate(floats z, int kind)
 {
     if (kind == RELU) /* NaN stays NaN */
-        return pick(z <= 0.0f, (floats){0}, z);
+        return choose(z <= 0.0f, (floats){0}, z);
     if (kind == GELU) {
         floats below;
         normal(z, &below);
@@ -63,10 +63,10 @@ INLINE floats activate(floats z, int kind)
 }
 
 /* dy times the derivative of the activation at z. */
-INLINE floats retrace(floats dy, floats z, int kind)
+INLINE floats activation_gradient(floats dy, floats z, int kind)
 {
     if (kind == RELU)
-        return pick(z <= 0.0f, (floats){0}, dy);
+        return choose(z <= 0.0f, (floats){0}, dy);
     if (kind == GELU) {
         floats below, density = normal(z, &below);
         return dy * (below + z * density);
@@ -97,7 +97,7 @@ INLINE floats before_activation(const struct norm *o, const struct map *m, float
                                 int64_t n)
 {
     floats z = (x - m->mean) * m->scale + m->bias;
-    return o->added ? z + load(o->added + at, n) : z;
+    return o->residual ? z + load(o->residual + at, n) : z;
 }
 
 static void add_to(double *sums, floats f, int64_t n)
@@ -148,7 +148,7 @@ INLINE void add_gradients_of_columns(const struct norm *o, int64_t from, int64_t
     for (int64_t row = from; row < to; row++) {
         int64_t at = row * o->channels + c;
         floats x = load(o->x + at, n);
-        floats dz = retrace(load(o->dy + at, n), before_activation(o, &m, x, at, n), kind);
+        floats dz = activation_gradient(load(o->dy + at, n), before_activation(o, &m, x, at, n), kind);
         first += dz, second += dz * (x - m.mean);
     }
     add_to(sums + c, first, n);
@@ -156,7 +156,7 @@ INLINE void add_gradients_of_columns(const struct norm *o, int64_t from, int64_t
 }
 
 /* dx = scale·(dz − mean(dz) − x̂·mean(dz·x̂)) + the other gradient of x. */
-INLINE void retrace_columns(const struct norm *o, int64_t from, int64_t to, int64_t c, int64_t n,
+INLINE void backward_columns(const struct norm *o, int64_t from, int64_t to, int64_t c, int64_t n,
                             int kind)
 {
     struct map m = map_of(o, c, n);
@@ -166,13 +166,13 @@ INLINE void retrace_columns(const struct norm *o, int64_t from, int64_t to, int6
     for (int64_t row = from; row < to; row++) {
         int64_t at = row * o->channels + c;
         floats x = load(o->x + at, n);
-        floats dz = retrace(load(o->dy + at, n), before_activation(o, &m, x, at, n), kind);
+        floats dz = activation_gradient(load(o->dy + at, n), before_activation(o, &m, x, at, n), kind);
         floats dx = m.scale * (dz - mean_dz - (x - m.mean) * slope);
         if (o->dx_more)
             dx += load(o->dx_more + at, n);
         store(o->dx + at, dx, n);
-        if (o->dadded)
-            store(o->dadded + at, dz, n);
+        if (o->dresidual)
+            store(o->dresidual + at, dz, n);
     }
 }
 
@@ -207,9 +207,9 @@ static void add_gradients(const struct norm *o, int64_t from, int64_t to, double
 #undef CALL
 }
 
-static void retrace_rows(const struct norm *o, int64_t from, int64_t to)
+static void backward_rows(const struct norm *o, int64_t from, int64_t to)
 {
-#define CALL(n, kind) retrace_columns(o, from, to, c, n, kind)
+#define CALL(n, kind) backward_columns(o, from, to, c, n, kind)
     EACH_COLUMN(o, CALL)
 #undef CALL
 }
@@ -222,18 +222,18 @@ static void reduce(const struct norm *o)
             o->sums[i] += o->sums[share * 2 * o->channels + i];
 }
 
-/* The totals over images, or parts of images, always in the same order. */
-static void add_given_moments(const struct norm *o)
+/* The totals over images, or polyphase components of them, always in the same order. */
+static void add_known_sums(const struct norm *o)
 {
     memset(o->sums, 0, (size_t)o->channels * 2 * sizeof *o->sums);
     for (int64_t image = 0; image < o->images; image++)
         for (int64_t i = 0; i < 2 * o->channels; i++)
-            o->sums[i] += o->moments[image * 2 * o->channels + i];
+            o->sums[i] += o->known_sums[image * 2 * o->channels + i];
 }
 
 static float pivot_of(const struct norm *o, int64_t c)
 {
-    if (o->moments)
+    if (o->known_sums)
         return 0;
     uint32_t bits = (uint32_t)o->x[c] << 16;
     float pivot;
@@ -284,10 +284,10 @@ void FOR_LEVEL(norm_forward)(const struct norm *o, int32_t threads)
     (void)threads;
 #pragma omp parallel num_threads(threads)
     {
-        if (o->moments) {
+        if (o->known_sums) {
 #pragma omp single
             {
-                add_given_moments(o);
+                add_known_sums(o);
                 finish_moments(o);
             }
         } else if (!o->frozen) {
@@ -315,7 +315,7 @@ void FOR_LEVEL(norm_backward)(const struct norm *o, int32_t threads)
     (void)threads;
 #pragma omp parallel num_threads(threads)
     {
-        if (!o->moments) {
+        if (!o->known_sums) {
 #pragma omp for schedule(static)
             for (int share = 0; share < SHARES; share++) {
                 double *sums = sums_of(o, share);
@@ -324,8 +324,8 @@ void FOR_LEVEL(norm_backward)(const struct norm *o, int32_t threads)
         }
 #pragma omp single
         {
-            if (o->moments)
-                add_given_moments(o);
+            if (o->known_sums)
+                add_known_sums(o);
             else
                 reduce(o);
             for (int64_t c = 0; c < o->channels; c++) {
@@ -335,6 +335,6 @@ void FOR_LEVEL(norm_backward)(const struct norm *o, int32_t threads)
         }
 #pragma omp for schedule(static)
         for (int share = 0; share < SHARES; share++)
-            EACH_CHUNK(o, share, retrace_rows(o, from, to))
+            EACH_CHUNK(o, share, backward_rows(o, from, to))
     }
 }

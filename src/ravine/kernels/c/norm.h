@@ -1,4 +1,4 @@
-/* Normalisation over a batch, with an addition and an activation, in two passes over memory. */
+/* Normalisation over a batch, with a residual and an activation, in two passes over memory. */
 
 #ifndef RAVINE_NORM_H
 #define RAVINE_NORM_H
@@ -9,15 +9,15 @@ enum activation { IDENTITY, RELU, GELU, SILU };
 enum { SHARES = 32 }; /* of the rows: fixed, so that sums do not depend on the threads */
 
 /* Images in channels_last as `rows` (B·H·W) of `channels` bfloat16 numbers each, without gaps.
-   ravine/kernels/batch_norm.py has the same layout. Pointers that are not wanted are null. */
+   ravine/kernels/batch_norm.py has the same layout. Absent tensors are null. */
 struct norm {
     const uint16_t *x;     /* (rows, channels) what is normalised */
-    const uint16_t *added; /* (rows, channels) added behind the norm, or null */
+    const uint16_t *residual; /* (rows, channels) added after the norm, or null */
     uint16_t *y;           /* (rows, channels) forward: the result, or null */
     const uint16_t *dy;    /* (rows, channels) backward: the gradient of y */
     const uint16_t *dx_more; /* (rows, channels) backward: another gradient of x, or null */
     uint16_t *dx;          /* (rows, channels); may be dy */
-    uint16_t *dadded;      /* (rows, channels) the gradient of `added`, or null */
+    uint16_t *dresidual;      /* (rows, channels) the gradient of `residual`, or null */
     const float *weight;   /* (channels) */
     const float *bias;     /* (channels) */
     float *mean;           /* (channels) of the batch; with `frozen` given from outside */
@@ -27,7 +27,7 @@ struct norm {
     float *dweight;        /* (channels) */
     float *dbias;          /* (channels) */
     double *sums;          /* room for 2·channels·SHARES numbers */
-    const float *moments;  /* (images, 2, channels) Σx and Σx² of each image, or null; backward
+    const float *known_sums;  /* (images, 2, channels) Σx and Σx² of each image, or null; backward
                               Σdz and Σdz·(x − mean) of so many parts */
     int64_t rows;
     int64_t channels;

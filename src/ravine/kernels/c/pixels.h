@@ -1,4 +1,4 @@
-/* Bytes of images to the values that a network is given, from other places of the same image. */
+/* Bytes of images to the values that a network is given, from other positions of the same image. */
 
 #ifndef RAVINE_PIXELS_H
 #define RAVINE_PIXELS_H

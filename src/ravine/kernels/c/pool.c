@@ -1,6 +1,6 @@
 /* The largest of each 2×2 pixels, forward and backward; of equal ones the first, of NaN the
-   last, as in torch. Which of the four it was is kept in a byte, so that the images themselves are not
-   needed for the way back. */
+   last, as in torch. The index among the four is kept in a byte, so that the backward
+   pass does not need the images. */
 
 #include <stddef.h>
 
@@ -15,17 +15,17 @@ INLINE void take_columns(const struct pool *o, const uint16_t *upper, int64_t to
     const uint16_t *pixels[4] = {upper, upper + o->channels, upper + o->width * o->channels,
                                  upper + (o->width + 1) * o->channels};
     floats best = load(pixels[0] + c, n);
-    words place = {0};
+    words index = {0};
     for (uint32_t k = 1; k < 4; k++) {
         floats x = load(pixels[k] + c, n);
         ints larger = (x > best) | (x != x);
-        best = pick(larger, x, best);
-        place = ((words)larger & k) | (~(words)larger & place);
+        best = choose(larger, x, best);
+        index = ((words)larger & k) | (~(words)larger & index);
     }
     store(o->y + to + c, best, n);
-    if (o->place) {
-        bytes b = __builtin_convertvector(place, bytes);
-        memcpy(o->place + to + c, &b, (size_t)n);
+    if (o->index) {
+        bytes b = __builtin_convertvector(index, bytes);
+        memcpy(o->index + to + c, &b, (size_t)n);
     }
 }
 
@@ -35,10 +35,10 @@ INLINE void spread_columns(const struct pool *o, uint16_t *upper, int64_t from, 
     uint16_t *pixels[4] = {upper, upper + o->channels, upper + o->width * o->channels,
                            upper + (o->width + 1) * o->channels};
     halves dy = {0};
-    bytes place = {0};
+    bytes index = {0};
     memcpy(&dy, o->dy + from + c, (size_t)n * 2);
-    memcpy(&place, o->place + from + c, (size_t)n);
-    halves wide = __builtin_convertvector(place, halves);
+    memcpy(&index, o->index + from + c, (size_t)n);
+    halves wide = __builtin_convertvector(index, halves);
     for (uint16_t k = 0; k < 4; k++) {
         halves dx = dy & (halves)(wide == k);
         memcpy(pixels[k] + c, &dx, (size_t)n * 2);
@@ -70,7 +70,7 @@ void FOR_LEVEL(pool_forward)(const struct pool *o, int32_t threads)
 #undef TAKE
 }
 
-/* What no y has seen, a last odd row or column, has no gradient. */
+/* A last odd row or column, which y leaves out, has no gradient. */
 static void clear_rest(const struct pool *o, int64_t image)
 {
     uint16_t *dx = o->dx + image * o->height * o->width * o->channels;

@@ -10,7 +10,7 @@
 struct pool {
     const uint16_t *x;  /* (images, height, width, channels) bfloat16 */
     uint16_t *y;        /* (images, height/2, width/2, channels) */
-    uint8_t *place;     /* like y: which of the four it was, row by row; or null */
+    uint8_t *index;     /* like y: which of the four is largest, row by row; or null */
     const uint16_t *dy; /* like y */
     uint16_t *dx;       /* like x */
     int64_t images, height, width, channels;

@@ -1,5 +1,5 @@
 /* y_c = x_c · s_c^−β with s_c = k + (α/n) Σ x_j² over the n channels around c (Krizhevsky,
-   Sutskever, Hinton 2012, section 3.3; α divided by n, as is in use), and back:
+   Sutskever, Hinton 2012, section 3.3; α divided by n, as is in use); backward:
 
    dx_c = dy_c · s_c^−β − (2αβ/n) · x_c · Σ dy_j · x_j · s_j^(−β−1) over those j that c is near to.
 
@@ -14,7 +14,7 @@
 #include "response.h"
 
 /* Lines of one thread, each of `channels` floats, rounded up to LANES, between borders of zeros. */
-struct desk {
+struct workspace {
     float *x, *scale, *power, *product;
 };
 
@@ -47,7 +47,7 @@ static void add_window(float *restrict to, const float *restrict from, int64_t b
 }
 
 /* Fills scale with s and power with s^−β. */
-static void find_powers(const struct response *o, const struct desk *d)
+static void find_powers(const struct response *o, const struct workspace *d)
 {
     int64_t n = o->channels;
     float *restrict squares = d->product, *restrict scale = d->scale, *restrict power = d->power;
@@ -68,7 +68,7 @@ static void find_powers(const struct response *o, const struct desk *d)
             power[c] = powf(scale[c], -beta);
 }
 
-static void forward(const struct response *o, const struct desk *d, int64_t pixel)
+static void forward(const struct response *o, const struct workspace *d, int64_t pixel)
 {
     int64_t n = o->channels, at = pixel * n;
     read(d->x, o->x + at, n);
@@ -78,7 +78,7 @@ static void forward(const struct response *o, const struct desk *d, int64_t pixe
     write(o->y + at, d->x, n);
 }
 
-static void backward(const struct response *o, const struct desk *d, int64_t pixel)
+static void backward(const struct response *o, const struct workspace *d, int64_t pixel)
 {
     int64_t n = o->channels, at = pixel * n;
     float *restrict x = d->x, *restrict scale = d->scale, *restrict power = d->power;
@@ -100,14 +100,14 @@ static void backward(const struct response *o, const struct desk *d, int64_t pix
 
 /* Returns 0, or 1 where there is not enough memory. */
 static int32_t each_pixel(const struct response *o, int32_t threads,
-                          void (*work)(const struct response *, const struct desk *, int64_t))
+                          void (*work)(const struct response *, const struct workspace *, int64_t))
 {
     size_t line = (size_t)((o->channels + LANES - 1) / LANES * LANES + o->size), failed = 0;
 #pragma omp parallel num_threads(threads) reduction(+ : failed)
     {
         float *memory = calloc(4 * line + (size_t)o->size, sizeof(float));
         failed += !memory;
-        struct desk d;
+        struct workspace d;
         if (memory) {
             d.x = memory + o->size;
             d.scale = d.x + line;

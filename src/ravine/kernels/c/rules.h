@@ -1,4 +1,4 @@
-/* Written by `make kernels` from ravine/optim/update_rules.py, not by hand.
+/* Written by `make kernels` from the update rules of ravine/optim, not by hand.
 
    A row of hyperparameters h: lr, coupled, decoupled, gamma, alpha, eps, scale.
    k: number of the step; mu: product of the momenta so far. */

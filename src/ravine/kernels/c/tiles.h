@@ -11,11 +11,15 @@
 #include <omp.h>
 #endif
 
+#if defined(RAVINE_EMULATE_TILES)
+#include "emulated_tiles.h"
+#endif
+
 #include "lanes.h"
 
 enum {
     TILE = 16, /* rows of a tile, and floats in a row */
-    DEEP = 32, /* products that one tile operation adds up in each place */
+    DEEP = 32, /* products that one tile operation adds up in each element */
     TILE_FLOATS = 256,
 };
 
@@ -78,7 +82,7 @@ INLINE void begin_tiles(void)
     _tile_loadconfig(&shapes);
 }
 
-/* A norm, and the ReLU behind it if there is one; with `mean` null there is neither. */
+/* A norm, and the ReLU after it if there is one; with `mean` null there is neither. */
 struct normalising {
     const float *mean, *scale, *bias; /* of the channels at hand; scale is rstd·weight */
     int64_t relu;

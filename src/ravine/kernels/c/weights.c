@@ -3,9 +3,9 @@
    A matrix product over all positions (n, y, x) for each tap (i, j), of pairs of positions: the
    same position of two images that follow each other. One operand needs its pairs next to each
    other for each channel (dy is transposed), the other its channels for each pair (x is
-   interleaved). Both are laid out on a common grid with rows and columns of zeros between images,
-   so that a tap is nothing but an offset into x, and no load crosses a cache line. With a stride,
-   x falls into stride² grids, one for each remainder. Blocks of images are as large as fits into
+   interleaved). Both have a common layout with rows and columns of zeros between images, so that
+   a tap is only an offset into x, and no load crosses a cache line. With a stride, x is split into
+   its stride² polyphase components. Blocks of images are as large as fits into
    the second cache; each thread has its own sum, and these are added at the end. */
 
 #include <stdlib.h>
@@ -20,33 +20,33 @@ enum {
     MOST_PHASES = 64, /* MOST_STRIDE² of ravine/kernels/weight_gradient.py */
 };
 
-/* The grid of a pair of images, in positions, each of which stands for two. */
-struct grid {
+/* The layout of pairs of images, in positions, each of which holds two pixels. */
+struct layout {
     int64_t row, image; /* from row to row, from pair of images to pair of images */
-    int64_t lead;       /* zeros before the first position, for taps that look back */
+    int64_t lead;       /* zeros before the first position, for taps that reach back */
     int64_t images;     /* in a block, even */
     int64_t length;     /* of a block, a multiple of TILE */
     int64_t pitch;      /* numbers from channel to channel in the transposed dy */
-    int64_t positions;  /* of a grid of x */
+    int64_t positions;  /* of a polyphase component of x */
     int64_t phases;
     int64_t is_shuffled; /* channels of x: see `interleave` */
 };
 
 /* What one thread works on. */
-struct desk {
+struct workspace {
     uint16_t *transposed;    /* dy: (out, pitch) */
     uint16_t *interleaved;   /* x: (phases, in/16, positions, 16, 2) */
-    const uint16_t **places; /* where the channels of each position lie: (positions, 2) */
+    const uint16_t **pixels; /* where the channels of each position lie: (positions, 2) */
     float *sums;             /* (taps, out/16, in/16, 16, 16) */
     struct normalising norm; /* of x, or none */
 };
 
 /* Where the positions of a tap lie. */
 struct tap {
-    int64_t phase, first; /* the grid of x, and the position that belongs to position 0 */
+    int64_t phase, first; /* the component of x, and its position that belongs to position 0 */
 };
 
-static struct tap find_tap(const struct weights *o, const struct grid *g, int64_t tap)
+static struct tap find_tap(const struct weights *o, const struct layout *g, int64_t tap)
 {
     int64_t i = tap / o->kernel - o->padding, j = tap % o->kernel - o->padding;
     int64_t y = floor_divide(i, o->stride), x = floor_divide(j, o->stride);
@@ -55,9 +55,9 @@ static struct tap find_tap(const struct weights *o, const struct grid *g, int64_
     return t;
 }
 
-static struct grid lay_out(const struct weights *o, int threads)
+static struct layout lay_out(const struct weights *o, int threads)
 {
-    struct grid g;
+    struct layout g;
     int64_t back = -floor_divide(-o->padding, o->stride);
     int64_t ahead = largest(floor_divide(o->kernel - 1 - o->padding, o->stride), 0);
     int64_t part_height = (o->height + o->stride - 1) / o->stride;
@@ -85,16 +85,16 @@ struct source {
     int64_t count, height, width, channels, stride, top, left;
 };
 
-/* Writes into `places`, from the grid's first position on, where the channels of both images of
-   each of `length` positions lie; what lies between the images is `nothing`. */
-static void find_places(const uint16_t **places, int64_t length, const struct grid *g,
-                        const struct source *s, const uint16_t *nothing)
+/* Writes into `pixels`, from the layout's first position on, where the channels of both images of
+   each of `length` positions lie; what lies between the images is `zeros`. */
+static void find_pixels(const uint16_t **pixels, int64_t length, const struct layout *g,
+                        const struct source *s, const uint16_t *zeros)
 {
     for (int64_t i = 0; i < 2 * length; i++)
-        places[i] = nothing;
+        pixels[i] = zeros;
     for (int64_t n = 0; n < s->count; n++)
         for (int64_t y = s->top; y < s->height; y += s->stride) {
-            const uint16_t **to = places + 2 * (n / 2 * g->image + y / s->stride * g->row) + n % 2;
+            const uint16_t **to = pixels + 2 * (n / 2 * g->image + y / s->stride * g->row) + n % 2;
             const uint16_t *from = s->at + (n * s->height + y) * s->width * s->channels;
             for (int64_t x = s->left; x < s->width; x += s->stride, to += 2)
                 *to = from + x * s->channels;
@@ -102,69 +102,69 @@ static void find_places(const uint16_t **places, int64_t length, const struct gr
 }
 
 /* 32 channels from c on, normalised where they are to be. */
-INLINE __m512i fetch(const struct desk *d, const uint16_t *place, int64_t c,
-                     const uint16_t *nothing, int is_normalised)
+INLINE __m512i fetch(const struct workspace *d, const uint16_t *pixel, int64_t c,
+                     const uint16_t *zeros, int is_normalised)
 {
-    if (!is_normalised || place == nothing)
-        return _mm512_loadu_si512(place + c);
-    __m512 low = normalise(&d->norm, c, (__m512)load(place + c, TILE));
-    __m512 high = normalise(&d->norm, c + TILE, (__m512)load(place + c + TILE, TILE));
+    if (!is_normalised || pixel == zeros)
+        return _mm512_loadu_si512(pixel + c);
+    __m512 low = normalise(&d->norm, c, (__m512)load(pixel + c, TILE));
+    __m512 high = normalise(&d->norm, c + TILE, (__m512)load(pixel + c + TILE, TILE));
     return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
 
 /* 16 channels of a pair, likewise. */
-INLINE __m512i fetch_pair(const struct desk *d, const uint16_t *const *places, int64_t c,
-                          const uint16_t *nothing)
+INLINE __m512i fetch_pair(const struct workspace *d, const uint16_t *const *pixels, int64_t c,
+                          const uint16_t *zeros)
 {
     uint16_t both[2][TILE];
     for (int k = 0; k < 2; k++) {
-        __m512 x = (__m512)load(places[k] + c, TILE);
-        if (d->norm.mean && places[k] != nothing)
+        __m512 x = (__m512)load(pixels[k] + c, TILE);
+        if (d->norm.mean && pixels[k] != zeros)
             x = normalise(&d->norm, c, x);
         store(both[k], (floats)x, TILE);
     }
     return pair(both[0], both[1]);
 }
 
-/* Writes a grid of x. Of 32 channels at a time each lane of 16 bytes is interleaved for itself,
+/* Writes a component of x. Of 32 channels at a time each lane of 16 bytes is interleaved for itself,
    the cheapest way: a tile then has channels 0 to 3 of each 8, and the next 4 to 7. */
-INLINE void interleave_wide(const struct weights *o, const struct grid *g, const struct desk *d,
-                            uint16_t *to, const uint16_t *nothing, int is_normalised)
+INLINE void interleave_wide(const struct weights *o, const struct layout *g, const struct workspace *d,
+                            uint16_t *to, const uint16_t *zeros, int is_normalised)
 {
     for (int64_t k = 0; k < g->positions; k++)
         for (int64_t c = 0; c < o->in; c += 2 * TILE) {
-            __m512i first = fetch(d, d->places[2 * k], c, nothing, is_normalised);
-            __m512i second = fetch(d, d->places[2 * k + 1], c, nothing, is_normalised);
+            __m512i first = fetch(d, d->pixels[2 * k], c, zeros, is_normalised);
+            __m512i second = fetch(d, d->pixels[2 * k + 1], c, zeros, is_normalised);
             uint16_t *at = to + (c / TILE * g->positions + k) * DEEP;
             _mm512_store_si512(at, _mm512_unpacklo_epi16(first, second));
             _mm512_store_si512(at + g->positions * DEEP, _mm512_unpackhi_epi16(first, second));
         }
 }
 
-static void interleave(const struct weights *o, const struct grid *g, const struct desk *d,
-                       uint16_t *to, const uint16_t *nothing)
+static void interleave(const struct weights *o, const struct layout *g, const struct workspace *d,
+                       uint16_t *to, const uint16_t *zeros)
 {
     if (g->is_shuffled && d->norm.mean)
-        interleave_wide(o, g, d, to, nothing, 1);
+        interleave_wide(o, g, d, to, zeros, 1);
     else if (g->is_shuffled)
-        interleave_wide(o, g, d, to, nothing, 0);
+        interleave_wide(o, g, d, to, zeros, 0);
     else
         for (int64_t k = 0; k < g->positions; k++)
             for (int64_t c = 0; c < o->in; c += TILE)
                 _mm512_store_si512(to + (c / TILE * g->positions + k) * DEEP,
-                                   fetch_pair(d, d->places + 2 * k, c, nothing));
+                                   fetch_pair(d, d->pixels + 2 * k, c, zeros));
 }
 
 /* 8 channels of four positions, one in each lane. */
-INLINE __m512i gather(const uint16_t *const *places, int64_t c)
+INLINE __m512i gather(const uint16_t *const *pixels, int64_t c)
 {
     enum { APART = 2 * 4 }; /* every fourth position, of one image */
-    __m512i r = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(places[0] + c)));
-    r = _mm512_mask_broadcast_i32x4(r, 0x00f0, _mm_loadu_si128((const void *)(places[APART] + c)));
+    __m512i r = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(pixels[0] + c)));
+    r = _mm512_mask_broadcast_i32x4(r, 0x00f0, _mm_loadu_si128((const void *)(pixels[APART] + c)));
     r = _mm512_mask_broadcast_i32x4(r, 0x0f00,
-                                    _mm_loadu_si128((const void *)(places[2 * APART] + c)));
+                                    _mm_loadu_si128((const void *)(pixels[2 * APART] + c)));
     return _mm512_mask_broadcast_i32x4(r, 0xf000,
-                                       _mm_loadu_si128((const void *)(places[3 * APART] + c)));
+                                       _mm_loadu_si128((const void *)(pixels[3 * APART] + c)));
 }
 
 /* Writes four channels of 16 pairs of positions: r[k] has positions k, k + 4, k + 8 and k + 12. */
@@ -179,14 +179,14 @@ INLINE void write_four(uint16_t *to, int64_t pitch, const __m512i r[4])
 }
 
 /* Transposes dy, 16 pairs of positions and 8 channels at a time. */
-static void write_transposed(const struct weights *o, const struct grid *g, const struct desk *d)
+static void write_transposed(const struct weights *o, const struct layout *g, const struct workspace *d)
 {
     for (int64_t at = 0; at < g->length; at += TILE)
         for (int64_t c = 0; c < o->out; c += 8) {
             __m512i low[4], high[4];
             for (int k = 0; k < 4; k++) {
-                const uint16_t *const *places = d->places + 2 * (at + k);
-                __m512i first = gather(places, c), second = gather(places + 1, c);
+                const uint16_t *const *pixels = d->pixels + 2 * (at + k);
+                __m512i first = gather(pixels, c), second = gather(pixels + 1, c);
                 low[k] = _mm512_unpacklo_epi16(first, second);
                 high[k] = _mm512_unpackhi_epi16(first, second);
             }
@@ -199,7 +199,7 @@ static void write_transposed(const struct weights *o, const struct grid *g, cons
 /* Adds to 2×2 tiles of sums the product over the positions [from, to). */
 static void multiply(float *c00, float *c01, float *c10, float *c11, const uint16_t *a0,
                      const uint16_t *a1, const uint16_t *b0, const uint16_t *b1,
-                     const struct grid *g, int64_t from, int64_t to, int is_first)
+                     const struct layout *g, int64_t from, int64_t to, int is_first)
 {
     int64_t pitch = g->pitch * 2;
     if (is_first) {
@@ -230,7 +230,7 @@ static void multiply(float *c00, float *c01, float *c10, float *c11, const uint1
 }
 
 /* Adds what a block holds for 32 channels of dy, from `row` on, and 32 of x, from `column` on. */
-static void add_panel(const struct weights *o, const struct grid *g, const struct desk *d,
+static void add_panel(const struct weights *o, const struct layout *g, const struct workspace *d,
                       int64_t row, int64_t column, int is_first)
 {
     int64_t rows = o->out / TILE, columns = o->in / TILE;
@@ -258,8 +258,8 @@ static void add_panel(const struct weights *o, const struct grid *g, const struc
 }
 
 /* Lays out and multiplies the images [from, to), block after block. */
-static void work_through(const struct weights *o, const struct grid *g, const struct desk *d,
-                         int64_t from, int64_t to, const uint16_t *nothing)
+static void work_through(const struct weights *o, const struct layout *g, const struct workspace *d,
+                         int64_t from, int64_t to, const uint16_t *zeros)
 {
     int needed[MOST_PHASES] = {0};
     for (int64_t k = 0; k < o->kernel * o->kernel; k++)
@@ -268,7 +268,7 @@ static void work_through(const struct weights *o, const struct grid *g, const st
         int64_t count = to - n < g->images ? to - n : g->images;
         struct source dy = {o->dy + n * o->out_height * o->out_width * o->out,
                             count, o->out_height, o->out_width, o->out, 1, 0, 0};
-        find_places(d->places, g->length, g, &dy, nothing);
+        find_pixels(d->pixels, g->length, g, &dy, zeros);
         write_transposed(o, g, d);
         for (int64_t i = 0; i < g->phases; i++) {
             if (!needed[i])
@@ -276,9 +276,9 @@ static void work_through(const struct weights *o, const struct grid *g, const st
             struct source x = {o->x + n * o->height * o->width * o->in, count, o->height,
                                o->width, o->in, o->stride, i / o->stride, i % o->stride};
             for (int64_t k = 0; k < 2 * g->lead; k++)
-                d->places[k] = nothing;
-            find_places(d->places + 2 * g->lead, g->positions - g->lead, g, &x, nothing);
-            interleave(o, g, d, d->interleaved + i * o->in * g->positions * 2, nothing);
+                d->pixels[k] = zeros;
+            find_pixels(d->pixels + 2 * g->lead, g->positions - g->lead, g, &x, zeros);
+            interleave(o, g, d, d->interleaved + i * o->in * g->positions * 2, zeros);
         }
         for (int64_t row = 0; row < o->out / TILE; row += 2)
             for (int64_t column = 0; column < o->in / TILE; column += 2)
@@ -287,7 +287,7 @@ static void work_through(const struct weights *o, const struct grid *g, const st
 }
 
 /* A row of a tile, added up over the threads. */
-INLINE __m512 add_up(float *const *sums, int threads, int64_t at)
+INLINE __m512 sum_over_threads(float *const *sums, int threads, int64_t at)
 {
     __m512 total = _mm512_loadu_ps(sums[0] + at);
     for (int t = 1; t < threads; t++)
@@ -296,7 +296,7 @@ INLINE __m512 add_up(float *const *sums, int threads, int64_t at)
 }
 
 /* Writes tile (out, in) of a tap as (out, tap, in); shuffled ones two at a time. */
-static void write_tile(const struct weights *o, const struct grid *g, float *const *sums,
+static void write_tile(const struct weights *o, const struct layout *g, float *const *sums,
                        int threads, int64_t tile)
 {
     int64_t rows = o->out / TILE, columns = o->in / TILE, taps = o->kernel * o->kernel;
@@ -307,12 +307,12 @@ static void write_tile(const struct weights *o, const struct grid *g, float *con
     for (int k = 0; k < TILE; k++) {
         int64_t at = tile * TILE_FLOATS + k * TILE;
         float *to = o->dw + ((row * TILE + k) * taps + tap) * o->in + column * TILE;
-        __m512 a = add_up(sums, threads, at);
+        __m512 a = sum_over_threads(sums, threads, at);
         if (!g->is_shuffled) {
             _mm512_storeu_ps(to, a);
             continue;
         }
-        __m512 b = add_up(sums, threads, at + TILE_FLOATS);
+        __m512 b = sum_over_threads(sums, threads, at + TILE_FLOATS);
         __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
         __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
         _mm512_storeu_ps(to, _mm512_permutex2var_ps(a, first, b));
@@ -320,40 +320,59 @@ static void write_tile(const struct weights *o, const struct grid *g, float *con
     }
 }
 
+/* One allocation: zeros, the norm's scale, then for each thread its workspace and its sums. */
+struct memory {
+    size_t zeros, scale, transposed, interleaved, pixels, each; /* bytes; `each` of a thread */
+};
+
+static struct memory measure_memory(const struct weights *o, const struct layout *g, int64_t tiles)
+{
+    struct memory m;
+    m.zeros = line((size_t)largest(o->in, o->out) * 2);
+    m.scale = line((size_t)o->in * sizeof(float));
+    m.transposed = line((size_t)(o->out * g->pitch) * 2);
+    m.interleaved = line((size_t)(g->phases * o->in * g->positions * 2) * 2);
+    m.pixels = line((size_t)(2 * g->positions) * sizeof(uint16_t *));
+    m.each = m.transposed + m.interleaved + m.pixels + (size_t)tiles * TILE_FLOATS * sizeof(float);
+    return m;
+}
+
+static struct workspace workspace_of(const struct weights *o, const struct memory *m,
+                                     char *memory, int thread)
+{
+    char *own = memory + m->zeros + m->scale + (size_t)thread * m->each;
+    char *pixels = own + m->transposed + m->interleaved;
+    const float *scale = (const float *)(memory + m->zeros);
+    struct workspace d = {(uint16_t *)own, (uint16_t *)(own + m->transposed),
+                          (const uint16_t **)pixels, (float *)(pixels + m->pixels),
+                          {o->mean, scale, o->bias, o->relu}};
+    return d;
+}
+
 /* Returns 0, or 1 where there is not enough memory. */
-int32_t weight_gradient_amx(const struct weights *o, int32_t wanted)
+int32_t FOR_LEVEL(weight_gradient)(const struct weights *o, int32_t wanted)
 {
     int threads = threads_for(o->images, wanted);
-    struct grid g = lay_out(o, threads);
+    struct layout g = lay_out(o, threads);
     int64_t tiles = o->kernel * o->kernel * (o->in / TILE) * (o->out / TILE);
-    size_t transposed = line((size_t)(o->out * g.pitch) * 2);
-    size_t interleaved = line((size_t)(g.phases * o->in * g.positions * 2) * 2);
-    size_t places = line((size_t)(2 * g.positions) * sizeof(uint16_t *));
-    size_t sums = (size_t)tiles * TILE_FLOATS * sizeof(float);
-    size_t nothing = line((size_t)largest(o->in, o->out) * 2);
-    size_t scale = line((size_t)o->in * sizeof(float));
-    size_t each = transposed + interleaved + places + sums;
-    char *memory = aligned_alloc(64, nothing + scale + each * (size_t)threads);
-    float **all_sums = malloc((size_t)threads * sizeof *all_sums);
-    if (!memory || !all_sums) {
+    struct memory m = measure_memory(o, &g, tiles);
+    char *memory = aligned_alloc(64, m.zeros + m.scale + m.each * (size_t)threads);
+    float **sums = malloc((size_t)threads * sizeof *sums);
+    if (!memory || !sums) {
         free(memory);
-        free(all_sums);
+        free(sums);
         return 1;
     }
-    memset(memory, 0, nothing);
-    float *scales = (float *)(memory + nothing);
+    memset(memory, 0, m.zeros);
+    float *scale = (float *)(memory + m.zeros);
     for (int64_t c = 0; o->mean && c < o->in; c++)
-        scales[c] = o->rstd[c] * o->weight[c];
-    char *desks = memory + nothing + scale;
+        scale[c] = o->rstd[c] * o->weight[c];
     for (int t = 0; t < threads; t++)
-        all_sums[t] = (float *)(desks + (size_t)t * each + transposed + interleaved + places);
+        sums[t] = workspace_of(o, &m, memory, t).sums;
 #pragma omp parallel num_threads(threads)
     {
         int t = this_thread();
-        char *own = desks + (size_t)t * each;
-        struct desk d = {(uint16_t *)own, (uint16_t *)(own + transposed),
-                         (const uint16_t **)(own + transposed + interleaved), all_sums[t],
-                         {o->mean, scales, o->bias, o->relu}};
+        struct workspace d = workspace_of(o, &m, memory, t);
         begin_tiles();
         work_through(o, &g, &d, o->images * t / threads, o->images * (t + 1) / threads,
                      (const uint16_t *)memory);
@@ -361,9 +380,9 @@ int32_t weight_gradient_amx(const struct weights *o, int32_t wanted)
 #pragma omp barrier
 #pragma omp for schedule(static)
         for (int64_t tile = 0; tile < tiles; tile++)
-            write_tile(o, &g, all_sums, threads, tile);
+            write_tile(o, &g, sums, threads, tile);
     }
-    free(all_sums);
+    free(sums);
     free(memory);
     return 0;
 }

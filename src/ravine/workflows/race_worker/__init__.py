@@ -1,1 +1,1 @@
-"""The processes and Ray jobs that train the trials of a race."""
+"""The processes and Ray jobs that train the trials of a race, and their messages."""

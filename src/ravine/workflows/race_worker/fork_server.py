@@ -2,81 +2,101 @@
 
     python -m ravine.workflows.race_worker.fork_server
 
-Jobs come as JSON lines on standard input, and their ends go out as JSON lines.
+`ForkRequest`s arrive as JSON lines on standard input; `JobStarted` and `JobEnded` leave as JSON
+lines on standard output.
 
 Importing torch takes seconds, a fork a few milliseconds; yet every job has a process of its own, so
 that one that dies, fills the memory or is stopped takes nothing with it. (`multiprocessing` has a
-fork server, but that imports the user's own script again.) When whoever asks is gone, the input
+fork server, but that imports the user's own script again.) When the controller is gone, the input
 ends, and the children are asked to save and leave.
 """
 
 import gc
-import json
 import os
 import select
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import final
 
 from ravine.runs.rows import write_json
-from ravine.tournament.job_graph import Job
-from ravine.workflows.race_worker.job import do
-from ravine.workflows.race_worker.pacing import measure
+from ravine.workflows.race_worker.job import run_job
+from ravine.workflows.race_worker.messages import (
+    INTERRUPTED,
+    ForkEvent,
+    ForkRequest,
+    JobEnded,
+    JobStarted,
+    MeasureTask,
+)
+from ravine.workflows.race_worker.timing import measure
 
-_LOOK_EVERY = 0.02
+_POLL_SECONDS = 0.02
+
+
+@final
+@dataclass(slots=True)
+class _Server:
+    """The children by process id, and the input that is left of the last read."""
+
+    children: dict[int, str] = field(default_factory=dict)
+    open: bool = True
+    rest: bytes = b""
+
+    def receive(self) -> None:
+        """Forks a child for each request that has arrived; at the end of input, stops all."""
+        readable, _, _ = select.select([0] if self.open else [], [], [], _POLL_SECONDS)
+        if not readable:
+            return
+        read = os.read(0, 1 << 16)
+        *lines, self.rest = (self.rest + read).split(b"\n")
+        for line in lines:
+            request = ForkRequest.from_json(line)
+            pid = _fork(request)
+            self.children[pid] = request.task.key
+            _send(JobStarted(key=request.task.key, pid=pid))
+        if not read:
+            self.open = False
+            for pid in self.children:
+                os.kill(pid, signal.SIGTERM)
+
+    def reap(self) -> None:
+        """Reports the children that have ended."""
+        while self.children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            _send(JobEnded(key=self.children.pop(pid), exit_code=code))
 
 
 def serve() -> None:
-    """Takes jobs from the standard input until it ends."""
+    """Takes requests from the standard input until it ends and all children have ended."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    children: dict[int, str] = {}
-    open_, rest = True, b""
-    gc.freeze()  # what is shared with the children stays shared
-    while open_ or children:
-        readable, _, _ = select.select([0] if open_ else [], [], [], _LOOK_EVERY)
-        if readable:
-            read = os.read(0, 1 << 16)
-            open_ = bool(read)
-            *lines, rest = (rest + read).split(b"\n")
-            for line in lines:
-                order = json.loads(line)
-                pid = _fork(order)
-                children[pid] = order["key"]
-                _tell({"started": order["key"], "pid": pid})
-            if not open_:
-                for pid in children:
-                    os.kill(pid, signal.SIGTERM)
-        while children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                break
-            code = os.waitstatus_to_exitcode(status)
-            _tell({"ended": children.pop(pid), "code": code})
+    gc.freeze()  # memory that is shared with the children stays shared
+    server = _Server()
+    while server.open or server.children:
+        server.receive()
+        server.reap()
 
 
-def _tell(row: dict[str, Any]) -> None:
-    with suppress(BrokenPipeError):  # if nobody listens, the children are waited for all the same
-        os.write(1, json.dumps(row).encode() + b"\n")
+def _send(event: ForkEvent) -> None:
+    with suppress(BrokenPipeError):  # without a reader, the children are waited for all the same
+        os.write(1, event.to_json().encode() + b"\n")
 
 
-def _fork(order: dict[str, Any]) -> int:
-    nursery = os.getpid()
+def _fork(request: ForkRequest) -> int:
+    """Returns the process id of a child that does the task of a request."""
+    server = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for handle, place in ((nothing, 0), (log, 1), (log, 2)):
-            os.dup2(handle, place)
-        os.environ.update(order["environment"])
-        code = _work(order, parent=nursery)
+        _redirect(request)
+        code = _work(request, parent=server)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -85,24 +105,33 @@ def _fork(order: dict[str, Any]) -> int:
         os._exit(code)
 
 
-def _work(order: dict[str, Any], *, parent: int) -> int:
-    """Does an order, writes its outcome, and returns the exit code; 3 if it was interrupted."""
-    path = Path(order["outcome"])
-    if "measure" in order:
-        allowed = order["allow_code"]
-        write_json(path, measure(order["measure"], seconds=order["seconds"], allow_code=allowed))
+def _redirect(request: ForkRequest) -> None:
+    """Gives this child its signals, its log and its environment."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    for source, descriptor in ((empty, 0), (log, 1), (log, 2)):
+        os.dup2(source, descriptor)
+    os.environ.update(request.environment)
+
+
+def _work(request: ForkRequest, *, parent: int) -> int:
+    """Does a task, writes its result, and returns the exit code."""
+    task = request.task
+    if isinstance(task, MeasureTask):
+        timing = measure(task.settings, with_steps=task.with_steps, allow_code=request.allow_code)
+        write_json(request.result, asdict(timing))
         return 0
-    job = Job(**order["job"])
-    outcome = do(
-        job,
-        Path(order["runs"]),
-        told=Path(order["told"]),
+    outcome = run_job(
+        task.job,
+        request.runs,
+        progress=request.progress,
         parent=parent,
-        allow_code=order["allow_code"],
+        allow_code=request.allow_code,
     )
     if outcome is None:
-        return 3
-    write_json(path, asdict(outcome))
+        return INTERRUPTED
+    write_json(request.result, asdict(outcome))
     return 0
 
 

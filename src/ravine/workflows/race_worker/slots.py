@@ -12,22 +12,22 @@ from ravine.core.errors import SettingError
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class JobSlots:
     """How many jobs run at a time, and what each of them has.
 
     Attributes:
-        slots: jobs at a time.
+        count: jobs at a time.
         threads: of each on the CPU.
         devices: GPU of each slot; empty on the CPU.
     """
 
-    slots: int
+    count: int
     threads: int
     devices: tuple[str, ...] = ()
 
 
-def share_machine(*, jobs: int, threads: int, device: str) -> Share:
-    """Returns the share of each job.
+def allocate_slots(*, jobs: int, threads: int, device: str) -> JobSlots:
+    """Returns the slots of this machine.
 
     Args:
         jobs: at a time; 0 for as many as there are GPUs, or cores for the threads of each.
@@ -39,15 +39,28 @@ def share_machine(*, jobs: int, threads: int, device: str) -> Share:
     """
     if jobs < 0:
         raise SettingError(f"jobs must be at least 0 (as many as fit), got {jobs}")
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    where = pick_device(device)
-    if where.type == "cuda":
-        own = where.index
-        found = [own] if own is not None and ":" in device else range(torch.cuda.device_count())
-        slots = jobs or len(found)
-        devices = tuple(str(found[k % len(found)]) for k in range(slots))
-        return Share(slots=slots, threads=threads or max(1, cores // slots), devices=devices)
-    slots = jobs or max(1, cores // max(1, threads))
-    return Share(slots=slots, threads=threads or max(1, cores // slots))
+    cores = _cores()
+    chosen = pick_device(device)
+    if chosen.type == "cuda":
+        index = chosen.index
+        given = index is not None and ":" in device
+        gpus = [index] if given else list(range(torch.cuda.device_count()))
+        count = jobs or len(gpus)
+        devices = tuple(str(gpus[k % len(gpus)]) for k in range(count))
+        return JobSlots(count=count, threads=threads or max(1, cores // count), devices=devices)
+    count = jobs or max(1, cores // max(1, threads))
+    return JobSlots(count=count, threads=threads or max(1, cores // count))
+
+
+def machine_memory() -> int:
+    """Returns the bytes of memory of this machine; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 0
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,103 @@
+"""The batches that are checked, in one form.
+
+A batch is a pair (inputs, targets), several inputs and then the targets, or an object with
+`images` and `targets`. Inputs may be a tensor, a tuple of arguments or a dictionary of named ones.
+"""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from ravine.core.errors import SettingError
+from ravine.core.nested import batch_size, slice_examples, tensors_in, to_device
+
+_BATCHES = 16
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckBatch:
+    """One batch of N examples.
+
+    Attributes:
+        inputs: a tensor (N, …), a tuple of arguments, or a dictionary of named ones.
+        targets: second argument of the loss.
+        original: the batch as the iterable gave it, for the user's own step.
+    """
+
+    inputs: Any
+    targets: Any
+    original: Any
+
+    def __len__(self) -> int:
+        return batch_size(self.inputs)
+
+    def first(self, count: int, *, start: int = 0) -> "CheckBatch":
+        """Returns `count` examples of this batch, from `start` on."""
+        inputs, targets = slice_examples(
+            (self.inputs, self.targets), count, start=start, size=len(self)
+        )
+        return CheckBatch(inputs=inputs, targets=targets, original=self.original)
+
+    @property
+    def float_inputs(self) -> list[Tensor]:
+        """The floating inputs of two dimensions or more, (N, …) each."""
+        return [t for t in tensors_in(self.inputs) if t.is_floating_point() and t.dim() > 1]
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The integer labels (N,), None where targets are something else."""
+        targets = self.targets
+        if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.dim() != 1:
+            return None
+        return targets
+
+
+def logits_of(output: object, sample: CheckBatch) -> Tensor | None:
+    """Returns the output of a batch where it is one row (N, K) per label, else None."""
+    labels = sample.labels
+    if labels is None or not isinstance(output, Tensor):
+        return None
+    fits = output.dim() == 2 and output.is_floating_point() and len(output) == len(labels)
+    return output if fits else None
+
+
+def take_batches(batches: Iterable[Any], device: torch.device) -> tuple[CheckBatch, ...]:
+    """Returns the first batches on a device.
+
+    Raises:
+        SettingError: there are none, or one is not of a form that is known.
+    """
+    if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
+        raise SettingError(
+            f"batches must be an iterable of (inputs, targets), got {type(batches).__name__}; "
+            "pass a DataLoader, or a list such as [(images, labels)]"
+        )
+    found = tuple(_check_batch(one, device) for one in itertools.islice(batches, _BATCHES))
+    if not found:
+        raise SettingError("batches is empty; pass at least one (inputs, targets)")
+    return found
+
+
+def _check_batch(batch: Any, device: torch.device) -> CheckBatch:
+    if hasattr(batch, "images") and hasattr(batch, "targets"):
+        inputs, targets = batch.images, batch.targets
+    elif isinstance(batch, tuple | list) and len(batch) >= 2:
+        inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
+        targets = batch[-1]
+    else:
+        raise SettingError(
+            f"a batch is {type(batch).__name__}, not (inputs, targets); pass pairs, "
+            "for example ((batch['x'], batch['y']) for batch in loader)"
+        )
+    if not tensors_in(inputs):
+        raise SettingError(
+            f"a batch's inputs are {type(inputs).__name__} without a tensor; pass tensors"
+        )
+    return CheckBatch(
+        inputs=to_device(inputs, device), targets=to_device(targets, device), original=batch
+    )

@@ -1,0 +1,209 @@
+"""`ravine.check`: what is wrong with a training before it begins, in seconds.
+
+    findings = ravine.check(model, loss, batches, optimizer, step=train_one_batch)
+    print(findings)
+
+The checks are those of `check_table.py`, in its stages: data and wiring are read, the first batch
+runs forward and backward, eight examples are overfitted, and the learning rate is compared with a
+range test. Afterwards model, optimizer and random state are bitwise what they were.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ravine.checks.activations import inputs_faded, unit_activities
+from ravine.checks.check_batch import CheckBatch, logits_of, take_batches
+from ravine.checks.check_table import EXPLAINS, functions_of
+from ravine.checks.context import CheckContext
+from ravine.checks.loss_form import form_of
+from ravine.core.errors import SettingError
+from ravine.core.preserve_training import preserve_training
+from ravine.findings.finding import Finding, Findings, merge
+from ravine.optim.range_test import RangeTest
+from ravine.propagation.recording import Recording
+from ravine.propagation.variance import VarianceProfile, as_layers, record
+
+_EXAMPLES = 64  # that are sent through the network
+_RESHAPING = ("flatten", "view", "reshape", "squeeze", "contiguous", "float", "to")
+# Findings that make the rest of the checks meaningless, or impossible.
+_STOPS = ("inputs-not-finite", "labels-out-of-range")
+
+
+def check(
+    model: nn.Module,
+    loss: Callable[[Any, Any], Tensor],
+    batches: Iterable[Any],
+    optimizer: Optimizer | None = None,
+    step: Callable[[Any], Any] | None = None,
+    *,
+    labels_probe: bool = False,
+    learn: bool = True,
+) -> Findings:
+    """Returns what is wrong with a training, before it begins or in the middle of it.
+
+    Weights, buffers, modes, gradients, the optimizer's state and the random state are afterwards
+    bitwise what they were. Batches are read, at most 16 of them, on the model's device.
+
+    Args:
+        model: any module.
+        loss: of (output, targets) to a 0-dim tensor.
+        batches: (inputs, targets) pairs, such as a DataLoader; inputs may be a tensor (N, …), a
+            tuple of arguments or a dictionary of named ones.
+        optimizer: of the model; with it its parameters and its learning rate are checked.
+        step: your own training step: a function that is called with one batch as `batches` gives
+            it, and trains `model` on it with `optimizer`. State that it keeps elsewhere (a
+            schedule, a counter) is not put back.
+        labels_probe: also ask whether the labels belong to the inputs, which takes longer.
+        learn: also overfit eight examples, and test the learning rate.
+
+    Raises:
+        SettingError: the model has no parameters that require gradients, it raises on a batch,
+            the loss is not one number, or batches have a form that is not known.
+    """
+    return examine(
+        model, loss, batches, optimizer, step, labels_probe=labels_probe, learn=learn
+    ).findings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """The findings of `examine`, and what it measured on the way.
+
+    Attributes:
+        findings: as of `check`.
+        rates: the range test of the learning rate, None where there was none.
+        variance: of the first 64 examples, None where the checks ended before.
+    """
+
+    findings: Findings = field(default_factory=lambda: Findings(()))
+    rates: RangeTest | None = None
+    variance: VarianceProfile | None = None
+
+
+def examine(
+    model: nn.Module,
+    loss: Callable[[Any, Any], Tensor],
+    batches: Iterable[Any],
+    optimizer: Optimizer | None = None,
+    step: Callable[[Any], Any] | None = None,
+    *,
+    labels_probe: bool = False,
+    learn: bool = True,
+) -> Examination:
+    """Returns the findings of `check`, with its range test and its measured variances."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    if not learning:
+        raise SettingError("the model has no parameters that learn; pass one that has")
+    if not callable(loss):
+        raise SettingError(f"loss must be a function of (output, targets), got {loss!r}")
+    samples = take_batches(batches, learning[0].device)
+    context = CheckContext(model=model, loss=loss, samples=samples, optimizer=optimizer, step=step)
+    with torch.enable_grad():
+        found = list(_run_checks(context, labels_probe=labels_probe, learn=learn))
+    measured = context.measured
+    return Examination(
+        findings=merge(found, EXPLAINS),
+        rates=measured.range_test,
+        variance=measured.variance,
+    )
+
+
+def _run_checks(context: CheckContext, *, labels_probe: bool, learn: bool) -> Iterator[Finding]:
+    """Yields the findings of all stages; the first that makes the rest meaningless ends them."""
+    if (yield from _run_stage("before", context)):
+        return
+    with preserve_training(context.model, context.optimizer):
+        context.model.train()
+        impossible = yield from _first_batch(context, context.samples[0].first(_EXAMPLES))
+    if impossible:
+        return
+    yield from _run_stage("state", context)
+    if labels_probe:
+        yield from _run_stage("labels probe", context)
+    if learn:
+        yield from _run_stage("training", context)
+
+
+def _run_stage(stage: str, context: CheckContext) -> Generator[Finding, None, bool]:
+    """Yields the findings of a stage; returns whether one of them ends the checks."""
+    ends = False
+    for function in functions_of(stage):
+        for one in function(context):
+            ends = ends or one.code in _STOPS
+            yield one
+    return ends
+
+
+def _first_batch(context: CheckContext, sample: CheckBatch) -> Generator[Finding, None, bool]:
+    """Yields the findings of one batch forward and backward; returns whether training can't be.
+
+    What the checks of stage "first batch" read is measured here, each random draw in one order.
+    """
+    measured = context.measured
+    with torch.no_grad():
+        measured.logits = logits_of(_output(context, sample), sample)
+    if (yield from _run_stage("labels", context)):
+        return True
+    outputs: list[Any] = []
+
+    def loss_of(output: Any) -> Tensor:
+        outputs.append(output)
+        return _loss(context, output, sample)
+
+    recording = record(context.model, sample.inputs, loss_of)
+    if measured.logits is not None:
+        measured.loss_form = form_of(context.loss, measured.logits, sample.targets)
+    measured.last_function = _last_function(recording, outputs[0])
+    measured.variance = VarianceProfile(layers=as_layers(recording, sample.inputs))
+    measured.units = unit_activities(context, sample)
+    faded = inputs_faded(recording)
+    is_matched = len(faded) == len(measured.units)
+    measured.faded = faded if is_matched else (False,) * len(measured.units)
+    value = context.value(sample)
+    if value.requires_grad:
+        value.backward()
+    yield from _run_stage("first batch", context)
+    return not bool(value.isfinite())
+
+
+def _output(context: CheckContext, sample: CheckBatch) -> Any:
+    try:
+        return context.output(sample)
+    except Exception as error:
+        raise SettingError(
+            f"the model raises on a batch: {type(error).__name__}: {error}; batches must give "
+            "inputs that model(inputs) takes: a tensor, a tuple or a dict of arguments"
+        ) from error
+
+
+def _loss(context: CheckContext, output: Any, sample: CheckBatch) -> Tensor:
+    try:
+        return context.loss(output, sample.targets)
+    except Exception as error:
+        raise SettingError(
+            f"the loss raises on a batch: {type(error).__name__}: {error}; pass a function "
+            f"of (output, targets); the model's output is {_shape(output)}"
+        ) from error
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    if isinstance(value, dict):
+        return f"a dict with {', '.join(map(str, value))}: take what the loss needs out of it"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}: take what the loss needs out of it"
+    return type(value).__name__
+
+
+def _last_function(recording: Recording, output: Any) -> str:
+    """Returns the name of the function that made the output, reshaping left out."""
+    op = recording.operation_of(output)
+    while op is not None and op.name in _RESHAPING and op.sources:
+        op = recording.operations[op.sources[0]]
+    return "" if op is None else op.name

@@ -1,0 +1,221 @@
+"""Whether the labels belong to the inputs: a probe that runs on request.
+
+Neighbours in the inputs (k nearest, each example left out of its own vote) must agree on labels
+more often than on the same labels permuted (a permutation test, which needs no theory of the
+data). Where they do not, the user's own network is trained for some steps before the labels are
+suspected. Random labels confuse all pairs of classes equally often, while similar classes are
+confused with each other alone: the floor of the confusions is the noise.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from ravine.checks.check_batch import CheckBatch, logits_of
+from ravine.checks.context import CheckContext
+from ravine.core.preserve_training import preserve_training
+from ravine.findings.finding import Finding
+from ravine.findings.thresholds import LABEL_NOISE, LABELS_RELATED
+
+_NEIGHBOURS = 10
+_MOST_EXAMPLES = 2000
+_MOST_FEATURES = 4096
+_PERMUTATIONS = 100
+_FEWEST = 64  # labels
+_STEPS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How well neighbours agree on labels.
+
+    Attributes:
+        accuracy: share of examples whose label the majority of their neighbours has.
+        permuted: mean accuracy over permutations of the labels.
+        deviations: accuracy above that mean, in standard deviations over the permutations.
+        noise: share of labels that look drawn at random, in [0, 1].
+    """
+
+    accuracy: float
+    permuted: float
+    deviations: float
+    noise: float
+
+
+def agreement(inputs: Tensor, labels: Tensor, generator: torch.Generator) -> Agreement:
+    """Returns how well neighbours agree on labels.
+
+    Args:
+        inputs: (N, D).
+        labels: (N,) from 0 on.
+        generator: of the permutations.
+    """
+    votes_of, classes = _neighbour_vote(inputs), int(labels.max()) + 1
+    predicted = votes_of(labels, classes)
+    accuracy = float((predicted == labels).double().mean())
+    others = []
+    for _ in range(_PERMUTATIONS):
+        permuted = labels[torch.randperm(len(labels), generator=generator).to(labels.device)]
+        others.append(float((votes_of(permuted, classes) == permuted).double().mean()))
+    null = torch.tensor(others, dtype=torch.float64)
+    spread = max(float(null.std()), 1e-9)
+    return Agreement(
+        accuracy=accuracy,
+        permuted=float(null.mean()),
+        deviations=(accuracy - float(null.mean())) / spread,
+        noise=noise_floor(predicted, labels, classes),
+    )
+
+
+def _neighbour_vote(inputs: Tensor) -> Callable[[Tensor, int], Tensor]:
+    """Returns the majority (N,) of labels (N,) of K classes among the neighbours in (N, D)."""
+    x = inputs.double()
+    x = x - x.mean(0)
+    distance = torch.cdist(x, x)
+    distance.fill_diagonal_(math.inf)
+    near = distance.topk(min(_NEIGHBOURS, len(x) - 1), largest=False).indices
+
+    def vote(labels: Tensor, classes: int) -> Tensor:
+        return torch.nn.functional.one_hot(labels[near], classes).sum(1).argmax(1)
+
+    return vote
+
+
+def noise_floor(predicted: Tensor, labels: Tensor, classes: int) -> float:
+    """Returns the share of labels that look drawn at random, 0 where examples are too few.
+
+    It is the 30 % quantile of all confusions between two classes, times K − 1.
+
+    Args:
+        predicted: (N,) majority of the neighbours' labels.
+        labels: (N,).
+        classes: K.
+    """
+    if classes < 4 or len(labels) < 30 * classes:
+        return 0.0
+    table = torch.zeros(classes, classes, dtype=torch.float64, device=labels.device)
+    table.index_put_((labels, predicted), torch.ones((), dtype=torch.float64), accumulate=True)
+    shares = table / table.sum(1, keepdim=True).clamp_min(1)
+    off = shares[~torch.eye(classes, dtype=torch.bool, device=labels.device)]
+    noise = min(1.0, float(off.quantile(0.3)) * (classes - 1))
+    accuracy = float(shares.diagonal().mean())
+    # Where neighbours know little even of clean labels, confusion is no sign of noise.
+    return noise if noise < 1 and accuracy / (1 - noise) > 0.6 else 0.0
+
+
+def check_label_relation(context: CheckContext) -> Iterator[Finding]:
+    """Yields labels that have nothing to do with the inputs, or that are partly random."""
+    pairs = [(_features(one), one.labels) for one in context.samples]
+    known = [(x, y) for x, y in pairs if x is not None and y is not None and len(x) == len(y)]
+    found: Agreement | None = None
+    if known and sum(len(y) for _, y in known) >= _FEWEST:
+        inputs = torch.cat([x for x, _ in known])[:_MOST_EXAMPLES]
+        labels = torch.cat([y for _, y in known])[:_MOST_EXAMPLES]
+        if int(labels.min()) < 0 or int(labels.max()) == 0:
+            return
+        found = agreement(inputs, labels, torch.Generator().manual_seed(0))
+        if found.noise > LABEL_NOISE:
+            yield _noise(found)
+        if found.deviations > LABELS_RELATED:
+            return
+    trained = _short_training(context)
+    if trained is not None and trained.deviations < LABELS_RELATED:
+        yield _unrelated(found, trained)
+
+
+def _features(sample: CheckBatch) -> Tensor | None:
+    """Returns the first floating input as (N, D), of a wide one every k-th number."""
+    tensors = sample.float_inputs
+    if not tensors:
+        return None
+    flat = tensors[0].flatten(1)
+    return flat[:, :: max(1, flat.shape[1] // _MOST_FEATURES)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ShortTraining:
+    """The network after a short training, on examples that it was not trained on.
+
+    Attributes:
+        accuracy: in [0, 1].
+        commonest: share of the commonest class.
+        deviations: accuracy above that share, in standard deviations of a binomial.
+    """
+
+    accuracy: float
+    commonest: float
+    deviations: float
+
+
+def _short_training(context: CheckContext) -> _ShortTraining | None:
+    """Trains on the first half of the batches; None where the output is no logits."""
+    half = max(1, len(context.samples) // 2)
+    training, held_out = context.samples[:half], context.samples[half:]
+    if not held_out:
+        n = len(training[0]) // 2
+        training, held_out = (training[0].first(n),), (training[0].first(n, start=n),)
+    with preserve_training(context.model):
+        context.model.train()
+        _train(context, training)
+        with torch.no_grad():
+            rows = [(logits_of(context.output(s), s), s.targets) for s in held_out]
+    correct = [(logits.argmax(1) == y) for logits, y in rows if logits is not None]
+    if not correct:
+        return None
+    count = sum(len(r) for r in correct)
+    accuracy = sum(int(r.sum()) for r in correct) / count
+    commonest = float(torch.cat([y for _, y in rows]).bincount().max()) / count
+    spread = math.sqrt(max(commonest * (1 - commonest), 1e-4) / count)
+    return _ShortTraining(
+        accuracy=accuracy, commonest=commonest, deviations=(accuracy - commonest) / spread
+    )
+
+
+def _train(context: CheckContext, samples: Sequence[CheckBatch]) -> None:
+    learning = [p for p in context.model.parameters() if p.requires_grad]
+    adam = torch.optim.Adam(learning, lr=1e-3)
+    for step in range(_STEPS):
+        loss = context.value(samples[step % len(samples)])
+        if not loss.requires_grad or not bool(loss.isfinite()):
+            return
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+
+
+def _unrelated(found: Agreement | None, trained: _ShortTraining) -> Finding:
+    neighbours = ""
+    evidence = asdict(trained)
+    if found is not None:
+        neighbours = (
+            f"; nearest neighbours agree in {found.accuracy:.1%}, and in {found.permuted:.1%} on "
+            "permuted labels"
+        )
+        evidence |= {"neighbours": found.accuracy, "permuted": found.permuted}
+    return Finding(
+        severity="critical",
+        code="labels-unrelated",
+        seen=f"a short training reaches {trained.accuracy:.1%} accuracy on other examples, and "
+        f"the commonest class has {trained.commonest:.1%}{neighbours}",
+        cause="labels and inputs are not of the same example: one of the two lists was shuffled "
+        "or sorted alone",
+        cure="print a few examples with their labels; keep names and labels in one list",
+        evidence=evidence,
+    )
+
+
+def _noise(found: Agreement) -> Finding:
+    return Finding(
+        severity="warning",
+        code="label-noise",
+        seen=f"about {found.noise:.0%} of the labels look drawn at random: all pairs of classes "
+        "are confused",
+        cause="wrong labels in the data",
+        cure="inspect the examples that disagree with their neighbours; label smoothing 0.1 "
+        "makes training less prone",
+        evidence={"noise": found.noise, "neighbours": found.accuracy},
+        changes={"label_smoothing": 0.1},
+    )

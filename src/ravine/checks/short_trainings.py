@@ -1,0 +1,47 @@
+"""Checks that train for some steps and put everything back: eight examples, and a range test."""
+
+import time
+from collections.abc import Iterator
+
+from ravine.checks.context import CheckContext
+from ravine.checks.learning import check_overfit, check_rate, overfit, rate_range
+from ravine.core.preserve_training import preserve_training
+from ravine.findings.finding import Finding
+
+_EXAMPLES, _MOST_STEPS, _FEWEST_STEPS, _SECONDS = 32, 60, 30, 5.0
+
+
+def check_few_examples(context: CheckContext) -> Iterator[Finding]:
+    """Yields a network that cannot overfit eight examples, and layers without a gradient."""
+    yield from check_overfit(overfit(context))
+
+
+def check_learning_rate(context: CheckContext) -> Iterator[Finding]:
+    """Yields a learning rate that the range test, shortened for a slow network, finds wrong."""
+    if context.optimizer is None:
+        return
+    seconds = _seconds_of_a_step(context)
+    if seconds is None:
+        return
+    possible = int(_SECONDS / max(seconds, 1e-6))
+    is_slow = possible < _FEWEST_STEPS
+    found = rate_range(
+        context,
+        examples=_EXAMPLES // 2 if is_slow else _EXAMPLES,
+        steps=_FEWEST_STEPS if is_slow else min(_MOST_STEPS, possible),
+    )
+    if found is not None:
+        context.measured.range_test = found
+        yield from check_rate(context, found)
+
+
+def _seconds_of_a_step(context: CheckContext) -> float | None:
+    """Returns the time of a forward and backward pass; None where the loss has no gradient."""
+    with preserve_training(context.model, context.optimizer):
+        context.model.train()
+        began = time.monotonic()
+        value = context.value(context.samples[0].first(_EXAMPLES))
+        if not value.requires_grad:
+            return None
+        value.backward()
+        return time.monotonic() - began

@@ -1,0 +1,60 @@
+"""One image file, or one member of a tar shard: its bytes, decoded to a common image format.
+
+Loads no torch: decoding runs in worker processes.
+"""
+
+import os
+from dataclasses import dataclass
+
+from ravine.data.collection import FileEntry
+from ravine.data.decode import Decoded, Unreadable, decode
+
+_LARGEST_FILE = 1 << 29  # bytes of an image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFormat:
+    """Size and channels that all images of a data set are brought to.
+
+    Attributes:
+        image_size: S, pixels a side.
+        channels: C, 1 or 3.
+    """
+
+    image_size: int
+    channels: int
+
+    @property
+    def bytes_per_image(self) -> int:
+        """S·S·C."""
+        return self.image_size**2 * self.channels
+
+
+def read_image_bytes(entry: FileEntry) -> bytes:
+    """Returns the encoded bytes of an image: a whole file, or a range of a tar shard.
+
+    Raises:
+        Unreadable: the file cannot be opened, is too large, or ends too early.
+    """
+    try:
+        with open(entry.path, "rb") as file:
+            length = os.fstat(file.fileno()).st_size if entry.offset is None else entry.length
+            if length > _LARGEST_FILE:
+                raise Unreadable(f"{length:,} bytes are too many for an image")
+            file.seek(entry.offset or 0)
+            content = file.read(length)
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from None
+    if len(content) < length:
+        raise Unreadable("the file ends before the image does")
+    return content
+
+
+def decode_file(entry: FileEntry, image_format: ImageFormat) -> Decoded:
+    """Returns the image of one file or tar member, (H, W, C) uint8, before it is resized.
+
+    Raises:
+        Unreadable: the file cannot be read, or holds no image.
+    """
+    content = read_image_bytes(entry)
+    return decode(content, image_format.channels, draft=image_format.image_size)

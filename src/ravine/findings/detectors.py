@@ -1,0 +1,97 @@
+"""The table of detectors: which findings the rows and snapshots of a run can have.
+
+To add one: the function in the file of its rows, a row here, its place in `EXPLAINS` of
+`checks/check_table.py`, the test, a line in docs/diagnose.md.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+from ravine.findings.finding import Finding
+from ravine.findings.history_detectors import find_over_time
+from ravine.findings.layer_detectors import find_in_snapshots
+from ravine.findings.thresholds import (
+    AT_CHANCE,
+    BLOWN,
+    DEAD,
+    DIVERGED,
+    LEARNT,
+    OVERFIT_GAP,
+    OVERFIT_RISE,
+    RATE_FELL,
+    SATURATED,
+    SNAPSHOTS,
+    UNDERFIT,
+)
+
+# Symptoms that many causes bring about.
+RUN_SYMPTOMS: Final = ("not-finite", "diverged", "plateau", "underfitting")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """One kind of finding over time.
+
+    Attributes:
+        code: of the finding.
+        function: the detector that yields it, among others.
+        thresholds: of `thresholds.py`, that it compares with.
+        explains: codes of the symptoms that this cause brings about.
+    """
+
+    code: str
+    function: Callable[..., Iterator[Finding]]
+    thresholds: tuple[float, ...] = ()
+    explains: tuple[str, ...] = ()
+
+
+_ROWS: Final = (
+    Detector(
+        code="gradients-not-cleared",
+        function=find_in_snapshots,
+        explains=(
+            *("rate-too-high", "rate-too-low", *RUN_SYMPTOMS),
+            *("units-died", "units-saturated", "overfitting"),
+        ),
+    ),
+    Detector(code="norm-statistics-disagree", function=find_over_time, explains=("overfitting",)),
+    Detector(code="not-finite", function=find_in_snapshots, explains=("diverged", "units-died")),
+    Detector(
+        code="diverged",
+        function=find_over_time,
+        thresholds=(DIVERGED, BLOWN, LEARNT, AT_CHANCE),
+        explains=("units-died", "units-saturated", "plateau", "underfitting", "overfitting"),
+    ),
+    Detector(
+        code="units-died",
+        function=find_in_snapshots,
+        thresholds=(DEAD, SNAPSHOTS),
+        explains=("plateau", "underfitting"),
+    ),
+    Detector(
+        code="units-saturated",
+        function=find_in_snapshots,
+        thresholds=(SATURATED, SNAPSHOTS),
+        explains=("plateau", "underfitting"),
+    ),
+    Detector(
+        code="rate-too-low",
+        function=find_over_time,
+        thresholds=(RATE_FELL,),
+        explains=("underfitting", "plateau"),
+    ),
+    Detector(code="overfitting", function=find_over_time, thresholds=(OVERFIT_RISE, OVERFIT_GAP)),
+    Detector(
+        code="underfitting",
+        function=find_over_time,
+        thresholds=(UNDERFIT, AT_CHANCE),
+        explains=("plateau",),
+    ),
+    Detector(code="plateau", function=find_over_time, thresholds=(AT_CHANCE, DIVERGED)),
+)
+# By code; the cause that is believed first above.
+DETECTORS: Final[Mapping[str, Detector]] = {row.code: row for row in _ROWS}
+# What `merge` takes where no check has run.
+RUN_EXPLAINS: Final[Mapping[str, tuple[str, ...]]] = {row.code: row.explains for row in _ROWS}

@@ -1,0 +1,45 @@
+"""What a monitor has to know of a network before it watches it."""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ravine.core.errors import SettingError
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Returns the network inside torch.compile's and data-parallel wrappers."""
+    if type(model).__name__ == "OptimizedModule":  # whose import costs a second
+        return unwrapped(model._modules["_orig_mod"] or model)
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return unwrapped(model.module)
+    return model
+
+
+def optimized_parameters(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """Returns the parameters that the optimizer holds, by name, in the order of the network.
+
+    Raises:
+        SettingError: it holds none of this model.
+    """
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    found: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if id(p) in held}
+    if not found:
+        raise SettingError(
+            "the optimizer holds no parameter of this model; pass the optimizer that trains it"
+        )
+    return found
+
+
+def synchronises_processes(model: nn.Module) -> bool:
+    """Returns whether a forward pass of one process would wait for the others."""
+    return (
+        torch.distributed.is_available()
+        and torch.distributed.is_initialized()
+        and any(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
+    )
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Returns whether a module of the network is a batch norm."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())

@@ -1,0 +1,63 @@
+"""Which tensors the C library can work on, and how they are passed to it.
+
+Images are (B, C, H, W) bfloat16 on the CPU in channels_last without gaps.
+"""
+
+import torch
+from torch import Tensor
+
+from ravine.kernels.library import Library, load_library
+
+
+def library_for(x: Tensor) -> Library | None:
+    """Returns the library where it can work on images x (B, C, H, W), else None."""
+    return load_library() if fits_library(x) else None
+
+
+def loaded_library() -> Library:
+    """Returns the library; for callers that have checked `library_for`."""
+    library = load_library()
+    assert library is not None
+    return library
+
+
+def fits_library(x: Tensor) -> bool:
+    """Returns whether x is (B, C, H, W) bfloat16 on the CPU in channels_last, and not empty."""
+    return (
+        x.dtype is torch.bfloat16
+        and x.device.type == "cpu"
+        and x.dim() == 4
+        and x.numel() > 0
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def library_is_here() -> bool:
+    """Returns whether the C library can be used; a compiled graph asks once, when it is made."""
+    return load_library() is not None
+
+
+def tiles_are_here() -> bool:
+    """Returns whether the library has tiles; a compiled graph asks once, when it is made."""
+    library = load_library()
+    return library is not None and library.has_tiles
+
+
+# What torch.compiler.assume_constant_result does, without importing the compiler and Triton.
+library_is_here._dynamo_marked_constant = True  # type: ignore[attr-defined]
+tiles_are_here._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def operations_are_observed() -> bool:
+    """Returns whether the compiler or a torch function mode must see single operations."""
+    return torch.compiler.is_compiling() or torch._C._len_torch_function_stack() > 0
+
+
+def match_layout(x: Tensor, images: Tensor) -> Tensor:
+    """Returns images (B, C, H, W) in the type of x, in channels_last; themselves if they are."""
+    return images.to(x.dtype).contiguous(memory_format=torch.channels_last)
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Returns the address of a tensor's first element; None for None."""
+    return None if tensor is None else tensor.data_ptr()

@@ -1,0 +1,54 @@
+"""2×2 max pooling that keeps the index of each maximum, one byte, and not the images."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ravine.kernels.pool import PoolJob, pool_backward, pool_forward
+from ravine.ops.library_inputs import loaded_library
+
+
+def max_pool_2x2(x: Tensor) -> Tensor:
+    """Returns the maxima of 2×2 pixels, (B, C, H//2, W//2) bfloat16 in channels_last.
+
+    A last odd row or column is left out; of equal pixels the first has the gradient.
+
+    Args:
+        x: (B, C, H, W), for which `library_for` has the library; H and W at least 2.
+    """
+    y: Tensor = _MaxPool2x2.apply(x)
+    return y
+
+
+class _MaxPool2x2(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        images, channels, height, width = x.shape
+        shape = (images, channels, height // 2, width // 2)
+        layout = torch.channels_last
+        y = torch.empty(shape, dtype=x.dtype, memory_format=layout)
+        index = torch.empty(shape, dtype=torch.uint8, memory_format=layout)
+        job = _job(x)
+        job.x, job.y, job.index = x.data_ptr(), y.data_ptr(), index.data_ptr()
+        pool_forward(loaded_library(), job)
+        ctx.save_for_backward(index)
+        ctx.shape = x.shape
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        (index,) = ctx.saved_tensors
+        dy = dy.contiguous(memory_format=torch.channels_last)
+        dx = torch.empty(ctx.shape, dtype=dy.dtype, memory_format=torch.channels_last)
+        job = _job(dx)
+        job.dy, job.dx, job.index = dy.data_ptr(), dx.data_ptr(), index.data_ptr()
+        pool_backward(loaded_library(), job)
+        return dx
+
+
+def _job(x: Tensor) -> PoolJob:
+    images, channels, height, width = x.shape
+    return PoolJob(images=images, height=height, width=width, channels=channels)

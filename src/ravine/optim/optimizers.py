@@ -1,0 +1,85 @@
+"""The optimizers by name: class, and the defaults that training starts from.
+
+Learning rates are for batches of 128 and weight decay 5e-4 on small images, found by races;
+docs/choose-an-optimizer.md.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.optim.optimizer import ParamsT
+
+from ravine.optim.adagrad import AdaGrad
+from ravine.optim.adam import Adam
+from ravine.optim.base import Decay, RuleOptimizer
+from ravine.optim.momentum import Momentum
+from ravine.optim.nadam import Nadam
+from ravine.optim.rmsprop import RMSProp
+
+#: The batch that the table's learning rates are for.
+BATCH = 128
+# How a learning rate grows with the batch: Goyal et al. 2017; Malladi et al. 2022.
+_LINEAR, _ROOT = 1.0, 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerRow:
+    """One optimizer.
+
+    Attributes:
+        summary: the optimizer in a few words.
+        kind: its class.
+        arguments: those of the constructor that the name implies.
+        lr: learning rate that training starts from, for batches of `BATCH`.
+        batch_exponent: lr is proportional to the batch to this power.
+        without_norm: factor of lr for networks without normalisation layers.
+        decay: form of weight decay where the user names none.
+    """
+
+    summary: str
+    kind: type[RuleOptimizer]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    lr: float
+    batch_exponent: float = _ROOT
+    without_norm: float = 0.1
+    decay: Decay = "decoupled"
+
+    def build(self, params: ParamsT, **hyperparameters: Any) -> RuleOptimizer:
+        """Returns the optimizer of parameters or groups of them."""
+        make: Callable[..., RuleOptimizer] = self.kind
+        return make(params, **self.arguments, **hyperparameters)
+
+
+OPTIMIZERS: Mapping[str, OptimizerRow] = {
+    "momentum": OptimizerRow(
+        summary="moving mean of the gradients",
+        kind=Momentum,
+        lr=3.0,
+        batch_exponent=_LINEAR,
+        without_norm=1 / 30,
+        decay="coupled",
+    ),
+    "nesterov": OptimizerRow(
+        summary="momentum that looks ahead",
+        kind=Momentum,
+        arguments={"nesterov": True},
+        lr=3.0,
+        batch_exponent=_LINEAR,
+        without_norm=1 / 30,
+        decay="coupled",
+    ),
+    "adagrad": OptimizerRow(
+        summary="a learning rate for each weight, which only falls", kind=AdaGrad, lr=0.02
+    ),
+    "rmsprop": OptimizerRow(
+        summary="a learning rate for each weight, from a moving mean of squares",
+        kind=RMSProp,
+        lr=0.002,
+    ),
+    "adam": OptimizerRow(summary="rmsprop with momentum, both corrected", kind=Adam, lr=0.003),
+    "nadam": OptimizerRow(summary="adam that looks ahead", kind=Nadam, lr=0.003),
+}
+
+# The package re-exports these: a new class becomes public here.
+__all__ = ["OPTIMIZERS", "AdaGrad", "Adam", "Momentum", "Nadam", "RMSProp"]

@@ -1,0 +1,166 @@
+"""The settings that a recipe leaves to Ravine, decided once, before step 1, and reported.
+
+Each function returns the recipe with its setting spelled out: network, batch, what the network is
+best trained with, learning rate, number of steps, batch norm's statistics.
+"""
+
+from ravine.models.table import describe_stem
+from ravine.optim.range_test import range_test
+from ravine.training.loop import Training
+from ravine.training.measured_statistics import resolve_statistics
+from ravine.training.network_choice import (
+    SMALLEST_BATCH,
+    BatchChoice,
+    choose_batch,
+    choose_for_budget,
+    choose_for_epochs,
+    model_defaults,
+)
+from ravine.training.plan import Plan, plan_for_budget, plan_for_epochs
+from ravine.workflows.builder import Builder
+from ravine.workflows.recipe import Recipe
+
+_SECONDS_TO_MEASURE = 3.0
+_SECONDS_TO_COMPARE = 0.5
+
+
+def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
+    """Returns the recipe with network, batch, learning rate and model defaults spelled out."""
+    if recipe.model == "auto":
+        recipe = _with_network(recipe, builder)
+    chosen = _batch_choice(recipe, builder)
+    recipe, defaults = _with_model_defaults(recipe, chosen)
+    _report_defaults(recipe, chosen, defaults, builder)
+    if recipe.lr is None:
+        return _with_default_lr(recipe, chosen, builder)
+    return _with_tested_lr(recipe, builder) if recipe.lr == "auto" else recipe
+
+
+def resolve_plan(
+    recipe: Recipe, plan: Plan | None, training: Training, builder: Builder
+) -> tuple[Recipe, Plan]:
+    """Returns the plan, and the recipe with the statistics that a run of this length needs.
+
+    Args:
+        recipe: every other setting is spelled out.
+        plan: of a run that goes on or is repeated; None to make one.
+        training: what the recipe trains; its state is left as it was.
+        builder: that built it.
+    """
+    found = plan or _make_plan(recipe, training, builder)
+    statistics = resolve_statistics(recipe.norm_statistics, training.state.model, found)
+    if statistics == "measured" and plan is None and found.speed is not None:
+        left = builder.seconds_left(recipe.budget or 0.0)
+        speed = found.speed.with_statistics()
+        found = plan_for_budget(left, speed, steps_per_epoch=found.steps_per_epoch)
+    if statistics == "measured" and recipe.norm_statistics == "auto":
+        builder.session.notify(builder.measured.reason(found.total_steps))
+    return recipe.with_(norm_statistics=statistics), found
+
+
+def _with_network(recipe: Recipe, builder: Builder) -> Recipe:
+    size = builder.dataset.preprocessing.image_size
+    if recipe.budget is None:
+        choice = choose_for_epochs(size)
+    else:
+        budget = recipe.budget
+        residual = not recipe.skip or recipe.zero_init or recipe.norm != "batch"
+        choice = choose_for_budget(
+            size,
+            lambda name: _epochs_within(budget, recipe.with_(model=name), builder),
+            budget=budget,
+            residual=residual,
+        )
+    builder.session.notify(choice.reason)
+    return recipe.with_(model=choice.model)
+
+
+def _epochs_within(budget: float, recipe: Recipe, builder: Builder) -> float:
+    """Returns the epochs that a network would make within the budget: measured."""
+    candidate, _ = _with_model_defaults(recipe, _batch_choice(recipe, builder))
+    training = builder.training(candidate)
+    speed = builder.speed(candidate, training, seconds=_SECONDS_TO_COMPARE)
+    steps = training.batches.steps_per_epoch
+    plan = plan_for_budget(builder.seconds_left(budget), speed, steps_per_epoch=steps)
+    return plan.total_steps / plan.steps_per_epoch
+
+
+def _batch_choice(recipe: Recipe, builder: Builder) -> BatchChoice | None:
+    """Returns the batch that leaves enough steps; None where the user has set it."""
+    if "batch" in recipe.model_fields_set:
+        return None
+    defaults = model_defaults(recipe.model, optimizer=recipe.optimizer)
+    return choose_batch(
+        len(builder.dataset.splits["train"]),
+        largest=defaults.get("batch", recipe.batch),
+        epochs=recipe.epochs,
+        smallest=max(SMALLEST_BATCH, 2 * builder.session.ranks.size),
+    )
+
+
+def _with_model_defaults(
+    recipe: Recipe, chosen: BatchChoice | None
+) -> tuple[Recipe, dict[str, float | str]]:
+    """Returns the recipe with what the user has left open, and those settings."""
+    wanted = model_defaults(recipe.model, optimizer=recipe.optimizer)
+    free = {k: v for k, v in wanted.items() if k not in recipe.model_fields_set}
+    if chosen:
+        recipe = recipe.with_(batch=chosen.batch)
+    if "lr" in free:  # it belongs to the batch of the table
+        batch = chosen.batch_of_rate() if chosen else recipe.batch
+        free["lr"] *= batch / wanted["batch"]
+    free |= {"batch": recipe.batch} if "batch" in free else {}
+    return recipe.with_(**free), free
+
+
+def _report_defaults(
+    recipe: Recipe,
+    chosen: BatchChoice | None,
+    defaults: dict[str, float | str],
+    builder: Builder,
+) -> None:
+    notify = builder.session.notify
+    if chosen and chosen.batch < chosen.largest:
+        notify(chosen.reason)
+    if defaults:
+        shown = {k: v if isinstance(v, str) else f"{v:g}" for k, v in defaults.items()}
+        listed = ", ".join(f"{name} {value}" for name, value in shown.items())
+        notify(f"{recipe.model} is trained with {listed}, unless set otherwise")
+    if stem := describe_stem(recipe.model, builder.dataset.preprocessing.image_size):
+        notify(stem)
+
+
+def _with_default_lr(recipe: Recipe, chosen: BatchChoice | None, builder: Builder) -> Recipe:
+    normalised = builder.has_norms(recipe)
+    batch = chosen.batch_of_rate(normalised=normalised) if chosen else recipe.batch
+    lr = recipe.default_lr(batch=batch, normalised=normalised)
+    where = "" if normalised else ", which has no normalisation"
+    builder.session.notify(
+        f"learning rate {lr:.3g}: the default of {recipe.optimizer} for batches of "
+        f"{recipe.batch} and this network{where}"
+    )
+    return recipe.with_(lr=lr)
+
+
+def _with_tested_lr(recipe: Recipe, builder: Builder) -> Recipe:
+    training = builder.training(recipe.with_(lr=None))
+    batches = training.batches
+    found = range_test(
+        training.state.model,
+        training.state.optimizer,
+        training.step.loss,
+        (batches.whole_batch_at(step) for step in range(10**9)),
+        precision=builder.precision,
+    )
+    lr = builder.session.ranks.broadcast(found.suggestion)[0]
+    builder.session.notify(f"learning rate {lr:.3g}: by a range test")
+    return recipe.with_(lr=lr)
+
+
+def _make_plan(recipe: Recipe, training: Training, builder: Builder) -> Plan:
+    steps_per_epoch = training.batches.steps_per_epoch
+    if recipe.budget is None:
+        return plan_for_epochs(recipe.epochs or 1.0, steps_per_epoch=steps_per_epoch)
+    speed = builder.speed(recipe, training, seconds=_SECONDS_TO_MEASURE)
+    left = builder.seconds_left(recipe.budget)
+    return plan_for_budget(left, speed, steps_per_epoch=steps_per_epoch)

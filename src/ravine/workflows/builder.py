@@ -1,0 +1,231 @@
+"""Builds what is trained, from a recipe on one data set and device, as often as choices need it.
+
+It decides nothing: `automatic.py` does.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import nn
+
+from ravine.core.allowed_code import AllowedCode
+from ravine.core.seeds import generator_for, seed_for
+from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
+from ravine.data.dataset import Dataset
+from ravine.nn.init import init_
+from ravine.nn.use_kernels import use_kernels_
+from ravine.optim.transaction import AdaptiveClip
+from ravine.training.distributed import GradientSync, ShardedEvaluator
+from ravine.training.evaluation import Evaluation, summarise
+from ravine.training.loop import Training, Validation
+from ravine.training.loss import cross_entropy
+from ravine.training.measured_statistics import MeasuredStatistics
+from ravine.training.plan import Speed
+from ravine.training.speed import seconds_per_image, seconds_per_step
+from ravine.training.state import TrainingState, start_state
+from ravine.training.train_step import Forward, StepSettings
+from ravine.workflows.recipe import Recipe
+from ravine.workflows.session import Session
+
+EVALUATION_BATCH = 500
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_IMAGES_TO_FIT = 2000
+_CLOSING_SECONDS = 0.5  # the last checkpoint, the weights, the mistakes' pictures
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """Builds networks, batches and training states.
+
+    Attributes:
+        dataset: what to train on.
+        device: of this process.
+        precision: of activations and products.
+        session: whose ranks train together.
+        code: the `module:callable`s that may be imported as the network.
+    """
+
+    dataset: Dataset
+    device: torch.device
+    precision: torch.dtype
+    session: Session
+    code: AllowedCode
+
+    @property
+    def evaluator(self) -> ShardedEvaluator:
+        """Returns what evaluates images on all ranks."""
+        return ShardedEvaluator(
+            dataset=self.dataset,
+            device=self.device,
+            precision=self.precision,
+            batch=EVALUATION_BATCH,
+            ranks=self.session.ranks,
+        )
+
+    @property
+    def measured(self) -> MeasuredStatistics:
+        """Returns what measures batch norm's statistics anew."""
+        return MeasuredStatistics(
+            dataset=self.dataset,
+            device=self.device,
+            precision=self.precision,
+            batch=EVALUATION_BATCH,
+        )
+
+    def training(self, recipe: Recipe) -> Training:
+        """Returns what a recipe trains, before its first step."""
+        batches = self.batches(recipe)
+        model = self.network(recipe, batches)
+        weights = self._class_weights(recipe)
+        ranks = self.session.ranks
+        sync = GradientSync(ranks, model, class_weights=weights) if ranks.size > 1 else None
+        return Training(
+            state=self._state(recipe, model),
+            forward=_compiled(model, self.device) if recipe.compile else model,
+            batches=batches,
+            step=StepSettings(
+                loss=cross_entropy(label_smoothing=recipe.label_smoothing, class_weights=weights),
+                precision=self.precision,
+                seed=recipe.seed,
+                gradient_sync=sync,
+            ),
+            schedules=recipe.build_schedules(),
+            validate=self.validation(recipe),
+        )
+
+    def batches(self, recipe: Recipe) -> TrainingBatches:
+        """Returns the training batches of a recipe."""
+        return TrainingBatches(
+            self.dataset,
+            recipe,
+            batch=recipe.batch,
+            seed=recipe.seed,
+            device=self.device,
+            balance=recipe.balance,
+            ranks=self.session.ranks,
+        )
+
+    def network(self, recipe: Recipe, batches: TrainingBatches) -> nn.Module:
+        """Returns the network with its initial weights, on the device."""
+        # Layers that `init_` does not know keep what their constructor draws.
+        torch.manual_seed(seed_for("constructors", seed=recipe.seed))
+        model = self._constructed(recipe)
+        model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # A network of the user's own, or of timm, may bring weights that it was trained to.
+        foreign = is_foreign(recipe)
+        if foreign and self.device.type == "cpu":
+            use_kernels_(model)
+        scheme = "torch" if foreign and recipe.init == "auto" else recipe.init
+        on_data = scheme == "lsuv" or (foreign and scheme != "torch")
+        init_(
+            model,
+            scheme,
+            activation=recipe.activation,
+            generator=generator_for("initial weights", seed=recipe.seed),
+            batch=batches.whole_batch_at(0).images if on_data else None,
+            zero_residual=recipe.zero_init,
+        )
+        if callable(fit_ := getattr(model, "fit_", None)):
+            fit_(self._first_images())
+        return model
+
+    def has_norms(self, recipe: Recipe) -> bool:
+        """Returns whether the network normalises. One of Ravine's own is described, not built."""
+        with torch.device(self.device if is_foreign(recipe) else "meta"):
+            model = self._constructed(recipe)
+        return any(isinstance(module, NORMS) for module in model.modules())
+
+    def validate(self, model: nn.Module) -> Evaluation:
+        """Evaluates a network on the validation images."""
+        index = self.dataset.splits["validation"]
+        plain, _ = self.evaluator.class_probabilities(model, index)
+        return summarise(plain, self.dataset.labels[index])
+
+    def speed(self, recipe: Recipe, training: Training, *, seconds: float) -> Speed:
+        """Measures a training step and an evaluation, in about `seconds`."""
+        ranks = self.session.ranks
+        step = seconds_per_step(training, seconds=seconds, ranks=ranks)
+        splits = self.dataset.splits
+        few = evaluation_batches(
+            self.dataset.images,
+            splits["train"][: 2 * EVALUATION_BATCH],
+            preprocessing=self.dataset.preprocessing,
+            batch=EVALUATION_BATCH,
+            device=self.device,
+        )
+        model = training.state.model
+        image = seconds_per_image(model, few, precision=self.precision, mirrored=False)
+        step, alone = ranks.broadcast(step, image)
+        image = alone / ranks.size
+        validation = len(splits.get("validation", ())) * image
+        test = len(splits["test"]) * image if "test" in splits else validation
+        passes = 2 if recipe.tta else 1
+        return Speed(
+            step=step,
+            validation=validation,
+            final=test * passes + validation + _CLOSING_SECONDS,
+            statistics=len(self.measured.index) * alone,
+        )
+
+    def seconds_left(self, budget: float) -> float:
+        """Returns what is left of the budget, the same on all ranks."""
+        return self.session.ranks.broadcast(budget - self.session.clock.elapsed())[0]
+
+    def _constructed(self, recipe: Recipe) -> nn.Module:
+        return recipe.build_model(
+            classes=len(self.dataset.classes),
+            channels=self.dataset.preprocessing.channels,
+            image_size=self.dataset.preprocessing.image_size,
+            code=self.code,
+        )
+
+    def _class_weights(self, recipe: Recipe) -> torch.Tensor | None:
+        if recipe.balance != "loss":
+            return None
+        labels = self.dataset.labels[self.dataset.splits["train"]]
+        return class_weights(labels, len(self.dataset.classes)).to(self.device)
+
+    def _state(self, recipe: Recipe, model: nn.Module) -> TrainingState:
+        return start_state(
+            model,
+            recipe.build_optimizer(model),
+            ema=recipe.ema,
+            clip=AdaptiveClip() if recipe.clip == "auto" else recipe.clip,
+            clip_by=recipe.clip_by,
+            takes_back=recipe.on_divergence != "stop",
+        )
+
+    def validation(self, recipe: Recipe) -> Validation | None:
+        """Returns what evaluates on the validation images; None where there are none."""
+        if "validation" not in self.dataset.splits:
+            return None
+        if recipe.norm_statistics == "measured":
+            return self.measured.within(self.validate)
+        return self.validate
+
+    def _first_images(self) -> torch.Tensor:
+        """Returns training images as they are, (B, C, S, S), for layers that are fitted to them."""
+        index = self.dataset.splits["train"]
+        batches = evaluation_batches(
+            self.dataset.images,
+            index[:: max(1, len(index) // _IMAGES_TO_FIT)],  # of all classes
+            preprocessing=self.dataset.preprocessing,
+            batch=_IMAGES_TO_FIT,
+            device=self.device,
+        )
+        return next(batches).images
+
+
+def is_foreign(recipe: Recipe) -> bool:
+    """Returns whether the network is the user's own or timm's, and not one of Ravine's."""
+    return ":" in recipe.model or recipe.model.startswith("timm/")
+
+
+def _compiled(model: nn.Module, device: torch.device) -> Forward:
+    # On a GPU through CUDA graphs: small networks wait for launches there.
+    forward: Forward = torch.compile(
+        model, mode="reduce-overhead" if device.type == "cuda" else "default"
+    )
+    return forward

@@ -1,0 +1,141 @@
+"""`ravine resume`: goes on with a run; `verify` proves that resuming changes nothing."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ravine.core.allowed_code import AllowedCode
+from ravine.core.errors import RunError
+from ravine.core.events import Observer
+from ravine.core.progress import Progress, no_progress
+from ravine.core.ranks import join_ranks
+from ravine.data.dataset import Dataset
+from ravine.reports import render_report
+from ravine.runs.checkpoints import checkpoint_paths
+from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.links import links_in, refuse_linked_folders
+from ravine.runs.recipe_file import read_recipe
+from ravine.runs.rows import read_json
+from ravine.training.plan import Plan
+from ravine.workflows.assemble import assemble
+from ravine.workflows.distributed_session import open_in_turn, threads_on_resume
+from ravine.workflows.recipe import Recipe
+from ravine.workflows.run import Run
+from ravine.workflows.session import Session, open_session
+from ravine.workflows.training_run import train_to_end
+
+
+def resume(
+    path: str | Path,
+    *,
+    allow_code: str | Sequence[str] = (),
+    observers: Sequence[Observer] = (),
+    progress: Progress = no_progress,
+) -> Run:
+    """Goes on with a run that was stopped or killed, and returns it finished.
+
+    The run ends with bitwise the same model.safetensors as if it had never been stopped, on the
+    same machine class, package versions and number of threads. `allow_code` names the
+    `module:callable` that may be imported, where the network is your own.
+
+    Raises:
+        RunError: there is no run, its data has changed, its network is code that was not allowed,
+            or another process trains it.
+        Interrupted: Ctrl-C or SIGTERM; a checkpoint is saved.
+    """
+    folder = open_run_folder(Path(path))
+    settings, plan = read_recipe(folder.recipe)
+    recipe = Recipe.of(settings)
+    code = AllowedCode.of(allow_code, run=folder.path)
+    if not folder.has_ended:
+        code.check(recipe.model, source=folder.recipe)
+        refuse_linked_folders(folder)
+    with open_session(observers=observers, progress=progress, ranks=join_ranks()) as session:
+        session.use_threads(threads_on_resume(recipe, folder, session))
+        session.hold(folder)
+        if folder.has_ended:
+            _report_ended(folder, session)
+            return Run.load(folder.path, allow_code=allow_code)
+        dataset = open_in_turn(recipe, session)
+        _refuse_other_data(folder, dataset)
+        session.start_clock()
+        planned = Plan.from_values(plan) if plan else None
+        assembly = assemble(recipe, dataset, session, plan=planned, code=code)
+        train_to_end(assembly, dataset, folder, session)
+    return Run.load(folder.path, allow_code=allow_code)
+
+
+def _report_ended(folder: RunFolder, session: Session) -> None:
+    session.notify(f"{folder.path} has ended already; nothing to do")
+    if not folder.report.is_file() and session.ranks.is_main:
+        render_report(folder.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Whether a resumed copy ended with the same weights."""
+
+    same: bool
+    from_step: int
+    total_steps: int
+
+
+def verify(
+    path: str | Path,
+    *,
+    from_start: bool = False,
+    allow_code: str | Sequence[str] = (),
+    observers: Sequence[Observer] = (),
+    progress: Progress = no_progress,
+) -> Verification:
+    """Resumes a copy of a finished run and compares its weights with the run's, bit for bit.
+
+    Args:
+        path: the run folder.
+        from_start: train the copy from step 0 and not from its oldest checkpoint.
+        allow_code: the `module:callable` that may be imported, where the network is your own.
+        observers: told of the copy's training.
+        progress: told of slow work.
+
+    Raises:
+        RunError: the run has not ended, or its network is code that was not allowed.
+    """
+    folder = open_run_folder(Path(path))
+    if not folder.model.is_file():
+        raise RunError(f"{path} has not ended; first ravine resume {path}")
+    settings, _ = read_recipe(folder.recipe)
+    AllowedCode.of(allow_code).check(Recipe.of(settings).model, source=folder.recipe)
+    with tempfile.TemporaryDirectory(dir=folder.path.parent, prefix=".verify-") as place:
+        copy = Path(place) / folder.path.name
+        shutil.copytree(folder.path, copy, ignore=links_in)
+        copied = RunFolder(copy)
+        _, plan = read_recipe(copied.recipe)
+        end = Plan.from_values(plan or {}).end
+        start = _keep_for_replay(copied, end=end, from_start=from_start)
+        for file in (copied.model, copied.evaluation):
+            file.unlink(missing_ok=True)
+        resume(copy, allow_code=allow_code, observers=observers, progress=progress)
+        same = copied.model.read_bytes() == folder.model.read_bytes()
+    return Verification(same=same, from_step=start, total_steps=end)
+
+
+def _keep_for_replay(copied: RunFolder, *, end: int, from_start: bool) -> int:
+    """Leaves only the oldest checkpoint before the end, and returns its step."""
+    paths = checkpoint_paths(copied.checkpoints)
+    steps = [int(path.name.removeprefix("step-")) for path in paths]
+    kept = None if from_start else min((s for s in steps if s < end), default=None)
+    for path, step in zip(paths, steps, strict=True):
+        if step != kept:
+            shutil.rmtree(path)
+    return kept or 0
+
+
+def _refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
+    before = read_json(folder.environment).get("data_fingerprint")
+    if before != dataset.fingerprint:
+        raise RunError(
+            f"{folder.path}: the data is not what the run began with; put the old images back, "
+            f"or begin anew: ravine train --recipe {folder.recipe}"
+        )

@@ -1,0 +1,89 @@
+"""What a run leaves at its end: the evaluation, the worst mistakes, the steps undone."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from ravine.core.atomic import write_whole
+from ravine.data.dataset import Dataset
+from ravine.runs.folder import RunFolder
+from ravine.runs.rows import append_row, write_json
+from ravine.training.evaluation import full_evaluation, worst_mistakes
+from ravine.training.state import TrainingState
+from ravine.workflows.assemble import Assembly
+from ravine.workflows.session import Session
+
+_MISTAKES = 24
+
+
+def evaluate_run(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
+    """Evaluates on the test images, else on the validation images, and writes the result.
+
+    Without either there is nothing to write. Every rank calls this; rank 0 writes.
+    """
+    split = next((name for name in ("test", "validation") if name in dataset.splits), None)
+    if split is None:
+        return
+    index = dataset.splits[split]
+    labels = dataset.labels[index]
+    plain, mirrored = assembly.evaluator.class_probabilities(
+        assembly.state.evaluated, index, mirrored=assembly.recipe.tta
+    )
+    if not session.ranks.is_main:
+        return
+    found = full_evaluation(plain, mirrored, labels, split=split, classes=dataset.classes)
+    worst = worst_mistakes(plain, labels, _MISTAKES)
+    found["mistakes"] = _keep_mistakes(dataset, folder, index[worst], plain[worst])
+    found["ema"] = assembly.state.ema is not None
+    write_json(folder.evaluation, found)
+
+
+def _keep_mistakes(
+    dataset: Dataset, folder: RunFolder, index: np.ndarray, log_probabilities: np.ndarray
+) -> list[dict[str, object]]:
+    folder.mistakes.mkdir(exist_ok=True)
+    rows: list[dict[str, object]] = []
+    for rank, (image, logs) in enumerate(zip(index, log_probabilities, strict=True)):
+        name = f"{rank:02d}.png"
+        pixels = np.asarray(dataset.images[image])
+        buffer = io.BytesIO()
+        Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+        write_whole(folder.mistakes / name, buffer.getvalue())
+        rows.append(
+            {
+                "name": dataset.names[image],
+                "true": dataset.classes[dataset.labels[image]],
+                "predicted": dataset.classes[int(logs.argmax())],
+                "probability": float(np.exp(logs.max())),
+                "image": f"{folder.mistakes.name}/{name}",
+            }
+        )
+    return rows
+
+
+def report_undone_steps(state: TrainingState, folder: RunFolder, session: Session) -> None:
+    """Writes a finding about the steps that were undone, if there were any."""
+    transaction = state.transaction
+    skipped = int(transaction.skipped)
+    if not skipped:
+        return
+    step, index = (int(value) for value in transaction.first_skipped)
+    layer = transaction.name(index) if index >= 0 else None
+    where = f"in the gradient of {layer}" if layer else "in the loss"
+    text = f"{skipped} of {state.step} steps were not finite and were undone; first at step "
+    text += f"{step + 1}, {where}"
+    cure = "lower --lr, or limit the gradients with --clip 1"
+    append_row(
+        folder.findings,
+        {
+            "severity": "warning",
+            "code": "not-finite",
+            "step": step + 1,
+            "layer": layer,
+            "text": text,
+            "cause": "a loss or gradient that is not finite",
+            "cure": cure,
+        },
+    )
+    session.notify(f"{text}; {cure}", warning=True)

@@ -1,0 +1,193 @@
+"""A run, from its last checkpoint to its end: observers, checkpoints, the final evaluation.
+
+`ravine train` and `ravine resume` both end here.
+"""
+
+from pathlib import Path
+from typing import final
+
+from ravine.core.events import Event, Observer, PlanCorrected, TrainingStarted
+from ravine.data.dataset import Dataset
+from ravine.reports import render_report
+from ravine.runs.checkpoints import load_latest, save_checkpoint
+from ravine.runs.folder import RunFolder
+from ravine.runs.layers_file import read_layers
+from ravine.runs.recipe_file import write_recipe
+from ravine.runs.rows import read_json, read_rows, rewrite_rows, write_json
+from ravine.training.budget import Budget
+from ravine.training.checkpointing import Checkpointing
+from ravine.training.distributed import copy_start
+from ravine.training.divergence import Divergence, Rollback, StopOnDivergence
+from ravine.training.loop import fit
+from ravine.training.model_file import save_model
+from ravine.training.recorder import Recorder
+from ravine.training.save_points import SavePoints
+from ravine.training.state import TrainingState
+from ravine.training.stop import StopRequest, stop_on_signals
+from ravine.training.waypoints import Waypoints
+from ravine.workflows.assemble import Assembly
+from ravine.workflows.distributed_session import refuse_apart
+from ravine.workflows.observers import monitored
+from ravine.workflows.recipe import Recipe
+from ravine.workflows.run_end import evaluate_run, report_undone_steps
+from ravine.workflows.run_findings import notice
+from ravine.workflows.session import Session
+
+
+def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
+    """Trains a run to its end and writes what it leaves.
+
+    Args:
+        assembly: the objects of the run.
+        dataset: that it trains on.
+        folder: its folder, held by the session.
+        session: of this process.
+
+    Raises:
+        Interrupted: a signal asked to stop; a checkpoint is saved.
+        TrainingDiverged: the run diverged; a checkpoint is saved.
+    """
+    divergence = _divergence(assembly, dataset, folder, session)
+    _restore(assembly.state, folder, session)
+    if isinstance(divergence, Rollback):
+        divergence.points.forget_after(assembly.state.step)
+    own = _observers(assembly, folder, session)
+    started = _started(assembly)
+    for observer in own:
+        observer(started)
+    session.emit(started)
+    budget = Budget(seconds=assembly.recipe.budget, clock=session.clock, ranks=session.ranks)
+    with stop_on_signals() as stop, monitored(assembly, folder, session) as watchers:
+
+        def emit(event: Event) -> None:
+            for observer in (*own, *watchers):
+                observer(event)
+            session.emit(event)
+
+        fit(
+            assembly.training,
+            assembly.plan,
+            divergence=divergence,
+            checkpointing=_checkpointing(assembly, folder, session, stop, emit),
+            budget=budget,
+            emit=emit,
+        )
+    _finish(assembly, dataset, folder, session)
+    session.ranks.barrier()
+
+
+def _divergence(
+    assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session
+) -> Divergence:
+    memory = assembly.state.divergence
+    if memory is None:
+        return StopOnDivergence()
+    points = SavePoints(
+        folder=folder.save_points, checkpoints=folder.checkpoints, ranks=session.ranks
+    )
+    return Rollback(memory, points, classes=len(dataset.classes))
+
+
+def _restore(state: TrainingState, folder: RunFolder, session: Session) -> None:
+    """Goes on from the newest checkpoint, if there is one; rows of later steps are dropped."""
+    found = load_latest(folder.checkpoints, warn=lambda text: session.notify(text, warning=True))
+    if found is not None:
+        state.load(found.step, found.tensors, found.values)
+        session.clock.before = state.elapsed
+        session.notify(f"going on after step {found.step}")
+    ranks = session.ranks
+    refuse_apart(ranks, str(state.step), f"the checkpoints in {folder.path}")
+    copy_start(ranks, [state.model, *([state.ema.model] if state.ema else [])])
+    if not ranks.is_main:
+        return
+    kept = [row for row in read_rows(folder.history) if row.get("step", 0) <= state.step]
+    if folder.history.exists():
+        rewrite_rows(folder.history, kept)
+
+
+def _observers(assembly: Assembly, folder: RunFolder, session: Session) -> list[Observer]:
+    """Returns what writes the run folder while the run is trained; rank 0 writes."""
+    if not session.ranks.is_main:
+        return []
+    steps_per_epoch = assembly.plan.steps_per_epoch
+    return [
+        Recorder(path=folder.history, steps_per_epoch=steps_per_epoch),
+        Waypoints(
+            folder=folder.weights,
+            count=assembly.recipe.keep_weights,
+            state=assembly.state,
+            steps_per_epoch=steps_per_epoch,
+        ),
+        PlanWriter(folder.recipe, assembly.recipe),
+    ]
+
+
+@final
+class PlanWriter:
+    """Writes a corrected plan into recipe.toml, so that a resumed run replays it."""
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self._path, self._recipe = path, recipe
+
+    def __call__(self, event: Event) -> None:
+        """Writes the recipe where the plan was corrected."""
+        if isinstance(event, PlanCorrected):
+            write_recipe(self._path, self._recipe.model_dump(), dict(event.plan))
+
+
+def _started(assembly: Assembly) -> TrainingStarted:
+    return TrainingStarted(
+        step=assembly.state.step,
+        total_steps=assembly.plan.end,
+        steps_per_epoch=assembly.plan.steps_per_epoch,
+        batch=assembly.recipe.batch,
+        model=assembly.recipe.model,
+    )
+
+
+def _checkpointing(
+    assembly: Assembly, folder: RunFolder, session: Session, stop: StopRequest, emit: Observer
+) -> Checkpointing:
+    def write(state: TrainingState) -> Path:
+        if not session.ranks.is_main:
+            return folder.checkpoints / f"step-{state.step:08d}"
+        return save_checkpoint(folder.checkpoints, state.step, state.tensors(), state.values())
+
+    return Checkpointing(
+        write=write,
+        every=assembly.recipe.checkpoint_every,
+        stop=stop,
+        clock=session.clock,
+        emit=emit,
+        ranks=session.ranks,
+    )
+
+
+def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
+    trained_in = session.clock.elapsed()
+    if assembly.measured is not None:
+        assembly.measured.measure_(assembly.state.evaluated)
+    if not session.ranks.is_main:
+        evaluate_run(assembly, dataset, folder, session)
+        return
+    save_model(
+        folder.model,
+        assembly.state.evaluated,
+        settings=assembly.recipe,
+        classes=dataset.classes,
+        preprocessing=dataset.preprocessing,
+    )
+    evaluate_run(assembly, dataset, folder, session)
+    report_undone_steps(assembly.state, folder, session)
+    layers = read_layers(folder.layers)
+    notice(folder, classes=len(dataset.classes), layers=layers, tell=session.emit)
+    _write_times(folder, trained_in, session.clock.elapsed())
+    render_report(folder.path, layers=layers)
+
+
+def _write_times(folder: RunFolder, trained_in: float, elapsed: float) -> None:
+    rows = [row for row in read_rows(folder.history) if row.get("kind") == "epoch"]
+    facts = read_json(folder.environment)
+    facts["seconds"] |= {"training": trained_in, "evaluation": elapsed - trained_in}
+    facts["images_per_second"] = rows[-1]["images_per_second"] if rows else None
+    write_json(folder.environment, facts)
