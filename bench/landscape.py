@@ -6,16 +6,16 @@
     python bench/landscape.py budget FOLDER/wrn-16-4
     python bench/landscape.py memory FOLDER/wrn-16-4
 
-Any run folders will do. Each run's figures are added to results/landscape.json as soon as they are
-had; a full grid is saved in the run's folder as it grows and gone on with after a stop. `--small`
-tries a part in a minute and keeps nothing.
+Any run folders will do. The figures of each run are added to results/landscape.json at once; a
+full grid is saved in the run's folder on the way and continued after a stop. `--small` runs a part
+in a minute and keeps nothing.
 
 1. refined: relative RMSE of log loss of a surface refined with an eighth of the nodes: RMSE over
    the standard deviation of the full grid's log loss (under 2 %).
 2. node: median over pairs of a node's time over that of a bare pass over the same batches in the
    same precision (at most 1.1).
 3. budget: `--budget 60s` with trajectory: wall time, nodes, points.
-4. memory: copies of the weights beside the model's own, all tensors counted (at most 3).
+4. memory: copies of the weights besides the model's own, all tensors counted (at most 3).
 """
 
 import argparse
@@ -134,8 +134,8 @@ def refined(path: Path, small: bool) -> dict[str, Any]:
     most = side * side // 8
     chosen = coarse_nodes(side, side, 9 if most > 100 else 5)
     while chosen:
-        for place in chosen:
-            loss[place], known[place] = full.loss[place], True
+        for index in chosen:
+            loss[index], known[index] = full.loss[index], True
         left = most - int(known.sum())
         chosen = next_nodes(loss, known, min(12, left)) if left else []
     logs = np.log(full.loss)
@@ -196,7 +196,7 @@ def most_bytes(work: Callable[[], Any], weights: Iterable[torch.Tensor]) -> int:
 
 
 def memory(path: Path, small: bool) -> dict[str, Any]:
-    """Counts with one image; what a bare pass needs for its activations is no copy of weights."""
+    """Counts with one image; the activations of a bare pass are no copy of weights."""
     run = ravine.Run.load(path)
     points = sorted((path / "weights").glob("*.safetensors"))
     side = 5 if small else 9
@@ -225,7 +225,7 @@ def train(folder: Path, small: bool) -> None:
 
 
 def add(part: str, name: str, figures: dict[str, Any]) -> None:
-    """Adds figures to those that are kept; those of an earlier layout are dropped."""
+    """Adds figures to the kept ones; those of an earlier format are dropped."""
     file = RESULTS / "landscape.json"
     before = json.loads(file.read_text())["figures"] if file.exists() else {}
     whole = {key: value for key, value in before.items() if key in PARTS}

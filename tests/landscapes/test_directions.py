@@ -35,9 +35,9 @@ every_network = pytest.mark.parametrize("name", list(networks()))
 
 
 def pair(model: nn.Module) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    chance = torch.Generator().manual_seed(3)
-    first = random_direction(model, chance)
-    return first, random_direction(model, chance, orthogonal_to=first)
+    generator = torch.Generator().manual_seed(3)
+    first = random_direction(model, generator)
+    return first, random_direction(model, generator, orthogonal_to=first)
 
 
 @every_network

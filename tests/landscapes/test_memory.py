@@ -1,4 +1,4 @@
-"""At most three copies of the weights beside the model's own, by counting every tensor."""
+"""At most three copies of the weights besides the model's own, by counting every tensor."""
 
 import gc
 from collections.abc import Callable

@@ -21,9 +21,12 @@ def network() -> nn.Module:
 
 
 def batches() -> FixedBatches:
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     pairs = [
-        (torch.randn(n, 3, generator=chance).double(), torch.randn(n, 2, generator=chance).double())
+        (
+            torch.randn(n, 3, generator=generator).double(),
+            torch.randn(n, 2, generator=generator).double(),
+        )
         for n in (5, 9)
     ]
     return FixedBatches(pairs, most=None, device=torch.device("cpu"))
@@ -74,9 +77,9 @@ def test_sharpness_along_a_direction_is_its_quadratic_form() -> None:
 
 def test_convexity_map_has_the_ratio_of_the_ends_at_the_centre() -> None:
     model = network()
-    chance = torch.Generator().manual_seed(0)
-    first = random_direction(model, chance)
-    second = random_direction(model, chance, orthogonal_to=first)
+    generator = torch.Generator().manual_seed(0)
+    first = random_direction(model, generator)
+    second = random_direction(model, generator, orthogonal_to=first)
     found = convexity_map(
         model, nn.functional.mse_loss, batches(), [first, second], np.array([0.0, 1]), np.zeros(1)
     )

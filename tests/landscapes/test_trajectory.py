@@ -31,25 +31,27 @@ def unit_directions(model: nn.Module, count: int) -> list[list[Tensor]]:
     ]
 
 
-def points(model: nn.Module, places: np.ndarray) -> list[dict[str, Tensor]]:
-    directions = unit_directions(model, places.shape[1])
+def points(model: nn.Module, coordinates: np.ndarray) -> list[dict[str, Tensor]]:
+    directions = unit_directions(model, coordinates.shape[1])
     return [
         {
-            name: p.detach() + sum(c * d[k] for c, d in zip(place, directions, strict=True))
+            name: p.detach() + sum(c * d[k] for c, d in zip(point, directions, strict=True))
             for k, (name, p) in enumerate(moved_parameters(model).items())
         }
-        for place in places.tolist()
+        for point in coordinates.tolist()
     ]
 
 
 def test_a_plane_that_holds_the_trajectory_loses_nothing() -> None:
     model = network()
-    places = np.array([[3.0, 1.0], [2.0, -1.0], [1.0, 0.5]])
-    found = trajectory_plane(model, points(model, places))
+    coordinates = np.array([[3.0, 1.0], [2.0, -1.0], [1.0, 0.5]])
+    found = trajectory_plane(model, points(model, coordinates))
 
     np.testing.assert_array_equal(found.off_plane, 0)
     assert sum(found.explained) == pytest.approx(1)
-    np.testing.assert_allclose(np.hypot(*found.places.T), [*np.hypot(*places.T), 0], atol=1e-12)
+    np.testing.assert_allclose(
+        np.hypot(*found.coordinates.T), [*np.hypot(*coordinates.T), 0], atol=1e-12
+    )
 
 
 def test_a_trajectory_that_leaves_the_plane_says_by_how_much() -> None:
@@ -59,20 +61,22 @@ def test_a_trajectory_that_leaves_the_plane_says_by_how_much() -> None:
 
     np.testing.assert_allclose(found.explained, [16 / 21, 4 / 21], rtol=1e-10)
     np.testing.assert_allclose(found.off_plane, [0, 0, 1, 0], atol=1e-6)
-    np.testing.assert_allclose(np.abs(found.places), [[4, 0], [0, 2], [0, 0], [0, 0]], atol=1e-7)
+    np.testing.assert_allclose(
+        np.abs(found.coordinates), [[4, 0], [0, 2], [0, 0], [0, 0]], atol=1e-7
+    )
 
 
 def test_directions_are_of_length_one_and_orthogonal() -> None:
     model = network()
-    places = np.random.default_rng(1).normal(size=(6, 5))
-    found = trajectory_plane(model, points(model, places))
+    coordinates = np.random.default_rng(1).normal(size=(6, 5))
+    found = trajectory_plane(model, points(model, coordinates))
     a, b = (torch.cat([part.reshape(-1) for part in d]) for d in found.directions)
 
     assert float(a @ a) == pytest.approx(1)
     assert float(b @ b) == pytest.approx(1)
     assert float(a @ b) == pytest.approx(0, abs=1e-12)
     # Against a dense decomposition.
-    values = np.linalg.svd(places, compute_uv=False) ** 2
+    values = np.linalg.svd(coordinates, compute_uv=False) ** 2
     np.testing.assert_allclose(found.explained, values[:2] / values.sum(), rtol=1e-10)
 
 
@@ -89,20 +93,20 @@ def test_files_give_the_same_plane_in_slices(
     monkeypatch.setattr(module, "_SLICE", 20)
     sliced = trajectory_plane(model, paths)
 
-    np.testing.assert_allclose(np.abs(sliced.places), np.abs(whole.places), atol=1e-12)
+    np.testing.assert_allclose(np.abs(sliced.coordinates), np.abs(whole.coordinates), atol=1e-12)
 
 
 def test_true_and_projected_losses_agree_on_the_plane_and_differ_off_it() -> None:
     model = network()
     batches = [(torch.randn(9, 3).double(), torch.randn(9, 2).double())]
 
-    def surface(places: np.ndarray):
+    def surface(coordinates: np.ndarray):
         return landscape(
             model,
             nn.functional.mse_loss,
             batches,
             along="trajectory",
-            trajectory=points(model, places),
+            trajectory=points(model, coordinates),
             nodes=7,
         ).trajectory
 

@@ -448,7 +448,7 @@ def test_hooks_of_all_optimizers_see_the_steps_of_a_transaction_once() -> None:
     for handle in handles:
         handle.remove()
 
-    assert isinstance(optimizer._path, TritonSteps)
+    assert isinstance(optimizer._engine, TritonSteps)
     assert called == ["before", "after"] * 3
     assert torch.equal(model[1].running_mean, statistics[2])
     assert not torch.equal(statistics[1], statistics[2])

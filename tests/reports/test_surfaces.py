@@ -1,4 +1,4 @@
-"""Pictures of surfaces: they say what they leave out, and a page opens offline."""
+"""Pictures of surfaces: notes name what is left out, and the page opens offline."""
 
 import json
 import re
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ravine.reports.surface_figures import draw_surfaces, notes, surface_page
+from ravine.reports.surface_figures import draw_surfaces
+from ravine.reports.surface_notes import notes
+from ravine.reports.surface_page import surface_page
 from ravine.runs.surface import Surface
 
 
@@ -50,8 +52,8 @@ def surface(*, hole: bool = False, line: bool = False) -> Surface:
     )
 
 
-def test_what_is_left_out_is_said() -> None:
-    said = "\n".join(notes(surface(hole=True)))
+def test_notes_name_what_is_left_out() -> None:
+    text = "\n".join(notes(surface(hole=True)))
 
     for part in (
         "statistics of each batch",
@@ -61,7 +63,7 @@ def test_what_is_left_out_is_said() -> None:
         "± 0.005 (standard error, 300 values)",
         "3 nodes are holes",
     ):
-        assert part in said
+        assert part in text
 
 
 @pytest.mark.parametrize("hole", [False, True])

@@ -92,12 +92,17 @@ def prepared(**settings: object) -> Recipe:
 
 def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:
     alone = prepared()
-    assert (alone.batch, alone.lr, alone.momentum, alone.bias_rate) == (256, 2.5, 0.85, 64.0)
+    assert (alone.batch, alone.lr, alone.momentum, alone.bias_lr_multiplier) == (
+        256,
+        2.5,
+        0.85,
+        64.0,
+    )
     # Said, though it is the default: kept, and the rate follows the batch.
     said = prepared(batch=128, momentum=0.9)
     assert (said.batch, said.lr, said.momentum) == (128, 1.25, 0.9)
     adam = prepared(optimizer="adam")
-    assert (adam.batch, adam.bias_rate, adam.label_smoothing) == (256, 1.0, 0.2)
+    assert (adam.batch, adam.bias_lr_multiplier, adam.label_smoothing) == (256, 1.0, 0.2)
     # What is written down is all said.
     again = prepared(**{**alone.model_dump(), "label_smoothing": 0.0})
     assert again == alone.with_(label_smoothing=0.0)

@@ -60,7 +60,7 @@ def test_a_run_that_explodes_goes_back_with_half_of_the_rate_and_learns(
     steps = [row["step"] for row in rows]
     assert steps == sorted(steps)
     assert max(row["lr"] for row in rows if row["kind"] == "step") <= SETTINGS["lr"] / 2
-    assert "taken-back" in (out / "report.html").read_text()
+    assert "rolled-back" in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize("crash_at", [60, 99, 131])

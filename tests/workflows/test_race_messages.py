@@ -39,6 +39,7 @@ def request_of(task: TrainTask | MeasureTask) -> ForkRequest:
         progress=Path("race/outcomes/x.progress"),
         log=Path("race/outcomes/x.log"),
         environment={"CUDA_VISIBLE_DEVICES": "1"},
+        allow_code=("mynets:small",),
     )
 
 
@@ -60,7 +61,7 @@ def test_a_request_arrives_bit_for_bit(run: str, share: float, values: dict[str,
 def test_numbers_that_are_not_finite_arrive_too() -> None:
     task = MeasureTask(key="m", settings={"a": math.inf, "b": math.nan}, with_steps=True)
     received = RemoteRequest.from_json(
-        RemoteRequest(task=task, threads=1, memory=0, limit=0.0).to_json()
+        RemoteRequest(task=task, threads=1, memory=0, limit=0.0, allow_code=()).to_json()
     )
 
     assert received.task.settings["a"] == math.inf

@@ -33,11 +33,11 @@ def check(
     json: Json = False,
     **settings: Any,
 ) -> None:
-    """Say before training what will go wrong, and how variance passes through the layers.
+    """Check data, network, loss and learning rate before training, and the variance by layer.
 
     Of --model, --activation, --norm and --init several may be given, with commas: each
     combination is built, its variances are predicted and measured on 64 images, and data, loss,
-    gradients and rate are checked.
+    gradients and learning rate are checked.
 
     Examples:
 
@@ -58,16 +58,8 @@ def check(
         for row in rows:
             print(json_format.dumps({"kind": "network", **row}))
         return
-    table = Table("network", title="variance from layer to layer: measured (theory)")
-    for title in ("forward", "backward"):
-        table.add_column(title, justify="right")
-    table.add_column("rate (range test)", justify="right")
-    for row in rows:
-        factors = [row["factors"][direction] for direction in ("forward", "backward")]
-        shown = [f"× {_shown(f['measured'])} ({_shown(f['predicted'])})" for f in factors]
-        table.add_row(row["name"], *shown, _rates(row["rate"]))
     console = Console()
-    console.print(table)
+    console.print(_table(rows))
     for row in rows:
         if row["not_predicted"]:
             kinds = ", ".join(row["not_predicted"])
@@ -78,7 +70,18 @@ def check(
     console.print(f"figure {out / 'variance.png'}", highlight=False)
 
 
-def _rates(rate: dict[str, float | None]) -> str:
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table("network", title="variance from layer to layer: measured (theory)")
+    for title in ("forward", "backward", "learning rate (range test)"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        factors = [row["factors"][direction] for direction in ("forward", "backward")]
+        shown = [f"× {_shown(f['measured'])} ({_shown(f['predicted'])})" for f in factors]
+        table.add_row(row["name"], *shown, _learning_rates(row["rate"]))
+    return table
+
+
+def _learning_rates(rate: dict[str, float | None]) -> str:
     suggested = rate["suggested"]
     return f"{rate['training']:.2g} ({'?' if suggested is None else format(suggested, '.2g')})"
 

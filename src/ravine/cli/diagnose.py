@@ -1,6 +1,7 @@
 """`ravine diagnose`."""
 
 import json as json_format
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
 from ravine.cli.options import AllowCode, Json, Quiet
+from ravine.findings.finding import Findings
 from ravine.runs.rows import plain
 from ravine.workflows.diagnose import diagnose_run, keep_trials, try_cures
 
@@ -18,7 +20,7 @@ def diagnose(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     *,
     try_: Annotated[
-        bool, typer.Option("--try", help="Train with each cure and without, and compare.")
+        bool, typer.Option("--try", help="Train with and without each cure, and compare.")
     ] = False,
     steps: Annotated[int, typer.Option(help="Steps of a trial.")] = 200,
     seeds: Annotated[int, typer.Option(help="Seeds of a trial.")] = 5,
@@ -32,7 +34,7 @@ def diagnose(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Say what is wrong with a run, since when, why, and whether the cure works.
+    """Find what is wrong with a run, since which step, why, and whether the cure works.
 
     Examples:
 
@@ -51,18 +53,26 @@ def diagnose(
             progress=screen.progress,
         )
     show_findings(found, json=json)
-    if not try_:
-        return
+    if try_:
+        _try(run, found, steps=steps, seeds=seeds, code=allow_code or (), quiet=quiet, json=json)
+
+
+def _try(
+    run: Path,
+    found: Findings,
+    *,
+    steps: int,
+    seeds: int,
+    code: Sequence[str],
+    quiet: bool,
+    json: bool,
+) -> None:
+    """Trains with and without each cure, prints the comparisons and keeps them in the run."""
     curable = [one for one in found if one.changes and one.severity != "note"]
     console, tried = Console(), {}
     with watching(quiet=quiet, json=json) as screen:
         trials = try_cures(
-            run,
-            found,
-            steps=steps,
-            seeds=seeds,
-            allow_code=allow_code or (),
-            progress=screen.progress,
+            run, found, steps=steps, seeds=seeds, allow_code=code, progress=screen.progress
         )
         for one, trial in zip(curable, trials, strict=False):
             tried[one.code] = trial

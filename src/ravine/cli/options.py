@@ -1,10 +1,10 @@
-"""Options that several commands share, and those that are the settings of a recipe.
+"""Options that several commands share, and those that are made from settings.
 
-The settings' options are made from the fields of `Recipe`: one name, one text, one check.
+A setting's option is made from its field: one name, one text, one check.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, get_args
 
 import typer
@@ -55,34 +55,51 @@ _PANELS: Mapping[str, type[Settings]] = {
 
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives `command` an option for every setting of a recipe, handed over as `settings`."""
-    own = inspect.signature(command)
-    kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    added = [
-        _parameter(name, field, panel)
-        for panel, group in _PANELS.items()
+    return options_of(_PANELS, omit=("data",))(command)
+
+
+def options_of(
+    panels: Mapping[str, type[Settings]], *, omit: Sequence[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Returns a decorator that gives a command an option for every field of some settings.
+
+    Args:
+        panels: settings by the title of their panel in the help.
+        omit: fields without an option.
+    """
+    fields = [
+        (name, field, panel)
+        for panel, group in panels.items()
         for name, field in group.model_fields.items()
-        if name != "data"
+        if name not in omit
     ]
-    added += [_old_name(old) for old, new in RENAMED.items() if new in Recipe.model_fields]
+    added = [_parameter(*one) for one in fields]
+    names = {name for name, _, _ in fields}
+    added += [_old_name(old) for old, new in RENAMED.items() if new in names]
 
-    def with_options(**values: Any) -> None:
-        command(**values)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def with_options(**values: Any) -> None:
+            command(**values)
 
-    with_options.__name__ = command.__name__
-    with_options.__doc__ = command.__doc__
-    parameters = [*kept, *added]
-    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
-    return with_options
+        own = inspect.signature(command).parameters.values()
+        parameters = [*(p for p in own if p.kind is not p.VAR_KEYWORD), *added]
+        with_options.__name__ = command.__name__
+        with_options.__doc__ = command.__doc__
+        with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+        return with_options
+
+    return decorate
 
 
 def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     flag = name.replace("_", "-")
     is_switch = field.annotation is bool
     names = [f"--{flag}/--no-{flag}"] if is_switch else [f"--{flag}"]
+    text, default = field.description or "", f" [{_shown(field)}]"
     option = typer.Option(
         *names,
-        help=f"{field.description or ''} [{_shown(field)}]",
+        help=text if default == " [chosen]" and "by default" in text else text + default,
         rich_help_panel=panel,
         show_default=False,
         metavar=None if is_switch else _metavar(field),
@@ -106,7 +123,7 @@ def _old_name(name: str) -> inspect.Parameter:
 
 def _shown(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
-    if default is None:
+    if default is None or default == ():
         return "chosen"
     if isinstance(default, bool):
         return "on" if default else "off"

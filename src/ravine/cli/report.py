@@ -10,7 +10,7 @@ from ravine.runs.folder import open_run_folder
 
 
 def report(run: Annotated[Path, typer.Argument(help="The run folder.")]) -> None:
-    """Write the report of a run, finished or not: one page that opens offline.
+    """Write the report of a run, finished or not: one HTML page that opens offline.
 
     Example: `ravine report runs/photos-wrn-16-4-1`
     """

@@ -1,6 +1,5 @@
-"""Loss surfaces of any network, loss and batches: right, quick, and plain about what they omit."""
+"""Loss surfaces of any network, loss and batches: exact, fast, explicit about what they omit."""
 
-from ravine.landscapes.axes import KINDS
 from ravine.landscapes.directions import (
     difference,
     filter_ratios,
@@ -9,6 +8,7 @@ from ravine.landscapes.directions import (
 )
 from ravine.landscapes.loss_surface import landscape
 from ravine.landscapes.node import POLICIES, FixedBatches
+from ravine.landscapes.settings import KINDS, SurfaceSettings
 from ravine.landscapes.sharpness import (
     Sharpness,
     convexity_map,
@@ -25,6 +25,7 @@ __all__ = [
     "FixedBatches",
     "Sharpness",
     "Surface",
+    "SurfaceSettings",
     "convexity_map",
     "difference",
     "filter_ratios",

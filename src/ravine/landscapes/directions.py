@@ -2,7 +2,7 @@
 
 Li, Xu, Taylor, Studer, Goldstein, "Visualizing the loss landscape of neural nets", NeurIPS 2018:
 Gaussian directions, each filter rescaled to the norm of the filter that it moves; biases and the
-parameters of normalisation stay where they are. What a filter is depends on the kind of module.
+parameters of normalisation are not moved. The kind of module defines its filters.
 
 A direction is a list of tensors, one per parameter of `moved_parameters`, in their order.
 """
@@ -25,8 +25,8 @@ _NORMS = (
     nn.RMSNorm,
 )
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_AT_ONCE = 1 << 16  # numbers
-_VANISHED = 1e-6  # of a filter's length: what is left of it is rounding
+_CHUNK = 1 << 16  # numbers
+_VANISHED = 1e-6  # of a filter's length: a shorter remainder is rounding
 
 
 def moved_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -42,7 +42,7 @@ def moved_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def filter_layouts(model: nn.Module) -> list[Layout | None]:
-    """Returns for each moved parameter how its filters lie, None where it has none.
+    """Returns for each moved parameter the layout of its filters, None where it has none.
 
     A layout is a shape to view the tensor in and the axes of that view that make up one filter:
     the inputs of a neuron (linear), the kernels of an output channel (convolution, whatever its
@@ -67,7 +67,10 @@ def _layout(owner: nn.Module, name: str, p: Tensor) -> Layout | None:
 
 
 def filter_ratios(model: nn.Module, direction: Direction) -> list[Tensor]:
-    """Returns the norm of each filter of `direction` over that of the filter it moves."""
+    """Returns the norm of each filter of `direction` over that of the filter it moves.
+
+    One tensor (F,) float64 for each parameter with filters; filters of norm 0 are left out.
+    """
     ratios = []
     pairs = zip(moved_parameters(model).values(), direction, filter_layouts(model), strict=True)
     for p, part, layout in pairs:
@@ -89,8 +92,8 @@ def random_direction(
         model: whose filters give the lengths.
         generator: on the CPU, so that a direction is the same on every device.
         orthogonal_to: a direction; each filter is made orthogonal to its filter there before
-            it is rescaled, so that both properties hold. Of a filter with a single weight
-            nothing is left then, and it is zero.
+            it is rescaled, so that both properties hold. A filter with a single weight
+            becomes zero.
     """
     others = orthogonal_to or repeat(None, len(moved_parameters(model)))
     triples = zip(moved_parameters(model).values(), filter_layouts(model), others, strict=True)
@@ -106,7 +109,7 @@ def _random_part(
     drawn = torch.randn(p.shape, generator=generator, dtype=torch.float64).view(view)
     made = torch.empty_like(p, requires_grad=False)
     # A few filters at a time: all of a layer in float64, several times, is more than a copy of it.
-    size = max(1, _AT_ONCE * view[0] // p.numel())
+    size = max(1, _CHUNK * view[0] // p.numel())
     for start in range(0, view[0], size):
         rows = slice(start, start + size)
         weight = _exact(p, view, rows)

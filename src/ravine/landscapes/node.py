@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
+from ravine.core.nested import call_model, tensors_in, to_device
 from ravine.nn.precise_batch_norm import measure_norm_statistics_
 
 LossFunction = Callable[[Any, Any], Tensor]
@@ -58,15 +59,15 @@ class FixedBatches:
     def on(self, device: torch.device) -> "FixedBatches":
         """Returns the same batches on another device."""
         moved = copy(self)
-        moved.pairs = [(_moved(i, device), _moved(t, device)) for i, t in self.pairs]
+        moved.pairs = [to_device(pair, device) for pair in self.pairs]
         return moved
 
     @property
     def digest(self) -> str:
-        """A fingerprint of all values, by which a later call knows the batches again."""
+        """A hash of all values, by which a later call recognises the batches."""
         total = hashlib.sha256()
         for pair in self.pairs:
-            for tensor in _tensors(pair):
+            for tensor in tensors_in(pair):
                 total.update(str((tensor.dtype, tuple(tensor.shape))).encode())
                 total.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return total.hexdigest()[:16]
@@ -75,38 +76,17 @@ class FixedBatches:
 def _pair(batch: Any, device: torch.device) -> tuple[Any, Any]:
     if not isinstance(batch, Sequence) or isinstance(batch, str) or len(batch) < 2:
         raise SettingError("a batch must be (inputs, targets) or (input, input, …, targets)")
-    *inputs, targets = (_moved(part, device) for part in batch)
+    *inputs, targets = (to_device(_ordered(part), device) for part in batch)
     return (inputs[0] if len(inputs) == 1 else tuple(inputs)), targets
 
 
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device)
+def _ordered(value: Any) -> Any:
+    """Returns mappings in the order of their keys and lists as tuples: one digest for one value."""
     if isinstance(value, Mapping):
-        return {key: _moved(part, device) for key, part in value.items()}
+        return {key: _ordered(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):
-        return tuple(_moved(part, device) for part in value)
+        return tuple(_ordered(part) for part in value)
     return value
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for key in sorted(value):
-            yield from _tensors(value[key])
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from _tensors(part)
-
-
-def answer(model: nn.Module, inputs: Any) -> Any:
-    """Returns what the model says of one batch's inputs."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    if isinstance(inputs, tuple):
-        return model(*inputs)
-    return model(inputs)
 
 
 def has_batch_norm(model: nn.Module) -> bool:
@@ -123,37 +103,42 @@ def node_loss(
     policy: str,
     precision: torch.dtype = torch.float32,
 ) -> NodeLoss:
-    """Returns the mean loss over the batches with the weights that the model has now.
+    """Returns the mean loss over the batches with the present weights of the model.
 
     Args:
-        model: its buffers and modes may change; use it inside `held`.
-        loss: of (outputs, targets): one value for each example, or their mean.
+        model: its buffers and modes may change; use it inside `preserve_all_but_weights`.
+        loss: of (outputs, targets): one value for each example, (B,), or their mean, a scalar.
         batches: the same at every node.
         policy: one of `POLICIES`, for batch norm.
         precision: of activations and products.
     """
     device = next(model.parameters()).device
+    _set_norm_mode(model, batches, policy)
+    values: list[Tensor] = []
+    weights: list[int] = []
+    for inputs, targets in batches.pairs:
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            outputs = call_model(model, inputs)
+        found = loss(_as_float32(outputs), targets)
+        values.append(found.detach().double().reshape(-1))
+        weights.append(examples_of(targets, inputs) if found.numel() == 1 else 1)
+    return _mean_and_error(values, weights)
+
+
+def _set_norm_mode(model: nn.Module, batches: FixedBatches, policy: str) -> None:
+    """Puts the model into evaluation mode, with the batch-norm statistics of `policy`."""
     if policy == "re-estimated" and has_batch_norm(model):
         measure_norm_statistics_(
-            model, [inputs for inputs, _ in batches.pairs], call=lambda one: answer(model, one)
+            model, [inputs for inputs, _ in batches.pairs], call=lambda one: call_model(model, one)
         )
     model.eval()
     if policy == "batch":
         for module in model.modules():
             if isinstance(module, _BATCH_NORMS):
                 module.train()
-    values: list[Tensor] = []
-    weights: list[int] = []
-    for inputs, targets in batches.pairs:
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            said = answer(model, inputs)
-        found = loss(_widened(said), targets)
-        values.append(found.detach().double().reshape(-1))
-        weights.append(examples_of(targets, inputs) if found.numel() == 1 else 1)
-    return _summary(values, weights)
 
 
-def _summary(values: list[Tensor], weights: list[int]) -> NodeLoss:
+def _mean_and_error(values: list[Tensor], weights: list[int]) -> NodeLoss:
     joined = torch.cat(values)
     sizes = [w for part, w in zip(values, weights, strict=True) for _ in range(len(part))]
     shares = torch.tensor(sizes, dtype=torch.float64, device=joined.device)
@@ -165,13 +150,13 @@ def _summary(values: list[Tensor], weights: list[int]) -> NodeLoss:
 
 
 def examples_of(targets: Any, inputs: Any) -> int:
-    """Returns how many examples a batch has, 1 if nothing in it tells."""
-    for tensor in _tensors((targets, inputs)):
+    """Returns the number of examples in a batch: the length of its first tensor, 1 without one."""
+    for tensor in tensors_in((targets, inputs)):
         if tensor.dim():
             return len(tensor)
     return 1
 
 
-def _widened(said: Any) -> Any:
+def _as_float32(outputs: Any) -> Any:
     half = (torch.bfloat16, torch.float16)
-    return said.float() if isinstance(said, Tensor) and said.dtype in half else said
+    return outputs.float() if isinstance(outputs, Tensor) and outputs.dtype in half else outputs

@@ -19,15 +19,17 @@ from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigsh
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
+from ravine.core.nested import call_model
 from ravine.core.progress import Progress, no_progress
 from ravine.landscapes.directions import Direction, inner, moved_parameters
-from ravine.landscapes.evaluator import Ground
-from ravine.landscapes.node import FixedBatches, LossFunction, answer, examples_of
-from ravine.landscapes.plane import Plane, guarded, held
+from ravine.landscapes.evaluator import GridEvaluator
+from ravine.landscapes.node import FixedBatches, LossFunction, examples_of
+from ravine.landscapes.plane import Plane, preserve_all_but_weights, preserve_weights
 
 _TOLERANCE = 1e-4  # of eigenvalues, relative
 _ROUGH = 1e-2  # of those whose ratio is drawn
-_FEW = 25  # parameters, below which the Hessian is made whole: ARPACK needs room
+_FEW = 25  # parameters, up to which the Hessian is computed whole: ARPACK needs more
+_DENSITY_RUNS, _DENSITY_STEPS = 4, 64  # Lanczos runs, and products in each
 
 
 def _curvlinops() -> Any:
@@ -39,7 +41,7 @@ def _curvlinops() -> Any:
         return import_module("curvlinops")
 
 
-class _Answer(nn.Module):
+class _NetworkOfMapping(nn.Module):
     """The network, its inputs under one key, so that it may have several."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -47,11 +49,11 @@ class _Answer(nn.Module):
         self.network = network
 
     def forward(self, wrapped: dict[str, Any]) -> Any:
-        return answer(self.network, wrapped["inputs"])
+        return call_model(self.network, wrapped["inputs"])
 
 
 class _MeanLoss(nn.Module):
-    """Any loss as curvlinops wants it."""
+    """Any loss in the form that curvlinops takes."""
 
     reduction = "mean"
 
@@ -59,8 +61,9 @@ class _MeanLoss(nn.Module):
         super().__init__()
         self._loss = loss
 
-    def forward(self, said: Any, targets: Any) -> Tensor:
-        return self._loss(said, targets).mean()
+    def forward(self, outputs: Any, targets: Any) -> Tensor:
+        """Returns the mean of the loss, a scalar."""
+        return self._loss(outputs, targets).mean()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +72,12 @@ class Sharpness:
 
     Attributes:
         eigenvalues: the algebraically largest, largest first.
-        residuals: ‖Hv − λv‖ of each: an eigenvalue lies within that of it.
+        residuals: ‖Hv − λv‖ of each: an eigenvalue of H lies within that distance.
         trace: sum of all eigenvalues.
         trace_error: its standard error.
-        grid: places of the density, empty if it was not asked for.
-        density: share of the eigenvalues per unit, on the grid.
-        density_error: its standard error.
+        grid: (G,) eigenvalues at which the density is given; empty without a density.
+        density: (G,) share of the eigenvalues per unit.
+        density_error: (G,) its standard error.
     """
 
     eigenvalues: list[float]
@@ -87,14 +90,14 @@ class Sharpness:
 
 
 def hessian(model: nn.Module, loss: LossFunction, batches: FixedBatches) -> Any:
-    """Returns the Hessian of the mean loss at the weights that the model has now."""
+    """Returns the Hessian of the mean loss at the present weights of the model."""
     model.eval()
     for p in moved_parameters(model).values():
         p.requires_grad_(True)
     pairs = [({"inputs": inputs}, targets) for inputs, targets in batches.pairs]
     sizes = {id(wrapped): examples_of(targets, wrapped["inputs"]) for wrapped, targets in pairs}
     return _curvlinops().HessianLinearOperator(
-        _Answer(model),
+        _NetworkOfMapping(model),
         _MeanLoss(loss),
         list(moved_parameters(model).values()),
         pairs,
@@ -113,80 +116,85 @@ def sharpness(
     density: bool = False,
     seed: int = 0,
 ) -> Sharpness:
-    """Returns eigenvalues, trace and, if asked, density; the model is left as it was.
+    """Returns eigenvalues, trace and, on request, density; the model is left unchanged.
 
     Args:
         model: any network whose loss can be differentiated twice.
         loss: of (outputs, targets).
         batches: what the mean loss is taken over.
-        top: eigenvalues.
+        top: number of eigenvalues.
         samples: random vectors for the trace.
         density: also the density, from 4 more Lanczos runs of 64 products each.
         seed: of the random vectors.
+
+    Raises:
+        SettingError: fewer than 2 samples, or more eigenvalues than parameters.
     """
     if samples < 2:
         raise SettingError(f"samples must be at least 2 for an error, got {samples}")
-    with guarded(model):
+    with preserve_all_but_weights(model):
         torch.manual_seed(seed)
         operator = hessian(model, loss, batches)
         pairs = _largest(operator, top, seed)
         residuals = [float((operator @ v - value * v).norm() / v.norm()) for value, v in pairs]
-        quadratic = []
-        for _ in range(samples):
-            v = torch.randint(0, 2, (operator.shape[1],)).to(operator.device, operator.dtype)
-            v = 2 * v - 1
-            quadratic.append(float(v.double() @ (operator @ v).double()))
-        runs = []
-        if density:
-            reach = _ends(operator, seed)
-            steps = min(64, operator.shape[1])
-            for _ in range(4):
-                runs.append(
-                    [
-                        t.cpu().numpy()
-                        for t in _curvlinops().lanczos_approximate_spectrum(
-                            operator, steps, boundaries=reach
-                        )
-                    ]
-                )
-    heights = np.array([run[1] for run in runs])
-    empty = np.zeros(0)
+        trace, trace_error = _trace(operator, samples)
+        empty = np.zeros(0)
+        grid, heights, error = _density(operator, seed) if density else (empty, empty, empty)
     return Sharpness(
         eigenvalues=[value for value, _ in pairs],
         residuals=residuals,
-        trace=float(np.mean(quadratic)),
-        trace_error=float(np.std(quadratic, ddof=1) / math.sqrt(samples)),
-        grid=runs[0][0] if runs else empty,
-        density=heights.mean(0) if runs else empty,
-        density_error=heights.std(0, ddof=1) / 2 if runs else empty,
+        trace=trace,
+        trace_error=trace_error,
+        grid=grid,
+        density=heights,
+        density_error=error,
     )
+
+
+def _trace(operator: Any, samples: int) -> tuple[float, float]:
+    """Returns Hutchinson's estimate of the trace and its standard error."""
+    quadratic = []
+    for _ in range(samples):
+        v = torch.randint(0, 2, (operator.shape[1],)).to(operator.device, operator.dtype)
+        v = 2 * v - 1
+        quadratic.append(float(v.double() @ (operator @ v).double()))
+    return float(np.mean(quadratic)), float(np.std(quadratic, ddof=1) / math.sqrt(samples))
+
+
+def _density(operator: Any, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns grid, density and its standard error, (G,) each."""
+    ends = _ends(operator, seed)
+    steps = min(_DENSITY_STEPS, operator.shape[1])
+    grids, heights = [], []
+    for _ in range(_DENSITY_RUNS):
+        grid, density = _curvlinops().lanczos_approximate_spectrum(operator, steps, boundaries=ends)
+        grids.append(grid.cpu().numpy())
+        heights.append(density.cpu().numpy())
+    found = np.array(heights)
+    return grids[0], found.mean(0), found.std(0, ddof=1) / math.sqrt(_DENSITY_RUNS)
 
 
 def top_eigenvectors(
     model: nn.Module, loss: LossFunction, batches: FixedBatches, *, count: int, seed: int = 0
 ) -> list[tuple[float, Direction]]:
     """Returns the largest eigenvalues of the Hessian, each with its eigenvector of length 1."""
-    with guarded(model):
+    with preserve_all_but_weights(model):
         found = _largest(hessian(model, loss, batches), count, seed)
     parameters = list(moved_parameters(model).values())
-    sizes = [p.numel() for p in parameters]
-    return [
-        (
-            value,
-            [
-                part.view(p.shape).clone()
-                for part, p in zip(v.split(sizes), parameters, strict=True)
-            ],
-        )
-        for value, v in found
-    ]
+    return [(value, _as_direction(v, parameters)) for value, v in found]
+
+
+def _as_direction(vector: Tensor, parameters: Sequence[Tensor]) -> Direction:
+    """Returns a flat vector as tensors of the parameters' shapes."""
+    parts = vector.split([p.numel() for p in parameters])
+    return [part.view(p.shape).clone() for part, p in zip(parts, parameters, strict=True)]
 
 
 def sharpness_along(
     model: nn.Module, loss: LossFunction, batches: FixedBatches, directions: Sequence[Direction]
 ) -> list[float]:
     """Returns dᵀHd/dᵀd for each direction d: the curvature that a picture along it shows."""
-    with guarded(model):
+    with preserve_all_but_weights(model):
         operator = hessian(model, loss, batches)
         return [inner(d, operator @ d) / inner(d, d) for d in directions]
 
@@ -201,13 +209,22 @@ def convexity_map(
     *,
     seed: int = 0,
 ) -> np.ndarray:
-    """Returns |λ_min/λ_max| of the Hessian at each node, (Y, X); 0 is convex there.
+    """Returns |λ_min/λ_max| of the Hessian at each node, (Y, X); 0 where the loss is convex.
 
-    As in Li et al. 2018, section 6: a small ratio says that a convex-looking picture is not a
-    convex-looking slice of something else. A node where no eigenvalue can be had is NaN.
+    As in Li et al. 2018, section 6: a small ratio says that a surface that looks convex is not
+    the convex slice of something else. NaN where the eigenvalues do not converge.
+
+    Args:
+        model: any network whose loss can be differentiated twice; left unchanged.
+        loss: of (outputs, targets).
+        batches: what the mean loss is taken over.
+        directions: one or two.
+        x: (X,) coordinates along the first direction.
+        y: (Y,) coordinates along the second.
+        seed: of the eigenvalue solver.
     """
-    with guarded(model) as buffers, held(model) as weights:
-        ground = Ground(
+    with preserve_all_but_weights(model) as buffers, preserve_weights(model) as weights:
+        evaluator = GridEvaluator(
             model=model,
             plane=Plane(model, weights, directions),
             loss=loss,
@@ -216,25 +233,34 @@ def convexity_map(
             precision=torch.float32,
             buffers=buffers,
         )
-        return convexity_over(ground, x, y, lambda a, b: (a, b)[: len(directions)], seed=seed)
+        return convexity_over(evaluator, x, y, lambda a, b: (a, b)[: len(directions)], seed=seed)
 
 
 def convexity_over(
-    ground: Ground,
+    evaluator: GridEvaluator,
     x: np.ndarray,
     y: np.ndarray,
-    spot: Callable[[float, float], tuple[float, ...]],
+    coordinates: Callable[[float, float], tuple[float, ...]],
     *,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> np.ndarray:
-    """Returns what `convexity_map` does, for a ground that the caller puts back."""
+    """Returns the (Y, X) of `convexity_map` for an evaluator whose model the caller restores.
+
+    Args:
+        evaluator: of the surface.
+        x: (X,) along the first axis.
+        y: (Y,) along the second axis.
+        coordinates: of a point (x, y) of the axes, along the directions.
+        seed: of the eigenvalue solver.
+        progress: is called for each node.
+    """
     found = np.full((len(y), len(x)), np.nan)
     for row, b in enumerate(y.tolist()):
         for column, a in enumerate(x.tolist()):
             progress("nodes of the convexity map", row * len(x) + column, found.size)
-            ground.go(*spot(a, b))
-            operator = hessian(ground.model, ground.loss, ground.batches)
+            evaluator.move_to(*coordinates(a, b))
+            operator = hessian(evaluator.model, evaluator.loss, evaluator.batches)
             try:
                 low, high = _ends(operator, seed, tolerance=_ROUGH)
             except (ArpackError, SettingError):
@@ -279,7 +305,7 @@ def _eigen(
     except ArpackNoConvergence as stopped:
         if len(stopped.eigenvalues) < count:
             raise SettingError(
-                "the eigenvalues of the Hessian did not settle; use more examples, or fewer "
+                "the eigenvalues of the Hessian did not converge; use more examples, or fewer "
                 "eigenvalues"
             ) from None
         values, vectors = stopped.eigenvalues, stopped.eigenvectors

@@ -1,28 +1,24 @@
-"""What a report says, gathered from the plain files of a run folder.
+"""The contents of a report, gathered from the plain files of a run folder.
 
-Each file may be missing or torn: the page then says what it lacks, and why. Links are not followed:
-a page may be passed on, and holds nothing but what lies in the folder.
+Each file may be missing or torn: the page then says what is missing, and why. Links are not
+followed: a page may be passed on, and contains nothing from outside the folder.
 """
 
-import base64
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ravine.core.wilson_interval import wilson_interval
 from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
-from ravine.runs.links import is_own_file
 
 _LINK = "is a link, which is not followed"
-_MOST_PICTURE = 2_000_000  # bytes; a picture of a mistake is never as large
 
 
 @dataclass(slots=True, kw_only=True)
 class Contents:
-    """The files of a run as plain values; `missing` says what is not there."""
+    """The files of a run as plain values; `missing` lists what is absent, and why."""
 
     name: str
     evaluation: dict[str, Any] = field(default_factory=dict)
@@ -33,13 +29,13 @@ class Contents:
     plan: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
-    looks: list[dict[str, Any]] = field(default_factory=list)
+    snapshots: list[dict[str, Any]] = field(default_factory=list)
     variance: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
 def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
-    """Returns the contents of a run folder, as far as they are there.
+    """Returns the contents of a run folder, as far as they exist.
 
     Args:
         run: the folder.
@@ -47,22 +43,8 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
     """
     missing: list[str] = []
 
-    def read(name: str, parse: Callable[[str], Any], why: str) -> Any:
-        if (run / name).is_symlink():
-            missing.append(f"{name} {_LINK}")
-            return {}
-        try:
-            value = parse((run / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            missing.append(f"{name} is not there: {why}")
-            return {}
-        except (OSError, ValueError) as error:
-            missing.append(f"{name} cannot be read: {error}")
-            return {}
-        if not isinstance(value, dict):
-            missing.append(f"{name} does not hold what it should")
-            return {}
-        return value
+    def read(name: str, parse: Callable[[str], Any], why: str) -> dict[str, Any]:
+        return _read(run / name, parse, why, missing)
 
     evaluation = read("evaluation.json", json.loads, "the run has not ended, or held nothing out")
     audit = read("audit.json", json.loads, "the data was not audited")
@@ -79,18 +61,37 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         recipe=recipe,
         plan=plan if isinstance(plan, dict) else {},
         environment=environment,
-        findings=[*_returns(rows), *_rows(run / "findings.jsonl", [])],
-        looks=_looks(_layers(run / "layers.jsonl") if layers is None else layers),
+        findings=[*_rollbacks(rows), *_rows(run / "findings.jsonl", [])],
+        snapshots=_snapshots(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
         missing=missing,
     )
+
+
+def _read(path: Path, parse: Callable[[str], Any], why: str, missing: list[str]) -> dict[str, Any]:
+    """Returns the mapping in a file; else none, and adds the reason to `missing`."""
+    if path.is_symlink():
+        missing.append(f"{path.name} {_LINK}")
+        return {}
+    try:
+        value = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        missing.append(f"{path.name} is not there: {why}")
+        return {}
+    except (OSError, ValueError) as error:
+        missing.append(f"{path.name} cannot be read: {error}")
+        return {}
+    if not isinstance(value, dict):
+        missing.append(f"{path.name} does not hold what it should")
+        return {}
+    return value
 
 
 def _layers(path: Path) -> LayerRecords:
     return LayerRecords() if path.is_symlink() else read_layers(path)
 
 
-def _looks(layers: LayerRecords) -> list[dict[str, Any]]:
+def _snapshots(layers: LayerRecords) -> list[dict[str, Any]]:
     """Returns the snapshots as rows, each of a later step than the last."""
     last, found = 0, []
     for snapshot in layers.snapshots:
@@ -101,7 +102,7 @@ def _looks(layers: LayerRecords) -> list[dict[str, Any]]:
 
 
 def _variance(path: Path) -> list[dict[str, Any]]:
-    """Returns the networks whose variance was looked at; none before a diagnosis."""
+    """Returns the networks whose variance was measured; none before a diagnosis."""
     if path.is_symlink():
         return []
     try:
@@ -118,15 +119,15 @@ def _variance(path: Path) -> list[dict[str, Any]]:
     return networks if whole else []
 
 
-def _returns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the times that the run was taken back, as findings."""
+def _rollbacks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the rollbacks of the run as findings."""
     return [
         {
             "severity": "warning",
-            "code": "taken-back",
+            "code": "rolled-back",
             "step": row.get("step"),
-            "text": f"at step {row.get('from')} {row.get('reason')}; the run was taken back here, "
-            f"with its rates times {row.get('scale')} from then on",
+            "text": f"at step {row.get('from')} {row.get('reason')}; the run was rolled back "
+            f"to this step, with its learning rates times {row.get('scale')} from here on",
         }
         for row in rows
         if row.get("kind") == "rollback"
@@ -155,121 +156,3 @@ def _rows(path: Path, missing: list[str]) -> list[dict[str, Any]]:
     if torn:
         missing.append(f"{path.name}: {torn} torn lines are left out")
     return rows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassRow:
-    """How well one class is told from the others."""
-
-    name: str
-    count: int
-    recall: float | None
-    recall_interval: tuple[float, float]
-    precision: float | None
-    precision_interval: tuple[float, float]
-    f1: float | None
-
-
-def class_rows(evaluation: dict[str, Any]) -> list[ClassRow]:
-    """Returns recall, precision and F1 of each class, with 95 % intervals of the first two."""
-    table = evaluation["confusion"]
-    rows = []
-    for place, name in enumerate(evaluation["classes"]):
-        hits, count = table[place][place], sum(table[place])
-        said = sum(row[place] for row in table)
-        recall = hits / count if count else None
-        precision = hits / said if said else None
-        f1 = 2 * hits / (count + said) if count + said else None
-        rows.append(
-            ClassRow(
-                name=name,
-                count=count,
-                recall=recall,
-                recall_interval=wilson_interval(hits, count),
-                precision=precision,
-                precision_interval=wilson_interval(hits, said),
-                f1=f1,
-            )
-        )
-    return rows
-
-
-def confused_pairs(evaluation: dict[str, Any], most: int = 10) -> list[tuple[str, str, int, float]]:
-    """Returns (true, taken for, images, share of the true class), the most frequent first."""
-    names, table = evaluation["classes"], evaluation["confusion"]
-    pairs = [
-        (names[a], names[b], count, count / sum(row))
-        for a, row in enumerate(table)
-        for b, count in enumerate(row)
-        if a != b and count
-    ]
-    return sorted(pairs, key=lambda pair: -pair[2])[:most]
-
-
-def summary_lines(contents: Contents) -> list[str]:
-    """Returns what a reader wants to know first: what goes wrong, and what to do next."""
-    lines: list[str] = []
-    if contents.evaluation:
-        lines += _about_result(contents)
-    if contents.epochs:
-        lines += _about_fit(contents.epochs[-1])
-    leaked = contents.audit.get("leakage", {}).get("images", 0)
-    if leaked:
-        lines.append(f"{leaked} images stood on both sides of the split: see the data below.")
-    advice = contents.audit.get("imbalance", {}).get("advice")
-    if advice:
-        lines.append(f"{advice[0].upper()}{advice[1:]}.")
-    return lines
-
-
-def _about_result(contents: Contents) -> list[str]:
-    pairs = confused_pairs(contents.evaluation, 1)
-    weakest = min(class_rows(contents.evaluation), key=lambda row: row.f1 or 0.0)
-    lines = []
-    if pairs:
-        true, taken, count, share = pairs[0]
-        lines.append(
-            f"Most often {true} is taken for {taken}: {count} images, {share:.0%} of the class."
-        )
-    if weakest.f1 is not None:
-        lines.append(f"The weakest class is {weakest.name}, with an F1 of {weakest.f1:.3f}.")
-    return lines
-
-
-_GAP = 0.05  # of training over validation accuracy, from where more regularisation pays
-
-
-def _about_fit(last: dict[str, Any]) -> list[str]:
-    accuracy, training = last.get("accuracy"), last.get("train_accuracy")
-    if accuracy is None or training is None:
-        return []
-    if training - accuracy > _GAP:
-        return [
-            f"Training accuracy is {100 * (training - accuracy):.1f} points above validation: the "
-            "network learns by heart; more augmentation (--augment, --mixup 0.2) or --dropout 0.3 "
-            "may help."
-        ]
-    return [
-        "Training and validation accuracy are close: a longer run or a larger network may help."
-    ]
-
-
-def pictures(run: Path, mistakes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the mistakes with their pictures as data URIs, those without a picture left out."""
-    shown = []
-    for row in mistakes:
-        path = run / str(row.get("image", ""))
-        if is_own_file(run, path) and path.stat().st_size < _MOST_PICTURE:
-            encoded = base64.b64encode(path.read_bytes()).decode()
-            shown.append({**row, "uri": f"data:image/png;base64,{encoded}"})
-    return shown
-
-
-def surface_pictures(run: Path) -> list[tuple[str, str]]:
-    """Returns name and picture, as a data URI, of each loss surface of the run."""
-    shown = []
-    for path in sorted((run / "landscape").glob("*.png")):
-        if is_own_file(run, path) and path.stat().st_size < _MOST_PICTURE:
-            encoded = base64.b64encode(path.read_bytes()).decode()
-            shown.append((path.stem, f"data:image/png;base64,{encoded}"))
-    return shown

@@ -16,35 +16,23 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-# Okabe, Ito 2008: told apart by readers of every colour vision.
-ACCENT, SECOND, GREY = "#0072b2", "#d55e00", "#808080"
+from ravine.reports.figure_style import ACCENT, GREY, SECOND, axes_style
+
 _INK = "#010203"  # stands for the page's text colour
 _STYLE: Any = {
+    **axes_style(_INK),
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
-    "axes.grid": True,
-    "grid.color": GREY,
-    "grid.alpha": 0.18,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "ravine",
 }
 
 
 @contextmanager
 def figure_of(width: float, height: float, **kinds: Any) -> Iterator[tuple[Figure, Any]]:
-    """Gives a figure (inches) and its axes, in the style of the page."""
+    """Yields a figure (width and height in inches) and its axes, in the style of the page."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
@@ -154,24 +142,7 @@ def reliability(calibration: dict[str, Any]) -> str:
         if count
     ]
     with figure_of(4.2, 4.4, nrows=2, height_ratios=(3, 1), sharex=True) as (figure, (top, low)):
-        top.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
-        top.bar(
-            [left for left, *_ in bins],
-            [accuracy for _, accuracy, _, _ in bins],
-            width=width * 0.92,
-            align="edge",
-            color=ACCENT,
-            alpha=0.75,
-        )
-        top.plot(
-            [confidence for _, _, confidence, _ in bins],
-            [accuracy for _, accuracy, _, _ in bins],
-            color=SECOND,
-            marker="o",
-            markersize=3,
-            linewidth=1,
-        )
-        top.set(ylabel="right answers", xlim=(0, 1), ylim=(0, 1))
+        _accuracy_bars(top, bins, width)
         low.bar(
             [left for left, *_ in bins],
             [count for *_, count in bins],
@@ -184,3 +155,27 @@ def reliability(calibration: dict[str, Any]) -> str:
         for axis in (top.yaxis, low.xaxis):
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return svg_of(figure, "accuracy against confidence")
+
+
+def _accuracy_bars(
+    axes: Axes, bins: Sequence[tuple[float, float, float, int]], width: float
+) -> None:
+    """Draws the accuracy of each bin (left edge, accuracy, mean confidence, images)."""
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
+    axes.bar(
+        [left for left, *_ in bins],
+        [accuracy for _, accuracy, _, _ in bins],
+        width=width * 0.92,
+        align="edge",
+        color=ACCENT,
+        alpha=0.75,
+    )
+    axes.plot(
+        [confidence for _, _, confidence, _ in bins],
+        [accuracy for _, accuracy, _, _ in bins],
+        color=SECOND,
+        marker="o",
+        markersize=3,
+        linewidth=1,
+    )
+    axes.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))

@@ -8,19 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ravine.reports.surface_figures import STYLE, write_figure
+from ravine.reports.figure_file import write_figure
+from ravine.reports.surface_figures import STYLE
 from ravine.runs.surface import Surface
 
 _INK, _BAND = "#0072b2", "#d55e00"
-_FLOOR = 1e-9  # of a density's peak; below it lies what Lanczos cannot tell
+_FLOOR = 1e-9  # of a density's peak; Lanczos does not resolve less
 
 
 def draw_sharpness(surface: Surface, stem: Path, *, title: str) -> list[Path]:
-    """Writes `stem`.png and .svg if the surface has something to show; returns their paths.
+    """Writes `stem`.png and .svg if there is a density or a convexity map; returns their paths.
 
     Args:
         surface: one with `sharpness`.
-        stem: the path without its ending.
+        stem: the path without its suffix.
         title: what was measured.
     """
     has = [name for name in ("density", "convexity") if name in surface.sharpness]
@@ -44,7 +45,7 @@ def draw_sharpness(surface: Surface, stem: Path, *, title: str) -> list[Path]:
 
 
 def sharpness_notes(surface: Surface) -> list[str]:
-    """Returns the figures with their errors, and what they are of."""
+    """Returns eigenvalues, trace and convexity in words, with their errors."""
     found, lines = surface.sharpness, []
     if "eigenvalues" in found:
         pairs = zip(found["eigenvalues"], found["residuals"], strict=True)

@@ -1,5 +1,5 @@
-"""Looks inside a network over the steps: how large activations and gradients are, layer by layer,
-and how far a step moves the weights.
+"""Layer statistics over the steps: the size of activations and gradients, layer by layer, and of
+the updates of the weights.
 
 Layers from the input (above) to the output; colour is the standard deviation on a logarithmic
 scale, so that a network whose signals die or explode shows a run of colours and a healthy one a
@@ -16,48 +16,49 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from ravine.reports.curve_figures import ACCENT, GREY, SECOND, figure_of, svg_of
+from ravine.reports.curve_figures import figure_of, svg_of
+from ravine.reports.figure_style import ACCENT, GREY, SECOND
 
-FEWEST = 3  # looks, from where on there is something to draw
-_COLUMNS = 160  # looks that are drawn at most
+FEWEST = 3  # snapshots that make a figure
+_COLUMNS = 160  # snapshots that are drawn at most
 _NAMES = 24  # layers that are named at most
 _LEAST_RANGE = 100.0  # of a colour scale, so that noise does not look like a trend
 _WEIGHTED = ("conv", "linear", "attention", "embedding")
 _USUAL = 1e-3  # update over weight
 
-Look = Mapping[str, Any]
+Snapshot = Mapping[str, Any]
 
 
-def scales(looks: Sequence[Look]) -> str:
+def scales(snapshots: Sequence[Snapshot]) -> str:
     """Returns two heat maps of layers × steps: activations, and gradients of the loss by them.
 
     Args:
-        looks: rows of layers.jsonl, at least `FEWEST`.
+        snapshots: rows of layers.jsonl, at least `FEWEST`.
     """
-    looks = _thinned(looks)
-    names = _layers(looks[-1])
-    steps = [int(look["step"]) for look in looks]
+    snapshots = _thinned(snapshots)
+    names = _layers(snapshots[-1])
+    steps = [int(snapshot["step"]) for snapshot in snapshots]
     height = 1.3 + 0.17 * min(max(len(names), 6), 26)
     with figure_of(9.2, height, ncols=2, sharey=True) as (figure, (left, right)):
-        _heat_map(figure, left, _values(looks, names, "var"), steps, "activations")
-        _heat_map(figure, right, _values(looks, names, "gradient_var"), steps, "gradients")
+        _heat_map(figure, left, _values(snapshots, names, "var"), steps, "activations")
+        _heat_map(figure, right, _values(snapshots, names, "gradient_var"), steps, "gradients")
         every = math.ceil(len(names) / _NAMES)
         shown = range(0, len(names), every)
-        left.set_yticks([place + 0.5 for place in shown], [_plain(names[place]) for place in shown])
+        left.set_yticks([row + 0.5 for row in shown], [_plain(names[row]) for row in shown])
         left.tick_params(axis="y", labelsize=7.5, length=0)
         left.set_ylim(len(names), 0)
     return svg_of(figure, "size of activations and gradients, layers by steps")
 
 
-def update_ratios(looks: Sequence[Look]) -> str:
-    """Returns how far a step moves each weight tensor, ‖Δθ‖/‖θ‖, as bands over all tensors.
+def update_ratios(snapshots: Sequence[Snapshot]) -> str:
+    """Returns the relative update of each weight tensor, ‖Δθ‖/‖θ‖, as bands over all tensors.
 
     Args:
-        looks: rows of layers.jsonl, at least `FEWEST`.
+        snapshots: rows of layers.jsonl, at least `FEWEST`.
     """
-    looks = _thinned(looks)
-    steps = [int(look["step"]) for look in looks]
-    rows = [_ratios(look) for look in looks]
+    snapshots = _thinned(snapshots)
+    steps = [int(snapshot["step"]) for snapshot in snapshots]
+    rows = [_ratios(snapshot) for snapshot in snapshots]
     quantiles = np.array([_quantiles(list(row.values())) for row in rows]).T
     with figure_of(9.2, 2.6) as (figure, axes):
         for outer, alpha in ((0, 0.16), (1, 0.3)):
@@ -72,14 +73,14 @@ def update_ratios(looks: Sequence[Look]) -> str:
     return svg_of(figure, "size of updates over size of weights, against steps")
 
 
-def _thinned(looks: Sequence[Look]) -> list[Look]:
-    places = np.linspace(0, len(looks) - 1, min(len(looks), _COLUMNS)).round().astype(int)
-    return [looks[place] for place in places]
+def _thinned(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+    indices = np.linspace(0, len(snapshots) - 1, min(len(snapshots), _COLUMNS)).round().astype(int)
+    return [snapshots[index] for index in indices]
 
 
-def _layers(look: Look) -> list[str]:
-    """Returns the layers with weights, or where none is known by its kind all that have a size."""
-    rows = {n: row for n, row in look.get("layers", {}).items() if "var" in row}
+def _layers(snapshot: Snapshot) -> list[str]:
+    """Returns the layers with weights, or all with a variance where no kind is known."""
+    rows = {n: row for n, row in snapshot.get("layers", {}).items() if "var" in row}
     weighted = [
         name
         for name, row in rows.items()
@@ -88,10 +89,10 @@ def _layers(look: Look) -> list[str]:
     return weighted or list(rows)
 
 
-def _values(looks: Sequence[Look], names: Sequence[str], key: str) -> np.ndarray:
-    """Returns standard deviations, (layers, looks); NaN where there is none."""
+def _values(snapshots: Sequence[Snapshot], names: Sequence[str], key: str) -> np.ndarray:
+    """Returns standard deviations, (layers, snapshots); NaN where there is none."""
     variances = np.array(
-        [[look.get("layers", {}).get(name, {}).get(key, math.nan) for look in looks]
+        [[snapshot.get("layers", {}).get(name, {}).get(key, math.nan) for snapshot in snapshots]
          for name in names], dtype=np.float64,
     )  # fmt: skip
     with np.errstate(invalid="ignore"):
@@ -126,14 +127,14 @@ def _heat_map(
 
 
 def _edges(steps: Sequence[int]) -> np.ndarray:
-    """Returns the borders between looks: half way from each to the next."""
+    """Returns the borders between snapshots (T + 1,): half way from each to the next."""
     at = np.array(steps, dtype=np.float64)
     between = (at[1:] + at[:-1]) / 2
     return np.concatenate([[at[0] - 0.5], between, [at[-1] + 0.5]])
 
 
-def _ratios(look: Look) -> dict[str, float]:
-    found = {n: row.get("update_ratio") for n, row in look.get("parameters", {}).items()}
+def _ratios(snapshot: Snapshot) -> dict[str, float]:
+    found = {n: row.get("update_ratio") for n, row in snapshot.get("parameters", {}).items()}
     return {
         name: float(value)
         for name, value in found.items()
@@ -146,7 +147,7 @@ def _quantiles(values: Sequence[float]) -> np.ndarray:
 
 
 def _name_extremes(axes: Axes, row: Mapping[str, float], step: int) -> None:
-    """Names the tensors that move most and least at the last look."""
+    """Names the tensors that move most and least at the last snapshot."""
     if len(row) < 2:
         return
     for choose in (max, min):

@@ -1,28 +1,22 @@
 """The report of a run: one HTML file that opens offline and prints well."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ravine.core.atomic import write_whole
 from ravine.reports import curve_figures, layer_figures
-from ravine.reports.contents import (
-    Contents,
-    class_rows,
-    confused_pairs,
-    gather,
-    pictures,
-    summary_lines,
-    surface_pictures,
-)
+from ravine.reports.class_tables import class_rows, confused_pairs
+from ravine.reports.contents import Contents, gather
+from ravine.reports.report_summary import summary_lines
+from ravine.reports.run_pictures import mistake_pictures, surface_pictures
 from ravine.reports.timeline import timeline
 from ravine.reports.variance_figure import variance_drawing
 from ravine.runs.layers_file import LayerRecords
 
-_MATRIX_UP_TO = 25  # classes; more of them are told by their most confused pairs
+_MATRIX_UP_TO = 25  # classes; of more, only the most confused pairs are shown
 
 
 def render_report(run: Path, *, layers: LayerRecords | None = None) -> Path:
@@ -33,17 +27,12 @@ def render_report(run: Path, *, layers: LayerRecords | None = None) -> Path:
     Args:
         run: the folder.
         layers: the content of layers.jsonl, where it was read already.
+
+    Raises:
+        RunError: the disk is full or read-only.
     """
     path = run / "report.html"
-    handle, beside = tempfile.mkstemp(prefix=".report.", suffix=".part", dir=run)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page(run, layers=layers))
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    write_whole(path, page(run, layers=layers).encode())
     return path
 
 
@@ -61,7 +50,7 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
     return environment.get_template("report.html").render(
         contents=contents,
         summary=summary_lines(contents),
-        mistakes=pictures(run, contents.evaluation.get("mistakes", [])),
+        mistakes=mistake_pictures(run, contents.evaluation.get("mistakes", [])),
         surfaces=surface_pictures(run),
         **_drawings(contents),
         **_tables(contents),
@@ -69,7 +58,7 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
 
 
 def _drawings(contents: Contents) -> dict[str, Markup | None]:
-    """Figures; matplotlib escapes the texts in them, so that they are safe as they are."""
+    """Returns the figures; matplotlib escapes the texts in them, so that no filter is needed."""
     enough = bool(contents.epochs or len(contents.steps) > 1)
     calibration = contents.evaluation.get("calibration")
     return {
@@ -82,13 +71,13 @@ def _drawings(contents: Contents) -> dict[str, Markup | None]:
 
 
 def _inside(contents: Contents) -> dict[str, Markup | None]:
-    """Figures of what the looks inside the network saw."""
-    looks = contents.looks
-    enough = len(looks) >= layer_figures.FEWEST
-    sized = enough and any("var" in row for row in looks[-1].get("layers", {}).values())
+    """Figures of the layer statistics."""
+    snapshots = contents.snapshots
+    enough = len(snapshots) >= layer_figures.FEWEST
+    sized = enough and any("var" in row for row in snapshots[-1].get("layers", {}).values())
     return {
-        "scales": Markup(layer_figures.scales(looks)) if sized else None,
-        "updates": Markup(layer_figures.update_ratios(looks)) if enough else None,
+        "scales": Markup(layer_figures.scales(snapshots)) if sized else None,
+        "updates": Markup(layer_figures.update_ratios(snapshots)) if enough else None,
         "variance": Markup(variance_drawing(contents.variance)) if contents.variance else None,
     }
 

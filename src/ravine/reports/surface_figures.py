@@ -1,14 +1,11 @@
-"""Pictures of loss surfaces: contour and heat map, profile, and a page to turn it in 3-D.
+"""Pictures of loss surfaces: contours on a heat map, or a profile.
 
-Each picture says what it leaves out: holes stay holes, the batch-norm policy, the share of the
-trajectory's length that the plane holds, and the number of nodes stand on it.
+Each picture says what it leaves out: holes stay holes; the batch-norm policy, the share of the
+trajectory's length in the plane and the number of nodes are printed on it.
 """
 
-import io
-import json
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,9 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from ravine.core.atomic import write_whole
+from ravine.reports.figure_file import write_figure
+from ravine.reports.surface_notes import notes, notes_of_several
+from ravine.reports.surface_page import COLOURS, surface_page
 from ravine.runs.surface import Surface
 
 STYLE: Any = {
@@ -36,7 +36,7 @@ STYLE: Any = {
     "hatch.color": "#b0b8bf",
     "hatch.linewidth": 0.6,
 }
-_COLOURS = "viridis"
+_STAR: Any = {"color": "#ffd23f", "markeredgecolor": "#22303c"}
 _PATH, _TRUE = "#ffffff", "#d55e00"
 
 
@@ -45,7 +45,7 @@ def draw_surfaces(surfaces: Sequence[Surface], stem: Path, *, title: str) -> lis
 
     Args:
         surfaces: one, or several of the same kind side by side.
-        stem: the path without its ending.
+        stem: the path without its suffix.
         title: what was measured.
     """
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
@@ -58,24 +58,6 @@ def draw_surfaces(surfaces: Sequence[Surface], stem: Path, *, title: str) -> lis
         paths.append(stem.with_name(f"{stem.name}.html"))
         write_whole(paths[-1], surface_page(surfaces, title=title).encode())
     return paths
-
-
-def write_figure(figure: Figure, path: Path, **options: Any) -> None:
-    """Writes a figure, whole or not at all; a link that lies there is replaced and not followed.
-
-    Args:
-        figure: what to draw.
-        path: where to; .png or .svg.
-        **options: of `Figure.savefig`.
-
-    Raises:
-        RunError: the disk does not allow it.
-    """
-    kind = path.suffix.removeprefix(".")
-    about: Any = {"Date": None} if kind == "svg" else {}
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=150, facecolor="white", metadata=about, **options)
-    write_whole(path, buffer.getvalue())
 
 
 def _figure(surfaces: Sequence[Surface], title: str) -> Figure:
@@ -94,8 +76,8 @@ def _figure(surfaces: Sequence[Surface], title: str) -> Figure:
         axes.set_title(f"{title}{policy}", loc="left")
     for axes in panels[1:]:
         axes.set_ylabel("")
-    said = notes(surfaces[0]) if count == 1 else _notes_of_several(surfaces)
-    figure.supxlabel("\n".join(said), fontsize=8.2, x=0.01, ha="left")
+    lines = notes(surfaces[0]) if count == 1 else notes_of_several(surfaces)
+    figure.supxlabel("\n".join(lines), fontsize=8.2, x=0.01, ha="left")
     return figure
 
 
@@ -111,42 +93,18 @@ def _map(figure: Figure, axes: Axes, surface: Surface, shades: Normalize) -> Non
     axes.set_facecolor("#f4f5f6")
     axes.patch.set_hatch("////")
     height = np.ma.masked_invalid(surface.height)
-    mesh = (
-        axes.pcolormesh(
-            surface.x,
-            surface.y,
-            height,
-            norm=shades,
-            cmap=_COLOURS,
-            shading="gouraud",
-            rasterized=True,
-        )
-        if not height.mask.any()
-        else axes.pcolormesh(
-            surface.x,
-            surface.y,
-            height,
-            norm=shades,
-            cmap=_COLOURS,
-            shading="nearest",
-            rasterized=True,
-        )
+    mesh = axes.pcolormesh(
+        surface.x,
+        surface.y,
+        height,
+        norm=shades,
+        cmap=COLOURS,
+        shading="nearest" if height.mask.any() else "gouraud",
+        rasterized=True,
     )
-    logarithmic = isinstance(shades, LogNorm)
-    low, high = float(shades.vmin or 0), float(shades.vmax or 1)
-    levels = np.geomspace(low, high, 16) if logarithmic else np.linspace(low, high, 16)
-    if high > low * 1.01:
-        axes.contour(
-            surface.x,
-            surface.y,
-            height,
-            levels=levels[1:-1],
-            colors="white",
-            linewidths=0.6,
-            alpha=0.55,
-        )
+    _contours(axes, surface, height, shades)
     bar = figure.colorbar(mesh, ax=axes, shrink=0.86, pad=0.02)
-    bar.set_label("loss, logarithmic scale" if logarithmic else "loss")
+    bar.set_label("loss, logarithmic scale" if isinstance(shades, LogNorm) else "loss")
     bar.outline.set_visible(False)
     axes.set_xlim(surface.x[0], surface.x[-1])
     axes.set_ylim(surface.y[0], surface.y[-1])
@@ -155,6 +113,22 @@ def _map(figure: Figure, axes: Axes, surface: Surface, shades: Normalize) -> Non
     axes.set(xlabel=labels[0], ylabel=labels[1])
     if surface.about.get("along") != "trajectory":
         axes.set_aspect("equal")
+
+
+def _contours(axes: Axes, surface: Surface, height: Any, shades: Normalize) -> None:
+    low, high = float(shades.vmin or 0), float(shades.vmax or 1)
+    spaced = np.geomspace if isinstance(shades, LogNorm) else np.linspace
+    if high <= low * 1.01:
+        return
+    axes.contour(
+        surface.x,
+        surface.y,
+        height,
+        levels=spaced(low, high, 16)[1:-1],
+        colors="white",
+        linewidths=0.6,
+        alpha=0.55,
+    )
 
 
 def _mark(axes: Axes, surface: Surface) -> None:
@@ -169,8 +143,7 @@ def _mark(axes: Axes, surface: Surface) -> None:
         _epochs(axes, path)
     else:
         axes.plot(0, 0, marker="+", color="white", markersize=11, markeredgewidth=1.8, zorder=4)
-    star: Any = {"color": "#ffd23f", "markeredgecolor": "#22303c", "markersize": 15}
-    axes.plot(x, y, marker="*", **star, zorder=5, clip_on=False)
+    axes.plot(x, y, marker="*", **_STAR, markersize=15, zorder=5, clip_on=False)
     across, up = ((v - a[0]) / (a[-1] - a[0]) for v, a in ((x, surface.x), (y, surface.y)))
     axes.annotate(
         f"minimum {lowest:.3g}",
@@ -181,27 +154,27 @@ def _mark(axes: Axes, surface: Surface) -> None:
         color="white",
         fontsize=8.5,
         zorder=6,
-        bbox={"boxstyle": "round,pad=0.2", "facecolor": "#22303c", "alpha": 0.65, "linewidth": 0},
+        bbox=_box(0.65),
     )
 
 
+def _box(alpha: float) -> dict[str, Any]:
+    return {"boxstyle": "round,pad=0.2", "facecolor": "#22303c", "alpha": alpha, "linewidth": 0}
+
+
 def _epochs(axes: Axes, path: Any) -> None:
-    """Names some points, far enough apart to read: epoch, true loss, the plane's, off-plane."""
+    """Labels some points, far enough apart to read: epoch, true loss, the plane's, off-plane."""
     width, height = np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())
-    told: list[tuple[float, float]] = []
+    labelled: list[tuple[float, float]] = []
     for k in [0, *range(1, len(path["x"]) - 1)]:
         x, y = float(path["x"][k]) / width, float(path["y"][k]) / height
         # A label is about a quarter of the picture wide and a tenth high.
-        if any(abs(x - a) < 0.26 and abs(y - b) < 0.11 for a, b in told):
+        if any(abs(x - a) < 0.26 and abs(y - b) < 0.11 for a, b in labelled):
             continue
-        told.append((x, y))
-        text = f"epoch {path['epoch'][k]:.3g}"
-        if math.isfinite(path["loss"][k]):
-            text += f"\nloss {path['loss'][k]:.2g}, plane {path['plane_loss'][k]:.2g}"
-        text += f"\noff plane {100 * path['off_plane'][k]:.0f} %"
+        labelled.append((x, y))
         rightmost = path["x"][k] > axes.get_xlim()[0] + 0.7 * width
         axes.annotate(
-            text,
+            _point_text(path, k),
             (path["x"][k], path["y"][k]),
             (-7, 7) if rightmost else (7, 7),
             ha="right" if rightmost else "left",
@@ -209,13 +182,15 @@ def _epochs(axes: Axes, path: Any) -> None:
             color="white",
             fontsize=7.2,
             zorder=6,
-            bbox={
-                "boxstyle": "round,pad=0.2",
-                "facecolor": "#22303c",
-                "alpha": 0.6,
-                "linewidth": 0,
-            },
+            bbox=_box(0.6),
         )
+
+
+def _point_text(path: Any, k: int) -> str:
+    text = f"epoch {path['epoch'][k]:.3g}"
+    if math.isfinite(path["loss"][k]):
+        text += f"\nloss {path['loss'][k]:.2g}, plane {path['plane_loss'][k]:.2g}"
+    return text + f"\noff plane {100 * path['off_plane'][k]:.0f} %"
 
 
 def _profile(axes: Axes, surface: Surface) -> None:
@@ -236,17 +211,18 @@ def _profile(axes: Axes, surface: Surface) -> None:
     done = surface.evaluated[0]
     axes.plot(surface.x[done], surface.loss[0][done], ".", color="#0072b2", markersize=3)
     x, _, lowest = surface.minimum
-    axes.plot(
-        x,
-        lowest,
-        marker="*",
-        color="#ffd23f",
-        markeredgecolor="#22303c",
-        markersize=14,
-        linestyle="none",
-        label=f"minimum {lowest:.3g}",
-    )
-    for station in surface.about.get("stations", []):
+    label = f"minimum {lowest:.3g}"
+    axes.plot(x, lowest, marker="*", **_STAR, markersize=14, linestyle="none", label=label)
+    _stations(axes, surface.about.get("stations", []))
+    axes.set(xlabel=surface.about.get("labels", [""])[0], ylabel="loss")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
+    axes.legend(frameon=False, fontsize=8.5)
+
+
+def _stations(axes: Axes, stations: Sequence[float]) -> None:
+    """Marks the models on the axis of a line or path between them."""
+    for station in stations:
         axes.axvline(station, color="#9aa7b1", linewidth=0.9, linestyle="--")
         axes.annotate(
             f" model {station + 1}",
@@ -255,125 +231,3 @@ def _profile(axes: Axes, surface: Surface) -> None:
             va="top",
             fontsize=8.5,
         )
-    axes.set(xlabel=surface.about.get("labels", [""])[0], ylabel="loss")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.2)
-    axes.legend(frameon=False, fontsize=8.5)
-
-
-def notes(surface: Surface) -> list[str]:
-    """Returns what a reader must know to take the picture for no more than it is."""
-    about = surface.about
-    norm = "no batch norm"
-    if about.get("batch_norm"):
-        norm = f"batch norm: {about.get('policy_text')}"
-    lines = [f"{about.get('kind')}; {norm}", _centre(surface), _nodes(surface), *_held(surface)]
-    lines += [part for part in (_holes(surface), roughness_note(surface)) if part]
-    return [*lines, _slice(surface)]
-
-
-def _notes_of_several(surfaces: Sequence[Surface]) -> list[str]:
-    """Returns what is common to the policies, then what is each one's own."""
-    first = surfaces[0]
-    lines = [str(first.about.get("kind")), _nodes(first), *_held(first)]
-    for surface in surfaces:
-        own = [_centre(surface), roughness_note(surface), _holes(surface)]
-        text = surface.about.get("policy_text")
-        lines.append(f"batch norm, {text}: " + "; ".join(part for part in own if part))
-    return [*lines, _slice(first)]
-
-
-def _centre(surface: Surface) -> str:
-    about = surface.about
-    text = f"loss at the centre {about.get('centre_loss', math.nan):.3g}"
-    error = about.get("centre_error")
-    if error is None or not math.isfinite(error):
-        return text
-    return f"{text} ± {error:.2g} (standard error, {about.get('count')} values)"
-
-
-def _nodes(surface: Surface) -> str:
-    about = surface.about
-    text = f"{about.get('nodes')} of {about.get('of_nodes')} nodes computed"
-    if about.get("nodes") != about.get("of_nodes"):
-        text += ", the rest interpolated"
-    return f"{text}; {about.get('precision')}"
-
-
-def _held(surface: Surface) -> list[str]:
-    if "explained" not in surface.about:
-        return []
-    off = np.asarray(surface.trajectory["off_plane"])
-    return [
-        f"the plane holds {100 * sum(surface.about['explained']):.1f} % of the trajectory's "
-        f"squared length; points lie up to {100 * off.max():.0f} % off it (larger dots), "
-        f"the first {100 * off[0]:.0f} %"
-    ]
-
-
-def _holes(surface: Surface) -> str:
-    holes = int((~np.isfinite(surface.height)).sum())
-    return f"{holes} nodes are holes (hatched): the loss there is not finite" if holes else ""
-
-
-def _slice(surface: Surface) -> str:
-    slices = 2 if len(surface.y) > 1 else 1
-    return f"a {slices}-dimensional slice of {surface.about.get('parameters', 0):,} parameters"
-
-
-def roughness_note(surface: Surface) -> str:
-    """Returns the figures of roughness in words; nothing if the surface is too small for them."""
-    rough = surface.roughness
-    if not math.isfinite(rough["non_convex"]):
-        return ""
-    what = "plane" if len(surface.y) > 1 else "line"
-    text = f"not convex on {100 * rough['non_convex']:.1f} % of the {what}"
-    if math.isfinite(rough["log_range"]):
-        axes = [surface.x, surface.y] if len(surface.y) > 1 else [surface.x]
-        radius = min(1.0, *(max(-axis[0], axis[-1]) for axis in axes))
-        text += f"; log₁₀ loss ranges over {rough['log_range']:.2f} within radius {radius:.3g}"
-    return text
-
-
-def surface_page(surfaces: Sequence[Surface], *, title: str) -> str:
-    """Returns a page that opens offline and shows planes in 3-D, to be turned by hand together.
-
-    Args:
-        surfaces: one, or several that differ in the policy for batch norm.
-        title: what was measured.
-    """
-    known = np.concatenate([s.height[np.isfinite(s.height)] for s in surfaces])
-    logarithmic = bool((known > 0).all())
-    several = len(surfaces) > 1
-    data = {
-        "title": title,
-        "log": logarithmic,
-        "colours": [mpl.colors.to_hex(c) for c in mpl.colormaps[_COLOURS](np.linspace(0, 1, 64))],
-        "surfaces": [
-            _shown(s, f"batch norm: {s.about['policy']}" if several else "", logarithmic)
-            for s in surfaces
-        ],
-    }
-    text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
-    template = files("ravine.reports").joinpath("templates/surface.html").read_text("utf-8")
-    return template.replace("/*DATA*/null", text)
-
-
-def _shown(surface: Surface, name: str, logarithmic: bool) -> dict[str, Any]:
-    z = np.where(np.isfinite(surface.height), surface.height, np.nan)
-    path = surface.trajectory
-    count = len(path["x"]) if len(path) else 0
-    return {
-        "name": name,
-        "x": surface.x.tolist(),
-        "y": surface.y.tolist(),
-        "z": [[_plain(v) for v in row] for row in (np.log10(z) if logarithmic else z)],
-        "minimum": list(surface.minimum),
-        "points": [{name: _plain(path[name][k]) for name in path} for k in range(count)],
-        "labels": surface.about.get("labels", ["", ""]),
-        "notes": notes(surface),
-    }
-
-
-def _plain(value: Any) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None

@@ -1,15 +1,16 @@
-"""Findings on the time axis: the loss, and where each finding began."""
+"""Findings on the time axis: the loss, and the first step of each finding."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from ravine.reports.curve_figures import ACCENT, GREY, SECOND, figure_of, svg_of
+from ravine.reports.curve_figures import figure_of, svg_of
+from ravine.reports.figure_style import ACCENT, GREY, SECOND
 
 _COLOURS = {"critical": SECOND, "warning": ACCENT, "note": GREY}
 
 
 def timeline(steps: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]]) -> str:
-    """Returns the training loss against steps, with a mark where each finding began.
+    """Returns the training loss against steps, with a mark at the first step of each finding.
 
     Args:
         steps: rows of history.jsonl about steps.
@@ -24,13 +25,13 @@ def timeline(steps: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]]
             top.set_yscale("log")
         top.set(ylabel="loss")
         end = max(float(row["step"]) for row in steps)
-        for place, row in enumerate(findings):
+        for index, row in enumerate(findings):
             colour = _COLOURS.get(str(row.get("severity")), GREY)
             at = float(row["step"])
             top.axvline(at, color=colour, linewidth=0.9, linestyle="--")
-            low.plot([at, max(end, at)], [place, place], color=colour, linewidth=4, alpha=0.5,
+            low.plot([at, max(end, at)], [index, index], color=colour, linewidth=4, alpha=0.5,
                      solid_capstyle="butt")  # fmt: skip
-            low.plot([at], [place], color=colour, marker="o", markersize=4)
+            low.plot([at], [index], color=colour, marker="o", markersize=4)
         names = [str(row.get("code") or row.get("severity")) for row in findings]
         low.set_yticks(range(len(findings)), names)
         low.set(xlabel="step", ylim=(len(findings) - 0.4, -0.6))

@@ -14,25 +14,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from ravine.reports.curve_figures import ACCENT, GREY, SECOND, figure_of, svg_of
+from ravine.reports.curve_figures import figure_of, svg_of
+from ravine.reports.figure_file import write_figure
+from ravine.reports.figure_style import ACCENT, GREY, SECOND, axes_style
 
 _INK = "#22303c"
 _STYLE: Any = {
+    **axes_style(_INK),
+    "axes.edgecolor": GREY,
     "font.family": "DejaVu Sans",
     "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.grid": True,
-    "grid.color": GREY,
-    "grid.alpha": 0.18,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "ravine",
 }
 _GRID: Any = {"sharex": "col", "sharey": "row", "squeeze": False}
 _BAND = "95 % of draws, by finite width and batch"
@@ -40,13 +31,16 @@ _DIRECTIONS = (("forward", "activations", ACCENT), ("backward", "gradients", SEC
 
 
 def draw_variance(networks: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> None:
-    """Writes one figure of several networks side by side, in the formats of the paths' endings.
+    """Writes one figure of several networks side by side, in the formats of the paths' suffixes.
 
     Args:
         networks: each with `name`, `layers` (`forward`, `forward_predicted`, `backward`,
             `backward_predicted`, and the factors `forward_band` and `backward_band`; None where
             there is no number) and `factors` (by direction, `measured` and `predicted`).
-        paths: where to; .png or .svg.
+        paths: the files; .png or .svg.
+
+    Raises:
+        RunError: the disk is full or read-only.
     """
     with mpl.rc_context(_STYLE):
         width = max(1.2 + 2.6 * len(networks), 5.2)
@@ -55,7 +49,7 @@ def draw_variance(networks: Sequence[Mapping[str, Any]], paths: Sequence[Path]) 
         _draw(figure, figure.subplots(2, len(networks), **_GRID), networks)
         for path in paths:
             plain = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-            figure.savefig(path, dpi=130, metadata=plain)
+            write_figure(figure, path, dpi=130, facecolor="auto", metadata=plain)
 
 
 def variance_drawing(networks: Sequence[Mapping[str, Any]]) -> str:
@@ -74,7 +68,7 @@ def _draw(figure: Figure, grid: Any, networks: Sequence[Mapping[str, Any]]) -> N
     for axes, (_, what, _) in zip(grid[:, 0], _DIRECTIONS, strict=True):
         axes.set_ylabel(f"variance of {what}")
     for line in grid:
-        _room(line)
+        _widen(line)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9.5)
 
@@ -119,8 +113,8 @@ def _shown(value: float | None) -> float:
     return float("nan") if value is None or value <= 0 else value
 
 
-def _room(line: Sequence[Axes]) -> None:
-    """Gives an axis at least three powers of ten, so that noise does not look like a trend."""
+def _widen(line: Sequence[Axes]) -> None:
+    """Widens an axis to at least three powers of ten, so that noise does not look like a trend."""
     low, high = line[0].get_ylim()
     if high / low < 1e3:
         middle = (low * high) ** 0.5

@@ -1,6 +1,6 @@
 """Before training: networks of several settings side by side on the user's own data.
 
-Wires data, networks, the variance theory and the checks; it computes nothing itself.
+It wires data, networks, the variance theory and the checks, and computes nothing.
 """
 
 import itertools
@@ -45,7 +45,7 @@ def compare_variance(
     """Returns a row for each network, and writes variance.png, .svg and .json into `out`.
 
     A row holds the variance of every layer, findings (`findings.finding.Finding.row`), and the
-    learning rate that a range test suggests beside the one that training would start from.
+    learning rate that a range test suggests next to the one that training would start from.
 
     Args:
         data: as `ravine.train` takes it.
@@ -53,7 +53,7 @@ def compare_variance(
         out: a folder; files of an earlier comparison are replaced.
         labels_probe: also ask whether the labels belong to the images.
         learn: also overfit eight images and test the learning rate.
-        progress: told of slow work.
+        progress: is called during slow work.
 
     Raises:
         RavineError: a mistake in settings or data; nothing is written.
@@ -71,7 +71,7 @@ def compare_variance(
         progress("networks", number, len(recipes))
         model = _network(recipe, dataset, images)
         profile, checked = _checked(model, recipe, batches, labels_probe=labels_probe, learn=learn)
-        if profile is None:  # the checks ended before the network was looked at
+        if profile is None:  # the checks ended before the network was measured
             profile = variance_profile(model, images, _loss(labels))
         rows.append({**profile.row(name), **checked})
     out.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def compare_variance(
 
 
 def _variants(settings: Mapping[str, Any]) -> dict[str, Recipe]:
-    """Returns a recipe for each combination, named by what differs."""
+    """Returns a recipe for each combination, named by the settings that differ."""
     given = {"model": _DEFAULT_MODEL, **settings}
     lists = {name: str(given[name]).split(",") for name in SEVERAL if name in given}
     lists = {name: [one.strip() for one in values] for name, values in lists.items()}
@@ -94,6 +94,7 @@ def _variants(settings: Mapping[str, Any]) -> dict[str, Recipe]:
 
 
 def _batches(dataset: Dataset, recipe: Recipe, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Returns training images (B, C, H, W) and labels (B,) of a random sample."""
     index = dataset.splits["train"]
     order = torch.randperm(len(index), generator=generator_for("check", seed=recipe.seed))
     chosen = index[order[: _BATCHES * _IMAGES].numpy()]
@@ -116,18 +117,18 @@ def _checked(
     labels_probe: bool,
     learn: bool,
 ) -> tuple[VarianceProfile | None, dict[str, Any]]:
-    """Returns variances, and findings with rates; the model learns, as in training."""
+    """Returns variances, and findings with learning rates; the model is trained on the way."""
     normalised = any(isinstance(m, _NORMS) for m in model.modules())
-    rate = recipe.lr if isinstance(recipe.lr, float) else None
-    rate = recipe.default_lr(batch=recipe.batch, normalised=normalised) if rate is None else rate
-    optimizer = recipe.with_(lr=rate).build_optimizer(model)
+    lr = recipe.lr if isinstance(recipe.lr, float) else None
+    lr = recipe.default_lr(batch=recipe.batch, normalised=normalised) if lr is None else lr
+    optimizer = recipe.with_(lr=lr).build_optimizer(model)
     done = examine(
         model.train(), F.cross_entropy, batches, optimizer, labels_probe=labels_probe, learn=learn
     )
     suggested = None if done.rates is None else done.rates.suggestion
     return done.variance, {
         "findings": [one.row() for one in done.findings],
-        "rate": {"training": rate, "suggested": suggested},
+        "rate": {"training": lr, "suggested": suggested},
     }
 
 

@@ -95,7 +95,7 @@ def diagnose_run(
             found = list(find_in_run(folder, classes=classes, layers=layers))
             found += _look_inside(case, labels_probe=labels_probe)
             findings = merge(found, EXPLAINS)
-            if "plateau" in findings.codes and not labels_probe:
+            if not labels_probe and _suspects_labels(findings, rows, classes=classes):
                 findings = merge([*found, *_ask_labels(case)], EXPLAINS)
     keep_findings(folder, findings)
     if folder.history.exists():
@@ -179,6 +179,15 @@ def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
         later = check(model, loss, batches, learn=False)
         found += [one for one in later if one.code == "norm-statistics-disagree"]
     return found
+
+
+def _suspects_labels(findings: Findings, rows: list[dict[str, Any]], *, classes: int) -> bool:
+    """Returns whether nothing was learnt that holds for other images than the training's."""
+    if "plateau" in findings.codes:
+        return True
+    epochs = [row for row in rows if row.get("kind") == "epoch" and row.get("interval")]
+    at_chance = bool(epochs) and max(row["interval"][0] for row in epochs) <= 1 / classes
+    return at_chance and "overfitting" in findings.codes
 
 
 def _ask_labels(case: _Case) -> Iterator[Finding]:

@@ -1,10 +1,10 @@
-"""The loss surface of a run: its network, its images and its trajectory, handed to landscapes.
+"""The loss surfaces of a run: wires its network, images and trajectory to landscapes.
 
-It wires and computes nothing; pictures and numbers land in RUN/landscape/.
+It computes nothing; pictures and numbers are written to RUN/landscape/.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.device import pick_device
-from ravine.core.errors import RunError, SettingError
+from ravine.core.errors import RunError
 from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_labelled
-from ravine.landscapes.axes import Axis
-from ravine.landscapes.loss_surface import landscape
+from ravine.landscapes.axes import DirectionInputs
+from ravine.landscapes.loss_surface import compute_surface
 from ravine.reports.hessian_figures import draw_sharpness
 from ravine.reports.page import render_report
 from ravine.reports.surface_figures import draw_surfaces
@@ -29,6 +29,7 @@ from ravine.runs.links import refuse_link
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.surface import Surface
 from ravine.training.model_file import check_model_code, load_model
+from ravine.workflows.landscape_settings import RunSurfaceSettings
 from ravine.workflows.run import Run
 
 _BATCH = 100
@@ -38,111 +39,105 @@ Batch = tuple[Tensor, Tensor]
 def run_surface(
     path: str | Path,
     *,
-    along: str = "auto",
     to: Sequence[str | Path] = (),
-    data: str | None = None,
-    labels: str | None = None,
-    images: int = 1000,
-    policies: Sequence[str] = (),
-    x: Axis | None = None,
-    y: Axis | None = None,
-    nodes: int = 51,
-    budget: float | None = None,
-    seed: int = 0,
-    sharpness: bool = False,
-    convexity: int = 0,
-    ray: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
     out: str | Path | None = None,
     allow_code: str | Sequence[str] = (),
     progress: Progress = no_progress,
+    **settings: Any,
 ) -> tuple[list[Surface], list[Path]]:
-    """Returns the surfaces of a finished run, one per policy, and the files that show them.
+    """Returns the surfaces of a finished run, one for each policy, and the files that show them.
 
     Args:
         path: the run folder.
-        along: random, line, trajectory, models or hessian; auto is trajectory where the run
-            kept its weights along the way, models where `to` is given, else random.
-        to: run folders or model files, for `models`.
-        data: labelled images to compute the loss on; by default those of the run's recipe.
-        labels: a CSV with their labels.
-        images: how many, the same at every node, drawn at random.
-        policies: for batch norm; several are drawn side by side.
-        x: (from, to, nodes) along the first direction.
-        y: the same along the second.
-        nodes: of an axis that is found automatically.
-        budget: seconds for each policy.
-        seed: of directions and images.
-        sharpness: also the Hessian's top eigenvalues, trace and density, with their errors.
-        convexity: nodes a side of a map of |λ_min/λ_max| of the Hessian; 0 for none.
-        ray: address of a Ray cluster that computes the nodes.
-        device: auto (all GPUs, else the CPU), cpu, cuda or cuda:N.
-        precision: auto, float32 or bfloat16.
+        to: run folders or model files, for `along="models"`.
         out: a folder; by default RUN/landscape.
         allow_code: the `module:callable` of a network of the user's own, or several.
-        progress: told of slow work.
+        progress: is called during slow work.
+        **settings: of `RunSurfaceSettings`.
 
     Raises:
         CodeRefusedError: a network is code that was not allowed; nothing was imported or written.
         RavineError: what cannot work, in one line.
     """
+    asked = RunSurfaceSettings.of(settings)
     run = Run.load(path, allow_code=allow_code)
     code = AllowedCode.of(allow_code, run=run.path)
-    where = pick_device(device)
+    device = pick_device(asked.device)
     points, epochs = _waypoints(run.path)
-    if along == "auto":
-        along = "models" if to else "trajectory" if len(points) > 1 else "random"
-    if along == "trajectory" and len(points) < 2:
-        raise RunError(
-            f"{run.path} kept no weights along the way, so it has no trajectory; train again with "
-            "--keep-weights 20, or draw random directions: --along random"
-        )
-    model = run.model.to(where)
+    along = _kind(asked.along, run.path, others=len(to), points=len(points))
+    model = run.model.to(device)
     for other in to:
         check_model_code(_model_file(other), code)
-    batches = _batches(run, data, labels, images, seed, where, progress)
-    folder = Path(out) if out is not None else RunFolder(run.path).surfaces
-    if out is None:
-        refuse_link(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    batches = _batches(run, asked, device, progress)
+    folder = _surface_folder(run.path, out)
     surfaces, files = [], []
-    for policy in policies or (None,):
-        file = folder / f"{along}-{policy or 'default'}-{seed}.npz"
+    for policy in asked.policy or (None,):
+        file = folder / f"{along}-{policy or 'default'}-{asked.seed}.npz"
         refuse_link(file)
-        surfaces.append(
-            landscape(
-                model,
-                _each_image,
-                batches,
-                along=along,
-                trajectory=points if along == "trajectory" else (),
-                steps=epochs if along == "trajectory" else None,
-                models=(load_model(_model_file(other), code=code).model.to(where) for other in to),
-                x=x,
-                y=y,
-                nodes=nodes,
-                budget=budget,
-                policy=policy,
-                precision=precision,
-                seed=seed,
-                sharpness=sharpness,
-                convexity=convexity,
-                devices=() if device == "auto" else (where,),
-                ray=ray,
-                out=file,
-                progress=progress,
-            )
-        )
         files.append(file)
-    name = f"{along}-{'-'.join(policies) or 'default'}-{seed}"
-    files += draw_surfaces(surfaces, folder / name, title=run.path.name)
-    for surface, policy in zip(surfaces, policies or ("default",), strict=True):
-        stem = folder / f"{along}-{policy}-{seed}-sharpness"
-        files += draw_sharpness(surface, stem, title=f"{run.path.name}: the Hessian")
+        surface = compute_surface(
+            model,
+            _each_image,
+            batches,
+            asked.of_surface(along, policy),
+            inputs=_inputs(along, points, epochs, _models(to, code, device)),
+            devices=() if asked.device == "auto" else (device,),
+            out=file,
+            progress=progress,
+        )
+        surfaces.append(surface)
+    files += _draw(surfaces, folder, along, asked, title=run.path.name)
     if out is None and RunFolder(run.path).evaluation.is_file():
         files.append(render_report(run.path))
     return surfaces, files
+
+
+def _kind(along: str, run: Path, *, others: int, points: int) -> str:
+    """Returns the kind of directions, chosen by what there is where `along` is auto."""
+    if along == "auto":
+        along = "models" if others else "trajectory" if points > 1 else "random"
+    if along == "trajectory" and points < 2:
+        raise RunError(
+            f"{run} kept no weights along the way, so it has no trajectory; train again with "
+            "--keep-weights 20, or draw random directions: --along random"
+        )
+    return along
+
+
+def _models(
+    paths: Sequence[str | Path], code: AllowedCode, device: torch.device
+) -> Iterator[nn.Module]:
+    """Yields the networks of run folders or model files, loaded one by one."""
+    for path in paths:
+        yield load_model(_model_file(path), code=code).model.to(device)
+
+
+def _inputs(
+    along: str, points: Sequence[Path], epochs: Sequence[float], models: Iterable[nn.Module]
+) -> DirectionInputs:
+    if along == "trajectory":
+        return DirectionInputs(points=points, steps=epochs)
+    return DirectionInputs(models=models)
+
+
+def _surface_folder(run: Path, out: str | Path | None) -> Path:
+    folder = Path(out) if out is not None else RunFolder(run).surfaces
+    if out is None:
+        refuse_link(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _draw(
+    surfaces: Sequence[Surface], folder: Path, along: str, asked: RunSurfaceSettings, *, title: str
+) -> list[Path]:
+    """Draws the surfaces side by side, and the Hessian of each; returns the files."""
+    policies, seed = asked.policy or ("default",), asked.seed
+    files = draw_surfaces(surfaces, folder / f"{along}-{'-'.join(policies)}-{seed}", title=title)
+    for surface, policy in zip(surfaces, policies, strict=True):
+        stem = folder / f"{along}-{policy}-{seed}-sharpness"
+        files += draw_sharpness(surface, stem, title=f"{title}: the Hessian")
+    return files
 
 
 def _each_image(logits: Tensor, labels: Tensor) -> Tensor:
@@ -155,7 +150,7 @@ def _model_file(path: str | Path) -> Path:
 
 
 def _waypoints(folder: Path) -> tuple[list[Path], list[float]]:
-    """Returns the files, oldest first, and the epoch of each and of the end."""
+    """Returns the files of kept weights, oldest first, and the epoch of each and of the end."""
     paths = sorted(RunFolder(folder).weights.glob("step-*.safetensors"))
     if not paths:
         return [], []
@@ -163,26 +158,20 @@ def _waypoints(folder: Path) -> tuple[list[Path], list[float]]:
     facts: dict[str, Any] = plan or {}
     per_epoch = float(facts.get("steps_per_epoch", 1))
     rows = [row for row in Run.load(folder).history if row.get("kind") == "epoch"]
-    end = float(rows[-1]["epoch"]) if rows else len(paths) / 1.0
+    end = float(rows[-1]["epoch"]) if rows else float(len(paths))
     steps = [int(re.sub(r"\D", "", path.stem)) for path in paths]
     return paths, [*(step / per_epoch for step in steps), end]
 
 
 def _batches(
-    run: Run,
-    data: str | None,
-    labels: str | None,
-    images: int,
-    seed: int,
-    device: torch.device,
-    progress: Progress,
+    run: Run, asked: RunSurfaceSettings, device: torch.device, progress: Progress
 ) -> list[Batch]:
-    if images < 2:
-        raise SettingError(f"images must be at least 2, got {images}")
+    """Returns images (B, C, H, W) and labels (B,) of a random sample, the same in every call."""
     trained = run.trained
+    data, labels = asked.data, asked.labels
     if data is None:
-        settings, _ = read_recipe(open_run_folder(run.path).recipe)
-        data, labels = str(settings["data"]), labels or settings.get("labels") or None
+        recipe, _ = read_recipe(open_run_folder(run.path).recipe)
+        data, labels = str(recipe["data"]), labels or recipe.get("labels") or None
     dataset = open_labelled(
         data,
         labels=labels,
@@ -191,11 +180,11 @@ def _batches(
         progress=progress,
     )
     count = len(dataset.labels)
-    order = torch.randperm(count, generator=generator_for("landscape images", seed=seed))
-    index = np.sort(order[:images].numpy()) if images >= count else order[:images].numpy()
+    order = torch.randperm(count, generator=generator_for("landscape images", seed=asked.seed))
+    index = order[: asked.images].numpy()
     found = evaluation_batches(
         dataset.images,
-        index,
+        np.sort(index) if asked.images >= count else index,
         preprocessing=trained.preprocessing,
         batch=_BATCH,
         device=device,

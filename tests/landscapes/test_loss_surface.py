@@ -1,4 +1,4 @@
-"""Surfaces: right on a known quadratic, whole on real networks, and nothing left changed."""
+"""Surfaces: exact on a known quadratic, complete on real networks, and the model unchanged."""
 
 import itertools
 import sys
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ravine.core.errors import RunError, SettingError
 from ravine.core.seeds import generator_for
-from ravine.landscapes import Surface, landscape, random_direction
+from ravine.landscapes import FixedBatches, Surface, landscape, random_direction
 from ravine.landscapes.refine import coarse_nodes, interpolate, next_nodes
 
 
@@ -22,10 +22,12 @@ class Quadratic(nn.Module):
 
     def __init__(self, size: int = 6) -> None:
         super().__init__()
-        chance = torch.Generator().manual_seed(1)
-        root = torch.randn(size, size, generator=chance, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(1)
+        root = torch.randn(size, size, generator=generator, dtype=torch.float64)
         self.a = root @ root.T + torch.eye(size, dtype=torch.float64)
-        self.weight = nn.Parameter(torch.randn(2, size // 2, generator=chance, dtype=torch.float64))
+        self.weight = nn.Parameter(
+            torch.randn(2, size // 2, generator=generator, dtype=torch.float64)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         w = self.weight.reshape(-1)
@@ -53,7 +55,7 @@ class TwoInputs(nn.Module):
         return torch.tanh(self.left(left)) + self.right(right)
 
 
-def said(outputs: Tensor, targets: Tensor) -> Tensor:
+def identity(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs
 
 
@@ -62,8 +64,8 @@ def each_image(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def images(count: int = 48, batch: int = 16) -> list[tuple[Tensor, Tensor]]:
-    chance = torch.Generator().manual_seed(0)
-    x = torch.randn(count, 1, 8, 8, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(count, 1, 8, 8, generator=generator)
     y = (x.mean((1, 2, 3)) > 0).long() + (x[:, 0, 0, 0] > 1).long()
     return list(zip(x.split(batch), y.split(batch), strict=True))
 
@@ -86,11 +88,11 @@ one_batch = [(torch.zeros(3, 1), torch.zeros(3))]
 def test_a_quadratic_is_exact_on_a_grid_that_is_not_square() -> None:
     model = Quadratic()
     w = model.weight.detach().clone().reshape(-1)
-    surface = landscape(model, said, one_batch, x=(0, 1, 7), y=(-0.5, 2, 4), seed=5)
+    surface = landscape(model, identity, one_batch, x=(0, 1, 7), y=(-0.5, 2, 4), seed=5)
 
-    chance = generator_for("landscape", seed=5)
-    first = random_direction(model, chance)
-    second = random_direction(model, chance, orthogonal_to=first)
+    generator = generator_for("landscape", seed=5)
+    first = random_direction(model, generator)
+    second = random_direction(model, generator, orthogonal_to=first)
     expected = np.empty((4, 7))
     for row, b in enumerate(np.linspace(-0.5, 2, 4)):
         for column, a in enumerate(np.linspace(0, 1, 7)):
@@ -133,7 +135,7 @@ def test_nothing_of_the_model_is_changed(policy: str) -> None:
     assert np.isfinite(surface.standard_error).all()
 
 
-def test_the_model_is_whole_after_an_error_in_the_middle() -> None:
+def test_the_model_is_restored_after_an_error_in_the_middle() -> None:
     model = trained()
     before = state_of(model)
     calls = 0
@@ -198,13 +200,13 @@ def test_a_loss_that_is_not_finite_is_a_hole() -> None:
     assert surface.evaluated.all()
 
 
-def test_a_budget_is_kept_saved_and_gone_on_with(
+def test_a_budget_is_kept_saved_and_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock that goes on by 3 ms whenever it is read, however busy the machine is."""
+    """By a clock that advances by 3 ms whenever it is read, however busy the machine is."""
     ticks = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: 0.003 * next(ticks))
-    for module in ("survey", "landscape"):
+    for module in ("deadline", "sweep", "starting_values"):
         monkeypatch.setattr(sys.modules[f"ravine.landscapes.{module}"], "time", clock)
     model = trained()
     out = tmp_path / "surface.npz"
@@ -294,11 +296,13 @@ def test_between_models_the_ends_are_the_models() -> None:
         ({"budget": 0.0001}, "is too short: it leaves 0 nodes"),
         ({"x": (1.0, -1.0, 5)}, "from < to"),
         ({"nodes": 3}, "nodes must be at least 5, got 3"),
+        ({"convexity": 1}, "convexity must be 0 or at least 2 nodes a side, got 1"),
+        ({"polciy": "batch"}, "unknown setting 'polciy'; did you mean 'policy'"),
         ({"along": "trajectory"}, "at least 2 points before the last, got 0"),
         ({"along": "models"}, "one or two other models, got 0"),
     ],
 )
-def test_what_cannot_work_is_told_in_one_line(options: dict, message: str) -> None:
+def test_what_cannot_work_is_refused_in_one_line(options: dict, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         landscape(trained(), each_image, images(), **options)
 
@@ -310,11 +314,21 @@ def test_a_loss_that_is_nan_at_the_centre_is_refused() -> None:
 
 def test_no_batches_are_refused() -> None:
     with pytest.raises(SettingError, match="no batches"):
-        landscape(Quadratic(), said, [], nodes=5)
+        landscape(Quadratic(), identity, [], nodes=5)
 
 
-def test_a_torn_file_is_told(tmp_path: Path) -> None:
+def test_a_torn_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.npz").write_bytes(b"PK\x03\x04torn")
 
     with pytest.raises(RunError, match="is torn or holds no surface"):
         Surface.load(tmp_path / "s.npz")
+
+
+def test_batches_by_name_have_one_digest_in_any_order() -> None:
+    device, (a, b, c) = torch.device("cpu"), torch.arange(12.0).reshape(3, 4)
+    first, second, other = (
+        FixedBatches([(inputs, c)], most=None, device=device).digest
+        for inputs in ({"a": a, "b": b}, {"b": b, "a": a}, {"a": b, "b": a})
+    )
+
+    assert first == second != other

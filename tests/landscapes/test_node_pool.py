@@ -17,8 +17,8 @@ def network() -> nn.Module:
 
 
 def batches() -> list[tuple[Tensor, Tensor]]:
-    chance = torch.Generator().manual_seed(0)
-    x = torch.randn(40, 1, 8, 8, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 1, 8, 8, generator=generator)
     return list(zip(x.split(10), (x.mean((1, 2, 3)) > 0).long().split(10), strict=True))
 
 
@@ -43,14 +43,14 @@ def test_several_devices_give_the_same_numbers(policy: str, devices: list[str]) 
     assert all(torch.equal(a, b) for a, b in zip(before, states(model), strict=True))
 
 
-def test_a_device_that_is_not_here_is_told() -> None:
+def test_a_device_that_is_not_here_is_refused() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(SettingError, match="needs a GPU and there is none"):
         landscape(network(), each_image, batches(), nodes=5, devices=["cpu", "cuda:0"])
 
 
-def test_a_cluster_that_does_not_answer_is_told() -> None:
+def test_a_cluster_that_does_not_answer_is_refused() -> None:
     pytest.importorskip("ray")
     with pytest.raises(SettingError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 "):
         landscape(network(), each_image, batches(), nodes=5, ray="127.0.0.1:1")

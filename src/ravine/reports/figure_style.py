@@ -1,0 +1,25 @@
+"""What all figures of a page share: colours and the style of the axes."""
+
+from typing import Any
+
+# Okabe, Ito 2008: distinct for readers of every colour vision.
+ACCENT, SECOND, GREY = "#0072b2", "#d55e00", "#808080"
+
+
+def axes_style(ink: str) -> dict[str, Any]:
+    """Returns matplotlib's settings for axes in the colour `ink`."""
+    return {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": ink,
+        "axes.labelcolor": ink,
+        "text.color": ink,
+        "xtick.color": ink,
+        "ytick.color": ink,
+        "axes.grid": True,
+        "grid.color": GREY,
+        "grid.alpha": 0.18,
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+        "svg.hashsalt": "ravine",
+    }

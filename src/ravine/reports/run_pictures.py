@@ -1,0 +1,33 @@
+"""Pictures of a run folder as data URIs, so that the page needs no other file.
+
+Links are not followed, and a picture that is too large is left out.
+"""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ravine.runs.links import is_own_file
+
+_MOST_BYTES = 2_000_000  # the pictures that Ravine writes are smaller
+
+
+def mistake_pictures(run: Path, mistakes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the mistakes with their pictures as `uri`, those without a picture left out."""
+    paths = [(row, run / str(row.get("image", ""))) for row in mistakes]
+    return [{**row, "uri": _uri(path)} for row, path in paths if _may_be_shown(run, path)]
+
+
+def surface_pictures(run: Path) -> list[tuple[str, str]]:
+    """Returns name and data URI of each loss surface of the run."""
+    paths = sorted((run / "landscape").glob("*.png"))
+    return [(path.stem, _uri(path)) for path in paths if _may_be_shown(run, path)]
+
+
+def _may_be_shown(run: Path, path: Path) -> bool:
+    return is_own_file(run, path) and path.stat().st_size < _MOST_BYTES
+
+
+def _uri(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,0 +1,59 @@
+"""The page of a surface in 3-D: one HTML file that opens offline."""
+
+import json
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+from ravine.reports.surface_notes import notes
+from ravine.runs.surface import Surface
+
+COLOURS = "viridis"
+
+
+def surface_page(surfaces: Sequence[Surface], *, title: str) -> str:
+    """Returns a page that opens offline and shows planes in 3-D; the mouse turns them together.
+
+    Args:
+        surfaces: one, or several that differ in the policy for batch norm.
+        title: what was measured.
+    """
+    known = np.concatenate([s.height[np.isfinite(s.height)] for s in surfaces])
+    logarithmic = bool((known > 0).all())
+    several = len(surfaces) > 1
+    data = {
+        "title": title,
+        "log": logarithmic,
+        "colours": [mpl.colors.to_hex(c) for c in mpl.colormaps[COLOURS](np.linspace(0, 1, 64))],
+        "surfaces": [
+            _shown(s, f"batch norm: {s.about['policy']}" if several else "", logarithmic)
+            for s in surfaces
+        ],
+    }
+    text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
+    template = files("ravine.reports").joinpath("templates/surface.html").read_text("utf-8")
+    return template.replace("/*DATA*/null", text)
+
+
+def _shown(surface: Surface, name: str, logarithmic: bool) -> dict[str, Any]:
+    z = np.where(np.isfinite(surface.height), surface.height, np.nan)
+    path = surface.trajectory
+    count = len(path["x"]) if len(path) else 0
+    return {
+        "name": name,
+        "x": surface.x.tolist(),
+        "y": surface.y.tolist(),
+        "z": [[_plain(v) for v in row] for row in (np.log10(z) if logarithmic else z)],
+        "minimum": list(surface.minimum),
+        "points": [{name: _plain(path[name][k]) for name in path} for k in range(count)],
+        "labels": surface.about.get("labels", ["", ""]),
+        "notes": notes(surface),
+    }
+
+
+def _plain(value: Any) -> float | None:
+    return round(float(value), 6) if math.isfinite(value) else None
