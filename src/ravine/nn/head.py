@@ -17,7 +17,7 @@ def head_of(model: nn.Module, batch: Tensor | None = None) -> nn.Module | None:
     of the calls in every network of `ravine.models`.
 
     Args:
-        model: any module; its modes are restored.
+        model: any module; its modes are afterwards what they were.
         batch: images (B, C, H, W) on the model's device.
     """
     if batch is None:
@@ -35,7 +35,10 @@ def head_of(model: nn.Module, batch: Tensor | None = None) -> nn.Module | None:
 
 @torch.no_grad()
 def call_order(model: nn.Module, batch: Tensor) -> list[nn.Module]:
-    """Returns the linear layers and convolutions in the order in which they are first called."""
+    """Returns the linear layers and convolutions in the order of their first calls.
+
+    `batch` is (B, C, H, W), on the model's device.
+    """
     called: list[nn.Module] = []
     handles: list[RemovableHandle] = [
         m.register_forward_hook(lambda layer, _i, _o: called.append(layer))

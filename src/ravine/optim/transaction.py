@@ -259,14 +259,14 @@ class Transaction:
         return self._clip is None or self._clip_by == "norm"
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns the counters, and what an adaptive clip remembers, by name: its whole state."""
+        """Returns the counters, and the memory of an adaptive clip, by name; 0-dim or (n,)."""
         if isinstance(self._clip, AdaptiveClip):
             remembered = {"log_norms": self._clip.log_norms, "seen": self._clip.seen}
             return {"counts": self.counts, **remembered}
         return {"counts": self.counts}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts what `tensors` returned in place of what there is.
+        """Overwrites the counters and the clip's memory by tensors of the same shapes.
 
         Raises:
             KeyError: one is missing.
@@ -285,7 +285,7 @@ class Transaction:
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
-        """The optimizer's parameters by name, in the order of the network."""
+        """The optimizer's parameters by name, of any shape, in the order of the network."""
         return {name: p for p, name in self._names.items()}
 
     def norms(self) -> dict[str, float]:

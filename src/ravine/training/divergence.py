@@ -41,7 +41,7 @@ class Divergence(Protocol):
         ...
 
     def after_step(self, state: TrainingState, loss: Tensor) -> RolledBack | None:
-        """Takes note of a step's loss, 0-dim; returns what was done where the run went back."""
+        """Adds a step's loss, 0-dim; returns the rollback where there was one."""
         ...
 
     def lost(self, state: TrainingState) -> TrainingDiverged | None:
@@ -61,7 +61,7 @@ class StopOnDivergence:
         return schedules
 
     def after_step(self, state: TrainingState, loss: Tensor) -> None:
-        """Does nothing."""
+        """Does nothing with the loss, 0-dim."""
 
     def lost(self, state: TrainingState) -> TrainingDiverged | None:
         """Returns how many steps were undone, since which; None while one was taken."""
@@ -111,7 +111,7 @@ class Rollback:
             self._keep(state)
 
     def after_step(self, state: TrainingState, loss: Tensor) -> RolledBack | None:
-        """Takes note of a step; returns what was done where the run was taken back.
+        """Adds a step's loss, 0-dim; returns the rollback where there was one.
 
         Raises:
             TrainingDiverged: it diverges again and again.

@@ -29,7 +29,7 @@ _IMAGES = 1000  # at most
 def resolve_statistics(
     setting: str, model: nn.Module, plan: Plan
 ) -> Literal["running", "measured"]:
-    """Returns whether a run's statistics are measured; `auto` asks for it in runs under `SHORT`.
+    """Returns whether a run's statistics are measured; with `auto` in runs under `SHORT`.
 
     It follows from the plan made before step 1, never from a later correction.
     """
@@ -60,7 +60,7 @@ class MeasuredStatistics:
 
     @property
     def index(self) -> np.ndarray:
-        """The images: evenly spaced, at most 1,000."""
+        """The images (N,) int64: evenly spaced, at most 1,000."""
         index = self.dataset.splits["train"]
         return index[:: -(-len(index) // _IMAGES)]
 
@@ -72,7 +72,7 @@ class MeasuredStatistics:
         )
 
     def measure_(self, model: nn.Module) -> None:
-        """Puts measured statistics in place of the model's running ones."""
+        """Replaces the model's running statistics by measured ones."""
         index = self.index
         parts = -(-len(index) // self.batch)
         batches = evaluation_batches(

@@ -36,7 +36,7 @@ class SavePoints:
         self.ranks.barrier()
 
     def load(self, step: int) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        """Returns tensors and values of the state that was kept at this step.
+        """Returns the tensors by name, of any shape, and the values of the state of this step.
 
         Raises:
             RunError: it is not there any more, or torn.
