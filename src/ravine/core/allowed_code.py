@@ -68,8 +68,8 @@ class AllowedCode:
     def run_around(self, path: Path) -> Path | None:
         """Returns the run folder that `path` lies in, as it is written or by its links; or None."""
         run = self.run.resolve() if self.run is not None else None
-        for place in (Path(os.path.abspath(path)), path.resolve()):
-            for folder in (place, *place.parents):
+        for absolute in (Path(os.path.abspath(path)), path.resolve()):
+            for folder in (absolute, *absolute.parents):
                 if folder.resolve() == run or is_run_folder(folder):
                     return folder
         return None

@@ -1,8 +1,8 @@
-"""What a model's buffers (batch-norm statistics) were before a step, without being told.
+"""Copies of a model's buffers (batch-norm statistics) from before a step, without a call.
 
 A snapshot is taken on the first forward pass that a gradient can flow back from, and again after
 each step and each `load_state_dict`, so that one is never older than the step in hand. The hooks
-are functions of this file that look into a table: a copy or a pickle of the model takes no
+are functions of this file that read a table: a copy or a pickle of the model takes no
 snapshot with it. A forward pass that runs no hook (compiled code, a CUDA graph, `model.forward`)
 goes back to the end of the step before it.
 """
@@ -23,7 +23,7 @@ class BufferSnapshot:
     """A copy of a model's buffers as they were before the step in hand.
 
     Args:
-        model: whose modules' buffers are kept, also where another tensor takes a buffer's place
+        model: whose modules' buffers are kept, also where another tensor replaces a buffer
             (`.to()`, `assign=True`); None for no buffers.
     """
 

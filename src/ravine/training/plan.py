@@ -176,7 +176,7 @@ def is_time_to_correct(plan: Plan, step: int, spent: float) -> bool:
 
 
 def correct_plan(plan: Plan, *, step: int, step_seconds: float, seconds_left: float) -> Plan:
-    """Returns the plan whose end fits into `seconds_left` at the speed that was really had.
+    """Returns the plan whose end fits into `seconds_left` at the measured speed.
 
     Args:
         plan: a plan for a budget, not yet corrected.

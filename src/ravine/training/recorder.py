@@ -30,7 +30,7 @@ class Recorder:
     _seen: float = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Takes note of one event."""
+        """Records one event."""
         if isinstance(event, StepDone):
             self._pending.append(event)
             self._seen = time.monotonic()
@@ -43,7 +43,7 @@ class Recorder:
             self._go_back(event)
 
     def _go_back(self, event: RolledBack) -> None:
-        """Takes out what is undone; what was seen there stands in the line about it."""
+        """Removes the rows of the undone steps and appends the row of the rollback."""
         self._pending.clear()
         self._written = time.monotonic()
         kept = [row for row in read_rows(self.path) if row.get("step", 0) <= event.to]

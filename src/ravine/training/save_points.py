@@ -19,8 +19,8 @@ class SavePoints:
     """Save points of one run.
 
     Attributes:
-        folder: where they lie.
-        checkpoints: where the run's checkpoints lie, which a return makes void.
+        folder: of the save points.
+        checkpoints: folder of the run's checkpoints; a rollback makes the later ones void.
         ranks: the processes that train together; each calls all of this.
     """
 

@@ -69,8 +69,8 @@ def fast() -> Recipe:
 def wrn_paper() -> Recipe:
     """Returns the recipe of the WideResNet paper (Zagoruyko, Komodakis 2016): 200 epochs.
 
-    SGD with Nesterov momentum 0.9 and rate 0.1, which is the EMA form's 1.0; times 0.2 after
-    60, 120 and 160 epochs; batch 128; weight decay 5e-4; flip and 4-pixel padded crop.
+    SGD with Nesterov momentum 0.9 and learning rate 0.1, which is the EMA form's 1.0; times 0.2
+    after 60, 120 and 160 epochs; batch 128; weight decay 5e-4; flip and 4-pixel padded crop.
     """
     return Recipe(
         model="wrn-28-10",

@@ -143,7 +143,7 @@ class Run:
             tta: also give the result with test-time flip, apart.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
-            progress: told of slow work.
+            progress: receives the progress of slow work.
 
         Raises:
             DataError: the data cannot be read, or has a class that the network does not know.
@@ -179,7 +179,7 @@ class Run:
             tta: mean over each image and its mirror image.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
-            progress: told of slow work.
+            progress: receives the progress of slow work.
 
         Raises:
             DataError: there is nothing to read.

@@ -1,7 +1,7 @@
 """A session: what a command opens before it trains or runs a network, and closes after it.
 
 One context manager holds the process's random state, its threads, the ranks that train together,
-the lock of a run folder, the observers and the clock of the budget, in place of a guard in each
+the lock of a run folder, the observers and the clock of the budget, instead of a guard in each
 command. Leaving it puts random state and threads back and releases the lock.
 """
 
