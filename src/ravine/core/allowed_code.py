@@ -2,7 +2,7 @@
 
 A name that the user typed as a setting is the user's word. The same name in a file (recipe.toml,
 model.safetensors, race.json) may be a stranger's, and is refused until `allow_code` names it too.
-Nothing is ever imported from inside a run folder. `core.own_code` imports, and asks here first.
+Nothing is ever imported from inside a run folder. `core.user_code` imports after this check.
 """
 
 import os

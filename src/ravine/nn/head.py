@@ -12,9 +12,9 @@ LAYERS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
 def head_of(model: nn.Module, batch: Tensor | None = None) -> nn.Module | None:
     """Returns the head: the linear layer or convolution that is called last; None without layers.
 
-    The order of the calls is seen in one forward pass in evaluation mode, which changes no buffer
-    and draws no random number. Without a batch the order of registration has to do, which is that
-    of the calls in every network of `ravine.models`.
+    One forward pass in evaluation mode, which changes no buffer and draws no random number, gives
+    the order of the calls. Without a batch it is the order of registration, which is that of the
+    calls in every network of `ravine.models`.
 
     Args:
         model: any module; its modes are afterwards what they were.

@@ -1,4 +1,4 @@
-"""What is wrong with a run, and whether the cure works: a run folder handed to the diagnosis.
+"""What is wrong with a run, and whether the cure works: a run folder passed to the diagnosis.
 
 `diagnose_run` reads the rows of the run, and checks its network as it was at the start and as it
 is in the last checkpoint. `try_cures` trains from the last good checkpoint, with the cure and

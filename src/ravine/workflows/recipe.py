@@ -1,7 +1,7 @@
 """A recipe: all settings of a run in one flat, frozen object.
 
 Each room keeps its own group of settings; the recipe is all of them at once, so that it is
-handed to each room as it is and every option has one name everywhere: on the command line,
+passed to each room as it is and every option has one name everywhere: on the command line,
 in recipe.toml and in Python.
 """
 
@@ -61,7 +61,7 @@ def fast() -> Recipe:
     """Returns the recipe for quick results: a minute and a half, or the budget that is given.
 
     The network and what it is trained with follow the budget, as always; the last percent comes
-    from answering for each image and its mirror image.
+    from test-time flip: the mean over each image and its mirror image.
     """
     return Recipe(budget=90.0, tta=True)
 

@@ -26,7 +26,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What a network says of images.
+    """The probabilities that a network predicts for images.
 
     Attributes:
         names: paths of the N images, as they were found.

@@ -44,7 +44,7 @@ def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, sessio
         session: of this process.
 
     Raises:
-        Interrupted: a signal asked to stop; a checkpoint is saved.
+        Interrupted: a stop signal; a checkpoint is saved.
         TrainingDiverged: the run diverged; a checkpoint is saved.
     """
     divergence = _divergence(assembly, dataset, folder, session)
