@@ -73,7 +73,7 @@ def share(value: float, interval: tuple[float, float] | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration as it is read.
+    """Returns a duration as a clock shows it.
 
     >>> duration(75.2), duration(4000)
     ('1:15', '1:06:40')

@@ -116,10 +116,10 @@ def init_(
     batch: Tensor | None = None,
     zero_residual: bool = False,
 ) -> nn.Module:
-    """Gives the weights of every linear layer and convolution their first values, in place.
+    """Initialises the weights of every linear layer and convolution in place.
 
-    Biases become 0; norms keep what they have. A module with a method `after_init_` may then set
-    what it wants to begin otherwise. The head, which no activation follows, is drawn by
+    Biases become 0; norms keep their values. A module with a method `after_init_` may then set
+    its own initial values. The head, which no activation follows, is drawn by
     fan-in whatever the scheme, so that the first loss is near ln K: Var w = 1/(n_in·s) where its
     input is the sum of s residual branches (`summands`), else 1/n_in; rows are orthogonal where the
     scheme's are. LSUV then scales it on data like every layer.
@@ -160,7 +160,7 @@ def init_(
                 own()
     if name == "lsuv" and batch is not None:
         _scale_to_unit_variance(model, batch)
-    # After LSUV, which could not scale a layer that gives or gets only zeros.
+    # After LSUV, which could not scale a layer whose input or output is all zeros.
     for end in ends if zero_residual else ():
         for parameter in end.parameters():
             nn.init.zeros_(parameter)

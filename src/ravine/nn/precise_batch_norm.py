@@ -30,7 +30,7 @@ def measure_norm_statistics_(
     """Replaces the running statistics by measured ones, the variance unbiased like those.
 
     Only the batch norms are in training mode meanwhile, so that dropout is off. All else, the
-    count of batches included, is left as it was. A norm that is never called keeps what it has.
+    count of batches included, is left as it was. A norm that is never called keeps its statistics.
 
     Args:
         model: the network.

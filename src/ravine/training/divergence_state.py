@@ -1,4 +1,4 @@
-"""What a run remembers in order to know whether it diverges."""
+"""The state by which a run judges whether it diverges."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class DivergenceState:
 
     Attributes:
         scale: factor of the learning rates.
-        times: that the run was taken back.
+        times: number of rollbacks.
         points: steps of the states that were good, the oldest first; at most the last two.
         skipped: steps that had been undone at the last judgement.
         best: least mean loss of a window.

@@ -1,6 +1,6 @@
 """When batch norm's statistics are measured anew, and on which images.
 
-The running statistics remember about 1/momentum steps. Where these are a large share of the run,
+The running statistics average about 1/momentum steps. Where these are a large share of the run,
 the weights have moved since; `ravine.nn.precise_batch_norm` measures those of the final weights.
 """
 
@@ -22,7 +22,7 @@ from ravine.nn.precise_batch_norm import (
 from ravine.training.evaluation import Evaluation
 from ravine.training.plan import Plan
 
-SHORT = 1000  # steps: 100 times what running statistics with torch's momentum of 0.1 remember
+SHORT = 1000  # steps: 100 times what running statistics average at torch's momentum of 0.1
 _IMAGES = 1000  # at most
 
 

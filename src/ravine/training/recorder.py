@@ -18,7 +18,7 @@ class Recorder:
 
     Attributes:
         path: history.jsonl.
-        steps_per_epoch: for the epoch that a step lies in.
+        steps_per_epoch: for the epoch of a step.
         every: least seconds between two lines of steps.
     """
 
@@ -59,7 +59,7 @@ class Recorder:
 
 
 def steps_row(events: list[StepDone], seconds: float, steps_per_epoch: int) -> dict[str, Any]:
-    """Returns the line about several steps in a row; reading its tensors waits once."""
+    """Returns the row of several consecutive steps; reading its tensors waits once."""
     last = events[-1]
     losses = torch.stack([event.loss for event in events]).double()
     finite = losses[losses.isfinite()]
@@ -79,7 +79,7 @@ def steps_row(events: list[StepDone], seconds: float, steps_per_epoch: int) -> d
 
 
 def epoch_row(event: EpochDone) -> dict[str, Any]:
-    """Returns the line about one epoch."""
+    """Returns the row of one epoch."""
     return {
         "kind": "epoch",
         "epoch": event.epoch,
@@ -95,7 +95,7 @@ def epoch_row(event: EpochDone) -> dict[str, Any]:
 
 
 def rollback_row(event: RolledBack) -> dict[str, Any]:
-    """Returns the line about a return; its step is the one that the run went on from."""
+    """Returns the row of a rollback; its step is the one from which the run goes on."""
     return {
         "kind": "rollback",
         "step": event.to,

@@ -41,7 +41,7 @@ from ravine.workflows.session import Session, open_session
 
 _BATCHES = 16
 _WORST = 10.0  # times ln K, what a diverged run counts as
-# Settings that decide the first weights or their names: a cure by one of them begins at step 0.
+# Settings that decide the initial weights or their names: a cure by one of them begins at step 0.
 _FROM_START = ("init", "norm", "model", "activation", "skip", "zero_init", "ema")
 _ELSE = {"init": "lsuv", "dropout": 0.1}  # what is tried where the run has the cure already
 
@@ -118,8 +118,8 @@ def try_cures(
     Args:
         path: the run folder.
         findings: of that run.
-        steps: that cure and control go.
-        seeds: of the order of the data, and of first weights where training begins anew.
+        steps: of cure and control each.
+        seeds: of the order of the data, and of initial weights where training begins anew.
         most: cures to try.
         allow_code: the `module:callable` that may be imported, where the network is your own.
         progress: receives the progress of slow work.
@@ -252,7 +252,7 @@ def resolve(changes: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
 def _last_good(
     case: _Case, one: Finding, changes: Mapping[str, Any], steps: int
 ) -> Checkpoint | None:
-    """Returns the newest checkpoint before the fault began, None to begin at step 0."""
+    """Returns the newest checkpoint before the fault began; None for step 0."""
     if any(name in _FROM_START for name in changes):
         return None
     for path in reversed(checkpoint_paths(case.folder.checkpoints)):

@@ -15,7 +15,7 @@ from ravine.runs.layers_file import LayerRecords
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, read_rows, rewrite_rows
 
-_BY = "diagnose"  # marks the rows that a later diagnosis takes out
+_BY = "diagnose"  # marks the rows that a later diagnosis removes
 
 
 def find_in_run(
