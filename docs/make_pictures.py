@@ -203,11 +203,11 @@ def dropout() -> Figure:
     for ax, ((form, stage), factor) in zip(axes.flat, factors.items(), strict=True):
         learning = stage == "learning"
         shade = {"on × 1/(1 − p)": 1.0, "all × (1 − p)": 0.3}.get(factor, 0.6)
-        for place, lit in enumerate(on):
+        for index, lit in enumerate(on):
             alive = lit or not learning
             ax.add_patch(
                 Circle(
-                    (place, 0),
+                    (index, 0),
                     0.38,
                     facecolor=(*matplotlib.colors.to_rgb(BLUE), shade) if alive else PAPER,
                     edgecolor=BLUE if alive else FAINT,
@@ -216,7 +216,7 @@ def dropout() -> Figure:
                 )
             )
             if not alive:
-                ax.plot(place, 0, marker="x", color=FAINT, markersize=9)
+                ax.plot(index, 0, marker="x", color=FAINT, markersize=9)
         ax.set_title(f"{form}, {stage} stage", loc="left")
         ax.text(3.5, -0.85, factor, ha="center", va="center", color=BLUE, fontsize=12)
         _bare(ax, (-0.6, 7.6), (-1.1, 0.6))
@@ -228,7 +228,7 @@ def convolution() -> Figure:
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.5))
     for ax, (stride, padding) in zip(axes, [(1, 0), (1, 1), (2, 1)], strict=True):
         size = (5 + 2 * padding - 3) // stride + 1
-        at = (0, 1)  # the place in the output that is lit
+        at = (0, 1)  # the position in the output that is lit
         if padding:
             frame = 5 + 2 * padding
             for row in range(frame):
@@ -287,8 +287,8 @@ def _draw_block(ax: Axes, layers: list[str], *, note: str) -> None:
     colours = {"3×3 convolution": BLUE, "batch norm": GREEN, "ReLU": ORANGE, "dropout": VIOLET}
     ax.text(0, 0.72, "x", ha="center", va="center", fontsize=13, style="italic")
     below, sum_at = 0.45, None
-    for place, layer in enumerate(layers):
-        y = -0.35 - 1.12 * place
+    for index, layer in enumerate(layers):
+        y = -0.35 - 1.12 * index
         _arrow(ax, below, y + (0.26 if layer == "+" else 0.36))
         if layer == "+":
             ax.add_patch(Circle((0, y), 0.26, facecolor=PAPER, edgecolor=RED, linewidth=2))
@@ -357,13 +357,13 @@ def augmentation() -> Figure:
     targets = {"mixup": shares, "cutmix": parts}
     for line, (name, batch) in zip(axes, rows.items(), strict=True):
         pixels = (batch * std + mean).clamp(0, 1)
-        for place, (ax, image) in enumerate(zip(line, pixels, strict=True)):
+        for index, (ax, image) in enumerate(zip(line, pixels, strict=True)):
             ax.imshow(1 - image[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.grid(visible=False)
             ax.spines[:].set_visible(True)
-            text = _target(targets[name][place], data.classes) if name in targets else ""
-            ax.set_xlabel(data.classes[wanted[place]] if name == "image" else text, fontsize=8.5)
+            text = _target(targets[name][index], data.classes) if name in targets else ""
+            ax.set_xlabel(data.classes[wanted[index]] if name == "image" else text, fontsize=8.5)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11, labelpad=10)
     return figure
 

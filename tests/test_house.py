@@ -111,6 +111,71 @@ def test_no_room_is_named_for_nothing() -> None:
     assert [p for p in SOURCE.rglob("*") if p.stem in empty] == []
 
 
+# A signature that mentions an array, and the shapes that its docstring then names: a tuple with a
+# capital letter, a number or an ellipsis, such as (N, C, H, W), (3,), (..., 2) or (D); or the words
+# 0-dim, scalar or shape.
+ARRAY = re.compile(r"\b(Tensor|ndarray|NDArray)\b")
+LENGTH = r"(?:[A-Z]\w*|\d+|…|\.\.\.|[a-z_]+)(?: ?[·×/+−*-] ?\w+)*"
+SHAPE = re.compile(
+    rf"\((?=[^()]*(?:[A-Z0-9]|…|\.\.\.))(?:{LENGTH}(?:,|(?:, ?{LENGTH})+)|[A-Z])\)"
+    r"|\(\w+,\)|\b0-dim\b|\bscalar\b|\bshapes?\b"
+)
+TRITON = {"triton_rules.py", "triton_steps.py"}  # generated, and kernels: pointers and blocks
+
+
+def public_functions(
+    body: list[ast.stmt], inside: str = ""
+) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Yields the public functions, and the public methods of public classes, by dotted name."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body, f"{inside}{node.name}.")
+        elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield inside + node.name, node
+
+
+def without_shapes(source: str) -> list[str]:
+    """Returns the public functions on arrays whose docstring names no shape."""
+    found = []
+    for name, node in public_functions(ast.parse(source).body):
+        returns = ast.unparse(node.returns) if node.returns else "None"
+        if ARRAY.search(f"{ast.unparse(node.args)} -> {returns}") and not SHAPE.search(
+            ast.get_docstring(node) or ""
+        ):
+            found.append(name)
+    return found
+
+
+def test_a_function_on_arrays_without_shapes_is_found() -> None:
+    source = """
+def with_letters(x: Tensor) -> None:
+    'Of x, (N, C).'
+def with_words(x: np.ndarray) -> None:
+    'Of x, of any shape.'
+def with_prose(x: Tensor) -> None:
+    'Of x (mean, variance).'
+def without(x) -> dict[str, Tensor]: ...
+def _private(x: Tensor) -> None: ...
+def without_arrays(x: int) -> None: ...
+class Layer:
+    def forward(self, x: Tensor) -> Tensor: ...
+"""
+
+    assert without_shapes(source) == ["with_prose", "without", "Layer.forward"]
+
+
+@pytest.mark.parametrize("room", sorted(p.name for p in SOURCE.iterdir() if p.is_dir()))
+def test_every_public_function_on_arrays_names_their_shapes(room: str) -> None:
+    found = {
+        f"{path.relative_to(SOURCE)}: {name}"
+        for path in (SOURCE / room).rglob("*.py")
+        if path.name not in TRITON
+        for name in without_shapes(path.read_text())
+    }
+
+    assert found == set()
+
+
 def doc_pages() -> list[Path]:
     return [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
 

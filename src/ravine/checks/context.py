@@ -72,6 +72,6 @@ class CheckContext:
 
 
 def layer_of(model: nn.Module, parameter: Tensor) -> str:
-    """Returns the dotted name of a parameter of the model, without its last part."""
+    """Returns the dotted name of a parameter, of any shape, without its last part."""
     names = [name for name, p in model.named_parameters() if p is parameter]
     return names[0].rpartition(".")[0] or names[0] if names else "?"

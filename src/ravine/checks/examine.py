@@ -95,7 +95,10 @@ def examine(
     labels_probe: bool = False,
     learn: bool = True,
 ) -> Examination:
-    """Returns the findings of `check`, with its range test and its measured variances."""
+    """Returns the findings of `check`, with its range test and its measured variances.
+
+    Batches hold tensors of any shape whose first dimension is the batch; the loss is 0-dim.
+    """
     learning = [p for p in model.parameters() if p.requires_grad]
     if not learning:
         raise SettingError("the model has no parameters that learn; pass one that has")

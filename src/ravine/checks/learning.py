@@ -1,4 +1,4 @@
-"""Checks that train for some steps and put everything back.
+"""Checks that train for some steps and restore everything.
 
 Eight examples must be overfitted; the learning rate is compared with a range test.
 """
@@ -33,20 +33,20 @@ _SETTLED = 10  # first losses of a range test, whose median is the start
 _BEGUN = 0.1  # of the fall of the loss
 _LOWEST, _HIGHEST = 1e-5, 10.0  # learning rates
 _TRIES = ((1e-3, 60), (1e-2, 60))  # learning rate of Adam, steps
-# Steps with a gradient of 0 from where on it stays 0 (branches and a head that are initialised
-# to zero have all theirs at the third), and steps that are waited for one.
+# Steps with a gradient of 0 after which it stays 0 (branches and a head that are initialised to
+# zero have all theirs at the third), and steps of waiting for a gradient.
 _STAYS, _SETTLES = 3, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overfit:
-    """How eight examples were learnt by heart.
+    """How well eight examples were overfitted.
 
     Attributes:
         learnt: whether they were.
         before: loss at the start.
         after: least loss.
-        accuracy: share of right answers at the end; None without labels.
+        accuracy: at the end; None without labels.
         unmoved: layers whose weights never got a gradient other than 0, over `steps`.
         steps: most steps in a row of whose gradients that is known.
     """
@@ -65,14 +65,14 @@ class _Waiting:
 
     Attributes:
         weights: of more than one dimension; biases follow their layers.
-        steps: most steps in a row in which the loss asked for another output.
+        steps: most steps in a row in which the loss had a gradient by the output.
     """
 
     weights: list[Tensor]
     steps: int = 0
 
     def see(self) -> None:
-        """Takes out what has a gradient now."""
+        """Removes the weights that have a gradient now."""
         self.weights = [p for p in self.weights if not _has_gradient(p)]
 
     @property
@@ -85,17 +85,17 @@ def _has_gradient(p: Tensor) -> bool:
     return p.grad is not None and bool(p.grad.any())
 
 
-def overfit(subject: CheckContext) -> Overfit:
-    """Returns how well the network learns eight examples by heart, with Adam of its own."""
-    model = subject.model
-    sample = subject.samples[0].first(_EXAMPLES)
+def overfit(context: CheckContext) -> Overfit:
+    """Returns how well the network overfits eight examples, with Adam of its own."""
+    model = context.model
+    sample = context.samples[0].first(_EXAMPLES)
     waiting = _Waiting([p for p in model.parameters() if p.requires_grad and p.dim() > 1])
     best: Overfit | None = None
-    for rate, steps in _TRIES:
+    for lr, steps in _TRIES:
         with preserve_training(model):
             model.train()
             _without_dropout(model)
-            found = _learn(subject, sample, rate, steps, waiting)
+            found = _learn(context, sample, lr, steps, waiting)
         best = found if best is None or found.learnt or found.after < best.after else best
         if found.learnt:
             break
@@ -112,26 +112,26 @@ def _without_dropout(model: nn.Module) -> None:
 
 
 def _learn(
-    subject: CheckContext, sample: CheckBatch, rate: float, steps: int, waiting: _Waiting
+    context: CheckContext, sample: CheckBatch, lr: float, steps: int, waiting: _Waiting
 ) -> Overfit:
     """Trains until the examples are overfitted and gradients are known, for `steps` at most."""
-    adam = torch.optim.Adam([p for p in subject.model.parameters() if p.requires_grad], lr=rate)
+    adam = torch.optim.Adam([p for p in context.model.parameters() if p.requires_grad], lr=lr)
     losses: list[float] = []
-    accuracy, level, learnt, asked = None, math.nan, False, 0
+    accuracy, level, learnt, in_a_row = None, math.nan, False, 0
     for step in range(steps):
-        output = subject.output(sample)
-        loss = subject.loss(output, sample.targets)
+        output = context.output(sample)
+        loss = context.loss(output, sample.targets)
         losses.append(float(loss.detach()))
         accuracy = _accuracy(output, sample)
         if step == 0 and accuracy is None:
-            level = _learnt_below(subject, output, sample, losses[0])
+            level = _learnt_below(context, output, sample, losses[0])
         if not math.isfinite(losses[-1]) or not loss.requires_grad:
             break
         learnt = learnt or _is_learnt(losses, accuracy, level)
         adam.zero_grad()
-        loss_asks = _backward(subject.model, loss, output, waiting)
-        asked = asked + 1 if loss_asks else 0
-        waiting.steps = max(waiting.steps, asked)
+        has_gradient = _backward(context.model, loss, output, waiting)
+        in_a_row = in_a_row + 1 if has_gradient else 0
+        waiting.steps = max(waiting.steps, in_a_row)
         if learnt and (not waiting.weights or step + 1 >= _SETTLES):
             break
         adam.step()
@@ -139,9 +139,9 @@ def _learn(
 
 
 def _backward(model: nn.Module, loss: Tensor, output: object, waiting: _Waiting) -> bool:
-    """Takes the gradients; tells whether the loss asked for another output at all.
+    """Computes the gradients; returns whether the loss has a gradient by the output at all.
 
-    Where it does not (examples that are right beyond doubt) zeros say nothing of the layers.
+    Without one (examples fitted with full confidence) zeros say nothing about the layers.
     """
     outputs = [t for t in tensors_in(output) if t.requires_grad and t.dim()]
     for tensor in outputs:
@@ -158,14 +158,14 @@ def _accuracy(output: object, sample: CheckBatch) -> float | None:
     return None if logits is None else float((logits.argmax(1) == sample.targets).double().mean())
 
 
-def _learnt_below(subject: CheckContext, output: object, sample: CheckBatch, first: float) -> float:
+def _learnt_below(context: CheckContext, output: object, sample: CheckBatch, first: float) -> float:
     """Returns the loss below which examples without labels are learnt.
 
     OVERFIT of the way from the first loss to the least that these targets allow. A network that
     is trained already begins below what one constant output reaches, and is held to that.
     """
-    floor = measured_floor(subject.loss, output, sample.targets) or 0.0
-    constant = measured_floor(subject.loss, output, sample.targets, alike=True) or first
+    floor = measured_floor(context.loss, output, sample.targets) or 0.0
+    constant = measured_floor(context.loss, output, sample.targets, alike=True) or first
     return floor + OVERFIT * (max(first, constant) - floor)
 
 
@@ -184,21 +184,21 @@ def check_overfit(found: Overfit) -> Iterator[Finding]:
             seen=f"the gradient of {len(found.unmoved)} layers is 0 and stays 0 over "
             f"{found.steps} steps, in " + ", ".join(found.unmoved[:3]),
             cause="the units behind them are dead, or their weights are all 0",
-            cure="draw the weights by chance: ravine.nn.init_(model, 'he')",
+            cure="draw random weights: ravine.nn.init_(model, 'he')",
             layer=found.unmoved[0],
             evidence={"layers": len(found.unmoved), "steps": found.steps},
             changes={"init": "he"},
         )
     if not found.learnt:
-        right = "" if found.accuracy is None else f", {found.accuracy:.0%} right"
+        accuracy = "" if found.accuracy is None else f", accuracy {found.accuracy:.0%}"
         yield Finding(
             severity="warning",
             code="cannot-overfit",
-            seen=f"{_EXAMPLES} examples cannot be learnt by heart: loss {found.before:.3g} → "
-            f"{found.after:.3g}{right}",
+            seen=f"the network cannot overfit {_EXAMPLES} examples: loss {found.before:.3g} → "
+            f"{found.after:.3g}{accuracy}",
             cause="the network is too small, the loss does not fit it, or something between is "
             "broken",
-            cure="make layers wider; look at outputs, targets and loss of these few examples",
+            cure="make layers wider; inspect outputs, targets and loss of these few examples",
             evidence={"before": found.before, "after": found.after},
         )
 
@@ -206,14 +206,14 @@ def check_overfit(found: Overfit) -> Iterator[Finding]:
 class _Losses(nn.Module):
     """A network whose input is the index of a batch, 0-dim, and whose output is the loss."""
 
-    def __init__(self, subject: CheckContext, samples: list[CheckBatch]) -> None:
+    def __init__(self, context: CheckContext, samples: list[CheckBatch]) -> None:
         super().__init__()
-        self.inner = subject.model
-        self._subject = subject
+        self.inner = context.model
+        self._context = context
         self._samples = samples
 
     def forward(self, index: Tensor) -> Tensor:
-        return self._subject.value(self._samples[int(index)])
+        return self._context.value(self._samples[int(index)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,30 +222,30 @@ class _Index:
     targets: Tensor
 
 
-def rate_range(subject: CheckContext, *, examples: int, steps: int) -> RangeTest | None:
+def rate_range(context: CheckContext, *, examples: int, steps: int) -> RangeTest | None:
     """Returns the range test of the user's optimizer, None where the first loss is not finite."""
-    assert subject.optimizer is not None
-    samples = _pieces(subject.samples, examples)
+    assert context.optimizer is not None
+    samples = _pieces(context.samples, examples)
     indices = (_Index(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
-    with preserve_training(subject.model, subject.optimizer):
+    with preserve_training(context.model, context.optimizer):
         try:
             return range_test(
-                _Losses(subject, samples),
-                subject.optimizer,
+                _Losses(context, samples),
+                context.optimizer,
                 lambda loss, _: loss,
                 indices,
-                low=min(_LOWEST, _reference(subject) / 10),
-                high=max(_HIGHEST, _reference(subject) * 2),
+                low=min(_LOWEST, _reference(context) / 10),
+                high=max(_HIGHEST, _reference(context) * 2),
                 steps=steps,
             )
         except SettingError:
             return None
 
 
-def _reference(subject: CheckContext) -> float:
-    assert subject.optimizer is not None
-    rate = float(subject.optimizer.param_groups[0]["lr"])
-    return rate if 0 < rate < math.inf else 1e-3
+def _reference(context: CheckContext) -> float:
+    assert context.optimizer is not None
+    lr = float(context.optimizer.param_groups[0]["lr"])
+    return lr if 0 < lr < math.inf else 1e-3
 
 
 def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
@@ -254,38 +254,38 @@ def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
     return [s.first(examples, start=k * examples) for k in range(most) for s in samples]
 
 
-def check_rate(subject: CheckContext, found: RangeTest) -> Iterator[Finding]:
+def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
     """Yields a learning rate that is far from those of the range test.
 
     Too high is judged by the suggested learning rate, too low by the one where the loss begins to
     fall: on easy data it goes on falling far above a good learning rate.
     """
-    rate = _reference(subject)
+    lr = _reference(context)
     first, least = statistics.median(found.losses[:_SETTLED]), min(found.losses)
     if not least < first * 0.97:
         return  # nothing was learnt at any learning rate
     begins = _beginning(found, first - _BEGUN * (first - least))
-    ratio = rate / found.suggestion
+    ratio = lr / found.suggestion
     evidence = {
-        "rate": rate, "suggestion": found.suggestion, "ratio": ratio, "begins": begins,
+        "rate": lr, "suggestion": found.suggestion, "ratio": ratio, "begins": begins,
         "least": least,
     }  # fmt: skip
-    if ratio > RATE_HIGH and rate > found.rates[-1] * RATE_NEAR:
+    if ratio > RATE_HIGH and lr > found.rates[-1] * RATE_NEAR:
         yield Finding(
-            severity="critical" if rate > found.rates[-1] else "warning",
+            severity="critical" if lr > found.rates[-1] else "warning",
             code="rate-too-high",
-            seen=f"the learning rate is {rate:.3g}; the range test suggests {found.suggestion:.2g}"
-            + (f": at {found.rates[-1]:.2g} the loss explodes" if rate > found.rates[-1] else ""),
+            seen=f"the learning rate is {lr:.3g}; the range test suggests {found.suggestion:.2g}"
+            + (f": at {found.rates[-1]:.2g} the loss explodes" if lr > found.rates[-1] else ""),
             cause="steps lead across the valley and not along it",
             cure=f"set lr to {found.suggestion:.1g}",
             evidence=evidence,
             changes={"lr": found.suggestion},
         )
-    elif rate < begins * RATE_LOW or (ratio < RATE_FAR and rate < 0.1 * begins):
+    elif lr < begins * RATE_LOW or (ratio < RATE_FAR and lr < 0.1 * begins):
         yield Finding(
             severity="warning",
             code="rate-too-low",
-            seen=f"the learning rate is {rate:.3g}; in a range test the loss begins to fall at "
+            seen=f"the learning rate is {lr:.3g}; in a range test the loss begins to fall at "
             f"{begins:.2g}",
             cause="steps are too small to get anywhere",
             cure=f"set lr to {found.suggestion:.1g}",
@@ -301,16 +301,16 @@ def _beginning(found: RangeTest, level: float) -> float:
     return found.rates[above[-1] + 1 if above else 0]
 
 
-def check_decay(subject: CheckContext) -> Iterator[Finding]:
+def check_decay(context: CheckContext) -> Iterator[Finding]:
     """Yields weight decay that pulls the weights to 0 faster than they can learn."""
-    if subject.optimizer is None:
+    if context.optimizer is None:
         return
-    for group in subject.optimizer.param_groups:
+    for group in context.optimizer.param_groups:
         decay = float(group.get("weight_decay", 0.0) or 0.0)
         if decay <= 0 or not group["params"]:
             continue
         apart = (
-            isinstance(subject.optimizer, torch.optim.AdamW) or group.get("decay") == "decoupled"
+            isinstance(context.optimizer, torch.optim.AdamW) or group.get("decay") == "decoupled"
         )
         pull = decay if not apart else decay / 10
         if pull > STRONG_DECAY:

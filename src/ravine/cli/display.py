@@ -29,7 +29,7 @@ from ravine.training.recorder import epoch_row, steps_row
 from ravine.workflows.run import Run
 
 _LINE_EVERY = 10.0
-_LOOK_EVERY = 1.0
+_REFRESH_EVERY = 1.0
 
 
 class Screen(Protocol):
@@ -73,7 +73,7 @@ def share(value: float, interval: tuple[float, float] | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration as it is read.
+    """Returns a duration as a clock shows it.
 
     >>> duration(75.2), duration(4000)
     ('1:15', '1:06:40')
@@ -120,7 +120,7 @@ class QuietScreen:
 
 
 class _Window:
-    """The steps since the last look."""
+    """The steps since the last row."""
 
     def __init__(self, every: float) -> None:
         self._every = every
@@ -129,7 +129,7 @@ class _Window:
         self.steps_per_epoch = 1
 
     def add(self, event: StepDone) -> dict[str, Any] | None:
-        """Returns the row of the steps since the last look, when it is time for one."""
+        """Adds a step; returns the row of the steps since the last one when it is due."""
         self._steps.append(event)
         seconds = time.monotonic() - self._since
         if seconds < self._every:
@@ -148,7 +148,7 @@ class JsonLines:
     """Prints one JSON object per event."""
 
     def __init__(self) -> None:
-        self._window = _Window(_LOOK_EVERY)
+        self._window = _Window(_REFRESH_EVERY)
 
     def observe(self, event: Event) -> None:
         """Prints the event."""
@@ -236,7 +236,7 @@ class LiveScreen:
             console=self._console,
             transient=True,
         )
-        self._window = _Window(_LOOK_EVERY)
+        self._window = _Window(_REFRESH_EVERY)
         self._task = self._bar.add_task("", total=None, visible=False, facts="")
 
     def __enter__(self) -> "LiveScreen":
@@ -304,7 +304,7 @@ def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
 
 
 def show_result(run: Run, *, json: bool) -> None:
-    """Prints the result of a finished run and where it lies."""
+    """Prints the result of a finished run and its path."""
     if is_secondary_process():
         return
     evaluated = (run.path / "evaluation.json").is_file()

@@ -63,7 +63,7 @@ def main() -> None:
     except Exception:
         if not is_distributed():
             raise
-        traceback.print_exc()  # before the others hear of it
+        traceback.print_exc()  # before the other processes end
         exit_process(1)
 
 

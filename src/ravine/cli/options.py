@@ -54,7 +54,7 @@ _PANELS: Mapping[str, type[Settings]] = {
 
 
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives `command` an option for every setting of a recipe, handed over as `settings`."""
+    """Gives `command` an option for every setting of a recipe, passed as `settings`."""
     return options_of(_PANELS, omit=("data",))(command)
 
 

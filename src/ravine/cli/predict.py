@@ -50,9 +50,9 @@ def predict(
     if sample is None:
         write_predictions(out, found.names, found.classes, found.probabilities)
     else:
-        told = write_submission(out, sample, found.names, found.classes, found.probabilities)
+        summary = write_submission(out, sample, found.names, found.classes, found.probabilities)
         if not quiet:
-            print(told)
+            print(summary)
         print(f"{len(sample.ids):,} predictions: {out}")
         return
     print(f"{len(found.names):,} predictions: {out}")

@@ -2,7 +2,7 @@
 
 A name that the user typed as a setting is the user's word. The same name in a file (recipe.toml,
 model.safetensors, race.json) may be a stranger's, and is refused until `allow_code` names it too.
-Nothing is ever imported from inside a run folder. `core.own_code` imports, and asks here first.
+Nothing is ever imported from inside a run folder. `core.user_code` imports after this check.
 """
 
 import os
@@ -68,8 +68,8 @@ class AllowedCode:
     def run_around(self, path: Path) -> Path | None:
         """Returns the run folder that `path` lies in, as it is written or by its links; or None."""
         run = self.run.resolve() if self.run is not None else None
-        for place in (Path(os.path.abspath(path)), path.resolve()):
-            for folder in (place, *place.parents):
+        for absolute in (Path(os.path.abspath(path)), path.resolve()):
+            for folder in (absolute, *absolute.parents):
                 if folder.resolve() == run or is_run_folder(folder):
                     return folder
         return None

@@ -26,7 +26,7 @@ def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Returns `value` with `change` applied to each of its tensors; anything else stays.
+    """Returns `value` with `change` applied to its tensors, of any shape; all else stays.
 
     >>> map_tensors({"x": (torch.ones(2), "y")}, lambda t: t + 1)
     {'x': (tensor([2., 2.]), 'y')}
@@ -42,7 +42,7 @@ def leaves_in(value: Any) -> list[Any]:
 
 
 def tensors_in(value: Any) -> list[Tensor]:
-    """Returns the tensors in nested tuples, lists and mappings, in their order."""
+    """Returns the tensors, of any shape, in nested tuples, lists and mappings, in their order."""
     return [leaf for leaf in leaves_in(value) if isinstance(leaf, Tensor)]
 
 

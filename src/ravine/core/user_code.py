@@ -1,7 +1,7 @@
-"""The user's own code by name, `module:callable`: the one place that imports it.
+"""The user's own code by name, `module:callable`: the one file that imports it.
 
 What is not allowed is refused before anything is imported (`core.allowed_code`), and so is a module
-that lies in a run folder. Faults of the code are told in one line.
+that lies in a run folder. Faults of the code are reported in one line.
 """
 
 import importlib
@@ -86,7 +86,7 @@ def _searched_first(here: Path, *, wanted: bool) -> Iterator[None]:
 
 
 def _imported(module_name: str, code: AllowedCode) -> Any:
-    """Returns the module; it and its packages are looked at one by one before each is run."""
+    """Returns the module; it and its packages are checked one by one before each is run."""
     parts = module_name.split(".")
     for depth in range(1, len(parts) + 1):
         dotted = ".".join(parts[:depth])
@@ -107,9 +107,9 @@ def _imported(module_name: str, code: AllowedCode) -> Any:
 
 
 def fault(error: Exception) -> str:
-    """Returns kind, first line and place of an error in the user's own code."""
-    told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    """Returns kind, first line and position of an error in the user's own code."""
+    text = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     last = traceback.extract_tb(error.__traceback__)[-1]
     is_ours = Path(last.filename).is_relative_to(_HERE) or last.filename == inspect.__file__
     is_users = not is_ours and "<" not in last.filename
-    return f"{told} ({last.filename}, line {last.lineno})" if is_users else told
+    return f"{text} ({last.filename}, line {last.lineno})" if is_users else text

@@ -27,7 +27,7 @@ class Trial:
         difference: mean of cured − control over the seeds where both are finite.
         low: lower end of its 95 % interval.
         high: upper end.
-        verdict: helps, harms, makes no difference that can be told from chance, or cannot be told.
+        verdict: helps, harms, makes no significant difference, or cannot be judged.
     """
 
     cure: str
@@ -106,9 +106,9 @@ def _verdict(losses: Sequence[tuple[float, float]], low: float, high: float) -> 
     if math.isfinite(low):
         if high < 0:
             return "helps"
-        return "harms" if low > 0 else "makes no difference that can be told from chance"
+        return "harms" if low > 0 else "makes no significant difference"
     cured = [math.isfinite(a) for a, _ in losses]
     control = [math.isfinite(b) for _, b in losses]
     if all(cured) and not any(control):
         return "helps"
-    return "harms" if all(control) and not any(cured) else "cannot be told"
+    return "harms" if all(control) and not any(cured) else "cannot be judged"

@@ -1,6 +1,6 @@
 """The table of detectors: which findings the rows and snapshots of a run can have.
 
-To add one: the function in the file of its rows, a row here, its place in `EXPLAINS` of
+To add one: the function in the file of its rows, a row here, its entry in `EXPLAINS` of
 `checks/check_table.py`, the test, a line in docs/diagnose.md.
 """
 

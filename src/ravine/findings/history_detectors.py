@@ -24,8 +24,8 @@ from ravine.findings.thresholds import (
     UNDERFIT,
 )
 
-_FEWEST = 8  # rows, from where on a run is judged
-_FEW = 5  # from where on it can be said that nothing was learnt yet
+_FEWEST = 8  # rows of the shortest run that is judged
+_FEW = 5  # rows of the shortest run of which a plateau can be reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Trace:
     floor: float = 0.0
 
     def level(self, share: float) -> float:
-        """Returns the training loss that lies a share of the way from the floor to chance."""
+        """Returns the training loss at a share of the way from the floor to `chance`."""
         return self.floor + share * (self.chance - self.floor)
 
     @property
@@ -157,7 +157,7 @@ def _divergence(run: Trace) -> Iterator[Finding]:
 
 
 def _is_forgotten(run: Trace, low: int, end: float) -> bool:
-    """Returns whether the loss was low, leapt, and has stayed where nothing is known."""
+    """Returns whether the loss was low, leapt, and has stayed near that of knowing nothing."""
     behind = run.losses[low:]
     above = np.flatnonzero(behind > AT_CHANCE * run.chance)
     return end > AT_CHANCE * run.chance and len(above) > len(behind) // 2
@@ -212,7 +212,7 @@ def _plateau(run: Trace) -> Iterator[Finding]:
             seen=f"the loss stays at {end:.3g} (± {error:.2g}), and {run.chance:.3g} is that of a "
             "network that knows nothing",
             cause="nothing that is learnt reaches the loss",
-            cure="ask ravine.check for the wiring, the labels and the rate",
+            cure="run ravine.check for the wiring, the labels and the learning rate",
             step=int(run.steps[0]),
             evidence={"loss": end, "error": error, "chance": run.chance},
         )
@@ -226,15 +226,15 @@ def _rate_fell(run: Trace) -> Iterator[Finding]:
     resting = int(small[::-1].argmin())  # rows at the end; the one at the peak is not small
     end, _ = _mean(run.losses[-max(2, len(run.losses) // 10) :])
     if resting > 0.5 * len(small) and end > run.level(0.1):
-        place = len(small) - resting
+        first = len(small) - resting
         yield Finding(
             severity="warning",
             code="rate-too-low",
-            seen=f"the rate is below {RATE_FELL:.0%} of its peak for {resting / len(small):.0%} of "
-            f"the run, and the loss still is {end:.3g}",
+            seen=f"the learning rate is below {RATE_FELL:.0%} of its peak for "
+            f"{resting / len(small):.0%} of the run, and the loss still is {end:.3g}",
             cause="the schedule ends long before the training does",
             cure="let the schedule run over all steps (--schedule cosine)",
-            step=int(run.steps[place]),
+            step=int(run.steps[first]),
             evidence={"share": resting / len(small), "loss": end},
             changes={"schedule": "cosine"},
         )
@@ -257,7 +257,7 @@ def _generalisation(run: Trace) -> Iterator[Finding]:
             code="overfitting",
             seen=f"the training loss is {train:.3g}, and the validation loss has risen from "
             f"{rows[least, 1]:.3g} to {loss:.3g}",
-            cause="the network learns its examples by heart: there are too few for its size",
+            cause="the network memorises its examples: there are too few for its size",
             cure="more data or augmentation (--augment, --mixup 0.2), dropout (--dropout 0.3), "
             "more weight decay, or stop at the best step",
             step=int(rows[least, 0]),
@@ -288,7 +288,7 @@ def _underfits(rows: np.ndarray, run: Trace) -> bool:
 
 
 def _is_accurate(row: np.ndarray, run: Trace) -> bool:
-    """Returns whether so many answers are right that a high loss is not one of knowing little.
+    """Returns whether the accuracy is so high that a high loss does not mean underfitting.
 
     By Fano's inequality a share e of errors goes with at most h(e) + e ln(K−1) nats of doubt;
     what the loss has above that lies in the targets or in how sure the answers are.

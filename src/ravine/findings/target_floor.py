@@ -15,7 +15,7 @@ from torch import Tensor
 
 _NODES: Final = 64  # of λ
 _CENTRES: Final = 32  # of a box, along each side
-_MOST: Final = 1 << 18  # numbers in an output, from where on minimising takes too long
+_MOST: Final = 1 << 18  # numbers in an output; minimising over more takes too long
 _ITERATIONS: Final = 50
 _SLACK: Final = 0.01  # of shares and of a loss that were computed in bfloat16
 
@@ -34,8 +34,8 @@ def expected_floor(
 
     Mixup takes the mean of H over λ ~ Beta(α, α); for s = 0 it is ψ(2α+1) − ψ(α+1). Cutmix takes
     it over the share of the image that stays: a square of the area 1−λ around an even centre is
-    cut off at the edges. With both, each batch takes one by even chance. Classes are taken for
-    equally frequent.
+    cut off at the edges. With both, each batch takes one or the other with probability 1/2.
+    Classes are taken for equally frequent.
 
     Args:
         classes: K ≥ 2.
@@ -93,8 +93,8 @@ def measured_floor(
         loss: of (output, targets) to a 0-dim tensor.
         output: a tensor (N, ...), for its shape and type alone.
         targets: what the loss compares with.
-        alike: the output is the same for all N examples: what a network that looks at no input
-            reaches at best.
+        alike: the output is the same for all N examples: the best of a network that
+            ignores its input.
 
     Returns:
         None where it cannot be found: the output is not one tensor of at most 2¹⁸ numbers, the

@@ -187,7 +187,7 @@ class TritonTable:
     def set_numbers(self, rows: Sequence[Sequence[float | Tensor]]) -> None:
         """Sets the hyperparameters, a row of `HYPER` for each group.
 
-        Numbers that are on the device already are copied there.
+        Numbers that are on the device already, 0-dim, are copied there.
         """
         numbers = [[0.0 if isinstance(x, Tensor) else float(x) for x in row] for row in rows]
         there = [
@@ -205,7 +205,7 @@ class TritonTable:
             self._hyper[r, c].copy_(x, non_blocking=True)
 
     def step(self, ok: Tensor | None = None) -> None:
-        """Takes one step; none where `ok`, one bool on the device, is False. One launch a rule."""
+        """Takes one step; none where `ok`, 0-dim bool on the device, is False. One launch a rule."""
         flag = None if ok is None else ok.detach().reshape(1).view(torch.uint8)
         self._launch("always" if flag is None else "flagged", flag=flag)
 

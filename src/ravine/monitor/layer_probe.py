@@ -97,7 +97,7 @@ class Call:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All tensors among the arguments."""
+        """All tensors among the arguments, of any shape."""
         return tensors_in([self.args, self.kwargs])
 
 
@@ -137,7 +137,7 @@ class LayerProbe(TorchFunctionMode):
             yield
 
     def add_input(self, index: int, tensor: Tensor) -> None:
-        """Measures an argument of the network."""
+        """Measures an argument of the network, a tensor of any shape."""
         name = INPUT if index == 0 else f"{INPUT}#{index + 1}"
         self.layers[name] = layer = ProbedLayer(name=name, kind=INPUT)
         layer.measure(tensor)

@@ -191,7 +191,7 @@ class Monitor:
         """Records a loss, which the monitor cannot see by itself.
 
         Args:
-            loss: one number; a tensor stays on its device until the next snapshot.
+            loss: one number; a 0-dim tensor stays on its device until the next snapshot.
             split: train for the loss of a step, anything else for one of held-out data: several
                 of one step are averaged.
             accuracy: in [0, 1], where it is known.

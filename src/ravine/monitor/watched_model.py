@@ -17,7 +17,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def optimized_parameters(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    """Returns the parameters that the optimizer holds, by name, in the order of the network.
+    """Returns the optimizer's parameters by name, of any shape, in the order of the network.
 
     Raises:
         SettingError: it holds none of this model.

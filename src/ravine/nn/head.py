@@ -12,12 +12,12 @@ LAYERS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
 def head_of(model: nn.Module, batch: Tensor | None = None) -> nn.Module | None:
     """Returns the head: the linear layer or convolution that is called last; None without layers.
 
-    The order of the calls is seen in one forward pass in evaluation mode, which changes no buffer
-    and draws no random number. Without a batch the order of registration has to do, which is that
-    of the calls in every network of `ravine.models`.
+    One forward pass in evaluation mode, which changes no buffer and draws no random number, gives
+    the order of the calls. Without a batch it is the order of registration, which is that of the
+    calls in every network of `ravine.models`.
 
     Args:
-        model: any module; its modes are restored.
+        model: any module; its modes are afterwards what they were.
         batch: images (B, C, H, W) on the model's device.
     """
     if batch is None:
@@ -35,7 +35,10 @@ def head_of(model: nn.Module, batch: Tensor | None = None) -> nn.Module | None:
 
 @torch.no_grad()
 def call_order(model: nn.Module, batch: Tensor) -> list[nn.Module]:
-    """Returns the linear layers and convolutions in the order in which they are first called."""
+    """Returns the linear layers and convolutions in the order of their first calls.
+
+    `batch` is (B, C, H, W), on the model's device.
+    """
     called: list[nn.Module] = []
     handles: list[RemovableHandle] = [
         m.register_forward_hook(lambda layer, _i, _o: called.append(layer))

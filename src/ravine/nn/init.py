@@ -116,10 +116,10 @@ def init_(
     batch: Tensor | None = None,
     zero_residual: bool = False,
 ) -> nn.Module:
-    """Gives the weights of every linear layer and convolution their first values, in place.
+    """Initialises the weights of every linear layer and convolution in place.
 
-    Biases become 0; norms keep what they have. A module with a method `after_init_` may then set
-    what it wants to begin otherwise. The head, behind which stands no activation, is drawn by
+    Biases become 0; norms keep their values. A module with a method `after_init_` may then set
+    its own initial values. The head, which no activation follows, is drawn by
     fan-in whatever the scheme, so that the first loss is near ln K: Var w = 1/(n_in·s) where its
     input is the sum of s residual branches (`summands`), else 1/n_in; rows are orthogonal where the
     scheme's are. LSUV then scales it on data like every layer.
@@ -127,12 +127,12 @@ def init_(
     Args:
         model: any module.
         scheme: one of `SCHEMES`.
-        activation: what stands behind the layers; decides gain and `auto`.
+        activation: that follows the layers; decides gain and `auto`.
         generator: on the CPU; the same generator gives the same weights on every device.
         batch: images (B, C, H, W) on the model's device, for LSUV; where they are given the head
             is the layer that is called last, else the one that is registered last.
         zero_residual: start each residual branch at 0: its last norm, or its last convolution
-            where no norm stands behind that. Such layers have a true `ends_residual_branch`.
+            where no norm follows that. Such layers have a true `ends_residual_branch`.
 
     Returns:
         The model.
@@ -160,7 +160,7 @@ def init_(
                 own()
     if name == "lsuv" and batch is not None:
         _scale_to_unit_variance(model, batch)
-    # After LSUV, which could not scale a layer that gives or gets only zeros.
+    # After LSUV, which could not scale a layer whose input or output is all zeros.
     for end in ends if zero_residual else ():
         for parameter in end.parameters():
             nn.init.zeros_(parameter)
@@ -190,7 +190,7 @@ _LSUV_TOLERANCE = 0.01
 def _scale_to_unit_variance(model: nn.Module, batch: Tensor) -> None:
     """Scales each layer, in the order in which they are called, until Var of its output is 1.
 
-    Dropout is off meanwhile: it would draw from chance that was not handed in.
+    Dropout is off meanwhile: it would draw random numbers from a generator that was not passed in.
     """
     modes = {module: module.training for module in model.modules()}
     buffers = [buffer.clone() for buffer in model.buffers()]

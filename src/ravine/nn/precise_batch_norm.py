@@ -27,10 +27,10 @@ def norms_with_statistics(model: nn.Module) -> list[nn.modules.batchnorm._BatchN
 def measure_norm_statistics_(
     model: nn.Module, batches: Iterable[Inputs], *, call: Callable[[Inputs], Any]
 ) -> None:
-    """Puts measured statistics in place of the running ones, the variance unbiased like those.
+    """Replaces the running statistics by measured ones, the variance unbiased like those.
 
     Only the batch norms are in training mode meanwhile, so that dropout is off. All else, the
-    count of batches included, is left as it was. A norm that is never called keeps what it has.
+    count of batches included, is left as it was. A norm that is never called keeps its statistics.
 
     Args:
         model: the network.
@@ -79,7 +79,7 @@ def preserve_statistics(model: nn.Module) -> Iterator[None]:
 class _Moments:
     """Count, mean and sum of squared deviations of all batches so far, merged in float64.
 
-    Chan, Golub, LeVeque 1979: nothing is lost where the mean is large beside the deviation.
+    Chan, Golub, LeVeque 1979: nothing is lost where the mean is much larger than the deviation.
     """
 
     def __init__(self) -> None:

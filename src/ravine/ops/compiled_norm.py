@@ -80,7 +80,10 @@ def norm_activation_backward_op(
     from_batch: bool,
     activation: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns the gradients of x, residual (empty if None), weight and bias; see `NormInputs`."""
+    """Returns the gradients of x, residual (empty if None), weight and bias; see `NormInputs`.
+
+    dy, x and residual are (N, C, H, W); weight, bias, mean and rstd (C,) float32.
+    """
     made = NormInputs(x, residual, weight, bias, mean, rstd, from_batch, activation)
     dx, dresidual, dweight, dbias = norm_backward_pass(dy, made)
     return dx, x.new_empty(0) if dresidual is None else dresidual, dweight, dbias

@@ -59,5 +59,5 @@ def match_layout(x: Tensor, images: Tensor) -> Tensor:
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Returns the address of a tensor's first element; None for None."""
+    """Returns the address of the first element of a tensor of any shape; None for None."""
     return None if tensor is None else tensor.data_ptr()

@@ -22,7 +22,10 @@ from ravine.optim.update_rules import root, squarable
 def adagrad(
     w: Tensor, g: Tensor, G: Tensor, *, η: float, ε: float, eps_in_root: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Returns w and G after G ← G + g⊙g, w ← w − η g ⊘ √(G+ε). Duchi, Hazan, Singer 2011."""
+    """Returns w and G after G ← G + g⊙g, w ← w − η g ⊘ √(G+ε), all of one shape.
+
+    Duchi, Hazan, Singer 2011.
+    """
     g = squarable(g)
     G = G.addcmul(g, g).clamp_(max=torch.finfo(G.dtype).max)  # it only grows
     return w.addcdiv(g, root(G, ε=ε, eps_in_root=eps_in_root), value=-η), G

@@ -34,7 +34,7 @@ def adam(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns w, v and G after v ← γv + (1−γ)g, G ← αG + (1−α) g⊙g, w ← w − η v̂ ⊘ (√Ĝ + ε).
 
-    v̂ = v/(1−γᵏ), Ĝ = G/(1−αᵏ). Kingma, Ba, ICLR 2015.
+    v̂ = v/(1−γᵏ), Ĝ = G/(1−αᵏ); all tensors of one shape. Kingma, Ba, ICLR 2015.
     """
     g = squarable(g)
     v = v.lerp(g, 1 - γ)

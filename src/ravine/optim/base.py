@@ -228,6 +228,8 @@ class RuleOptimizer(Optimizer):
     def gathered(self, gradients: Mapping[Tensor, Tensor] | None = None) -> StepEngine | None:
         """Returns the engine with its gradients gathered; None for steps tensor by tensor.
 
+        Gradients have the shapes of their parameters; without `gradients` they are `.grad`.
+
         Raises:
             SettingError: the engine that `implementation` names does not exist here, or a
                 gradient is sparse and the rule does not accept that.

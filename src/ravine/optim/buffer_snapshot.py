@@ -1,8 +1,8 @@
-"""What a model's buffers (batch-norm statistics) were before a step, without being told.
+"""Copies of a model's buffers (batch-norm statistics) from before a step, without a call.
 
 A snapshot is taken on the first forward pass that a gradient can flow back from, and again after
-each step and each `load_state_dict`, so that one is never older than the step in hand. The hooks
-are functions of this file that look into a table: a copy or a pickle of the model takes no
+each step and each `load_state_dict`, so that one is never older than the current step. The hooks
+are functions of this file that read a table: a copy or a pickle of the model takes no
 snapshot with it. A forward pass that runs no hook (compiled code, a CUDA graph, `model.forward`)
 goes back to the end of the step before it.
 """
@@ -20,10 +20,10 @@ _SNAPSHOTS: "weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[BufferSnapshot
 
 @final
 class BufferSnapshot:
-    """A copy of a model's buffers as they were before the step in hand.
+    """A copy of a model's buffers as they were before the current step.
 
     Args:
-        model: whose modules' buffers are kept, also where another tensor takes a buffer's place
+        model: whose modules' buffers are kept, also where another tensor replaces a buffer
             (`.to()`, `assign=True`); None for no buffers.
     """
 
@@ -44,12 +44,12 @@ class BufferSnapshot:
                 weakref.finalize(self, handle.remove)
 
     def begin(self) -> None:
-        """Takes the snapshot that the step in hand goes back to."""
+        """Takes the snapshot that the current step goes back to."""
         self._take()
         self._begun = True
 
     def begin_once(self) -> None:
-        """Begins, unless the step in hand has begun: several passes may add up to one step."""
+        """Begins, unless the current step has begun: several passes may add up to one step."""
         if not self._begun:
             self.begin()
 

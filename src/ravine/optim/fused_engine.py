@@ -100,7 +100,10 @@ class FusedSteps:
         )
 
     def gather(self, gradients: Mapping[Tensor, Tensor] | None = None) -> None:
-        """Reads the gradients' addresses: of `.grad`, or of `gradients` for those that it holds."""
+        """Reads the gradients' addresses: of `.grad`, or of `gradients` for those that it holds.
+
+        A gradient has the shape of its parameter.
+        """
         self._kept = []
         for batch in self._batches:
             addresses = None if gradients else _addresses(batch)
@@ -109,7 +112,7 @@ class FusedSteps:
             batch.table.point_at(addresses)
 
     def squares(self) -> dict[Tensor, float]:
-        """Returns the sum of the squares of each gathered gradient; 0 where there is none."""
+        """Returns the sum of squares of each gradient, of any shape; 0 where there is none."""
         return {
             p: square
             for batch in self._batches
@@ -173,7 +176,7 @@ def _fits(p: Tensor, state: Mapping[str, Tensor] | None, slots: Sequence[str]) -
 
 
 def can_be_fused(p: Tensor) -> bool:
-    """Returns whether the library could step a parameter, whatever its state."""
+    """Returns whether the library could step a parameter of any shape, whatever its state."""
     return (
         has_own_address(p)
         and p.dtype is torch.float32

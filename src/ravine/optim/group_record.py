@@ -37,7 +37,7 @@ class GroupRecord:
     def by_rule(
         self, groups: Sequence[Group], fits: Callable[[Tensor, str], bool]
     ) -> dict[str, list[tuple[Tensor, int]]]:
-        """Returns by rule the parameters that `fits` accepts, each with its group's index."""
+        """Returns the accepted parameters, of any shape, by rule, with their group's index."""
         rows: dict[str, list[tuple[Tensor, int]]] = {}
         for index, (group, rule) in enumerate(zip(groups, self.rules, strict=True)):
             rows.setdefault(rule, []).extend((p, index) for p in group["params"] if fits(p, rule))

@@ -9,12 +9,12 @@ from ravine.kernels.variants import HYPER
 
 
 def order(x: Tensor) -> list[tuple[int, int]]:
-    """Returns size and stride of the dimensions that have more than one element."""
+    """Returns size and stride of the dimensions longer than 1 of a tensor of any shape."""
     return [(n, s) for n, s in zip(x.shape, x.stride(), strict=True) if n > 1]
 
 
 def fills_its_memory(x: Tensor) -> bool:
-    """Returns whether the elements lie without gaps and overlaps, in whatever order."""
+    """Returns whether the elements, of any shape and order, lie without gaps and overlaps."""
     expected = 1
     for n, stride in sorted(order(x), key=lambda pair: pair[1]):
         if stride != expected:
@@ -24,7 +24,7 @@ def fills_its_memory(x: Tensor) -> bool:
 
 
 def has_own_address(p: Tensor) -> bool:
-    """Returns whether `data_ptr` is the address of the tensor's data: no wrapper subclass."""
+    """Returns whether `data_ptr` is the address of the data, of any shape: no wrapper subclass."""
     return type(p) in (Tensor, nn.Parameter)
 
 

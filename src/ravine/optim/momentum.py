@@ -15,7 +15,7 @@ def momentum(
 ) -> tuple[Tensor, Tensor]:
     """Returns w and v after v ← γv + (1−γ)g, w ← w − ηv; Nesterov: w ← w − η(γv + (1−γ)g).
 
-    Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013.
+    All tensors of one shape. Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013.
     """
     v = v.lerp(g, 1 - γ)
     step = v.lerp(g, 1 - γ) if nesterov else v

@@ -63,7 +63,7 @@ def nadam(
 def look_ahead(
     form: NadamForm, k: Number, *, γ: float, μ_product: Tensor
 ) -> tuple[Number, Number, Tensor]:
-    """Returns the coefficients on v and g at step k, and Π_{i≤k} μ_i.
+    """Returns the coefficients on v and g at step k, and Π_{i≤k} μ_i, 0-dim.
 
         lecture          γ/(1−γᵏ)     and (1−γ)/(1−γᵏ), first step 1.90 η; Choi et al. 2019
         dozat-constant   γ/(1−γᵏ⁺¹)   and (1−γ)/(1−γᵏ), first step 1.47 η; optax

@@ -21,7 +21,10 @@ from ravine.optim.update_rules import root, squarable
 def rmsprop(
     w: Tensor, g: Tensor, G: Tensor, *, η: float, α: float, ε: float, eps_in_root: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Returns w and G after G ← αG + (1−α) g⊙g, w ← w − η g ⊘ √(G+ε). Hinton, Tieleman 2012."""
+    """Returns w and G after G ← αG + (1−α) g⊙g, w ← w − η g ⊘ √(G+ε), all of one shape.
+
+    Hinton, Tieleman 2012.
+    """
     g = squarable(g)
     G = (G * α).addcmul_(g, g, value=1 - α)
     return w.addcdiv(g, root(G, ε=ε, eps_in_root=eps_in_root), value=-η), G

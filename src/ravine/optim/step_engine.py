@@ -63,7 +63,7 @@ def build_engine(
         groups: the optimizer's groups.
         state: its state.
         variant: returns the name of a group's rule.
-        excluded: parameters that are stepped tensor by tensor.
+        excluded: parameters, of any shape, that are stepped tensor by tensor.
     """
     if kind is TritonSteps:
         return TritonSteps(groups, state, variant, excluded=excluded)

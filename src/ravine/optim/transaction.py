@@ -32,17 +32,17 @@ _WAYS = ["norm", "value", "agc"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What is known about a step before it is taken; nothing of it was read by the host.
+    """What is known about a step before it is taken; the host has read nothing of it.
 
     Attributes:
         norm: 0-dim float64, ‖g‖₂ over all parameters, before clipping.
         ok: 0-dim bool, whether loss and gradients are finite.
-        bad: 0-dim int64, the place among the parameters of the gradient that is not finite and
-            nearest to the output, where it broke first on the way back; -1 if there is none.
-        scale: 0-dim float64 that all gradients are multiplied by, or None.
-        gradients: clipped gradients that take the place of `.grad`, or None.
+        bad: 0-dim int64, the index of the parameter whose gradient is not finite and which is
+            nearest to the output: the first to break in the backward pass; -1 if there is none.
+        scale: 0-dim float64 factor of all gradients, or None.
+        gradients: clipped gradients, used instead of `.grad`, or None.
         sizes: (P,) float64, the norm of each parameter's gradient, 0 where there is none; None
-            where they are made when they are asked for.
+            where they are computed on demand.
     """
 
     norm: Tensor
@@ -76,7 +76,7 @@ def decide(
     """
     check_choice("clip_by", clip_by, _WAYS)
     _check_limit(clip)
-    held = [place for place, p in enumerate(parameters) if p.grad is not None]
+    held = [index for index, p in enumerate(parameters) if p.grad is not None]
     sizes = torch.zeros(len(parameters), dtype=torch.float64, device=loss.device)
     if held:
         found = norms([_values(p.grad) for p in parameters if p.grad is not None])
@@ -93,9 +93,9 @@ def _decision(
     clip_by: ClipBy,
 ) -> Decision:
     broken = ~sizes.isfinite()
-    # The -1 in front stands for none, also where there are no parameters.
-    places = torch.arange(-1, len(parameters), device=sizes.device)
-    bad = torch.where(torch.nn.functional.pad(broken, (1, 0)), places, -1).max()
+    # The -1 in front means none, also where there are no parameters.
+    indices = torch.arange(-1, len(parameters), device=sizes.device)
+    bad = torch.where(torch.nn.functional.pad(broken, (1, 0)), indices, -1).max()
     norm = torch.linalg.vector_norm(sizes)
     return Decision(
         norm=norm,
@@ -110,7 +110,7 @@ def _decision(
 def _clipped(
     parameters: Sequence[Tensor], clip: float | Tensor | None, clip_by: ClipBy
 ) -> dict[Tensor, Tensor] | None:
-    """Returns what takes the place of gradients that are not clipped by one common factor."""
+    """Returns the gradients that are not clipped by one common factor, by parameter."""
     if clip_by == "norm" or not isinstance(clip, float | int):
         return None
     if clip_by == "value":
@@ -157,10 +157,10 @@ class AdaptiveClip:
         """Remembers the norm of a step, 0-dim, as it was before clipping."""
         if norm.device != self.seen.device:
             self.log_norms, self.seen = self.log_norms.to(norm.device), self.seen.to(norm.device)
-        place = (self.seen % len(self.log_norms)).view(1)
+        index = (self.seen % len(self.log_norms)).view(1)
         counts = norm.isfinite() & (norm > 0)
-        value = torch.where(counts, norm.double().log(), self.log_norms[place].squeeze())
-        self.log_norms.index_copy_(0, place, value.view(1))
+        value = torch.where(counts, norm.double().log(), self.log_norms[index].squeeze())
+        self.log_norms.index_copy_(0, index, value.view(1))
         self.seen += counts
 
 
@@ -174,7 +174,7 @@ class Transaction:
     Args:
         optimizer: one of this package; its gradients must have been unscaled.
         model: whose buffers are kept and whose names are used; without it, parameters are named
-            by group and place, and buffers are left to the caller.
+            by group and index, and buffers are left to the caller.
         clip: limit of the norm, of each value, or of AGC's ratio; an `AdaptiveClip`; or None.
         clip_by: what a number limits.
 
@@ -186,7 +186,7 @@ class Transaction:
         skipped: steps that were not taken.
         clipped: steps that were taken with a smaller gradient.
         streak: how many of the last steps in a row were skipped.
-        first_skipped: (2,), the first skipped step, counted from 0, and the place of the
+        first_skipped: (2,), the first skipped step, counted from 0, and the index of the
             parameter that broke it (-1: the loss did); (-1, -1) while there is none.
 
     Raises:
@@ -236,11 +236,11 @@ class Transaction:
         """
         loss = loss.detach()
         limit = self._clip.limit() if isinstance(self._clip, AdaptiveClip) else self._clip
-        path = self.optimizer.gathered()
-        if isinstance(path, TritonSteps) and path.is_complete and self._is_by_norm:
-            decision = self._step_on_device(path, loss, limit, clear=clear)
-        elif isinstance(path, FusedSteps) and path.is_complete:
-            decision = self._step_at_once(path, loss, limit, clear=clear)
+        engine = self.optimizer.gathered()
+        if isinstance(engine, TritonSteps) and engine.is_complete and self._is_by_norm:
+            decision = self._step_on_device(engine, loss, limit, clear=clear)
+        elif isinstance(engine, FusedSteps) and engine.is_complete:
+            decision = self._step_at_once(engine, loss, limit, clear=clear)
         else:
             decision = decide(self._order, loss, clip=limit, clip_by=self._clip_by)
             self.last = decision
@@ -259,14 +259,14 @@ class Transaction:
         return self._clip is None or self._clip_by == "norm"
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns the counters, and what an adaptive clip remembers, by name: its whole state."""
+        """Returns the counters, and the memory of an adaptive clip, by name; 0-dim or (n,)."""
         if isinstance(self._clip, AdaptiveClip):
             remembered = {"log_norms": self._clip.log_norms, "seen": self._clip.seen}
             return {"counts": self.counts, **remembered}
         return {"counts": self.counts}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts what `tensors` returned in place of what there is.
+        """Overwrites the counters and the clip's memory by tensors of the same shapes.
 
         Raises:
             KeyError: one is missing.
@@ -277,7 +277,7 @@ class Transaction:
     def sizes(self) -> Tensor:
         """Returns the norm of each parameter's gradient at the last step, before clipping.
 
-        (P,) float64 on the device, in the order of `parameters`; read by nobody yet.
+        (P,) float64 on the device, in the order of `parameters`; the host has not read it.
         """
         if self.last is None:
             return torch.zeros(len(self._order), dtype=torch.float64)
@@ -285,7 +285,7 @@ class Transaction:
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
-        """The optimizer's parameters by name, in the order of the network."""
+        """The optimizer's parameters by name, of any shape, in the order of the network."""
         return {name: p for p, name in self._names.items()}
 
     def norms(self) -> dict[str, float]:
@@ -294,35 +294,35 @@ class Transaction:
             return {}
         return dict(zip(self._names.values(), self.sizes().tolist(), strict=True))
 
-    def name(self, place: int) -> str:
-        """Returns the name of the parameter at a place, as `Decision.bad` gives it."""
-        return list(self._names.values())[place]
+    def name(self, index: int) -> str:
+        """Returns the name of a parameter by its index, such as `Decision.bad`."""
+        return list(self._names.values())[index]
 
     def report(self) -> str:
         """Returns in one line how the steps went, and which parameter broke first."""
-        step, place = self.first_skipped.tolist()
+        step, index = self.first_skipped.tolist()
         text = f"{int(self.attempted)} steps, {int(self.clipped)} clipped, "
         text += f"{int(self.skipped)} skipped"
         if step < 0:
             return text
-        culprit = "the loss" if place < 0 else f"the gradient of {self.name(place)}"
+        culprit = "the loss" if index < 0 else f"the gradient of {self.name(index)}"
         return f"{text}: first step {step}, where {culprit} was not finite"
 
     def _step_at_once(
-        self, path: FusedSteps, loss: Tensor, limit: float | Tensor | None, *, clear: bool
+        self, engine: FusedSteps, loss: Tensor, limit: float | Tensor | None, *, clear: bool
     ) -> Decision:
         """Decides and steps on the CPU, where reading costs nothing: two calls in all."""
         if call_pre_hooks(self.optimizer):
-            path.gather()  # a hook may have put other gradients in place
-        squares = path.squares()
+            engine.gather()  # a hook may have replaced gradients
+        squares = engine.squares()
         sizes = torch.tensor([squares.get(p, 0.0) for p in self._order], dtype=torch.float64)
         decision = _decision(self._order, loss, sizes.sqrt_(), clip=limit, clip_by=self._clip_by)
         self.last = decision
         if decision.ok:
             if decision.gradients:
-                path.gather(decision.gradients)
+                engine.gather(decision.gradients)
             scale = 1.0 if decision.scale is None else float(decision.scale)
-            path.step(self.optimizer.param_groups, scale=scale)
+            engine.step(self.optimizer.param_groups, scale=scale)
         call_post_hooks(self.optimizer)
         if clear:
             self.optimizer.clear()
@@ -330,19 +330,19 @@ class Transaction:
         return decision
 
     def _step_on_device(
-        self, path: TritonSteps, loss: Tensor, limit: float | Tensor | None, *, clear: bool
+        self, engine: TritonSteps, loss: Tensor, limit: float | Tensor | None, *, clear: bool
     ) -> Decision:
         """Decides, counts and steps on the device: two launches, and the host knows nothing."""
         if call_pre_hooks(self.optimizer):
-            path.gather()
-        made = path.guarded_step(
+            engine.gather()
+        made = engine.guarded_step(
             self.optimizer.param_groups,
             loss,
             limit=limit,
             counters=self.counts,
             order=self._order,
         )
-        self._sizes = path.sizes
+        self._sizes = engine.sizes
         self.last = Decision(
             norm=made.norm, ok=made.ok, bad=made.bad, scale=made.scale, gradients=None, sizes=None
         )

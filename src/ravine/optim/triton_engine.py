@@ -127,6 +127,8 @@ class TritonSteps:
     def gather(self, gradients: Mapping[Tensor, Tensor] | None = None) -> None:
         """Reads the gradients' addresses: of `.grad`, or of `gradients` for those that it holds.
 
+        A gradient has the shape of its parameter.
+
         Raises:
             RuntimeError: a gradient is sparse.
         """

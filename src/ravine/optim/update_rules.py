@@ -46,7 +46,7 @@ def corrected_root(
 
 
 def in_type_of(w: Tensor, coefficient: Number) -> Number:
-    """Returns a coefficient that was computed in float64 in the type of the tensor it goes with.
+    """Returns a 0-dim float64 coefficient in the dtype of `w`, a tensor of any shape.
 
     torch is slow where types are mixed.
     """
@@ -54,7 +54,7 @@ def in_type_of(w: Tensor, coefficient: Number) -> Number:
 
 
 def squarable(g: Tensor) -> Tensor:
-    """Returns `g` limited so that sums of its squares stay finite in its own precision.
+    """Returns `g`, of its shape, limited: sums of its squares stay finite in its precision.
 
     In float32 a square overflows from |g| = 1.8e19; the limit is a 32nd of that.
     """
@@ -88,5 +88,5 @@ def coupled_decay(g: Tensor, w: Tensor, λ: float) -> Tensor:
 
 
 def decoupled_decay(w: Tensor, *, η: float, λ: float) -> Tensor:
-    """Returns w − ηλw. Loshchilov and Hutter 2019."""
+    """Returns w − ηλw, of the shape of w. Loshchilov and Hutter 2019."""
     return w * (1 - η * λ) if λ else w

@@ -40,7 +40,7 @@ class WatchedState(defaultdict[Tensor, dict[str, Any]]):
         return self.plain().__reduce__()  # a copy has no flag
 
     def plain(self) -> defaultdict[Tensor, dict[str, Any]]:
-        """Returns the same tensors in plain dictionaries."""
+        """Returns the same tensors, of any shape, in plain dictionaries."""
         return defaultdict(dict, {key: dict(slots) for key, slots in self.items()})
 
 

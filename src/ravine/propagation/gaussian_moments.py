@@ -167,9 +167,10 @@ def pass_kappa(shares: list[float], kappa: float) -> float:
 
 
 def maximum_of(count: int, correlation: float, nodes: int = 24) -> tuple[Tensor, Tensor]:
-    """Returns values and weights (n,) of the maximum of equally correlated standard normals.
+    """Returns values and weights of the maximum of equally correlated standard normals.
 
     Each is √ρ·z₀ + √(1−ρ)·zᵢ; the maximum of the independent zᵢ has the distribution Φᶜ.
+    Values and weights are (64·nodes,) float64; the weights sum to 1.
 
     Args:
         count: c of them.

@@ -114,7 +114,7 @@ def channel_averages(signal: Signal) -> Signal:
 
 
 def total_variance(mean: Tensor, var: Tensor) -> float:
-    """Returns the variance over batch and elements: mean of variances, variance of means."""
+    """Returns the variance over batch and elements: mean of `var` (D), variance of `mean` (D)."""
     return float(var.mean() + mean.var(correction=0))
 
 

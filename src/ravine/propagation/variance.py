@@ -142,7 +142,10 @@ def as_layers(recording: Recording, inputs: Any) -> tuple[LayerVariance, ...]:
 
 
 def record(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> Recording:
-    """Runs the model forward and backward once, and returns the recording."""
+    """Runs the model forward and backward once, and returns the recording.
+
+    `inputs` holds tensors of any shape; `loss` takes the output and returns a 0-dim tensor.
+    """
     recording = Recording(model, _activations(inputs))
     with recording.watching():
         try:

@@ -23,7 +23,7 @@ def refuse_link(path: Path) -> None:
     """Raises `RunError` if `path` is a link."""
     if path.is_symlink():
         raise RunError(
-            f"{path} is a link, and links in a run folder are not followed; put in its place what "
+            f"{path} is a link, and links in a run folder are not followed; replace it by what "
             "it points to"
         )
 

@@ -49,7 +49,7 @@ class Candidate:
         return self.kind.__name__ not in _NOT_BY_ELEMENT
 
     def build(self, params: Sequence[Tensor], trials: Sequence[Trial]) -> Optimizer:
-        """Returns the optimizer of `params`, each in a group with the trial of its index.
+        """Returns the optimizer of `params`, each (R, 2), in a group with the trial of its index.
 
         Raises:
             SettingError: a setting is not known, or out of its range.

@@ -190,7 +190,7 @@ def verdict(table: Sequence[Standing], comparisons: Sequence[Comparison]) -> str
         return f"{best.name} is the only one that finished."
     if all(len(standing.results) < 2 for standing in ran):
         return (
-            f"{best.name} came out ahead on one seed; one seed tells nothing apart: "
+            f"{best.name} came out ahead on one seed; one seed decides nothing: "
             "give --seeds 3 or more."
         )
     if not best.tied:
@@ -198,7 +198,7 @@ def verdict(table: Sequence[Standing], comparisons: Sequence[Comparison]) -> str
     beaten = sum(1 for c in comparisons if not c.tied and best.name == c.first)
     names = ", ".join([best.name, *(s.name for s in ran if s.name in best.tied)])
     rest = f"; better beyond doubt than {beaten} other{'s' if beaten > 1 else ''}" if beaten else ""
-    return f"Tied, and not to be told apart: {names}. {best.name} has the best mean{rest}."
+    return f"Tied, not significantly different: {names}. {best.name} has the best mean{rest}."
 
 
 def time_to(target: float, curve: Sequence[tuple[float, float]]) -> float:

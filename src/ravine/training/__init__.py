@@ -1,1 +1,1 @@
-"""Loop, step, checkpoint, evaluate: the loop is in the open, observers look and never touch."""
+"""Loop, step, checkpoint, evaluate: the loop is in the open, observers read and change nothing."""

@@ -1,4 +1,4 @@
-"""When the state of a run is saved: every so many seconds, at its end, and when asked to stop."""
+"""When the state of a run is saved: every so many seconds, at its end, and on a stop signal."""
 
 import math
 import time
@@ -25,7 +25,7 @@ class Checkpointing:
         write: saves a state and returns the checkpoint's folder; on ranks other than 0 only the
             path. None where nothing is saved.
         every: seconds between two checkpoints.
-        stop: which signal asked the run to stop.
+        stop: the stop signal that arrived, if any.
         clock: of the budget; a checkpoint holds its seconds.
         emit: receives an event of each checkpoint.
         ranks: the processes that train together; each makes every call.
@@ -53,7 +53,7 @@ class Checkpointing:
         """Saves a checkpoint where one is due.
 
         Raises:
-            Interrupted: a signal asked one of the processes to stop; a checkpoint is saved.
+            Interrupted: one of the processes got a stop signal; a checkpoint is saved.
         """
         if self.ranks.size > 1 and state.step % _AGREE_EVERY:
             return

@@ -46,7 +46,7 @@ class GradientSync:
         named = model.named_buffers()
         self._statistics = [b for name, b in named if name.rpartition(".")[2] in _STATISTICS]
         tensors = [*self._parameters, *self._statistics]
-        count = sum(tensor.numel() for tensor in tensors) + 2  # the loss, the right answers
+        count = sum(tensor.numel() for tensor in tensors) + 2  # the loss, the hits
         self._sum = SharedSum(ranks, count, tensors[0].device)
         self._tensors = tensors
         self._views: dict[int, list[Tensor]] = {}  # by the address of what they are views of
@@ -54,15 +54,15 @@ class GradientSync:
 
     @torch.no_grad()
     def merge(self, loss: Tensor, correct: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Puts gradients and statistics of the whole batch in place of those of this part.
+        """Replaces gradients and statistics of this part by those of the whole batch.
 
         Args:
             loss: 0-dim, the mean over this process's images.
-            correct: 0-dim, its right answers.
+            correct: 0-dim, its number of hits.
             batch: this process's part.
 
         Returns:
-            The loss and the right answers of the whole batch.
+            The loss and the number of hits of the whole batch, 0-dim each.
         """
         count = len(self._parameters)
         held = [k for k, p in enumerate(self._parameters) if p.grad is not None]
@@ -71,17 +71,17 @@ class GradientSync:
         mine, share = self._sum.mine, self._share(batch)
         if len(held) < count:
             mine.zero_()
-        torch._foreach_copy_(self._places(mine, held), found)
+        torch._foreach_copy_(self._slices(mine, held), found)
         mine[: self._gradients] *= share
         mine[self._gradients : -2] *= len(batch.labels) / batch.count
         mine[-2] = loss * share
         mine[-1] = correct
         whole = self._sum.all_reduce_sum()
-        torch._foreach_copy_(found, self._places(whole, held))
+        torch._foreach_copy_(found, self._slices(whole, held))
         return whole[-2].clone(), whole[-1].long()
 
-    def _places(self, flat: Tensor, held: Sequence[int]) -> list[Tensor]:
-        """Returns where the gradients `held` and the statistics lie in `flat`."""
+    def _slices(self, flat: Tensor, held: Sequence[int]) -> list[Tensor]:
+        """Returns the views of the gradients `held` and of the statistics in `flat`."""
         if flat.data_ptr() not in self._views:
             self._views[flat.data_ptr()] = _views(flat, self._tensors)
         views = self._views[flat.data_ptr()]

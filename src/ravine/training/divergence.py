@@ -1,9 +1,9 @@
-"""What happens to a run that diverges: it stops, or it goes back to weights that were good.
+"""What happens to a run that diverges: it stops, or it rolls back to the last good weights.
 
-`Rollback` judges the losses of every 100 steps and keeps the state if nothing was wrong; a run
-that diverges goes back with half of the learning rate. When and where follows from the steps
-alone and never from the clock, and all that decides is part of the checkpoint: a resumed run goes
-back at the same steps as one that nobody stopped.
+`Rollback` judges the losses of every 100 steps and saves the state if nothing was wrong; a run
+that diverges rolls back, with half of the learning rate. A rollback follows from the steps alone
+and never from the clock, and the checkpoint holds all that decides: a resumed run rolls back at
+the same steps as an uninterrupted one.
 """
 
 import math
@@ -21,7 +21,7 @@ from ravine.training.save_points import SavePoints
 from ravine.training.state import TrainingState
 
 WINDOW = 100  # steps from one judgement to the next
-MOST = 5  # times that a run is taken back
+MOST = 5  # rollbacks of a run
 _LESS = 0.5  # of the learning rate, each time
 _TOO_MUCH = 2.0  # times the loss of knowing nothing, or that of the first step
 _KNEW, _FORGOT = 0.8, 0.97  # of the loss of knowing nothing: the best window, and this one
@@ -41,7 +41,7 @@ class Divergence(Protocol):
         ...
 
     def after_step(self, state: TrainingState, loss: Tensor) -> RolledBack | None:
-        """Takes note of a step's loss, 0-dim; returns what was done where the run went back."""
+        """Adds a step's loss, 0-dim; returns the rollback where there was one."""
         ...
 
     def lost(self, state: TrainingState) -> TrainingDiverged | None:
@@ -51,7 +51,7 @@ class Divergence(Protocol):
 
 @final
 class StopOnDivergence:
-    """Stops a run whose last `WINDOW` steps were all undone. It reads the device as seldom."""
+    """Stops a run whose last `WINDOW` steps were all undone; reads the device once a window."""
 
     def begin(self, state: TrainingState) -> None:
         """Does nothing."""
@@ -61,7 +61,7 @@ class StopOnDivergence:
         return schedules
 
     def after_step(self, state: TrainingState, loss: Tensor) -> None:
-        """Does nothing."""
+        """Does nothing with the loss, 0-dim."""
 
     def lost(self, state: TrainingState) -> TrainingDiverged | None:
         """Returns how many steps were undone, since which; None while one was taken."""
@@ -77,11 +77,11 @@ class StopOnDivergence:
 
 @final
 class Rollback:
-    """Judges a run every `WINDOW` steps and takes it back where it has diverged.
+    """Judges a run every `WINDOW` steps and rolls it back where it has diverged.
 
     Args:
         memory: the divergence state of the run.
-        points: where states are kept.
+        points: the save points.
         classes: K; a loss of ln K is that of knowing nothing.
 
     Attributes:
@@ -111,7 +111,7 @@ class Rollback:
             self._keep(state)
 
     def after_step(self, state: TrainingState, loss: Tensor) -> RolledBack | None:
-        """Takes note of a step; returns what was done where the run was taken back.
+        """Adds a step's loss, 0-dim; returns the rollback where there was one.
 
         Raises:
             TrainingDiverged: it diverges again and again.
@@ -127,7 +127,7 @@ class Rollback:
         return None
 
     def lost(self, state: TrainingState) -> None:
-        """Returns None: `after_step` raises where a run cannot be taken back any more."""
+        """Returns None: `after_step` raises where no rollback is left."""
 
     def _judge(self, state: TrainingState) -> tuple[str | None, bool]:
         memory = self._memory

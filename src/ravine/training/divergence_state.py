@@ -1,4 +1,4 @@
-"""What a run remembers in order to know whether it diverges."""
+"""The state by which a run judges whether it diverges."""
 
 import math
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from torch import Tensor
 @final
 @dataclass(slots=True, kw_only=True)
 class DivergenceState:
-    """What decides about going back; a part of the training state.
+    """What decides about a rollback; a part of the training state.
 
     Attributes:
-        scale: what learning rates are multiplied by.
-        times: that the run was taken back.
+        scale: factor of the learning rates.
+        times: number of rollbacks.
         points: steps of the states that were good, the oldest first; at most the last two.
         skipped: steps that had been undone at the last judgement.
         best: least mean loss of a window.
@@ -34,7 +34,7 @@ class DivergenceState:
     )
 
     def add(self, loss: Tensor) -> None:
-        """Takes note of a step's loss, on its device."""
+        """Adds the loss of a step, 0-dim on its device."""
         loss = loss.double()
         finite = loss.isfinite()
         self.sums = self.sums.to(loss.device)
@@ -48,7 +48,7 @@ class DivergenceState:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns its tensors by name."""
+        """Returns its tensors by name: `sums` (3,)."""
         return {"sums": self.sums}
 
     def values(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class DivergenceState:
         }
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Puts saved ones in their place."""
+        """Restores saved tensors, of the shapes of `tensors`, and saved values."""
         self.sums = tensors["sums"].clone()
         self.scale, self.times = float(values["scale"]), int(values["times"])
         self.points, self.skipped = [int(p) for p in values["points"]], int(values["skipped"])

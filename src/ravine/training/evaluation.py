@@ -17,7 +17,7 @@ _BINS = 15  # of the calibration, as in Guo et al. 2017
 
 
 class Images(Protocol):
-    """A batch to look at: images (B, C, H, W) on the device."""
+    """A batch to evaluate: images (B, C, H, W) on the device."""
 
     @property
     def images(self) -> torch.Tensor:
@@ -53,8 +53,8 @@ def class_probabilities(
         model: put into evaluation mode, and left in the mode that it was in.
         batches: images on the model's device.
         precision: type of activations and products.
-        mirrored: also look at the mirror images.
-        each: told of the number of images after each batch.
+        mirrored: also evaluate the mirror images.
+        each: called with the number of images after each batch.
     """
     was_training = model.training
     model.eval()
@@ -75,7 +75,7 @@ def class_probabilities(
     model.train(was_training)
     on_host = [torch.cat(parts).cpu().numpy() if parts else None for parts in (plain, both)]
     if on_host[0] is None:
-        raise ValueError("no images to look at")
+        raise ValueError("no images to evaluate")
     return on_host[0], on_host[1]
 
 
@@ -108,14 +108,18 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]
     Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017,
     equation 3, with 15 bins of equal width. Bins without images hold None. A network that answers
     NaN is neither sure nor unsure: None for all of it.
+
+    Args:
+        probabilities: (N, K).
+        labels: (N,) in 0..K-1.
     """
     confidence = probabilities.max(1).astype(np.float64)
     if not np.isfinite(confidence).all():
         return None
-    right = probabilities.argmax(1) == labels
+    hits = probabilities.argmax(1) == labels
     index = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
     counts = np.bincount(index, minlength=_BINS)
-    means = [np.bincount(index, weights=w, minlength=_BINS) for w in (confidence, right)]
+    means = [np.bincount(index, weights=w, minlength=_BINS) for w in (confidence, hits)]
 
     def in_bins(sums: np.ndarray) -> list[float | None]:
         return [s / n if n else None for s, n in zip(sums.tolist(), counts.tolist(), strict=True)]
@@ -130,7 +134,13 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]
 
 
 def worst_mistakes(log_probabilities: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
-    """Returns the indices of the wrong answers that the network was surest of, surest first."""
+    """Returns the indices of the most confident wrong answers, the most confident first.
+
+    Args:
+        log_probabilities: (N, K).
+        labels: (N,) in 0..K-1.
+        most: length of the result at most; its dtype is int64.
+    """
     predicted = log_probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != labels)
     sureness = log_probabilities[wrong, predicted[wrong]]
@@ -145,7 +155,15 @@ def full_evaluation(
     split: str,
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Returns the plain content of evaluation.json, without the mistakes' pictures."""
+    """Returns the plain content of evaluation.json, without the mistakes' pictures.
+
+    Args:
+        log_probabilities: (N, K).
+        with_mirrored: (N, K), those of the mean with the mirror image; or None.
+        labels: (N,) in 0..K-1.
+        split: name of the split.
+        classes: the K names.
+    """
     result = summarise(log_probabilities, labels)
     predicted = log_probabilities.argmax(1)
     tta = None

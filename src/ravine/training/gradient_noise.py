@@ -18,7 +18,7 @@ class GradientNoise:
     """Of the gradient at one point.
 
     Attributes:
-        signal: |G|², without the share that noise adds; it can be negative by chance.
+        signal: |G|², without the share that noise adds; sampling can make it negative.
         trace: tr Σ, the squared length of one image's noise.
     """
 
@@ -41,9 +41,9 @@ def gradient_noise(
     """Returns the noise at the model's weights; gradients and buffers are left as they were.
 
     Args:
-        model: in the mode in which it is to be looked at.
+        model: in the mode in which the noise is measured.
         loss: mean over the images of a batch.
-        batches: (inputs, targets), at least 2, all of one size.
+        batches: inputs (B, ...) and targets (B, ...), at least 2 batches, all of one size.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]

@@ -1,7 +1,7 @@
 """The training loop, in the open.
 
     batch -> step -> (rollback) -> (one correction of the plan) -> (evaluation at an epoch's end)
-          -> (checkpoint every minute and when a signal asks to stop)
+          -> (checkpoint every minute and on a stop signal)
 
 Observers receive an event of each. They read, and change nothing.
 """
@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ravine.core.events import EpochDone, Event, Notice, Observer, PlanCorrected, StepDone, ignore
+from ravine.core.events import (
+    EpochDone,
+    Event,
+    Notice,
+    Observer,
+    PlanCorrected,
+    RolledBack,
+    StepDone,
+    ignore,
+)
 from ravine.data.batches import Batch, TrainingBatches
 from ravine.schedules.scheduler import Curve, Scheduler
 from ravine.training.budget import Budget
@@ -59,13 +68,13 @@ def fit(
         training: whose state is changed.
         plan: the steps to go.
         divergence: what happens to a run that diverges; by default it stops.
-        checkpointing: when and where the state is saved, and whether a signal asked to stop; by
-            default nothing is saved.
+        checkpointing: when and where the state is saved, and the stop signal; by default nothing is
+            saved.
         budget: corrects the plan once; by default there is none.
-        emit: receives an event of all that happens.
+        emit: receives every event.
 
     Raises:
-        Interrupted: a signal asked to stop; a checkpoint is saved.
+        Interrupted: a stop signal; a checkpoint is saved.
         TrainingDiverged: the run diverged and could not be taken back; a checkpoint is saved.
     """
     state = training.state
@@ -73,9 +82,8 @@ def fit(
     checkpointing = checkpointing or Checkpointing()
     budget = budget or Budget()
     divergence.begin(state)
-    scheduler = Scheduler(
-        state.optimizer, steps=plan.total_steps, **divergence.schedules(training.schedules)
-    )
+    schedules = divergence.schedules(training.schedules)
+    scheduler = Scheduler(state.optimizer, steps=plan.total_steps, **schedules)
     state.model.train()
     meter = StepMeter(state.transaction.skipped.device)
     while state.step < plan.end:
@@ -85,8 +93,7 @@ def fit(
         meter.add(result.loss, result.correct, batch.count)
         emit(_step_done(state, plan, batch, result, budget.clock))
         if (back := divergence.after_step(state, result.loss)) is not None:
-            emit(back)
-            emit(Notice(text=back.text(), warning=True))
+            _report_rollback(back, emit)
             checkpointing.save(state)
             meter.restart()
             continue
@@ -101,6 +108,11 @@ def fit(
         checkpointing.after_step(state)
     checkpointing.save(state)
     return plan
+
+
+def _report_rollback(back: RolledBack, emit: Observer) -> None:
+    emit(back)
+    emit(Notice(text=back.text(), warning=True))
 
 
 def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Observer) -> Plan:

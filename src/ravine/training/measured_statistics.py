@@ -1,6 +1,6 @@
 """When batch norm's statistics are measured anew, and on which images.
 
-The running statistics remember about 1/momentum steps. Where these are a large share of the run,
+The running statistics average about 1/momentum steps. Where these are a large share of the run,
 the weights have moved since; `ravine.nn.precise_batch_norm` measures those of the final weights.
 """
 
@@ -22,14 +22,14 @@ from ravine.nn.precise_batch_norm import (
 from ravine.training.evaluation import Evaluation
 from ravine.training.plan import Plan
 
-SHORT = 1000  # steps: 100 times what running statistics with torch's momentum of 0.1 remember
+SHORT = 1000  # steps: 100 times what running statistics average at torch's momentum of 0.1
 _IMAGES = 1000  # at most
 
 
 def resolve_statistics(
     setting: str, model: nn.Module, plan: Plan
 ) -> Literal["running", "measured"]:
-    """Returns whether a run's statistics are measured; `auto` asks for it in runs under `SHORT`.
+    """Returns whether a run's statistics are measured; with `auto` in runs under `SHORT`.
 
     It follows from the plan made before step 1, never from a later correction.
     """
@@ -60,7 +60,7 @@ class MeasuredStatistics:
 
     @property
     def index(self) -> np.ndarray:
-        """The images: evenly spaced, at most 1,000."""
+        """The images (N,) int64: evenly spaced, at most 1,000."""
         index = self.dataset.splits["train"]
         return index[:: -(-len(index) // _IMAGES)]
 
@@ -72,7 +72,7 @@ class MeasuredStatistics:
         )
 
     def measure_(self, model: nn.Module) -> None:
-        """Puts measured statistics in place of the model's running ones."""
+        """Replaces the model's running statistics by measured ones."""
         index = self.index
         parts = -(-len(index) // self.batch)
         batches = evaluation_batches(

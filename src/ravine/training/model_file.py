@@ -1,4 +1,4 @@
-"""model.safetensors: the weights, and in its metadata all that predicting needs.
+"""model.safetensors: the weights, and in its metadata all that prediction needs.
 
 Loading it runs no code: a network of the user's own (`module:callable`) is only built when the
 user names it again.
@@ -22,7 +22,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
-    """A network in evaluation mode with what it expects and what it answers."""
+    """A network in evaluation mode with its preprocessing and its classes."""
 
     model: nn.Module
     classes: tuple[str, ...]

@@ -19,8 +19,8 @@ LARGE_IMAGES: Candidates = (
 _SMALLEST_FOR_SWIFT, _SMALL = 14, 96  # pixels a side
 _WITHOUT_BUDGET = {True: "wrn-16-4", False: "resnet-18"}
 
-#: What a network is trained with where the user says nothing, by the beginning of its name; the
-#: rate and the momentum belong to Nesterov momentum.
+#: Training settings of a network where the user gives none, by the beginning of its name; the
+#: learning rate and the momentum belong to Nesterov momentum.
 MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "swift-": {"activation": "gelu", "batch": 256, "label_smoothing": 0.2},
 }
@@ -112,9 +112,9 @@ class BatchChoice:
     def batch_of_rate(self, *, normalised: bool = True) -> int:
         """Returns the batch whose default learning rate fits, in networks with a norm or without.
 
-        The rate follows the batch down to 8 images: below, the steps that are left are too few for
-        a smaller one. Where no layer normalises it stays that of `largest`: there the steepest
-        slope of the first steps limits it, whatever the batch.
+        The learning rate follows the batch down to 8 images: below, the steps that are left are
+        too few for a smaller one. Where no layer normalises it stays that of `largest`: there the
+        steepest slope of the first steps limits it, whatever the batch.
         """
         return (
             max(self.batch, min(self.largest, _SMALLEST_FOR_RATE)) if normalised else self.largest

@@ -1,7 +1,7 @@
 """How many steps a run takes, and how far it has come.
 
 With a budget, the number of steps follows from a measured speed, once, before step 1. At
-most one later correction is made; from there on, progress runs linearly from where it
+most one later correction is made; after it, progress runs linearly from where it
 was to 1 at the corrected end, so that the schedule has no jump.
 """
 
@@ -132,7 +132,7 @@ def plan_for_epochs(epochs: float, *, steps_per_epoch: int) -> Plan:
 
 _MARGIN = 0.985  # of the time left; the rest is for checkpoints and for small stalls
 _VALIDATION_SHARE = 0.04  # of the time of an epoch, at most, goes into its evaluation
-# Shares of the budget from which on the one correction is made: late enough that little can
+# Shares of the budget after which the one correction is made: late enough that little can
 # change after it, early enough that there is something left to correct.
 _CORRECT_AT_EPOCH_END = 0.78
 _CORRECT_AT_LATEST = 0.86
@@ -176,7 +176,7 @@ def is_time_to_correct(plan: Plan, step: int, spent: float) -> bool:
 
 
 def correct_plan(plan: Plan, *, step: int, step_seconds: float, seconds_left: float) -> Plan:
-    """Returns the plan whose end fits into `seconds_left` at the speed that was really had.
+    """Returns the plan whose end fits into `seconds_left` at the measured speed.
 
     Args:
         plan: a plan for a budget, not yet corrected.

@@ -18,7 +18,7 @@ class Recorder:
 
     Attributes:
         path: history.jsonl.
-        steps_per_epoch: for the epoch that a step lies in.
+        steps_per_epoch: for the epoch of a step.
         every: least seconds between two lines of steps.
     """
 
@@ -30,7 +30,7 @@ class Recorder:
     _seen: float = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Takes note of one event."""
+        """Records one event."""
         if isinstance(event, StepDone):
             self._pending.append(event)
             self._seen = time.monotonic()
@@ -43,7 +43,7 @@ class Recorder:
             self._go_back(event)
 
     def _go_back(self, event: RolledBack) -> None:
-        """Takes out what is undone; what was seen there stands in the line about it."""
+        """Removes the rows of the undone steps and appends the row of the rollback."""
         self._pending.clear()
         self._written = time.monotonic()
         kept = [row for row in read_rows(self.path) if row.get("step", 0) <= event.to]
@@ -59,7 +59,7 @@ class Recorder:
 
 
 def steps_row(events: list[StepDone], seconds: float, steps_per_epoch: int) -> dict[str, Any]:
-    """Returns the line about several steps in a row; reading its tensors waits once."""
+    """Returns the row of several consecutive steps; reading its tensors waits once."""
     last = events[-1]
     losses = torch.stack([event.loss for event in events]).double()
     finite = losses[losses.isfinite()]
@@ -79,7 +79,7 @@ def steps_row(events: list[StepDone], seconds: float, steps_per_epoch: int) -> d
 
 
 def epoch_row(event: EpochDone) -> dict[str, Any]:
-    """Returns the line about one epoch."""
+    """Returns the row of one epoch."""
     return {
         "kind": "epoch",
         "epoch": event.epoch,
@@ -95,7 +95,7 @@ def epoch_row(event: EpochDone) -> dict[str, Any]:
 
 
 def rollback_row(event: RolledBack) -> dict[str, Any]:
-    """Returns the line about a return; its step is the one that the run went on from."""
+    """Returns the row of a rollback; its step is the one from which the run goes on."""
     return {
         "kind": "rollback",
         "step": event.to,

@@ -19,8 +19,8 @@ class SavePoints:
     """Save points of one run.
 
     Attributes:
-        folder: where they lie.
-        checkpoints: where the run's checkpoints lie, which a return makes void.
+        folder: of the save points.
+        checkpoints: folder of the run's checkpoints; a rollback makes the later ones void.
         ranks: the processes that train together; each calls all of this.
     """
 
@@ -36,7 +36,7 @@ class SavePoints:
         self.ranks.barrier()
 
     def load(self, step: int) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        """Returns tensors and values of the state that was kept at this step.
+        """Returns the tensors by name, of any shape, and the values of the state of this step.
 
         Raises:
             RunError: it is not there any more, or torn.

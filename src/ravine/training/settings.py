@@ -77,10 +77,10 @@ class TrainingSettings(Settings):
     """Seconds between checkpoints."""
 
     on_divergence: Literal["stop", "rollback"] = "stop"
-    """When the loss explodes: stop, or go back to weights that were good with half of the rate."""
+    """When the loss explodes: stop, or go back to good weights and halve the learning rate."""
 
     monitor: float = Field(default=0.01, ge=0, lt=1, allow_inf_nan=False)
-    """Share of the time that looks inside the network may take; 0 for no looks."""
+    """Share of the time that snapshots of the network may take; 0 for no snapshots."""
 
     keep_weights: int = Field(default=0, ge=0, le=1000)
     """Weights to keep along the way, for the trajectory of `ravine landscape`."""

@@ -43,7 +43,7 @@ class SharedSum:
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether the numbers lie in memory that the processes share."""
+        """Whether the numbers are in memory that the processes share."""
         return self._parts is not None
 
     def all_reduce_sum(self) -> Tensor:

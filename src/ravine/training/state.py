@@ -29,7 +29,7 @@ class TrainingState:
         ema: the average of the weights, where it is on.
         step: attempted steps; data and schedule follow it.
         elapsed: seconds of the budget that are used up.
-        divergence: what decides about going back, where a run that diverges is taken back.
+        divergence: what decides about a rollback, where divergence is answered by one.
     """
 
     model: nn.Module
@@ -50,7 +50,7 @@ class TrainingState:
         return self.ema.model if self.ema else self.model
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Returns every tensor of the state by name."""
+        """Returns every tensor of the state by name, of any shape."""
         named = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         if self.ema:
             average = self.ema.model.state_dict()
@@ -70,7 +70,7 @@ class TrainingState:
     def load(
         self, step: int, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
     ) -> None:
-        """Puts a saved state in place of this one.
+        """Replaces this state by a saved one: tensors by name, of the shapes of `tensors`.
 
         Raises:
             RunError: the saved state belongs to another network or optimizer.

@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; its checkpoint is saved."""
+    """The run got a stop signal; its checkpoint is saved."""
 
     def __init__(self, signal_number: int, path: Path) -> None:
         super().__init__(f"stopped by {signal.Signals(signal_number).name}, checkpoint {path}")
@@ -20,7 +20,7 @@ class Interrupted(Exception):
 
 @dataclass(slots=True)
 class StopRequest:
-    """Which signal asked the run to stop, if any."""
+    """The stop signal that arrived, if any."""
 
     signal_number: int | None = None
 
@@ -37,13 +37,13 @@ def stop_on_signals() -> Iterator[StopRequest]:
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def request_stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         request.signal_number = number
         for caught, handler in before.items():
             signal.signal(caught, handler)
 
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, request_stop)
     try:
         yield request
     finally:

@@ -2,7 +2,7 @@
 
 If the loss or a gradient is not finite, the weights, the optimizer's state, the buffers
 (batch-norm statistics) and the average of the weights stay those of before the step. It
-is decided on the device; the host learns of it when it reads the counters.
+is decided on the device; the host sees it when it reads the counters.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class StepSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """What one step leaves to be looked at: 0-dim tensors on the device."""
+    """The metrics of one step: 0-dim tensors on the device."""
 
     loss: torch.Tensor
     correct: torch.Tensor

@@ -1,4 +1,4 @@
-"""Weights along the way: what a loss surface's trajectory is drawn from.
+"""Weights along the way: the points of a loss surface's trajectory.
 
     weights/step-00000420.safetensors   weights and buffers after 420 steps, float32 as trained
 
@@ -21,10 +21,10 @@ class Waypoints:
     """An observer that keeps the weights that are evaluated, `count` times on the way.
 
     Attributes:
-        folder: where to.
+        folder: of the files.
         count: points before the last step; 0 keeps none.
         state: of the run.
-        steps_per_epoch: for the epoch that a point lies in.
+        steps_per_epoch: for the epoch of a point.
     """
 
     folder: Path

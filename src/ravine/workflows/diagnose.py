@@ -1,4 +1,4 @@
-"""What is wrong with a run, and whether the cure works: a run folder handed to the diagnosis.
+"""What is wrong with a run, and whether the cure works: a run folder passed to the diagnosis.
 
 `diagnose_run` reads the rows of the run, and checks its network as it was at the start and as it
 is in the last checkpoint. `try_cures` trains from the last good checkpoint, with the cure and
@@ -41,7 +41,7 @@ from ravine.workflows.session import Session, open_session
 
 _BATCHES = 16
 _WORST = 10.0  # times ln K, what a diverged run counts as
-# Settings that decide the first weights or their names: a cure by one of them begins at step 0.
+# Settings that decide the initial weights or their names: a cure by one of them begins at step 0.
 _FROM_START = ("init", "norm", "model", "activation", "skip", "zero_init", "ema")
 _ELSE = {"init": "lsuv", "dropout": 0.1}  # what is tried where the run has the cure already
 
@@ -68,16 +68,16 @@ def diagnose_run(
     allow_code: str | Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> Findings:
-    """Returns what is wrong with a run; it also lies in findings.jsonl and in the report.
+    """Returns what is wrong with a run; findings.jsonl and the report then hold it too.
 
     Args:
         path: the run folder, of a run that has ended or not.
         look_inside: also check the network at its start and in the last checkpoint, on the data
             of the run; else only the rows are read.
-        labels_probe: also ask whether the labels belong to the images. Asked in any case where
-            nothing was learnt and nothing else says why.
+        labels_probe: also test whether the labels belong to the images; tested in any case where
+            nothing was learnt and no other finding explains it.
         allow_code: the `module:callable` that may be imported, where the network is your own.
-        progress: told of slow work.
+        progress: receives the progress of slow work.
 
     Raises:
         CodeRefusedError: the run's network is code that was not allowed; nothing was imported.
@@ -96,7 +96,7 @@ def diagnose_run(
             found += _look_inside(case, labels_probe=labels_probe)
             findings = merge(found, EXPLAINS)
             if not labels_probe and _suspects_labels(findings, rows, classes=classes):
-                findings = merge([*found, *_ask_labels(case)], EXPLAINS)
+                findings = merge([*found, *_probe_labels(case)], EXPLAINS)
     keep_findings(folder, findings)
     if folder.history.exists():
         render_report(folder.path, layers=layers)
@@ -118,11 +118,11 @@ def try_cures(
     Args:
         path: the run folder.
         findings: of that run.
-        steps: that cure and control go.
-        seeds: of the order of the data, and of first weights where training begins anew.
+        steps: of cure and control each.
+        seeds: of the order of the data, and of initial weights where training begins anew.
         most: cures to try.
         allow_code: the `module:callable` that may be imported, where the network is your own.
-        progress: told of slow work.
+        progress: receives the progress of slow work.
 
     Raises:
         CodeRefusedError: the run's network is code that was not allowed; nothing was imported.
@@ -143,7 +143,7 @@ def try_cures(
 def _open(
     folder: RunFolder, allow_code: str | Sequence[str], progress: Progress
 ) -> Iterator[_Case]:
-    """Gives the run with its data; random state and number of threads are put back."""
+    """Yields the run with its data; restores random state and number of threads."""
     settings, plan = read_recipe(folder.recipe)
     recipe = Recipe.of(settings)
     code = AllowedCode.of(allow_code, run=folder.path)
@@ -190,7 +190,7 @@ def _suspects_labels(findings: Findings, rows: list[dict[str, Any]], *, classes:
     return at_chance and "overfitting" in findings.codes
 
 
-def _ask_labels(case: _Case) -> Iterator[Finding]:
+def _probe_labels(case: _Case) -> Iterator[Finding]:
     assembly, batches = _as_at_start(case)
     loss = assembly.training.step.loss
     found = check(assembly.state.model, loss, batches, learn=False, labels_probe=True)
@@ -206,7 +206,7 @@ def _as_at_start(case: _Case) -> tuple[Assembly, list[Batch]]:
 
 
 def keep_trials(path: str | Path, findings: Findings, trials: Mapping[str, Trial]) -> None:
-    """Writes each trial, by the code of its finding, beside the finding in findings.jsonl."""
+    """Adds each trial, by the code of its finding, to the finding's row in findings.jsonl."""
     folder = open_run_folder(Path(path))
     keep_findings(folder, findings, trials)
     if folder.history.exists():
@@ -261,7 +261,7 @@ def resolve(changes: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
 def _last_good(
     case: _Case, one: Finding, changes: Mapping[str, Any], steps: int
 ) -> Checkpoint | None:
-    """Returns the newest checkpoint before the fault began, None to begin at step 0."""
+    """Returns the newest checkpoint before the fault began; None for step 0."""
     if any(name in _FROM_START for name in changes):
         return None
     for path in reversed(checkpoint_paths(case.folder.checkpoints)):
@@ -295,7 +295,7 @@ def _loss_after(case: _Case, recipe: Recipe, start: Checkpoint | None, steps: in
         loss = _training_loss(state.evaluated, training.batches)
     else:
         loss = training.validate(state.evaluated).loss
-    # Far above chance one loss is as bad as another, and would outweigh all other seeds.
+    # Far above ln K one loss is as bad as another, and would outweigh all other seeds.
     return min(loss, _WORST * math.log(max(2, len(case.dataset.classes))))
 
 

@@ -1,7 +1,7 @@
 """A recipe: all settings of a run in one flat, frozen object.
 
 Each room keeps its own group of settings; the recipe is all of them at once, so that it is
-handed to each room as it is and every option has one name everywhere: on the command line,
+passed to each room as it is and every option has one name everywhere: on the command line,
 in recipe.toml and in Python.
 """
 
@@ -61,7 +61,7 @@ def fast() -> Recipe:
     """Returns the recipe for quick results: a minute and a half, or the budget that is given.
 
     The network and what it is trained with follow the budget, as always; the last percent comes
-    from answering for each image and its mirror image.
+    from test-time flip: the mean over each image and its mirror image.
     """
     return Recipe(budget=90.0, tta=True)
 
@@ -69,8 +69,8 @@ def fast() -> Recipe:
 def wrn_paper() -> Recipe:
     """Returns the recipe of the WideResNet paper (Zagoruyko, Komodakis 2016): 200 epochs.
 
-    SGD with Nesterov momentum 0.9 and rate 0.1, which is the EMA form's 1.0; times 0.2 after
-    60, 120 and 160 epochs; batch 128; weight decay 5e-4; flip and 4-pixel padded crop.
+    SGD with Nesterov momentum 0.9 and learning rate 0.1, which is the EMA form's 1.0; times 0.2
+    after 60, 120 and 160 epochs; batch 128; weight decay 5e-4; flip and 4-pixel padded crop.
     """
     return Recipe(
         model="wrn-28-10",

@@ -96,8 +96,8 @@ def verify(
         path: the run folder.
         from_start: train the copy from step 0 and not from its oldest checkpoint.
         allow_code: the `module:callable` that may be imported, where the network is your own.
-        observers: told of the copy's training.
-        progress: told of slow work.
+        observers: receive the events of the copy's training.
+        progress: receives the progress of slow work.
 
     Raises:
         RunError: the run has not ended, or its network is code that was not allowed.
@@ -107,8 +107,8 @@ def verify(
         raise RunError(f"{path} has not ended; first ravine resume {path}")
     settings, _ = read_recipe(folder.recipe)
     AllowedCode.of(allow_code).check(Recipe.of(settings).model, source=folder.recipe)
-    with tempfile.TemporaryDirectory(dir=folder.path.parent, prefix=".verify-") as place:
-        copy = Path(place) / folder.path.name
+    with tempfile.TemporaryDirectory(dir=folder.path.parent, prefix=".verify-") as scratch:
+        copy = Path(scratch) / folder.path.name
         shutil.copytree(folder.path, copy, ignore=links_in)
         copied = RunFolder(copy)
         _, plan = read_recipe(copied.recipe)

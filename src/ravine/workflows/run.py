@@ -26,7 +26,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What a network says of images.
+    """The probabilities that a network predicts for images.
 
     Attributes:
         names: paths of the N images, as they were found.
@@ -143,7 +143,7 @@ class Run:
             tta: also give the result with test-time flip, apart.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
-            progress: told of slow work.
+            progress: receives the progress of slow work.
 
         Raises:
             DataError: the data cannot be read, or has a class that the network does not know.
@@ -179,7 +179,7 @@ class Run:
             tta: mean over each image and its mirror image.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
-            progress: told of slow work.
+            progress: receives the progress of slow work.
 
         Raises:
             DataError: there is nothing to read.

@@ -1,4 +1,4 @@
-"""What a run leaves at its end: the evaluation, the worst mistakes, the steps undone."""
+"""What a run writes at its end: the evaluation, the worst mistakes, the steps undone."""
 
 import io
 

@@ -15,7 +15,7 @@ from ravine.runs.layers_file import LayerRecords
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, read_rows, rewrite_rows
 
-_BY = "diagnose"  # marks the rows that a later diagnosis takes out
+_BY = "diagnose"  # marks the rows that a later diagnosis removes
 
 
 def find_in_run(
@@ -30,7 +30,7 @@ def find_in_run(
     """
     settings, _ = read_recipe(folder.recipe)
     normalised = settings.get("norm", "batch") == "batch"
-    # Measured ones fit the weights: whatever is wrong with the validation loss, it is not they.
+    # Measured statistics fit the weights, so they do not explain a bad validation loss.
     normalised = normalised and settings.get("norm_statistics") != "measured"
     if classes is None and folder.audit.exists():
         classes = len(read_json(folder.audit)["classes"])
@@ -92,11 +92,11 @@ def keep_findings(
         rewrite_rows(folder.findings, [*others, *rows])
 
 
-def notice(folder: RunFolder, *, classes: int, layers: LayerRecords, tell: Observer) -> None:
+def notice(folder: RunFolder, *, classes: int, layers: LayerRecords, emit: Observer) -> None:
     """Keeps the findings of a run that has ended, and reports those worse than a note."""
     findings = merge(find_in_run(folder, classes=classes, layers=layers), EXPLAINS)
     keep_findings(folder, findings)
     for one in findings:
         if one.severity != "note" and one.code != "not-finite":  # reported by the loop already
             text = f"{one.severity} {one.code}: {one.seen}; {one.cure}"
-            tell(Notice(text=text, warning=True))
+            emit(Notice(text=text, warning=True))

@@ -1,8 +1,8 @@
 """A session: what a command opens before it trains or runs a network, and closes after it.
 
 One context manager holds the process's random state, its threads, the ranks that train together,
-the lock of a run folder, the observers and the clock of the budget, in place of a guard in each
-command. Leaving it puts random state and threads back and releases the lock.
+the lock of a run folder, the observers and the clock of the budget, instead of a guard in each
+command. Closing it restores random state and threads and releases the lock.
 """
 
 from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ def open_session(
     progress: Progress = no_progress,
     ranks: Ranks = ALONE,
 ) -> Iterator[Session]:
-    """Opens a session; random state, threads and lock are put back when it closes."""
+    """Opens a session; closing it restores random state and threads and releases the lock."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     with ExitStack() as closing, torch.random.fork_rng(devices=list(devices)):
         yield Session(

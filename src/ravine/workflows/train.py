@@ -44,8 +44,8 @@ def train(
         recipe: a recipe's name or a recipe.toml; `settings` are changes to it.
         allow_code: the `module:callable` that may be imported where the recipe names one as its
             network; one that is given as `model=` needs no more.
-        observers: functions that are told of every event.
-        progress: told of slow work such as decoding.
+        observers: functions that receive every event.
+        progress: receives the progress of slow work such as decoding.
         **settings: any setting of `Recipe`, such as model, optimizer, lr, epochs, budget.
 
     Raises:
@@ -91,9 +91,9 @@ def _create(path: Path, assembly: Assembly, dataset: Dataset, processes: int) ->
         },
     }
 
-    def fill(beside: RunFolder) -> None:
-        write_json(beside.audit, dataset.audit)
-        write_json(beside.environment, facts)
-        write_recipe(beside.recipe, recipe.model_dump(), assembly.plan.to_values())
+    def fill(new: RunFolder) -> None:
+        write_json(new.audit, dataset.audit)
+        write_json(new.environment, facts)
+        write_recipe(new.recipe, recipe.model_dump(), assembly.plan.to_values())
 
     return create_run_folder(path, fill)

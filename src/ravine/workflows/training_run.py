@@ -35,7 +35,7 @@ from ravine.workflows.session import Session
 
 
 def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
-    """Trains a run to its end and writes what it leaves.
+    """Trains a run to its end and writes its results.
 
     Args:
         assembly: the objects of the run.
@@ -44,7 +44,7 @@ def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, sessio
         session: of this process.
 
     Raises:
-        Interrupted: a signal asked to stop; a checkpoint is saved.
+        Interrupted: a stop signal; a checkpoint is saved.
         TrainingDiverged: the run diverged; a checkpoint is saved.
     """
     divergence = _divergence(assembly, dataset, folder, session)
@@ -180,7 +180,7 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
     evaluate_run(assembly, dataset, folder, session)
     report_undone_steps(assembly.state, folder, session)
     layers = read_layers(folder.layers)
-    notice(folder, classes=len(dataset.classes), layers=layers, tell=session.emit)
+    notice(folder, classes=len(dataset.classes), layers=layers, emit=session.emit)
     _write_times(folder, trained_in, session.clock.elapsed())
     render_report(folder.path, layers=layers)
 
