@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ravine.core.errors import DataError
+from ravine.data.duplicates import without_leakage
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
-from ravine.data.split import split_images, without_leakage
+from ravine.data.split import split_images
 
 Tree = Callable[..., Path]
 

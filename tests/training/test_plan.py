@@ -3,14 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ravine.core.errors import RunError, SettingError
-from ravine.training.plan import (
-    Plan,
-    Speed,
-    correct_plan,
-    is_time_to_correct,
-    plan_for_budget,
-    plan_for_epochs,
-)
+from ravine.training.budget import correct_plan, is_time_to_correct, plan_for_budget
+from ravine.training.plan import Plan, Speed, plan_for_epochs
 from ravine.training.settings import TrainingSettings
 
 

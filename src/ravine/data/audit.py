@@ -13,7 +13,7 @@ from ravine.core.events import Notice, Observer
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset
 from ravine.data.decoded_cache import DecodedCache
-from ravine.data.split import Leakage, digest_keys
+from ravine.data.duplicates import Leakage, duplicate_groups
 
 _EXAMPLES = 20
 _SIZES = 20
@@ -105,14 +105,7 @@ def _duplicates(
     collection: Collection, decoded: DecodedCache, readable: np.ndarray
 ) -> dict[str, Any]:
     """Returns images with the same pixels, and those of them with different labels."""
-    indices = np.flatnonzero(readable)
-    keys = digest_keys(decoded.digests[indices])
-    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    groups: dict[int, list[int]] = {}
-    for index, group in zip(indices, inverse, strict=True):
-        if counts[group] > 1:
-            groups.setdefault(int(group), []).append(int(index))
-    duplicates = sorted(groups.values())
+    duplicates = duplicate_groups(decoded.digests, readable)
     conflicts = [
         group for group in duplicates if len({int(collection.labels[i]) for i in group}) > 1
     ]

@@ -18,12 +18,13 @@ from ravine.data.collection import Collection, FileEntry, expand_path
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing, Unlabelled
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.discovery import find_collection, list_images
+from ravine.data.duplicates import without_leakage
 from ravine.data.image_file import ImageFormat
 from ravine.data.image_format import choose_image_format, confirm_image_format
 from ravine.data.load_mode import LoadMode, choose_load_mode
 from ravine.data.settings import DataSettings
 from ravine.data.sources.listing import folders_in
-from ravine.data.split import split_images, without_leakage
+from ravine.data.split import split_images
 from ravine.data.streaming import StreamedImages
 
 

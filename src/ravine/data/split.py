@@ -7,27 +7,13 @@ Shape letters: N images, M training images, K classes.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from ravine.core.errors import DataError
 
 _MOST_VALIDATION = 5000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leakage:
-    """Images that are both trained on and held out, as pairs (held-out index, training index).
-
-    Attributes:
-        kept_out: validation images, which were removed from validation.
-        in_test: test images, which remain in both splits.
-    """
-
-    kept_out: Sequence[tuple[int, int]]
-    in_test: Sequence[tuple[int, int]]
 
 
 def split_images(
@@ -113,38 +99,3 @@ def _held_out(
             held[indices] = True
             taken += adds
     return held
-
-
-def digest_keys(digests: np.ndarray) -> np.ndarray:
-    """Returns digests (N, 16) uint8 as (N,) comparable keys."""
-    return digests.view(np.dtype((np.void, digests.shape[1]))).ravel()
-
-
-def without_leakage(
-    splits: Mapping[str, np.ndarray], digests: np.ndarray
-) -> tuple[dict[str, np.ndarray], Leakage]:
-    """Returns splits whose validation holds no image that is also trained on.
-
-    Args:
-        splits: indices by split.
-        digests: (N, 16) uint8 of the pixels.
-
-    Returns:
-        The splits, and the images that were found on both sides.
-    """
-    keys = digest_keys(digests)
-    first = {keys[i].tobytes(): int(i) for i in splits["train"][::-1]}
-
-    def pairs(index: np.ndarray) -> list[tuple[int, int]]:
-        found = ((int(i), first.get(keys[i].tobytes())) for i in index)
-        return [(i, duplicate) for i, duplicate in found if duplicate is not None]
-
-    changed = dict(splits)
-    kept_out = pairs(splits.get("validation", np.array([], np.int64)))
-    if kept_out:
-        out = np.array([i for i, _ in kept_out])
-        changed["validation"] = np.setdiff1d(splits["validation"], out)
-        if not len(changed["validation"]):
-            del changed["validation"]
-    in_test = pairs(splits.get("test", np.array([], np.int64)))
-    return changed, Leakage(kept_out=kept_out, in_test=in_test)

@@ -1,11 +1,85 @@
-"""The budget of a run: it corrects the plan once, late, by the speed that the run really has."""
+"""From a budget in seconds to a number of steps.
 
+Planned before step 1 from a measured speed, corrected once, late, by the speed the run really has.
+"""
+
+import math
 from dataclasses import dataclass, field
 from typing import final
 
 from ravine.core.ranks import ALONE, Ranks
 from ravine.training.clock import Clock
-from ravine.training.plan import Plan, correct_plan, is_time_to_correct
+from ravine.training.plan import Plan, Speed
+
+_MARGIN = 0.985  # of the time left; the rest is for checkpoints and for small stalls
+_VALIDATION_SHARE = 0.04  # of the time of an epoch, at most, goes into its evaluation
+# Shares of the budget after which the one correction is made: late enough that little can
+# change after it, early enough that there is something left to correct.
+_CORRECT_AT_EPOCH_END = 0.78
+_CORRECT_AT_LATEST = 0.86
+
+
+def steps_within(seconds: float, speed: Speed, *, steps_per_epoch: int, evaluate_every: int) -> int:
+    """Returns the steps that fit, with their evaluations and the final one, into `seconds`."""
+    per_step = speed.step + speed.validation / (steps_per_epoch * evaluate_every)
+    return int((seconds * _MARGIN - speed.final) / per_step)
+
+
+def plan_for_budget(seconds: float, speed: Speed, *, steps_per_epoch: int) -> Plan:
+    """Returns the longest plan whose training and final evaluation end within `seconds`."""
+    epoch = steps_per_epoch * speed.step
+    every = max(1, math.ceil(speed.validation / (_VALIDATION_SHARE * epoch)))
+    total = max(
+        1, steps_within(seconds, speed, steps_per_epoch=steps_per_epoch, evaluate_every=every)
+    )
+    return Plan(
+        total_steps=total,
+        steps_per_epoch=steps_per_epoch,
+        evaluate_every=every,
+        speed=speed,
+    )
+
+
+def is_time_to_correct(plan: Plan, step: int, spent: float) -> bool:
+    """Returns whether the one correction is due: late in the budget or late in the plan.
+
+    It waits for an epoch's end, but not for ever, since epochs may be long.
+
+    Args:
+        plan: of the run.
+        step: steps done.
+        spent: share of the budget that is used up.
+    """
+    if plan.speed is None or plan.correction is not None:
+        return False
+    done = max(spent, step / plan.end)
+    return done >= (_CORRECT_AT_EPOCH_END if plan.ends_epoch(step) else _CORRECT_AT_LATEST)
+
+
+def correct_plan(plan: Plan, *, step: int, step_seconds: float, seconds_left: float) -> Plan:
+    """Returns the plan whose end fits into `seconds_left` at the measured speed.
+
+    Args:
+        plan: a plan for a budget, not yet corrected.
+        step: steps done.
+        step_seconds: mean seconds of a step so far.
+        seconds_left: of the budget.
+    """
+    if plan.speed is None:
+        return plan
+    slower = step_seconds / plan.speed.step
+    speed = Speed(
+        step=step_seconds,
+        validation=plan.speed.validation * slower,
+        final=plan.speed.final * slower,
+    )
+    rest = steps_within(
+        seconds_left,
+        speed,
+        steps_per_epoch=plan.steps_per_epoch,
+        evaluate_every=plan.evaluate_every,
+    )
+    return plan.corrected(step, step + rest)
 
 
 @final

@@ -6,6 +6,7 @@ best trained with, learning rate, number of steps, batch norm's statistics.
 
 from ravine.models.table import describe_stem
 from ravine.optim.range_test import range_test
+from ravine.training.budget import plan_for_budget
 from ravine.training.loop import Training
 from ravine.training.measured_statistics import resolve_statistics
 from ravine.training.network_choice import (
@@ -16,7 +17,7 @@ from ravine.training.network_choice import (
     choose_for_epochs,
     model_defaults,
 )
-from ravine.training.plan import Plan, plan_for_budget, plan_for_epochs
+from ravine.training.plan import Plan, plan_for_epochs
 from ravine.workflows.builder import Builder
 from ravine.workflows.recipe import Recipe
 
