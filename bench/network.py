@@ -170,7 +170,7 @@ def main() -> None:
         return network().to(memory_format=torch.channels_last)
 
     def ravines_own() -> nn.Module:
-        activation = ravine.workflows.assemble.recipe.activation
+        activation = ravine.assembly.recipe.activation
         return build(asked.name, **shape, activation=activation).to(
             DEVICE, memory_format=torch.channels_last
         )
@@ -198,7 +198,7 @@ def main() -> None:
             loops = {
                 "plain": repeated(plain_loop(network(), images, labels)),
                 "flags": repeated(flags_loop(in_layout(), images, labels)),
-                "ravine": ravine.workflows.run,
+                "ravine": ravine.run,
                 "ravine's own bare step": repeated(flags_loop(ravines_own(), images, labels)),
             }
             if asked.compile:
@@ -218,7 +218,7 @@ def main() -> None:
             few = [
                 type("Images", (), {"images": images.contiguous(memory_format=torch.channels_last)})
             ] * 6
-            model = ravine.workflows.assemble.state.model
+            model = ravine.assembly.state.model
             figures["evaluated_per_s"] = 1 / seconds_per_image(
                 model, few, precision=PRECISION, mirrored=False
             )
