@@ -103,6 +103,18 @@ class Monitor:
         self._budget = OverheadBudget(_SAFETY * share, every, device)
         self._copies, self._buffer, self._dead = HostCopies(), MetricBuffer(), DeadUnits()
         self._floors: deque[float] = deque(maxlen=_FLOORS)
+        self._can_probe = not synchronises_processes(self._model)
+        self.step = 0
+        self.not_finite: NotFinite | None = None
+        self.notes: list[str] = []
+        if not self._can_probe:
+            self.notes.append(
+                "layers are not measured: SyncBatchNorm would make all processes wait"
+            )
+        self._begin_step_state()
+
+    def _begin_step_state(self) -> None:
+        """Sets what a step collects, and the hooks, to nothing."""
         self._logits: tuple[Tensor, Tensor] | None = None
         self._capture: Capture | None = None
         self._handles: list[RemovableHandle] = []
@@ -113,14 +125,6 @@ class Monitor:
         self._uncleared: Tensor | None = None
         self._backward_begun = False
         self._pending: list[tuple[int, Tensor]] = []
-        self._can_probe = not synchronises_processes(self._model)
-        self.step = 0
-        self.not_finite: NotFinite | None = None
-        self.notes: list[str] = []
-        if not self._can_probe:
-            self.notes.append(
-                "layers are not measured: SyncBatchNorm would make all processes wait"
-            )
 
     def __enter__(self) -> Self:
         """Registers the hooks."""

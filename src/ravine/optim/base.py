@@ -389,17 +389,3 @@ def _check_type(w: Tensor, group: Mapping[str, Any]) -> None:
             f"eps {group['eps']:g} is 0 in {w.dtype}: keep the weights in float32 "
             f"or give eps at least {torch.finfo(w.dtype).smallest_normal:.2g}"
         )
-
-
-def eps_suffix(group: Mapping[str, Any]) -> str:
-    """Returns the end of a rule's name in the kernels, by whether ε is inside the root."""
-    return "_eps_in_root" if group["eps_in_root"] else ""
-
-
-def root_formula(group: Mapping[str, Any], squares: str) -> str:
-    """Returns the denominator of a group's update as a formula; `squares` is G or Ĝ.
-
-    >>> root_formula({"eps_in_root": True}, "G")
-    '√(G+ε)'
-    """
-    return f"√({squares}+ε)" if group["eps_in_root"] else f"(√{squares} + ε)"

@@ -6,17 +6,16 @@ from typing import Any, Literal, final, get_args
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.optim.base import (
-    EPS_IN_ROOT,
-    Decay,
-    RuleOptimizer,
-    State,
-    applied_steps,
-    eps_suffix,
-    root_formula,
-)
+from ravine.optim.base import EPS_IN_ROOT, Decay, RuleOptimizer, State, applied_steps
 from ravine.optim.step_engine import Implementation
-from ravine.optim.update_rules import Number, corrected_root, in_type_of, squarable
+from ravine.optim.update_rules import (
+    Number,
+    corrected_root,
+    eps_suffix,
+    in_type_of,
+    root_formula,
+    squarable,
+)
 
 NadamForm = Literal["lecture", "dozat-constant", "dozat", "keras"]
 

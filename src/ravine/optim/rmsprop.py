@@ -6,16 +6,9 @@ from typing import Any, final
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.optim.base import (
-    EPS_IN_ROOT,
-    Decay,
-    RuleOptimizer,
-    State,
-    eps_suffix,
-    root_formula,
-)
+from ravine.optim.base import EPS_IN_ROOT, Decay, RuleOptimizer, State
 from ravine.optim.step_engine import Implementation
-from ravine.optim.update_rules import root, squarable
+from ravine.optim.update_rules import eps_suffix, root, root_formula, squarable
 
 
 def rmsprop(

@@ -13,6 +13,9 @@ and changes nothing.
 Shapes: w, g, v, G alike, any shape.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -90,3 +93,17 @@ def coupled_decay(g: Tensor, w: Tensor, λ: float) -> Tensor:
 def decoupled_decay(w: Tensor, *, η: float, λ: float) -> Tensor:
     """Returns w − ηλw, of the shape of w. Loshchilov and Hutter 2019."""
     return w * (1 - η * λ) if λ else w
+
+
+def eps_suffix(group: Mapping[str, Any]) -> str:
+    """Returns the end of a rule's name in the kernels, by whether ε is inside the root."""
+    return "_eps_in_root" if group["eps_in_root"] else ""
+
+
+def root_formula(group: Mapping[str, Any], squares: str) -> str:
+    """Returns the denominator of a group's update as a formula; `squares` is G or Ĝ.
+
+    >>> root_formula({"eps_in_root": True}, "G")
+    '√(G+ε)'
+    """
+    return f"√({squares}+ε)" if group["eps_in_root"] else f"(√{squares} + ε)"
