@@ -22,6 +22,7 @@ from ravine.nn.max_pooling import MaxPool2d
 from ravine.nn.norm_act import NormAct
 
 _WIDTHS = (64, 256, 256)
+_HEAD = 0.35  # deviation of the scaled logits, of that by fan-in
 _LEAST = 14  # pixels a side: the last pooling needs one
 _MOMENTUM = 0.4  # of the running statistics: few steps, and the last ones count
 _LOGITS = 1 / 9
@@ -69,7 +70,11 @@ class Swift(nn.Sequential):
     """Whitening, three stages of two convolutions, pooling, classifier with scaled logits."""
 
     def after_init_(self) -> None:
-        """Initialises the later convolutions as the identity on their first channels."""
+        """Initialises the later convolutions as the identity on their first channels, and the head.
+
+        The head's scaled logits have a third of the deviation of a head drawn by fan-in. Without
+        the division by the scale, the layers before it would learn so many times more slowly.
+        """
         whitening = self[0]
         assert isinstance(whitening, Whitening)
         # The identity on a channel that is always 0 would have no variance to be normalised.
@@ -79,6 +84,10 @@ class Swift(nn.Sequential):
                 width = min(filled, layer.out_channels)
                 nn.init.dirac_(layer.weight.data[:width])
                 filled = layer.out_channels
+        head, scale = self[-2], self[-1]
+        assert isinstance(head, nn.Linear)
+        assert isinstance(scale, Scale)
+        head.weight.mul_(_HEAD / scale.factor)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns logits (B, classes) from (B, C, S, S); norms run inside the next convolution."""
