@@ -17,6 +17,7 @@ from torch import nn
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RunError, SettingError
 from ravine.core.progress import Progress, no_progress
+from ravine.core.renamed import with_new_names
 from ravine.data.opening import open_dataset
 from ravine.reports.race_page import render_race
 from ravine.runs.folder import RunFolder, next_run_path
@@ -163,6 +164,7 @@ def _axes(
     optimizers: Sequence[str], vary: Mapping[str, Sequence[str]] | None
 ) -> dict[str, list[str]]:
     axes = {name: [str(value) for value in values] for name, values in (vary or {}).items()}
+    axes = with_new_names(axes, Recipe.model_fields)
     return {"optimizer": list(optimizers), **axes} if optimizers else axes
 
 

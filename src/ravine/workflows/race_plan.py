@@ -10,6 +10,7 @@ from torch import nn
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import SettingError
+from ravine.core.user_code import own_callable
 from ravine.optim.settings import OptimizerSettings
 from ravine.tournament.job_graph import JobGraph
 from ravine.tournament.rungs import rungs, search_cost
@@ -70,9 +71,17 @@ class RaceSpec:
         return found
 
     def check_code(self, code: AllowedCode, *, source: Path) -> None:
-        """Raises `CodeRefusedError` if a candidate's network is code that is not allowed."""
+        """Imports the candidates' networks that are code, so that no job fails by it.
+
+        Raises:
+            CodeRefusedError: one is not allowed.
+            SettingError: one cannot be imported here.
+        """
         for name in self.race.candidates:
-            code.check(str(self.settings_of(name).get("model")), source=source)
+            model = str(self.settings_of(name).get("model"))
+            code.check(model, source=source)
+            if model in code.names:
+                own_callable("model", model, code=code)
 
     def to_values(self) -> dict[str, Any]:
         """Returns plain values, for race.json."""
