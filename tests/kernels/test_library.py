@@ -24,8 +24,8 @@ def test_the_library_is_built_and_has_code_for_this_processor() -> None:
     assert found is not None
     flags = Path("/proc/cpuinfo").read_text()
     wanted = "avx512" if "avx512dq" in flags else "avx2" if "avx2" in flags else "base"
-    if "amx_bf16" in flags and "avx512_bf16" in flags:
-        wanted = "amx"  # where the compiler knows it too
+    if "avx512_bf16" in flags:  # where the compiler knows it too
+        wanted = "amx" if "amx_bf16" in flags else "avx512-bf16"
     assert found.level_name == wanted
 
 
@@ -82,17 +82,33 @@ def test_the_environment_switches_to_emulated_tiles() -> None:
     assert with_switch("amx-emulated") == "('amx-emulated', True)"
 
 
-def test_emulation_is_refused_in_one_line_where_the_processor_lacks_avx512(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("level", ["base", "avx2", "avx512", "avx512-bf16"])
+def test_the_environment_holds_the_code_down_to_a_level(level: str) -> None:
+    found = library.load_library()
+    if found is None or found.level < library.LEVELS.index(level):
+        pytest.skip(f"no {level} here")
+    assert with_switch(level) == f"('{level}', False)"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("amx-emulated", "amx-emulated needs a processor with avx512; this one has avx2"),
+        ("amx", "amx needs a processor with amx; this one has avx2"),
+        ("avx", "RAVINE_KERNELS=avx is not known; use on, off or base, avx2,"),
+    ],
+)
+def test_a_level_that_is_not_here_is_refused_in_one_line(
+    value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAVINE_KERNELS", "amx-emulated")
+    monkeypatch.setenv("RAVINE_KERNELS", value)
     monkeypatch.setattr(library, "_find", lambda: Path("library"))
     old = SimpleNamespace(ravine_version=lambda: library._VERSION, ravine_level=lambda: 1)
     monkeypatch.setattr(library.ctypes, "CDLL", lambda _: old)
     library.load_library.cache_clear()
     try:
-        with pytest.warns(UserWarning, match="amx-emulated needs a processor with AVX-512.*avx2"):
-            assert library.load_library() is None
+        with pytest.raises(ravine.core.errors.SettingError, match=message):
+            library.load_library()
     finally:
         library.load_library.cache_clear()
 

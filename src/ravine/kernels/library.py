@@ -14,9 +14,12 @@ from pathlib import Path
 
 import torch  # first: the library shares the OpenMP that torch has loaded
 
-_VERSION = 5  # of the library's interface; RAVINE_VERSION in CMakeLists.txt
+from ravine.core.errors import SettingError
+
+_VERSION = 6  # of the library's interface; RAVINE_VERSION in CMakeLists.txt
 _NAME = "_ravine_kernels"
-_LEVELS = ("base", "avx2", "avx512", "amx", "amx-emulated")  # as in c/library.c
+#: As in c/library.c; each level but the last has what those before it have.
+LEVELS = ("base", "avx2", "avx512", "avx512-bf16", "amx", "amx-emulated")
 _SWITCH = "RAVINE_KERNELS"
 
 
@@ -26,8 +29,8 @@ class Library:
 
     Attributes:
         functions: its functions by name.
-        level: the code that is run, an index of "base", "avx2", "avx512", "amx",
-            "amx-emulated"; the highest that the processor has, but for tests.
+        level: the code that is run, an index of `LEVELS`; the highest that the processor has,
+            unless the environment holds it down.
     """
 
     functions: ctypes.CDLL
@@ -36,7 +39,7 @@ class Library:
     @property
     def level_name(self) -> str:
         """The level's name."""
-        return _LEVELS[self.level]
+        return LEVELS[self.level]
 
     @property
     def has_tiles(self) -> bool:
@@ -60,10 +63,15 @@ def load_library() -> Library | None:
     """Returns the library, or None, with a warning once, where there is none.
 
     The environment variable `RAVINE_KERNELS` is read once: `off` returns None without a warning;
-    `amx-emulated`, which is for tests, runs the code for AMX in AVX-512, slowly, and returns None
-    with a warning where the processor lacks that.
+    a level holds the code down to it. `amx-emulated`, which is for tests, runs the code for AMX in
+    AVX-512, slowly.
+
+    Raises:
+        SettingError: the variable holds another word, or a level that the processor lacks.
     """
     switch = os.environ.get(_SWITCH, "on")
+    if switch not in ("on", "off", *LEVELS):
+        raise SettingError(f"{_SWITCH}={switch} is not known; use on, off or {', '.join(LEVELS)}")
     if switch == "off":
         return None
     path = _find()
@@ -79,14 +87,16 @@ def load_library() -> Library | None:
     if version != _VERSION:
         _warn(f"{path} has interface {version}, {_VERSION} is needed: install the package again")
         return None
-    return Library(functions, level) if switch != "amx-emulated" else _emulating(functions, level)
+    return Library(functions, level if switch == "on" else _level_named(switch, level))
 
 
-def _emulating(functions: ctypes.CDLL, level: int) -> Library | None:
-    if level < _LEVELS.index("avx512"):
-        _warn(f"{_SWITCH}=amx-emulated needs a processor with AVX-512; this is {_LEVELS[level]}")
-        return None
-    return Library(functions, _LEVELS.index("amx-emulated"))
+def _level_named(name: str, highest: int) -> int:
+    needed = "avx512" if name == "amx-emulated" else name
+    if LEVELS.index(needed) > highest:
+        raise SettingError(
+            f"{_SWITCH}={name} needs a processor with {needed}; this one has {LEVELS[highest]}"
+        )
+    return LEVELS.index(name)
 
 
 def threads() -> int:

@@ -1,12 +1,15 @@
 /* The exported functions of the library: each picks the code for the processor that it runs on.
 
    Levels, as in ravine/kernels/library.py: what every processor of the kind has, AVX2 with FMA,
-   AVX-512, AMX tiles and AVX-512 with bfloat16; and, for tests, AVX-512 with emulated tiles. */
+   AVX-512, AVX-512 with products of bfloat16, AMX tiles beside those; and, for tests, AVX-512
+   with emulated tiles. */
 
 #include <stdint.h>
 
-#if defined(RAVINE_AMX)
+#if defined(RAVINE_BFLOAT16)
 #include <cpuid.h>
+#endif
+#if defined(RAVINE_AMX)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -38,12 +41,15 @@
     int32_t response_forward_##level(const struct response *, int32_t);                          \
     int32_t response_backward_##level(const struct response *, int32_t);
 
-enum { BASE, AVX2, AVX512, AMX, EMULATED_AMX };
+enum { BASE, AVX2, AVX512, AVX512_BF16, AMX, EMULATED_AMX };
 
 DECLARE(base)
 #if defined(RAVINE_X86)
 DECLARE(avx2)
 DECLARE(avx512)
+#endif
+#if defined(RAVINE_BFLOAT16)
+DECLARE(avx512bf16)
 #endif
 #if defined(RAVINE_AMX)
 DECLARE(amx)
@@ -60,18 +66,40 @@ EXPORT int32_t ravine_version(void)
     return RAVINE_VERSION;
 }
 
+#if defined(RAVINE_BFLOAT16)
+static int has_bfloat16(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1); /* AVX512-BF16 */
+}
+#endif
+
 #if defined(RAVINE_AMX)
-/* Whether the processor has tiles and bfloat16, and the system lets this process use them. */
-static int has_amx(void)
+/* Whether the processor has tiles, and the system lets this process use them. */
+static int has_tiles(void)
 {
     enum { ASK_FOR_STATE = 0x1023, TILES = 18 }; /* arch_prctl(2) */
     unsigned a, b, c, d;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
         return 0;
     int tiles = (d >> 24 & 1) && (d >> 22 & 1); /* AMX-TILE, AMX-BF16 */
-    if (!tiles || !__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1)) /* AVX512-BF16 */
-        return 0;
-    return syscall(SYS_arch_prctl, ASK_FOR_STATE, TILES) == 0;
+    return tiles && syscall(SYS_arch_prctl, ASK_FOR_STATE, TILES) == 0;
+}
+#endif
+
+#if defined(RAVINE_X86)
+/* The highest level of a processor with AVX-512. */
+static int32_t level_of_avx512(void)
+{
+#if defined(RAVINE_AMX)
+    if (has_bfloat16() && has_tiles())
+        return AMX;
+#endif
+#if defined(RAVINE_BFLOAT16)
+    if (has_bfloat16())
+        return AVX512_BF16;
+#endif
+    return AVX512;
 }
 #endif
 
@@ -81,13 +109,8 @@ EXPORT int32_t ravine_level(void)
 #if defined(RAVINE_X86)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
-#if defined(RAVINE_AMX)
-        if (has_amx())
-            return AMX;
-#endif
-        return AVX512;
-    }
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+        return level_of_avx512();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return AVX2;
 #endif
@@ -95,15 +118,20 @@ EXPORT int32_t ravine_level(void)
 }
 
 #if defined(RAVINE_AMX)
-#define AMX_OR_AVX512(name, level) ((level) == AMX ? name##_amx : name##_avx512)
+#define PICK_AMX(name, level) (level) == AMX ? name##_amx:
 #else
-#define AMX_OR_AVX512(name, level) name##_avx512
+#define PICK_AMX(name, level)
+#endif
+#if defined(RAVINE_BFLOAT16)
+#define PICK_BFLOAT16(name, level) (level) == AVX512_BF16 ? name##_avx512bf16:
+#else
+#define PICK_BFLOAT16(name, level)
 #endif
 #if defined(RAVINE_X86)
-#define PICK(name, level)             \
-    ((level) == BASE   ? name##_base  \
-     : (level) == AVX2 ? name##_avx2  \
-                       : AMX_OR_AVX512(name, level))
+#define PICK(name, level)            \
+    ((level) == BASE   ? name##_base \
+     : (level) == AVX2 ? name##_avx2 \
+                       : PICK_BFLOAT16(name, level) PICK_AMX(name, level) name##_avx512)
 #else
 #define PICK(name, level) ((void)(level), name##_base)
 #endif
