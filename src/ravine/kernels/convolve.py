@@ -15,6 +15,7 @@ _ADDRESSES = ("x", "w", "residual", "y", "sums", "normed", "mean", "rstd", "weig
 _NUMBERS = (
     "images", "height", "width", "channels", "out_height", "out_width", "out_channels",
     "kernel", "stride", "padding", "backward", "relu",
+    "winograd", "is_float32",
 )  # fmt: skip
 
 

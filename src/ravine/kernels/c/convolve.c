@@ -116,16 +116,16 @@ static struct writing begin_writing(const struct convolution *o, const struct pl
                                     int64_t q, int64_t c)
 {
     int64_t area = o->out_height * o->out_width, first = n * area * o->out + c;
-    struct writing w = {.y = o->y + first, .images = count};
+    struct writing w = {.y = (uint16_t *)o->y + first, .images = count};
     w.offsets = d->in_y + phase * (p->length + SIDE) + q;
     w.end = (uint32_t)(count * area * o->out);
     w.area = p->phase[phase].height * p->phase[phase].width;
     if (o->residual)
-        w.residual = o->residual + first;
+        w.residual = (const uint16_t *)o->residual + first;
     if (o->sums)
         w.sums = o->sums + (n * p->phases + phase) * 2 * o->out + c;
     if (o->normed) {
-        w.normed = o->normed + first;
+        w.normed = (const uint16_t *)o->normed + first;
         w.norm = (struct normalising){o->mean + c, d->scale + c, o->bias + c, o->relu};
     }
     return w;
@@ -135,7 +135,7 @@ static struct copying begin_copy(const struct convolution *o, const struct works
                                  uint16_t *padded, int64_t from, int64_t count)
 {
     int64_t area = o->height * o->width;
-    struct copying c = {(const char *)(o->x + from * area * o->in), (char *)padded, d->in_padded, 0,
+    struct copying c = {(const char *)o->x + from * area * o->in * 2, (char *)padded, d->in_padded, 0,
                         count * area, {0}};
     if (!o->backward && o->mean)
         c.norm = (struct normalising){o->mean, d->scale, o->bias, o->relu};

@@ -12,21 +12,23 @@ enum { MOST_KERNEL = 5, MOST_STRIDE = 3 };
    channels_last, without gaps. Backward x is the gradient of the convolution's result
    and y that of its input, plus `residual`. */
 struct convolution {
-    const uint16_t *x;     /* (images, height, width, in) bfloat16 */
+    const void *x;         /* (images, height, width, in) bfloat16; by Winograd float32 too */
     const float *w;        /* (out, kernel, kernel, in), or (in, kernel, kernel, out) backward */
-    const uint16_t *residual; /* (images, out_height, out_width, out) bfloat16, or null */
-    uint16_t *y;           /* likewise */
+    const void *residual;  /* (images, out_height, out_width, out) bfloat16, or null */
+    void *y;               /* likewise */
     float *sums;           /* (images · phases, 2, out) Σy and Σy² of each image, or null */
     /* A norm, z = act((· − mean)·rstd·weight + bias), or null. Forward it is applied to x as
        x is copied. Backward it made the convolution's input from `normed`, and sums are Σdz and
        Σdz·(normed − mean). */
-    const uint16_t *normed; /* backward: like y */
+    const void *normed;    /* backward: like y */
     const float *mean, *rstd, *weight, *bias; /* (in), or (out) backward */
     int64_t images, height, width, in;
     int64_t out_height, out_width, out;
     int64_t kernel, stride, padding;
     int64_t backward;
-    int64_t relu; /* act is a ReLU, else nothing */
+    int64_t relu;       /* act is a ReLU, else nothing */
+    int64_t winograd;   /* m of F(m×m, 3×3), or 0 for tiles */
+    int64_t is_float32; /* images are, else bfloat16; only by Winograd */
 };
 
 #endif

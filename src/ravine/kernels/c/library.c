@@ -61,6 +61,20 @@ int32_t weight_gradient_emulated(const struct weights *, int32_t);
 int32_t convolve_emulated(const struct convolution *, int32_t);
 #endif
 
+#define DECLARE_WINOGRAD(m, kind, level)                                              \
+    int32_t winograd##m##_##kind##_convolve_##level(const struct convolution *, int32_t); \
+    int32_t winograd##m##_##kind##_weight_gradient_##level(const struct weights *, int32_t);
+
+DECLARE_WINOGRAD(4, f32, base)
+#if defined(RAVINE_X86)
+DECLARE_WINOGRAD(4, f32, avx2)
+DECLARE_WINOGRAD(4, f32, avx512)
+#endif
+#if defined(RAVINE_BFLOAT16)
+DECLARE_WINOGRAD(2, bf16, avx512bf16)
+DECLARE_WINOGRAD(4, bf16, avx512bf16)
+#endif
+
 EXPORT int32_t ravine_version(void)
 {
     return RAVINE_VERSION;
@@ -198,10 +212,35 @@ EXPORT int32_t ravine_response_backward(int32_t level, const struct response *re
     return PICK(response_backward, level)(response, threads);
 }
 
-/* Fills the gradient of a convolution's weights. Returns 0, 1 without enough memory, 2 where
-   the level has no tiles. */
+/* Runs pass `name` by F(m×m, 3×3) on a job, or returns 2 where the level or the build lacks it. */
+#if defined(RAVINE_X86)
+#define WINOGRAD_FLOAT32(name, level, job, threads)                              \
+    ((level) == BASE   ? winograd4_f32_##name##_base(job, threads)               \
+     : (level) == AVX2 ? winograd4_f32_##name##_avx2(job, threads)               \
+                       : winograd4_f32_##name##_avx512(job, threads))
+#else
+#define WINOGRAD_FLOAT32(name, level, job, threads) winograd4_f32_##name##_base(job, threads)
+#endif
+#if defined(RAVINE_BFLOAT16)
+#define WINOGRAD_BFLOAT16(name, level, job, threads)                               \
+    ((level) != AVX512_BF16 && (level) != AMX ? 2                                  \
+     : (job)->winograd == 2 ? winograd2_bf16_##name##_avx512bf16(job, threads)     \
+     : (job)->winograd == 4 ? winograd4_bf16_##name##_avx512bf16(job, threads)     \
+                            : 2)
+#else
+#define WINOGRAD_BFLOAT16(name, level, job, threads) 2
+#endif
+#define WINOGRAD(name, level, job, threads)                                        \
+    (!(job)->is_float32       ? WINOGRAD_BFLOAT16(name, level, job, threads)       \
+     : (job)->winograd == 4 ? WINOGRAD_FLOAT32(name, level, job, threads)          \
+                              : 2)
+
+/* Fills the gradient of a convolution's weights. Returns 0, 1 without enough memory, 2 where the
+   level lacks the algorithm. */
 EXPORT int32_t ravine_weight_gradient(int32_t level, const struct weights *weights, int32_t threads)
 {
+    if (weights->winograd)
+        return WINOGRAD(weight_gradient, level, weights, threads);
 #if defined(RAVINE_AMX)
     if (level == AMX)
         return weight_gradient_amx(weights, threads);
@@ -215,9 +254,11 @@ EXPORT int32_t ravine_weight_gradient(int32_t level, const struct weights *weigh
 }
 
 /* Fills y with a convolution, or with its input gradient. Returns 0, 1 without enough memory, 2
-   where the level has no tiles. */
+   where the level lacks the algorithm. */
 EXPORT int32_t ravine_convolve(int32_t level, const struct convolution *convolution, int32_t threads)
 {
+    if (convolution->winograd)
+        return WINOGRAD(convolve, level, convolution, threads);
 #if defined(RAVINE_AMX)
     if (level == AMX)
         return convolve_amx(convolution, threads);

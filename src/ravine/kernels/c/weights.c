@@ -266,14 +266,14 @@ static void work_through(const struct weights *o, const struct layout *g, const 
         needed[find_tap(o, g, k).phase] = 1;
     for (int64_t n = from; n < to; n += g->images) {
         int64_t count = to - n < g->images ? to - n : g->images;
-        struct source dy = {o->dy + n * o->out_height * o->out_width * o->out,
+        struct source dy = {(const uint16_t *)o->dy + n * o->out_height * o->out_width * o->out,
                             count, o->out_height, o->out_width, o->out, 1, 0, 0};
         find_pixels(d->pixels, g->length, g, &dy, zeros);
         write_transposed(o, g, d);
         for (int64_t i = 0; i < g->phases; i++) {
             if (!needed[i])
                 continue;
-            struct source x = {o->x + n * o->height * o->width * o->in, count, o->height,
+            struct source x = {(const uint16_t *)o->x + n * o->height * o->width * o->in, count, o->height,
                                o->width, o->in, o->stride, i / o->stride, i % o->stride};
             for (int64_t k = 0; k < 2 * g->lead; k++)
                 d->pixels[k] = zeros;

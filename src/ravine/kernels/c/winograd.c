@@ -1,0 +1,280 @@
+/* y[n, v, u, d] = Σ x[n, v + i − p, u + j − p, c] · w[d, i, j, c] for kernels of 3×3 and stride 1,
+   and its input gradient, by Winograd's minimal filtering: F(m×m, 3×3) takes (m + 2)² products of
+   matrices where m²·9 stand (winograd_transforms.h).
+
+   A block is some rows of tiles, so many that its transform and a panel of its products stay in
+   the second cache. Its images are copied to a padded strip, the norm before the convolution
+   applied on the way, and transformed; for each panel of channels of y the (m + 2)² products are
+   taken, transformed back and written, the skip added and the sums for a norm taken on the way, as
+   in convolve.c. The input gradient is the convolution with kernels turned by half a turn. Threads
+   take images, some at a time, as they get free: an image's results and sums are one thread's, in
+   the order of its tiles, so that no bit depends on the number of threads. */
+
+#include <stdlib.h>
+
+#include "convolve.h"
+#include "winograd_blocks.h"
+#include "winograd_products.h"
+#include "winograd_transforms.h"
+
+/* What all threads read. */
+struct task {
+    const struct convolution *o;
+    struct blocks b;
+    const float *kernels; /* panels of (AREA, in, columns) words, transformed */
+    const float *scale;   /* rstd·weight of the norm, or null */
+};
+
+/* What one thread works on. */
+struct workspace {
+    element *strip;       /* padded images: (rows, positions, in) */
+    element *transformed; /* (AREA, tiles, in) */
+    float *products;      /* (AREA, tiles, panel) */
+};
+
+/* Kernels of CHANNELS channels of x, for WIDTH of y from d on: (tap, channel, lane). */
+INLINE void gather_kernels(const struct convolution *o, int64_t c, int64_t d,
+                           float to[9][CHANNELS][WIDTH])
+{
+    for (int64_t tap = 0; tap < 9; tap++)
+        for (int64_t k = 0; k < CHANNELS; k++)
+            for (int64_t lane = 0; lane < WIDTH; lane++)
+                to[tap][k][lane] =
+                    o->backward ? o->w[((c + k) * 9 + 8 - tap) * o->out + d + lane]
+                                : o->w[((d + lane) * 9 + tap) * o->in + c + k];
+}
+
+INLINE void transform_one_kernel(const float from[9][CHANNELS][WIDTH], int64_t k, vec to[AREA])
+{
+    vec half[3][SIDE];
+    for (int i = 0; i < 3; i++) {
+        vec g[3];
+        for (int j = 0; j < 3; j++)
+            g[j] = load_floats(from[3 * i + j][k]);
+        transform_kernel(half[i], g);
+    }
+    for (int j = 0; j < SIDE; j++) {
+        vec g[3] = {half[0][j], half[1][j], half[2][j]}, u[SIDE];
+        transform_kernel(u, g);
+        for (int i = 0; i < SIDE; i++)
+            to[i * SIDE + j] = u[i];
+    }
+}
+
+/* Writes G g Gᵀ for CHANNELS channels of x from c on and all channels of y. */
+static void transform_kernels(const struct convolution *o, float *kernels, int64_t c)
+{
+    float gathered[9][CHANNELS][WIDTH];
+    for (int64_t at = 0, width; at < o->out; at += width) {
+        width = panel_width(at, o->out);
+        float *panel = kernels + at * AREA * (o->in / IN_WORD);
+        for (int64_t d = 0; d < width; d += WIDTH) {
+            gather_kernels(o, c, at + d, gathered);
+            for (int64_t k = 0; k < CHANNELS; k += 2) {
+                vec first[AREA], second[AREA];
+                transform_one_kernel((const float(*)[CHANNELS][WIDTH])gathered, k, first);
+                transform_one_kernel((const float(*)[CHANNELS][WIDTH])gathered, k + 1, second);
+                float *to = panel + (c + k) / IN_WORD * width + d;
+                for (int64_t t = 0; t < AREA; t++)
+                    store_two((element *)(to + t * (o->in / IN_WORD) * width), first[t], second[t],
+                              width);
+            }
+        }
+    }
+}
+
+/* Writes Bᵀ d B of a segment's tiles: (AREA, tiles of a block, channels). */
+static void transform_strip(const struct blocks *b, const struct segment *s, const element *strip,
+                            int64_t channels, element *transformed)
+{
+    int64_t pitch = b->columns * OUTPUTS + HALO, row = pitch * channels, apart = b->tiles * channels;
+    for (int64_t i = 0; i < s->rows; i++)
+        for (int64_t j = 0; j < b->columns; j++) {
+            const element *from = strip + (i * pitch + j) * OUTPUTS * channels;
+            element *to = transformed + (s->first + i * b->columns + j) * channels;
+            for (int64_t c = 0; c < channels; c += WIDTH) {
+                vec components[AREA];
+                transform_tile(from + c, row, channels, components);
+                for (int t = 0; t < AREA; t++)
+                    store(to + t * apart + c, components[t]);
+            }
+        }
+}
+
+/* Multiplies all components of a block with one panel of kernels. */
+static void multiply_panel(const struct task *k, const struct workspace *d, int64_t tiles, int64_t at,
+                           int64_t width)
+{
+    int64_t words = k->o->in / IN_WORD;
+    const float *panel = k->kernels + at * AREA * words;
+    for (int64_t t = 0; t < AREA; t++) {
+        struct operands p = {
+            .a = (const float *)d->transformed + t * k->b.tiles * words,
+            .b = panel + t * words * width,
+            .c = d->products + t * k->b.tiles * width,
+            .a_row = words, .a_k = 1, .b_k = width, .c_row = width, .k = words, .is_first = 1,
+        };
+        multiply(&p, tiles, width);
+    }
+}
+
+/* Where a vector of channels of y is written, and what is read beside it. */
+struct epilogue {
+    const struct convolution *o;
+    int64_t d;
+    vec mean, scale, bias; /* of the norm that made the convolution's input, backward */
+    vec first, second;     /* sums of the image so far */
+};
+
+INLINE struct epilogue begin_epilogue(const struct task *k, const struct segment *s, int64_t d)
+{
+    const struct convolution *o = k->o;
+    struct epilogue e = {.o = o, .d = d};
+    if (o->sums && s->top > 0) {
+        e.first = load_floats(o->sums + s->image * 2 * o->out + d);
+        e.second = load_floats(o->sums + (s->image * 2 + 1) * o->out + d);
+    }
+    if (o->normed) {
+        e.mean = load_floats(o->mean + d);
+        e.scale = load_floats(k->scale + d);
+        e.bias = load_floats(o->bias + d);
+    }
+    return e;
+}
+
+INLINE void end_epilogue(const struct epilogue *e, const struct segment *s)
+{
+    const struct convolution *o = e->o;
+    if (!o->sums)
+        return;
+    store_floats(o->sums + s->image * 2 * o->out + e->d, e->first);
+    store_floats(o->sums + (s->image * 2 + 1) * o->out + e->d, e->second);
+}
+
+INLINE void write_position(struct epilogue *e, int64_t at, vec y)
+{
+    const struct convolution *o = e->o;
+    if (o->residual)
+        y += load((const element *)o->residual + at);
+    store((element *)o->y + at, y);
+    if (!o->sums)
+        return;
+    y = rounded(y);
+    if (!o->normed) {
+        e->first += y;
+        e->second += y * y;
+        return;
+    }
+    vec away = load((const element *)o->normed + at) - e->mean, z = away * e->scale + e->bias;
+    if (o->relu)
+        y = zero_where(z <= 0.0f, y); /* where the ReLU gave 0 nothing passes */
+    e->first += y;
+    e->second += y * away;
+}
+
+INLINE void transform_back(const float *from, int64_t apart, vec y[OUTPUTS][OUTPUTS])
+{
+    vec half[OUTPUTS][SIDE];
+    for (int j = 0; j < SIDE; j++) {
+        vec m[SIDE], results[OUTPUTS];
+        for (int i = 0; i < SIDE; i++)
+            m[i] = load_floats(from + (i * SIDE + j) * apart);
+        transform_output(results, m);
+        for (int i = 0; i < OUTPUTS; i++)
+            half[i][j] = results[i];
+    }
+    for (int i = 0; i < OUTPUTS; i++)
+        transform_output(y[i], half[i]);
+}
+
+/* Transforms a segment's products for WIDTH channels of y from d on back, and writes them. */
+INLINE void write_segment(const struct task *k, const struct segment *s, const float *products,
+                          int64_t width, int64_t d)
+{
+    const struct convolution *o = k->o;
+    struct epilogue e = begin_epilogue(k, s, d);
+    const float *from = products + s->first * width;
+    for (int64_t row = s->top; row < s->top + s->rows; row++)
+        for (int64_t column = 0; column < k->b.columns; column++, from += width) {
+            vec y[OUTPUTS][OUTPUTS];
+            transform_back(from, k->b.tiles * width, y);
+            int64_t below = least(OUTPUTS, o->out_height - row * OUTPUTS);
+            int64_t right = least(OUTPUTS, o->out_width - column * OUTPUTS);
+            int64_t at = ((s->image * o->out_height + row * OUTPUTS) * o->out_width +
+                          column * OUTPUTS) * o->out + d;
+            for (int64_t i = 0; i < below; i++)
+                for (int64_t j = 0; j < right; j++)
+                    write_position(&e, at + (i * o->out_width + j) * o->out, y[i][j]);
+        }
+    end_epilogue(&e, s);
+}
+
+static void write_panel(const struct task *k, const struct workspace *d, const struct segment *segments,
+                        int64_t count, int64_t at, int64_t width)
+{
+    for (int64_t c = 0; c < width; c += WIDTH)
+        for (int64_t i = 0; i < count; i++)
+            write_segment(k, &segments[i], d->products + c, width, at + c);
+}
+
+static void work_on_unit(const struct task *k, const struct workspace *d, int64_t unit)
+{
+    const struct convolution *o = k->o;
+    struct source x = {.images = o->x, .height = o->height, .width = o->width, .channels = o->in,
+                       .padding = o->backward ? 2 - o->padding : o->padding};
+    if (!o->backward && o->mean)
+        x.mean = o->mean, x.scale = k->scale, x.bias = o->bias, x.relu = o->relu;
+    struct segment segments[MOST_SEGMENTS];
+    int64_t from = unit * k->b.unit * k->b.rows_of_image;
+    int64_t end = least(o->images, (unit + 1) * k->b.unit) * k->b.rows_of_image;
+    for (; from < end; from += k->b.rows) {
+        int64_t to = least(end, from + k->b.rows), tiles = (to - from) * k->b.columns;
+        int64_t count = find_segments(&k->b, from, to, segments);
+        for (int64_t i = 0; i < count; i++) {
+            copy_strip(&x, &k->b, &segments[i], HALO, d->strip);
+            transform_strip(&k->b, &segments[i], d->strip, o->in, d->transformed);
+        }
+        for (int64_t at = 0, width; at < o->out; at += width) {
+            width = panel_width(at, o->out);
+            multiply_panel(k, d, tiles, at, width);
+            write_panel(k, d, segments, count, at, width);
+        }
+    }
+}
+
+/* Returns 0, or 1 where there is not enough memory. */
+int32_t WINOGRAD_NAME(convolve)(const struct convolution *o, int32_t wanted)
+{
+    struct task k = {.o = o};
+    size_t a_tile = (size_t)AREA * ((size_t)o->in * sizeof(element) + PANEL * sizeof(float));
+    k.b = lay_out_blocks(o->images, o->out_height, o->out_width, a_tile);
+    int threads = (int)most(1, least(wanted, k.b.units));
+    size_t kernels = lines((size_t)(AREA * o->in * o->out) * sizeof(element));
+    size_t scale = lines((size_t)(o->backward ? o->out : o->in) * sizeof(float));
+    size_t strip = lines((size_t)(strip_positions(&k.b, least(k.b.rows, k.b.rows_of_image), HALO) * o->in) *
+                         sizeof(element));
+    size_t transformed = lines((size_t)(AREA * k.b.tiles * o->in) * sizeof(element));
+    size_t products = lines((size_t)(AREA * k.b.tiles * PANEL) * sizeof(float));
+    size_t each = strip + transformed + products;
+    char *memory = aligned_alloc(LINE, kernels + scale + each * (size_t)threads);
+    if (!memory)
+        return 1;
+    float *scales = (float *)(memory + kernels);
+    for (int64_t c = 0; o->mean && c < (o->backward ? o->out : o->in); c++)
+        scales[c] = o->rstd[c] * o->weight[c];
+    k.kernels = (const float *)memory, k.scale = scales;
+#pragma omp parallel num_threads(threads)
+    {
+        char *own = memory + kernels + scale + each * (size_t)this_thread();
+        struct workspace d = {(element *)own, (element *)(own + strip),
+                              (float *)(own + strip + transformed)};
+#pragma omp for schedule(static)
+        for (int64_t c = 0; c < o->in; c += CHANNELS)
+            transform_kernels(o, (float *)memory, c);
+#pragma omp for schedule(dynamic)
+        for (int64_t unit = 0; unit < k.b.units; unit++)
+            work_on_unit(&k, &d, unit);
+    }
+    free(memory);
+    return 0;
+}

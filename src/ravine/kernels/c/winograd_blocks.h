@@ -1,0 +1,147 @@
+/* How images are cut into tiles and blocks of rows of tiles, copied to padded strips and transformed. */
+
+#ifndef RAVINE_WINOGRAD_BLOCKS_H
+#define RAVINE_WINOGRAD_BLOCKS_H
+
+#include <unistd.h>
+
+#include "winograd_transforms.h"
+
+enum {
+    USUAL_CACHE = 512 << 10, /* bytes of a second cache that the system does not tell */
+    FEWEST_TILES = 24,
+    HALO = 2, /* positions that a tile's input is wider than its results */
+    MOST_SEGMENTS = 512,
+};
+
+/* Rows of tiles are numbered through all images. */
+struct blocks {
+    int64_t rows_of_image, columns; /* tiles of an image, down and across */
+    int64_t rows, tiles;            /* of a block, at most */
+    int64_t unit, units;            /* images that a thread takes at a time, and how often */
+};
+
+/* Rows of tiles of one image in a block. */
+struct segment {
+    int64_t image, top, rows;
+    int64_t first; /* its first tile's number in the block */
+};
+
+INLINE int this_thread(void)
+{
+#if defined(_OPENMP)
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
+static int64_t second_cache(void)
+{
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return bytes > 0 ? bytes : USUAL_CACHE;
+#else
+    return USUAL_CACHE;
+#endif
+}
+
+/* `a_tile` is bytes of workspace that one tile takes. */
+static struct blocks lay_out_blocks(int64_t images, int64_t height, int64_t width, size_t a_tile)
+{
+    struct blocks b;
+    b.rows_of_image = (height + OUTPUTS - 1) / OUTPUTS;
+    b.columns = (width + OUTPUTS - 1) / OUTPUTS;
+    int64_t tiles = most(FEWEST_TILES, second_cache() * 1 / 2 / (int64_t)a_tile);
+    b.rows = least(MOST_SEGMENTS, most(1, tiles / b.columns));
+    b.unit = most(1, b.rows / b.rows_of_image);
+    b.units = (images + b.unit - 1) / b.unit;
+    b.rows = least(b.rows, b.unit * b.rows_of_image);
+    int64_t blocks = (b.unit * b.rows_of_image + b.rows - 1) / b.rows;
+    b.rows = (b.unit * b.rows_of_image + blocks - 1) / blocks; /* equal blocks */
+    b.tiles = b.rows * b.columns;
+    return b;
+}
+
+/* Positions of a strip of so many rows of tiles. */
+INLINE int64_t strip_positions(const struct blocks *b, int64_t rows, int64_t halo)
+{
+    return (rows * OUTPUTS + halo) * (b->columns * OUTPUTS + halo);
+}
+
+/* Cuts rows of tiles [from, to) at the images' ends; returns how many segments there are. */
+static int64_t find_segments(const struct blocks *b, int64_t from, int64_t to, struct segment *s)
+{
+    int64_t count = 0, first = 0;
+    while (from < to) {
+        int64_t top = from % b->rows_of_image;
+        int64_t rows = least(to - from, b->rows_of_image - top);
+        s[count++] = (struct segment){from / b->rows_of_image, top, rows, first};
+        first += rows * b->columns;
+        from += rows;
+    }
+    return count;
+}
+
+/* Images in memory, (n, height, width, channels), and a norm that is applied to them, or none. */
+struct source {
+    const element *images;
+    int64_t height, width, channels;
+    int64_t padding; /* may be negative */
+    const float *mean, *scale, *bias;
+    int64_t relu;
+};
+
+INLINE void copy_position(const struct source *x, const element *from, element *to)
+{
+    if (!x->mean) {
+        memcpy(to, from, (size_t)x->channels * sizeof *to);
+        return;
+    }
+    for (int64_t c = 0; c < x->channels; c += WIDTH) {
+        vec z = (load(from + c) - load_floats(x->mean + c)) * load_floats(x->scale + c) +
+                load_floats(x->bias + c);
+        store(to + c, x->relu ? zero_where(z <= 0.0f, z) : z); /* NaN stays NaN */
+    }
+}
+
+/* Copies what a segment's tiles cover, and `halo` positions more down and across, with zeros around
+   the image. */
+static void copy_strip(const struct source *x, const struct blocks *b, const struct segment *s,
+                       int64_t halo, element *strip)
+{
+    size_t bytes = (size_t)x->channels * sizeof *strip;
+    int64_t pitch = b->columns * OUTPUTS + halo;
+    int64_t left = least(pitch, most(0, x->padding));
+    int64_t right = least(pitch, most(left, x->width + x->padding));
+    for (int64_t i = 0; i < s->rows * OUTPUTS + halo; i++) {
+        element *row = strip + i * pitch * x->channels;
+        int64_t y = s->top * OUTPUTS + i - x->padding;
+        if (y < 0 || y >= x->height) {
+            memset(row, 0, bytes * (size_t)pitch);
+            continue;
+        }
+        const element *from = x->images + (s->image * x->height + y) * x->width * x->channels;
+        memset(row, 0, bytes * (size_t)left);
+        for (int64_t j = left; j < right; j++)
+            copy_position(x, from + (j - x->padding) * x->channels, row + j * x->channels);
+        memset(row + right * x->channels, 0, bytes * (size_t)(pitch - right));
+    }
+}
+
+INLINE void transform_tile(const element *from, int64_t row, int64_t column, vec to[AREA])
+{
+    vec half[SIDE][SIDE];
+    for (int j = 0; j < SIDE; j++) {
+        vec d[SIDE], t[SIDE];
+        for (int i = 0; i < SIDE; i++)
+            d[i] = load(from + i * row + j * column);
+        transform_input(t, d);
+        for (int i = 0; i < SIDE; i++)
+            half[i][j] = t[i];
+    }
+    for (int i = 0; i < SIDE; i++)
+        transform_input(to + i * SIDE, half[i]);
+}
+
+#endif

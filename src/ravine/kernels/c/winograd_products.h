@@ -1,0 +1,94 @@
+/* The matrix products of one transformed component, in registers: c (+)= Σ over k of a·b, for words
+   a (rows, k) and b (k, columns), as winograd_lanes.h multiplies them. */
+
+#ifndef RAVINE_WINOGRAD_PRODUCTS_H
+#define RAVINE_WINOGRAD_PRODUCTS_H
+
+#include "winograd_lanes.h"
+
+enum {
+    MOST_VECTORS = REGISTERS == 32 ? 4 : 2,  /* of columns */
+    PANEL = MOST_VECTORS * WIDTH,
+    /* Rows that leave registers for a row of b and one of a. */
+    ROWS_WIDE = 6,
+    ROWS_NARROW = REGISTERS == 32 ? 12 : 6,
+};
+
+/* Where the words of a product lie. */
+struct operands {
+    const float *a, *b;
+    float *c;
+    int64_t a_row, a_k, b_k, c_row; /* words from one to the next */
+    int64_t k;
+    int is_first; /* c is written, else added to */
+};
+
+INLINE void multiply_block(const struct operands *o, int64_t row, const int rows, const int vectors)
+{
+    vec sums[12][4];
+    const float *a = o->a + row * o->a_row, *b = o->b;
+#pragma GCC unroll 12
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < vectors; j++)
+            sums[i][j] = (vec){0};
+    for (int64_t k = 0; k < o->k; k++, a += o->a_k, b += o->b_k) {
+        vec columns[4];
+#pragma GCC unroll 4
+        for (int j = 0; j < vectors; j++)
+            columns[j] = load_floats(b + j * WIDTH);
+#pragma GCC unroll 12
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+            for (int j = 0; j < vectors; j++)
+                sums[i][j] = multiply_add(sums[i][j], a + i * o->a_row, columns[j]);
+    }
+    float *c = o->c + row * o->c_row;
+#pragma GCC unroll 12
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < vectors; j++) {
+            float *to = c + i * o->c_row + j * WIDTH;
+            store_floats(to, o->is_first ? sums[i][j] : load_floats(to) + sums[i][j]);
+        }
+}
+
+INLINE void multiply_rows(const struct operands *o, int64_t rows, const int at_once, const int vectors)
+{
+    int64_t row = 0;
+    for (; row + at_once <= rows; row += at_once)
+        multiply_block(o, row, at_once, vectors);
+    if (at_once > 8 && row + 8 <= rows) {
+        multiply_block(o, row, 8, vectors);
+        row += 8;
+    }
+    if (row + 4 <= rows) {
+        multiply_block(o, row, 4, vectors);
+        row += 4;
+    }
+    if (row + 2 <= rows) {
+        multiply_block(o, row, 2, vectors);
+        row += 2;
+    }
+    if (row < rows)
+        multiply_block(o, row, 1, vectors);
+}
+
+/* All rows, and `columns` ≤ PANEL of c: a power of two of vectors. */
+static void multiply(const struct operands *o, int64_t rows, int64_t columns)
+{
+    switch (columns / WIDTH) {
+    case 4: multiply_rows(o, rows, ROWS_WIDE, MOST_VECTORS); break;
+    case 2: multiply_rows(o, rows, MOST_VECTORS == 4 ? ROWS_NARROW : ROWS_WIDE, 2); break;
+    default: multiply_rows(o, rows, ROWS_NARROW, 1); break;
+    }
+}
+
+/* Columns of the panel that begins at `at`. */
+INLINE int64_t panel_width(int64_t at, int64_t columns)
+{
+    int64_t vectors = (columns - at) / WIDTH;
+    return (vectors >= 4 && MOST_VECTORS == 4 ? 4 : vectors >= 2 ? 2 : 1) * WIDTH;
+}
+
+#endif

@@ -1,0 +1,262 @@
+/* dw[o, i, j, c] = Σ dy[n, y, x, o] · x[n, y + i − p, x + j − p, c] for kernels of 3×3 and stride 1,
+   by Winograd's minimal filtering: Gᵀ[Σ over tiles of (A dY Aᵀ) ⊙ (Bᵀ d B)]G.
+
+   For each component of the transform a product of matrices over all tiles. Work is cut by the
+   shape alone, never by the threads: into slices of the images with sums of their own, where sums
+   are small, else into rows of components, each of which needs its part of the transform only. A
+   share is one thread's, in the order of the tiles, and slices are added up in order, so that no
+   bit depends on the number of threads. */
+
+#include <stdlib.h>
+
+#include "weights.h"
+#include "winograd_blocks.h"
+#include "winograd_products.h"
+#include "winograd_transforms.h"
+
+enum {
+    SMALL_SUMS = 128 * 128, /* channels in · out up to which slices have sums of their own */
+    MOST_SLICES = 8,
+    ALL_ROWS = -1,
+    APART = 16, /* words between rows of operands, so that they don't meet in the first cache's sets */
+};
+
+/* How the sums over all tiles are shared out. */
+struct task {
+    const struct weights *o;
+    struct blocks b;
+    int64_t slices, groups; /* of images, of rows of components: 1 or SIDE */
+    int64_t components;     /* of a share */
+    int64_t a_pitch, b_pitch; /* words from tiles to tiles of dy's and x's transforms */
+    const float *scale;     /* rstd·weight of the norm, or null */
+    float *sums;            /* (slices, AREA, out, in) */
+};
+
+/* What one thread works on. */
+struct workspace {
+    element *x, *dy;      /* padded strips, one for each segment */
+    const element **tiles; /* where each tile's x, and then its dy, begins */
+    float *a, *b;         /* transforms of dy and x: (components, tiles, channels) words */
+};
+
+INLINE void transform_gradient_tile(const element *from, int64_t row, int64_t column, vec to[AREA])
+{
+    vec half[SIDE][OUTPUTS];
+    for (int j = 0; j < OUTPUTS; j++) {
+        vec e[OUTPUTS], t[SIDE];
+        for (int i = 0; i < OUTPUTS; i++)
+            e[i] = load(from + i * row + j * column);
+        transform_gradient(t, e);
+        for (int i = 0; i < SIDE; i++)
+            half[i][j] = t[i];
+    }
+    for (int i = 0; i < SIDE; i++)
+        transform_gradient(to + i * SIDE, half[i]);
+}
+
+/* Writes the components of tiles two by two; of one row of them, or of all. */
+INLINE void transform_tiles(const element *const *tiles, int64_t count, int64_t row, int64_t channels,
+                            float *to, int64_t pitch, int64_t apart, const int group,
+                            const int is_gradient)
+{
+    const int first = group == ALL_ROWS ? 0 : group * SIDE, end = group == ALL_ROWS ? AREA : first + SIDE;
+    for (int64_t k = 0; k < count; k += 2, to += 2 / IN_WORD * pitch)
+        for (int64_t c = 0; c < channels; c += WIDTH) {
+            vec even[AREA], odd[AREA] = {{0}};
+            if (is_gradient)
+                transform_gradient_tile(tiles[k] + c, row, channels, even);
+            else
+                transform_tile(tiles[k] + c, row, channels, even);
+            if (k + 1 < count && is_gradient)
+                transform_gradient_tile(tiles[k + 1] + c, row, channels, odd);
+            else if (k + 1 < count)
+                transform_tile(tiles[k + 1] + c, row, channels, odd);
+            for (int t = first; t < end; t++)
+                store_two((element *)(to + (t - first) * apart + c), even[t], odd[t], pitch);
+        }
+}
+
+/* The same with the group known when it is compiled, so that nothing else is computed. */
+INLINE void transform_group(const element *const *tiles, int64_t count, int64_t row, int64_t channels,
+                            float *to, int64_t pitch, int64_t apart, int64_t group, const int is_gradient)
+{
+    switch (group) {
+#define GROUP(g) \
+    case g: transform_tiles(tiles, count, row, channels, to, pitch, apart, g, is_gradient); break;
+        GROUP(0) GROUP(1) GROUP(2) GROUP(3)
+#if WINOGRAD_OUTPUTS == 4
+        GROUP(4) GROUP(5)
+#endif
+#undef GROUP
+    default: transform_tiles(tiles, count, row, channels, to, pitch, apart, ALL_ROWS, is_gradient);
+    }
+}
+
+static void transform_x(const struct task *k, const struct workspace *d, int64_t count, int64_t group)
+{
+    int64_t row = (k->b.columns * OUTPUTS + HALO) * k->o->in;
+    transform_group(d->tiles, count, row, k->o->in, d->b, k->b_pitch,
+                    (k->b.tiles + 2) / IN_WORD * k->b_pitch, group, 0);
+}
+
+static void transform_dy(const struct task *k, const struct workspace *d, int64_t count, int64_t group)
+{
+    int64_t row = k->b.columns * OUTPUTS * k->o->out;
+    transform_group(d->tiles + k->b.tiles, count, row, k->o->out, d->a, k->a_pitch,
+                    (k->b.tiles + 2) / IN_WORD * k->a_pitch, group, 1);
+}
+
+/* Finds a segment's tiles of dy: where they lie, unless some reach over the edge; those are copied. */
+static void find_gradients(const struct task *k, const struct segment *s, element *strip,
+                           const element **tiles)
+{
+    const struct weights *o = k->o;
+    struct source dy = {.images = o->dy, .height = o->out_height, .width = o->out_width,
+                        .channels = o->out};
+    const element *from = strip;
+    if (o->out_height % OUTPUTS || o->out_width % OUTPUTS)
+        copy_strip(&dy, &k->b, s, 0, strip);
+    else
+        from = dy.images + (s->image * dy.height + s->top * OUTPUTS) * dy.width * dy.channels;
+    int64_t pitch = k->b.columns * OUTPUTS;
+    for (int64_t i = 0; i < s->rows; i++)
+        for (int64_t j = 0; j < k->b.columns; j++)
+            *tiles++ = from + (i * pitch + j) * OUTPUTS * o->out;
+}
+
+static void find_images(const struct task *k, const struct segment *s, element *strip,
+                        const element **tiles)
+{
+    const struct weights *o = k->o;
+    struct source x = {.images = o->x, .height = o->height, .width = o->width, .channels = o->in,
+                       .padding = o->padding};
+    if (o->mean)
+        x.mean = o->mean, x.scale = k->scale, x.bias = o->bias, x.relu = o->relu;
+    copy_strip(&x, &k->b, s, HALO, strip);
+    int64_t pitch = k->b.columns * OUTPUTS + HALO;
+    for (int64_t i = 0; i < s->rows; i++)
+        for (int64_t j = 0; j < k->b.columns; j++)
+            *tiles++ = strip + (i * pitch + j) * OUTPUTS * o->in;
+}
+
+/* Adds the products of a block's tiles to the sums of a share. */
+static void multiply_tiles(const struct task *k, const struct workspace *d, int64_t count,
+                           float *sums, int is_first)
+{
+    const struct weights *o = k->o;
+    int64_t rows = (k->b.tiles + 2) / IN_WORD;
+    for (int64_t t = 0; t < k->components; t++)
+        for (int64_t at = 0, width; at < o->in; at += width) {
+            width = panel_width(at, o->in);
+            struct operands p = {
+                .a = d->a + t * rows * k->a_pitch, .b = d->b + t * rows * k->b_pitch + at,
+                .c = sums + t * o->out * o->in + at,
+                .a_row = 1, .a_k = k->a_pitch, .b_k = k->b_pitch, .c_row = o->in,
+                .k = (count + 1) / 2 * 2 / IN_WORD, .is_first = is_first,
+            };
+            multiply(&p, o->out, width);
+        }
+}
+
+/* Sums of one slice of the images and one row of components, or all. */
+static void work_on_share(const struct task *k, const struct workspace *d, int64_t share)
+{
+    const struct weights *o = k->o;
+    int64_t slice = share / k->groups, group = share % k->groups;
+    float *sums = k->sums + (slice * AREA + group * k->components) * o->out * o->in;
+    int64_t start = o->images * slice / k->slices * k->b.rows_of_image;
+    int64_t end = o->images * (slice + 1) / k->slices * k->b.rows_of_image;
+    struct segment segments[MOST_SEGMENTS];
+    for (int64_t from = start; from < end; from += k->b.rows) {
+        int64_t to = least(end, from + k->b.rows);
+        int64_t count = find_segments(&k->b, from, to, segments);
+        element *x = d->x, *dy = d->dy;
+        for (int64_t i = 0; i < count; i++) {
+            find_images(k, &segments[i], x, d->tiles + segments[i].first);
+            find_gradients(k, &segments[i], dy, d->tiles + k->b.tiles + segments[i].first);
+            x += strip_positions(&k->b, segments[i].rows, HALO) * o->in;
+            dy += strip_positions(&k->b, segments[i].rows, 0) * o->out;
+        }
+        int64_t tiles = (to - from) * k->b.columns;
+        transform_x(k, d, tiles, k->groups == 1 ? ALL_ROWS : group);
+        transform_dy(k, d, tiles, k->groups == 1 ? ALL_ROWS : group);
+        multiply_tiles(k, d, tiles, sums, from == start);
+    }
+}
+
+/* Writes Gᵀ u G for one channel of dy, slices added up. */
+static void write_kernel_gradients(const struct task *k, int64_t out)
+{
+    const struct weights *o = k->o;
+    for (int64_t c = 0; c < o->in; c += WIDTH) {
+        vec half[3][SIDE];
+        for (int j = 0; j < SIDE; j++) {
+            vec u[SIDE], g[3];
+            for (int i = 0; i < SIDE; i++) {
+                const float *from = k->sums + ((i * SIDE + j) * o->out + out) * o->in + c;
+                u[i] = load_floats(from);
+                for (int64_t s = 1; s < k->slices; s++)
+                    u[i] += load_floats(from + s * AREA * o->out * o->in);
+            }
+            transform_kernel_gradient(g, u);
+            for (int i = 0; i < 3; i++)
+                half[i][j] = g[i];
+        }
+        for (int i = 0; i < 3; i++) {
+            vec g[3];
+            transform_kernel_gradient(g, half[i]);
+            for (int j = 0; j < 3; j++)
+                store_floats(o->dw + (out * 9 + i * 3 + j) * o->in + c, g[j]);
+        }
+    }
+}
+
+static struct task share_out(const struct weights *o)
+{
+    struct task k = {.o = o, .slices = 1, .groups = SIDE};
+    if (o->in * o->out <= SMALL_SUMS)
+        k.slices = least(MOST_SLICES, o->images), k.groups = 1;
+    k.components = AREA / k.groups;
+    k.a_pitch = o->out + APART, k.b_pitch = o->in + APART;
+    size_t a_tile = (size_t)(k.components * (o->in + o->out)) * sizeof(element);
+    k.b = lay_out_blocks(o->images, o->out_height, o->out_width, a_tile);
+    return k;
+}
+
+/* Returns 0, or 1 where there is not enough memory. */
+int32_t WINOGRAD_NAME(weight_gradient)(const struct weights *o, int32_t wanted)
+{
+    struct task k = share_out(o);
+    int64_t shares = k.slices * k.groups;
+    int threads = (int)most(1, least(wanted, shares));
+    int64_t rows = (k.b.tiles + 2) / IN_WORD * k.components; /* of words, of an operand */
+    size_t sums = lines((size_t)(k.slices * AREA * o->out * o->in) * sizeof(float));
+    size_t scale = lines((size_t)o->in * sizeof(float));
+    size_t x = lines((size_t)(k.b.rows * strip_positions(&k.b, 1, HALO) * o->in) * sizeof(element));
+    size_t dy = lines((size_t)(k.b.rows * strip_positions(&k.b, 1, 0) * o->out) * sizeof(element));
+    size_t tiles = lines((size_t)(2 * k.b.tiles) * sizeof(element *));
+    size_t a = lines((size_t)(rows * k.a_pitch) * sizeof(float));
+    size_t b = lines((size_t)(rows * k.b_pitch) * sizeof(float));
+    size_t each = x + dy + tiles + a + b;
+    char *memory = aligned_alloc(LINE, sums + scale + each * (size_t)threads);
+    if (!memory)
+        return 1;
+    float *scales = (float *)(memory + sums);
+    for (int64_t c = 0; o->mean && c < o->in; c++)
+        scales[c] = o->rstd[c] * o->weight[c];
+    k.sums = (float *)memory, k.scale = scales;
+#pragma omp parallel num_threads(threads)
+    {
+        char *own = memory + sums + scale + each * (size_t)this_thread();
+        struct workspace d = {(element *)own, (element *)(own + x), (const element **)(own + x + dy),
+                              (float *)(own + x + dy + tiles), (float *)(own + x + dy + tiles + a)};
+#pragma omp for schedule(dynamic)
+        for (int64_t share = 0; share < shares; share++)
+            work_on_share(&k, &d, share);
+#pragma omp for schedule(static)
+        for (int64_t out = 0; out < o->out; out++)
+            write_kernel_gradients(&k, out);
+    }
+    free(memory);
+    return 0;
+}
