@@ -5,12 +5,16 @@ session closes. Without one, or for a shape that it does not hold, the best gues
 (`algorithm.candidates`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import final
+from typing import Self, final
 
+import torch
+
+from ravine.core.processor import l2_bytes, processor_name
+from ravine.kernels.library import load_library
 from ravine.ops.algorithm import (
     Algorithm,
     ConvolutionShape,
@@ -40,6 +44,19 @@ class MachineKind:
     torch: str
     threads: int
     l2_bytes: int
+
+    @classmethod
+    def here(cls) -> Self:
+        """Returns the kind of this machine, with the threads that this process has."""
+        library = load_library()
+        return cls(
+            processor=processor_name(),
+            level="none" if library is None else library.level_name,
+            library=0 if library is None else int(library.functions.ravine_version()),
+            torch=torch.__version__,
+            threads=torch.get_num_threads(),
+            l2_bytes=l2_bytes(),
+        )
 
 
 @final
@@ -83,6 +100,22 @@ class KernelPlan:
     def unable(self) -> list[PlanEntry]:
         """Returns the entries whose algorithm this machine's library does not have."""
         return [e for e in self.entries if not can_run(e.algorithm, e.shape)]
+
+
+def guessed_plan(shapes: Iterable[ConvolutionShape], precision: DTypeName) -> KernelPlan:
+    """Returns the plan of the best guesses, without measuring."""
+    entries = tuple(PlanEntry(shape=s, algorithm=candidates(s)[0]) for s in shapes)
+    return KernelPlan(machine=MachineKind.here(), precision=precision, entries=entries)
+
+
+def runnable_plan(plan: KernelPlan | None) -> KernelPlan | None:
+    """Returns the plan without what this machine's library does not have, None for None.
+
+    A job of a race may run on another machine than the one that its plan was made on.
+    """
+    if plan is None or not (unable := plan.unable()):
+        return plan
+    return replace(plan, entries=tuple(e for e in plan.entries if e not in unable))
 
 
 @dataclass(slots=True)
