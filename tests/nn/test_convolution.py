@@ -93,7 +93,7 @@ def test_a_network_learns_alike_with_and_without_the_library(
 
     def curves(kernels: bool) -> Tensor:
         if not kernels:
-            monkeypatch.setattr("ravine.nn.convolution.tiles_are_here", lambda: False)
+            monkeypatch.setattr("ravine.nn.convolution.has_choice", lambda: False)
             monkeypatch.setattr("ravine.ops.library_inputs.load_library", lambda: None)
         found = []
         for seed in range(5):

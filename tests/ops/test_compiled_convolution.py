@@ -60,15 +60,15 @@ def test_a_compiled_network_keeps_the_tiles_and_their_derivatives() -> None:
         assert float((found.grad - wanted.grad).norm() / wanted.grad.norm()) < 0.01
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_the_operators_keep_torchs_promises(whole: bool) -> None:
+@pytest.mark.parametrize("algorithm", ["tiles", "tiles-weights"])
+def test_the_operators_keep_torchs_promises(algorithm: str) -> None:
     x = images(2, 32, 6, 7, seed=0).requires_grad_()
     weight = torch.randn(32, 32, 3, 3).contiguous(memory_format=torch.channels_last)
     residual = images(2, 32, 6, 7, seed=1).requires_grad_()
-    bias = None if whole else torch.randn(32).bfloat16().requires_grad_()
+    bias = None if algorithm == "tiles" else torch.randn(32).bfloat16().requires_grad_()
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(
         torch.ops.ravine.convolution.default,
-        (x, weight.requires_grad_(), bias, residual, 1, 1, whole),
+        (x, weight.requires_grad_(), bias, residual, 1, 1, algorithm),
         test_utils=checks,
     )

@@ -1,25 +1,26 @@
-"""A convolution layer that goes through the C library's tiles, where the processor has them."""
+"""A convolution layer that goes through the C library, where it has an algorithm for its shape."""
+
+import operator
 
 import torch
 from torch import Tensor, nn
 
-from ravine.kernels import convolve
-from ravine.kernels.weight_gradient import CHANNELS, MOST_STRIDE
 from ravine.nn.hooks import is_hooked
 from ravine.nn.norm_act import NormAct
+from ravine.ops.algorithm import Algorithm, has_choice, is_whole
 from ravine.ops.compiled_convolution import convolution_op
-from ravine.ops.library_inputs import match_layout, operations_are_observed, tiles_are_here
+from ravine.ops.kernel_plan import algorithm_for
+from ravine.ops.library_inputs import match_layout, operations_are_observed
 from ravine.ops.norm_passes import NormSpec
 from ravine.ops.tiled_convolution import tiled_convolution
 
 
 class Conv2d(nn.Conv2d):
-    """The Conv2d of torch, (B, C, H, W) to (B, D, H', W'), in tiles where that is faster.
+    """The Conv2d of torch, (B, C, H, W) to (B, D, H', W'), by the algorithm that suits its shape.
 
-    Under bfloat16 autocast on processors with AMX, without groups and dilation and with equal
-    sides: the weight gradient, for channels in multiples of 16; all of it, where kernels measure at
-    most 5 and strides at most 3, without bias, for images that fit into the processor's cache.
-    Elsewhere it is that of torch.
+    Which one, the session's kernel plan says, or the best guess of `ravine.ops.algorithm`: in
+    channels_last on the CPU, without groups and dilation and with equal sides, algorithms of the C
+    library where they are faster. Elsewhere it is that of torch.
     """
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
@@ -32,8 +33,9 @@ class Conv2d(nn.Conv2d):
         Returns:
             (B, D, H', W').
         """
-        if self._goes_through_tiles(x):
-            return self._in_tiles(x, residual, whole=self._is_whole_in_tiles(x))[0]
+        algorithm = self._algorithm(x)
+        if algorithm != "torch":
+            return self._in_library(x, residual, algorithm)[0]
         y = super().forward(x)
         # In place: no backward pass needs the convolution's own output.
         return y if residual is None else y.add_(residual)
@@ -46,7 +48,7 @@ class Conv2d(nn.Conv2d):
         """
         if not self._can_be_fused(x):
             return self(x), x
-        return self._in_tiles(x, None, whole=True, fork=True)
+        return self._in_library(x, None, self._algorithm(x), fork=True)
 
     def norm_act_conv(
         self, norm_act: NormAct, x: Tensor, residual: Tensor | None = None
@@ -66,75 +68,83 @@ class Conv2d(nn.Conv2d):
         if norm is None:
             active, x = norm_act.forward_and_fork(x)
             return self(active, residual), x
-        return self._in_tiles(x, residual, whole=True, fork=True, norm=norm)
+        return self._in_library(x, residual, self._algorithm(x), fork=True, norm=norm)
 
-    def _in_tiles(
+    def _in_library(
         self,
         x: Tensor,
         residual: Tensor | None,
+        algorithm: Algorithm,
         *,
-        whole: bool,
         fork: bool = False,
         norm: NormSpec | None = None,
     ) -> tuple[Tensor, Tensor]:
         if residual is not None:
             residual = match_layout(x, residual)
-        bias = None if self.bias is None else self.bias.to(torch.bfloat16)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
         stride, padding = self.stride[0], int(self.padding[0])
         if torch.compiler.is_compiling():
-            return convolution_op(x, self.weight, bias, residual, stride, padding, whole), x
+            return convolution_op(x, self.weight, bias, residual, stride, padding, algorithm), x
         return tiled_convolution(
-            x, self.weight, bias, residual, stride=stride, padding=padding, whole=whole,
-            fork=fork, norm=norm,
+            x, self.weight, bias, residual, stride=stride, padding=padding,
+            algorithm=algorithm, fork=fork, norm=norm,
         )  # fmt: skip
 
     def _can_be_fused(self, x: Tensor) -> bool:
-        """Whether all of it goes through tiles, eagerly, and no hook waits for this layer."""
+        """Whether all passes are one algorithm's, eagerly, and no hook waits for this layer."""
         return (
             not is_hooked(self)
             and not torch.compiler.is_compiling()
-            and self._goes_through_tiles(x)
-            and self._is_whole_in_tiles(x)
+            and is_whole(self._algorithm(x))
         )
 
-    def _goes_through_tiles(self, x: Tensor) -> bool:
-        return (
-            x.dtype is torch.bfloat16
-            and x.device.type == "cpu"
-            and x.dim() == 4
-            and x.numel() > 0
-            and (self._is_whole_in_tiles(x) or self._has_gradient())
-            and self.weight.dtype is torch.float32
-            and torch.is_autocast_enabled("cpu")
-            and torch.get_autocast_dtype("cpu") is torch.bfloat16
-            and self._has_suitable_shape()
-            and x.is_contiguous(memory_format=torch.channels_last)
-            and (torch.compiler.is_compiling() or not operations_are_observed())
-            and tiles_are_here()
+    def _algorithm(self, x: Tensor) -> Algorithm:
+        """Returns the algorithm for x; torch's where the library cannot work on it."""
+        if not (self._suits_library(x) and self._has_suitable_shape()):
+            return "torch"
+        found = algorithm_for(
+            self.in_channels,
+            self.out_channels,
+            # A compiled graph is made for one size of images.
+            operator.index(x.shape[2]),
+            operator.index(x.shape[3]),
+            self.kernel_size[0],
+            self.stride[0],
+            int(self.padding[0]),
+            "bfloat16" if x.dtype is torch.bfloat16 else "float32",
+            self.bias is not None,
         )
+        return found if is_whole(found) or self._has_gradient() else "torch"
 
     def _has_gradient(self) -> bool:
         return torch.is_grad_enabled() and self.weight.requires_grad
 
-    def _is_whole_in_tiles(self, x: Tensor) -> bool:
-        return self.bias is None and convolve.fits(
-            self.in_channels,
-            self.out_channels,
-            x.shape[2],
-            x.shape[3],
-            kernel=self.kernel_size[0],
-            stride=self.stride[0],
+    def _suits_library(self, x: Tensor) -> bool:
+        return (
+            x.device.type == "cpu"
+            and x.dim() == 4
+            and x.numel() > 0
+            and self.weight.dtype is torch.float32
+            and _dtype_of_products(x) is x.dtype
+            and x.is_contiguous(memory_format=torch.channels_last)
+            and (torch.compiler.is_compiling() or not operations_are_observed())
+            and has_choice()
         )
 
     def _has_suitable_shape(self) -> bool:
         pairs = (self.kernel_size, self.stride, self.padding)
         return (
-            self.in_channels % CHANNELS == 0
-            and self.out_channels % CHANNELS == 0
-            and self.stride[0] <= MOST_STRIDE
-            and self.groups == 1
+            self.groups == 1
             and self.dilation == (1, 1)
             and self.padding_mode == "zeros"
             and not isinstance(self.padding, str)
             and all(len(pair) == 2 and pair[0] == pair[1] for pair in pairs)
         )
+
+
+def _dtype_of_products(x: Tensor) -> torch.dtype | None:
+    """Returns the type in which a convolution of x (B, C, H, W) multiplies; None for others'."""
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        return dtype if dtype is torch.bfloat16 else None
+    return torch.float32 if x.dtype is torch.float32 else None

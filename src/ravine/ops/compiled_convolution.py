@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine.ops.algorithm import algorithm_named, is_whole
 from ravine.ops.convolution_passes import (
     bias_gradient,
     convolution_pass,
@@ -28,7 +29,7 @@ def convolution_op(
     residual: Tensor | None,
     stride: int,
     padding: int,
-    whole: bool,
+    algorithm: str,
 ) -> Tensor:
     """Returns x ∗ weight + bias + residual, (B, D, H', W') bfloat16 in channels_last.
 
@@ -39,16 +40,16 @@ def convolution_op(
         residual: like the result.
         stride: along both sides.
         padding: along both sides.
-        whole: all of it goes through the tiles, else the weight gradient alone.
+        algorithm: one of `ops.algorithm.ALGORITHMS` that can run this shape.
     """
-    if whole:
+    if is_whole(algorithm_named(algorithm)):
         return convolution_pass(x, weight, stride, padding, residual=residual)[0]
     return torch_convolution(x, weight.to(x.dtype), bias, residual, stride, padding)
 
 
 @convolution_op.register_fake
 def _(
-    x: Tensor, weight: Tensor, _bias: Any, _residual: Any, stride: int, padding: int, _whole: bool
+    x: Tensor, weight: Tensor, _bias: Any, _residual: Any, stride: int, padding: int, _name: str
 ) -> Tensor:
     height, width = output_size(x, weight.shape[2], stride, padding)
     return x.new_empty(x.shape[0], height, width, weight.shape[0]).permute(0, 3, 1, 2)
@@ -56,7 +57,13 @@ def _(
 
 @torch.library.custom_op("ravine::convolution_backward", mutates_args=())
 def convolution_backward_op(
-    dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, whole: bool, wants_dx: bool
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
+    algorithm: str,
+    wants_dx: bool,
 ) -> tuple[Tensor, Tensor]:
     """Returns the gradients of x (empty unless `wants_dx`) and of weight.
 
@@ -66,21 +73,21 @@ def convolution_backward_op(
         weight: (D, C, k, k) float32.
         stride: along both sides.
         padding: along both sides.
-        whole: as for `convolution_op`.
+        algorithm: as for `convolution_op`.
         wants_dx: the input's gradient is needed.
     """
     dy = match_layout(x, dy)
     dweight = weight_gradient_pass(dy, x, weight.shape[2], stride, padding)
     if not wants_dx:
         return x.new_empty(0), dweight
-    if whole:
+    if is_whole(algorithm_named(algorithm)):
         return input_gradient_pass(dy, x, weight, stride, padding)[0], dweight
     return torch_input_gradient(dy, x, weight.to(x.dtype), stride, padding), dweight
 
 
 @convolution_backward_op.register_fake
 def _(
-    _dy: Tensor, x: Tensor, weight: Tensor, _s: int, _p: int, _whole: bool, wants_dx: bool
+    _dy: Tensor, x: Tensor, weight: Tensor, _s: int, _p: int, _name: str, wants_dx: bool
 ) -> tuple[Tensor, Tensor]:
     out, channels, kernel, _ = weight.shape
     dweight = weight.new_empty(out, kernel, kernel, channels).permute(0, 3, 1, 2)
@@ -88,7 +95,7 @@ def _(
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 (torch names it)
-    x, weight, bias, residual, ctx.stride, ctx.padding, ctx.whole = inputs
+    x, weight, bias, residual, ctx.stride, ctx.padding, ctx.algorithm = inputs
     ctx.has_bias, ctx.has_residual = bias is not None, residual is not None
     ctx.save_for_backward(x, weight)
 
@@ -97,7 +104,7 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
     x, weight = ctx.saved_tensors
     wants_dx = ctx.needs_input_grad[0]
     dx, dweight = convolution_backward_op(
-        dy, x, weight, ctx.stride, ctx.padding, ctx.whole, wants_dx
+        dy, x, weight, ctx.stride, ctx.padding, ctx.algorithm, wants_dx
     )
     dbias = bias_gradient(dy) if ctx.has_bias else None
     dresidual = dy if ctx.has_residual else None

@@ -37,15 +37,8 @@ def library_is_here() -> bool:
     return load_library() is not None
 
 
-def tiles_are_here() -> bool:
-    """Returns whether the library has tiles; a compiled graph asks once, when it is made."""
-    library = load_library()
-    return library is not None and library.has_tiles
-
-
 # What torch.compiler.assume_constant_result does, without importing the compiler and Triton.
 library_is_here._dynamo_marked_constant = True  # type: ignore[attr-defined]
-tiles_are_here._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def operations_are_observed() -> bool:

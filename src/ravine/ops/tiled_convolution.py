@@ -2,7 +2,7 @@
 
 The passes are in `convolution_passes`; here is which of them a convolution takes, and what
 autograd keeps. Three ways: all of it in tiles; all of it in tiles with a norm before it; oneDNN's
-with the weight gradient alone in tiles.
+with the weight gradient alone in tiles. Which one, `algorithm.py` and the kernel plan say.
 """
 
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ravine.ops.algorithm import Algorithm, is_whole
 from ravine.ops.convolution_passes import (
     bias_gradient,
     convolution_pass,
@@ -38,7 +39,7 @@ def tiled_convolution(
     *,
     stride: int,
     padding: int,
-    whole: bool,
+    algorithm: Algorithm,
     fork: bool = False,
     norm: NormSpec | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -47,17 +48,16 @@ def tiled_convolution(
     Args:
         x: (B, C, H, W) bfloat16 in channels_last, C a multiple of 16.
         weight: (D, C, k, k) float32, D a multiple of 16; it is rounded to bfloat16.
-        bias: (D,) bfloat16; only without `whole`.
+        bias: (D,) bfloat16; only where the algorithm is not whole.
         residual: (B, D, H', W') bfloat16 in channels_last.
         stride: along both sides.
         padding: along both sides.
-        whole: all of it goes through the tiles, which needs `kernels.convolve.fits`; else the
-            weight gradient alone, and the others are oneDNN's.
+        algorithm: one that `ops.algorithm.can_run` this shape, and not torch's.
         fork: the x of the result has a gradient of its own, which is added to that of the input
-            in one pass; else it is the x that was passed. Only with `whole`.
-        norm: act(norm(x)) is convolved in place of x; only with `whole` and `fork`, and k > 1.
+            in one pass; else it is the x that was passed. Only where the algorithm is whole.
+        norm: act(norm(x)) is convolved in place of x; only with `fork`, and k > 1.
     """
-    if not whole:
+    if not is_whole(algorithm):
         return _TiledWeightGradient.apply(x, weight, bias, residual, stride, padding), x
     if norm is not None:
         y, forked, sums = norm_act_convolution(

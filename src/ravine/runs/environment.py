@@ -4,10 +4,11 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from ravine.core.processor import processor_name
 
 
 def describe_environment(device: torch.device, *, precision: str, threads: int) -> dict[str, Any]:
@@ -17,22 +18,12 @@ def describe_environment(device: torch.device, *, precision: str, threads: int) 
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": threads,
         "precision": precision,
         "commit": _commit(),
     }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

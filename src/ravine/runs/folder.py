@@ -33,6 +33,11 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def kernel_plan(self) -> Path:
+        """Which algorithm runs each convolution, and what was measured for it."""
+        return self.path / "kernel_plan.json"
+
+    @property
     def audit(self) -> Path:
         """The audit of the data."""
         return self.path / "audit.json"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import final
 
 import torch
+from torch import nn
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import device_of_rank, pick_device, pick_precision
@@ -14,6 +15,7 @@ from ravine.core.memory import keep_freed_memory
 from ravine.data.augment import choose_operations
 from ravine.data.dataset import Dataset
 from ravine.models.table import describe_stem
+from ravine.ops.kernel_plan import KernelPlan, use_algorithms
 from ravine.training.distributed import ShardedEvaluator
 from ravine.training.loop import Training
 from ravine.training.measured_statistics import MeasuredStatistics
@@ -21,6 +23,7 @@ from ravine.training.plan import Plan
 from ravine.training.state import TrainingState
 from ravine.workflows.automatic import resolve_plan, resolve_settings
 from ravine.workflows.builder import Builder
+from ravine.workflows.kernel_choice import PlanRequest, decide_kernels
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 
@@ -39,6 +42,8 @@ class Assembly:
         measured: measures batch norm's statistics; None where the running ones are used.
         evaluator: evaluates images on all ranks.
         stem: how the network takes in images of this size, in words; may be empty.
+        kernels: the algorithm of each convolution; `use_algorithms(kernels.algorithms)` while it
+            is trained.
     """
 
     recipe: Recipe
@@ -49,6 +54,7 @@ class Assembly:
     measured: MeasuredStatistics | None
     evaluator: ShardedEvaluator
     stem: str
+    kernels: KernelPlan
 
     @property
     def state(self) -> TrainingState:
@@ -62,6 +68,7 @@ def assemble(
     session: Session,
     *,
     plan: Plan | None,
+    kernels: KernelPlan | None = None,
     code: AllowedCode = NO_CODE,
 ) -> Assembly:
     """Returns the objects of a run.
@@ -72,6 +79,7 @@ def assemble(
         session: whose ranks train together, whose observers receive every choice, and whose clock
             is that of the budget.
         plan: of a run that goes on or is repeated; None to make one.
+        kernels: of a run that goes on, or decided by a race; None to decide.
         code: the `module:callable`s that may be imported as the network.
     """
     device = device_of_rank(pick_device(recipe.device), session.ranks)
@@ -90,7 +98,10 @@ def assemble(
     )
     recipe = resolve_settings(recipe, builder)
     training = builder.training(recipe)
-    recipe, plan = resolve_plan(recipe, plan, training, builder)
+    if kernels is None:
+        kernels = decide_kernels(plan_request(recipe, builder, training.state.model), session)
+    with use_algorithms(kernels.algorithms):
+        recipe, plan = resolve_plan(recipe, plan, training, builder)
     return Assembly(
         recipe=recipe,
         plan=plan,
@@ -100,4 +111,17 @@ def assemble(
         measured=builder.measured if recipe.norm_statistics == "measured" else None,
         evaluator=builder.evaluator,
         stem=describe_stem(recipe.model, dataset.preprocessing.image_size),
+        kernels=kernels,
+    )
+
+
+def plan_request(recipe: Recipe, builder: Builder, model: nn.Module) -> PlanRequest:
+    """Returns what the kernel plan of a recipe's network is wanted for."""
+    return PlanRequest(
+        shapes=builder.shapes(model),
+        precision="bfloat16" if builder.precision is torch.bfloat16 else "float32",
+        batch=max(1, recipe.batch // builder.session.ranks.size),
+        budget=recipe.budget,
+        cache=recipe.cache,
+        measures=not recipe.compile,
     )

@@ -14,7 +14,9 @@ from ravine.core.seeds import generator_for, seed_for
 from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.nn.init import init_
+from ravine.nn.measured_plan import shapes_of
 from ravine.nn.use_kernels import use_kernels_
+from ravine.ops.algorithm import ConvolutionShape, has_choice
 from ravine.optim.transaction import AdaptiveClip
 from ravine.training.distributed import GradientSync, ShardedEvaluator
 from ravine.training.evaluation import Evaluation, summarise
@@ -130,6 +132,17 @@ class Builder:
         if callable(fit_ := getattr(model, "fit_", None)):
             fit_(self._first_images())
         return model
+
+    def shapes(self, model: nn.Module) -> tuple[ConvolutionShape, ...]:
+        """Returns the shapes of a network's convolutions that may have a choice of algorithms."""
+        if self.device.type != "cpu" or not has_choice():
+            return ()
+        return shapes_of(
+            model,
+            channels=self.dataset.preprocessing.channels,
+            image_size=self.dataset.preprocessing.image_size,
+            precision=self.precision,
+        )
 
     def has_norms(self, recipe: Recipe) -> bool:
         """Returns whether the network normalises. One of Ravine's own is described, not built."""

@@ -25,6 +25,7 @@ from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
 from ravine.findings.cure_trials import Trial, compare
 from ravine.findings.finding import Finding, Findings, merge
+from ravine.ops.kernel_plan import guessed_plan
 from ravine.reports import render_report
 from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
 from ravine.runs.folder import RunFolder, open_run_folder
@@ -57,7 +58,10 @@ class _Case:
     code: AllowedCode
 
     def assemble(self, recipe: Recipe) -> Assembly:
-        return assemble(recipe, self.dataset, Session(), plan=self.plan, code=self.code)
+        guesses = guessed_plan((), "float32")  # nothing is measured for a few steps
+        return assemble(
+            recipe, self.dataset, Session(), plan=self.plan, kernels=guesses, code=self.code
+        )
 
 
 def diagnose_run(

@@ -26,6 +26,7 @@ from ravine.runs.rows import read_json, write_json
 from ravine.training.gradient_noise import gradient_noise
 from ravine.training.stop import stop_on_signals
 from ravine.workflows.race_images import training_images
+from ravine.workflows.race_kernels import decide_race_kernels
 from ravine.workflows.race_plan import RacePlan, RaceSpec, make_spec
 from ravine.workflows.race_plane import draw_plane
 from ravine.workflows.race_results import gather
@@ -196,7 +197,13 @@ def _run(
     with RunFolder(path).locked(), stop_on_signals() as stop:
         pool = _open_pool(folder, slots, spec.race, ray, code)
         controller = Controller(
-            spec=spec, folder=folder, pool=pool, slots=slots, observe=observe, stop=stop
+            spec=spec,
+            folder=folder,
+            pool=pool,
+            slots=slots,
+            observe=observe,
+            stop=stop,
+            decide_kernels=lambda: decide_race_kernels(spec, slots, code, observe, progress),
         )
         try:
             plan = controller.plan()

@@ -9,9 +9,11 @@ from typing import Any, Self, final
 from torch import nn
 
 from ravine.core.allowed_code import AllowedCode
-from ravine.core.errors import SettingError
+from ravine.core.errors import RunError, SettingError
 from ravine.core.user_code import own_callable
+from ravine.ops.kernel_plan import KernelPlan, guessed_plan
 from ravine.optim.settings import OptimizerSettings
+from ravine.runs.kernel_plan_file import plan_from_values, plan_to_values
 from ravine.tournament.job_graph import JobGraph
 from ravine.tournament.rungs import rungs, search_cost
 from ravine.tournament.trial_points import at_point, points
@@ -150,6 +152,7 @@ class RacePlan:
         timings: measured durations of each candidate.
         slots: jobs at a time when it was made.
         threads: of each job.
+        kernels: the algorithms of all jobs' convolutions.
     """
 
     graph: JobGraph
@@ -157,6 +160,7 @@ class RacePlan:
     timings: Mapping[str, Timing]
     slots: int
     threads: int
+    kernels: KernelPlan
 
     def check_code(self, code: AllowedCode, *, source: Path) -> None:
         """Raises `CodeRefusedError` if the network of a trial is code that is not allowed."""
@@ -199,12 +203,20 @@ class RacePlan:
             "paces": {name: asdict(timing) for name, timing in self.timings.items()},
             "slots": self.slots,
             "threads": self.threads,
+            "kernels": plan_to_values(self.kernels),
         }
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Returns the plan that `to_values` gave."""
+        """Returns the plan that `to_values` gave.
+
+        One of before there were kernel plans goes by the best guesses, as its jobs did.
+
+        Raises:
+            RunError: its kernel plan is none.
+        """
         return cls(
+            kernels=_kernels_in(values),
             graph=JobGraph(**values["course"]),
             epochs=values["epochs"],
             timings={name: Timing(**timing) for name, timing in values["paces"].items()},
@@ -213,12 +225,22 @@ class RacePlan:
         )
 
 
+def _kernels_in(values: Mapping[str, Any]) -> KernelPlan:
+    if "kernels" not in values:
+        return guessed_plan((), "float32")
+    try:
+        return plan_from_values(values["kernels"])
+    except ValueError:
+        raise RunError("plan.json of the race holds no kernel plan; begin it anew") from None
+
+
 def make_plan(
     spec: RaceSpec,
     measured: Mapping[str, Sequence[Timing]],
     slots: JobSlots,
     *,
     elapsed: float,
+    kernels: KernelPlan,
 ) -> RacePlan:
     """Returns the plan.
 
@@ -227,6 +249,7 @@ def make_plan(
         measured: durations of each group, from simultaneous processes.
         slots: of the machine.
         elapsed: seconds of the budget that are used up.
+        kernels: decided for all jobs.
 
     Raises:
         SettingError: the budget is too short.
@@ -246,7 +269,12 @@ def make_plan(
         in_finals={"keep_weights": _WAYPOINTS} if spec.plane else {},
     )
     return RacePlan(
-        graph=graph, epochs=epochs, timings=timings, slots=slots.count, threads=slots.threads
+        graph=graph,
+        epochs=epochs,
+        timings=timings,
+        slots=slots.count,
+        threads=slots.threads,
+        kernels=kernels,
     )
 
 

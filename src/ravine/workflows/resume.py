@@ -15,12 +15,14 @@ from ravine.data.dataset import Dataset
 from ravine.reports import render_report
 from ravine.runs.checkpoints import checkpoint_paths
 from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.kernel_plan_file import write_kernel_plan
 from ravine.runs.links import links_in, refuse_linked_folders
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
 from ravine.training.plan import Plan
 from ravine.workflows.assemble import assemble
 from ravine.workflows.distributed_session import open_in_turn, threads_on_resume
+from ravine.workflows.kernel_choice import kernels_on_resume, refuse_other_kernels
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.session import Session, open_session
@@ -62,7 +64,10 @@ def resume(
         _refuse_other_data(folder, dataset)
         session.start_clock()
         planned = Plan.from_values(plan) if plan else None
-        assembly = assemble(recipe, dataset, session, plan=planned, code=code)
+        kernels = kernels_on_resume(folder, session)
+        assembly = assemble(recipe, dataset, session, plan=planned, kernels=kernels, code=code)
+        if kernels is None and session.ranks.is_main:
+            write_kernel_plan(folder.kernel_plan, assembly.kernels)
         train_to_end(assembly, dataset, folder, session)
     return Run.load(folder.path, allow_code=allow_code)
 
@@ -100,11 +105,13 @@ def verify(
         progress: receives the progress of slow work.
 
     Raises:
-        RunError: the run has not ended, or its network is code that was not allowed.
+        RunError: the run has not ended, its network is code that was not allowed, or this machine
+            cannot run the kernels of its plan.
     """
     folder = open_run_folder(Path(path))
     if not folder.model.is_file():
         raise RunError(f"{path} has not ended; first ravine resume {path}")
+    refuse_other_kernels(folder)
     settings, _ = read_recipe(folder.recipe)
     AllowedCode.of(allow_code).check(Recipe.of(settings).model, source=folder.recipe)
     with tempfile.TemporaryDirectory(dir=folder.path.parent, prefix=".verify-") as scratch:

@@ -10,8 +10,10 @@ from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
 from ravine.data.audit import report_audit
 from ravine.data.dataset import Dataset
+from ravine.ops.kernel_plan import KernelPlan
 from ravine.runs.environment import describe_environment
 from ravine.runs.folder import RunFolder, create_run_folder, next_run_path, refuse_existing
+from ravine.runs.kernel_plan_file import write_kernel_plan
 from ravine.runs.recipe_file import write_recipe
 from ravine.runs.rows import write_json
 from ravine.training.plan import Plan
@@ -33,6 +35,7 @@ def train(
     allow_code: str | Sequence[str] = (),
     observers: Sequence[Observer] = (),
     progress: Progress = no_progress,
+    kernels: KernelPlan | None = None,
     **settings: Any,
 ) -> Run:
     """Trains a classifier on labelled images and returns the finished run.
@@ -46,6 +49,7 @@ def train(
             network; one that is given as `model=` needs no more.
         observers: functions that receive every event.
         progress: receives the progress of slow work such as decoding.
+        kernels: the algorithms of the network's convolutions, decided already, as a race does.
         **settings: any setting of `Recipe`, such as model, optimizer, lr, epochs, budget.
 
     Raises:
@@ -66,7 +70,7 @@ def train(
         session.start_clock()
         report_audit(dataset, session.emit)
         planned = Plan.from_values(plan) if plan else None
-        assembly = assemble(composed, dataset, session, plan=planned, code=code)
+        assembly = assemble(composed, dataset, session, plan=planned, kernels=kernels, code=code)
         path = Path(out or next_run_path(_RUNS, composed.data, assembly.recipe.model))
         path = Path(ranks.broadcast_text(str(path)))
         folder = _create(path, assembly, dataset, ranks.size) if ranks.is_main else RunFolder(path)
@@ -94,6 +98,7 @@ def _create(path: Path, assembly: Assembly, dataset: Dataset, processes: int) ->
     def fill(new: RunFolder) -> None:
         write_json(new.audit, dataset.audit)
         write_json(new.environment, facts)
+        write_kernel_plan(new.kernel_plan, assembly.kernels)
         write_recipe(new.recipe, recipe.model_dump(), assembly.plan.to_values())
 
     return create_run_folder(path, fill)

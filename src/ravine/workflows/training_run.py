@@ -8,6 +8,7 @@ from typing import final
 
 from ravine.core.events import Event, Observer, PlanCorrected, TrainingStarted
 from ravine.data.dataset import Dataset
+from ravine.ops.kernel_plan import use_algorithms
 from ravine.reports import render_report
 from ravine.runs.checkpoints import load_latest, save_checkpoint
 from ravine.runs.folder import RunFolder
@@ -47,6 +48,11 @@ def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, sessio
         Interrupted: a stop signal; a checkpoint is saved.
         TrainingDiverged: the run diverged; a checkpoint is saved.
     """
+    with use_algorithms(assembly.kernels.algorithms):
+        _train(assembly, dataset, folder, session)
+
+
+def _train(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
     divergence = _divergence(assembly, dataset, folder, session)
     _restore(assembly.state, folder, session)
     if isinstance(divergence, Rollback):

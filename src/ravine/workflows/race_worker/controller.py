@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from ravine.core.events import Event, Notice
+from ravine.ops.kernel_plan import KernelPlan
 from ravine.runs.rows import read_json, write_json
 from ravine.tournament.job_graph import Job, JobGraph, Outcome
 from ravine.training.stop import StopRequest
@@ -75,6 +76,7 @@ class Controller:
         slots: of this machine.
         observe: gets notices and the progress of the race.
         stop: a signal that asks the race to stop.
+        decide_kernels: measures the convolutions of all candidates, once.
     """
 
     spec: RaceSpec
@@ -83,6 +85,7 @@ class Controller:
     slots: JobSlots
     observe: RaceObserver
     stop: StopRequest
+    decide_kernels: Callable[[], KernelPlan]
     state: RaceState = field(init=False)
     _began: float = field(default_factory=time.monotonic)
     _before: float = field(init=False)
@@ -105,9 +108,13 @@ class Controller:
     def plan(self) -> RacePlan:
         """Returns the plan: made once, from measured durations, and read from plan.json later."""
         if self.folder.plan.is_file():
-            return RacePlan.from_values(read_json(self.folder.plan))
+            plan = RacePlan.from_values(read_json(self.folder.plan))
+            self.pool.use_kernels(plan.kernels)
+            return plan
+        kernels = self.decide_kernels()
+        self.pool.use_kernels(kernels)
         timings = {name: self._measure(settings) for name, settings in self.spec.groups().items()}
-        plan = make_plan(self.spec, timings, self.slots, elapsed=self.elapsed())
+        plan = make_plan(self.spec, timings, self.slots, elapsed=self.elapsed(), kernels=kernels)
         write_json(self.folder.plan, plan.to_values())
         for text in plan.describe():
             self.observe(Notice(text=text))

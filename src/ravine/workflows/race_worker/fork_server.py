@@ -119,7 +119,12 @@ def _work(request: ForkRequest, *, parent: int) -> int:
     """Does a task, writes its result, and returns the exit code."""
     task = request.task
     if isinstance(task, MeasureTask):
-        timing = measure(task.settings, with_steps=task.with_steps, allow_code=request.allow_code)
+        timing = measure(
+            task.settings,
+            with_steps=task.with_steps,
+            allow_code=request.allow_code,
+            kernels=request.kernels,
+        )
         write_json(request.result, asdict(timing))
         return 0
     outcome = run_job(
@@ -128,6 +133,7 @@ def _work(request: ForkRequest, *, parent: int) -> int:
         progress=request.progress,
         parent=parent,
         allow_code=request.allow_code,
+        kernels=request.kernels,
     )
     if outcome is None:
         return INTERRUPTED

@@ -21,6 +21,7 @@ from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RavineError, RunError, TrainingDiverged
 from ravine.core.events import CheckpointSaved, Event, StepDone, TrainingStarted
+from ravine.ops.kernel_plan import KernelPlan, runnable_plan
 from ravine.runs.folder import RunFolder
 from ravine.runs.links import refuse_link
 from ravine.runs.recipe_file import read_recipe
@@ -103,6 +104,7 @@ def run_job(
     progress: Path | None = None,
     parent: int = 0,
     allow_code: Sequence[str] = (),
+    kernels: KernelPlan | None = None,
 ) -> Outcome | None:
     """Trains and returns the outcome; None if the job was interrupted and is to run again.
 
@@ -112,6 +114,7 @@ def run_job(
         progress: file for steps done and total steps.
         parent: process whose end stops this one.
         allow_code: the `module:callable`s that may be imported as the network.
+        kernels: the algorithms of its convolutions; None to decide here.
     """
     began = time.monotonic()
     path = runs / job.run
@@ -119,7 +122,7 @@ def run_job(
     status: Status = "ended"
     text = ""
     try:
-        _train(path, job, observer, allow_code)
+        _train(path, job, observer, allow_code, runnable_plan(kernels))
     except Interrupted:
         if not observer.is_at_rung:
             return None
@@ -130,7 +133,13 @@ def run_job(
     return outcome_of(path, status=status, text=text, wall=wall, share=job.share)
 
 
-def _train(path: Path, job: Job, observer: JobObserver, allow_code: Sequence[str]) -> None:
+def _train(
+    path: Path,
+    job: Job,
+    observer: JobObserver,
+    allow_code: Sequence[str],
+    kernels: KernelPlan | None,
+) -> None:
     """Trains a run folder from its start, or from its last checkpoint."""
     refuse_link(path)
     if (path / "recipe.toml").is_file():
@@ -139,7 +148,7 @@ def _train(path: Path, job: Job, observer: JobObserver, allow_code: Sequence[str
     else:
         # To `train` a setting is the user's word; this one comes from a file.
         AllowedCode.of(allow_code).check(str(job.settings.get("model")))
-        train(out=path, observers=[observer], **job.settings)
+        train(out=path, observers=[observer], kernels=kernels, **job.settings)
 
 
 def _failure(error: Exception, path: Path) -> tuple[Status, str]:

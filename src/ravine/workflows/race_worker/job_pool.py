@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from ravine.ops.kernel_plan import KernelPlan
 from ravine.tournament.job_graph import Job
 
 
@@ -12,6 +13,10 @@ class JobPool(Protocol):
     @property
     def slots(self) -> int:
         """Jobs at a time."""
+        ...
+
+    def use_kernels(self, kernels: KernelPlan) -> None:
+        """Runs convolutions of all later jobs by this plan."""
         ...
 
     def start(self, job: Job) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, final
 
 from ravine.core.errors import RavineError
+from ravine.ops.kernel_plan import KernelPlan
 from ravine.tournament.job_graph import Job, Status
 from ravine.workflows.race_worker.fork_client import ForkClient
 from ravine.workflows.race_worker.job import outcome_of
@@ -64,6 +65,7 @@ class LocalJobPool:
         limit: seconds of a job; 0 for no limit.
         devices: GPU of each slot; empty on the CPU.
         allow_code: the `module:callable`s that a job may import as its network.
+        kernels: the plan of all jobs' convolutions, once decided.
     """
 
     folder: RaceFolder
@@ -73,9 +75,14 @@ class LocalJobPool:
     limit: float = 0.0
     devices: tuple[str, ...] = ()
     allow_code: tuple[str, ...] = ()
+    kernels: KernelPlan | None = None
     _running: dict[str, _Running] = field(default_factory=dict)
     _client: ForkClient | None = None
     _checked: float = 0.0
+
+    def use_kernels(self, kernels: KernelPlan) -> None:
+        """Runs convolutions of all later jobs by this plan."""
+        self.kernels = kernels
 
     def start(self, job: Job) -> None:
         """Starts a job; there must be a free slot."""
@@ -146,6 +153,7 @@ class LocalJobPool:
             log=self.folder.log(key),
             environment={"CUDA_VISIBLE_DEVICES": self.devices[slot]} if self.devices else {},
             allow_code=self.allow_code,
+            kernels=self.kernels,
         )
         for file in (request.progress, request.log):
             file.unlink(missing_ok=True)  # a link there would be written through

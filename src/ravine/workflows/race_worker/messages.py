@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from ravine.core.errors import RunError
+from ravine.ops.kernel_plan import KernelPlan
 from ravine.runs.rows import read_json
 from ravine.tournament.job_graph import Job, Outcome
 from ravine.workflows.race_worker.timing import Timing
@@ -115,6 +116,9 @@ class ForkRequest(_Message):
     allow_code: tuple[str, ...]
     """The `module:callable`s that the child may import as its network."""
 
+    kernels: KernelPlan | None = None
+    """The algorithms of its convolutions; None to decide in the child."""
+
 
 @final
 class JobStarted(_Message):
@@ -163,6 +167,9 @@ class RemoteRequest(_Message):
 
     allow_code: tuple[str, ...]
     """The `module:callable`s that the job may import as its network."""
+
+    kernels: KernelPlan | None = None
+    """The algorithms of its convolutions; None to decide in the job."""
 
 
 _OUTCOME, _TIMING = TypeAdapter(Outcome), TypeAdapter(Timing)

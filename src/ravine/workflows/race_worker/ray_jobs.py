@@ -17,6 +17,7 @@ from typing import Any, Self, final
 
 from ravine.core.atomic import write_whole
 from ravine.core.ray_cluster import connect
+from ravine.ops.kernel_plan import KernelPlan
 from ravine.tournament.job_graph import Job, Outcome
 from ravine.workflows.race_worker.local_jobs import LocalJobPool
 from ravine.workflows.race_worker.messages import (
@@ -45,6 +46,7 @@ class RayJobPool:
         limit: seconds of a job; 0 for no limit.
         ray: the module.
         allow_code: the `module:callable`s that a job may import as its network.
+        kernels: the plan of all jobs' convolutions, once decided.
     """
 
     folder: RaceFolder
@@ -54,6 +56,7 @@ class RayJobPool:
     limit: float
     ray: Any
     allow_code: tuple[str, ...] = ()
+    kernels: KernelPlan | None = None
     _running: dict[str, tuple[Any, Task]] = field(default_factory=dict)
 
     @classmethod
@@ -83,6 +86,10 @@ class RayJobPool:
             ray=ray,
             allow_code=allow_code,
         )
+
+    def use_kernels(self, kernels: KernelPlan) -> None:
+        """Runs convolutions of all later jobs by this plan."""
+        self.kernels = kernels
 
     def start(self, job: Job) -> None:
         """Starts a job; there must be a free slot."""
@@ -123,6 +130,7 @@ class RayJobPool:
             memory=self.memory,
             limit=self.limit,
             allow_code=self.allow_code,
+            kernels=self.kernels,
         )
         remote = self.ray.remote(num_cpus=self.threads, max_retries=_RETRIES)(run_remote)
         self._running[task.key] = (remote.remote(request.to_json(), packed), task)
@@ -208,6 +216,7 @@ def _work(request_file: str, race: str) -> None:
         memory=request.memory,
         limit=request.limit,
         allow_code=request.allow_code,
+        kernels=request.kernels,
     )
     try:
         pool.submit(request.task)

@@ -17,6 +17,7 @@ from typing import Any, final
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import SettingError
 from ravine.data.opening import open_dataset
+from ravine.ops.kernel_plan import KernelPlan, runnable_plan
 from ravine.workflows.assemble import assemble
 from ravine.workflows.builder import NORMS
 from ravine.workflows.recipe import Recipe
@@ -48,7 +49,11 @@ class Timing:
 
 
 def measure(
-    settings: Mapping[str, Any], *, with_steps: bool, allow_code: Sequence[str] = ()
+    settings: Mapping[str, Any],
+    *,
+    with_steps: bool,
+    allow_code: Sequence[str] = (),
+    kernels: KernelPlan | None = None,
 ) -> Timing:
     """Returns the durations of a recipe, measured in this process.
 
@@ -56,6 +61,7 @@ def measure(
         settings: of the recipe.
         with_steps: also measure a step, which takes some seconds.
         allow_code: the `module:callable`s that may be imported as the network.
+        kernels: the algorithms of its convolutions; None to decide here.
     """
     session = Session()
     wanted: dict[str, Any] = {"budget": _LONG} if with_steps else {"epochs": 1.0}
@@ -63,10 +69,11 @@ def measure(
     code = AllowedCode.of(allow_code)
     dataset = open_dataset(recipe, seed=recipe.seed)
     opened = session.clock.elapsed()
-    plan = assemble(recipe, dataset, session, plan=None, code=code).plan
+    kernels = runnable_plan(kernels)
+    plan = assemble(recipe, dataset, session, plan=None, kernels=kernels, code=code).plan
     began = time.monotonic()
     again = recipe.with_(budget=None, epochs=1.0)
-    assembly = assemble(again, dataset, session, plan=None, code=code)
+    assembly = assemble(again, dataset, session, plan=None, kernels=kernels, code=code)
     built = time.monotonic() - began
     speed = plan.speed
     epoch = 0.0

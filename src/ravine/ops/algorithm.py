@@ -1,0 +1,174 @@
+"""The algorithms that can run a convolution, one row each, and which of them suit a shape.
+
+An algorithm is a row here and its passes (`convolution_passes`). The costs are a guess: the first
+candidate runs where nothing was measured, and the second is what a measured plan
+(`kernel_plan`) compares it with.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from ravine.kernels.convolve import fits
+from ravine.kernels.library import LEVELS, load_library
+from ravine.kernels.weight_gradient import CHANNELS, MOST_STRIDE
+
+Algorithm = Literal["tiles", "tiles-weights", "torch"]
+DTypeName = Literal["bfloat16", "float32"]
+_MOST_CANDIDATES = 2
+_AMX = ("amx", "amx-emulated")
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionShape:
+    """What decides the algorithm of a convolution; the number of images does not.
+
+    Attributes:
+        channels: C of the images (B, C, H, W).
+        out_channels: D of the result.
+        height: H.
+        width: W.
+        kernel: side of the kernel.
+        stride: along both sides.
+        padding: along both sides.
+        dtype: of images and products.
+        bias: a bias is added.
+    """
+
+    channels: int
+    out_channels: int
+    height: int
+    width: int
+    kernel: int
+    stride: int
+    padding: int
+    dtype: DTypeName
+    bias: bool = False
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications of the forward pass of one image."""
+        sides = (self.height, self.width)
+        high, wide = ((n + 2 * self.padding - self.kernel) // self.stride + 1 for n in sides)
+        return high * wide * self.channels * self.out_channels * self.kernel**2
+
+    def __str__(self) -> str:
+        """Returns the shape in a line: `64→128, 28×28, kernel 3, stride 2, bfloat16`."""
+        bias = ", bias" if self.bias else ""
+        return (
+            f"{self.channels}→{self.out_channels}, {self.height}×{self.width}, "
+            f"kernel {self.kernel}, stride {self.stride}, {self.dtype}{bias}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmRow:
+    """An algorithm: where it runs and what it costs.
+
+    Attributes:
+        summary: what it does, in a phrase.
+        levels: of the C library that have its code; empty for one that needs no library.
+        fits: whether it can run a shape.
+        cost: seconds of forward pass, input gradient and weight gradient of a shape, in forward
+            passes of torch's convolution: a guess.
+        whole: all three passes are its own, so that norms and skips are fused into it; else the
+            weight gradient alone, and an evaluation is torch's.
+    """
+
+    summary: str
+    levels: tuple[str, ...]
+    fits: Callable[[ConvolutionShape], bool]
+    cost: Callable[[ConvolutionShape], float]
+    whole: bool = False
+
+
+def _weights_fit_tiles(shape: ConvolutionShape) -> bool:
+    return (
+        shape.dtype == "bfloat16"
+        and shape.channels % CHANNELS == 0
+        and shape.out_channels % CHANNELS == 0
+        and shape.stride <= MOST_STRIDE
+    )
+
+
+def _all_fits_tiles(shape: ConvolutionShape) -> bool:
+    size = (shape.channels, shape.out_channels, shape.height, shape.width)
+    return (
+        not shape.bias
+        and _weights_fit_tiles(shape)
+        and fits(*size, kernel=shape.kernel, stride=shape.stride)
+    )
+
+
+# oneDNN's weight gradient takes 2.5 forward passes on processors with AMX, that of tiles 1.2; tiles
+# gain a fifth on the other two (docs/speed.md).
+ALGORITHMS: Mapping[Algorithm, AlgorithmRow] = {
+    "tiles": AlgorithmRow(
+        summary="products of AMX tiles",
+        levels=_AMX,
+        fits=_all_fits_tiles,
+        cost=lambda _: 2.8,
+        whole=True,
+    ),
+    "tiles-weights": AlgorithmRow(
+        summary="the weight gradient by AMX tiles, the rest by torch",
+        levels=_AMX,
+        fits=_weights_fit_tiles,
+        cost=lambda _: 3.2,
+    ),
+    "torch": AlgorithmRow(
+        summary="torch's convolution", levels=(), fits=lambda _: True, cost=lambda _: 4.5
+    ),
+}
+
+
+def candidates(shape: ConvolutionShape) -> tuple[Algorithm, ...]:
+    """Returns what can run a shape here, at most two, the best guess first."""
+    library = load_library()
+    return _candidates(shape, None if library is None else library.level_name)
+
+
+@lru_cache(maxsize=4096)
+def _candidates(shape: ConvolutionShape, level: str | None) -> tuple[Algorithm, ...]:
+    able = [name for name in ALGORITHMS if _runs_at(level, name) and ALGORITHMS[name].fits(shape)]
+    return tuple(sorted(able, key=lambda name: ALGORITHMS[name].cost(shape))[:_MOST_CANDIDATES])
+
+
+def can_run(algorithm: Algorithm, shape: ConvolutionShape) -> bool:
+    """Returns whether this machine's library has an algorithm for a shape."""
+    library = load_library()
+    level = None if library is None else library.level_name
+    return _runs_at(level, algorithm) and ALGORITHMS[algorithm].fits(shape)
+
+
+def _runs_at(level: str | None, algorithm: Algorithm) -> bool:
+    row = ALGORITHMS[algorithm]
+    assert set(row.levels) <= set(LEVELS)
+    return not row.levels or level in row.levels
+
+
+def has_choice() -> bool:
+    """Returns whether any algorithm besides torch's can run here; a compiled graph asks once."""
+    library = load_library()
+    level = None if library is None else library.level_name
+    return any(_runs_at(level, name) for name in ALGORITHMS if name != "torch")
+
+
+# As in library_inputs.py.
+has_choice._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def algorithm_named(name: str) -> Algorithm:
+    """Returns the algorithm of this name, which a custom operator passes as a word.
+
+    Raises:
+        KeyError: there is none.
+    """
+    found: dict[str, Algorithm] = {known: known for known in ALGORITHMS}
+    return found[name]
+
+
+def is_whole(algorithm: Algorithm) -> bool:
+    """Returns whether all three passes are the algorithm's own, and norms fuse into it."""
+    return ALGORITHMS[algorithm].whole
