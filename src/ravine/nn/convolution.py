@@ -10,9 +10,9 @@ from ravine.nn.norm_act import NormAct
 from ravine.ops.algorithm import Algorithm, has_choice, is_whole
 from ravine.ops.compiled_convolution import convolution_op
 from ravine.ops.kernel_plan import algorithm_for
+from ravine.ops.library_convolution import library_convolution
 from ravine.ops.library_inputs import match_layout, operations_are_observed
 from ravine.ops.norm_passes import NormSpec
-from ravine.ops.tiled_convolution import tiled_convolution
 
 
 class Conv2d(nn.Conv2d):
@@ -85,7 +85,7 @@ class Conv2d(nn.Conv2d):
         stride, padding = self.stride[0], int(self.padding[0])
         if torch.compiler.is_compiling():
             return convolution_op(x, self.weight, bias, residual, stride, padding, algorithm), x
-        return tiled_convolution(
+        return library_convolution(
             x, self.weight, bias, residual, stride=stride, padding=padding,
             algorithm=algorithm, fork=fork, norm=norm,
         )  # fmt: skip

@@ -5,6 +5,7 @@ candidate runs where nothing was measured, and the second is what a measured pla
 (`kernel_plan`) compares it with.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +15,7 @@ from ravine.kernels.convolve import fits
 from ravine.kernels.library import LEVELS, load_library
 from ravine.kernels.weight_gradient import CHANNELS, MOST_STRIDE
 
-Algorithm = Literal["tiles", "tiles-weights", "torch"]
+Algorithm = Literal["tiles", "tiles-weights", "winograd-2", "winograd-4", "torch"]
 DTypeName = Literal["bfloat16", "float32"]
 _MOST_CANDIDATES = 2
 _AMX = ("amx", "amx-emulated")
@@ -71,7 +72,7 @@ class AlgorithmRow:
         levels: of the C library that have its code; empty for one that needs no library.
         fits: whether it can run a shape.
         cost: seconds of forward pass, input gradient and weight gradient of a shape, in forward
-            passes of torch's convolution: a guess.
+            passes of torch's convolution: a guess. Infinite for one that runs by name only.
         whole: all three passes are its own, so that norms and skips are fused into it; else the
             weight gradient alone, and an evaluation is torch's.
     """
@@ -101,6 +102,49 @@ def _all_fits_tiles(shape: ConvolutionShape) -> bool:
     )
 
 
+def _fits_winograd(shape: ConvolutionShape) -> bool:
+    return (
+        shape.kernel == 3
+        and shape.stride == 1
+        and min(shape.height, shape.width) + 2 * shape.padding >= shape.kernel
+        and not shape.bias
+        and shape.channels % CHANNELS == 0
+        and shape.out_channels % CHANNELS == 0
+    )
+
+
+def _has_winograd_4(dtype: DTypeName) -> bool:
+    library = load_library()
+    return dtype == "float32" or (library is not None and library.level_name == "avx512-bf16")
+
+
+def _cost_of_torch(_: ConvolutionShape) -> float:
+    library = load_library()
+    return 4.5 if library is not None and library.has_tiles else 3.2
+
+
+def _winograd_cost(
+    shape: ConvolutionShape, outputs: int, product: float, transform: float
+) -> float:
+    """Returns the cost of F(m×m, 3×3), for m = `outputs`.
+
+    Tiles cover more than the result; products are made for each pair of channels, transforms for
+    each channel.
+    """
+    sides = (side + 2 * shape.padding - 2 for side in (shape.height, shape.width))
+    cover = math.prod(math.ceil(side / outputs) * outputs / side for side in sides)
+    return 3 * cover * (product + transform * (1 / shape.channels + 1 / shape.out_channels))
+
+
+def _cost_of_winograd_2(shape: ConvolutionShape) -> float:
+    return _winograd_cost(shape, 2, 0.5, 5.2)
+
+
+def _cost_of_winograd_4(shape: ConvolutionShape) -> float:
+    # In bfloat16 its errors are four times those of torch's convolution: by name only.
+    return math.inf if shape.dtype == "bfloat16" else _winograd_cost(shape, 4, 0.33, 3.9)
+
+
 # oneDNN's weight gradient takes 2.5 forward passes on processors with AMX, that of tiles 1.2; tiles
 # gain a fifth on the other two (docs/speed.md).
 ALGORITHMS: Mapping[Algorithm, AlgorithmRow] = {
@@ -117,8 +161,22 @@ ALGORITHMS: Mapping[Algorithm, AlgorithmRow] = {
         fits=_weights_fit_tiles,
         cost=lambda _: 3.2,
     ),
+    "winograd-2": AlgorithmRow(
+        summary="Winograd's F(2×2, 3×3), products in bfloat16",
+        levels=("avx512-bf16",),
+        fits=lambda shape: shape.dtype == "bfloat16" and _fits_winograd(shape),
+        cost=_cost_of_winograd_2,
+        whole=True,
+    ),
+    "winograd-4": AlgorithmRow(
+        summary="Winograd's F(4×4, 3×3)",
+        levels=("base", "avx2", "avx512", "avx512-bf16", "amx"),
+        fits=lambda shape: _fits_winograd(shape) and _has_winograd_4(shape.dtype),
+        cost=_cost_of_winograd_4,
+        whole=True,
+    ),
     "torch": AlgorithmRow(
-        summary="torch's convolution", levels=(), fits=lambda _: True, cost=lambda _: 4.5
+        summary="torch's convolution", levels=(), fits=lambda _: True, cost=_cost_of_torch
     ),
 }
 
@@ -132,7 +190,9 @@ def candidates(shape: ConvolutionShape) -> tuple[Algorithm, ...]:
 @lru_cache(maxsize=4096)
 def _candidates(shape: ConvolutionShape, level: str | None) -> tuple[Algorithm, ...]:
     able = [name for name in ALGORITHMS if _runs_at(level, name) and ALGORITHMS[name].fits(shape)]
-    return tuple(sorted(able, key=lambda name: ALGORITHMS[name].cost(shape))[:_MOST_CANDIDATES])
+    costs = {name: ALGORITHMS[name].cost(shape) for name in able}
+    known = sorted((name for name in able if math.isfinite(costs[name])), key=costs.__getitem__)
+    return tuple(known[:_MOST_CANDIDATES])
 
 
 def can_run(algorithm: Algorithm, shape: ConvolutionShape) -> bool:
@@ -167,6 +227,11 @@ def algorithm_named(name: str) -> Algorithm:
     """
     found: dict[str, Algorithm] = {known: known for known in ALGORITHMS}
     return found[name]
+
+
+def winograd_outputs(algorithm: Algorithm) -> int:
+    """Returns m of F(m×m, 3×3), the results of a tile along a side; 0 for other algorithms."""
+    return {"winograd-2": 2, "winograd-4": 4}.get(algorithm, 0)
 
 
 def is_whole(algorithm: Algorithm) -> bool:

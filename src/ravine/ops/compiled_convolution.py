@@ -1,4 +1,4 @@
-"""Convolutions through the C library's tiles as operators of torch, for compiled networks.
+"""Convolutions through the C library as operators of torch, for compiled networks.
 
 Eager code calls the same passes through `torch.autograd.Function`, which costs less per call.
 """
@@ -43,7 +43,9 @@ def convolution_op(
         algorithm: one of `ops.algorithm.ALGORITHMS` that can run this shape.
     """
     if is_whole(algorithm_named(algorithm)):
-        return convolution_pass(x, weight, stride, padding, residual=residual)[0]
+        return convolution_pass(
+            x, weight, stride, padding, algorithm=algorithm_named(algorithm), residual=residual
+        )[0]
     return torch_convolution(x, weight.to(x.dtype), bias, residual, stride, padding)
 
 
@@ -76,12 +78,13 @@ def convolution_backward_op(
         algorithm: as for `convolution_op`.
         wants_dx: the input's gradient is needed.
     """
-    dy = match_layout(x, dy)
-    dweight = weight_gradient_pass(dy, x, weight.shape[2], stride, padding)
+    dy, named = match_layout(x, dy), algorithm_named(algorithm)
+    dweight = weight_gradient_pass(dy, x, weight.shape[2], stride, padding, algorithm=named)
     if not wants_dx:
         return x.new_empty(0), dweight
-    if is_whole(algorithm_named(algorithm)):
-        return input_gradient_pass(dy, x, weight, stride, padding)[0], dweight
+    if is_whole(named):
+        dx, _ = input_gradient_pass(dy, x, weight, stride, padding, algorithm=named)
+        return dx, dweight
     return torch_input_gradient(dy, x, weight.to(x.dtype), stride, padding), dweight
 
 

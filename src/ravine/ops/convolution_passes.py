@@ -1,9 +1,10 @@
-"""A convolution and its gradients: in the C library's tiles, or by torch.
+"""A convolution and its gradients: by an algorithm of the C library, or by torch.
 
 Shapes: x (B, C, H, W), weight (D, C, k, k), y (B, D, H', W'); stride and padding are the same along
-both sides. Images are bfloat16 in channels_last, the weights of tiles float32. oneDNN's weight
-gradient runs at a quarter to a half of the speed of its forward pass on processors with AMX, the C
-library's at two thirds and more; sums over positions stay in float32 on their way to the weights.
+both sides. Images are bfloat16 in channels_last, by Winograd float32 too; the library's weights are
+float32. oneDNN's weight gradient runs at a quarter to a half of the speed of its forward pass on
+processors with AMX, the C library's at two thirds and more; sums over positions stay in float32 on
+their way to the weights.
 """
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ravine.kernels.convolve import ConvolveJob, convolve
 from ravine.kernels.weight_gradient import WeightsJob, weight_gradient
+from ravine.ops.algorithm import Algorithm, winograd_outputs
 from ravine.ops.epilogue_statistics import AppliedNorm
 from ravine.ops.library_inputs import address, loaded_library
 
@@ -21,6 +23,7 @@ def convolution_pass(
     stride: int,
     padding: int,
     *,
+    algorithm: Algorithm,
     residual: Tensor | None = None,
     sums_wanted: bool = False,
     norm: AppliedNorm | None = None,
@@ -28,11 +31,12 @@ def convolution_pass(
     """Returns (x ∗ weight + residual, output sums); with `norm`, norm(x) is convolved.
 
     Args:
-        x: (B, C, H, W) bfloat16 in channels_last.
-        weight: (D, C, k, k) float32; it is rounded to bfloat16 as it is packed.
+        x: (B, C, H, W) in channels_last, bfloat16 or float32.
+        weight: (D, C, k, k) float32; in bfloat16 it is rounded as it is packed.
         stride: along both sides.
         padding: along both sides.
-        residual: (B, D, H', W') bfloat16 in channels_last.
+        algorithm: a whole one.
+        residual: (B, D, H', W') like x.
         sums_wanted: return Σy and Σy² of each image, (B, 2, D) float32, else None; not for k = 1,
             where oneDNN's pass and a pass for the sums are faster together.
         norm: of x; only for k > 1.
@@ -40,10 +44,11 @@ def convolution_pass(
     out_channels, _, kernel, _ = weight.shape
     if kernel == 1:
         return torch_convolution(x, weight.to(x.dtype), None, residual, stride, padding), None
-    y = _empty_images(len(x), out_channels, output_size(x, kernel, stride, padding))
+    y = _empty_images(x, out_channels, output_size(x, kernel, stride, padding))
     sums = torch.empty(len(x), 2, out_channels) if sums_wanted else None
-    fields = norm.arguments() if norm else {}
-    _convolve(x, weight, y, residual, stride=stride, padding=padding, sums=address(sums), **fields)
+    fields: dict[str, int | None] = {**norm.arguments()} if norm else {}
+    fields |= {"stride": stride, "padding": padding, "sums": address(sums)}
+    _convolve(algorithm, x, weight, y, residual, **fields)
     return y, sums
 
 
@@ -54,6 +59,7 @@ def input_gradient_pass(
     stride: int,
     padding: int,
     *,
+    algorithm: Algorithm,
     dx_more: Tensor | None = None,
     norm: AppliedNorm | None = None,
 ) -> tuple[Tensor, Tensor | None]:
@@ -65,25 +71,32 @@ def input_gradient_pass(
         weight: (D, C, k, k) float32.
         stride: along both sides.
         padding: along both sides.
+        algorithm: a whole one.
         dx_more: like x, another gradient of x.
         norm: that made x; its sums, (n, 2, C) float32, are Σdz and Σdz·(norm.x − mean). None
             without it.
     """
-    dx = _empty_images(len(x), x.shape[1], x.shape[2:])
+    dx = _empty_images(x, x.shape[1], x.shape[2:])
+    fields: dict[str, int | None] = {"stride": stride, "padding": padding, "backward": True}
     if norm is None:
-        _convolve(dy, weight, dx, dx_more, stride=stride, padding=padding, backward=True)
+        _convolve(algorithm, dy, weight, dx, dx_more, **fields)
         return dx, None
     # Zeros: polyphase components of small images may be empty.
     sums = torch.zeros(len(x) * stride**2, 2, x.shape[1])
-    _convolve(
-        dy, weight, dx, dx_more, stride=stride, padding=padding, backward=True, sums=address(sums),
-        normed=address(norm.x), **norm.arguments(),
-    )  # fmt: skip
+    fields |= {"sums": address(sums), "normed": address(norm.x), **norm.arguments()}
+    _convolve(algorithm, dy, weight, dx, dx_more, **fields)
     return dx, sums
 
 
 def weight_gradient_pass(
-    dy: Tensor, x: Tensor, kernel: int, stride: int, padding: int, norm: AppliedNorm | None = None
+    dy: Tensor,
+    x: Tensor,
+    kernel: int,
+    stride: int,
+    padding: int,
+    *,
+    algorithm: Algorithm,
+    norm: AppliedNorm | None = None,
 ) -> Tensor:
     """Returns (D, C, k, k) float32, in channels_last; with `norm`, norm(x) was convolved.
 
@@ -93,6 +106,7 @@ def weight_gradient_pass(
         kernel: k.
         stride: along both sides.
         padding: along both sides.
+        algorithm: not torch's.
         norm: of x.
     """
     images, channels, height, width = x.shape
@@ -112,6 +126,8 @@ def weight_gradient_pass(
         kernel=kernel,
         stride=stride,
         padding=padding,
+        winograd=winograd_outputs(algorithm),
+        is_float32=x.dtype is torch.float32,
         **(norm.arguments() if norm else {}),
     )
     weight_gradient(loaded_library(), job)
@@ -166,14 +182,17 @@ def output_size(x: Tensor, kernel: int, stride: int, padding: int) -> tuple[int,
     return tuple((side + 2 * padding - kernel) // stride + 1 for side in x.shape[2:])
 
 
-def _empty_images(images: int, channels: int, size: tuple[int, ...]) -> Tensor:
-    return torch.empty(
-        (images, channels, *size), dtype=torch.bfloat16, memory_format=torch.channels_last
-    )
+def _empty_images(x: Tensor, channels: int, size: tuple[int, ...]) -> Tensor:
+    return torch.empty((len(x), channels, *size), dtype=x.dtype, memory_format=torch.channels_last)
 
 
 def _convolve(
-    x: Tensor, filters: Tensor, y: Tensor, residual: Tensor | None, **more: int | None
+    algorithm: Algorithm,
+    x: Tensor,
+    filters: Tensor,
+    y: Tensor,
+    residual: Tensor | None,
+    **more: int | None,
 ) -> None:
     """Fills y, forward or backward."""
     filters = filters.detach().contiguous(memory_format=torch.channels_last)
@@ -190,6 +209,8 @@ def _convolve(
         out_height=y.shape[2],
         out_width=y.shape[3],
         kernel=filters.shape[2],
+        winograd=winograd_outputs(algorithm),
+        is_float32=x.dtype is torch.float32,
         **more,
     )
     convolve(loaded_library(), job)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ravine.ops.algorithm import Algorithm
 from ravine.ops.convolution_passes import (
     convolution_pass,
     input_gradient_pass,
@@ -28,6 +29,7 @@ def norm_act_convolution(
     *,
     stride: int,
     padding: int,
+    algorithm: Algorithm,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Returns (act(norm(x)) ∗ weight + residual, x, output sums).
 
@@ -37,13 +39,14 @@ def norm_act_convolution(
         x: (B, C, H, W) bfloat16 in channels_last.
         norm: of C channels, its activation one of `SUMMABLE`; its output sums are known, or its
             statistics are not the batch's.
-        weight: (D, C, k, k) float32, where `kernels.convolve.fits`, k > 1.
-        residual: (B, D, H', W') bfloat16 in channels_last.
+        weight: (D, C, k, k) float32, k > 1.
+        residual: (B, D, H', W') like x.
         stride: along both sides.
         padding: along both sides.
+        algorithm: a whole one that `ops.algorithm.can_run` this shape.
     """
     return _NormActConvolution.apply(
-        x, norm.weight, norm.bias, weight, residual, norm, stride, padding,
+        x, norm.weight, norm.bias, weight, residual, norm, stride, padding, algorithm,
         torch.is_grad_enabled(),
     )  # fmt: skip
 
@@ -60,16 +63,24 @@ class _NormActConvolution(torch.autograd.Function):
         norm: NormSpec,
         stride: int,
         padding: int,
+        algorithm: Algorithm,
         learns: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         mean, rstd = measure_statistics(x, norm)
         applied = AppliedNorm(x, mean, rstd, norm_weight, norm_bias, norm.activation)
         ctx.save_for_backward(weight, *applied[:-1])
         ctx.activation, ctx.from_batch = norm.activation, norm.from_batch
-        ctx.stride, ctx.padding = stride, padding
+        ctx.stride, ctx.padding, ctx.algorithm = stride, padding, algorithm
         ctx.set_materialize_grads(False)
         y, sums = convolution_pass(
-            x, weight, stride, padding, residual=residual, sums_wanted=learns, norm=applied
+            x,
+            weight,
+            stride,
+            padding,
+            algorithm=algorithm,
+            residual=residual,
+            sums_wanted=learns,
+            norm=applied,
         )
         if sums is not None:
             ctx.mark_non_differentiable(sums)
@@ -79,14 +90,16 @@ class _NormActConvolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor | None, dx_more: Tensor | None, _: None) -> tuple[Any, ...]:
         if dy is None:
-            return dx_more, *(None,) * 8
+            return dx_more, *(None,) * 9
         weight, *saved = ctx.saved_tensors
         norm = AppliedNorm._make([*saved, ctx.activation])
         x, stride, padding = norm.x, ctx.stride, ctx.padding
         dy = match_layout(x, dy)
         dx = dweight = dnorm_weight = dnorm_bias = None
         if any(ctx.needs_input_grad[:3]):
-            dactive, sums = input_gradient_pass(dy, x, weight, stride, padding, norm=norm)
+            dactive, sums = input_gradient_pass(
+                dy, x, weight, stride, padding, algorithm=ctx.algorithm, norm=norm
+            )
             made = NormInputs(
                 x, None, norm.weight, norm.bias, norm.mean, norm.rstd,
                 ctx.from_batch, norm.activation,
@@ -95,6 +108,8 @@ class _NormActConvolution(torch.autograd.Function):
                 dactive, made, dx_more=dx_more, gradient_sums=sums, overwrite=True
             )
         if ctx.needs_input_grad[3]:
-            dweight = weight_gradient_pass(dy, x, weight.shape[2], stride, padding, norm)
+            dweight = weight_gradient_pass(
+                dy, x, weight.shape[2], stride, padding, algorithm=ctx.algorithm, norm=norm
+            )
         dresidual = dy if ctx.needs_input_grad[4] else None
-        return dx, dnorm_weight, dnorm_bias, dweight, dresidual, *(None,) * 4
+        return dx, dnorm_weight, dnorm_bias, dweight, dresidual, *(None,) * 5

@@ -1,8 +1,8 @@
-"""Convolutions through the C library's tiles as functions of autograd, with one entrance.
+"""Convolutions through the C library as functions of autograd, with one entrance.
 
 The passes are in `convolution_passes`; here is which of them a convolution takes, and what
-autograd keeps. Three ways: all of it in tiles; all of it in tiles with a norm before it; oneDNN's
-with the weight gradient alone in tiles. Which one, `algorithm.py` and the kernel plan say.
+autograd keeps. Three ways: all of it by one algorithm; all of it with a norm before it; oneDNN's
+with the weight gradient alone in tiles. Which algorithm, `algorithm.py` and the kernel plan say.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ from ravine.ops.norm_act_conv import norm_act_convolution
 from ravine.ops.norm_passes import NormSpec
 
 
-def tiled_convolution(
+def library_convolution(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -46,10 +46,10 @@ def tiled_convolution(
     """Returns (x ∗ weight + bias + residual, x), the first (B, D, H', W') in channels_last.
 
     Args:
-        x: (B, C, H, W) bfloat16 in channels_last, C a multiple of 16.
-        weight: (D, C, k, k) float32, D a multiple of 16; it is rounded to bfloat16.
-        bias: (D,) bfloat16; only where the algorithm is not whole.
-        residual: (B, D, H', W') bfloat16 in channels_last.
+        x: (B, C, H, W) in channels_last, in a type that the algorithm has; C a multiple of 16.
+        weight: (D, C, k, k) float32, D a multiple of 16; it is rounded to the type of x.
+        bias: (D,) like x; only where the algorithm is not whole.
+        residual: (B, D, H', W') like x, in channels_last.
         stride: along both sides.
         padding: along both sides.
         algorithm: one that `ops.algorithm.can_run` this shape, and not torch's.
@@ -58,30 +58,36 @@ def tiled_convolution(
         norm: act(norm(x)) is convolved in place of x; only with `fork`, and k > 1.
     """
     if not is_whole(algorithm):
-        return _TiledWeightGradient.apply(x, weight, bias, residual, stride, padding), x
+        return _OwnWeightGradient.apply(x, weight, bias, residual, stride, padding), x
     if norm is not None:
         y, forked, sums = norm_act_convolution(
-            x, norm, weight, residual, stride=stride, padding=padding
+            x, norm, weight, residual, stride=stride, padding=padding, algorithm=algorithm
         )
     else:
-        y, forked, sums = _convolution(x, weight, residual, stride, padding, fork)
+        y, forked, sums = _convolution(x, weight, residual, stride, padding, algorithm, fork)
     if sums is not None:
         attach_output_sums(y, sums)
     return y, forked
 
 
 def _convolution(
-    x: Tensor, weight: Tensor, residual: Tensor | None, stride: int, padding: int, fork: bool
+    x: Tensor,
+    weight: Tensor,
+    residual: Tensor | None,
+    stride: int,
+    padding: int,
+    algorithm: Algorithm,
+    fork: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     learns = torch.is_grad_enabled()
     made_by = norm_of(x) if learns else None
-    y, sums, forked = _TiledConvolution.apply(
-        x, weight, residual, stride, padding, learns, fork, made_by
+    y, sums, forked = _Convolution.apply(
+        x, weight, residual, stride, padding, algorithm, learns, fork, made_by
     )
     return y, x if forked is None else forked, sums
 
 
-class _TiledConvolution(torch.autograd.Function):
+class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -90,16 +96,17 @@ class _TiledConvolution(torch.autograd.Function):
         residual: Tensor | None,
         stride: int,
         padding: int,
+        algorithm: Algorithm,
         learns: bool,
         fork: bool,
         norm: AppliedNorm | None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         ctx.save_for_backward(x, weight, *(norm[:-1] if norm else ()))
         ctx.activation = norm.activation if norm else None
-        ctx.stride, ctx.padding = stride, padding
+        ctx.stride, ctx.padding, ctx.algorithm = stride, padding, algorithm
         ctx.set_materialize_grads(False)
         y, sums = convolution_pass(
-            x, weight, stride, padding, residual=residual, sums_wanted=learns
+            x, weight, stride, padding, algorithm=algorithm, residual=residual, sums_wanted=learns
         )
         if sums is not None:
             ctx.mark_non_differentiable(sums)
@@ -109,7 +116,7 @@ class _TiledConvolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor | None, _: None, dx_more: Tensor | None) -> tuple[Any, ...]:
         if dy is None:
-            return dx_more, *(None,) * 7
+            return dx_more, *(None,) * 8
         x, weight, *saved = ctx.saved_tensors
         norm = AppliedNorm._make([*saved, ctx.activation]) if saved else None
         dy = match_layout(x, dy)
@@ -117,16 +124,19 @@ class _TiledConvolution(torch.autograd.Function):
         dx = dweight = None
         if ctx.needs_input_grad[0]:
             dx, sums = input_gradient_pass(
-                dy, x, weight, ctx.stride, ctx.padding, dx_more=dx_more, norm=norm
-            )
+                dy, x, weight, ctx.stride, ctx.padding, algorithm=ctx.algorithm, dx_more=dx_more,
+                norm=norm,
+            )  # fmt: skip
             if norm is not None and sums is not None:
                 attach_gradient_sums(dx, norm.mean, sums)
         if ctx.needs_input_grad[1]:
-            dweight = weight_gradient_pass(dy, x, weight.shape[2], ctx.stride, ctx.padding)
-        return dx, dweight, dy if ctx.needs_input_grad[2] else None, *(None,) * 5
+            dweight = weight_gradient_pass(
+                dy, x, weight.shape[2], ctx.stride, ctx.padding, algorithm=ctx.algorithm
+            )
+        return dx, dweight, dy if ctx.needs_input_grad[2] else None, *(None,) * 6
 
 
-class _TiledWeightGradient(torch.autograd.Function):
+class _OwnWeightGradient(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -152,7 +162,9 @@ class _TiledWeightGradient(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             dx = torch_input_gradient(dy, x, weight, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
-            dweight = weight_gradient_pass(dy, x, weight.shape[2], ctx.stride, ctx.padding)
+            dweight = weight_gradient_pass(
+                dy, x, weight.shape[2], ctx.stride, ctx.padding, algorithm="tiles-weights"
+            )
         if ctx.has_bias and ctx.needs_input_grad[2]:
             dbias = bias_gradient(dy)
         return dx, dweight, dbias, dy if ctx.needs_input_grad[3] else None, None, None
