@@ -1,6 +1,6 @@
 /* y = act(weight·(x − mean)/√(var + ε) + bias + residual), forward and backward.
 
-   Ioffe, Szegedy 2015. bfloat16 in memory, float32 inside, sums in float64. Forward reads x twice
+   Ioffe, Szegedy 2015. bfloat16 or float32 in memory, float32 inside, sums in float64. Forward reads x twice
    and writes y; backward reads x and dy twice and writes dx: what the arithmetic needs at least,
    as the statistics of all rows must be known before the first row can be written. Where the sums
    of x, or of the gradients, are known from a convolution, a pass reads once. */
@@ -113,7 +113,7 @@ static void add_moments(const struct norm *o, int64_t from, int64_t to, double *
     for (int64_t c = 0; c < o->channels; c += LANES) {
         int64_t n = o->channels - c < LANES ? o->channels - c : LANES;
         floats pivot = load(o->x + c, n), first = {0}, second = {0};
-        const uint16_t *x = o->x + from * o->channels + c;
+        const element *x = o->x + from * o->channels + c;
         if (n == LANES)
             for (int64_t row = from; row < to; row++, x += o->channels) {
                 floats d = load(x, LANES) - pivot;
@@ -235,10 +235,7 @@ static float pivot_of(const struct norm *o, int64_t c)
 {
     if (o->known_sums)
         return 0;
-    uint32_t bits = (uint32_t)o->x[c] << 16;
-    float pivot;
-    memcpy(&pivot, &bits, sizeof pivot);
-    return pivot;
+    return load(o->x + c, 1)[0];
 }
 
 static void finish_moments(const struct norm *o)
