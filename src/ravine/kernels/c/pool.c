@@ -7,8 +7,6 @@
 #include "lanes.h"
 #include "pool.h"
 
-typedef uint8_t bytes __attribute__((vector_size(16)));
-
 INLINE void take_columns(const struct pool *o, const element *upper, int64_t to, int64_t c,
                          int64_t n)
 {
