@@ -30,15 +30,17 @@ def by_hand(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor
     size=st.integers(1, 6),
     alpha=st.sampled_from([1e-4, 0.1, 2.0]),
     beta=st.sampled_from([0.75, 0.5, 1.0]),
+    dtype=st.sampled_from([torch.bfloat16, torch.float32]),
     seed=st.integers(0, 1000),
 )
 def test_results_and_gradients_are_those_of_the_formula(
-    batch: int, channels: int, side: int, size: int, alpha: float, beta: float, seed: int
-) -> None:
+    batch: int, channels: int, side: int, size: int, alpha: float, beta: float,
+    dtype: torch.dtype, seed: int,
+) -> None:  # fmt: skip
     torch.manual_seed(seed)
-    x = (3 * torch.randn(batch, channels, side, side)).bfloat16()
+    x = (3 * torch.randn(batch, channels, side, side)).to(dtype)
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
-    dy = torch.randn(batch, channels, side, side).bfloat16()
+    dy = torch.randn(batch, channels, side, side).to(dtype)
     layer = LocalResponseNorm(size, alpha, beta, 2.0)
     y = layer(x)
     assert "LocalResponseNorm" in type(y.grad_fn).__name__
@@ -48,25 +50,45 @@ def test_results_and_gradients_are_those_of_the_formula(
     y64.backward(dy.double())
     assert x.grad is not None
     assert x64.grad is not None
-    torch.testing.assert_close(y.detach().double(), y64.detach(), rtol=2**-8, atol=1e-5)
-    torch.testing.assert_close(x.grad.double(), x64.grad, rtol=2**-8, atol=1e-4)
+    wide = dtype is torch.float32
+    rtol = 2**-19 if wide else 2**-8
+    torch.testing.assert_close(
+        y.detach().double(), y64.detach(), rtol=rtol, atol=1e-6 if wide else 1e-5
+    )
+    torch.testing.assert_close(x.grad.double(), x64.grad, rtol=rtol, atol=4e-6 if wide else 1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("level", range(library.level + 1) if library else [])
 def test_the_code_of_every_level_follows_the_formula(
-    level: int, monkeypatch: pytest.MonkeyPatch
+    level: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert library is not None
     at_level = Library(library.functions, level)
     monkeypatch.setattr("ravine.ops.library_inputs.load_library", lambda: at_level)
     test_results_and_gradients_are_those_of_the_formula.hypothesis.inner_test(  # type: ignore[attr-defined]
-        batch=2, channels=37, side=3, size=5, alpha=0.5, beta=0.75, seed=1
+        batch=2, channels=37, side=3, size=5, alpha=0.5, beta=0.75, dtype=dtype, seed=1
     )
 
 
-def test_float32_is_torchs() -> None:
+def test_other_layouts_and_types_are_torchs() -> None:
     x = torch.randn(2, 8, 3, 3)
-    assert torch.equal(LocalResponseNorm(5)(x), nn.LocalResponseNorm(5)(x))
+    for other in (x, x.double().contiguous(memory_format=torch.channels_last)):
+        assert torch.equal(LocalResponseNorm(5)(other), nn.LocalResponseNorm(5)(other))
+
+
+def test_a_gradient_can_be_differentiated_again() -> None:
+    """As a gradient penalty does."""
+    drawn = torch.randn(2, 20, 3, 3).contiguous(memory_format=torch.channels_last)
+    found = []
+    for layer, x in ((LocalResponseNorm(5, 0.5), drawn), (nn.LocalResponseNorm(5, 0.5), drawn)):
+        own = x.to(torch.float32 if type(layer) is LocalResponseNorm else torch.float64)
+        own.requires_grad_()
+        (first,) = torch.autograd.grad(layer(own).square().sum(), own, create_graph=True)
+        (second,) = torch.autograd.grad((first**3).sum(), own)
+        found.append((first.detach().double(), second.double()))
+    for one, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(one, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_nan_reaches_the_channels_around_it() -> None:

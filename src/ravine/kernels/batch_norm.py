@@ -1,7 +1,7 @@
 """Normalisation, residual and activation in one kernel, by address.
 
-The caller holds the tensors, and has checked that images are bfloat16 on the CPU in
-channels_last without gaps, and that tensors of channels are float32 without gaps.
+The caller holds the tensors, and has checked that images are bfloat16, or all float32, on the CPU
+in channels_last without gaps, and that tensors of channels are float32 without gaps.
 """
 
 import ctypes
@@ -32,6 +32,7 @@ class NormJob(ctypes.Structure):
         ("momentum", ctypes.c_double),
         ("activation", ctypes.c_int32),
         ("frozen", ctypes.c_int32),
+        ("is_float32", ctypes.c_int32),
     )
 
 

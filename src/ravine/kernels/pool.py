@@ -1,7 +1,7 @@
 """2×2 max pooling, by address.
 
-The caller holds the tensors, and has checked that images are bfloat16 on the CPU in
-channels_last without gaps.
+The caller holds the tensors, and has checked that images are bfloat16, or all float32, on the CPU
+in channels_last without gaps.
 """
 
 import ctypes
@@ -15,6 +15,7 @@ class PoolJob(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "y", "index", "dy", "dx")),
         *((name, ctypes.c_int64) for name in ("images", "height", "width", "channels")),
+        ("is_float32", ctypes.c_int32),
     )
 
 

@@ -1,7 +1,7 @@
 """Local response normalisation, by address.
 
-The caller holds the tensors, and has checked that images are bfloat16 on the CPU in
-channels_last without gaps.
+The caller holds the tensors, and has checked that images are bfloat16, or all float32, on the CPU
+in channels_last without gaps.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ class ResponseJob(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("x", "y", "dy", "dx")),
         *((name, ctypes.c_int64) for name in ("pixels", "channels", "size")),
         *((name, ctypes.c_double) for name in ("alpha", "beta", "k")),
+        ("is_float32", ctypes.c_int32),
     )
 
 

@@ -7,7 +7,7 @@ from ravine.ops.max_pool import max_pool_2x2
 
 
 class MaxPool2d(nn.MaxPool2d):
-    """torch's MaxPool2d; 2×2 in bfloat16 on the CPU goes through the C library."""
+    """torch's MaxPool2d; 2×2 on the CPU in channels_last goes through the C library."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, C, H', W') for x (B, C, H, W)."""

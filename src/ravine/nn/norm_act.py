@@ -22,10 +22,10 @@ from ravine.ops.norm_passes import NormSpec
 class NormAct(nn.Sequential):
     """`norm`, then `act`: images (B, C, H, W) to the same shape.
 
-    Both are ordinary layers. In bfloat16 on the CPU, batch norm followed by ReLU, GELU, SiLU or
-    nothing goes through the C library: one pass for the statistics and one for the rest, and two
-    backward. Where hooks are registered on the two layers, or a function mode observes operations,
-    the layers themselves run.
+    Both are ordinary layers. On the CPU in channels_last, in bfloat16 or float32, batch norm
+    followed by ReLU, GELU, SiLU or nothing goes through the C library: one pass for the statistics
+    and one for the rest, and two backward. Where hooks are registered on the two layers, a function
+    mode observes operations, or one of torch.func's transforms is at work, the layers run.
 
     Args:
         norm: a layer that normalises; `nn.Identity` for none.
@@ -80,7 +80,7 @@ class NormAct(nn.Sequential):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """torch's BatchNorm2d, in bfloat16 on the CPU through the C library."""
+    """torch's BatchNorm2d, on the CPU in channels_last through the C library."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns norm(x), (B, C, H, W)."""

@@ -7,7 +7,7 @@ from ravine.ops.local_response import local_response_norm
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):
-    """torch's LocalResponseNorm; in bfloat16 on the CPU through the C library.
+    """torch's LocalResponseNorm; on the CPU in channels_last through the C library.
 
     torch's takes twenty passes over memory, the library two: AlexNet spends four fifths of a step
     on torch's.

@@ -16,7 +16,7 @@ def compiled_norm_activation(x: Tensor, residual: Tensor | None, norm: NormSpec)
     """Returns act(norm(x) + residual), in a graph; moves the running statistics.
 
     Args:
-        x: (B, C, H, W) bfloat16 in channels_last.
+        x: (B, C, H, W) bfloat16 or float32 in channels_last.
         residual: like x.
         norm: of C channels; its output sums are not used.
     """
@@ -50,7 +50,7 @@ def norm_activation_op(
     """Returns act(norm(x) + residual), and mean and 1/√(var + ε) of each channel.
 
     Args:
-        x: (B, C, H, W) bfloat16 in channels_last.
+        x: (B, C, H, W) bfloat16 or float32 in channels_last.
         residual: like x.
         weight: (C,) float32.
         bias: (C,) float32.

@@ -22,7 +22,7 @@ class AppliedNorm(NamedTuple):
     """A norm with its statistics: act((x − mean)·rstd·weight + bias) of images x (B, C, H, W).
 
     Attributes:
-        x: (B, C, H, W) bfloat16 in channels_last.
+        x: (B, C, H, W) bfloat16 or float32 in channels_last.
         mean: (C,) float32.
         rstd: (C,) float32, 1/√(var + ε).
         weight: (C,) float32.

@@ -1,10 +1,12 @@
 """Which tensors the C library can work on, and how they are passed to it.
 
-Images are (B, C, H, W) bfloat16 on the CPU in channels_last without gaps.
+Images are (B, C, H, W) on the CPU in channels_last without gaps: bfloat16, or float32 outside
+autocast.
 """
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ravine.kernels.library import Library, load_library
 
@@ -22,14 +24,21 @@ def loaded_library() -> Library:
 
 
 def fits_library(x: Tensor) -> bool:
-    """Returns whether x is (B, C, H, W) bfloat16 on the CPU in channels_last, and not empty."""
+    """Returns whether x is such images, (B, C, H, W), and not empty."""
     return (
-        x.dtype is torch.bfloat16
-        and x.device.type == "cpu"
+        x.device.type == "cpu"
+        and _fits_type(x.dtype)
         and x.dim() == 4
         and x.numel() > 0
         and x.is_contiguous(memory_format=torch.channels_last)
     )
+
+
+def _fits_type(dtype: torch.dtype) -> bool:
+    """Whether images of this type are taken; under autocast torch picks the type of each layer."""
+    if dtype is torch.float32:
+        return not torch.is_autocast_enabled("cpu")
+    return dtype is torch.bfloat16
 
 
 def library_is_here() -> bool:
@@ -42,8 +51,17 @@ library_is_here._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def operations_are_observed() -> bool:
-    """Returns whether the compiler or a torch function mode must see single operations."""
-    return torch.compiler.is_compiling() or torch._C._len_torch_function_stack() > 0
+    """Returns whether single operations of torch must run.
+
+    The compiler and torch function modes see them; torch.func's transforms and forward-mode
+    differentiation have rules for them only.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
 
 
 def match_layout(x: Tensor, images: Tensor) -> Tensor:

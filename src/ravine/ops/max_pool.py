@@ -4,14 +4,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ravine.kernels.pool import PoolJob, pool_backward, pool_forward
 from ravine.ops.library_inputs import loaded_library
+from ravine.ops.twice_differentiable import gradient_graph_is_wanted
 
 
 def max_pool_2x2(x: Tensor) -> Tensor:
-    """Returns the maxima of 2×2 pixels, (B, C, H//2, W//2) bfloat16 in channels_last.
+    """Returns the maxima of 2×2 pixels, (B, C, H//2, W//2), like x in channels_last.
 
     A last odd row or column is left out; of equal pixels the first has the gradient.
 
@@ -38,9 +38,10 @@ class _MaxPool2x2(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> Tensor:
         (index,) = ctx.saved_tensors
+        if gradient_graph_is_wanted():
+            return _spread(dy, index, ctx.shape)
         dy = dy.contiguous(memory_format=torch.channels_last)
         dx = torch.empty(ctx.shape, dtype=dy.dtype, memory_format=torch.channels_last)
         job = _job(dx)
@@ -51,4 +52,16 @@ class _MaxPool2x2(torch.autograd.Function):
 
 def _job(x: Tensor) -> PoolJob:
     images, channels, height, width = x.shape
-    return PoolJob(images=images, height=height, width=width, channels=channels)
+    return PoolJob(
+        images=images, height=height, width=width, channels=channels,
+        is_float32=x.dtype is torch.float32,
+    )  # fmt: skip
+
+
+def _spread(dy: Tensor, index: Tensor, shape: torch.Size) -> Tensor:
+    """Returns dx in operations of torch, which can be differentiated."""
+    dx = dy.new_zeros(shape)
+    height, width = (side // 2 * 2 for side in shape[2:])
+    for k in range(4):
+        dx[:, :, k // 2 : height : 2, k % 2 : width : 2] = torch.where(index == k, dy, 0)
+    return dx

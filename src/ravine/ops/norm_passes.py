@@ -1,7 +1,7 @@
 """The passes of batch normalisation, residual and activation over memory, in the C library.
 
 act(weight·(x − mean)/√(var + ε) + bias + residual), Ioffe, Szegedy 2015. Images are (B, C, H, W)
-bfloat16 in channels_last.
+bfloat16 or float32, all alike, in channels_last.
 """
 
 from typing import NamedTuple
@@ -49,7 +49,7 @@ class NormInputs(NamedTuple):
     """What a forward pass of a norm keeps for its backward pass.
 
     Attributes:
-        x: (B, C, H, W) bfloat16 in channels_last.
+        x: (B, C, H, W) in channels_last.
         residual: like x, or None.
         weight: (C,) float32.
         bias: (C,) float32.
@@ -73,7 +73,7 @@ def measure_statistics(x: Tensor, norm: NormSpec) -> tuple[Tensor, Tensor]:
     """Returns mean and 1/√(var + ε), (C,) float32, and moves the running statistics.
 
     Args:
-        x: (B, C, H, W) bfloat16 in channels_last.
+        x: (B, C, H, W) in channels_last.
         norm: of C channels.
     """
     mean, rstd = _mean_and_rstd(x, norm)
@@ -88,7 +88,7 @@ def norm_forward_pass(
     """Returns act(norm(x) + residual) like x, and mean and 1/√(var + ε), (C,) float32.
 
     Args:
-        x: (B, C, H, W) bfloat16 in channels_last.
+        x: (B, C, H, W) in channels_last.
         residual: like x.
         norm: of C channels; its running statistics are moved.
     """
@@ -165,6 +165,7 @@ def _job(
         images=len(x),
         activation=ACTIVATIONS[activation],
         frozen=not from_batch,
+        is_float32=x.dtype is torch.float32,
     )
     job.x, job.residual, job.weight, job.bias = map(address, (x, residual, weight, bias))
     return job

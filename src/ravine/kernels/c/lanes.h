@@ -1,10 +1,13 @@
-/* Sixteen numbers at a time: bfloat16 in memory, float32 in registers. */
+/* A register full of numbers at a time: bfloat16 or float32 in memory (element.h), float32 in the
+   register. A vector wider than the processor's would live in memory. */
 
 #ifndef RAVINE_LANES_H
 #define RAVINE_LANES_H
 
 #include <stdint.h>
 #include <string.h>
+
+#include "element.h"
 
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
@@ -14,17 +17,32 @@
 #define HAS_BFLOAT16
 #endif
 
+#if defined(__AVX512F__)
 enum { LANES = 16 };
+#elif defined(__AVX__)
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
 
-typedef float floats __attribute__((vector_size(64)));
-typedef int32_t ints __attribute__((vector_size(64)));
-typedef uint32_t words __attribute__((vector_size(64)));
-typedef uint16_t halves __attribute__((vector_size(32)));
+typedef float floats __attribute__((vector_size(4 * LANES)));
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+typedef uint32_t words __attribute__((vector_size(4 * LANES)));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+typedef uint8_t bytes __attribute__((vector_size(LANES)));
 
 #define INLINE static inline __attribute__((always_inline))
 #define JOINED(name, level) name##_##level
 #define NAMED(name, level) JOINED(name, level)
+#if defined(IMAGES_FLOAT32)
+#define FOR_LEVEL(name) NAMED(name##_f32, LEVEL)
+typedef words patterns; /* the bits of LANES elements */
+typedef uint32_t pattern;
+#else
 #define FOR_LEVEL(name) NAMED(name, LEVEL)
+typedef halves patterns;
+typedef uint16_t pattern;
+#endif
 
 INLINE floats widen(halves h)
 {
@@ -43,8 +61,26 @@ INLINE halves narrow(floats f)
 #endif
 }
 
-/* `n` ≤ 16 numbers; the lanes from n on are 0. */
-INLINE floats load(const uint16_t *p, int64_t n)
+/* `n` ≤ LANES numbers; the lanes from n on are 0. */
+INLINE floats load_floats(const float *p, int64_t n)
+{
+    floats f = {0};
+    memcpy(&f, p, n == LANES ? sizeof f : (size_t)n * 4);
+    return f;
+}
+
+#if defined(IMAGES_FLOAT32)
+INLINE floats load(const element *p, int64_t n)
+{
+    return load_floats(p, n);
+}
+
+INLINE void store(element *p, floats f, int64_t n)
+{
+    memcpy(p, &f, n == LANES ? sizeof f : (size_t)n * 4);
+}
+#else
+INLINE floats load(const element *p, int64_t n)
 {
     halves h = {0};
     if (n == LANES)
@@ -54,18 +90,12 @@ INLINE floats load(const uint16_t *p, int64_t n)
     return widen(h);
 }
 
-INLINE void store(uint16_t *p, floats f, int64_t n)
+INLINE void store(element *p, floats f, int64_t n)
 {
     halves h = narrow(f);
     memcpy(p, &h, n == LANES ? sizeof h : (size_t)n * 2);
 }
-
-INLINE floats load_floats(const float *p, int64_t n)
-{
-    floats f = {0};
-    memcpy(&f, p, n == LANES ? sizeof f : (size_t)n * 4);
-    return f;
-}
+#endif
 
 INLINE floats choose(ints mask, floats yes, floats no)
 {

@@ -33,13 +33,18 @@
                       int64_t, const double *, int32_t, int32_t);                                \
     void squares_##level(const struct tensor *, int64_t, const struct piece *, const int64_t *, \
                          int64_t, double *, double *, int32_t);                                \
-    void norm_forward_##level(const struct norm *, int32_t);                                     \
-    void norm_backward_##level(const struct norm *, int32_t);                                    \
     void pixels_to_values_##level(const struct pixels *, int32_t);                               \
-    void pool_forward_##level(const struct pool *, int32_t);                                     \
-    void pool_backward_##level(const struct pool *, int32_t);                                    \
-    int32_t response_forward_##level(const struct response *, int32_t);                          \
-    int32_t response_backward_##level(const struct response *, int32_t);
+    DECLARE_FOR(level)                                                                           \
+    DECLARE_FOR(f32_##level)
+
+/* What is there once for images in bfloat16 and once, with f32, in float32. */
+#define DECLARE_FOR(type)                                                                        \
+    void norm_forward_##type(const struct norm *, int32_t);                                      \
+    void norm_backward_##type(const struct norm *, int32_t);                                     \
+    void pool_forward_##type(const struct pool *, int32_t);                                      \
+    void pool_backward_##type(const struct pool *, int32_t);                                     \
+    int32_t response_forward_##type(const struct response *, int32_t);                           \
+    int32_t response_backward_##type(const struct response *, int32_t);
 
 enum { BASE, AVX2, AVX512, AVX512_BF16, AMX, EMULATED_AMX };
 
@@ -149,6 +154,8 @@ EXPORT int32_t ravine_level(void)
 #else
 #define PICK(name, level) ((void)(level), name##_base)
 #endif
+#define PICK_TYPE(name, level, job) \
+    ((job)->is_float32 ? PICK(name##_f32, level) : PICK(name, level))
 
 /* Takes one step of rule number `rule` with every tensor that has a gradient. */
 EXPORT void ravine_step(int32_t level, int32_t rule, struct tensor *tensors, int64_t tensor_count,
@@ -171,13 +178,13 @@ EXPORT void ravine_squares(int32_t level, const struct tensor *tensors, int64_t 
 /* Normalises, adds and activates; fills y, mean, rstd and the running statistics. */
 EXPORT void ravine_norm_forward(int32_t level, const struct norm *norm, int32_t threads)
 {
-    PICK(norm_forward, level)(norm, threads);
+    PICK_TYPE(norm_forward, level, norm)(norm, threads);
 }
 
 /* Fills dx, dadded, dweight and dbias from dy. */
 EXPORT void ravine_norm_backward(int32_t level, const struct norm *norm, int32_t threads)
 {
-    PICK(norm_backward, level)(norm, threads);
+    PICK_TYPE(norm_backward, level, norm)(norm, threads);
 }
 
 /* Fills values. */
@@ -189,27 +196,27 @@ EXPORT void ravine_pixels_to_values(int32_t level, const struct pixels *pixels, 
 /* Fills y, and index where it is wanted. */
 EXPORT void ravine_pool_forward(int32_t level, const struct pool *pool, int32_t threads)
 {
-    PICK(pool_forward, level)(pool, threads);
+    PICK_TYPE(pool_forward, level, pool)(pool, threads);
 }
 
 /* Fills dx from dy and index. */
 EXPORT void ravine_pool_backward(int32_t level, const struct pool *pool, int32_t threads)
 {
-    PICK(pool_backward, level)(pool, threads);
+    PICK_TYPE(pool_backward, level, pool)(pool, threads);
 }
 
 /* Fills y. Returns 0, or 1 without enough memory. */
 EXPORT int32_t ravine_response_forward(int32_t level, const struct response *response,
                                      int32_t threads)
 {
-    return PICK(response_forward, level)(response, threads);
+    return PICK_TYPE(response_forward, level, response)(response, threads);
 }
 
 /* Fills dx from x and dy. Returns 0, or 1 without enough memory. */
 EXPORT int32_t ravine_response_backward(int32_t level, const struct response *response,
                                       int32_t threads)
 {
-    return PICK(response_backward, level)(response, threads);
+    return PICK_TYPE(response_backward, level, response)(response, threads);
 }
 
 /* Runs pass `name` by F(m×m, 3×3) on a job, or returns 2 where the level or the build lacks it. */

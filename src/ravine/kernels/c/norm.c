@@ -1,6 +1,6 @@
 /* y = act(weight·(x − mean)/√(var + ε) + bias + residual), forward and backward.
 
-   Ioffe, Szegedy 2015. bfloat16 in memory, float32 inside, sums in float64. Forward reads x twice
+   Ioffe, Szegedy 2015. bfloat16 or float32 in memory, float32 inside, sums in float64. Forward reads x twice
    and writes y; backward reads x and dy twice and writes dx: what the arithmetic needs at least,
    as the statistics of all rows must be known before the first row can be written. Where the sums
    of x, or of the gradients, are known from a convolution, a pass reads once. */
@@ -9,74 +9,15 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "activation.h"
 #include "lanes.h"
 #include "norm.h"
 
-enum { CHUNK = 4096 /* elements that are taken at a time: they stay in the first cache */ };
-
-/* eˣ to 2 units in the last place, for x in [-87, 88]. */
-INLINE floats exponential(floats x)
-{
-    x = choose(x < -87.0f, (floats){0} - 87.0f, x);
-    x = choose(x > 88.0f, (floats){0} + 88.0f, x);
-    floats shifted = x * 1.44269504f + 12582912.0f; /* 1.5·2²³: rounds to an integer */
-    ints n = (ints)shifted - (ints)((floats){0} + 12582912.0f);
-    floats r = x - (shifted - 12582912.0f) * 0.693359375f;
-    r = r + (shifted - 12582912.0f) * 2.12194440e-4f; /* ln 2 in two parts */
-    floats p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    return (floats)((ints)p + (n << 23));
-}
-
-/* The standard normal's density φ(z) and, in `below`, its distribution Φ(z) to 1e-7: erf as in
-   Abramowitz, Stegun 1964, 7.1.26. */
-INLINE floats normal(floats z, floats *below)
-{
-    floats size = (floats)((words)z & 0x7fffffffu);
-    floats t = 1.0f / (1.0f + 0.23164188f * size); /* 0.3275911/√2 */
-    floats density = exponential(-0.5f * z * z);
-    floats p = t * 1.061405429f - 1.453152027f;
-    p = p * t + 1.421413741f;
-    p = p * t - 0.284496736f;
-    p = p * t + 0.254829592f;
-    floats tail = 0.5f * p * t * density;
-    *below = choose(z < 0.0f, tail, 1.0f - tail);
-    return density * 0.398942280f;
-}
-
-INLINE floats activate(floats z, int kind)
-{
-    if (kind == RELU) /* NaN stays NaN */
-        return choose(z <= 0.0f, (floats){0}, z);
-    if (kind == GELU) {
-        floats below;
-        normal(z, &below);
-        return z * below;
-    }
-    if (kind == SILU)
-        return z / (1.0f + exponential(-z));
-    return z;
-}
-
-/* dy times the derivative of the activation at z. */
-INLINE floats activation_gradient(floats dy, floats z, int kind)
-{
-    if (kind == RELU)
-        return choose(z <= 0.0f, (floats){0}, dy);
-    if (kind == GELU) {
-        floats below, density = normal(z, &below);
-        return dy * (below + z * density);
-    }
-    if (kind == SILU) {
-        floats s = 1.0f / (1.0f + exponential(-z));
-        return dy * s * (1.0f + z * (1.0f - s));
-    }
-    return dy;
-}
+enum {
+    CHUNK = 16384, /* elements that are taken at a time: they stay in the second cache */
+    ROWS = 256,    /* of a chunk at most: float32 adds up no more without a loss */
+    BLOCK = 4      /* vectors that lie side by side in memory and are worked on together */
+};
 
 /* The affine map of the norm for some channels: z = (x − mean)·scale + bias. */
 struct map {
@@ -93,11 +34,10 @@ INLINE struct map map_of(const struct norm *o, int64_t c, int64_t n)
     return m;
 }
 
-INLINE floats before_activation(const struct norm *o, const struct map *m, floats x, int64_t at,
-                                int64_t n)
+INLINE floats before_activation(const struct map *m, floats x, const element *residual, int64_t n)
 {
     floats z = (x - m->mean) * m->scale + m->bias;
-    return o->residual ? z + load(o->residual + at, n) : z;
+    return residual ? z + load(residual, n) : z;
 }
 
 static void add_to(double *sums, floats f, int64_t n)
@@ -106,111 +46,152 @@ static void add_to(double *sums, floats f, int64_t n)
         sums[i] += f[i];
 }
 
-/* Adds Σ(x − pivot) and Σ(x − pivot)² of rows [from, to); the pivot, the first row, keeps large
-   means from drowning small variances. */
-static void add_moments(const struct norm *o, int64_t from, int64_t to, double *sums)
+/* `tensor` from some number on; null stays null. */
+#define FROM(tensor, at) ((tensor) ? (tensor) + (at) : NULL)
+
+/* Functions of columns take `count` vectors of `n` channels each, from channel c on, in rows
+   [from, to). */
+
+/* Adds Σ(x − pivot) and Σ(x − pivot)²; the pivot, the first row, keeps large means from drowning
+   small variances. */
+INLINE void add_moments_of_columns(const struct norm *o, int64_t from, int64_t to, int64_t c,
+                                   int count, int64_t n, double *sums)
 {
-    for (int64_t c = 0; c < o->channels; c += LANES) {
-        int64_t n = o->channels - c < LANES ? o->channels - c : LANES;
-        floats pivot = load(o->x + c, n), first = {0}, second = {0};
-        const uint16_t *x = o->x + from * o->channels + c;
-        if (n == LANES)
-            for (int64_t row = from; row < to; row++, x += o->channels) {
-                floats d = load(x, LANES) - pivot;
-                first += d, second += d * d;
-            }
-        else
-            for (int64_t row = from; row < to; row++, x += o->channels) {
-                floats d = load(x, n) - pivot;
-                first += d, second += d * d;
-            }
-        add_to(sums + c, first, n);
-        add_to(sums + o->channels + c, second, n);
+    int64_t channels = o->channels;
+    const element *x = o->x + from * channels + c;
+    floats pivot[BLOCK], first[BLOCK], second[BLOCK];
+    for (int k = 0; k < count; k++) {
+        pivot[k] = load(o->x + c + k * LANES, n);
+        first[k] = second[k] = (floats){0};
+    }
+    for (int64_t row = from; row < to; row++, x += channels)
+        for (int k = 0; k < count; k++) {
+            floats d = load(x + k * LANES, n) - pivot[k];
+            first[k] += d, second[k] += d * d;
+        }
+    for (int k = 0; k < count; k++) {
+        add_to(sums + c + k * LANES, first[k], n);
+        add_to(sums + channels + c + k * LANES, second[k], n);
     }
 }
 
-INLINE void apply_columns(const struct norm *o, int64_t from, int64_t to, int64_t c, int64_t n,
-                          int kind)
+INLINE void apply_columns(const struct norm *o, int64_t from, int64_t to, int64_t c, int count,
+                          int64_t n, int kind)
 {
-    struct map m = map_of(o, c, n);
-    for (int64_t row = from; row < to; row++) {
-        int64_t at = row * o->channels + c;
-        store(o->y + at, activate(before_activation(o, &m, load(o->x + at, n), at, n), kind), n);
-    }
+    int64_t channels = o->channels, start = from * channels + c;
+    const element *xs = o->x + start, *residuals = FROM(o->residual, start);
+    element *ys = o->y + start;
+    struct map m[BLOCK];
+    for (int k = 0; k < count; k++)
+        m[k] = map_of(o, c + k * LANES, n);
+    for (int64_t row = from, at = 0; row < to; row++, at += channels)
+        for (int k = 0; k < count; k++) {
+            int64_t i = at + k * LANES;
+            floats z = before_activation(&m[k], load(xs + i, n), FROM(residuals, i), n);
+            store(ys + i, activate(z, kind), n);
+        }
 }
 
-/* Adds Σdz and Σdz·(x − mean) of rows [from, to). */
+/* Adds Σdz and Σdz·(x − mean). */
 INLINE void add_gradients_of_columns(const struct norm *o, int64_t from, int64_t to, int64_t c,
-                                     int64_t n, int kind, double *sums)
+                                     int count, int64_t n, int kind, double *sums)
 {
-    struct map m = map_of(o, c, n);
-    floats first = {0}, second = {0};
-    for (int64_t row = from; row < to; row++) {
-        int64_t at = row * o->channels + c;
-        floats x = load(o->x + at, n);
-        floats dz = activation_gradient(load(o->dy + at, n), before_activation(o, &m, x, at, n), kind);
-        first += dz, second += dz * (x - m.mean);
+    int64_t channels = o->channels, start = from * channels + c;
+    const element *xs = o->x + start, *dys = o->dy + start, *residuals = FROM(o->residual, start);
+    struct map m[BLOCK];
+    floats first[BLOCK], second[BLOCK];
+    for (int k = 0; k < count; k++) {
+        m[k] = map_of(o, c + k * LANES, n);
+        first[k] = second[k] = (floats){0};
     }
-    add_to(sums + c, first, n);
-    add_to(sums + o->channels + c, second, n);
+    for (int64_t row = from, at = 0; row < to; row++, at += channels)
+        for (int k = 0; k < count; k++) {
+            int64_t i = at + k * LANES;
+            floats x = load(xs + i, n), z = before_activation(&m[k], x, FROM(residuals, i), n);
+            floats dz = activation_gradient(load(dys + i, n), z, kind);
+            first[k] += dz, second[k] += dz * (x - m[k].mean);
+        }
+    for (int k = 0; k < count; k++) {
+        add_to(sums + c + k * LANES, first[k], n);
+        add_to(sums + channels + c + k * LANES, second[k], n);
+    }
 }
 
 /* dx = scale·(dz − mean(dz) − x̂·mean(dz·x̂)) + the other gradient of x. */
-INLINE void backward_columns(const struct norm *o, int64_t from, int64_t to, int64_t c, int64_t n,
-                            int kind)
+INLINE void backward_columns(const struct norm *o, int64_t from, int64_t to, int64_t c, int count,
+                             int64_t n, int kind)
 {
-    struct map m = map_of(o, c, n);
+    int64_t channels = o->channels, start = from * channels + c;
+    const element *xs = o->x + start, *dys = o->dy + start, *residuals = FROM(o->residual, start);
+    const element *more = FROM(o->dx_more, start);
+    element *dxs = o->dx + start, *dresiduals = FROM(o->dresidual, start);
     float share = o->frozen ? 0.0f : (float)(1.0 / (double)o->rows);
-    floats mean_dz = load_floats(o->dbias + c, n) * share;
-    floats slope = load_floats(o->dweight + c, n) * share * m.rstd;
-    for (int64_t row = from; row < to; row++) {
-        int64_t at = row * o->channels + c;
-        floats x = load(o->x + at, n);
-        floats dz = activation_gradient(load(o->dy + at, n), before_activation(o, &m, x, at, n), kind);
-        floats dx = m.scale * (dz - mean_dz - (x - m.mean) * slope);
-        if (o->dx_more)
-            dx += load(o->dx_more + at, n);
-        store(o->dx + at, dx, n);
-        if (o->dresidual)
-            store(o->dresidual + at, dz, n);
+    struct map m[BLOCK];
+    floats mean_dz[BLOCK], slope[BLOCK];
+    for (int k = 0; k < count; k++) {
+        m[k] = map_of(o, c + k * LANES, n);
+        mean_dz[k] = load_floats(o->dbias + c + k * LANES, n) * share;
+        slope[k] = load_floats(o->dweight + c + k * LANES, n) * share * m[k].rstd;
     }
+    for (int64_t row = from, at = 0; row < to; row++, at += channels)
+        for (int k = 0; k < count; k++) {
+            int64_t i = at + k * LANES;
+            floats x = load(xs + i, n), z = before_activation(&m[k], x, FROM(residuals, i), n);
+            floats dz = activation_gradient(load(dys + i, n), z, kind);
+            floats dx = m[k].scale * (dz - mean_dz[k] - (x - m[k].mean) * slope[k]);
+            if (more)
+                dx += load(more + i, n);
+            store(dxs + i, dx, n);
+            if (dresiduals)
+                store(dresiduals + i, dz, n);
+        }
 }
 
-/* The same code once for each activation and for whole and ragged vectors, so that the inner
-   loops hold no choice. */
-#define EACH_COLUMN(o, CALL)                                                             \
-    for (int64_t c = 0; c < (o)->channels; c += LANES) {                                 \
-        int64_t n = (o)->channels - c < LANES ? (o)->channels - c : LANES;               \
-        switch ((o)->activation * 2 + (n == LANES)) {                                    \
-        case 0: CALL(n, IDENTITY); break;                                                \
-        case 1: CALL(LANES, IDENTITY); break;                                            \
-        case 2: CALL(n, RELU); break;                                                    \
-        case 3: CALL(LANES, RELU); break;                                                \
-        case 4: CALL(n, GELU); break;                                                    \
-        case 5: CALL(LANES, GELU); break;                                                \
-        case 6: CALL(n, SILU); break;                                                    \
-        default: CALL(LANES, SILU); break;                                               \
-        }                                                                                \
+/* The same code once for each activation and for blocks, vectors and ragged vectors, so that the
+   inner loops hold no choice. */
+#define EACH_COLUMN(o, CALL, kind)                                             \
+    {                                                                          \
+        int64_t c = 0;                                                         \
+        for (; c + BLOCK * LANES <= (o)->channels; c += BLOCK * LANES)         \
+            CALL(BLOCK, LANES, kind);                                          \
+        for (; c + LANES <= (o)->channels; c += LANES)                         \
+            CALL(1, LANES, kind);                                              \
+        if (c < (o)->channels)                                                 \
+            CALL(1, (o)->channels - c, kind);                                  \
     }
+#define EACH_KIND(o, CALL)                                                     \
+    switch ((o)->activation) {                                                 \
+    case IDENTITY: EACH_COLUMN(o, CALL, IDENTITY) break;                       \
+    case RELU: EACH_COLUMN(o, CALL, RELU) break;                               \
+    case GELU: EACH_COLUMN(o, CALL, GELU) break;                               \
+    default: EACH_COLUMN(o, CALL, SILU) break;                                 \
+    }
+
+static void add_moments(const struct norm *o, int64_t from, int64_t to, double *sums)
+{
+#define CALL(count, n, kind) add_moments_of_columns(o, from, to, c, count, n, sums)
+    EACH_COLUMN(o, CALL, IDENTITY)
+#undef CALL
+}
 
 static void apply(const struct norm *o, int64_t from, int64_t to)
 {
-#define CALL(n, kind) apply_columns(o, from, to, c, n, kind)
-    EACH_COLUMN(o, CALL)
+#define CALL(count, n, kind) apply_columns(o, from, to, c, count, n, kind)
+    EACH_KIND(o, CALL)
 #undef CALL
 }
 
 static void add_gradients(const struct norm *o, int64_t from, int64_t to, double *sums)
 {
-#define CALL(n, kind) add_gradients_of_columns(o, from, to, c, n, kind, sums)
-    EACH_COLUMN(o, CALL)
+#define CALL(count, n, kind) add_gradients_of_columns(o, from, to, c, count, n, kind, sums)
+    EACH_KIND(o, CALL)
 #undef CALL
 }
 
 static void backward_rows(const struct norm *o, int64_t from, int64_t to)
 {
-#define CALL(n, kind) backward_columns(o, from, to, c, n, kind)
-    EACH_COLUMN(o, CALL)
+#define CALL(count, n, kind) backward_columns(o, from, to, c, count, n, kind)
+    EACH_KIND(o, CALL)
 #undef CALL
 }
 
@@ -235,10 +216,7 @@ static float pivot_of(const struct norm *o, int64_t c)
 {
     if (o->known_sums)
         return 0;
-    uint32_t bits = (uint32_t)o->x[c] << 16;
-    float pivot;
-    memcpy(&pivot, &bits, sizeof pivot);
-    return pivot;
+    return load(o->x + c, 1)[0];
 }
 
 static void finish_moments(const struct norm *o)
@@ -259,10 +237,16 @@ static void finish_moments(const struct norm *o)
     }
 }
 
+static int64_t rows_of_chunk(const struct norm *o)
+{
+    int64_t rows = CHUNK / o->channels;
+    return rows > ROWS ? ROWS : rows > 0 ? rows : 1;
+}
+
 /* Calls DO for chunk after chunk, [from, to), of one of the SHARES equal parts of the rows. */
 #define EACH_CHUNK(o, share, DO)                                                      \
     {                                                                                 \
-        int64_t step = CHUNK / (o)->channels > 0 ? CHUNK / (o)->channels : 1;         \
+        int64_t step = rows_of_chunk(o);                                              \
         int64_t chunks = ((o)->rows + step - 1) / step;                               \
         int64_t end = chunks * (share + 1) / SHARES * step;                           \
         end = end < (o)->rows ? end : (o)->rows;                                      \

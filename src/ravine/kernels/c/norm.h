@@ -5,19 +5,21 @@
 
 #include <stdint.h>
 
+#include "element.h"
+
 enum activation { IDENTITY, RELU, GELU, SILU };
 enum { SHARES = 32 }; /* of the rows: fixed, so that sums do not depend on the threads */
 
-/* Images in channels_last as `rows` (B·H·W) of `channels` bfloat16 numbers each, without gaps.
+/* Images in channels_last as `rows` (B·H·W) of `channels` numbers each, without gaps.
    ravine/kernels/batch_norm.py has the same layout. Absent tensors are null. */
 struct norm {
-    const uint16_t *x;     /* (rows, channels) what is normalised */
-    const uint16_t *residual; /* (rows, channels) added after the norm, or null */
-    uint16_t *y;           /* (rows, channels) forward: the result, or null */
-    const uint16_t *dy;    /* (rows, channels) backward: the gradient of y */
-    const uint16_t *dx_more; /* (rows, channels) backward: another gradient of x, or null */
-    uint16_t *dx;          /* (rows, channels); may be dy */
-    uint16_t *dresidual;      /* (rows, channels) the gradient of `residual`, or null */
+    const element *x;     /* (rows, channels) what is normalised */
+    const element *residual; /* (rows, channels) added after the norm, or null */
+    element *y;           /* (rows, channels) forward: the result, or null */
+    const element *dy;    /* (rows, channels) backward: the gradient of y */
+    const element *dx_more; /* (rows, channels) backward: another gradient of x, or null */
+    element *dx;          /* (rows, channels); may be dy */
+    element *dresidual;      /* (rows, channels) the gradient of `residual`, or null */
     const float *weight;   /* (channels) */
     const float *bias;     /* (channels) */
     float *mean;           /* (channels) of the batch; with `frozen` given from outside */
@@ -35,7 +37,8 @@ struct norm {
     double eps;
     double momentum; /* share of the batch in the running statistics */
     int32_t activation;
-    int32_t frozen; /* mean and rstd are given */
+    int32_t frozen;     /* mean and rstd are given */
+    int32_t is_float32; /* images are float32, else bfloat16; library.c picks the code by it */
 };
 
 #endif

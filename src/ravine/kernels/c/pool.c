@@ -7,12 +7,10 @@
 #include "lanes.h"
 #include "pool.h"
 
-typedef uint8_t bytes __attribute__((vector_size(16)));
-
-INLINE void take_columns(const struct pool *o, const uint16_t *upper, int64_t to, int64_t c,
+INLINE void take_columns(const struct pool *o, const element *upper, int64_t to, int64_t c,
                          int64_t n)
 {
-    const uint16_t *pixels[4] = {upper, upper + o->channels, upper + o->width * o->channels,
+    const element *pixels[4] = {upper, upper + o->channels, upper + o->width * o->channels,
                                  upper + (o->width + 1) * o->channels};
     floats best = load(pixels[0] + c, n);
     words index = {0};
@@ -29,19 +27,19 @@ INLINE void take_columns(const struct pool *o, const uint16_t *upper, int64_t to
     }
 }
 
-INLINE void spread_columns(const struct pool *o, uint16_t *upper, int64_t from, int64_t c,
+INLINE void spread_columns(const struct pool *o, element *upper, int64_t from, int64_t c,
                            int64_t n)
 {
-    uint16_t *pixels[4] = {upper, upper + o->channels, upper + o->width * o->channels,
+    element *pixels[4] = {upper, upper + o->channels, upper + o->width * o->channels,
                            upper + (o->width + 1) * o->channels};
-    halves dy = {0};
+    patterns dy = {0};
     bytes index = {0};
-    memcpy(&dy, o->dy + from + c, (size_t)n * 2);
+    memcpy(&dy, o->dy + from + c, (size_t)n * sizeof(element));
     memcpy(&index, o->index + from + c, (size_t)n);
-    halves wide = __builtin_convertvector(index, halves);
-    for (uint16_t k = 0; k < 4; k++) {
-        halves dx = dy & (halves)(wide == k);
-        memcpy(pixels[k] + c, &dx, (size_t)n * 2);
+    patterns wide = __builtin_convertvector(index, patterns);
+    for (pattern k = 0; k < 4; k++) {
+        patterns dx = dy & (patterns)(wide == k);
+        memcpy(pixels[k] + c, &dx, (size_t)n * sizeof(element));
     }
 }
 
@@ -73,13 +71,13 @@ void FOR_LEVEL(pool_forward)(const struct pool *o, int32_t threads)
 /* A last odd row or column, which y leaves out, has no gradient. */
 static void clear_rest(const struct pool *o, int64_t image)
 {
-    uint16_t *dx = o->dx + image * o->height * o->width * o->channels;
+    element *dx = o->dx + image * o->height * o->width * o->channels;
     if (o->width % 2)
         for (int64_t row = 0; row < o->height; row++)
-            memset(dx + ((row + 1) * o->width - 1) * o->channels, 0, (size_t)o->channels * 2);
+            memset(dx + ((row + 1) * o->width - 1) * o->channels, 0, (size_t)o->channels * sizeof(element));
     if (o->height % 2)
         memset(dx + (o->height - 1) * o->width * o->channels, 0,
-               (size_t)(o->width * o->channels) * 2);
+               (size_t)(o->width * o->channels) * sizeof(element));
 }
 
 void FOR_LEVEL(pool_backward)(const struct pool *o, int32_t threads)

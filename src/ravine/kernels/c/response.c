@@ -18,7 +18,7 @@ struct workspace {
     float *x, *scale, *power, *product;
 };
 
-static void read(float *to, const uint16_t *from, int64_t n)
+static void read(float *to, const element *from, int64_t n)
 {
     for (int64_t c = 0; c < n; c += LANES) {
         floats f = load(from + c, n - c < LANES ? n - c : LANES);
@@ -26,7 +26,7 @@ static void read(float *to, const uint16_t *from, int64_t n)
     }
 }
 
-static void write(uint16_t *to, const float *from, int64_t n)
+static void write(element *to, const float *from, int64_t n)
 {
     for (int64_t c = 0; c < n; c += LANES) {
         floats f;
