@@ -26,14 +26,15 @@ def bench(
     compile_: Annotated[
         bool, typer.Option("--compile", help="Time the best flags under torch.compile too.")
     ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure the plan anew.")] = False,
     limits: Annotated[bool, typer.Option(help="Measure the machine's limits too.")] = True,
     json: Json = False,
 ) -> None:
     """Measure how fast this machine trains a network: plain loop, best flags, Ravine.
 
-    Prints the processor and its limits, the kernel plan with the seconds of each candidate, and
-    images/s of three loops that take turns. Batch and size are those of docs/speed.md; for a
-    network that is not there 64 images of 32×32×3.
+    Prints the processor and its limits, the kernel plan that runs here use, with the time of each
+    candidate, and images/s of three loops that take turns. Batch and size are those of
+    docs/speed.md; for a network that is not there 64 images of 32×32×3.
 
     Examples:
 
@@ -51,6 +52,7 @@ def bench(
         channels=channels,
         batch=batch,
         seconds=seconds,
+        fresh=fresh,
         compile=compile_,
         threads=threads,
         precision=precision,

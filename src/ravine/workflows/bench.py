@@ -26,6 +26,7 @@ from ravine.training.interleaved import RoundTimes, TimedLoop, repeated, time_in
 from ravine.training.machine_limits import machine_limits
 from ravine.training.reference_loops import flags_loop, plain_loop, random_batch
 from ravine.training.speed import seconds_per_image, wait_for
+from ravine.workflows.kernel_choice import forget_plan
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session, open_session
 from ravine.workflows.whole_loop import WholeLoop, whole_loop
@@ -59,6 +60,7 @@ class BenchRequest:
         channels: of the images.
         batch: images of a step.
         seconds: for the loops together, after their warm-up.
+        fresh: measure the kernel plan anew, whatever the cache knows.
         compile: time the best flags also under torch.compile.
         threads: on the CPU; 0 for one per core.
         precision: auto, float32 or bfloat16.
@@ -69,6 +71,7 @@ class BenchRequest:
     channels: int
     batch: int
     seconds: float = 20.0
+    fresh: bool = False
     compile: bool = False
     threads: int = 0
     precision: str = "auto"
@@ -91,9 +94,11 @@ class BenchRequest:
         default = SIZES.get(network, SIZES[""])
         given = (size, channels, batch)
         chosen = [d if g is None else g for g, d in zip(given, default, strict=True)]
-        for name, value in zip(("size", "channels", "batch"), chosen, strict=True):
-            check_range(name, value, low=1, high=65536)
         size, channels, batch = chosen
+        check_range("size", size, low=8, high=4096)
+        check_range("batch", batch, low=2, high=65536)  # batch norm needs two values
+        if channels not in (1, 3):
+            raise SettingError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
         found = cls(network=network, size=size, channels=channels, batch=batch, **others)
         check_range("seconds", found.seconds, low=0.0, high=86400.0, low_open=True)
         found.recipe.check_network()
@@ -206,6 +211,8 @@ def bench(
         if device.type == "cpu":
             keep_freed_memory()
         precision = pick_precision(request.precision, device)
+        if request.fresh:
+            forget_plan("bfloat16" if precision is torch.bfloat16 else "float32")
         found = machine_limits(device, precision, progress=progress) if limits else {}
         with whole_loop(
             request.recipe,

@@ -67,7 +67,7 @@ def whole_loop(
     classes: int,
     code: AllowedCode = NO_CODE,
 ) -> Iterator[WholeLoop]:
-    """Yields the loop of a recipe on noise; its kernel plan is measured anew.
+    """Yields the loop of a recipe on noise; its kernel plan is that of a run.
 
     Args:
         recipe: network, batch, precision; its data are replaced.
