@@ -18,13 +18,15 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from network import AUTOCAST, batch_of, flags_loop, torch_alone
+from network import AUTOCAST, DEVICE, PRECISION
 from results import keep
 from torch.profiler import ProfilerActivity, profile
 
 from ravine.core.memory import keep_freed_memory
+from ravine.kernels.library import without_library
 from ravine.models import build
 from ravine.optim import Momentum, Transaction
+from ravine.training.reference_loops import flags_loop, random_batch
 
 STEPS = 8
 # What torch calls them, by the beginning of the name.
@@ -116,10 +118,12 @@ def main() -> None:
     asked = parser.parse_args()
     keep_freed_memory()
     shape = {"classes": 10, "channels": asked.channels, "image_size": asked.size}
-    images, labels = batch_of(asked.size, asked.channels, asked.batch)
-    with torch_alone():
+    images, labels = random_batch(
+        asked.batch, asked.channels, asked.size, classes=10, device=DEVICE
+    )
+    with without_library():
         model = build(asked.name, **shape).to(memory_format=torch.channels_last)
-        step = flags_loop(model, images, labels)
+        step = flags_loop(model, images, labels, precision=PRECISION)
         step(), step()
         before = torchs(step)
     after = ravines(asked.name, images, labels, **shape)

@@ -1,32 +1,35 @@
 """How fast this machine could train, and how fast it does: `make bench`, under 15 minutes.
 
-    python bench/speed.py [--only wrn-16-4] [--no-compile]
+    python bench/speed.py [--only wrn-16-4] [--no-compile] [--level avx2] [--python PATH]
 
 First the machine's limits: matrix products, convolutions forward, copying. Then for each
 network, in a process of its own (bench/network.py): the plain loop of a tutorial, the loop that
 an expert would write with the best flags of torch (eager, and compiled), and Ravine's whole
-loop, round by round in turn. The share is of the convolution rate: three times the forward
-pass's operations, for forward, gradient of images and gradient of weights.
+loop, round by round in turn. The best flags once more by themselves (bench/flags.py): with huge
+pages, and with the torch of another Python (`--python`). The share is of the convolution rate:
+three times the forward pass's operations, for forward, input gradient and weight gradient.
+
+`--level` holds Ravine and torch down to the instructions of a level. The results lie in
+results/speed-PROCESSOR-LEVEL.json.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from network import DEVICE, PRECISION
-from results import keep
+from results import keep, processor_kind
 
-from ravine.training.speed import wait_for
+from ravine.training.machine_limits import machine_limits
 
-# Name, pixels a side, channels, batch, seconds of measurement.
+Network = tuple[str, int, int, int, float]  # name, pixels a side, channels, batch, seconds
 NETWORKS = (
     ("swift-1", 32, 3, 256, 12),
     ("wrn-16-2", 28, 1, 128, 20),
@@ -41,55 +44,88 @@ LECTURE = (
     ("wrn-40-4", 32, 3, 32, 15),
     ("wrn-28-10", 32, 3, 32, 15),
 )
-CONVOLUTIONS = ((64, 28), (128, 14), (256, 7), (256, 16))  # channels, pixels a side
+LOOPS = ("flags", "compiled")
+# What holds torch down to the instructions of a level of Ravine's library.
+HELD_DOWN = {
+    "base": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "avx512": {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
+    "avx512-bf16": {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"},
+}
 HERE = Path(__file__).parent
 
 
-def rate(work: float, run: Callable[[], object], *, times: int = 9) -> float:
-    """Returns work per second, by the median."""
-    run(), run()
-    wait_for(DEVICE)
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        wait_for(DEVICE)
-        found.append(time.perf_counter() - start)
-    return work / statistics.median(found)
+def hold_down(level: str | None) -> None:
+    """Starts this command anew with Ravine and torch held down to a level, unless they are."""
+    if level is None or os.environ.get("RAVINE_KERNELS") == level:
+        return
+    os.environ.update({"RAVINE_KERNELS": level, **HELD_DOWN[level]})
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
-@torch.no_grad()
-def limits() -> dict[str, float]:
-    """Returns matrix and convolution rates (10¹² operations/s) and copy bandwidth (GB/s)."""
-    n = 2048 if DEVICE.type == "cpu" else 8192
-    a, b = (torch.randn(n, n, device=DEVICE, dtype=PRECISION) for _ in range(2))
-    found = {"matrix product, TFLOP/s": rate(2 * n**3 / 1e12, lambda: a @ b)}
-    batch = 128 if DEVICE.type == "cpu" else 1024
-    fastest = 0.0
-    for channels, size in CONVOLUTIONS:
-        layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        layer = layer.to(DEVICE, PRECISION).to(memory_format=torch.channels_last)
-        x = torch.randn(batch, channels, size, size, device=DEVICE, dtype=PRECISION)
-        x = x.contiguous(memory_format=torch.channels_last)
-        work = 2 * batch * size**2 * channels**2 * 9 / 1e12
-        fastest = max(fastest, rate(work, lambda layer=layer, x=x: layer(x)))
-    found["convolution forward, TFLOP/s"] = fastest
-    source = torch.randn(64 * 2**20, device=DEVICE)
-    target = torch.empty_like(source)
-    found["copy (read and write), GB/s"] = rate(
-        2 * source.numel() * 4 / 1e9, lambda: target.copy_(source)
-    )
+def child(
+    script: str,
+    network: Network,
+    *options: str,
+    python: str = sys.executable,
+    seconds: float | None = None,
+    **environment: str,
+) -> dict[str, Any]:
+    """Returns the line of JSON that a script prints about a network."""
+    name, size, channels, batch, whole = network
+    told = subprocess.run(
+        [python, str(HERE / script), name, str(size), str(channels), str(batch),
+         "--seconds", str(seconds or whole), *options],
+        stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    return json.loads(told.stdout.splitlines()[-1])
+
+
+def best_flags(network: Network, options: list[str], python: str | None) -> dict[str, float]:
+    """Returns images/s of the best flags: with huge pages, and under another torch."""
+    seconds = network[4] / 2
+    huge = child("flags.py", network, *options, seconds=seconds, THP_MEM_ALLOC_ENABLE="1")
+    found = {f"{loop}, huge pages": huge[loop] for loop in LOOPS if loop in huge}
+    if python is not None:
+        source = str(HERE.parent / "src")
+        for pages in ("0", "1"):
+            other = child(
+                "flags.py", network, *options, python=python, seconds=seconds, PYTHONPATH=source,
+                RAVINE_KERNELS="off", THP_MEM_ALLOC_ENABLE=pages,
+            )  # fmt: skip
+            more = ", huge pages" if pages == "1" else ""
+            found |= {
+                f"{loop}, torch {other['torch']}{more}": other[loop]
+                for loop in LOOPS
+                if loop in other
+            }
     return found
 
 
-def row(network: tuple[str, int, int, int, int], *options: str) -> dict[str, Any]:
-    name, size, channels, batch, seconds = network
-    told = subprocess.run(
-        [sys.executable, str(HERE / "network.py"), name, str(size), str(channels), str(batch),
-         "--seconds", str(seconds), *options],
-        stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    return json.loads(told.stdout.splitlines()[-1])
+def row(network: Network, options: list[str], python: str | None, peak: float) -> dict[str, Any]:
+    """Returns a network's row of the table."""
+    found = child("network.py", network, *options)
+    speed = found["images_per_s"]
+    flags = {loop: speed[loop] for loop in LOOPS if loop in speed}
+    flags |= best_flags(network, options, python)
+    best = max(flags, key=lambda name: flags[name])
+    # Loops of one process are compared round by round.
+    in_turn = found["ravine / best flags"] if best == found["best_flags"] else None
+    return {
+        "network": f"{network[0]} at {network[1]}×{network[1]}×{network[2]}",
+        "batch": network[3],
+        **{name: round(value, 1) for name, value in {**speed, **flags}.items()},
+        "ravine / plain": round(found["ravine / plain"], 2),
+        "ravine / best flags": round(in_turn or speed["ravine"] / flags[best], 2),
+        "best flags": best,
+        "ravine / own bare step": round(found["own_step"], 3),
+        "share of the convolution rate": round(
+            speed["ravine"] * 6 * found["multiply_adds"] / 1e12 / peak, 3
+        ),
+        "evaluated images/s": round(found["evaluated_per_s"]),
+        "first step, s": round(found["first_step_s"], 2),
+        "memory, MB": round(found["memory_MB"]),
+    }
 
 
 def start_to_first_step() -> float:
@@ -114,48 +150,32 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", help="one network")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
+    parser.add_argument("--level", choices=HELD_DOWN, help="hold Ravine and torch down to it")
+    parser.add_argument("--python", help="a Python with another torch, and Ravine's requirements")
+    parser.add_argument("--seconds", type=float, help="for each network, in place of its own")
     asked = parser.parse_args()
+    hold_down(asked.level)
     before = time.monotonic()
-    figures: dict[str, Any] = {k: round(v, 2) for k, v in limits().items()}
+    figures: dict[str, Any] = {k: round(v, 2) for k, v in machine_limits(DEVICE, PRECISION).items()}
     peak = figures["convolution forward, TFLOP/s"]
+    options = [] if asked.no_compile else ["--compile"]
     table = []
     for network in NETWORKS:
         if asked.only not in (None, network[0]):
             continue
-        found = row(network, *([] if asked.no_compile else ["--compile"]))
-        speed = found["images_per_s"]
-        best = max(speed["flags"], speed.get("compiled", 0.0))
-        table.append(
-            {
-                "network": f"{network[0]} at {network[1]}×{network[1]}×{network[2]}",
-                "batch": network[3],
-                **{name: round(value, 1) for name, value in speed.items()},
-                "ravine / plain": round(speed["ravine"] / speed["plain"], 2),
-                "ravine / best flags": round(speed["ravine"] / best, 2),
-                "ravine / own bare step": round(
-                    speed["ravine"] / speed["ravine's own bare step"], 3
-                ),
-                "share of the convolution rate": round(
-                    speed["ravine"] * 6 * found["multiply_adds"] / 1e12 / peak, 3
-                ),
-                "evaluated images/s": round(found["evaluated_per_s"]),
-                "first step, s": round(found["first_step_s"], 2),
-                "memory, MB": round(found["memory_MB"]),
-            }
-        )
+        taken = (*network[:4], asked.seconds or network[4])
+        table.append(row(taken, options, asked.python, peak))
         print(table[-1], flush=True)
     figures["images/s"] = table
     if asked.only is None:
         figures["forward and backward, images/s"] = {
-            network[0]: round(row(network, "--passes")["images_per_s"]["ravine"], 1)
+            network[0]: round(child("network.py", network, "--passes")["images_per_s"]["ravine"], 1)
             for network in LECTURE
         }
         figures["ravine train, start to first step, s"] = round(start_to_first_step(), 2)
     figures["minutes"] = round((time.monotonic() - before) / 60, 1)
-    name = "speed" if asked.only is None else f"speed-{asked.only}"
-    keep(
-        name, "make bench" if asked.only is None else f"bench/speed.py --only {asked.only}", figures
-    )
+    name = f"speed-{processor_kind()}" + (f"-{asked.only}" if asked.only else "")
+    keep(name, " ".join(["bench/speed.py", *sys.argv[1:]]), figures)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,16 @@ MAP = runpy.run_path(str(ROOT / "scripts" / "make_map.py"))
 
 # A command has one file that parses it and one of the same name that does it; every room has a
 # file of settings. No other name stands twice.
-COMMANDS = {"check", "diagnose", "evaluate", "landscape", "predict", "race", "race_function"}
+COMMANDS = {
+    "bench",
+    "check",
+    "diagnose",
+    "evaluate",
+    "landscape",
+    "predict",
+    "race",
+    "race_function",
+}
 COMMANDS |= {"report", "resume", "train"}
 TWICE = {"__init__.py", "settings.py"} | {f"{name}.py" for name in COMMANDS}
 

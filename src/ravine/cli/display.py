@@ -23,6 +23,8 @@ from ravine.core.events import (
     StepDone,
     TrainingStarted,
 )
+from ravine.core.progress import Progress as ProgressObserver
+from ravine.core.progress import no_progress
 from ravine.core.ranks import is_secondary_process
 from ravine.runs.rows import plain
 from ravine.training.recorder import epoch_row, steps_row
@@ -58,6 +60,31 @@ def watching(*, quiet: bool, json: bool) -> Iterator[Screen]:
             yield screen
     else:
         yield PlainLines()
+
+
+@contextmanager
+def meter() -> Iterator[ProgressObserver]:
+    """Gives what shows the progress of slow work on standard error, and nothing else."""
+    if is_secondary_process():
+        yield no_progress
+    elif sys.stderr.isatty():
+        with LiveScreen() as screen:
+            yield screen.progress
+    else:
+        yield _ErrorLines().progress
+
+
+@final
+class _ErrorLines:
+    """Prints a line about slow work on standard error, every two seconds."""
+
+    def __init__(self) -> None:
+        self._printed_at = time.monotonic()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if time.monotonic() - self._printed_at >= 2:
+            self._printed_at = time.monotonic()
+            print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
 
 
 def share(value: float, interval: tuple[float, float] | None = None) -> str:

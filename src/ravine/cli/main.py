@@ -7,6 +7,7 @@ import traceback
 
 import typer
 
+from ravine.cli.bench import bench
 from ravine.cli.check import check
 from ravine.cli.diagnose import diagnose
 from ravine.cli.evaluate import evaluate
@@ -37,6 +38,7 @@ app.command()(predict)
 app.command()(diagnose)
 app.command()(landscape)
 app.command()(race)
+app.command()(bench)
 app.command()(models)
 app.command()(report)
 

@@ -7,6 +7,8 @@ addresses. Where it is missing, everything works without it, more slowly, and sa
 import ctypes
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
@@ -88,6 +90,23 @@ def load_library() -> Library | None:
         _warn(f"{path} has interface {version}, {_VERSION} is needed: install the package again")
         return None
     return Library(functions, level if switch == "on" else _level_named(switch, level))
+
+
+@contextmanager
+def without_library() -> Iterator[None]:
+    """Hides the library in this process, so that a network runs by torch alone."""
+    before = os.environ.get(_SWITCH)
+    os.environ[_SWITCH] = "off"
+    load_library.cache_clear()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SWITCH]
+        else:
+            os.environ[_SWITCH] = before
+        load_library.cache_clear()
+        load_library()
 
 
 def _level_named(name: str, highest: int) -> int:

@@ -122,6 +122,5 @@ def plan_request(recipe: Recipe, builder: Builder, model: nn.Module) -> PlanRequ
         precision="bfloat16" if builder.precision is torch.bfloat16 else "float32",
         batch=max(1, recipe.batch // builder.session.ranks.size),
         budget=recipe.budget,
-        cache=recipe.cache,
         measures=not recipe.compile,
     )

@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import final
 
+from ravine.core.atomic import disk_error
 from ravine.core.errors import RavineError, RunError
 from ravine.core.progress import Progress
 from ravine.core.ranks import Ranks
@@ -40,7 +41,6 @@ class PlanRequest:
         precision: of the network.
         batch: images of a training step of one process.
         budget: seconds of the run; None without one.
-        cache: look into the cache, and keep in it what is measured.
         measures: False takes the best guesses, as for a compiled network.
     """
 
@@ -48,7 +48,6 @@ class PlanRequest:
     precision: DTypeName
     batch: int
     budget: float | None = None
-    cache: bool = True
     measures: bool = True
 
     @property
@@ -87,15 +86,14 @@ def _of_main(plan: KernelPlan | None, ranks: Ranks) -> KernelPlan:
 def _cached_or_measured(request: PlanRequest, session: Session) -> KernelPlan:
     machine = MachineKind.here()
     path = cached_plan_path(machine, request.precision)
-    known = _read_cache(path, machine, session) if request.cache else {}
+    known = _read_cache(path, machine, session)
     missing = [shape for shape in request.shapes if shape not in known]
     if any(len(candidates(shape)) > 1 for shape in missing):
         began = session.clock.elapsed()
         found = _measured(missing, request, session.progress)
         known |= {entry.shape: entry for entry in found}
         session.notify(describe_measured(found, seconds=session.clock.elapsed() - began))
-        if request.cache:
-            _keep(path, machine, request.precision, found, session)
+        _keep(path, machine, request.precision, found, session)
     else:
         guessed = guessed_plan(missing, request.precision)
         known |= {entry.shape: entry for entry in guessed.entries}
@@ -110,6 +108,19 @@ def cached_plan_path(machine: MachineKind, precision: str) -> Path:
     """Returns the file of the cache for a kind of machine and a precision."""
     words = "/".join(map(str, (*astuple(machine), precision)))
     return cache_root() / f"kernel-plan-{hashlib.sha256(words.encode()).hexdigest()[:16]}.json"
+
+
+def forget_plan(precision: DTypeName) -> None:
+    """Removes what the cache knows about this machine, so that it is measured anew.
+
+    Raises:
+        RunError: the disk does not allow it.
+    """
+    path = cached_plan_path(MachineKind.here(), precision)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_error(path, error) from error
 
 
 def describe_measured(entries: Iterable[PlanEntry], *, seconds: float) -> str:
