@@ -69,6 +69,11 @@ INLINE floats load_floats(const float *p, int64_t n)
     return f;
 }
 
+INLINE void store_floats(float *p, floats f, int64_t n)
+{
+    memcpy(p, &f, n == LANES ? sizeof f : (size_t)n * 4);
+}
+
 #if defined(IMAGES_FLOAT32)
 INLINE floats load(const element *p, int64_t n)
 {
@@ -77,7 +82,7 @@ INLINE floats load(const element *p, int64_t n)
 
 INLINE void store(element *p, floats f, int64_t n)
 {
-    memcpy(p, &f, n == LANES ? sizeof f : (size_t)n * 4);
+    store_floats(p, f, n);
 }
 #else
 INLINE floats load(const element *p, int64_t n)

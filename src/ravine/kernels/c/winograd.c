@@ -32,29 +32,29 @@ struct workspace {
     float *products;      /* (AREA, tiles, panel) */
 };
 
-/* Kernels of CHANNELS channels of x, for WIDTH of y from d on: (tap, channel, lane). */
+/* Kernels of CHANNELS channels of x, for LANES of y from d on: (tap, channel, lane). */
 INLINE void gather_kernels(const struct convolution *o, int64_t c, int64_t d,
-                           float to[9][CHANNELS][WIDTH])
+                           float to[9][CHANNELS][LANES])
 {
     for (int64_t tap = 0; tap < 9; tap++)
         for (int64_t k = 0; k < CHANNELS; k++)
-            for (int64_t lane = 0; lane < WIDTH; lane++)
+            for (int64_t lane = 0; lane < LANES; lane++)
                 to[tap][k][lane] =
                     o->backward ? o->w[((c + k) * 9 + 8 - tap) * o->out + d + lane]
                                 : o->w[((d + lane) * 9 + tap) * o->in + c + k];
 }
 
-INLINE void transform_one_kernel(const float from[9][CHANNELS][WIDTH], int64_t k, vec to[AREA])
+INLINE void transform_one_kernel(const float from[9][CHANNELS][LANES], int64_t k, floats to[AREA])
 {
-    vec half[3][SIDE];
+    floats half[3][SIDE];
     for (int i = 0; i < 3; i++) {
-        vec g[3];
+        floats g[3];
         for (int j = 0; j < 3; j++)
-            g[j] = load_floats(from[3 * i + j][k]);
+            g[j] = load_floats(from[3 * i + j][k], LANES);
         transform_kernel(half[i], g);
     }
     for (int j = 0; j < SIDE; j++) {
-        vec g[3] = {half[0][j], half[1][j], half[2][j]}, u[SIDE];
+        floats g[3] = {half[0][j], half[1][j], half[2][j]}, u[SIDE];
         transform_kernel(u, g);
         for (int i = 0; i < SIDE; i++)
             to[i * SIDE + j] = u[i];
@@ -64,16 +64,16 @@ INLINE void transform_one_kernel(const float from[9][CHANNELS][WIDTH], int64_t k
 /* Writes G g Gᵀ for CHANNELS channels of x from c on and all channels of y. */
 static void transform_kernels(const struct convolution *o, float *kernels, int64_t c)
 {
-    float gathered[9][CHANNELS][WIDTH];
+    float gathered[9][CHANNELS][LANES];
     for (int64_t at = 0, width; at < o->out; at += width) {
         width = panel_width(at, o->out);
         float *panel = kernels + at * AREA * (o->in / IN_WORD);
-        for (int64_t d = 0; d < width; d += WIDTH) {
+        for (int64_t d = 0; d < width; d += LANES) {
             gather_kernels(o, c, at + d, gathered);
             for (int64_t k = 0; k < CHANNELS; k += 2) {
-                vec first[AREA], second[AREA];
-                transform_one_kernel((const float(*)[CHANNELS][WIDTH])gathered, k, first);
-                transform_one_kernel((const float(*)[CHANNELS][WIDTH])gathered, k + 1, second);
+                floats first[AREA], second[AREA];
+                transform_one_kernel((const float(*)[CHANNELS][LANES])gathered, k, first);
+                transform_one_kernel((const float(*)[CHANNELS][LANES])gathered, k + 1, second);
                 float *to = panel + (c + k) / IN_WORD * width + d;
                 for (int64_t t = 0; t < AREA; t++)
                     store_two((element *)(to + t * (o->in / IN_WORD) * width), first[t], second[t],
@@ -92,11 +92,11 @@ static void transform_strip(const struct blocks *b, const struct segment *s, con
         for (int64_t j = 0; j < b->columns; j++) {
             const element *from = strip + (i * pitch + j) * OUTPUTS * channels;
             element *to = transformed + (s->first + i * b->columns + j) * channels;
-            for (int64_t c = 0; c < channels; c += WIDTH) {
-                vec components[AREA];
+            for (int64_t c = 0; c < channels; c += LANES) {
+                floats components[AREA];
                 transform_tile(from + c, row, channels, components);
                 for (int t = 0; t < AREA; t++)
-                    store(to + t * apart + c, components[t]);
+                    store(to + t * apart + c, components[t], LANES);
             }
         }
 }
@@ -122,8 +122,8 @@ static void multiply_panel(const struct task *k, const struct workspace *d, int6
 struct epilogue {
     const struct convolution *o;
     int64_t d;
-    vec mean, scale, bias; /* of the norm that made the convolution's input, backward */
-    vec first, second;     /* sums of the image so far */
+    floats mean, scale, bias; /* of the norm that made the convolution's input, backward */
+    floats first, second;     /* sums of the image so far */
 };
 
 INLINE struct epilogue begin_epilogue(const struct task *k, const struct segment *s, int64_t d)
@@ -131,13 +131,13 @@ INLINE struct epilogue begin_epilogue(const struct task *k, const struct segment
     const struct convolution *o = k->o;
     struct epilogue e = {.o = o, .d = d};
     if (o->sums && s->top > 0) {
-        e.first = load_floats(o->sums + s->image * 2 * o->out + d);
-        e.second = load_floats(o->sums + (s->image * 2 + 1) * o->out + d);
+        e.first = load_floats(o->sums + s->image * 2 * o->out + d, LANES);
+        e.second = load_floats(o->sums + (s->image * 2 + 1) * o->out + d, LANES);
     }
     if (o->normed) {
-        e.mean = load_floats(o->mean + d);
-        e.scale = load_floats(k->scale + d);
-        e.bias = load_floats(o->bias + d);
+        e.mean = load_floats(o->mean + d, LANES);
+        e.scale = load_floats(k->scale + d, LANES);
+        e.bias = load_floats(o->bias + d, LANES);
     }
     return e;
 }
@@ -147,16 +147,16 @@ INLINE void end_epilogue(const struct epilogue *e, const struct segment *s)
     const struct convolution *o = e->o;
     if (!o->sums)
         return;
-    store_floats(o->sums + s->image * 2 * o->out + e->d, e->first);
-    store_floats(o->sums + (s->image * 2 + 1) * o->out + e->d, e->second);
+    store_floats(o->sums + s->image * 2 * o->out + e->d, e->first, LANES);
+    store_floats(o->sums + (s->image * 2 + 1) * o->out + e->d, e->second, LANES);
 }
 
-INLINE void write_position(struct epilogue *e, int64_t at, vec y)
+INLINE void write_position(struct epilogue *e, int64_t at, floats y)
 {
     const struct convolution *o = e->o;
     if (o->residual)
-        y += load((const element *)o->residual + at);
-    store((element *)o->y + at, y);
+        y += load((const element *)o->residual + at, LANES);
+    store((element *)o->y + at, y, LANES);
     if (!o->sums)
         return;
     y = rounded(y);
@@ -165,20 +165,20 @@ INLINE void write_position(struct epilogue *e, int64_t at, vec y)
         e->second += y * y;
         return;
     }
-    vec away = load((const element *)o->normed + at) - e->mean, z = away * e->scale + e->bias;
+    floats away = load((const element *)o->normed + at, LANES) - e->mean, z = away * e->scale + e->bias;
     if (o->relu)
-        y = zero_where(z <= 0.0f, y); /* where the ReLU gave 0 nothing passes */
+        y = choose(z <= 0.0f, (floats){0}, y); /* where the ReLU gave 0 nothing passes */
     e->first += y;
     e->second += y * away;
 }
 
-INLINE void transform_back(const float *from, int64_t apart, vec y[OUTPUTS][OUTPUTS])
+INLINE void transform_back(const float *from, int64_t apart, floats y[OUTPUTS][OUTPUTS])
 {
-    vec half[OUTPUTS][SIDE];
+    floats half[OUTPUTS][SIDE];
     for (int j = 0; j < SIDE; j++) {
-        vec m[SIDE], results[OUTPUTS];
+        floats m[SIDE], results[OUTPUTS];
         for (int i = 0; i < SIDE; i++)
-            m[i] = load_floats(from + (i * SIDE + j) * apart);
+            m[i] = load_floats(from + (i * SIDE + j) * apart, LANES);
         transform_output(results, m);
         for (int i = 0; i < OUTPUTS; i++)
             half[i][j] = results[i];
@@ -187,7 +187,7 @@ INLINE void transform_back(const float *from, int64_t apart, vec y[OUTPUTS][OUTP
         transform_output(y[i], half[i]);
 }
 
-/* Transforms a segment's products for WIDTH channels of y from d on back, and writes them. */
+/* Transforms a segment's products for LANES channels of y from d on back, and writes them. */
 INLINE void write_segment(const struct task *k, const struct segment *s, const float *products,
                           int64_t width, int64_t d)
 {
@@ -196,7 +196,7 @@ INLINE void write_segment(const struct task *k, const struct segment *s, const f
     const float *from = products + s->first * width;
     for (int64_t row = s->top; row < s->top + s->rows; row++)
         for (int64_t column = 0; column < k->b.columns; column++, from += width) {
-            vec y[OUTPUTS][OUTPUTS];
+            floats y[OUTPUTS][OUTPUTS];
             transform_back(from, k->b.tiles * width, y);
             int64_t below = least(OUTPUTS, o->out_height - row * OUTPUTS);
             int64_t right = least(OUTPUTS, o->out_width - column * OUTPUTS);
@@ -212,7 +212,7 @@ INLINE void write_segment(const struct task *k, const struct segment *s, const f
 static void write_panel(const struct task *k, const struct workspace *d, const struct segment *segments,
                         int64_t count, int64_t at, int64_t width)
 {
-    for (int64_t c = 0; c < width; c += WIDTH)
+    for (int64_t c = 0; c < width; c += LANES)
         for (int64_t i = 0; i < count; i++)
             write_segment(k, &segments[i], d->products + c, width, at + c);
 }

@@ -98,10 +98,10 @@ INLINE void copy_position(const struct source *x, const element *from, element *
         memcpy(to, from, (size_t)x->channels * sizeof *to);
         return;
     }
-    for (int64_t c = 0; c < x->channels; c += WIDTH) {
-        vec z = (load(from + c) - load_floats(x->mean + c)) * load_floats(x->scale + c) +
-                load_floats(x->bias + c);
-        store(to + c, x->relu ? zero_where(z <= 0.0f, z) : z); /* NaN stays NaN */
+    for (int64_t c = 0; c < x->channels; c += LANES) {
+        floats z = (load(from + c, LANES) - load_floats(x->mean + c, LANES)) * load_floats(x->scale + c, LANES) +
+                load_floats(x->bias + c, LANES);
+        store(to + c, x->relu ? choose(z <= 0.0f, (floats){0}, z) : z, LANES); /* NaN stays NaN */
     }
 }
 
@@ -129,13 +129,13 @@ static void copy_strip(const struct source *x, const struct blocks *b, const str
     }
 }
 
-INLINE void transform_tile(const element *from, int64_t row, int64_t column, vec to[AREA])
+INLINE void transform_tile(const element *from, int64_t row, int64_t column, floats to[AREA])
 {
-    vec half[SIDE][SIDE];
+    floats half[SIDE][SIDE];
     for (int j = 0; j < SIDE; j++) {
-        vec d[SIDE], t[SIDE];
+        floats d[SIDE], t[SIDE];
         for (int i = 0; i < SIDE; i++)
-            d[i] = load(from + i * row + j * column);
+            d[i] = load(from + i * row + j * column, LANES);
         transform_input(t, d);
         for (int i = 0; i < SIDE; i++)
             half[i][j] = t[i];

@@ -8,7 +8,7 @@
 
 enum {
     MOST_VECTORS = REGISTERS == 32 ? 4 : 2,  /* of columns */
-    PANEL = MOST_VECTORS * WIDTH,
+    PANEL = MOST_VECTORS * LANES,
     /* Rows that leave registers for a row of b and one of a. */
     ROWS_WIDE = 6,
     ROWS_NARROW = REGISTERS == 32 ? 12 : 6,
@@ -25,18 +25,18 @@ struct operands {
 
 INLINE void multiply_block(const struct operands *o, int64_t row, const int rows, const int vectors)
 {
-    vec sums[12][4];
+    floats sums[12][4];
     const float *a = o->a + row * o->a_row, *b = o->b;
 #pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; j++)
-            sums[i][j] = (vec){0};
+            sums[i][j] = (floats){0};
     for (int64_t k = 0; k < o->k; k++, a += o->a_k, b += o->b_k) {
-        vec columns[4];
+        floats columns[4];
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; j++)
-            columns[j] = load_floats(b + j * WIDTH);
+            columns[j] = load_floats(b + j * LANES, LANES);
 #pragma GCC unroll 12
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
@@ -48,8 +48,8 @@ INLINE void multiply_block(const struct operands *o, int64_t row, const int rows
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; j++) {
-            float *to = c + i * o->c_row + j * WIDTH;
-            store_floats(to, o->is_first ? sums[i][j] : load_floats(to) + sums[i][j]);
+            float *to = c + i * o->c_row + j * LANES;
+            store_floats(to, o->is_first ? sums[i][j] : load_floats(to, LANES) + sums[i][j], LANES);
         }
 }
 
@@ -77,7 +77,7 @@ INLINE void multiply_rows(const struct operands *o, int64_t rows, const int at_o
 /* All rows, and `columns` ≤ PANEL of c: a power of two of vectors. */
 static void multiply(const struct operands *o, int64_t rows, int64_t columns)
 {
-    switch (columns / WIDTH) {
+    switch (columns / LANES) {
     case 4: multiply_rows(o, rows, ROWS_WIDE, MOST_VECTORS); break;
     case 2: multiply_rows(o, rows, MOST_VECTORS == 4 ? ROWS_NARROW : ROWS_WIDE, 2); break;
     default: multiply_rows(o, rows, ROWS_NARROW, 1); break;
@@ -87,8 +87,8 @@ static void multiply(const struct operands *o, int64_t rows, int64_t columns)
 /* Columns of the panel that begins at `at`. */
 INLINE int64_t panel_width(int64_t at, int64_t columns)
 {
-    int64_t vectors = (columns - at) / WIDTH;
-    return (vectors >= 4 && MOST_VECTORS == 4 ? 4 : vectors >= 2 ? 2 : 1) * WIDTH;
+    int64_t vectors = (columns - at) / LANES;
+    return (vectors >= 4 && MOST_VECTORS == 4 ? 4 : vectors >= 2 ? 2 : 1) * LANES;
 }
 
 #endif

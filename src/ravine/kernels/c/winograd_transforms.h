@@ -13,7 +13,7 @@
 #define Q 1.41421356237309505f
 
 /* Bᵀ d. */
-INLINE void transform_input(vec *to, const vec *d)
+INLINE void transform_input(floats *to, const floats *d)
 {
 #if WINOGRAD_OUTPUTS == 2
     to[0] = d[0] - d[2];
@@ -21,8 +21,8 @@ INLINE void transform_input(vec *to, const vec *d)
     to[2] = d[2] - d[1];
     to[3] = d[1] - d[3];
 #else
-    vec even = d[4] - 2.0f * d[2], odd = d[3] - 2.0f * d[1];
-    vec even_q = d[4] - 0.5f * d[2], odd_q = d[3] - 0.5f * d[1];
+    floats even = d[4] - 2.0f * d[2], odd = d[3] - 2.0f * d[1];
+    floats even_q = d[4] - 0.5f * d[2], odd_q = d[3] - 0.5f * d[1];
     to[0] = d[0] - 2.5f * d[2] + d[4];
     to[1] = even + P * odd;
     to[2] = even - P * odd;
@@ -33,13 +33,13 @@ INLINE void transform_input(vec *to, const vec *d)
 }
 
 /* Aᵀ m. */
-INLINE void transform_output(vec *y, const vec *m)
+INLINE void transform_output(floats *y, const floats *m)
 {
 #if WINOGRAD_OUTPUTS == 2
     y[0] = m[0] + m[1] + m[2];
     y[1] = m[1] - m[2] - m[3];
 #else
-    vec even = m[1] + m[2], odd = m[1] - m[2], even_q = m[3] + m[4], odd_q = m[3] - m[4];
+    floats even = m[1] + m[2], odd = m[1] - m[2], even_q = m[3] + m[4], odd_q = m[3] - m[4];
     y[0] = m[0] + even + even_q;
     y[1] = P * odd + Q * odd_q;
     y[2] = 0.5f * even + 2.0f * even_q;
@@ -48,7 +48,7 @@ INLINE void transform_output(vec *y, const vec *m)
 }
 
 /* A e, of the gradient of the results. */
-INLINE void transform_gradient(vec *to, const vec *e)
+INLINE void transform_gradient(floats *to, const floats *e)
 {
 #if WINOGRAD_OUTPUTS == 2
     to[0] = e[0];
@@ -56,8 +56,8 @@ INLINE void transform_gradient(vec *to, const vec *e)
     to[2] = e[0] - e[1];
     to[3] = -e[1];
 #else
-    vec even = e[0] + 0.5f * e[2], odd = e[1] + 0.5f * e[3];
-    vec even_q = e[0] + 2.0f * e[2], odd_q = e[1] + 2.0f * e[3];
+    floats even = e[0] + 0.5f * e[2], odd = e[1] + 0.5f * e[3];
+    floats even_q = e[0] + 2.0f * e[2], odd_q = e[1] + 2.0f * e[3];
     to[0] = e[0];
     to[1] = even + P * odd;
     to[2] = even - P * odd;
@@ -68,17 +68,17 @@ INLINE void transform_gradient(vec *to, const vec *e)
 }
 
 /* G g. */
-INLINE void transform_kernel(vec *to, const vec *g)
+INLINE void transform_kernel(floats *to, const floats *g)
 {
 #if WINOGRAD_OUTPUTS == 2
-    vec even = 0.5f * (g[0] + g[2]), odd = 0.5f * g[1];
+    floats even = 0.5f * (g[0] + g[2]), odd = 0.5f * g[1];
     to[0] = g[0];
     to[1] = even + odd;
     to[2] = even - odd;
     to[3] = g[2];
 #else
-    vec even = (-2.0f / 3) * (g[0] + 0.5f * g[2]), odd = (-2.0f / 3 * P) * g[1];
-    vec even_q = (1.0f / 6) * (g[0] + 2.0f * g[2]), odd_q = (Q / 6) * g[1];
+    floats even = (-2.0f / 3) * (g[0] + 0.5f * g[2]), odd = (-2.0f / 3 * P) * g[1];
+    floats even_q = (1.0f / 6) * (g[0] + 2.0f * g[2]), odd_q = (Q / 6) * g[1];
     to[0] = g[0];
     to[1] = even + odd;
     to[2] = even - odd;
@@ -89,15 +89,15 @@ INLINE void transform_kernel(vec *to, const vec *g)
 }
 
 /* Gᵀ u, of the products of gradients. */
-INLINE void transform_kernel_gradient(vec *g, const vec *u)
+INLINE void transform_kernel_gradient(floats *g, const floats *u)
 {
 #if WINOGRAD_OUTPUTS == 2
-    vec even = 0.5f * (u[1] + u[2]);
+    floats even = 0.5f * (u[1] + u[2]);
     g[0] = u[0] + even;
     g[1] = 0.5f * (u[1] - u[2]);
     g[2] = even + u[3];
 #else
-    vec even = (-2.0f / 3) * (u[1] + u[2]), even_q = (1.0f / 6) * (u[3] + u[4]);
+    floats even = (-2.0f / 3) * (u[1] + u[2]), even_q = (1.0f / 6) * (u[3] + u[4]);
     g[0] = u[0] + even + even_q;
     g[1] = (-2.0f / 3 * P) * (u[1] - u[2]) + (Q / 6) * (u[3] - u[4]);
     g[2] = 0.5f * even + 2.0f * even_q + u[5];

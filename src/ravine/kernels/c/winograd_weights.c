@@ -39,13 +39,13 @@ struct workspace {
     float *a, *b;         /* transforms of dy and x: (components, tiles, channels) words */
 };
 
-INLINE void transform_gradient_tile(const element *from, int64_t row, int64_t column, vec to[AREA])
+INLINE void transform_gradient_tile(const element *from, int64_t row, int64_t column, floats to[AREA])
 {
-    vec half[SIDE][OUTPUTS];
+    floats half[SIDE][OUTPUTS];
     for (int j = 0; j < OUTPUTS; j++) {
-        vec e[OUTPUTS], t[SIDE];
+        floats e[OUTPUTS], t[SIDE];
         for (int i = 0; i < OUTPUTS; i++)
-            e[i] = load(from + i * row + j * column);
+            e[i] = load(from + i * row + j * column, LANES);
         transform_gradient(t, e);
         for (int i = 0; i < SIDE; i++)
             half[i][j] = t[i];
@@ -61,8 +61,8 @@ INLINE void transform_tiles(const element *const *tiles, int64_t count, int64_t 
 {
     const int first = group == ALL_ROWS ? 0 : group * SIDE, end = group == ALL_ROWS ? AREA : first + SIDE;
     for (int64_t k = 0; k < count; k += 2, to += 2 / IN_WORD * pitch)
-        for (int64_t c = 0; c < channels; c += WIDTH) {
-            vec even[AREA], odd[AREA] = {{0}};
+        for (int64_t c = 0; c < channels; c += LANES) {
+            floats even[AREA], odd[AREA] = {{0}};
             if (is_gradient)
                 transform_gradient_tile(tiles[k] + c, row, channels, even);
             else
@@ -188,25 +188,25 @@ static void work_on_share(const struct task *k, const struct workspace *d, int64
 static void write_kernel_gradients(const struct task *k, int64_t out)
 {
     const struct weights *o = k->o;
-    for (int64_t c = 0; c < o->in; c += WIDTH) {
-        vec half[3][SIDE];
+    for (int64_t c = 0; c < o->in; c += LANES) {
+        floats half[3][SIDE];
         for (int j = 0; j < SIDE; j++) {
-            vec u[SIDE], g[3];
+            floats u[SIDE], g[3];
             for (int i = 0; i < SIDE; i++) {
                 const float *from = k->sums + ((i * SIDE + j) * o->out + out) * o->in + c;
-                u[i] = load_floats(from);
+                u[i] = load_floats(from, LANES);
                 for (int64_t s = 1; s < k->slices; s++)
-                    u[i] += load_floats(from + s * AREA * o->out * o->in);
+                    u[i] += load_floats(from + s * AREA * o->out * o->in, LANES);
             }
             transform_kernel_gradient(g, u);
             for (int i = 0; i < 3; i++)
                 half[i][j] = g[i];
         }
         for (int i = 0; i < 3; i++) {
-            vec g[3];
+            floats g[3];
             transform_kernel_gradient(g, half[i]);
             for (int j = 0; j < 3; j++)
-                store_floats(o->dw + (out * 9 + i * 3 + j) * o->in + c, g[j]);
+                store_floats(o->dw + (out * 9 + i * 3 + j) * o->in + c, g[j], LANES);
         }
     }
 }
