@@ -40,6 +40,7 @@ def test_a_run_learns_and_leaves_what_the_design_names(stripes: Path, tmp_path: 
         "environment.json",
         "history.jsonl",
         "audit.json",
+        "kernel_plan.json",
         "evaluation.json",
         "checkpoints",
         "model.safetensors",

@@ -101,7 +101,7 @@ def _plan(result: workflow.BenchResult) -> Table:
     table.add_column("runs")
     for entry in result.kernels.entries:
         times = [f"{1e3 * entry.seconds[n]:.2f}" if n in entry.seconds else "" for n in shown]
-        table.add_row(str(entry.shape), str(entry.images or ""), *times, entry.algorithm)
+        table.add_row(entry.shape.geometry(), str(entry.images or ""), *times, entry.algorithm)
     return table
 
 

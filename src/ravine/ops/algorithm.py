@@ -54,13 +54,16 @@ class ConvolutionShape:
         high, wide = ((n + 2 * self.padding - self.kernel) // self.stride + 1 for n in sides)
         return high * wide * self.channels * self.out_channels * self.kernel**2
 
-    def __str__(self) -> str:
-        """Returns the shape in a line: `64→128, 28×28, kernel 3, stride 2, bfloat16`."""
-        bias = ", bias" if self.bias else ""
+    def geometry(self) -> str:
+        """Returns channels, size, kernel and stride: `64→128, 28×28, kernel 3, stride 2`."""
         return (
             f"{self.channels}→{self.out_channels}, {self.height}×{self.width}, "
-            f"kernel {self.kernel}, stride {self.stride}, {self.dtype}{bias}"
+            f"kernel {self.kernel}, stride {self.stride}"
         )
+
+    def __str__(self) -> str:
+        """Returns the shape in a line."""
+        return f"{self.geometry()}, {self.dtype}{', bias' if self.bias else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
