@@ -13,6 +13,9 @@ from ravine.landscapes import (
     sharpness,
     sharpness_along,
 )
+from ravine.nn.max_pooling import MaxPool2d
+from ravine.nn.norm_act import NormAct
+from ravine.nn.response_norm import LocalResponseNorm
 
 
 def network() -> nn.Module:
@@ -87,3 +90,20 @@ def test_convexity_map_has_the_ratio_of_the_ends_at_the_centre() -> None:
 
     assert found.shape == (1, 2)
     assert found[0, 0] == pytest.approx(abs(values.min()) / values.max(), rel=1e-3)
+
+
+def test_layers_of_the_c_library_have_the_hessian_of_torchs() -> None:
+    """Curvature needs derivatives of derivatives: torch's own operations give them."""
+    torch.manual_seed(0)
+    layers = (NormAct(nn.BatchNorm2d(4), nn.ReLU()), LocalResponseNorm(3, 0.5), MaxPool2d(2))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), *layers, nn.Flatten(), nn.Linear(16, 2))
+    model = model.to(memory_format=torch.channels_last)
+    images = torch.randn(8, 3, 6, 6).contiguous(memory_format=torch.channels_last)
+    targets, found = torch.randn(8, 2), []
+    ran = type(layers[0](model[0](images)).grad_fn).__name__
+    assert "NormActivation" in ran
+    for dtype in (torch.float32, torch.float64):  # which the C library does not take
+        pairs = [(images.to(dtype), targets.to(dtype))]
+        batch = FixedBatches(pairs, most=None, device=torch.device("cpu"))
+        found.append(sharpness(model.to(dtype), nn.functional.mse_loss, batch, samples=4))
+    np.testing.assert_allclose(found[0].eigenvalues, found[1].eigenvalues, rtol=1e-3)

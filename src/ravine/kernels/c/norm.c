@@ -1,9 +1,9 @@
 /* y = act(weight·(x − mean)/√(var + ε) + bias + residual), forward and backward.
 
-   Ioffe, Szegedy 2015. bfloat16 or float32 in memory, float32 inside, sums in float64. Forward reads x twice
-   and writes y; backward reads x and dy twice and writes dx: what the arithmetic needs at least,
-   as the statistics of all rows must be known before the first row can be written. Where the sums
-   of x, or of the gradients, are known from a convolution, a pass reads once. */
+   Ioffe, Szegedy 2015. bfloat16 or float32 in memory, float32 inside, sums in float64. Forward
+   reads x twice and writes y; backward reads x and dy twice and writes dx: what the arithmetic
+   needs at least, as the statistics of all rows must be known before the first row can be written.
+   Where the sums of x, or of the gradients, are known from a convolution, a pass reads once. */
 
 #include <math.h>
 #include <stddef.h>
