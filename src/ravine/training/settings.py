@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
+from ravine.ops.algorithm import Algorithm
 
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
@@ -51,6 +52,9 @@ class TrainingSettings(Settings):
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of activations and products; weights stay in float32."""
+
+    convolution: Literal["auto", Algorithm] = "auto"
+    """Algorithm of the convolutions that it fits, on the CPU; auto measures which is fastest."""
 
     threads: int = Field(default=0, ge=0, le=4096)
     """Threads on the CPU; 0 takes one per core."""

@@ -123,4 +123,5 @@ def plan_request(recipe: Recipe, builder: Builder, model: nn.Module) -> PlanRequ
         batch=max(1, recipe.batch // builder.session.ranks.size),
         budget=recipe.budget,
         measures=not recipe.compile,
+        named=None if recipe.convolution == "auto" else recipe.convolution,
     )

@@ -6,17 +6,25 @@ data, a file for each kind. A file that is torn, or of another kind of machine, 
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import final
 
 from ravine.core.atomic import disk_error
-from ravine.core.errors import RavineError, RunError
+from ravine.core.errors import RavineError, RunError, SettingError
 from ravine.core.progress import Progress
 from ravine.core.ranks import Ranks
 from ravine.data.cache_lookup import cache_root
 from ravine.nn.measured_plan import measure_plan
-from ravine.ops.algorithm import ConvolutionShape, DTypeName, can_run, candidates, has_choice
+from ravine.ops.algorithm import (
+    ALGORITHMS,
+    Algorithm,
+    ConvolutionShape,
+    DTypeName,
+    can_run,
+    candidates,
+    has_choice,
+)
 from ravine.ops.kernel_plan import KernelPlan, MachineKind, PlanEntry, guessed_plan
 from ravine.runs.folder import RunFolder
 from ravine.runs.kernel_plan_file import (
@@ -42,6 +50,7 @@ class PlanRequest:
         batch: images of a training step of one process.
         budget: seconds of the run; None without one.
         measures: False takes the best guesses, as for a compiled network.
+        named: runs every shape that it can; None for the fastest.
     """
 
     shapes: tuple[ConvolutionShape, ...]
@@ -49,6 +58,7 @@ class PlanRequest:
     batch: int
     budget: float | None = None
     measures: bool = True
+    named: Algorithm | None = None
 
     @property
     def limit(self) -> float:
@@ -61,9 +71,12 @@ def decide_kernels(request: PlanRequest, session: Session) -> KernelPlan:
 
     Raises:
         RunError: another rank's machine cannot run it.
+        SettingError: an algorithm is named that can run no shape here.
     """
     if not session.ranks.is_main:
         plan = None
+    elif request.named is not None:
+        plan = _named_plan(request, request.named)
     elif request.measures and has_choice():
         plan = _cached_or_measured(request, session)
     else:
@@ -81,6 +94,21 @@ def _of_main(plan: KernelPlan | None, ranks: Ranks) -> KernelPlan:
             "hold them down to one level that all have: RAVINE_KERNELS=avx2, for example"
         )
     return plan
+
+
+def _named_plan(request: PlanRequest, algorithm: Algorithm) -> KernelPlan:
+    plan = guessed_plan(request.shapes, request.precision)
+    able = [shape for shape in request.shapes if can_run(algorithm, shape)]
+    if not able:
+        raise SettingError(
+            f"convolution={algorithm} ({ALGORITHMS[algorithm].summary}) can run none of this "
+            f"network's convolutions in {request.precision} on this machine; use auto"
+        )
+    entries = (
+        replace(entry, algorithm=algorithm) if entry.shape in able else entry
+        for entry in plan.entries
+    )
+    return replace(plan, entries=tuple(entries))
 
 
 def _cached_or_measured(request: PlanRequest, session: Session) -> KernelPlan:

@@ -9,6 +9,7 @@ import torch
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.device import pick_device, pick_precision
+from ravine.core.errors import SettingError
 from ravine.core.events import Observer
 from ravine.core.progress import Progress
 from ravine.data.opening import open_dataset
@@ -36,6 +37,8 @@ def decide_race_kernels(
         progress: receives how many shapes are measured.
     """
     recipes = [Recipe.of(settings) for settings in spec.groups().values()]
+    if len({recipe.convolution for recipe in recipes}) > 1:
+        raise SettingError("the candidates of a race share one plan of convolutions; name one")
     on_cpu = [recipe for recipe in recipes if pick_device(recipe.device).type == "cpu"]
     entries: dict[ConvolutionShape, PlanEntry] = {}
     if not (on_cpu and has_choice()):
