@@ -19,7 +19,14 @@ from ravine.nn.convolution import Conv2d
 from ravine.nn.norm_act import BatchNorm2d, NormAct
 from ravine.ops.algorithm import Algorithm, ConvolutionShape, DTypeName, candidates, is_whole
 from ravine.ops.epilogue_statistics import attach_output_sums
-from ravine.ops.kernel_plan import KernelPlan, MachineKind, PlanEntry, record_shapes, use_algorithms
+from ravine.ops.kernel_plan import (
+    KernelPlan,
+    MachineKind,
+    PlanEntry,
+    guessed_plan,
+    record_shapes,
+    use_algorithms,
+)
 
 CLEARLY_FASTER = 0.95  # of the seconds of the best guess, at most
 _OPERATIONS = 6e9  # of a measured step: some ten milliseconds
@@ -62,20 +69,23 @@ def measure_plan(
         shapes: of a network's convolutions.
         precision: of the network.
         batch: images of a training step; fewer are measured.
-        limit: seconds, of which each measured shape has its share.
+        limit: seconds; when they are over, shapes that are left take the best guess.
         progress: receives how many shapes are measured.
     """
     wanted = list(shapes)
     open_ = [shape for shape in wanted if len(candidates(shape)) > 1]
+    open_.sort(key=lambda shape: shape.multiply_adds, reverse=True)
+    entries = {e.shape: e for e in guessed_plan(wanted, precision).entries}
     share = min(_SECONDS_OF_SHAPE, limit / max(1, len(open_)))
-    entries: list[PlanEntry] = []
-    for shape in wanted:
-        if shape not in open_:
-            entries.append(PlanEntry(shape=shape, algorithm=candidates(shape)[0]))
-            continue
-        progress("measuring convolutions", open_.index(shape), len(open_))
-        entries.append(measure_shape(shape, batch=batch, seconds=share))
-    return KernelPlan(machine=MachineKind.here(), precision=precision, entries=tuple(entries))
+    start = time.perf_counter()
+    for number, shape in enumerate(open_):
+        if time.perf_counter() - start > limit:
+            break
+        progress("measuring convolutions", number, len(open_))
+        entries[shape] = measure_shape(shape, batch=batch, seconds=share)
+    return KernelPlan(
+        machine=MachineKind.here(), precision=precision, entries=tuple(entries.values())
+    )
 
 
 def measure_shape(shape: ConvolutionShape, *, batch: int, seconds: float) -> PlanEntry:
