@@ -69,7 +69,8 @@ def measure_plan(
         shapes: of a network's convolutions.
         precision: of the network.
         batch: images of a training step; fewer are measured.
-        limit: seconds; when they are over, shapes that are left take the best guess.
+        limit: seconds; when they are over, shapes that are left take the best guess. The heaviest
+            shape is always measured.
         progress: receives how many shapes are measured.
     """
     wanted = list(shapes)
@@ -79,7 +80,7 @@ def measure_plan(
     share = min(_SECONDS_OF_SHAPE, limit / max(1, len(open_)))
     start = time.perf_counter()
     for number, shape in enumerate(open_):
-        if time.perf_counter() - start > limit:
+        if number and time.perf_counter() - start > limit:
             break
         progress("measuring convolutions", number, len(open_))
         entries[shape] = measure_shape(shape, batch=batch, seconds=share)
