@@ -80,6 +80,15 @@ def test_a_shape_that_is_too_much_for_its_time_is_measured_on_fewer_images() -> 
     assert time.perf_counter() - start < 20
 
 
+def test_when_time_is_over_the_lighter_shapes_take_the_best_guess() -> None:
+    heavy = ConvolutionShape(64, 64, 14, 14, 3, 1, 1, "bfloat16")
+    plan = measure_plan([TILED, heavy, WEIGHTS], precision="bfloat16", batch=2, limit=1e-6)
+
+    assert [entry.shape for entry in plan.entries] == [TILED, heavy, WEIGHTS]
+    assert [bool(entry.seconds) for entry in plan.entries] == [False, True, False]
+    assert [plan.algorithms[shape] for shape in (TILED, WEIGHTS)] == ["tiles", "tiles-weights"]
+
+
 def test_noise_does_not_take_the_best_guess_away() -> None:
     assert winner({"tiles": 1.0, "torch": 0.96}) == "tiles"
     assert winner({"tiles": 1.0, "torch": 0.94}) == "torch"

@@ -72,6 +72,16 @@ def test_only_new_shapes_are_measured_and_the_known_ones_stay() -> None:
     assert {entry.shape for entry in whole.entries} == {STEM, FIRST, SECOND}
 
 
+def test_a_shape_that_time_did_not_allow_is_measured_by_the_next_run() -> None:
+    both = replace(REQUEST, shapes=(SECOND, FIRST))
+    hurried, _ = decide(replace(both, budget=1e-6))
+    assert sum(bool(entry.seconds) for entry in hurried.entries) == 1
+    plan, notices = decide(both)
+
+    assert all(entry.seconds for entry in plan.entries)
+    assert " of 1 shapes" in notices[0].text
+
+
 def test_a_torn_file_is_measured_again_with_one_line() -> None:
     decide()
     cached().write_bytes(cached().read_bytes()[:99])

@@ -19,13 +19,20 @@ from ravine.nn.convolution import Conv2d
 from ravine.nn.norm_act import BatchNorm2d, NormAct
 from ravine.ops.algorithm import Algorithm, ConvolutionShape, DTypeName, candidates, is_whole
 from ravine.ops.epilogue_statistics import attach_output_sums
-from ravine.ops.kernel_plan import KernelPlan, MachineKind, PlanEntry, record_shapes, use_algorithms
+from ravine.ops.kernel_plan import (
+    KernelPlan,
+    MachineKind,
+    PlanEntry,
+    guessed_plan,
+    record_shapes,
+    use_algorithms,
+)
 
 CLEARLY_FASTER = 0.95  # of the seconds of the best guess, at most
 _OPERATIONS = 6e9  # of a measured step: some ten milliseconds
 _POSITIONS = 2048  # of a sub-batch at least: weights are transformed once a step, however few
 _ROUNDS, _FEWEST_ROUNDS = 5, 3
-_SECONDS_OF_SHAPE = 0.4
+_SECONDS_OF_SHAPE = 0.4  # more than the fewest rounds only within these
 
 
 def shapes_of(
@@ -62,20 +69,24 @@ def measure_plan(
         shapes: of a network's convolutions.
         precision: of the network.
         batch: images of a training step; fewer are measured.
-        limit: seconds, of which each measured shape has its share.
+        limit: seconds; when they are over, shapes that are left take the best guess. The heaviest
+            shape is always measured.
         progress: receives how many shapes are measured.
     """
     wanted = list(shapes)
     open_ = [shape for shape in wanted if len(candidates(shape)) > 1]
-    share = min(_SECONDS_OF_SHAPE, limit / max(1, len(open_)))
-    entries: list[PlanEntry] = []
-    for shape in wanted:
-        if shape not in open_:
-            entries.append(PlanEntry(shape=shape, algorithm=candidates(shape)[0]))
-            continue
-        progress("measuring convolutions", open_.index(shape), len(open_))
-        entries.append(measure_shape(shape, batch=batch, seconds=share))
-    return KernelPlan(machine=MachineKind.here(), precision=precision, entries=tuple(entries))
+    open_.sort(key=lambda shape: shape.multiply_adds, reverse=True)
+    entries = {e.shape: e for e in guessed_plan(wanted, precision).entries}
+    share = limit / max(1, len(open_))
+    start = time.perf_counter()
+    for number, shape in enumerate(open_):
+        if number and time.perf_counter() - start > limit:
+            break
+        progress("measuring convolutions", number, len(open_))
+        entries[shape] = measure_shape(shape, batch=batch, seconds=share)
+    return KernelPlan(
+        machine=MachineKind.here(), precision=precision, entries=tuple(entries.values())
+    )
 
 
 def measure_shape(shape: ConvolutionShape, *, batch: int, seconds: float) -> PlanEntry:
@@ -86,14 +97,9 @@ def measure_shape(shape: ConvolutionShape, *, batch: int, seconds: float) -> Pla
         batch: images at most.
         seconds: to aim at; slow machines measure fewer images, and at least three rounds.
     """
-    images = _sub_batch(shape, batch)
     with torch.random.fork_rng(devices=[]):
-        steps = _warm_steps(shape, images)
-        round_ = sum(_timed(step) for step in steps.values())
-        if _FEWEST_ROUNDS * round_ > 2 * seconds and images > 1:
-            images = max(1, int(images * seconds / (_FEWEST_ROUNDS * round_)))
-            steps = _warm_steps(shape, images)
-        found = _interleaved(steps, seconds)
+        images = _affordable(shape, _sub_batch(shape, batch), seconds)
+        found = _interleaved(_warm_steps(shape, images), min(seconds, _SECONDS_OF_SHAPE))
     return PlanEntry(shape=shape, algorithm=winner(found), images=images, seconds=found)
 
 
@@ -112,6 +118,13 @@ def _sub_batch(shape: ConvolutionShape, batch: int) -> int:
     by_work = _OPERATIONS / (6 * shape.multiply_adds)
     by_positions = _POSITIONS / (shape.height * shape.width)
     return max(1, min(batch, round(max(by_work, by_positions))))
+
+
+def _affordable(shape: ConvolutionShape, images: int, seconds: float) -> int:
+    """Returns the images of which a warm-up and the fewest rounds take at most `seconds`."""
+    few = max(1, images // 8)
+    taken = sum(_timed(step) for step in _warm_steps(shape, few).values())
+    return max(1, min(images, int(few * seconds / taken / (1 + _FEWEST_ROUNDS))))
 
 
 def _warm_steps(shape: ConvolutionShape, images: int) -> dict[Algorithm, Callable[[], None]]:

@@ -203,7 +203,8 @@ def _keep(
     """Adds measured entries to the cache; of two processes at once, the last one's are kept."""
     try:
         kept = {e.shape: e for e in _entries_in(path, machine)}
-        kept |= {e.shape: e for e in entries}
+        # Without a measurement it is a guess for want of time, which another run may have.
+        kept |= {e.shape: e for e in entries if e.seconds or len(candidates(e.shape)) == 1}
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = KernelPlan(machine=machine, precision=precision, entries=tuple(kept.values()))
         write_kernel_plan(path, whole)
