@@ -44,7 +44,7 @@ def test_a_weight_gradient_is_the_dot_product_of_the_manual_to_the_bit(
     x, dy = images(2, 32, 3, 3, seed=1), images(2, 16, 3, 3, seed=2)
     x *= 2.0 ** torch.randint(-6, 7, x.shape, generator=torch.Generator().manual_seed(3))
     with torch_threads(1):  # two would have an image each
-        found = weight_gradient_pass(dy, x, 1, 1, 0)[:, :, 0, 0].numpy()
+        found = weight_gradient_pass(dy, x, 1, 1, 0, algorithm="tiles")[:, :, 0, 0].numpy()
     pairs = [t.float().permute(2, 3, 0, 1).reshape(9, 2, -1).double().numpy() for t in (dy, x)]
     assert np.array_equal(found, dot_product(*pairs))
     # The order of the sum decides here: another one gives other bits.
@@ -55,7 +55,7 @@ def test_products_below_the_least_normal_number_are_zero() -> None:
     for exponent, is_kept in ((-60, True), (-70, False)):
         x, dy = images(2, 16, 1, 1, seed=1), images(2, 16, 1, 1, seed=2)
         x[0], dy[0], x[1], dy[1] = 2.0**exponent, 2.0**exponent, 0, 0
-        found = weight_gradient_pass(dy, x, 1, 1, 0)
+        found = weight_gradient_pass(dy, x, 1, 1, 0, algorithm="tiles")
         assert torch.equal(found, torch.full_like(found, 4.0**exponent if is_kept else 0.0))
 
 
@@ -66,7 +66,7 @@ def test_weights_are_rounded_to_nearest_even_and_denormals_flushed() -> None:
     weight[:4, 0, 1, 1] = torch.tensor([LEAST_NORMAL / 2, -LEAST_NORMAL, 3.0e38, float("nan")])
     x = torch.zeros(1, 16, 1, 1).bfloat16().contiguous(memory_format=torch.channels_last)
     x[0, 0] = 1
-    found = convolution_pass(x, weight, 1, 1)[0][0, :, 0, 0]
+    found = convolution_pass(x, weight, 1, 1, algorithm="tiles")[0][0, :, 0, 0]
     wanted = weight[:, 0, 1, 1].bfloat16()
     wanted[0] = 0
     assert torch.equal(found.isnan(), wanted.isnan())

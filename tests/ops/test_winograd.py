@@ -23,7 +23,7 @@ Threads = Callable[[int], AbstractContextManager[None]]
 
 
 class Code(NamedTuple):
-    """One instance of the C code, and its errors at most: relative RMS, as in spec and papers."""
+    """One instance of the C code, and its errors at most: relative, also of a few numbers."""
 
     level: str
     algorithm: Algorithm
@@ -37,11 +37,11 @@ class Code(NamedTuple):
 
 
 CODES = (
-    Code("avx512-bf16", "winograd-2", torch.bfloat16, 6e-3, 5e-3),
-    Code("avx512-bf16", "winograd-4", torch.bfloat16, 1.8e-2, 1.5e-2),
-    Code("avx512", "winograd-4", torch.float32, 3e-6, 4e-6),
-    Code("avx2", "winograd-4", torch.float32, 3e-6, 4e-6),
-    Code("base", "winograd-4", torch.float32, 3e-6, 4e-6),
+    Code("avx512-bf16", "winograd-2", torch.bfloat16, 1e-2, 1e-2),
+    Code("avx512-bf16", "winograd-4", torch.bfloat16, 4e-2, 4e-2),
+    Code("avx512", "winograd-4", torch.float32, 6e-6, 8e-6),
+    Code("avx2", "winograd-4", torch.float32, 6e-6, 8e-6),
+    Code("base", "winograd-4", torch.float32, 6e-6, 8e-6),
 )
 
 
@@ -122,8 +122,7 @@ def test_a_convolution_and_its_gradients_are_those_of_float64(
         with autocast(code):
             y = layer(x, residual)
         y.backward(dy)
-    assert "ConvolutionBackward" in type(y.grad_fn).__name__
-    assert type(y.grad_fn).__module__ != "torch.autograd"
+    assert type(y.grad_fn).__name__ == "_ConvolutionBackward"
     x64 = x.detach().double().requires_grad_()
     w64 = layer.weight.detach().double().requires_grad_()
     y64 = F.conv2d(x64, w64, padding=padding)
@@ -256,3 +255,40 @@ def test_sums_for_norms_are_those_of_what_was_written(
     torch.testing.assert_close(
         found.double().sum(0)[:, sure], wanted[:, sure], rtol=1e-4, atol=1e-3
     )
+
+
+def test_in_float32_gradients_can_be_differentiated_again(code: Code) -> None:
+    """As curvature and gradient penalties do, through a norm inside a convolution and after it."""
+    if code.precision == "bfloat16":
+        pytest.skip("curvature is measured in float32")
+    torch.manual_seed(0)
+    ours = nn.ModuleList([convolution(16, 32), NormAct(nn.BatchNorm2d(32), nn.ReLU())])
+    ours.append(convolution(32, 16))
+    x = images(code, 3, 16, 7, 7, seed=1)
+
+    def penalty(fused: bool) -> tuple[Tensor, ...]:
+        first, norm_act, last = ours
+        if fused:
+            assert isinstance(last, Conv2d)
+            y, _ = last.norm_act_conv(norm_act, first(x))
+        else:
+            hidden = norm_act.act(F.batch_norm(
+                F.conv2d(x, first.weight, padding=1), None, None,
+                norm_act.norm.weight, norm_act.norm.bias, training=True,
+            ))  # fmt: skip
+            y = F.conv2d(hidden, last.weight, padding=1)
+        weights = list(ours.parameters())
+        gradients = torch.autograd.grad(y.square().mean(), weights, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in gradients), weights)
+
+    first, _, last = ours
+    assert isinstance(first, Conv2d)
+    assert isinstance(last, Conv2d)
+    shapes = {
+        ConvolutionShape(c.in_channels, c.out_channels, 7, 7, 3, 1, 1, "float32"): code.algorithm
+        for c in (first, last)
+    }
+    with use_algorithms(shapes):
+        found = penalty(fused=True)
+    for one, wanted in zip(found, penalty(fused=False), strict=True):
+        torch.testing.assert_close(one, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))

@@ -69,18 +69,40 @@ class _NormActivation(torch.autograd.Function):
         return *gradients, None, None
 
 
+def norm_in_torch(
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    made: NormInputs,
+    eps: float,
+) -> Tensor:
+    """Returns act(norm(x) + residual), (B, C, H, W) float32, in torch's operations.
+
+    Args:
+        x: (B, C, H, W).
+        residual: like x.
+        weight: (C,) float32.
+        bias: (C,) float32.
+        made: whose statistics, unless they are the batch's, and activation are taken.
+        eps: added to the batch's variance.
+    """
+    if made.from_batch:
+        z = F.batch_norm(x.float(), None, None, weight, bias, training=True, eps=eps)
+    else:
+        mean, scale, shift = (c[:, None, None] for c in (made.mean, made.rstd * weight, bias))
+        z = (x - mean) * scale + shift
+    return _ACTIVATIONS[made.activation](z if residual is None else z + residual)
+
+
 def _gradients_in_torch(
     dy: Tensor, made: NormInputs, eps: float, dx_more: Tensor | None
 ) -> list[Tensor | None]:
     """Returns the gradients of x, residual, weight and bias, which can be differentiated."""
 
-    def apply(x: Tensor, residual: Tensor | None, weight: Tensor, bias: Tensor) -> Tensor:
-        if made.from_batch:
-            z = F.batch_norm(x.float(), None, None, weight, bias, training=True, eps=eps)
-        else:
-            mean, scale, shift = (c[:, None, None] for c in (made.mean, made.rstd * weight, bias))
-            z = (x - mean) * scale + shift
-        return _ACTIVATIONS[made.activation](z if residual is None else z + residual)
+    def apply(*inputs: Any) -> Tensor:
+        return norm_in_torch(*inputs, made=made, eps=eps)
 
     dx, *others = gradients_in_torch(apply, [made.x, made.residual, made.weight, made.bias], dy)
     if dx is not None and dx_more is not None:

@@ -8,6 +8,7 @@ with the weight gradient alone in tiles. Which algorithm, `algorithm.py` and the
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -29,6 +30,7 @@ from ravine.ops.epilogue_statistics import (
 from ravine.ops.library_inputs import match_layout
 from ravine.ops.norm_act_conv import norm_act_convolution
 from ravine.ops.norm_passes import NormSpec
+from ravine.ops.twice_differentiable import gradient_graph_is_wanted, gradients_in_torch
 
 
 def library_convolution(
@@ -113,11 +115,13 @@ class _Convolution(torch.autograd.Function):
         return y, sums, x if fork else None
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor | None, _: None, dx_more: Tensor | None) -> tuple[Any, ...]:
         if dy is None:
             return dx_more, *(None,) * 8
         x, weight, *saved = ctx.saved_tensors
+        if gradient_graph_is_wanted():
+            dx, dweight = _gradients_in_torch(dy, x, weight, ctx, dx_more)
+            return dx, dweight, dy if ctx.needs_input_grad[2] else None, *(None,) * 6
         norm = AppliedNorm._make([*saved, ctx.activation]) if saved else None
         dy = match_layout(x, dy)
         dx_more = None if dx_more is None else match_layout(x, dx_more)
@@ -134,6 +138,20 @@ class _Convolution(torch.autograd.Function):
                 dy, x, weight.shape[2], ctx.stride, ctx.padding, algorithm=ctx.algorithm
             )
         return dx, dweight, dy if ctx.needs_input_grad[2] else None, *(None,) * 6
+
+
+def _gradients_in_torch(
+    dy: Tensor, x: Tensor, weight: Tensor, ctx: Any, dx_more: Tensor | None
+) -> list[Tensor | None]:
+    """Returns the gradients of x and weight, which can be differentiated."""
+
+    def apply(x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(x, weight.to(x.dtype), None, ctx.stride, ctx.padding)
+
+    dx, dweight = gradients_in_torch(apply, [x, weight], dy)
+    if dx is not None and dx_more is not None:
+        dx = dx + dx_more
+    return [dx, dweight]
 
 
 class _OwnWeightGradient(torch.autograd.Function):

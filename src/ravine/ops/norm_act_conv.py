@@ -7,8 +7,8 @@ is never written to memory.
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ravine.ops.algorithm import Algorithm
 from ravine.ops.convolution_passes import (
@@ -17,8 +17,10 @@ from ravine.ops.convolution_passes import (
     weight_gradient_pass,
 )
 from ravine.ops.epilogue_statistics import AppliedNorm
+from ravine.ops.fused_norm import norm_in_torch
 from ravine.ops.library_inputs import match_layout
 from ravine.ops.norm_passes import NormInputs, NormSpec, measure_statistics, norm_backward_pass
+from ravine.ops.twice_differentiable import gradient_graph_is_wanted, gradients_in_torch
 
 
 def norm_act_convolution(
@@ -70,7 +72,7 @@ class _NormActConvolution(torch.autograd.Function):
         applied = AppliedNorm(x, mean, rstd, norm_weight, norm_bias, norm.activation)
         ctx.save_for_backward(weight, *applied[:-1])
         ctx.activation, ctx.from_batch = norm.activation, norm.from_batch
-        ctx.stride, ctx.padding, ctx.algorithm = stride, padding, algorithm
+        ctx.stride, ctx.padding, ctx.algorithm, ctx.eps = stride, padding, algorithm, norm.eps
         ctx.set_materialize_grads(False)
         y, sums = convolution_pass(
             x,
@@ -87,23 +89,25 @@ class _NormActConvolution(torch.autograd.Function):
         return y, x, sums
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor | None, dx_more: Tensor | None, _: None) -> tuple[Any, ...]:
         if dy is None:
             return dx_more, *(None,) * 9
         weight, *saved = ctx.saved_tensors
         norm = AppliedNorm._make([*saved, ctx.activation])
         x, stride, padding = norm.x, ctx.stride, ctx.padding
+        made = NormInputs(
+            x, None, norm.weight, norm.bias, norm.mean, norm.rstd, ctx.from_batch, norm.activation
+        )
+        dresidual = dy if ctx.needs_input_grad[4] else None
+        if gradient_graph_is_wanted():
+            gradients = _gradients_in_torch(dy, made, weight, ctx, dx_more)
+            return *gradients, dresidual, *(None,) * 5
         dy = match_layout(x, dy)
         dx = dweight = dnorm_weight = dnorm_bias = None
         if any(ctx.needs_input_grad[:3]):
             dactive, sums = input_gradient_pass(
                 dy, x, weight, stride, padding, algorithm=ctx.algorithm, norm=norm
             )
-            made = NormInputs(
-                x, None, norm.weight, norm.bias, norm.mean, norm.rstd,
-                ctx.from_batch, norm.activation,
-            )  # fmt: skip
             dx, _none, dnorm_weight, dnorm_bias = norm_backward_pass(
                 dactive, made, dx_more=dx_more, gradient_sums=sums, overwrite=True
             )
@@ -111,5 +115,19 @@ class _NormActConvolution(torch.autograd.Function):
             dweight = weight_gradient_pass(
                 dy, x, weight.shape[2], stride, padding, algorithm=ctx.algorithm, norm=norm
             )
-        dresidual = dy if ctx.needs_input_grad[4] else None
         return dx, dnorm_weight, dnorm_bias, dweight, dresidual, *(None,) * 5
+
+
+def _gradients_in_torch(
+    dy: Tensor, made: NormInputs, weight: Tensor, ctx: Any, dx_more: Tensor | None
+) -> list[Tensor | None]:
+    """Returns differentiable gradients of x, of the norm's parameters and of weight."""
+
+    def apply(x: Tensor, norm_weight: Tensor, norm_bias: Tensor, weight: Tensor) -> Tensor:
+        active = norm_in_torch(x, None, norm_weight, norm_bias, made=made, eps=ctx.eps)
+        return F.conv2d(active, weight, None, ctx.stride, ctx.padding)
+
+    dx, *others = gradients_in_torch(apply, [made.x, made.weight, made.bias, weight], dy)
+    if dx is not None and dx_more is not None:
+        dx = dx + dx_more
+    return [dx, *others]
