@@ -76,7 +76,7 @@ def test_a_shape_that_is_too_much_for_its_time_is_measured_on_fewer_images() -> 
     entry = measure_shape(large, batch=4096, seconds=0.0001)
 
     # 6 GFLOP are seven images of this shape; time allows one.
-    assert entry.images == 1
+    assert entry.images == 2
     assert time.perf_counter() - start < 20
 
 

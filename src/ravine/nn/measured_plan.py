@@ -32,6 +32,7 @@ CLEARLY_FASTER = 0.95  # of the seconds of the best guess, at most
 _OPERATIONS = 6e9  # of a measured step: some ten milliseconds
 _POSITIONS = 2048  # of a sub-batch at least: weights are transformed once a step, however few
 _ROUNDS, _FEWEST_ROUNDS = 5, 3
+_FEWEST_IMAGES = 2  # a norm of a single position has no variance
 _SECONDS_OF_SHAPE = 0.4  # more than the fewest rounds only within these
 
 
@@ -117,14 +118,14 @@ def winner(seconds: Mapping[Algorithm, float]) -> Algorithm:
 def _sub_batch(shape: ConvolutionShape, batch: int) -> int:
     by_work = _OPERATIONS / (6 * shape.multiply_adds)
     by_positions = _POSITIONS / (shape.height * shape.width)
-    return max(1, min(batch, round(max(by_work, by_positions))))
+    return max(_FEWEST_IMAGES, min(batch, round(max(by_work, by_positions))))
 
 
 def _affordable(shape: ConvolutionShape, images: int, seconds: float) -> int:
     """Returns the images of which a warm-up and the fewest rounds take at most `seconds`."""
-    few = max(1, images // 8)
+    few = max(_FEWEST_IMAGES, images // 8)
     taken = sum(_timed(step) for step in _warm_steps(shape, few).values())
-    return max(1, min(images, int(few * seconds / taken / (1 + _FEWEST_ROUNDS))))
+    return max(_FEWEST_IMAGES, min(images, int(few * seconds / taken / (1 + _FEWEST_ROUNDS))))
 
 
 def _warm_steps(shape: ConvolutionShape, images: int) -> dict[Algorithm, Callable[[], None]]:

@@ -53,8 +53,9 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of activations and products; weights stay in float32."""
 
-    convolution: Literal["auto", Algorithm] = "auto"
-    """Algorithm of the convolutions that it fits, on the CPU; auto measures which is fastest."""
+    convolution: Literal["auto", "guess", Algorithm] = "auto"
+    """Algorithm on the CPU, of the convolutions that it fits; auto: the fastest by measuring once,
+    guess: the one that should be, so that runs are alike to the bit without a measured plan."""
 
     threads: int = Field(default=0, ge=0, le=4096)
     """Threads on the CPU; 0 takes one per core."""

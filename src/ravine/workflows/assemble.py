@@ -117,11 +117,12 @@ def assemble(
 
 def plan_request(recipe: Recipe, builder: Builder, model: nn.Module) -> PlanRequest:
     """Returns what the kernel plan of a recipe's network is wanted for."""
+    named = recipe.convolution
     return PlanRequest(
         shapes=builder.shapes(model),
         precision="bfloat16" if builder.precision is torch.bfloat16 else "float32",
         batch=max(1, recipe.batch // builder.session.ranks.size),
         budget=recipe.budget,
-        measures=not recipe.compile,
-        named=None if recipe.convolution == "auto" else recipe.convolution,
+        measures=named == "auto" and not recipe.compile,
+        named=None if named == "auto" or named == "guess" else named,
     )
