@@ -67,7 +67,7 @@ void expect_near(const char *what, const void *found, int is_float32, const doub
     if (error <= now.limit) /* NaN is not */
         return;
     char how[64];
-    snprintf(how, sizeof how, "has an error of %.2g, more than %.2g", error, now.limit);
+    snprintf(how, sizeof how, "has an error of %.3g, more than %.2g", error, now.limit);
     fail(what, how);
 }
 
@@ -85,7 +85,7 @@ void expect(const char *what, int holds)
 
 void end_kernel(void)
 {
-    printf("%s %3lld shapes, largest error %.2g of %.2g%s\n", now.name, (long long)now.shapes,
+    printf("%s %3lld shapes, largest error %.3g of %.2g%s\n", now.name, (long long)now.shapes,
            now.largest, now.limit, now.failures ? "  FAILED" : "");
 }
 
