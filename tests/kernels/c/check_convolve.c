@@ -1,7 +1,6 @@
 /* ravine_convolve, forward and backward, with all that it does on the way. */
 
 #include <stdio.h>
-#include <string.h>
 
 #include "algorithms.h"
 #include "checks.h"
@@ -125,8 +124,9 @@ static void run(struct call *c, int level, int threads)
 {
     c->job.y = new_images(c->results, (int)c->job.is_float32);
     c->job.sums = NULL;
+    size_t bytes = (size_t)c->sums * sizeof(float);
     if (c->sums)
-        c->job.sums = (c->job.backward ? allocate_zeros : allocate)((size_t)c->sums * sizeof(float));
+        c->job.sums = c->job.backward ? allocate_zeros(bytes) : allocate(bytes);
     expect("success", ravine_convolve(level, &c->job, threads) == DONE);
 }
 

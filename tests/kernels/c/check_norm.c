@@ -2,7 +2,6 @@
    statistics of the batch, known from a convolution, or frozen. */
 
 #include <math.h>
-#include <string.h>
 
 #include "checks.h"
 #include "compare.h"

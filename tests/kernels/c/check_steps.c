@@ -2,7 +2,6 @@
    that are cut into pieces, of which some have no gradient. */
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "checks.h"
@@ -132,7 +131,8 @@ static void expect_tensors(const struct table *t, const struct tensor *other)
     }
 }
 
-static void check_table(struct table *t, const struct update_formula *rule, int32_t which, int level)
+static void check_table(struct table *t, const struct update_formula *rule, int32_t which,
+                        int level)
 {
     struct tensor other[TENSORS];
     for (int step = 0; step < STEPS; step++) {

@@ -71,15 +71,17 @@ int64_t weights_of(const struct layer *l)
                         if (row < 0 || row >= (l)->height || column < 0 ||                   \
                             column >= (l)->width)                                            \
                             continue;                                                        \
-                        int64_t at_x = ((n * (l)->height + row) * (l)->width + column) * (l)->in; \
-                        int64_t at_y = ((n * (l)->out_height + v) * (l)->out_width + u) * (l)->out; \
+                        int64_t at_x = (n * (l)->height + row) * (l)->width + column;        \
+                        int64_t at_y = (n * (l)->out_height + v) * (l)->out_width + u;       \
                         int64_t at_w = (i * (l)->kernel + j) * (l)->in;                      \
+                        at_x *= (l)->in, at_y *= (l)->out;                                   \
                         DO;                                                                  \
                     }
 
 /* Each channel d of y with its weights, `from` on. */
 #define EACH_CHANNEL(l, DO)                                                                  \
-    for (int64_t d = 0, from = at_w; d < (l)->out; d++, from += (l)->kernel * (l)->kernel * (l)->in) \
+    for (int64_t d = 0, from = at_w, filter = weights_of(l) / (l)->out; d < (l)->out;        \
+         d++, from += filter)                                                                \
         for (int64_t c = 0; c < (l)->in; c++)                                                \
             DO
 

@@ -62,7 +62,8 @@ static double corrected_mean(const struct update_formula *rule, struct element_s
         return *s->first / (1 - pow(gamma, k));
     if (rule->method == LECTURE || rule->method == DOZAT_CONSTANT) {
         double ahead = rule->method == LECTURE ? k : k + 1;
-        return gamma * *s->first / (1 - pow(gamma, ahead)) + (1 - gamma) * s->g / (1 - pow(gamma, k));
+        double now = (1 - gamma) * s->g / (1 - pow(gamma, k));
+        return gamma * *s->first / (1 - pow(gamma, ahead)) + now;
     }
     double now = momentum_at(rule, s, k), after = momentum_at(rule, s, k + 1);
     s->mu *= now;

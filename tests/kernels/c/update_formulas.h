@@ -17,8 +17,8 @@ struct update_formula {
 extern const struct update_formula UPDATE_FORMULAS[];
 enum { UPDATE_FORMULA_COUNT = 16 };
 
-/* Takes step k ≥ 1 of one element with gradient g and a row of hyperparameters; returns the product
-   of the momenta. */
+/* Takes step k ≥ 1 of one element with gradient g and a row of hyperparameters; returns the
+   product of the momenta. */
 double take_step(const struct update_formula *rule, const double *hyper, int64_t k, double mu,
                  double g, double *w, double *const *states);
 
