@@ -8,13 +8,23 @@ PYTHON ?= $(shell $(SUITABLE))
 BIN := .venv/bin
 BUDGET ?= 80s
 
-.PHONY: help setup demo test lint check format bench bench-all bench-optim bench-faults kernels lock map pictures
+# The C library's driver (tests/kernels/c), built below build/ by .venv's cmake; an argument names the
+# folder there. Three threads share two cores, so none of them spins.
+DRIVER = cmake --build build/$(1) --target ravine_kernels_driver -- --quiet && OMP_WAIT_POLICY=passive
+CONFIGURE = PATH="$(CURDIR)/$(BIN):$$PATH" && cmake -G Ninja -S . -DRAVINE_DRIVER=ON -B build/$(1) $(2) >/dev/null
+SANITIZERS := -fsanitize=address,undefined
+ARM := aarch64-linux-gnu
+
+.PHONY: help setup demo test lint sanitize driver emulate-arm check format bench bench-all bench-optim bench-faults kernels lock map pictures
 
 help:
 	@echo 'make demo      train on the shipped sample for $(BUDGET) and write a report'
 	@echo 'make test      run the tests'
 	@echo 'make lint      ruff, mypy, import-linter'
-	@echo 'make check     lint and test'
+	@echo 'make sanitize  check the C library under the address and undefined-behaviour sanitizers'
+	@echo 'make driver    the same checks of the C library as it is shipped, without sanitizers'
+	@echo 'make emulate-arm  the same for 64-bit ARM, under qemu'
+	@echo 'make check     lint, sanitize and test'
 	@echo 'make format    let ruff mend what it can'
 	@echo 'make bench     measure training speed against torch and the machine, about 15 minutes'
 	@echo 'make bench-all measure what the README claims, about an hour: FASHION=FOLDER CIFAR=FILE'
@@ -42,7 +52,25 @@ lint: setup
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-check: lint test
+sanitize: setup
+	@mkdir -p build; if echo 'int main(void) { return 0; }' | \
+		$(CC) $(SANITIZERS) -x c - -o build/has-sanitizers 2>/dev/null; then \
+	$(call CONFIGURE,sanitize,-DRAVINE_SANITIZE=ON -DCMAKE_C_COMPILER=$(CC)) && \
+	$(call DRIVER,sanitize) build/sanitize/ravine_kernels_driver; \
+	else echo 'make sanitize: skipped, as $(CC) does not link $(SANITIZERS); make driver runs without'; fi
+
+driver: setup
+	@$(call CONFIGURE,driver,-DCMAKE_C_COMPILER=$(CC)) && \
+	$(call DRIVER,driver) MALLOC_PERTURB_=1 build/driver/ravine_kernels_driver
+
+emulate-arm: setup
+	@for NEEDED in $(ARM)-gcc qemu-aarch64; do command -v $$NEEDED >/dev/null || { echo \
+	"make emulate-arm: no $$NEEDED; Debian and Ubuntu: apt install gcc-$(ARM) qemu-user"; exit 2; }; done
+	@$(call CONFIGURE,arm,-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+		-DCMAKE_C_COMPILER=$(ARM)-gcc) && \
+	$(call DRIVER,arm) MALLOC_PERTURB_=1 qemu-aarch64 -L /usr/$(ARM) build/arm/ravine_kernels_driver
+
+check: lint sanitize test
 
 format: setup
 	@$(BIN)/ruff check --fix .

@@ -27,18 +27,17 @@ static double momentum_coefficients(const double *h, double k, double mu, float 
     return mu;
 }
 
-static void momentum_update(const float *restrict c, const struct range *restrict r)
+static void momentum_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
+    (void)S1;
     const float c0 = c[0];
     const float c1 = c[1];
     const float c2 = c[2];
     const float c3 = c[3];
     const float c4 = c[4];
     const float c5 = c[5];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float e0 = w * c0;
@@ -84,8 +83,10 @@ static double nesterov_coefficients(const double *h, double k, double mu, float 
     return mu;
 }
 
-static void nesterov_update(const float *restrict c, const struct range *restrict r)
+static void nesterov_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
+    (void)S1;
     const float c0 = c[0];
     const float c1 = c[1];
     const float c2 = c[2];
@@ -94,10 +95,7 @@ static void nesterov_update(const float *restrict c, const struct range *restric
     const float c5 = c[5];
     const float c6 = c[6];
     const float c7 = c[7];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float e0 = w * c0;
@@ -139,17 +137,16 @@ static double adagrad_eps_in_root_coefficients(const double *h, double k, double
     return mu;
 }
 
-static void adagrad_eps_in_root_update(const float *restrict c, const struct range *restrict r)
+static void adagrad_eps_in_root_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
+    (void)S1;
     const float c0 = c[0];
     const float c1 = c[1];
     const float c2 = c[2];
     const float c3 = c[3];
     const float c4 = c[4];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float G = S0[i];
         const float e0 = w * c0;
@@ -197,8 +194,10 @@ static double rmsprop_eps_in_root_coefficients(const double *h, double k, double
     return mu;
 }
 
-static void rmsprop_eps_in_root_update(const float *restrict c, const struct range *restrict r)
+static void rmsprop_eps_in_root_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
+    (void)S1;
     const float c0 = c[0];
     const float c1 = c[1];
     const float c2 = c[2];
@@ -206,10 +205,7 @@ static void rmsprop_eps_in_root_update(const float *restrict c, const struct ran
     const float c4 = c[4];
     const float c5 = c[5];
     const float c6 = c[6];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float G = S0[i];
         const float e0 = w * c0;
@@ -270,7 +266,8 @@ static double adam_eps_in_root_coefficients(const double *h, double k, double mu
     return mu;
 }
 
-static void adam_eps_in_root_update(const float *restrict c, const struct range *restrict r)
+static void adam_eps_in_root_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
     const float c0 = c[0];
     const float c1 = c[1];
@@ -282,11 +279,7 @@ static void adam_eps_in_root_update(const float *restrict c, const struct range 
     const float c7 = c[7];
     const float c8 = c[8];
     const float c9 = c[9];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    float *restrict S1 = r->state[1];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float G = S1[i];
@@ -360,7 +353,8 @@ static double nadam_lecture_eps_in_root_coefficients(const double *h, double k, 
     return mu;
 }
 
-static void nadam_lecture_eps_in_root_update(const float *restrict c, const struct range *restrict r)
+static void nadam_lecture_eps_in_root_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
     const float c0 = c[0];
     const float c1 = c[1];
@@ -373,11 +367,7 @@ static void nadam_lecture_eps_in_root_update(const float *restrict c, const stru
     const float c8 = c[8];
     const float c9 = c[9];
     const float c10 = c[10];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    float *restrict S1 = r->state[1];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float G = S1[i];
@@ -455,7 +445,8 @@ static double nadam_dozat_constant_eps_in_root_coefficients(const double *h, dou
     return mu;
 }
 
-static void nadam_dozat_constant_eps_in_root_update(const float *restrict c, const struct range *restrict r)
+static void nadam_dozat_constant_eps_in_root_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
     const float c0 = c[0];
     const float c1 = c[1];
@@ -468,11 +459,7 @@ static void nadam_dozat_constant_eps_in_root_update(const float *restrict c, con
     const float c8 = c[8];
     const float c9 = c[9];
     const float c10 = c[10];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    float *restrict S1 = r->state[1];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float G = S1[i];
@@ -560,7 +547,8 @@ static double nadam_dozat_eps_in_root_coefficients(const double *h, double k, do
     return n16;
 }
 
-static void nadam_dozat_eps_in_root_update(const float *restrict c, const struct range *restrict r)
+static void nadam_dozat_eps_in_root_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
     const float c0 = c[0];
     const float c1 = c[1];
@@ -573,11 +561,7 @@ static void nadam_dozat_eps_in_root_update(const float *restrict c, const struct
     const float c8 = c[8];
     const float c9 = c[9];
     const float c10 = c[10];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    float *restrict S1 = r->state[1];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float G = S1[i];
@@ -665,7 +649,8 @@ static double nadam_keras_eps_in_root_coefficients(const double *h, double k, do
     return n16;
 }
 
-static void nadam_keras_eps_in_root_update(const float *restrict c, const struct range *restrict r)
+static void nadam_keras_eps_in_root_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
     const float c0 = c[0];
     const float c1 = c[1];
@@ -678,11 +663,7 @@ static void nadam_keras_eps_in_root_update(const float *restrict c, const struct
     const float c8 = c[8];
     const float c9 = c[9];
     const float c10 = c[10];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    float *restrict S1 = r->state[1];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float G = S1[i];
@@ -737,17 +718,16 @@ static double adagrad_coefficients(const double *h, double k, double mu, float *
     return mu;
 }
 
-static void adagrad_update(const float *restrict c, const struct range *restrict r)
+static void adagrad_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
+    (void)S1;
     const float c0 = c[0];
     const float c1 = c[1];
     const float c2 = c[2];
     const float c3 = c[3];
     const float c4 = c[4];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float G = S0[i];
         const float e0 = w * c0;
@@ -796,8 +776,10 @@ static double rmsprop_coefficients(const double *h, double k, double mu, float *
     return mu;
 }
 
-static void rmsprop_update(const float *restrict c, const struct range *restrict r)
+static void rmsprop_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
+    (void)S1;
     const float c0 = c[0];
     const float c1 = c[1];
     const float c2 = c[2];
@@ -805,10 +787,7 @@ static void rmsprop_update(const float *restrict c, const struct range *restrict
     const float c4 = c[4];
     const float c5 = c[5];
     const float c6 = c[6];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float G = S0[i];
         const float e0 = w * c0;
@@ -870,7 +849,8 @@ static double adam_coefficients(const double *h, double k, double mu, float *c)
     return mu;
 }
 
-static void adam_update(const float *restrict c, const struct range *restrict r)
+static void adam_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
     const float c0 = c[0];
     const float c1 = c[1];
@@ -882,11 +862,7 @@ static void adam_update(const float *restrict c, const struct range *restrict r)
     const float c7 = c[7];
     const float c8 = c[8];
     const float c9 = c[9];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    float *restrict S1 = r->state[1];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float G = S1[i];
@@ -961,7 +937,8 @@ static double nadam_lecture_coefficients(const double *h, double k, double mu, f
     return mu;
 }
 
-static void nadam_lecture_update(const float *restrict c, const struct range *restrict r)
+static void nadam_lecture_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
     const float c0 = c[0];
     const float c1 = c[1];
@@ -974,11 +951,7 @@ static void nadam_lecture_update(const float *restrict c, const struct range *re
     const float c8 = c[8];
     const float c9 = c[9];
     const float c10 = c[10];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    float *restrict S1 = r->state[1];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float G = S1[i];
@@ -1057,7 +1030,8 @@ static double nadam_dozat_constant_coefficients(const double *h, double k, doubl
     return mu;
 }
 
-static void nadam_dozat_constant_update(const float *restrict c, const struct range *restrict r)
+static void nadam_dozat_constant_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
     const float c0 = c[0];
     const float c1 = c[1];
@@ -1070,11 +1044,7 @@ static void nadam_dozat_constant_update(const float *restrict c, const struct ra
     const float c8 = c[8];
     const float c9 = c[9];
     const float c10 = c[10];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    float *restrict S1 = r->state[1];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float G = S1[i];
@@ -1163,7 +1133,8 @@ static double nadam_dozat_coefficients(const double *h, double k, double mu, flo
     return n16;
 }
 
-static void nadam_dozat_update(const float *restrict c, const struct range *restrict r)
+static void nadam_dozat_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
     const float c0 = c[0];
     const float c1 = c[1];
@@ -1176,11 +1147,7 @@ static void nadam_dozat_update(const float *restrict c, const struct range *rest
     const float c8 = c[8];
     const float c9 = c[9];
     const float c10 = c[10];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    float *restrict S1 = r->state[1];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float G = S1[i];
@@ -1269,7 +1236,8 @@ static double nadam_keras_coefficients(const double *h, double k, double mu, flo
     return n16;
 }
 
-static void nadam_keras_update(const float *restrict c, const struct range *restrict r)
+static void nadam_keras_update(const float *restrict c, float *restrict W,
+    const float *restrict D, float *restrict S0, float *restrict S1, int64_t n)
 {
     const float c0 = c[0];
     const float c1 = c[1];
@@ -1282,11 +1250,7 @@ static void nadam_keras_update(const float *restrict c, const struct range *rest
     const float c8 = c[8];
     const float c9 = c[9];
     const float c10 = c[10];
-    float *restrict W = r->w;
-    const float *restrict D = r->g;
-    float *restrict S0 = r->state[0];
-    float *restrict S1 = r->state[1];
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const float w = W[i], g = D[i];
         const float v = S0[i];
         const float G = S1[i];
