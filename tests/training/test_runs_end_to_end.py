@@ -91,9 +91,9 @@ def test_a_torn_checkpoint_falls_back_and_the_end_is_the_same(
 
 @without_figures
 def test_a_run_killed_by_the_system_is_resumed_bitwise(stripes: Path, tmp_path: Path) -> None:
-    whole = ravine.train(stripes, out=tmp_path / "whole", epochs=8, **_SMALL)
+    whole = ravine.train(stripes, out=tmp_path / "whole", epochs=4, **_SMALL)
     command = [sys.executable, "-m", "ravine", "train", str(stripes), "--out", str(tmp_path / "k")]
-    command += ["--epochs", "8", "--model", "wrn-10-1", "--batch", "16", "--checkpoint-every", "0"]
+    command += ["--epochs", "4", "--model", "wrn-10-1", "--batch", "16", "--checkpoint-every", "0"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and len(checkpoint_paths(tmp_path / "k/checkpoints")) < 2:
