@@ -42,9 +42,12 @@ setup:
 demo: setup
 	@$(BIN)/ravine train @fashion --budget $(BUDGET) --out "runs/demo-$$(date +%Y%m%d-%H%M%S)"
 
-# One thread a worker: more of them only wait for each other on the tiny tensors of tests.
+# One thread a worker: more of them only wait for each other on the tiny tensors of tests, and
+# where a test asks for two, they are not to spin. A worker keeps to its part of the files, which
+# trains what the tests of a file share once, until another has nothing left to do.
 test: setup
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive \
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -58,3 +58,10 @@ def _torch_threads(count: int) -> Iterator[None]:
 def torch_threads() -> Callable[[int], AbstractContextManager[None]]:
     """Returns a context manager: inside it torch, and with it the library, has so many threads."""
     return _torch_threads
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the figures out of reports: they take longer than the run of a test about weights."""
+    names = ("timeline", "curves", "rates", "scales", "updates", "variance", "reliability")
+    monkeypatch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(names))

@@ -1,6 +1,7 @@
 """The front door: what it names, and how little it loads."""
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -11,17 +12,48 @@ import torch
 import ravine
 from ravine.core.errors import RavineError
 
+# Forks a child for each program: torch, which takes seconds, is imported once.
+_FORKS = """
+import json, os, sys
+import torch
+for program in sys.argv[1:]:
+    sys.stdout.flush()
+    if not os.fork():
+        exec(program)
+        print(json.dumps(sorted(sys.modules)))
+        sys.stdout.flush()
+        os._exit(0)
+    if os.wait()[1]:
+        sys.exit(f"failed: {program}")
+"""
+ROOMS = ("optim", "nn", "models", "schedules")
+TRAINING = "import ravine.workflows.train"
 
-def loaded_by(code: str) -> set[str]:
-    """Returns the modules that a fresh interpreter has loaded after `code`."""
-    tail = "\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+
+def loaded_by(*words: str) -> list[set[str]]:
+    """Returns the modules of each line that a fresh interpreter prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code + tail],
+        [sys.executable, "-W", "error", "-c", *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # Python warns of forks beside threads
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    return [set(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """Returns the modules after each room alone, and after what trains, torch being there."""
+    programs = [f"import ravine; ravine.{room}" for room in ROOMS]
+    found = loaded_by(_FORKS, *programs, TRAINING)
+    return dict(zip([*ROOMS, TRAINING], found, strict=True))
+
+
+def without_torch(code: str) -> set[str]:
+    """Returns the modules that a fresh interpreter has loaded after `code`."""
+    (modules,) = loaded_by(code + "\nimport sys, json; print(json.dumps(sorted(sys.modules)))")
+    return modules
 
 
 def test_all_is_sorted_and_every_name_of_it_is_there() -> None:
@@ -37,15 +69,18 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_importing_ravine_loads_no_room_and_no_library() -> None:
-    modules = loaded_by("import ravine")
+    modules = without_torch("import ravine")
 
     assert {name for name in modules if name.startswith("ravine.")} == set()
     assert not modules & {"torch", "numpy", "matplotlib", "typer"}
 
 
-@pytest.mark.parametrize("room", ["optim", "nn", "models", "schedules"])
-def test_a_room_alone_loads_neither_training_nor_pictures(room: str) -> None:
-    modules = loaded_by(f"import ravine; ravine.{room}")
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_alone_loads_neither_training_nor_pictures(
+    loaded: dict[str, set[str]], room: str
+) -> None:
+    modules = loaded[room]
+    assert f"ravine.{room}" in modules
     foreign = {"training", "experiment", "recipe", "reports", "cli", "data"}
 
     assert not {f"ravine.{name}" for name in foreign} & modules
@@ -53,7 +88,7 @@ def test_a_room_alone_loads_neither_training_nor_pictures(room: str) -> None:
 
 
 def test_reports_load_no_torch() -> None:
-    assert "torch" not in loaded_by("import ravine.reports")
+    assert "torch" not in without_torch("import ravine.reports")
 
 
 def test_the_command_is_installed() -> None:
@@ -89,10 +124,7 @@ def test_the_parts_work_together_in_a_strangers_loop() -> None:
     assert losses[-1] < losses[0] / 2
 
 
-def test_training_starts_without_the_compiler_and_triton() -> None:
+def test_training_starts_without_the_compiler_and_triton(loaded: dict[str, set[str]]) -> None:
     """Importing them takes seconds, and Triton reports leaks at the end of every process."""
-    program = (
-        "import sys, ravine.workflows.train; print({'torch._dynamo', 'triton'} & set(sys.modules))"
-    )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert told.stdout == "set()\n"
+    assert "ravine.workflows.train" in loaded[TRAINING]
+    assert not {"torch._dynamo", "triton"} & loaded[TRAINING]

@@ -1,22 +1,33 @@
 import json
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ravine import train
+from ravine.core.errors import RavineError
+
 from .conftest import Command, paint
 
 
-@pytest.fixture
-def broken(ravine: Command, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def too_fast(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose rate is far too high."""
-    data = paint(tmp_path / "data", 60)
-    said = ravine(
-        "train", data, "--model", "resnet-cifar-8", "--lr", "1000", "--warmup", "0",
-        "--epochs", "8", "--batch", "16", "--out", tmp_path / "run", "--quiet",
-    )  # fmt: skip
-    assert said.code in (0, 2)
-    return tmp_path / "run"
+    place = tmp_path_factory.mktemp("broken")
+    data = paint(place / "data", 60)
+    settings = {"model": "resnet-cifar-8", "lr": 1000, "warmup": 0, "epochs": 8, "batch": 16}
+    with pytest.MonkeyPatch.context() as patch, suppress(RavineError):
+        patch.setenv("RAVINE_CACHE", str(place / "cache"))
+        train(data, out=place / "run", **settings)
+    return place / "run"
+
+
+@pytest.fixture
+def broken(too_fast: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(too_fast, tmp_path / "run")
 
 
 def test_a_rate_that_is_too_high_is_found_tried_and_kept(ravine: Command, broken: Path) -> None:

@@ -1,17 +1,17 @@
 """`ravine landscape` on a run that kept its weights along the way."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import ravine
+from ravine import Surface, train
 from ravine.core.errors import RunError
 from ravine.core.tensor_file import load_tensors
 from ravine.workflows.landscape import run_surface
+
+from .conftest import Command
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +24,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ].astype(np.uint8)
     np.savez(root / "data.npz", x_train=images, y_train=labels)
     common = {"model": "wrn-10-1", "batch": 12, "epochs": 2, "device": "cpu"}
-    ravine.train(root / "data.npz", out=root / "a", keep_weights=4, **common)
-    ravine.train(root / "data.npz", out=root / "b", **common)
+    train(root / "data.npz", out=root / "a", keep_weights=4, **common)
+    train(root / "data.npz", out=root / "b", **common)
     return root
-
-
-def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ravine", "landscape", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_a_run_keeps_its_weights_at_steps_of_the_plan(runs: Path) -> None:
@@ -51,16 +42,16 @@ def test_a_run_keeps_its_weights_at_steps_of_the_plan(runs: Path) -> None:
     assert same[0] == same[1]
 
 
-def test_the_command_draws_the_trajectory_and_says_where(runs: Path) -> None:
-    done = command(str(runs / "a"), "--nodes", "7", "--images", "24", "--json", "--quiet")
+def test_the_command_draws_the_trajectory_and_says_where(ravine: Command, runs: Path) -> None:
+    done = ravine("landscape", runs / "a", "--nodes", 7, "--images", 24, "--json", "--quiet")
 
-    assert done.returncode == 0, done.stderr
-    row = json.loads(done.stdout.splitlines()[-1])
+    assert done.code == 0, done.err
+    row = json.loads(done.out.splitlines()[-1])
     assert row["nodes"] == 49
     *names, report = (Path(file).name for file in row["files"])
     assert names == [f"trajectory-default-0.{kind}" for kind in ("npz", "png", "svg", "html")]
     assert 'id="surfaces"' in (runs / "a" / report).read_text()
-    surface = ravine.Surface.load(row["files"][0])
+    surface = Surface.load(row["files"][0])
     assert np.isfinite(surface.trajectory["loss"]).all()
     np.testing.assert_allclose(surface.trajectory["epoch"][[0, -1]], [0, 2])
 
@@ -84,21 +75,22 @@ def net(classes, channels):
 
 
 def test_sharpness_and_convexity_of_a_network_of_ones_own(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
+    ravine: Command, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (runs / "own.py").write_text(OWN)
     monkeypatch.chdir(runs)
     monkeypatch.syspath_prepend(str(runs))
-    ravine.train("data.npz", out="own", model="own:net", batch=12, epochs=1, device="cpu")
+    train("data.npz", out="own", model="own:net", batch=12, epochs=1, device="cpu")
     asked = ["--nodes", "5", "--images", "8", "--along", "line", "--json", "--quiet"]
-    done = command("own", *asked, "--model", "own:net", "--sharpness", "--convexity", "2")
+    more = ["--model", "own:net", "--sharpness", "--convexity", "2"]
+    done = ravine("landscape", "own", *asked, *more)
 
-    assert done.returncode == 0, done.stderr
-    row = json.loads(done.stdout.splitlines()[-1])
+    assert done.code == 0, done.err
+    row = json.loads(done.out.splitlines()[-1])
     names = [Path(file).name for file in row["files"]]
     assert "line-default-0-sharpness.png" in names
     assert "line-default-0-sharpness.svg" in names
-    surface = ravine.Surface.load(row["files"][0])
+    surface = Surface.load(row["files"][0])
     found = surface.sharpness
     assert row["eigenvalues"] == found["eigenvalues"].tolist()
     assert (np.diff(found["eigenvalues"]) <= 0).all()
@@ -118,12 +110,12 @@ def test_sharpness_and_convexity_of_a_network_of_ones_own(
         (["nothing"], "no run folder"),
     ],
 )
-def test_a_mistake_is_one_line(runs: Path, words: list[str], message: str) -> None:
-    done = command(str(runs / words[0]), *words[1:], "--quiet")
+def test_a_mistake_is_one_line(ravine: Command, runs: Path, words: list[str], message: str) -> None:
+    done = ravine("landscape", runs / words[0], *words[1:], "--quiet")
 
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.code == 2
+    assert message in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_a_run_without_weights_along_the_way_says_so(runs: Path) -> None:

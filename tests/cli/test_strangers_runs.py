@@ -34,6 +34,7 @@ from ravine.workflows.race_worker.job import run_job
 from ravine.workflows.race_worker.slots import JobSlots
 from ravine.workflows.race_worker.timing import Timing
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 Command = Callable[..., Any]
 NETWORK = """
 from pathlib import Path

@@ -57,37 +57,60 @@ def test_without_the_library_steps_are_the_same_and_one_warning_says_so(
         library.load_library.cache_clear()
 
 
-def with_switch(value: str) -> str:
-    """Returns the level that a process with RAVINE_KERNELS=value loads, or None."""
-    code = (
-        "from ravine.kernels.library import load_library; library = load_library()\n"
-        "print(library and (library.level_name, library.has_tiles))"
-    )
+# A child for each value: torch is imported once, the library is loaded by each child.
+_LEVELS = """
+import os, sys
+from ravine.kernels.library import load_library
+for value in sys.argv[1:]:
+    sys.stdout.flush()
+    if not os.fork():
+        os.environ["RAVINE_KERNELS"] = value
+        library = load_library()
+        print(value, library and (library.level_name, library.has_tiles))
+        sys.stdout.flush()
+        os._exit(0)
+    if os.wait()[1]:
+        sys.exit(f"failed: {value}")
+"""
+EMULATED = "amx-emulated"
+
+
+def is_here(level: str) -> bool:
+    found = library.load_library()
+    return found is not None and found.level >= library.LEVELS.index(level)
+
+
+@pytest.fixture(scope="module")
+def switched() -> dict[str, str]:
+    """Returns what a process with RAVINE_KERNELS=value loads, or None, by value."""
+    levels = [level for level in ("base", "avx2", "avx512", "avx512-bf16") if is_here(level)]
+    values = ["off", *levels, *([EMULATED] if is_here("avx512") else [])]
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env={**os.environ, "RAVINE_KERNELS": value},
+        [sys.executable, "-W", "error", "-c", _LEVELS, *values],
+        env={**os.environ, "RAVINE_KERNELS": "on", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,
     )
-    return run.stdout.strip()
+    return dict(line.split(" ", 1) for line in run.stdout.splitlines())
 
 
-def test_the_environment_switches_it_off_without_a_warning() -> None:
-    assert with_switch("off") == "None"
+def test_the_environment_switches_it_off_without_a_warning(switched: dict[str, str]) -> None:
+    assert switched["off"] == "None"
 
 
 @pytest.mark.usefixtures("tiles")
-def test_the_environment_switches_to_emulated_tiles() -> None:
-    assert with_switch("amx-emulated") == "('amx-emulated', True)"
+def test_the_environment_switches_to_emulated_tiles(switched: dict[str, str]) -> None:
+    assert switched[EMULATED] == "('amx-emulated', True)"
 
 
 @pytest.mark.parametrize("level", ["base", "avx2", "avx512", "avx512-bf16"])
-def test_the_environment_holds_the_code_down_to_a_level(level: str) -> None:
-    found = library.load_library()
-    if found is None or found.level < library.LEVELS.index(level):
+def test_the_environment_holds_the_code_down_to_a_level(
+    switched: dict[str, str], level: str
+) -> None:
+    if level not in switched:
         pytest.skip(f"no {level} here")
-    assert with_switch(level) == f"('{level}', False)"
+    assert switched[level] == f"('{level}', False)"
 
 
 @pytest.mark.parametrize(

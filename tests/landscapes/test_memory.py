@@ -24,6 +24,7 @@ class Counted(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.most = 0
+        self._bytes = 0  # of all in `_seen`, some of which may have gone
         self._seen: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -31,9 +32,13 @@ class Counted(TorchDispatchMode):
         for tensor in tree_leaves((args, kwargs, result)):
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()
+                _, before = self._seen.get(storage._cdata, (None, 0))
                 self._seen[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
-        self._seen = {k: v for k, v in self._seen.items() if not v[0].expired()}
-        self.most = max(self.most, sum(size for _, size in self._seen.values()))
+                self._bytes += storage.nbytes() - before
+        if self._bytes > self.most:  # else no more than ever live, whatever has gone
+            self._seen = {k: v for k, v in self._seen.items() if not v[0].expired()}
+            self._bytes = sum(size for _, size in self._seen.values())
+            self.most = max(self.most, self._bytes)
         return result
 
 

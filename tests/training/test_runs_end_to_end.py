@@ -16,6 +16,7 @@ from ravine.core.events import CheckpointSaved, Event, StepDone
 from ravine.runs.checkpoints import checkpoint_paths
 from ravine.runs.recipe_file import read_recipe
 
+without_figures = pytest.mark.usefixtures("no_figures")
 _SMALL = {"model": "wrn-10-1", "batch": 16, "device": "cpu", "checkpoint_every": 0.0}
 
 
@@ -53,6 +54,7 @@ def test_a_run_learns_and_leaves_what_the_design_names(stripes: Path, tmp_path: 
     assert settings["augment"] == "crop"
 
 
+@without_figures
 @pytest.mark.parametrize("optimizer", ["nesterov", "nadam"])
 def test_a_run_stopped_at_any_step_ends_bitwise_like_one_that_was_not(
     stripes: Path, tmp_path: Path, optimizer: str
@@ -71,6 +73,7 @@ def test_a_run_stopped_at_any_step_ends_bitwise_like_one_that_was_not(
         assert resumed.result["accuracy"] == whole.result["accuracy"]
 
 
+@without_figures
 def test_a_torn_checkpoint_falls_back_and_the_end_is_the_same(
     stripes: Path, tmp_path: Path
 ) -> None:
@@ -87,10 +90,11 @@ def test_a_torn_checkpoint_falls_back_and_the_end_is_the_same(
     ).read_bytes()
 
 
+@without_figures
 def test_a_run_killed_by_the_system_is_resumed_bitwise(stripes: Path, tmp_path: Path) -> None:
-    whole = ravine.train(stripes, out=tmp_path / "whole", epochs=8, **_SMALL)
+    whole = ravine.train(stripes, out=tmp_path / "whole", epochs=4, **_SMALL)
     command = [sys.executable, "-m", "ravine", "train", str(stripes), "--out", str(tmp_path / "k")]
-    command += ["--epochs", "8", "--model", "wrn-10-1", "--batch", "16", "--checkpoint-every", "0"]
+    command += ["--epochs", "4", "--model", "wrn-10-1", "--batch", "16", "--checkpoint-every", "0"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and len(checkpoint_paths(tmp_path / "k/checkpoints")) < 2:
@@ -119,6 +123,7 @@ def test_sigterm_saves_a_checkpoint_and_says_how_to_go_on(stripes: Path, tmp_pat
     assert len(checkpoint_paths(tmp_path / "k/checkpoints")) == 1
 
 
+@without_figures
 def test_verify_proves_it_on_a_copy_and_sees_a_difference(stripes: Path, tmp_path: Path) -> None:
     run = ravine.train(stripes, out=tmp_path / "run", epochs=1, **_SMALL)
     found = ravine.verify(run.path)
@@ -133,6 +138,7 @@ def test_verify_proves_it_on_a_copy_and_sees_a_difference(stripes: Path, tmp_pat
     assert not list(tmp_path.glob(".verify-*"))
 
 
+@without_figures
 def test_watching_a_run_does_not_change_it(stripes: Path, tmp_path: Path) -> None:
     seen: list[Event] = []
     alone = ravine.train(stripes, out=tmp_path / "a", epochs=0.5, **_SMALL)
@@ -145,6 +151,7 @@ def test_watching_a_run_does_not_change_it(stripes: Path, tmp_path: Path) -> Non
     ).read_bytes()
 
 
+@without_figures
 def test_training_leaves_the_callers_random_state_and_threads_alone(
     stripes: Path, tmp_path: Path
 ) -> None:
@@ -157,6 +164,7 @@ def test_training_leaves_the_callers_random_state_and_threads_alone(
     assert torch.get_num_threads() == threads
 
 
+@without_figures
 def test_a_recipe_repeats_a_run_bitwise_even_one_with_a_budget(
     stripes: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +175,7 @@ def test_a_recipe_repeats_a_run_bitwise_even_one_with_a_budget(
     ).read_bytes()
 
 
+@without_figures
 def test_changed_data_is_refused_on_resume(stripes: Path, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         ravine.train(stripes, out=tmp_path / "a", epochs=1, observers=[_until(3)], **_SMALL)
@@ -199,6 +208,7 @@ def test_a_diverging_run_is_stopped_in_one_line_and_its_weights_are_finite(
         sys.path.remove(str(tmp_path))
 
 
+@without_figures
 def test_the_model_file_alone_is_enough_to_predict(stripes: Path, tmp_path: Path) -> None:
     from PIL import Image
 

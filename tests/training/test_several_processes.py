@@ -1,10 +1,12 @@
 """Training by two processes on this machine, through torchrun and gloo."""
 
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from torch import nn
 
 import ravine
 from ravine.core.errors import SettingError
+from ravine.core.events import Event, Notice, StepDone
 from ravine.core.ranks import Ranks
 from ravine.data.augment import AugmentSettings
 from ravine.data.batches import Batch, TrainingBatches, shard_indices
@@ -23,15 +26,18 @@ from ravine.data.dataset import Dataset, Preprocessing
 from ravine.runs.rows import read_json, read_rows
 from ravine.training.distributed import GradientSync
 from ravine.training.loss import cross_entropy
+from ravine.training.stop import Interrupted
 
 # Without batch norm two halves of a batch give the gradient of the whole, but for rounding, which
 # a small rate does not amplify: of 15 images one has 7 and the other 8.
-SETTINGS = (
-    "--model", "resnet-cifar-8", "--norm", "none", "--lr", "0.01", "--epochs", "8",
-    "--batch", "15", "--precision", "float32", "--threads", "1", "--augment", "crop",
-)  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "model": "resnet-cifar-8", "norm": "none", "lr": 0.01, "epochs": 8.0, "batch": 15,
+    "precision": "float32", "threads": 1, "augment": "crop",
+}  # fmt: skip
+WORDS = [word for name, value in SETTINGS.items() for word in (f"--{name}", value)]
 
 
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node")
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -47,30 +53,27 @@ def striped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def start(processes: int, *words: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m"]
-    if processes > 1:
-        command += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command += ["-m"]
-    command += ["ravine", *map(str, words)]
+def start(*words: object) -> subprocess.Popen[str]:
+    """Starts two processes of `ravine WORDS`."""
+    command = [sys.executable, "-m", *TORCHRUN, "2", "-m", "ravine", *map(str, words)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
-def run(processes: int, *words: object) -> tuple[int, str, str]:
-    process = start(processes, *words)
+def run(*words: object) -> tuple[int, str, str]:
+    process = start(*words)
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")
 def runs(striped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run by one process (`one`) and by two (`two`)."""
+    """The same run by one process (`one`, this one) and by two (`two`)."""
     place = tmp_path_factory.mktemp("runs")
-    for processes, name in ((1, "one"), (2, "two")):
-        code, out, err = run(processes, "train", striped, *SETTINGS, "--out", place / name)
-        assert code == 0, err
-        (place / f"{name}.txt").write_text(out)
+    ravine.train(striped, out=place / "one", **SETTINGS)
+    code, out, err = run("train", striped, *WORDS, "--out", place / "two")
+    assert code == 0, err
+    (place / "two.txt").write_text(out)
     return place
 
 
@@ -100,24 +103,44 @@ def test_one_of_them_talks_and_the_metrics_are_those_of_all(runs: Path) -> None:
     assert np.sum(two["confusion"]) == 24
 
 
-@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2), (2, 2)])
-def test_another_number_of_processes_goes_on(
-    striped: Path, runs: Path, tmp_path: Path, first: int, then: int
-) -> None:
-    out = tmp_path / "run"
-    process = start(first, "train", striped, *SETTINGS, "--checkpoint-every", "0.01", "--out", out)
+@pytest.fixture(scope="module")
+def stopped(striped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs that were stopped on the way: of this process (`1`), and of two (`2`)."""
+    place = tmp_path_factory.mktemp("stopped")
+
+    def stop(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == 4:
+            signal.raise_signal(signal.SIGTERM)
+
+    often = {"checkpoint_every": 0.1}
+    with pytest.raises(Interrupted):
+        ravine.train(striped, out=place / "1", observers=[stop], **SETTINGS, **often)
+    process = start("train", striped, *WORDS, "--checkpoint-every", "0.1", "--out", place / "2")
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
-        if any(out.glob("checkpoints/step-*")):
+        if any(place.glob("2/checkpoints/step-*")):
             break
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)  # torchrun hands it on
     process.communicate(timeout=120)
     assert process.returncode != 0
+    return place
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2), (2, 2)])
+def test_another_number_of_processes_goes_on(
+    stopped: Path, runs: Path, tmp_path: Path, first: int, then: int
+) -> None:
+    out = shutil.copytree(stopped / str(first), tmp_path / "run")
     assert not (out / "evaluation.json").exists(), "it was too quick to be stopped"
-    code, told, err = run(then, "resume", out)
-    assert code == 0, err
-    assert ("no longer bitwise" in told) == (first != then)
+    told: list[Event] = []
+    if then == 1:
+        ravine.resume(out, observers=[told.append])
+        said = " ".join(event.text for event in told if isinstance(event, Notice))
+    else:
+        code, said, err = run("resume", out)
+        assert code == 0, err
+    assert ("no longer bitwise" in said) == (first != then)
     np.testing.assert_allclose(curve(out), curve(runs / "one"), rtol=1e-5)
     if first == then:
         files = [folder / "model.safetensors" for folder in (out, runs / "two")]
@@ -125,7 +148,7 @@ def test_another_number_of_processes_goes_on(
 
 
 def test_a_mistake_is_told_in_one_line(striped: Path, tmp_path: Path) -> None:
-    code, _, err = run(2, "train", striped, "--model", "resnet-cifar-9", "--out", tmp_path / "run")
+    code, _, err = run("train", striped, "--model", "resnet-cifar-9", "--out", tmp_path / "run")
     assert code != 0
     # The lines of two processes may run into each other.
     told = "ravine: resnet-cifar-9: the depth must be 6N+2, got 9; nearest that work: 8 and 14"
@@ -207,46 +230,47 @@ import torch
 from ravine.training import shared_memory_sum as shared_sum
 from ravine.core.ranks import join_ranks, exit_process
 
-ranks, results = join_ranks(), []
-shared_sum._FOLDER = Path(sys.argv[2]) / "memory"
-if sys.argv[1] == "no room":
-    shared_sum._reserve = lambda size: "-"
-total = shared_sum.SharedSum(ranks, 1001, torch.device("cpu"))
-assert total.is_in_memory == (sys.argv[1] == "room")
-for step in range(3):
-    chance = torch.Generator().manual_seed(10 * step + ranks.rank)
-    total.mine.copy_(torch.randn(1001, generator=chance))
-    results.append(total.all_reduce_sum().clone())
-torch.save(results, f"{sys.argv[2]}/{ranks.rank}.pt")
+ranks = join_ranks()
+place, reserve = Path(sys.argv[1]), shared_sum._reserve
+shared_sum._FOLDER = place / "memory"
+for memory in ("room", "no room"):
+    shared_sum._reserve = reserve if memory == "room" else lambda size: "-"
+    total, results = shared_sum.SharedSum(ranks, 1001, torch.device("cpu")), []
+    assert total.is_in_memory == (memory == "room")
+    for step in range(3):
+        chance = torch.Generator().manual_seed(10 * step + ranks.rank)
+        total.mine.copy_(torch.randn(1001, generator=chance))
+        results.append(total.all_reduce_sum().clone())
+    torch.save(results, place / f"{memory} {ranks.rank}.pt")
 exit_process(0)
 """
 
 
-@pytest.mark.parametrize("memory", ["room", "no room"])
 @pytest.mark.parametrize("processes", [2, 3])
 def test_sums_through_memory_are_the_sums_the_same_bits_for_all(
-    memory: str, processes: int, tmp_path: Path
+    processes: int, tmp_path: Path
 ) -> None:
+    """With room for it, and without: then they are gloo's."""
     script = tmp_path / "sums.py"
     script.write_text(SUMS)
     (tmp_path / "memory").mkdir()
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     done = subprocess.run(
-        [sys.executable, *command, str(script), memory, str(tmp_path)],
+        [sys.executable, "-m", *TORCHRUN, str(processes), str(script), str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(processes)]
-    for step in range(3):
-        drawn = [
-            torch.randn(1001, generator=torch.Generator().manual_seed(10 * step + rank))
-            for rank in range(processes)
-        ]
-        wanted = torch.stack(drawn).double().sum(0)
-        torch.testing.assert_close(found[0][step].double(), wanted, rtol=1e-5, atol=1e-6)
-        assert all(torch.equal(found[0][step], other[step]) for other in found)
+    for memory in ("room", "no room"):
+        found = [torch.load(tmp_path / f"{memory} {rank}.pt") for rank in range(processes)]
+        for step in range(3):
+            drawn = [
+                torch.randn(1001, generator=torch.Generator().manual_seed(10 * step + rank))
+                for rank in range(processes)
+            ]
+            wanted = torch.stack(drawn).double().sum(0)
+            torch.testing.assert_close(found[0][step].double(), wanted, rtol=1e-5, atol=1e-6)
+            assert all(torch.equal(found[0][step], other[step]) for other in found)
     assert not list((tmp_path / "memory").iterdir())
 
 

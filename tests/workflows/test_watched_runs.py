@@ -45,6 +45,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_weights_are_those_of_a_run_without_a_monitor(watched: Path, tmp_path: Path) -> None:
     ravine.train("@fashion", out=tmp_path / "run", **(SETTINGS | {"monitor": 0.0}))
     assert not (tmp_path / "run" / "layers.jsonl").exists()
@@ -63,6 +64,7 @@ def test_every_layer_is_seen_from_the_first_step_on(watched: Path) -> None:
     assert all(0 < ratio < 1 for ratio in ratios)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_snapshots_of_repeated_steps_are_taken_out(watched: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
 
@@ -81,6 +83,7 @@ def test_snapshots_of_repeated_steps_are_taken_out(watched: Path, tmp_path: Path
     assert (out / "model.safetensors").read_bytes() == (watched / "model.safetensors").read_bytes()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_rollback_takes_the_snapshots_back_too(tmp_path: Path) -> None:
     out, seen = tmp_path / "run", list[Event]()
     settings = SETTINGS | {
@@ -112,6 +115,7 @@ def test_the_findings_of_a_run_are_kept_and_reported_when_it_ends(tmp_path: Path
         assert any(code in text or "not finite" in text for text in told)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_first_value_that_is_not_finite_is_kept_with_its_layer(tmp_path: Path) -> None:
     out = tmp_path / "run"
     settings = SETTINGS | {"norm": "none", "lr": 1e30, "precision": "float32", "epochs": 0.05}

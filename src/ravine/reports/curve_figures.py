@@ -47,6 +47,10 @@ def svg_of(figure: Figure, title: str) -> str:
     """Returns a figure as SVG text for the page."""
     with mpl.rc_context(_STYLE):
         buffer = io.StringIO()
+        # Laid out here: savefig would draw everything twice, the first time to lay it out.
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

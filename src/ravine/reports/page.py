@@ -1,5 +1,6 @@
 """The report of a run: one HTML file that opens offline and prints well."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,23 @@ def render_report(run: Path, *, layers: LayerRecords | None = None) -> Path:
 def page(run: Path, *, layers: LayerRecords | None = None) -> str:
     """Returns the report of a run folder as HTML."""
     contents = gather(run, layers=layers)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            contents=contents,
+            summary=summary_lines(contents),
+            mistakes=mistake_pictures(run, contents.evaluation.get("mistakes", [])),
+            surfaces=surface_pictures(run),
+            **_drawings(contents),
+            **_tables(contents),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Returns the templates, which are compiled once."""
     environment = Environment(
         loader=PackageLoader("ravine.reports", "templates"),
         autoescape=True,
@@ -47,14 +65,7 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "duration": _duration, "shown": _shown}
-    return environment.get_template("report.html").render(
-        contents=contents,
-        summary=summary_lines(contents),
-        mistakes=mistake_pictures(run, contents.evaluation.get("mistakes", [])),
-        surfaces=surface_pictures(run),
-        **_drawings(contents),
-        **_tables(contents),
-    )
+    return environment
 
 
 def _drawings(contents: Contents) -> dict[str, Markup | None]:
