@@ -4,7 +4,7 @@
 
    A block is some rows of tiles, so many that its transform and a panel of its products stay in
    the second cache. Its images are copied to a padded strip, the norm before the convolution
-   applied on the way, and transformed; for each panel of channels of y the (m + 2)² products are
+   applied on the way, and transformed; for GROUP channels of y at a time the (m + 2)² products are
    taken, transformed back and written, the skip added and the sums for a norm taken on the way, as
    in convolve.c. The input gradient is the convolution with kernels turned by half a turn. Threads
    take images, some at a time, as they get free: an image's results and sums are one thread's, in
@@ -17,11 +17,15 @@
 #include "winograd_products.h"
 #include "winograd_transforms.h"
 
+enum { GROUP = 64 /* channels of y, at most, whose products wait to be transformed back */ };
+
 /* What all threads read. */
 struct task {
     const struct convolution *o;
     struct blocks b;
     const float *kernels; /* panels of (AREA, in, columns) words, transformed */
+    int64_t transformed;  /* elements from component to component of a block's transform */
+    int64_t products;     /* floats from component to component of a block's products */
     const float *scale;   /* rstd·weight of the norm, or null */
 };
 
@@ -29,8 +33,20 @@ struct task {
 struct workspace {
     element *strip;       /* padded images: (rows, positions, in) */
     element *transformed; /* (AREA, tiles, in) */
-    float *products;      /* (AREA, tiles, panel) */
+    float *products;      /* (AREA, tiles, GROUP) */
 };
+
+/* Words from component to component of a panel of kernels, and before the panel that begins at
+   channel `at` of y; with a line between components, so that they don't meet in the caches' sets. */
+INLINE int64_t kernel_component(const struct convolution *o, int64_t width)
+{
+    return o->in / IN_WORD * width + BETWEEN;
+}
+
+INLINE int64_t kernel_panel(const struct convolution *o, int64_t at)
+{
+    return AREA * (o->in / IN_WORD * at + at / LANES * BETWEEN);
+}
 
 /* Kernels of CHANNELS channels of x, for LANES of y from d on: (tap, channel, lane). */
 INLINE void gather_kernels(const struct convolution *o, int64_t c, int64_t d,
@@ -67,7 +83,8 @@ static void transform_kernels(const struct convolution *o, float *kernels, int64
     float gathered[9][CHANNELS][LANES];
     for (int64_t at = 0, width; at < o->out; at += width) {
         width = panel_width(at, o->out);
-        float *panel = kernels + at * AREA * (o->in / IN_WORD);
+        float *panel = kernels + kernel_panel(o, at);
+        int64_t apart = kernel_component(o, width);
         for (int64_t d = 0; d < width; d += LANES) {
             gather_kernels(o, c, at + d, gathered);
             for (int64_t k = 0; k < CHANNELS; k += 2) {
@@ -76,8 +93,7 @@ static void transform_kernels(const struct convolution *o, float *kernels, int64
                 transform_one_kernel((const float(*)[CHANNELS][LANES])gathered, k + 1, second);
                 float *to = panel + (c + k) / IN_WORD * width + d;
                 for (int64_t t = 0; t < AREA; t++)
-                    store_two((element *)(to + t * (o->in / IN_WORD) * width), first[t], second[t],
-                              width);
+                    store_two((element *)(to + t * apart), first[t], second[t], width);
             }
         }
     }
@@ -85,9 +101,9 @@ static void transform_kernels(const struct convolution *o, float *kernels, int64
 
 /* Writes Bᵀ d B of a segment's tiles: (AREA, tiles of a block, channels). */
 static void transform_strip(const struct blocks *b, const struct segment *s, const element *strip,
-                            int64_t channels, element *transformed)
+                            int64_t channels, element *transformed, int64_t apart)
 {
-    int64_t pitch = b->columns * OUTPUTS + HALO, row = pitch * channels, apart = b->tiles * channels;
+    int64_t pitch = b->columns * OUTPUTS + HALO, row = pitch * channels;
     for (int64_t i = 0; i < s->rows; i++)
         for (int64_t j = 0; j < b->columns; j++) {
             const element *from = strip + (i * pitch + j) * OUTPUTS * channels;
@@ -101,21 +117,23 @@ static void transform_strip(const struct blocks *b, const struct segment *s, con
         }
 }
 
-/* Multiplies all components of a block with one panel of kernels. */
-static void multiply_panel(const struct task *k, const struct workspace *d, int64_t tiles, int64_t at,
-                           int64_t width)
+/* Multiplies all components of a block with the kernels of `channels` channels of y from `at` on. */
+static void multiply_group(const struct task *k, const struct workspace *d, int64_t tiles, int64_t at,
+                           int64_t channels)
 {
-    int64_t words = k->o->in / IN_WORD;
-    const float *panel = k->kernels + at * AREA * words;
-    for (int64_t t = 0; t < AREA; t++) {
-        struct operands p = {
-            .a = (const float *)d->transformed + t * k->b.tiles * words,
-            .b = panel + t * words * width,
-            .c = d->products + t * k->b.tiles * width,
-            .a_row = words, .a_k = 1, .b_k = width, .c_row = width, .k = words, .is_first = 1,
-        };
-        multiply(&p, tiles, width);
-    }
+    const struct convolution *o = k->o;
+    int64_t words = o->in / IN_WORD;
+    for (int64_t t = 0; t < AREA; t++)
+        for (int64_t c = 0, width; c < channels; c += width) {
+            width = panel_width(at + c, o->out);
+            struct operands p = {
+                .a = (const float *)(d->transformed + t * k->transformed),
+                .b = k->kernels + kernel_panel(o, at + c) + t * kernel_component(o, width),
+                .c = d->products + t * k->products + c,
+                .a_row = words, .a_k = 1, .b_k = width, .c_row = GROUP, .k = words, .is_first = 1,
+            };
+            multiply(&p, tiles, width);
+        }
 }
 
 /* Where a vector of channels of y is written, and what is read beside it. */
@@ -189,15 +207,15 @@ INLINE void transform_back(const float *from, int64_t apart, floats y[OUTPUTS][O
 
 /* Transforms a segment's products for LANES channels of y from d on back, and writes them. */
 INLINE void write_segment(const struct task *k, const struct segment *s, const float *products,
-                          int64_t width, int64_t d)
+                          int64_t d)
 {
     const struct convolution *o = k->o;
     struct epilogue e = begin_epilogue(k, s, d);
-    const float *from = products + s->first * width;
+    const float *from = products + s->first * GROUP;
     for (int64_t row = s->top; row < s->top + s->rows; row++)
-        for (int64_t column = 0; column < k->b.columns; column++, from += width) {
+        for (int64_t column = 0; column < k->b.columns; column++, from += GROUP) {
             floats y[OUTPUTS][OUTPUTS];
-            transform_back(from, k->b.tiles * width, y);
+            transform_back(from, k->products, y);
             int64_t below = least(OUTPUTS, o->out_height - row * OUTPUTS);
             int64_t right = least(OUTPUTS, o->out_width - column * OUTPUTS);
             int64_t at = ((s->image * o->out_height + row * OUTPUTS) * o->out_width +
@@ -209,12 +227,12 @@ INLINE void write_segment(const struct task *k, const struct segment *s, const f
     end_epilogue(&e, s);
 }
 
-static void write_panel(const struct task *k, const struct workspace *d, const struct segment *segments,
-                        int64_t count, int64_t at, int64_t width)
+static void write_group(const struct task *k, const struct workspace *d,
+                        const struct segment *segments, int64_t count, int64_t at, int64_t channels)
 {
-    for (int64_t c = 0; c < width; c += LANES)
+    for (int64_t c = 0; c < channels; c += LANES)
         for (int64_t i = 0; i < count; i++)
-            write_segment(k, &segments[i], d->products + c, width, at + c);
+            write_segment(k, &segments[i], d->products + c, at + c);
 }
 
 static void work_on_unit(const struct task *k, const struct workspace *d, int64_t unit)
@@ -232,12 +250,13 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
         int64_t count = find_segments(&k->b, from, to, segments);
         for (int64_t i = 0; i < count; i++) {
             copy_strip(&x, &k->b, &segments[i], HALO, d->strip);
-            transform_strip(&k->b, &segments[i], d->strip, o->in, d->transformed);
+            transform_strip(&k->b, &segments[i], d->strip, o->in, d->transformed,
+                            k->transformed);
         }
-        for (int64_t at = 0, width; at < o->out; at += width) {
-            width = panel_width(at, o->out);
-            multiply_panel(k, d, tiles, at, width);
-            write_panel(k, d, segments, count, at, width);
+        for (int64_t at = 0; at < o->out; at += GROUP) {
+            int64_t channels = least(GROUP, o->out - at);
+            multiply_group(k, d, tiles, at, channels);
+            write_group(k, d, segments, count, at, channels);
         }
     }
 }
@@ -246,15 +265,16 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
 int32_t WINOGRAD_NAME(convolve)(const struct convolution *o, int32_t wanted)
 {
     struct task k = {.o = o};
-    size_t a_tile = (size_t)AREA * ((size_t)o->in * sizeof(element) + PANEL * sizeof(float));
+    size_t a_tile = (size_t)AREA * ((size_t)o->in * sizeof(element) + GROUP * sizeof(float));
     k.b = lay_out_blocks(o->images, o->out_height, o->out_width, a_tile);
     int threads = (int)most(1, least(wanted, k.b.units));
-    size_t kernels = lines((size_t)(AREA * o->in * o->out) * sizeof(element));
+    k.transformed = k.b.tiles * o->in + BETWEEN * IN_WORD, k.products = k.b.tiles * GROUP + BETWEEN;
+    size_t kernels = lines((size_t)kernel_panel(o, o->out) * sizeof(float));
     size_t scale = lines((size_t)(o->backward ? o->out : o->in) * sizeof(float));
     size_t strip = lines((size_t)(strip_positions(&k.b, least(k.b.rows, k.b.rows_of_image), HALO) * o->in) *
                          sizeof(element));
-    size_t transformed = lines((size_t)(AREA * k.b.tiles * o->in) * sizeof(element));
-    size_t products = lines((size_t)(AREA * k.b.tiles * PANEL) * sizeof(float));
+    size_t transformed = lines((size_t)(AREA * k.transformed) * sizeof(element));
+    size_t products = lines((size_t)(AREA * k.products) * sizeof(float));
     size_t each = strip + transformed + products;
     char *memory = aligned_alloc(LINE, kernels + scale + each * (size_t)threads);
     if (!memory)

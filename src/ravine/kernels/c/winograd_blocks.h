@@ -9,7 +9,7 @@
 
 enum {
     USUAL_CACHE = 512 << 10, /* bytes of a second cache that the system does not tell */
-    FEWEST_TILES = 24,
+    FEWEST_TILES = 96,
     HALO = 2, /* positions that a tile's input is wider than its results */
     MOST_SEGMENTS = 512,
 };

@@ -36,6 +36,7 @@ enum {
     CHANNELS = 16,              /* channels are multiples of it */
     IN_WORD = sizeof(float) / sizeof(element),
     LINE = 64,
+    BETWEEN = 16, /* words between components, so that they don't meet in the caches' sets */
 };
 
 /* As it will be read from memory. */

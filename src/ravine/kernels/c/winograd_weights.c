@@ -18,7 +18,6 @@ enum {
     SMALL_SUMS = 128 * 128, /* channels in · out up to which slices have sums of their own */
     MOST_SLICES = 8,
     ALL_ROWS = -1,
-    APART = 16, /* words between rows of operands, so that they don't meet in the first cache's sets */
 };
 
 /* How the sums over all tiles are shared out. */
@@ -28,6 +27,7 @@ struct task {
     int64_t slices, groups; /* of images, of rows of components: 1 or SIDE */
     int64_t components;     /* of a share */
     int64_t a_pitch, b_pitch; /* words from tiles to tiles of dy's and x's transforms */
+    int64_t a_component, b_component; /* and from component to component */
     const float *scale;     /* rstd·weight of the norm, or null */
     float *sums;            /* (slices, AREA, out, in) */
 };
@@ -96,14 +96,14 @@ static void transform_x(const struct task *k, const struct workspace *d, int64_t
 {
     int64_t row = (k->b.columns * OUTPUTS + HALO) * k->o->in;
     transform_group(d->tiles, count, row, k->o->in, d->b, k->b_pitch,
-                    (k->b.tiles + 2) / IN_WORD * k->b_pitch, group, 0);
+                    k->b_component, group, 0);
 }
 
 static void transform_dy(const struct task *k, const struct workspace *d, int64_t count, int64_t group)
 {
     int64_t row = k->b.columns * OUTPUTS * k->o->out;
     transform_group(d->tiles + k->b.tiles, count, row, k->o->out, d->a, k->a_pitch,
-                    (k->b.tiles + 2) / IN_WORD * k->a_pitch, group, 1);
+                    k->a_component, group, 1);
 }
 
 /* Finds a segment's tiles of dy: where they lie, unless some reach over the edge; those are copied. */
@@ -144,12 +144,11 @@ static void multiply_tiles(const struct task *k, const struct workspace *d, int6
                            float *sums, int is_first)
 {
     const struct weights *o = k->o;
-    int64_t rows = (k->b.tiles + 2) / IN_WORD;
     for (int64_t t = 0; t < k->components; t++)
         for (int64_t at = 0, width; at < o->in; at += width) {
             width = panel_width(at, o->in);
             struct operands p = {
-                .a = d->a + t * rows * k->a_pitch, .b = d->b + t * rows * k->b_pitch + at,
+                .a = d->a + t * k->a_component, .b = d->b + t * k->b_component + at,
                 .c = sums + t * o->out * o->in + at,
                 .a_row = 1, .a_k = k->a_pitch, .b_k = k->b_pitch, .c_row = o->in,
                 .k = (count + 1) / 2 * 2 / IN_WORD, .is_first = is_first,
@@ -217,9 +216,11 @@ static struct task share_out(const struct weights *o)
     if (o->in * o->out <= SMALL_SUMS)
         k.slices = least(MOST_SLICES, o->images), k.groups = 1;
     k.components = AREA / k.groups;
-    k.a_pitch = o->out + APART, k.b_pitch = o->in + APART;
+    k.a_pitch = o->out + BETWEEN, k.b_pitch = o->in + BETWEEN;
     size_t a_tile = (size_t)(k.components * (o->in + o->out)) * sizeof(element);
     k.b = lay_out_blocks(o->images, o->out_height, o->out_width, a_tile);
+    int64_t rows = (k.b.tiles + 2) / IN_WORD;
+    k.a_component = rows * k.a_pitch + BETWEEN, k.b_component = rows * k.b_pitch + BETWEEN;
     return k;
 }
 
@@ -229,14 +230,13 @@ int32_t WINOGRAD_NAME(weight_gradient)(const struct weights *o, int32_t wanted)
     struct task k = share_out(o);
     int64_t shares = k.slices * k.groups;
     int threads = (int)most(1, least(wanted, shares));
-    int64_t rows = (k.b.tiles + 2) / IN_WORD * k.components; /* of words, of an operand */
     size_t sums = lines((size_t)(k.slices * AREA * o->out * o->in) * sizeof(float));
     size_t scale = lines((size_t)o->in * sizeof(float));
     size_t x = lines((size_t)(k.b.rows * strip_positions(&k.b, 1, HALO) * o->in) * sizeof(element));
     size_t dy = lines((size_t)(k.b.rows * strip_positions(&k.b, 1, 0) * o->out) * sizeof(element));
     size_t tiles = lines((size_t)(2 * k.b.tiles) * sizeof(element *));
-    size_t a = lines((size_t)(rows * k.a_pitch) * sizeof(float));
-    size_t b = lines((size_t)(rows * k.b_pitch) * sizeof(float));
+    size_t a = lines((size_t)(k.components * k.a_component) * sizeof(float));
+    size_t b = lines((size_t)(k.components * k.b_component) * sizeof(float));
     size_t each = x + dy + tiles + a + b;
     char *memory = aligned_alloc(LINE, sums + scale + each * (size_t)threads);
     if (!memory)
