@@ -99,22 +99,49 @@ static void transform_kernels(const struct convolution *o, float *kernels, int64
     }
 }
 
+/* Writes Bᵀ d B of a row of tiles for one or two vectors of channels; the columns that two tiles
+   share are transformed once. */
+INLINE void transform_row(const struct blocks *b, const element *from, int64_t row, int64_t channels,
+                          element *to, int64_t apart, const int vectors)
+{
+    floats half[2][SIDE][SIDE], t[2][SIDE];
+    for (int64_t j = 0; j < b->columns; j++, from += OUTPUTS * channels, to += channels) {
+        for (int v = 0; v < vectors; v++) {
+            for (int i = 0; i < SIDE && j > 0; i++)
+                for (int k = 0; k < HALO; k++)
+                    half[v][i][k] = half[v][i][OUTPUTS + k];
+            if (j == 0)
+                transform_columns(from + v * LANES, row, channels, 0, half[v]);
+            else
+                transform_columns(from + v * LANES, row, channels, HALO, half[v]);
+        }
+        for (int i = 0; i < SIDE; i++) {
+            for (int v = 0; v < vectors; v++)
+                transform_input(t[v], half[v][i]);
+            for (int k = 0; k < SIDE; k++) {
+                if (vectors == 2)
+                    store_both(to + (i * SIDE + k) * apart, t[0][k], t[1][k]);
+                else
+                    store(to + (i * SIDE + k) * apart, t[0][k], LANES);
+            }
+        }
+    }
+}
+
 /* Writes Bᵀ d B of a segment's tiles: (AREA, tiles of a block, channels). */
 static void transform_strip(const struct blocks *b, const struct segment *s, const element *strip,
                             int64_t channels, element *transformed, int64_t apart)
 {
     int64_t pitch = b->columns * OUTPUTS + HALO, row = pitch * channels;
-    for (int64_t i = 0; i < s->rows; i++)
-        for (int64_t j = 0; j < b->columns; j++) {
-            const element *from = strip + (i * pitch + j) * OUTPUTS * channels;
-            element *to = transformed + (s->first + i * b->columns + j) * channels;
-            for (int64_t c = 0; c < channels; c += LANES) {
-                floats components[AREA];
-                transform_tile(from + c, row, channels, components);
-                for (int t = 0; t < AREA; t++)
-                    store(to + t * apart + c, components[t], LANES);
-            }
-        }
+    for (int64_t i = 0; i < s->rows; i++) {
+        const element *from = strip + i * OUTPUTS * row;
+        element *to = transformed + (s->first + i * b->columns) * channels;
+        int64_t c = 0;
+        for (; c + 2 * LANES <= channels; c += 2 * LANES)
+            transform_row(b, from + c, row, channels, to + c, apart, 2);
+        if (c < channels)
+            transform_row(b, from + c, row, channels, to + c, apart, 1);
+    }
 }
 
 /* Multiplies all components of a block with the kernels of `channels` channels of y from `at` on. */

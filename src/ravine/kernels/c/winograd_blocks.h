@@ -92,12 +92,8 @@ struct source {
     int64_t relu;
 };
 
-INLINE void copy_position(const struct source *x, const element *from, element *to)
+INLINE void normalise_position(const struct source *x, const element *from, element *to)
 {
-    if (!x->mean) {
-        memcpy(to, from, (size_t)x->channels * sizeof *to);
-        return;
-    }
     for (int64_t c = 0; c < x->channels; c += LANES) {
         floats z = (load(from + c, LANES) - load_floats(x->mean + c, LANES)) * load_floats(x->scale + c, LANES) +
                 load_floats(x->bias + c, LANES);
@@ -123,16 +119,20 @@ static void copy_strip(const struct source *x, const struct blocks *b, const str
         }
         const element *from = x->images + (s->image * x->height + y) * x->width * x->channels;
         memset(row, 0, bytes * (size_t)left);
-        for (int64_t j = left; j < right; j++)
-            copy_position(x, from + (j - x->padding) * x->channels, row + j * x->channels);
+        from += (left - x->padding) * x->channels;
+        if (!x->mean && right > left)
+            memcpy(row + left * x->channels, from, bytes * (size_t)(right - left));
+        for (int64_t j = left; x->mean && j < right; j++, from += x->channels)
+            normalise_position(x, from, row + j * x->channels);
         memset(row + right * x->channels, 0, bytes * (size_t)(pitch - right));
     }
 }
 
-INLINE void transform_tile(const element *from, int64_t row, int64_t column, floats to[AREA])
+/* Bᵀ d of a tile's columns from `first` on. */
+INLINE void transform_columns(const element *from, int64_t row, int64_t column, const int first,
+                              floats half[SIDE][SIDE])
 {
-    floats half[SIDE][SIDE];
-    for (int j = 0; j < SIDE; j++) {
+    for (int j = first; j < SIDE; j++) {
         floats d[SIDE], t[SIDE];
         for (int i = 0; i < SIDE; i++)
             d[i] = load(from + i * row + j * column, LANES);
@@ -140,6 +140,12 @@ INLINE void transform_tile(const element *from, int64_t row, int64_t column, flo
         for (int i = 0; i < SIDE; i++)
             half[i][j] = t[i];
     }
+}
+
+INLINE void transform_tile(const element *from, int64_t row, int64_t column, floats to[AREA])
+{
+    floats half[SIDE][SIDE];
+    transform_columns(from, row, column, 0, half);
     for (int i = 0; i < SIDE; i++)
         transform_input(to + i * SIDE, half[i]);
 }

@@ -49,6 +49,17 @@ INLINE floats rounded(floats v)
 #endif
 }
 
+/* Stores two vectors, one behind the other. */
+INLINE void store_both(element *p, floats first, floats second)
+{
+#if defined(IMAGES_FLOAT32)
+    store(p, first, LANES);
+    store(p + LANES, second, LANES);
+#else
+    _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
+#endif
+}
+
 /* Stores the channels of two tiles as words that a product adds up: pairs in bfloat16, else one
    tile after the other, `apart` words. */
 INLINE void store_two(element *p, floats first, floats second, int64_t apart)
