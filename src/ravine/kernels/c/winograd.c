@@ -13,9 +13,7 @@
 #include <stdlib.h>
 
 #include "convolve.h"
-#include "winograd_blocks.h"
 #include "winograd_products.h"
-#include "winograd_transforms.h"
 
 enum { GROUP = 64 /* channels of y, at most, whose products wait to be transformed back */ };
 
@@ -144,12 +142,37 @@ static void transform_strip(const struct blocks *b, const struct segment *s, con
     }
 }
 
+/* What will be needed of rows of tiles [from, to): where their results go, and what is read
+   beside them; and with the last group, the images of the block after them. */
+static struct fetching fetch_around(const struct task *k, int64_t from, int64_t to, int64_t end,
+                                    int64_t at, int64_t channels)
+{
+    const struct convolution *o = k->o;
+    struct fetching f = {.count = 0};
+    int64_t first = first_position(&k->b, from, o->out_height, o->out_width, 0);
+    int64_t rows = end_position(&k->b, to, o->out_height, o->out_width, 0) - first;
+    int64_t bytes = channels * (int64_t)sizeof(element), stride = o->out * (int64_t)sizeof(element);
+    const void *tensors[] = {o->y, o->residual, o->normed};
+    for (int i = 0; i < 3; i++)
+        if (tensors[i])
+            fetch_rows(&f, (const element *)tensors[i] + first * o->out + at, bytes, stride, rows);
+    if (at + channels == o->out && to < end) {
+        int64_t last = least(end, to + k->b.rows);
+        int64_t start = first_position(&k->b, to, o->height, o->width, 1);
+        int64_t all = end_position(&k->b, last, o->height, o->width, 1) - start;
+        int64_t row = o->in * (int64_t)sizeof(element);
+        fetch_rows(&f, (const element *)o->x + start * o->in, row, row, all);
+    }
+    return f;
+}
+
 /* Multiplies all components of a block with the kernels of `channels` channels of y from `at` on. */
 static void multiply_group(const struct task *k, const struct workspace *d, int64_t tiles, int64_t at,
-                           int64_t channels)
+                           int64_t channels, struct fetching *ahead)
 {
     const struct convolution *o = k->o;
     int64_t words = o->in / IN_WORD;
+    spread_over(ahead, AREA * calls_of(tiles, at, at + channels, o->out));
     for (int64_t t = 0; t < AREA; t++)
         for (int64_t c = 0, width; c < channels; c += width) {
             width = panel_width(at + c, o->out);
@@ -158,6 +181,7 @@ static void multiply_group(const struct task *k, const struct workspace *d, int6
                 .b = k->kernels + kernel_panel(o, at + c) + t * kernel_component(o, width),
                 .c = d->products + t * k->products + c,
                 .a_row = words, .a_k = 1, .b_k = width, .c_row = GROUP, .k = words, .is_first = 1,
+                .ahead = ahead,
             };
             multiply(&p, tiles, width);
         }
@@ -282,7 +306,8 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
         }
         for (int64_t at = 0; at < o->out; at += GROUP) {
             int64_t channels = least(GROUP, o->out - at);
-            multiply_group(k, d, tiles, at, channels);
+            struct fetching ahead = fetch_around(k, from, to, end, at, channels);
+            multiply_group(k, d, tiles, at, channels, &ahead);
             write_group(k, d, segments, count, at, channels);
         }
     }

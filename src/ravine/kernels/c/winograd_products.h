@@ -4,7 +4,7 @@
 #ifndef RAVINE_WINOGRAD_PRODUCTS_H
 #define RAVINE_WINOGRAD_PRODUCTS_H
 
-#include "winograd_lanes.h"
+#include "winograd_fetching.h"
 
 enum {
     MOST_VECTORS = REGISTERS == 32 ? 4 : 2,  /* of columns */
@@ -21,6 +21,7 @@ struct operands {
     int64_t a_row, a_k, b_k, c_row; /* words from one to the next */
     int64_t k;
     int is_first; /* c is written, else added to */
+    struct fetching *ahead;
 };
 
 INLINE void multiply_block(const struct operands *o, int64_t row, const int rows, const int vectors)
@@ -51,6 +52,7 @@ INLINE void multiply_block(const struct operands *o, int64_t row, const int rows
             float *to = c + i * o->c_row + j * LANES;
             store_floats(to, o->is_first ? sums[i][j] : load_floats(to, LANES) + sums[i][j], LANES);
         }
+    fetch(o->ahead);
 }
 
 INLINE void multiply_rows(const struct operands *o, int64_t rows, const int at_once, const int vectors)
@@ -74,6 +76,13 @@ INLINE void multiply_rows(const struct operands *o, int64_t rows, const int at_o
         multiply_block(o, row, 1, vectors);
 }
 
+/* Columns of the panel that begins at `at`. */
+INLINE int64_t panel_width(int64_t at, int64_t columns)
+{
+    int64_t vectors = (columns - at) / LANES;
+    return (vectors >= 4 && MOST_VECTORS == 4 ? 4 : vectors >= 2 ? 2 : 1) * LANES;
+}
+
 /* All rows, and `columns` ≤ PANEL of c: a power of two of vectors. */
 static void multiply(const struct operands *o, int64_t rows, int64_t columns)
 {
@@ -84,11 +93,15 @@ static void multiply(const struct operands *o, int64_t rows, int64_t columns)
     }
 }
 
-/* Columns of the panel that begins at `at`. */
-INLINE int64_t panel_width(int64_t at, int64_t columns)
+/* How often products of so many rows and columns [from, to) of `columns` ask for memory, about. */
+INLINE int64_t calls_of(int64_t rows, int64_t from, int64_t to, int64_t columns)
 {
-    int64_t vectors = (columns - at) / LANES;
-    return (vectors >= 4 && MOST_VECTORS == 4 ? 4 : vectors >= 2 ? 2 : 1) * LANES;
+    int64_t calls = 0;
+    for (int64_t at = from, width; at < to; at += width) {
+        width = panel_width(at, columns);
+        calls += rows / (width == PANEL ? ROWS_WIDE : ROWS_NARROW);
+    }
+    return most(1, calls);
 }
 
 #endif

@@ -10,9 +10,7 @@
 #include <stdlib.h>
 
 #include "weights.h"
-#include "winograd_blocks.h"
 #include "winograd_products.h"
-#include "winograd_transforms.h"
 
 enum {
     SMALL_SUMS = 128 * 128, /* channels in · out up to which slices have sums of their own */
@@ -139,11 +137,29 @@ static void find_images(const struct task *k, const struct segment *s, element *
             *tiles++ = strip + (i * pitch + j) * OUTPUTS * o->in;
 }
 
-/* Adds the products of a block's tiles to the sums of a share. */
-static void multiply_tiles(const struct task *k, const struct workspace *d, int64_t count,
-                           float *sums, int is_first)
+/* The images and gradients of rows of tiles [from, to). */
+static struct fetching fetch_block(const struct task *k, int64_t from, int64_t to)
 {
     const struct weights *o = k->o;
+    struct fetching f = {.count = 0};
+    if (from >= to)
+        return f;
+    int64_t x = first_position(&k->b, from, o->height, o->width, 1);
+    int64_t dy = first_position(&k->b, from, o->out_height, o->out_width, 0);
+    int64_t row = o->in * (int64_t)sizeof(element), out_row = o->out * (int64_t)sizeof(element);
+    fetch_rows(&f, (const element *)o->x + x * o->in, row, row,
+               end_position(&k->b, to, o->height, o->width, 1) - x);
+    fetch_rows(&f, (const element *)o->dy + dy * o->out, out_row, out_row,
+               end_position(&k->b, to, o->out_height, o->out_width, 0) - dy);
+    return f;
+}
+
+/* Adds the products of a block's tiles to the sums of a share. */
+static void multiply_tiles(const struct task *k, const struct workspace *d, int64_t count,
+                           float *sums, int is_first, struct fetching *ahead)
+{
+    const struct weights *o = k->o;
+    spread_over(ahead, k->components * calls_of(o->out, 0, o->in, o->in));
     for (int64_t t = 0; t < k->components; t++)
         for (int64_t at = 0, width; at < o->in; at += width) {
             width = panel_width(at, o->in);
@@ -151,7 +167,7 @@ static void multiply_tiles(const struct task *k, const struct workspace *d, int6
                 .a = d->a + t * k->a_component, .b = d->b + t * k->b_component + at,
                 .c = sums + t * o->out * o->in + at,
                 .a_row = 1, .a_k = k->a_pitch, .b_k = k->b_pitch, .c_row = o->in,
-                .k = (count + 1) / 2 * 2 / IN_WORD, .is_first = is_first,
+                .k = (count + 1) / 2 * 2 / IN_WORD, .is_first = is_first, .ahead = ahead,
             };
             multiply(&p, o->out, width);
         }
@@ -179,7 +195,8 @@ static void work_on_share(const struct task *k, const struct workspace *d, int64
         int64_t tiles = (to - from) * k->b.columns;
         transform_x(k, d, tiles, k->groups == 1 ? ALL_ROWS : group);
         transform_dy(k, d, tiles, k->groups == 1 ? ALL_ROWS : group);
-        multiply_tiles(k, d, tiles, sums, from == start);
+        struct fetching ahead = fetch_block(k, to, least(end, to + k->b.rows));
+        multiply_tiles(k, d, tiles, sums, from == start, &ahead);
     }
 }
 

@@ -1,0 +1,72 @@
+/* Memory that is asked for between products, so that it is in the second cache when it is needed:
+   without that a weight gradient waits half of its time. */
+
+#ifndef RAVINE_WINOGRAD_FETCHING_H
+#define RAVINE_WINOGRAD_FETCHING_H
+
+#include "winograd_blocks.h"
+
+enum { MOST_STREAMS = 4 };
+
+/* Rows of so many bytes, `stride` bytes apart. */
+struct stream {
+    const char *at;
+    int64_t bytes, stride, rows;
+    int64_t done; /* bytes of the row at hand */
+};
+
+struct fetching {
+    struct stream streams[MOST_STREAMS];
+    int64_t count;
+    int64_t lines; /* of each stream at a time */
+};
+
+/* Adds a stream, unless its address is null. */
+INLINE void fetch_rows(struct fetching *f, const void *at, int64_t bytes, int64_t stride, int64_t rows)
+{
+    if (at && rows > 0)
+        f->streams[f->count++] = (struct stream){at, bytes, stride, rows, 0};
+}
+
+/* Spreads all lines over so many calls of `fetch`. */
+INLINE void spread_over(struct fetching *f, int64_t calls)
+{
+    int64_t lines = 0;
+    for (int64_t i = 0; i < f->count; i++)
+        lines = most(lines, f->streams[i].rows * ((f->streams[i].bytes + LINE - 1) / LINE));
+    f->lines = (lines + calls - 1) / most(1, calls);
+}
+
+INLINE void fetch(struct fetching *f)
+{
+    for (int64_t i = 0; i < f->count; i++) {
+        struct stream *s = &f->streams[i];
+        for (int64_t k = 0; k < f->lines && s->rows; k++) {
+            __builtin_prefetch(s->at + s->done, 0, 2);
+            s->done += LINE;
+            if (s->done < s->bytes)
+                continue;
+            s->done = 0;
+            s->at += s->stride;
+            s->rows--;
+        }
+    }
+}
+
+/* Positions of images (n, height, width) that rows of tiles [from, to) cover, and `around` rows of
+   positions before and after them: the first, and their number. */
+INLINE int64_t first_position(const struct blocks *b, int64_t from, int64_t height, int64_t width,
+                              int64_t around)
+{
+    int64_t row = from % b->rows_of_image * OUTPUTS - around;
+    return (from / b->rows_of_image * height + least(height, most(0, row))) * width;
+}
+
+INLINE int64_t end_position(const struct blocks *b, int64_t to, int64_t height, int64_t width,
+                            int64_t around)
+{
+    int64_t last = to - 1, row = (last % b->rows_of_image + 1) * OUTPUTS + around;
+    return (last / b->rows_of_image * height + least(height, most(0, row))) * width;
+}
+
+#endif
