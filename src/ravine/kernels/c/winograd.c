@@ -99,11 +99,13 @@ static void transform_kernels(const struct convolution *o, float *kernels, int64
 
 /* Writes Bᵀ d B of a row of tiles for one or two vectors of channels; the columns that two tiles
    share are transformed once. */
-INLINE void transform_row(const struct blocks *b, const element *from, int64_t row, int64_t channels,
-                          element *to, int64_t apart, const int vectors)
+INLINE void transform_row(const struct blocks *b, const struct segment *s, int64_t tile_row,
+                          const element *from, int64_t row, int64_t channels, element *transformed,
+                          int64_t apart, const int vectors)
 {
     floats half[2][SIDE][SIDE], t[2][SIDE];
-    for (int64_t j = 0; j < b->columns; j++, from += OUTPUTS * channels, to += channels) {
+    for (int64_t j = 0; j < b->columns; j++, from += OUTPUTS * channels) {
+        element *to = transformed + tile_number(b, s, tile_row, j) * channels;
         for (int v = 0; v < vectors; v++) {
             for (int i = 0; i < SIDE && j > 0; i++)
                 for (int k = 0; k < HALO; k++)
@@ -133,12 +135,11 @@ static void transform_strip(const struct blocks *b, const struct segment *s, con
     int64_t pitch = b->columns * OUTPUTS + HALO, row = pitch * channels;
     for (int64_t i = 0; i < s->rows; i++) {
         const element *from = strip + i * OUTPUTS * row;
-        element *to = transformed + (s->first + i * b->columns) * channels;
         int64_t c = 0;
         for (; c + 2 * LANES <= channels; c += 2 * LANES)
-            transform_row(b, from + c, row, channels, to + c, apart, 2);
+            transform_row(b, s, i, from + c, row, channels, transformed + c, apart, 2);
         if (c < channels)
-            transform_row(b, from + c, row, channels, to + c, apart, 1);
+            transform_row(b, s, i, from + c, row, channels, transformed + c, apart, 1);
     }
 }
 
@@ -167,24 +168,26 @@ static struct fetching fetch_around(const struct task *k, int64_t from, int64_t 
 }
 
 /* Multiplies all components of a block with the kernels of `channels` channels of y from `at` on. */
-static void multiply_group(const struct task *k, const struct workspace *d, int64_t tiles, int64_t at,
-                           int64_t channels, struct fetching *ahead)
+static void multiply_group(const struct task *k, const struct workspace *d, const struct parts *parts,
+                           int64_t at, int64_t channels, struct fetching *ahead)
 {
     const struct convolution *o = k->o;
     int64_t words = o->in / IN_WORD;
-    spread_over(ahead, AREA * calls_of(tiles, at, at + channels, o->out));
-    for (int64_t t = 0; t < AREA; t++)
+    spread_over(ahead, AREA * calls_of(parts->end, at, at + channels, o->out));
+    for (int64_t t = 0; t < AREA; t++) {
+        int64_t from = first_tile(parts, t), tiles = end_tile(parts, t) - from;
         for (int64_t c = 0, width; c < channels; c += width) {
             width = panel_width(at + c, o->out);
             struct operands p = {
-                .a = (const float *)(d->transformed + t * k->transformed),
+                .a = (const float *)(d->transformed + t * k->transformed + from * o->in),
                 .b = k->kernels + kernel_panel(o, at + c) + t * kernel_component(o, width),
-                .c = d->products + t * k->products + c,
+                .c = d->products + t * k->products + from * GROUP + c,
                 .a_row = words, .a_k = 1, .b_k = width, .c_row = GROUP, .k = words, .is_first = 1,
                 .ahead = ahead,
             };
             multiply(&p, tiles, width);
         }
+    }
 }
 
 /* Where a vector of channels of y is written, and what is read beside it. */
@@ -262,18 +265,19 @@ INLINE void write_segment(const struct task *k, const struct segment *s, const f
 {
     const struct convolution *o = k->o;
     struct epilogue e = begin_epilogue(k, s, d);
-    const float *from = products + s->first * GROUP;
-    for (int64_t row = s->top; row < s->top + s->rows; row++)
-        for (int64_t column = 0; column < k->b.columns; column++, from += GROUP) {
+    for (int64_t i = 0; i < s->rows; i++)
+        for (int64_t column = 0; column < k->b.columns; column++) {
+            const float *from = products + tile_number(&k->b, s, i, column) * GROUP;
+            int64_t row = s->top + i;
             floats y[OUTPUTS][OUTPUTS];
             transform_back(from, k->products, y);
             int64_t below = least(OUTPUTS, o->out_height - row * OUTPUTS);
             int64_t right = least(OUTPUTS, o->out_width - column * OUTPUTS);
             int64_t at = ((s->image * o->out_height + row * OUTPUTS) * o->out_width +
                           column * OUTPUTS) * o->out + d;
-            for (int64_t i = 0; i < below; i++)
-                for (int64_t j = 0; j < right; j++)
-                    write_position(&e, at + (i * o->out_width + j) * o->out, y[i][j]);
+            for (int64_t v = 0; v < below; v++)
+                for (int64_t u = 0; u < right; u++)
+                    write_position(&e, at + (v * o->out_width + u) * o->out, y[v][u]);
         }
     end_epilogue(&e, s);
 }
@@ -294,11 +298,12 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
     if (!o->backward && o->mean)
         x.mean = o->mean, x.scale = k->scale, x.bias = o->bias, x.relu = o->relu;
     struct segment segments[MOST_SEGMENTS];
+    struct parts parts;
     int64_t from = unit * k->b.unit * k->b.rows_of_image;
     int64_t end = least(o->images, (unit + 1) * k->b.unit) * k->b.rows_of_image;
     for (; from < end; from += k->b.rows) {
-        int64_t to = least(end, from + k->b.rows), tiles = (to - from) * k->b.columns;
-        int64_t count = find_segments(&k->b, from, to, segments);
+        int64_t to = least(end, from + k->b.rows);
+        int64_t count = find_segments(&k->b, from, to, segments, &parts);
         for (int64_t i = 0; i < count; i++) {
             copy_strip(&x, &k->b, &segments[i], HALO, d->strip);
             transform_strip(&k->b, &segments[i], d->strip, o->in, d->transformed,
@@ -307,7 +312,7 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
         for (int64_t at = 0; at < o->out; at += GROUP) {
             int64_t channels = least(GROUP, o->out - at);
             struct fetching ahead = fetch_around(k, from, to, end, at, channels);
-            multiply_group(k, d, tiles, at, channels, &ahead);
+            multiply_group(k, d, &parts, at, channels, &ahead);
             write_group(k, d, segments, count, at, channels);
         }
     }

@@ -19,12 +19,21 @@ struct blocks {
     int64_t rows_of_image, columns; /* tiles of an image, down and across */
     int64_t rows, tiles;            /* of a block, at most */
     int64_t unit, units;            /* images that a thread takes at a time, and how often */
+    int64_t is_right_cut, is_bottom_cut; /* the last tiles reach over the edge */
+};
+
+/* Tiles of a block are numbered in four parts: cut on the right, whole, cut below, cut on both
+   sides. A cut tile's last results do not exist, and with them the last components (at infinity)
+   are not needed: those of a row or column of components are then consecutive tiles' alone. */
+struct parts {
+    int64_t right, whole, below, corner; /* number of the first tile */
+    int64_t end;
 };
 
 /* Rows of tiles of one image in a block. */
 struct segment {
     int64_t image, top, rows;
-    int64_t first; /* its first tile's number in the block */
+    struct parts first; /* number of its first tile of each part */
 };
 
 INLINE int this_thread(void)
@@ -60,6 +69,7 @@ static struct blocks lay_out_blocks(int64_t images, int64_t height, int64_t widt
     int64_t blocks = (b.unit * b.rows_of_image + b.rows - 1) / b.rows;
     b.rows = (b.unit * b.rows_of_image + blocks - 1) / blocks; /* equal blocks */
     b.tiles = b.rows * b.columns;
+    b.is_right_cut = width % OUTPUTS > 0, b.is_bottom_cut = height % OUTPUTS > 0;
     return b;
 }
 
@@ -69,18 +79,63 @@ INLINE int64_t strip_positions(const struct blocks *b, int64_t rows, int64_t hal
     return (rows * OUTPUTS + halo) * (b->columns * OUTPUTS + halo);
 }
 
-/* Cuts rows of tiles [from, to) at the images' ends; returns how many segments there are. */
-static int64_t find_segments(const struct blocks *b, int64_t from, int64_t to, struct segment *s)
+/* Adds to the parts how many tiles a segment has in each. */
+static void count_tiles(const struct blocks *b, const struct segment *s, struct parts *p)
 {
-    int64_t count = 0, first = 0;
+    int64_t cut = b->is_bottom_cut && s->top + s->rows == b->rows_of_image;
+    p->right += b->is_right_cut * (s->rows - cut);
+    p->whole += (b->columns - b->is_right_cut) * (s->rows - cut);
+    p->below += (b->columns - b->is_right_cut) * cut;
+    p->corner += b->is_right_cut * cut;
+}
+
+/* Cuts rows of tiles [from, to) at the images' ends; returns how many segments there are, and
+   where the parts of the block begin. */
+static int64_t find_segments(const struct blocks *b, int64_t from, int64_t to, struct segment *s,
+                             struct parts *parts)
+{
+    int64_t count = 0;
+    struct parts all = {0};
     while (from < to) {
         int64_t top = from % b->rows_of_image;
         int64_t rows = least(to - from, b->rows_of_image - top);
-        s[count++] = (struct segment){from / b->rows_of_image, top, rows, first};
-        first += rows * b->columns;
+        s[count] = (struct segment){from / b->rows_of_image, top, rows, all};
+        count_tiles(b, &s[count++], &all);
         from += rows;
     }
+    *parts = (struct parts){0, all.right, all.right + all.whole, 0, 0};
+    parts->corner = parts->below + all.below;
+    parts->end = parts->corner + all.corner;
+    for (int64_t i = 0; i < count; i++) {
+        s[i].first.whole += parts->whole;
+        s[i].first.below += parts->below;
+        s[i].first.corner += parts->corner;
+    }
     return count;
+}
+
+/* The number of a segment's tile in the block. */
+INLINE int64_t tile_number(const struct blocks *b, const struct segment *s, int64_t row, int64_t column)
+{
+    int64_t is_right = b->is_right_cut && column == b->columns - 1;
+    if (b->is_bottom_cut && s->top + row == b->rows_of_image - 1)
+        return is_right ? s->first.corner : s->first.below + column;
+    return is_right ? s->first.right + row
+                    : s->first.whole + row * (b->columns - b->is_right_cut) + column;
+}
+
+/* The tiles that need component t: from here on, */
+INLINE int64_t first_tile(const struct parts *p, int64_t t)
+{
+    return t % SIDE == SIDE - 1 ? p->whole : p->right;
+}
+
+/* and up to here. */
+INLINE int64_t end_tile(const struct parts *p, int64_t t)
+{
+    if (t / SIDE == SIDE - 1)
+        return p->below;
+    return t % SIDE == SIDE - 1 ? p->corner : p->end;
 }
 
 /* Images in memory, (n, height, width, channels), and a norm that is applied to them, or none. */

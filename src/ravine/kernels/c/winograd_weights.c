@@ -119,7 +119,7 @@ static void find_gradients(const struct task *k, const struct segment *s, elemen
     int64_t pitch = k->b.columns * OUTPUTS;
     for (int64_t i = 0; i < s->rows; i++)
         for (int64_t j = 0; j < k->b.columns; j++)
-            *tiles++ = from + (i * pitch + j) * OUTPUTS * o->out;
+            tiles[tile_number(&k->b, s, i, j)] = from + (i * pitch + j) * OUTPUTS * o->out;
 }
 
 static void find_images(const struct task *k, const struct segment *s, element *strip,
@@ -134,7 +134,7 @@ static void find_images(const struct task *k, const struct segment *s, element *
     int64_t pitch = k->b.columns * OUTPUTS + HALO;
     for (int64_t i = 0; i < s->rows; i++)
         for (int64_t j = 0; j < k->b.columns; j++)
-            *tiles++ = strip + (i * pitch + j) * OUTPUTS * o->in;
+            tiles[tile_number(&k->b, s, i, j)] = strip + (i * pitch + j) * OUTPUTS * o->in;
 }
 
 /* The images and gradients of rows of tiles [from, to). */
@@ -154,23 +154,28 @@ static struct fetching fetch_block(const struct task *k, int64_t from, int64_t t
     return f;
 }
 
-/* Adds the products of a block's tiles to the sums of a share. */
-static void multiply_tiles(const struct task *k, const struct workspace *d, int64_t count,
-                           float *sums, int is_first, struct fetching *ahead)
+/* Adds the products of a block's tiles to the sums of a share, whose components begin at `first`.
+   Where a component is not needed the gradient's is 0: words may begin with such a tile. */
+static void multiply_tiles(const struct task *k, const struct workspace *d, const struct parts *parts,
+                           int64_t first, float *sums, int is_first, struct fetching *ahead)
 {
     const struct weights *o = k->o;
     spread_over(ahead, k->components * calls_of(o->out, 0, o->in, o->in));
-    for (int64_t t = 0; t < k->components; t++)
+    for (int64_t t = 0; t < k->components; t++) {
+        int64_t from = first_tile(parts, first + t) / IN_WORD;
+        int64_t to = (end_tile(parts, first + t) + 1) / 2 * 2 / IN_WORD;
         for (int64_t at = 0, width; at < o->in; at += width) {
             width = panel_width(at, o->in);
             struct operands p = {
-                .a = d->a + t * k->a_component, .b = d->b + t * k->b_component + at,
+                .a = d->a + t * k->a_component + from * k->a_pitch,
+                .b = d->b + t * k->b_component + from * k->b_pitch + at,
                 .c = sums + t * o->out * o->in + at,
                 .a_row = 1, .a_k = k->a_pitch, .b_k = k->b_pitch, .c_row = o->in,
-                .k = (count + 1) / 2 * 2 / IN_WORD, .is_first = is_first, .ahead = ahead,
+                .k = to - from, .is_first = is_first, .ahead = ahead,
             };
             multiply(&p, o->out, width);
         }
+    }
 }
 
 /* Sums of one slice of the images and one row of components, or all. */
@@ -182,13 +187,14 @@ static void work_on_share(const struct task *k, const struct workspace *d, int64
     int64_t start = o->images * slice / k->slices * k->b.rows_of_image;
     int64_t end = o->images * (slice + 1) / k->slices * k->b.rows_of_image;
     struct segment segments[MOST_SEGMENTS];
+    struct parts parts;
     for (int64_t from = start; from < end; from += k->b.rows) {
         int64_t to = least(end, from + k->b.rows);
-        int64_t count = find_segments(&k->b, from, to, segments);
+        int64_t count = find_segments(&k->b, from, to, segments, &parts);
         element *x = d->x, *dy = d->dy;
         for (int64_t i = 0; i < count; i++) {
-            find_images(k, &segments[i], x, d->tiles + segments[i].first);
-            find_gradients(k, &segments[i], dy, d->tiles + k->b.tiles + segments[i].first);
+            find_images(k, &segments[i], x, d->tiles);
+            find_gradients(k, &segments[i], dy, d->tiles + k->b.tiles);
             x += strip_positions(&k->b, segments[i].rows, HALO) * o->in;
             dy += strip_positions(&k->b, segments[i].rows, 0) * o->out;
         }
@@ -196,7 +202,7 @@ static void work_on_share(const struct task *k, const struct workspace *d, int64
         transform_x(k, d, tiles, k->groups == 1 ? ALL_ROWS : group);
         transform_dy(k, d, tiles, k->groups == 1 ? ALL_ROWS : group);
         struct fetching ahead = fetch_block(k, to, least(end, to + k->b.rows));
-        multiply_tiles(k, d, tiles, sums, from == start, &ahead);
+        multiply_tiles(k, d, &parts, group * k->components, sums, from == start, &ahead);
     }
 }
 
