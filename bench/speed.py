@@ -1,12 +1,12 @@
 """How fast this machine could train, and how fast it does: `make bench`, under 15 minutes.
 
-    python bench/speed.py [--only wrn-16-4] [--no-compile] [--level avx2] [--python PATH]
+    python bench/speed.py [--only wrn-16-4,resnet-18] [--no-compile] [--level avx2] [--python PATH]
 
 First the machine's limits: matrix products, convolutions forward, copying. Then for each
 network, in a process of its own (bench/network.py): the plain loop of a tutorial, the loop that
 an expert would write with the best flags of torch (eager, and compiled), and Ravine's whole
-loop, round by round in turn. The best flags once more by themselves (bench/flags.py): with huge
-pages, and with the torch of another Python (`--python`). The share is of the convolution rate:
+loop, round by round in turn, all with huge pages (THP_MEM_ALLOC_ENABLE=1), as `ravine train` has
+them. The best flags once more with the torch of another Python (`--python`, bench/flags.py). The share is of the convolution rate:
 three times the forward pass's operations, for forward, input gradient and weight gradient.
 
 `--level` holds Ravine and torch down to the instructions of a level. The results lie in
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from network import DEVICE, PRECISION
-from results import keep, processor_kind
+from results import keep, kept, processor_kind
 
 from ravine.training.machine_limits import machine_limits
 
@@ -81,33 +81,28 @@ def child(
     return json.loads(told.stdout.splitlines()[-1])
 
 
-def best_flags(network: Network, options: list[str], python: str | None) -> dict[str, float]:
-    """Returns images/s of the best flags: with huge pages, and under another torch."""
-    seconds = network[4] / 2
-    huge = child("flags.py", network, *options, seconds=seconds, THP_MEM_ALLOC_ENABLE="1")
-    found = {f"{loop}, huge pages": huge[loop] for loop in LOOPS if loop in huge}
-    if python is not None:
-        source = str(HERE.parent / "src")
-        for pages in ("0", "1"):
-            other = child(
-                "flags.py", network, *options, python=python, seconds=seconds, PYTHONPATH=source,
-                RAVINE_KERNELS="off", THP_MEM_ALLOC_ENABLE=pages,
-            )  # fmt: skip
-            more = ", huge pages" if pages == "1" else ""
-            found |= {
-                f"{loop}, torch {other['torch']}{more}": other[loop]
-                for loop in LOOPS
-                if loop in other
-            }
+def best_flags_of(python: str, network: Network, options: list[str]) -> dict[str, float]:
+    """Returns images/s of the best flags under another torch, with huge pages and without."""
+    source, found = str(HERE.parent / "src"), {}
+    for pages in ("0", "1"):
+        other = child(
+            "flags.py", network, *options, python=python, seconds=network[4] / 2,
+            PYTHONPATH=source, RAVINE_KERNELS="off", THP_MEM_ALLOC_ENABLE=pages,
+        )  # fmt: skip
+        more = ", huge pages" if pages == "1" else ""
+        found |= {
+            f"{loop}, torch {other['torch']}{more}": other[loop] for loop in LOOPS if loop in other
+        }
     return found
 
 
 def row(network: Network, options: list[str], python: str | None, peak: float) -> dict[str, Any]:
     """Returns a network's row of the table."""
-    found = child("network.py", network, *options)
+    found = child("network.py", network, *options, THP_MEM_ALLOC_ENABLE="1")
     speed = found["images_per_s"]
     flags = {loop: speed[loop] for loop in LOOPS if loop in speed}
-    flags |= best_flags(network, options, python)
+    if python is not None:
+        flags |= best_flags_of(python, network, options)
     best = max(flags, key=lambda name: flags[name])
     # Loops of one process are compared round by round.
     in_turn = found["ravine / best flags"] if best == found["best_flags"] else None
@@ -146,9 +141,16 @@ def start_to_first_step() -> float:
         return statistics.median(found[1:])
 
 
+def merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the rows in the order of NETWORKS, new ones in place of old ones."""
+    rows = {row["network"]: row for row in [*old, *new]}
+    order = [network[0] for network in NETWORKS]
+    return sorted(rows.values(), key=lambda row: order.index(row["network"].split(" at ")[0]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", help="one network")
+    parser.add_argument("--only", help="networks, with commas; the rows of others stay")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
     parser.add_argument("--level", choices=HELD_DOWN, help="hold Ravine and torch down to it")
     parser.add_argument("--python", help="a Python with another torch, and Ravine's requirements")
@@ -161,20 +163,25 @@ def main() -> None:
     options = [] if asked.no_compile else ["--compile"]
     table = []
     for network in NETWORKS:
-        if asked.only not in (None, network[0]):
+        if asked.only is not None and network[0] not in asked.only.split(","):
             continue
         taken = (*network[:4], asked.seconds or network[4])
         table.append(row(taken, options, asked.python, peak))
         print(table[-1], flush=True)
-    figures["images/s"] = table
+    name = f"speed-{processor_kind()}"
+    before_these = kept(name) if asked.only is not None else {}
+    figures = {
+        **before_these,
+        **figures,
+        "images/s": merged(before_these.get("images/s", []), table),
+    }
     if asked.only is None:
         figures["forward and backward, images/s"] = {
             network[0]: round(child("network.py", network, "--passes")["images_per_s"]["ravine"], 1)
             for network in LECTURE
         }
         figures["ravine train, start to first step, s"] = round(start_to_first_step(), 2)
-    figures["minutes"] = round((time.monotonic() - before) / 60, 1)
-    name = f"speed-{processor_kind()}" + (f"-{asked.only}" if asked.only else "")
+        figures["minutes"] = round((time.monotonic() - before) / 60, 1)
     keep(name, " ".join(["bench/speed.py", *sys.argv[1:]]), figures)
 
 
