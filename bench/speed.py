@@ -6,8 +6,9 @@ First the machine's limits: matrix products, convolutions forward, copying. Then
 network, in a process of its own (bench/network.py): the plain loop of a tutorial, the loop that
 an expert would write with the best flags of torch (eager, and compiled), and Ravine's whole
 loop, round by round in turn, all with huge pages (THP_MEM_ALLOC_ENABLE=1), as `ravine train` has
-them. The best flags once more with the torch of another Python (`--python`, bench/flags.py). The share is of the convolution rate:
-three times the forward pass's operations, for forward, input gradient and weight gradient.
+them. The best flags once more with the torch of another Python (`--python`, bench/flags.py). The
+share is of the convolution rate: three times the forward pass's operations, for forward, input
+gradient and weight gradient.
 
 `--level` holds Ravine and torch down to the instructions of a level. The results lie in
 results/speed-PROCESSOR-LEVEL.json.

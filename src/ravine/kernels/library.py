@@ -7,6 +7,7 @@ addresses. Where it is missing, everything works without it, more slowly, and sa
 import ctypes
 import os
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,10 +34,12 @@ class Library:
         functions: its functions by name.
         level: the code that is run, an index of `LEVELS`; the highest that the processor has,
             unless the environment holds it down.
+        checksum: of its file: of another build other kernels may be the fastest.
     """
 
     functions: ctypes.CDLL
     level: int
+    checksum: int = 0
 
     @property
     def level_name(self) -> str:
@@ -89,7 +92,8 @@ def load_library() -> Library | None:
     if version != _VERSION:
         _warn(f"{path} has interface {version}, {_VERSION} is needed: install the package again")
         return None
-    return Library(functions, level if switch == "on" else _level_named(switch, level))
+    chosen = level if switch == "on" else _level_named(switch, level)
+    return Library(functions, chosen, zlib.crc32(path.read_bytes()) if path.exists() else 0)
 
 
 @contextmanager

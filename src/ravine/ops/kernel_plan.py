@@ -32,7 +32,7 @@ class MachineKind:
     Attributes:
         processor: its name, as the maker writes it.
         level: of the C library; "none" without it.
-        library: version of its interface.
+        library: checksum of its file; 0 without it.
         torch: version.
         threads: of a process.
         l2_bytes: of a core's second cache; 0 for unknown.
@@ -52,7 +52,7 @@ class MachineKind:
         return cls(
             processor=processor_name(),
             level="none" if library is None else library.level_name,
-            library=0 if library is None else int(library.functions.ravine_version()),
+            library=0 if library is None else library.checksum,
             torch=torch.__version__,
             threads=torch.get_num_threads(),
             l2_bytes=l2_bytes(),
