@@ -23,6 +23,7 @@ import ravine
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import CodeRefusedError, RunError, SettingError
 from ravine.core.events import Event, StepDone
+from ravine.ops.kernel_plan import guessed_plan
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import write_json
 from ravine.training.stop import Interrupted
@@ -356,6 +357,7 @@ def test_code_that_only_the_plan_of_a_race_names_is_refused(ravine: Command, pla
         {name: [timing] for name in spec.groups()},
         JobSlots(count=1, threads=1),
         elapsed=0.0,
+        kernels=guessed_plan((), "float32"),
     )
     folder = place / "race"
     folder.mkdir()

@@ -42,6 +42,7 @@ METHODS = {
     "LSUV": "lsuv",
     "zero-init": "zero-init",
     "convolution": "convolution",
+    "Winograd": "winograd",
     "AlexNet": "alexnet",
     "ResNet": "resnet",
     "pre-activation": "preact-resnet",
