@@ -46,9 +46,9 @@ class Conv2d(nn.Conv2d):
         Who also needs x uses the one of the result: both input gradients are then added in one
         pass.
         """
-        if not self._can_be_fused(x):
+        if (algorithm := self._fusible_algorithm(x)) is None:
             return self(x), x
-        return self._in_library(x, None, self._algorithm(x), fork=True)
+        return self._in_library(x, None, algorithm, fork=True)
 
     def norm_act_conv(
         self, norm_act: NormAct, x: Tensor, residual: Tensor | None = None
@@ -62,13 +62,12 @@ class Conv2d(nn.Conv2d):
             x: (B, C, H, W).
             residual: (B, D, H', W').
         """
-        norm = None
-        if self.kernel_size[0] > 1 and self._can_be_fused(x):
-            norm = norm_act.for_convolution(x)
-        if norm is None:
+        algorithm = self._fusible_algorithm(x) if self.kernel_size[0] > 1 else None
+        norm = None if algorithm is None else norm_act.for_convolution(x)
+        if algorithm is None or norm is None:
             active, x = norm_act.forward_and_fork(x)
             return self(active, residual), x
-        return self._in_library(x, residual, self._algorithm(x), fork=True, norm=norm)
+        return self._in_library(x, residual, algorithm, fork=True, norm=norm)
 
     def _in_library(
         self,
@@ -90,13 +89,12 @@ class Conv2d(nn.Conv2d):
             algorithm=algorithm, fork=fork, norm=norm,
         )  # fmt: skip
 
-    def _can_be_fused(self, x: Tensor) -> bool:
-        """Whether all passes are one algorithm's, eagerly, and no hook waits for this layer."""
-        return (
-            not is_hooked(self)
-            and not torch.compiler.is_compiling()
-            and is_whole(self._algorithm(x))
-        )
+    def _fusible_algorithm(self, x: Tensor) -> Algorithm | None:
+        """Returns the algorithm of all passes; None under a compiler, for hooks, or for several."""
+        if is_hooked(self) or torch.compiler.is_compiling():
+            return None
+        algorithm = self._algorithm(x)
+        return algorithm if is_whole(algorithm) else None
 
     def _algorithm(self, x: Tensor) -> Algorithm:
         """Returns the algorithm for x; torch's where the library cannot work on it."""
