@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -14,7 +15,13 @@ from torch import Tensor, nn
 from ravine.kernels.library import LEVELS, load_library
 from ravine.nn.convolution import Conv2d
 from ravine.nn.norm_act import NormAct
-from ravine.ops.algorithm import Algorithm, ConvolutionShape, DTypeName
+from ravine.ops.algorithm import (
+    Algorithm,
+    ConvolutionShape,
+    DTypeName,
+    can_run,
+    candidates,
+)
 from ravine.ops.epilogue_statistics import gradient_sums_of, norm_of, output_sums_of
 from ravine.ops.kernel_plan import use_algorithms
 from ravine.ops.library_convolution import library_convolution
@@ -292,3 +299,29 @@ def test_in_float32_gradients_can_be_differentiated_again(code: Code) -> None:
         found = penalty(fused=True)
     for one, wanted in zip(found, penalty(fused=False), strict=True):
         torch.testing.assert_close(one, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({}, True),
+        ({"height": 7, "width": 7}, True),
+        ({"kernel": 1, "padding": 0}, False),
+        ({"stride": 2}, False),
+        ({"bias": True}, False),
+        ({"channels": 24}, False),
+        ({"height": 1, "width": 1, "padding": 0}, False),
+    ],
+)
+def test_a_best_guess_is_winograds_where_it_fits_and_may_be_guessed(
+    code: Code, change: dict[str, int], wanted: bool
+) -> None:
+    """In bfloat16 F(4x4) fits too, and is no guess: its errors are four times larger."""
+    shape = replace(
+        ConvolutionShape(64, 64, 28, 28, 3, 1, 1, code.precision),
+        **change,  # type: ignore[arg-type]
+    )
+    assert can_run(code.algorithm, shape) is wanted
+    by_name_only = code.algorithm == "winograd-4" and code.precision == "bfloat16"
+    assert (candidates(shape)[0] == code.algorithm) is (wanted and not by_name_only)
+    assert candidates(shape)[-1] == "torch"
