@@ -8,7 +8,7 @@
 #include "winograd_transforms.h"
 
 enum {
-    USUAL_CACHE = 512 << 10, /* bytes of a second cache that the system does not tell */
+    USUAL_CACHE = 512 << 10, /* bytes of a second cache whose size the system does not report */
     FEWEST_TILES = 96,
     HALO = 2, /* positions that a tile's input is wider than its results */
     MOST_SEGMENTS = 512,
