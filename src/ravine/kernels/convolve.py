@@ -9,13 +9,13 @@ import ctypes
 from ravine.kernels.library import Library
 
 CHANNELS = 16  # of x and y: their multiples
-_MOST_KERNEL, _MOST_STRIDE = 5, 3  # as in c/convolve.h
+MOST_KERNEL, MOST_STRIDE = 5, 3  # as in c/convolve.h
 _IMAGE_BYTES = 1 << 20  # at most: two images and the weights stay in the second cache
 _ADDRESSES = ("x", "w", "residual", "y", "sums", "normed", "mean", "rstd", "weight", "bias")
 _NUMBERS = (
     "images", "height", "width", "channels", "out_height", "out_width", "out_channels",
     "kernel", "stride", "padding", "backward", "relu",
-    "winograd", "is_float32",
+    "algorithm", "is_float32",
 )  # fmt: skip
 
 
@@ -45,8 +45,8 @@ def fits(
     return (
         channels % CHANNELS == 0
         and out_channels % CHANNELS == 0
-        and kernel <= _MOST_KERNEL
-        and stride <= _MOST_STRIDE
+        and kernel <= MOST_KERNEL
+        and stride <= MOST_STRIDE
         and (height + 1) * (width + 1) * most * 2 <= _IMAGE_BYTES
     )
 

@@ -14,7 +14,7 @@ _ADDRESSES = ("x", "dy", "dw", "mean", "rstd", "weight", "bias")
 _NUMBERS = (
     "images", "height", "width", "channels", "out_height", "out_width", "out_channels",
     "kernel", "stride", "padding", "relu",
-    "winograd", "is_float32",
+    "algorithm", "is_float32",
 )  # fmt: skip
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from ravine.kernels.convolve import fits
+from ravine.kernels.convolve import MOST_KERNEL, fits
+from ravine.kernels.convolve import MOST_STRIDE as MOST_CONVOLVED_STRIDE
 from ravine.kernels.library import LEVELS, load_library
 from ravine.kernels.weight_gradient import CHANNELS, MOST_STRIDE
 
-Algorithm = Literal["tiles", "tiles-weights", "winograd-2", "winograd-4", "torch"]
+Algorithm = Literal["tiles", "tiles-weights", "winograd-2", "winograd-4", "direct", "torch"]
 DTypeName = Literal["bfloat16", "float32"]
 _MOST_CANDIDATES = 2
 _AMX = ("amx", "amx-emulated")
@@ -116,6 +117,20 @@ def _fits_winograd(shape: ConvolutionShape) -> bool:
     )
 
 
+def _fits_direct(shape: ConvolutionShape) -> bool:
+    library = load_library()
+    multiplies = library is not None and library.level_name == "avx512-bf16"
+    return (
+        (multiplies or shape.dtype == "float32")
+        and min(shape.height, shape.width) + 2 * shape.padding >= shape.kernel
+        and not shape.bias
+        and shape.kernel <= MOST_KERNEL
+        and shape.stride <= MOST_CONVOLVED_STRIDE
+        and shape.channels % CHANNELS == 0
+        and shape.out_channels % CHANNELS == 0
+    )
+
+
 def _has_winograd_4(dtype: DTypeName) -> bool:
     library = load_library()
     return dtype == "float32" or (library is not None and library.level_name == "avx512-bf16")
@@ -137,6 +152,10 @@ def _winograd_cost(
     sides = (side + 2 * shape.padding - 2 for side in (shape.height, shape.width))
     cover = math.prod(math.ceil(side / outputs) * outputs / side for side in sides)
     return 3 * cover * (product + transform * (1 / shape.channels + 1 / shape.out_channels))
+
+
+def _cost_of_direct(_: ConvolutionShape) -> float:
+    return 3.0
 
 
 def _cost_of_winograd_2(shape: ConvolutionShape) -> float:
@@ -176,6 +195,13 @@ ALGORITHMS: Mapping[Algorithm, AlgorithmRow] = {
         levels=("base", "avx2", "avx512", "avx512-bf16", "amx"),
         fits=lambda shape: _fits_winograd(shape) and _has_winograd_4(shape.dtype),
         cost=_cost_of_winograd_4,
+        whole=True,
+    ),
+    "direct": AlgorithmRow(
+        summary="products of vectors, for any stride",
+        levels=("base", "avx2", "avx512", "avx512-bf16"),
+        fits=_fits_direct,
+        cost=_cost_of_direct,
         whole=True,
     ),
     "torch": AlgorithmRow(
@@ -232,9 +258,9 @@ def algorithm_named(name: str) -> Algorithm:
     return found[name]
 
 
-def winograd_outputs(algorithm: Algorithm) -> int:
-    """Returns m of F(m×m, 3×3), the results of a tile along a side; 0 for other algorithms."""
-    return {"winograd-2": 2, "winograd-4": 4}.get(algorithm, 0)
+def number_in_library(algorithm: Algorithm) -> int:
+    """Returns the number of an algorithm in c/convolve.h; 0 for tiles, whole or weights alone."""
+    return {"direct": 1, "winograd-2": 2, "winograd-4": 4}.get(algorithm, 0)
 
 
 def is_whole(algorithm: Algorithm) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ravine.kernels.convolve import ConvolveJob, convolve
 from ravine.kernels.weight_gradient import WeightsJob, weight_gradient
-from ravine.ops.algorithm import Algorithm, winograd_outputs
+from ravine.ops.algorithm import Algorithm, number_in_library
 from ravine.ops.epilogue_statistics import AppliedNorm
 from ravine.ops.library_inputs import address, loaded_library
 
@@ -37,12 +37,12 @@ def convolution_pass(
         padding: along both sides.
         algorithm: a whole one.
         residual: (B, D, H', W') like x.
-        sums_wanted: return Σy and Σy² of each image, (B, 2, D) float32, else None; not for k = 1,
-            where oneDNN's pass and a pass for the sums are faster together.
+        sums_wanted: return Σy and Σy² of each image, (B, 2, D) float32, else None; not in tiles for
+            k = 1, where oneDNN's pass and a pass for the sums are faster together.
         norm: of x; only for k > 1.
     """
     out_channels, _, kernel, _ = weight.shape
-    if kernel == 1:
+    if kernel == 1 and algorithm == "tiles":
         return torch_convolution(x, weight.to(x.dtype), None, residual, stride, padding), None
     y = _empty_images(x, out_channels, output_size(x, kernel, stride, padding))
     sums = torch.empty(len(x), 2, out_channels) if sums_wanted else None
@@ -126,7 +126,7 @@ def weight_gradient_pass(
         kernel=kernel,
         stride=stride,
         padding=padding,
-        winograd=winograd_outputs(algorithm),
+        algorithm=number_in_library(algorithm),
         is_float32=x.dtype is torch.float32,
         **(norm.arguments() if norm else {}),
     )
@@ -209,7 +209,7 @@ def _convolve(
         out_height=y.shape[2],
         out_width=y.shape[3],
         kernel=filters.shape[2],
-        winograd=winograd_outputs(algorithm),
+        algorithm=number_in_library(algorithm),
         is_float32=x.dtype is torch.float32,
         **more,
     )

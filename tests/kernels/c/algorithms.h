@@ -8,15 +8,17 @@
 
 struct algorithm {
     const char *name;
-    int winograd, is_float32, lowest, highest;
+    int algorithm, is_float32, lowest, highest;
     double limit;
 };
 
 static const struct algorithm ALGORITHMS[] = {
-    {"tiles", 0, 0, AMX, EMULATED_AMX, DIRECT_BFLOAT16},
-    {"F(2x2)", 2, 0, AVX512_BF16, AMX, 6e-3},
-    {"F(4x4)", 4, 0, AVX512_BF16, AMX, 1.8e-2},
-    {"F(4x4)", 4, 1, BASE, AVX512, DIRECT_FLOAT32},
+    {"tiles", TILES, 0, AMX, EMULATED_AMX, DIRECT_BFLOAT16},
+    {"direct", DIRECT, 0, AVX512_BF16, AMX, DIRECT_BFLOAT16},
+    {"direct", DIRECT, 1, BASE, AVX512, DIRECT_FLOAT32},
+    {"F(2x2)", WINOGRAD_2, 0, AVX512_BF16, AMX, 6e-3},
+    {"F(4x4)", WINOGRAD_4, 0, AVX512_BF16, AMX, 1.8e-2},
+    {"F(4x4)", WINOGRAD_4, 1, BASE, AVX512, DIRECT_FLOAT32},
 };
 enum { ALGORITHM_COUNT = sizeof ALGORITHMS / sizeof *ALGORITHMS };
 

@@ -157,12 +157,12 @@ static void check_algorithm(const struct algorithm *a, int level)
     begin_kernel(name, a->is_float32, level, a->limit);
     seed(1);
     for (int k = 0; k < SHAPES; k++) {
-        struct layer l = draw_layer(a->winograd != 0);
+        struct layer l = draw_layer(a->algorithm >= WINOGRAD_2);
         struct call forward = draw_forward(&l, a->is_float32);
-        forward.job.winograd = a->winograd;
+        forward.job.algorithm = a->algorithm;
         check_call(&forward, level, "forward", &l);
         struct call backward = draw_backward(&l, a->is_float32);
-        backward.job.winograd = a->winograd;
+        backward.job.algorithm = a->algorithm;
         check_call(&backward, level, "backward", &l);
         release_all();
     }

@@ -15,7 +15,7 @@ static struct weights job_of(const struct layer *l, const struct algorithm *a)
         .images = l->images, .height = l->height, .width = l->width, .in = l->in,
         .out_height = l->out_height, .out_width = l->out_width, .out = l->out,
         .kernel = l->kernel, .stride = l->stride, .padding = l->padding,
-        .winograd = a->winograd, .is_float32 = a->is_float32};
+        .algorithm = a->algorithm, .is_float32 = a->is_float32};
 }
 
 /* Draws what a job reads, and returns what it should write. */
@@ -55,7 +55,7 @@ static void check_layer(const struct algorithm *a, int level, const struct layer
     expect_near("dw", one, 1, wanted, weights_of(l), 0);
     expect_near("dw of more threads", more, 1, wanted, weights_of(l), 0);
     size_t bytes = (size_t)weights_of(l) * sizeof(float);
-    if (a->winograd)
+    if (a->algorithm != TILES)
         expect_same("dw with other threads", more, one, bytes);
     else /* each thread has sums of its own: the bits are those of this number of threads */
         expect_same("dw once more", run(&o, l, level, THREADS), more, bytes);
@@ -68,7 +68,7 @@ static void check_algorithm(const struct algorithm *a, int level)
     begin_kernel(name, a->is_float32, level, a->limit);
     seed(2);
     for (int k = 0; k < SHAPES; k++) {
-        struct layer l = draw_layer(a->winograd != 0);
+        struct layer l = draw_layer(a->algorithm >= WINOGRAD_2);
         check_layer(a, level, &l);
         release_all();
     }

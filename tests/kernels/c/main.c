@@ -24,8 +24,8 @@ const char *__asan_default_options(void)
 /* Algorithms that a level lacks are refused. */
 static void check_refusals(void)
 {
-    const struct convolution tiles = {.winograd = 0}, unknown = {.winograd = 3, .is_float32 = 1};
-    const struct convolution halves = {.winograd = 2};
+    const struct convolution tiles = {.algorithm = 0}, unknown = {.algorithm = 3, .is_float32 = 1};
+    const struct convolution halves = {.algorithm = 2};
     begin_kernel("refusals", 1, BASE, 0);
     begin_shape("what the level lacks");
     expect("no tiles in base", ravine_convolve(BASE, &tiles, 1) == LACKING);

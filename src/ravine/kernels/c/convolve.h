@@ -8,11 +8,15 @@
 /* The most that a kernel and a stride may measure. */
 enum { MOST_KERNEL = 5, MOST_STRIDE = 3 };
 
+/* Products of AMX tiles; products of vectors; Winograd's F(m×m, 3×3). ops/algorithm.py has the same
+   numbers. */
+enum { TILES = 0, DIRECT = 1, WINOGRAD_2 = 2, WINOGRAD_4 = 4 };
+
 /* ravine/kernels/convolve.py has the same layout. Channels are multiples of 16; images lie in
    channels_last, without gaps. Backward x is the gradient of the convolution's result
    and y that of its input, plus `residual`. */
 struct convolution {
-    const void *x;         /* (images, height, width, in) bfloat16; by Winograd float32 too */
+    const void *x;         /* (images, height, width, in) bfloat16; but by tiles float32 too */
     const float *w;        /* (out, kernel, kernel, in), or (in, kernel, kernel, out) backward */
     const void *residual;  /* (images, out_height, out_width, out) bfloat16, or null */
     void *y;               /* likewise */
@@ -27,8 +31,8 @@ struct convolution {
     int64_t kernel, stride, padding;
     int64_t backward;
     int64_t relu;       /* act is a ReLU, else nothing */
-    int64_t winograd;   /* m of F(m×m, 3×3), or 0 for tiles */
-    int64_t is_float32; /* images are, else bfloat16; only by Winograd */
+    int64_t algorithm;  /* one of the above */
+    int64_t is_float32; /* images are, else bfloat16; not by tiles */
 };
 
 #endif

@@ -66,18 +66,22 @@ int32_t weight_gradient_emulated(const struct weights *, int32_t);
 int32_t convolve_emulated(const struct convolution *, int32_t);
 #endif
 
-#define DECLARE_WINOGRAD(m, kind, level)                                              \
-    int32_t winograd##m##_##kind##_convolve_##level(const struct convolution *, int32_t); \
-    int32_t winograd##m##_##kind##_weight_gradient_##level(const struct weights *, int32_t);
+#define DECLARE_CONVOLUTION(way, kind, level)                                  \
+    int32_t way##_##kind##_convolve_##level(const struct convolution *, int32_t); \
+    int32_t way##_##kind##_weight_gradient_##level(const struct weights *, int32_t);
 
-DECLARE_WINOGRAD(4, f32, base)
+DECLARE_CONVOLUTION(direct, f32, base)
+DECLARE_CONVOLUTION(winograd4, f32, base)
 #if defined(RAVINE_X86)
-DECLARE_WINOGRAD(4, f32, avx2)
-DECLARE_WINOGRAD(4, f32, avx512)
+DECLARE_CONVOLUTION(direct, f32, avx2)
+DECLARE_CONVOLUTION(winograd4, f32, avx2)
+DECLARE_CONVOLUTION(direct, f32, avx512)
+DECLARE_CONVOLUTION(winograd4, f32, avx512)
 #endif
 #if defined(RAVINE_BFLOAT16)
-DECLARE_WINOGRAD(2, bf16, avx512bf16)
-DECLARE_WINOGRAD(4, bf16, avx512bf16)
+DECLARE_CONVOLUTION(direct, bf16, avx512bf16)
+DECLARE_CONVOLUTION(winograd2, bf16, avx512bf16)
+DECLARE_CONVOLUTION(winograd4, bf16, avx512bf16)
 #endif
 
 EXPORT int32_t ravine_version(void)
@@ -97,12 +101,12 @@ static int has_bfloat16(void)
 /* Whether the processor has tiles, and the system lets this process use them. */
 static int has_tiles(void)
 {
-    enum { ASK_FOR_STATE = 0x1023, TILES = 18 }; /* arch_prctl(2) */
+    enum { ASK_FOR_STATE = 0x1023, TILE_STATE = 18 }; /* arch_prctl(2) */
     unsigned a, b, c, d;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
         return 0;
     int tiles = (d >> 24 & 1) && (d >> 22 & 1); /* AMX-TILE, AMX-BF16 */
-    return tiles && syscall(SYS_arch_prctl, ASK_FOR_STATE, TILES) == 0;
+    return tiles && syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_STATE) == 0;
 }
 #endif
 
@@ -219,35 +223,40 @@ EXPORT int32_t ravine_response_backward(int32_t level, const struct response *re
     return PICK_TYPE(response_backward, level, response)(response, threads);
 }
 
-/* Runs pass `name` by F(m×m, 3×3) on a job, or returns 2 where the level or the build lacks it. */
+/* Runs pass `name` of a job directly or by F(m×m, 3×3), or returns 2 where the level or the build
+   lacks it. */
 #if defined(RAVINE_X86)
-#define WINOGRAD_FLOAT32(name, level, job, threads)                              \
-    ((level) == BASE   ? winograd4_f32_##name##_base(job, threads)               \
-     : (level) == AVX2 ? winograd4_f32_##name##_avx2(job, threads)               \
-                       : winograd4_f32_##name##_avx512(job, threads))
+#define AT_LEVEL(name, level, job, threads)                \
+    ((level) == BASE   ? name##_base(job, threads)         \
+     : (level) == AVX2 ? name##_avx2(job, threads)         \
+                       : name##_avx512(job, threads))
 #else
-#define WINOGRAD_FLOAT32(name, level, job, threads) winograd4_f32_##name##_base(job, threads)
+#define AT_LEVEL(name, level, job, threads) name##_base(job, threads)
 #endif
+#define BY_VECTORS_FLOAT32(name, level, job, threads)                                        \
+    ((job)->algorithm == DIRECT       ? AT_LEVEL(direct_f32_##name, level, job, threads)     \
+     : (job)->algorithm == WINOGRAD_4 ? AT_LEVEL(winograd4_f32_##name, level, job, threads)  \
+                                      : 2)
 #if defined(RAVINE_BFLOAT16)
-#define WINOGRAD_BFLOAT16(name, level, job, threads)                               \
-    ((level) != AVX512_BF16 && (level) != AMX ? 2                                  \
-     : (job)->winograd == 2 ? winograd2_bf16_##name##_avx512bf16(job, threads)     \
-     : (job)->winograd == 4 ? winograd4_bf16_##name##_avx512bf16(job, threads)     \
-                            : 2)
+#define BY_VECTORS_BFLOAT16(name, level, job, threads)                                        \
+    ((level) != AVX512_BF16 && (level) != AMX ? 2                                             \
+     : (job)->algorithm == DIRECT             ? direct_bf16_##name##_avx512bf16(job, threads) \
+     : (job)->algorithm == WINOGRAD_2 ? winograd2_bf16_##name##_avx512bf16(job, threads)      \
+     : (job)->algorithm == WINOGRAD_4 ? winograd4_bf16_##name##_avx512bf16(job, threads)      \
+                                      : 2)
 #else
-#define WINOGRAD_BFLOAT16(name, level, job, threads) 2
+#define BY_VECTORS_BFLOAT16(name, level, job, threads) 2
 #endif
-#define WINOGRAD(name, level, job, threads)                                        \
-    (!(job)->is_float32       ? WINOGRAD_BFLOAT16(name, level, job, threads)       \
-     : (job)->winograd == 4 ? WINOGRAD_FLOAT32(name, level, job, threads)          \
-                              : 2)
+#define BY_VECTORS(name, level, job, threads)                             \
+    ((job)->is_float32 ? BY_VECTORS_FLOAT32(name, level, job, threads)    \
+                       : BY_VECTORS_BFLOAT16(name, level, job, threads))
 
 /* Fills the gradient of a convolution's weights. Returns 0, 1 without enough memory, 2 where the
    level lacks the algorithm. */
 EXPORT int32_t ravine_weight_gradient(int32_t level, const struct weights *weights, int32_t threads)
 {
-    if (weights->winograd)
-        return WINOGRAD(weight_gradient, level, weights, threads);
+    if (weights->algorithm != TILES)
+        return BY_VECTORS(weight_gradient, level, weights, threads);
 #if defined(RAVINE_AMX)
     if (level == AMX)
         return weight_gradient_amx(weights, threads);
@@ -264,8 +273,8 @@ EXPORT int32_t ravine_weight_gradient(int32_t level, const struct weights *weigh
    where the level lacks the algorithm. */
 EXPORT int32_t ravine_convolve(int32_t level, const struct convolution *convolution, int32_t threads)
 {
-    if (convolution->winograd)
-        return WINOGRAD(convolve, level, convolution, threads);
+    if (convolution->algorithm != TILES)
+        return BY_VECTORS(convolve, level, convolution, threads);
 #if defined(RAVINE_AMX)
     if (level == AMX)
         return convolve_amx(convolution, threads);

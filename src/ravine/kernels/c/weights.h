@@ -8,7 +8,7 @@
 /* ravine/kernels/weight_gradient.py has the same layout. Channels are multiples of 16; images and
    gradients lie in channels_last, without gaps. */
 struct weights {
-    const void *x;  /* (images, height, width, in) bfloat16; by Winograd float32 too */
+    const void *x;  /* (images, height, width, in) bfloat16; but by tiles float32 too */
     const void *dy; /* (images, out_height, out_width, out) likewise */
     float *dw;      /* (out, kernel, kernel, in) */
     /* The norm that has made what was convolved from x, act((x − mean)·rstd·weight + bias), or
@@ -18,8 +18,8 @@ struct weights {
     int64_t out_height, out_width, out;
     int64_t kernel, stride, padding;
     int64_t relu;       /* act is a ReLU, else nothing */
-    int64_t winograd;   /* m of F(m×m, 3×3), or 0 for tiles */
-    int64_t is_float32; /* images are, else bfloat16; only by Winograd */
+    int64_t algorithm;  /* as in convolve.h */
+    int64_t is_float32; /* images are, else bfloat16; not by tiles */
 };
 
 #endif

@@ -107,4 +107,26 @@ INLINE void transform_kernel_gradient(floats *g, const floats *u)
 #undef P
 #undef Q
 
+/* Bᵀ d of a tile's columns from `first` on. */
+INLINE void transform_columns(const element *from, int64_t row, int64_t column, const int first,
+                              floats half[SIDE][SIDE])
+{
+    for (int j = first; j < SIDE; j++) {
+        floats d[SIDE], t[SIDE];
+        for (int i = 0; i < SIDE; i++)
+            d[i] = load(from + i * row + j * column, LANES);
+        transform_input(t, d);
+        for (int i = 0; i < SIDE; i++)
+            half[i][j] = t[i];
+    }
+}
+
+INLINE void transform_tile(const element *from, int64_t row, int64_t column, floats to[AREA])
+{
+    floats half[SIDE][SIDE];
+    transform_columns(from, row, column, 0, half);
+    for (int i = 0; i < SIDE; i++)
+        transform_input(to + i * SIDE, half[i]);
+}
+
 #endif

@@ -9,8 +9,9 @@
 
 #include <stdlib.h>
 
+#include "products.h"
 #include "weights.h"
-#include "winograd_products.h"
+#include "winograd_parts.h"
 
 enum {
     SMALL_SUMS = 128 * 128, /* channels in · out up to which slices have sums of their own */
@@ -92,14 +93,14 @@ INLINE void transform_group(const element *const *tiles, int64_t count, int64_t 
 
 static void transform_x(const struct task *k, const struct workspace *d, int64_t count, int64_t group)
 {
-    int64_t row = (k->b.columns * OUTPUTS + HALO) * k->o->in;
+    int64_t row = strip_columns(&k->b, TILE) * k->o->in;
     transform_group(d->tiles, count, row, k->o->in, d->b, k->b_pitch,
                     k->b_component, group, 0);
 }
 
 static void transform_dy(const struct task *k, const struct workspace *d, int64_t count, int64_t group)
 {
-    int64_t row = k->b.columns * OUTPUTS * k->o->out;
+    int64_t row = strip_columns(&k->b, RESULTS) * k->o->out;
     transform_group(d->tiles + k->b.tiles, count, row, k->o->out, d->a, k->a_pitch,
                     k->a_component, group, 1);
 }
@@ -113,10 +114,10 @@ static void find_gradients(const struct task *k, const struct segment *s, elemen
                         .channels = o->out};
     const element *from = strip;
     if (o->out_height % OUTPUTS || o->out_width % OUTPUTS)
-        copy_strip(&dy, &k->b, s, 0, strip);
+        copy_strip(&dy, &k->b, s, RESULTS, strip);
     else
         from = dy.images + (s->image * dy.height + s->top * OUTPUTS) * dy.width * dy.channels;
-    int64_t pitch = k->b.columns * OUTPUTS;
+    int64_t pitch = strip_columns(&k->b, RESULTS);
     for (int64_t i = 0; i < s->rows; i++)
         for (int64_t j = 0; j < k->b.columns; j++)
             tiles[tile_number(&k->b, s, i, j)] = from + (i * pitch + j) * OUTPUTS * o->out;
@@ -127,11 +128,11 @@ static void find_images(const struct task *k, const struct segment *s, element *
 {
     const struct weights *o = k->o;
     struct source x = {.images = o->x, .height = o->height, .width = o->width, .channels = o->in,
-                       .padding = o->padding};
+                       .above = o->padding, .left = o->padding};
     if (o->mean)
         x.mean = o->mean, x.scale = k->scale, x.bias = o->bias, x.relu = o->relu;
-    copy_strip(&x, &k->b, s, HALO, strip);
-    int64_t pitch = k->b.columns * OUTPUTS + HALO;
+    copy_strip(&x, &k->b, s, TILE, strip);
+    int64_t pitch = strip_columns(&k->b, TILE);
     for (int64_t i = 0; i < s->rows; i++)
         for (int64_t j = 0; j < k->b.columns; j++)
             tiles[tile_number(&k->b, s, i, j)] = strip + (i * pitch + j) * OUTPUTS * o->in;
@@ -144,13 +145,13 @@ static struct fetching fetch_block(const struct task *k, int64_t from, int64_t t
     struct fetching f = {.count = 0};
     if (from >= to)
         return f;
-    int64_t x = first_position(&k->b, from, o->height, o->width, 1);
-    int64_t dy = first_position(&k->b, from, o->out_height, o->out_width, 0);
+    int64_t x = first_position(&k->b, from, o->height, o->width, OUTPUTS, 1);
+    int64_t dy = first_position(&k->b, from, o->out_height, o->out_width, OUTPUTS, 0);
     int64_t row = o->in * (int64_t)sizeof(element), out_row = o->out * (int64_t)sizeof(element);
     fetch_rows(&f, (const element *)o->x + x * o->in, row, row,
-               end_position(&k->b, to, o->height, o->width, 1) - x);
+               end_position(&k->b, to, o->height, o->width, OUTPUTS, 1) - x);
     fetch_rows(&f, (const element *)o->dy + dy * o->out, out_row, out_row,
-               end_position(&k->b, to, o->out_height, o->out_width, 0) - dy);
+               end_position(&k->b, to, o->out_height, o->out_width, OUTPUTS, 0) - dy);
     return f;
 }
 
@@ -195,8 +196,8 @@ static void work_on_share(const struct task *k, const struct workspace *d, int64
         for (int64_t i = 0; i < count; i++) {
             find_images(k, &segments[i], x, d->tiles);
             find_gradients(k, &segments[i], dy, d->tiles + k->b.tiles);
-            x += strip_positions(&k->b, segments[i].rows, HALO) * o->in;
-            dy += strip_positions(&k->b, segments[i].rows, 0) * o->out;
+            x += strip_positions(&k->b, segments[i].rows, TILE) * o->in;
+            dy += strip_positions(&k->b, segments[i].rows, RESULTS) * o->out;
         }
         int64_t tiles = (to - from) * k->b.columns;
         transform_x(k, d, tiles, k->groups == 1 ? ALL_ROWS : group);
@@ -241,7 +242,7 @@ static struct task share_out(const struct weights *o)
     k.components = AREA / k.groups;
     k.a_pitch = o->out + BETWEEN, k.b_pitch = o->in + BETWEEN;
     size_t a_tile = (size_t)(k.components * (o->in + o->out)) * sizeof(element);
-    k.b = lay_out_blocks(o->images, o->out_height, o->out_width, a_tile);
+    k.b = lay_out_blocks(o->images, o->out_height, o->out_width, OUTPUTS, a_tile);
     int64_t rows = (k.b.tiles + 2) / IN_WORD;
     k.a_component = rows * k.a_pitch + BETWEEN, k.b_component = rows * k.b_pitch + BETWEEN;
     return k;
@@ -255,8 +256,8 @@ int32_t WINOGRAD_NAME(weight_gradient)(const struct weights *o, int32_t wanted)
     int threads = (int)most(1, least(wanted, shares));
     size_t sums = lines((size_t)(k.slices * AREA * o->out * o->in) * sizeof(float));
     size_t scale = lines((size_t)o->in * sizeof(float));
-    size_t x = lines((size_t)(k.b.rows * strip_positions(&k.b, 1, HALO) * o->in) * sizeof(element));
-    size_t dy = lines((size_t)(k.b.rows * strip_positions(&k.b, 1, 0) * o->out) * sizeof(element));
+    size_t x = lines((size_t)(k.b.rows * strip_positions(&k.b, 1, TILE) * o->in) * sizeof(element));
+    size_t dy = lines((size_t)(k.b.rows * strip_positions(&k.b, 1, RESULTS) * o->out) * sizeof(element));
     size_t tiles = lines((size_t)(2 * k.b.tiles) * sizeof(element *));
     size_t a = lines((size_t)(k.components * k.a_component) * sizeof(float));
     size_t b = lines((size_t)(k.components * k.b_component) * sizeof(float));

@@ -12,8 +12,9 @@
 
 #include <stdlib.h>
 
-#include "convolve.h"
-#include "winograd_products.h"
+#include "epilogue.h"
+#include "products.h"
+#include "winograd_parts.h"
 
 enum { GROUP = 64 /* channels of y, at most, whose products wait to be transformed back */ };
 
@@ -132,7 +133,7 @@ INLINE void transform_row(const struct blocks *b, const struct segment *s, int64
 static void transform_strip(const struct blocks *b, const struct segment *s, const element *strip,
                             int64_t channels, element *transformed, int64_t apart)
 {
-    int64_t pitch = b->columns * OUTPUTS + HALO, row = pitch * channels;
+    int64_t row = strip_columns(b, TILE) * channels;
     for (int64_t i = 0; i < s->rows; i++) {
         const element *from = strip + i * OUTPUTS * row;
         int64_t c = 0;
@@ -150,8 +151,8 @@ static struct fetching fetch_around(const struct task *k, int64_t from, int64_t 
 {
     const struct convolution *o = k->o;
     struct fetching f = {.count = 0};
-    int64_t first = first_position(&k->b, from, o->out_height, o->out_width, 0);
-    int64_t rows = end_position(&k->b, to, o->out_height, o->out_width, 0) - first;
+    int64_t first = first_position(&k->b, from, o->out_height, o->out_width, OUTPUTS, 0);
+    int64_t rows = end_position(&k->b, to, o->out_height, o->out_width, OUTPUTS, 0) - first;
     int64_t bytes = channels * (int64_t)sizeof(element), stride = o->out * (int64_t)sizeof(element);
     const void *tensors[] = {o->y, o->residual, o->normed};
     for (int i = 0; i < 3; i++)
@@ -159,8 +160,8 @@ static struct fetching fetch_around(const struct task *k, int64_t from, int64_t 
             fetch_rows(&f, (const element *)tensors[i] + first * o->out + at, bytes, stride, rows);
     if (at + channels == o->out && to < end) {
         int64_t last = least(end, to + k->b.rows);
-        int64_t start = first_position(&k->b, to, o->height, o->width, 1);
-        int64_t all = end_position(&k->b, last, o->height, o->width, 1) - start;
+        int64_t start = first_position(&k->b, to, o->height, o->width, OUTPUTS, 1);
+        int64_t all = end_position(&k->b, last, o->height, o->width, OUTPUTS, 1) - start;
         int64_t row = o->in * (int64_t)sizeof(element);
         fetch_rows(&f, (const element *)o->x + start * o->in, row, row, all);
     }
@@ -190,60 +191,6 @@ static void multiply_group(const struct task *k, const struct workspace *d, cons
     }
 }
 
-/* Where a vector of channels of y is written, and what is read beside it. */
-struct epilogue {
-    const struct convolution *o;
-    int64_t d;
-    floats mean, scale, bias; /* of the norm that made the convolution's input, backward */
-    floats first, second;     /* sums of the image so far */
-};
-
-INLINE struct epilogue begin_epilogue(const struct task *k, const struct segment *s, int64_t d)
-{
-    const struct convolution *o = k->o;
-    struct epilogue e = {.o = o, .d = d};
-    if (o->sums && s->top > 0) {
-        e.first = load_floats(o->sums + s->image * 2 * o->out + d, LANES);
-        e.second = load_floats(o->sums + (s->image * 2 + 1) * o->out + d, LANES);
-    }
-    if (o->normed) {
-        e.mean = load_floats(o->mean + d, LANES);
-        e.scale = load_floats(k->scale + d, LANES);
-        e.bias = load_floats(o->bias + d, LANES);
-    }
-    return e;
-}
-
-INLINE void end_epilogue(const struct epilogue *e, const struct segment *s)
-{
-    const struct convolution *o = e->o;
-    if (!o->sums)
-        return;
-    store_floats(o->sums + s->image * 2 * o->out + e->d, e->first, LANES);
-    store_floats(o->sums + (s->image * 2 + 1) * o->out + e->d, e->second, LANES);
-}
-
-INLINE void write_position(struct epilogue *e, int64_t at, floats y)
-{
-    const struct convolution *o = e->o;
-    if (o->residual)
-        y += load((const element *)o->residual + at, LANES);
-    store((element *)o->y + at, y, LANES);
-    if (!o->sums)
-        return;
-    y = rounded(y);
-    if (!o->normed) {
-        e->first += y;
-        e->second += y * y;
-        return;
-    }
-    floats away = load((const element *)o->normed + at, LANES) - e->mean, z = away * e->scale + e->bias;
-    if (o->relu)
-        y = choose(z <= 0.0f, (floats){0}, y); /* where the ReLU gave 0 nothing passes */
-    e->first += y;
-    e->second += y * away;
-}
-
 INLINE void transform_back(const float *from, int64_t apart, floats y[OUTPUTS][OUTPUTS])
 {
     floats half[OUTPUTS][SIDE];
@@ -264,7 +211,8 @@ INLINE void write_segment(const struct task *k, const struct segment *s, const f
                           int64_t d)
 {
     const struct convolution *o = k->o;
-    struct epilogue e = begin_epilogue(k, s, d);
+    float *sums = o->sums ? o->sums + s->image * 2 * o->out : NULL;
+    struct epilogue e = begin_epilogue(o, k->scale, sums, s->top > 0, d);
     for (int64_t i = 0; i < s->rows; i++)
         for (int64_t column = 0; column < k->b.columns; column++) {
             const float *from = products + tile_number(&k->b, s, i, column) * GROUP;
@@ -279,7 +227,7 @@ INLINE void write_segment(const struct task *k, const struct segment *s, const f
                 for (int64_t u = 0; u < right; u++)
                     write_position(&e, at + (v * o->out_width + u) * o->out, y[v][u]);
         }
-    end_epilogue(&e, s);
+    end_epilogue(&e);
 }
 
 static void write_group(const struct task *k, const struct workspace *d,
@@ -293,8 +241,9 @@ static void write_group(const struct task *k, const struct workspace *d,
 static void work_on_unit(const struct task *k, const struct workspace *d, int64_t unit)
 {
     const struct convolution *o = k->o;
+    int64_t padding = o->backward ? 2 - o->padding : o->padding;
     struct source x = {.images = o->x, .height = o->height, .width = o->width, .channels = o->in,
-                       .padding = o->backward ? 2 - o->padding : o->padding};
+                       .above = padding, .left = padding};
     if (!o->backward && o->mean)
         x.mean = o->mean, x.scale = k->scale, x.bias = o->bias, x.relu = o->relu;
     struct segment segments[MOST_SEGMENTS];
@@ -305,7 +254,7 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
         int64_t to = least(end, from + k->b.rows);
         int64_t count = find_segments(&k->b, from, to, segments, &parts);
         for (int64_t i = 0; i < count; i++) {
-            copy_strip(&x, &k->b, &segments[i], HALO, d->strip);
+            copy_strip(&x, &k->b, &segments[i], TILE, d->strip);
             transform_strip(&k->b, &segments[i], d->strip, o->in, d->transformed,
                             k->transformed);
         }
@@ -323,12 +272,12 @@ int32_t WINOGRAD_NAME(convolve)(const struct convolution *o, int32_t wanted)
 {
     struct task k = {.o = o};
     size_t a_tile = (size_t)AREA * ((size_t)o->in * sizeof(element) + GROUP * sizeof(float));
-    k.b = lay_out_blocks(o->images, o->out_height, o->out_width, a_tile);
+    k.b = lay_out_blocks(o->images, o->out_height, o->out_width, OUTPUTS, a_tile);
     int threads = (int)most(1, least(wanted, k.b.units));
     k.transformed = k.b.tiles * o->in + BETWEEN * IN_WORD, k.products = k.b.tiles * GROUP + BETWEEN;
     size_t kernels = lines((size_t)kernel_panel(o, o->out) * sizeof(float));
     size_t scale = lines((size_t)(o->backward ? o->out : o->in) * sizeof(float));
-    size_t strip = lines((size_t)(strip_positions(&k.b, least(k.b.rows, k.b.rows_of_image), HALO) * o->in) *
+    size_t strip = lines((size_t)(strip_positions(&k.b, least(k.b.rows, k.b.rows_of_image), TILE) * o->in) *
                          sizeof(element));
     size_t transformed = lines((size_t)(AREA * k.transformed) * sizeof(element));
     size_t products = lines((size_t)(AREA * k.products) * sizeof(float));

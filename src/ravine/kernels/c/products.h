@@ -1,10 +1,10 @@
-/* The matrix products of one transformed component, in registers: c (+)= Σ over k of a·b, for words
-   a (rows, k) and b (k, columns), as winograd_lanes.h multiplies them. */
+/* Products of matrices, in registers: c (+)= Σ over k of a·b, for words a (rows, k) and b (k, columns),
+   as words.h multiplies them. */
 
-#ifndef RAVINE_WINOGRAD_PRODUCTS_H
-#define RAVINE_WINOGRAD_PRODUCTS_H
+#ifndef RAVINE_PRODUCTS_H
+#define RAVINE_PRODUCTS_H
 
-#include "winograd_fetching.h"
+#include "fetching.h"
 
 enum {
     MOST_VECTORS = REGISTERS == 32 ? 4 : 2,  /* of columns */

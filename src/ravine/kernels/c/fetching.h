@@ -1,10 +1,10 @@
 /* Memory that is asked for between products, so that it is in the second cache when it is needed:
    without that a weight gradient waits half of its time. */
 
-#ifndef RAVINE_WINOGRAD_FETCHING_H
-#define RAVINE_WINOGRAD_FETCHING_H
+#ifndef RAVINE_FETCHING_H
+#define RAVINE_FETCHING_H
 
-#include "winograd_blocks.h"
+#include "words.h"
 
 enum { MOST_STREAMS = 4 };
 
@@ -51,22 +51,6 @@ INLINE void fetch(struct fetching *f)
             s->rows--;
         }
     }
-}
-
-/* Positions of images (n, height, width) that rows of tiles [from, to) cover, and `around` rows of
-   positions before and after them: the first, and their number. */
-INLINE int64_t first_position(const struct blocks *b, int64_t from, int64_t height, int64_t width,
-                              int64_t around)
-{
-    int64_t row = from % b->rows_of_image * OUTPUTS - around;
-    return (from / b->rows_of_image * height + least(height, most(0, row))) * width;
-}
-
-INLINE int64_t end_position(const struct blocks *b, int64_t to, int64_t height, int64_t width,
-                            int64_t around)
-{
-    int64_t last = to - 1, row = (last % b->rows_of_image + 1) * OUTPUTS + around;
-    return (last / b->rows_of_image * height + least(height, most(0, row))) * width;
 }
 
 #endif

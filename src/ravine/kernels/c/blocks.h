@@ -1,21 +1,21 @@
-/* How images are cut into tiles and blocks of rows of tiles, copied to padded strips and transformed. */
+/* How results are cut into tiles and blocks of rows of tiles, and images copied to padded strips. */
 
-#ifndef RAVINE_WINOGRAD_BLOCKS_H
-#define RAVINE_WINOGRAD_BLOCKS_H
+#ifndef RAVINE_BLOCKS_H
+#define RAVINE_BLOCKS_H
 
 #include <unistd.h>
 
-#include "winograd_transforms.h"
+#include "words.h"
 
 enum {
     USUAL_CACHE = 512 << 10, /* bytes of a second cache whose size the system does not report */
     FEWEST_TILES = 96,
-    HALO = 2, /* positions that a tile's input is wider than its results */
     MOST_SEGMENTS = 512,
 };
 
 /* Rows of tiles are numbered through all images. */
 struct blocks {
+    int64_t outputs;                /* results of a tile along a side */
     int64_t rows_of_image, columns; /* tiles of an image, down and across */
     int64_t rows, tiles;            /* of a block, at most */
     int64_t unit, units;            /* images that a thread takes at a time, and how often */
@@ -36,15 +36,6 @@ struct segment {
     struct parts first; /* number of its first tile of each part */
 };
 
-INLINE int this_thread(void)
-{
-#if defined(_OPENMP)
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
-
 static int64_t second_cache(void)
 {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
@@ -56,11 +47,12 @@ static int64_t second_cache(void)
 }
 
 /* `a_tile` is bytes of workspace that one tile takes. */
-static struct blocks lay_out_blocks(int64_t images, int64_t height, int64_t width, size_t a_tile)
+static struct blocks lay_out_blocks(int64_t images, int64_t height, int64_t width, int64_t outputs,
+                                    size_t a_tile)
 {
-    struct blocks b;
-    b.rows_of_image = (height + OUTPUTS - 1) / OUTPUTS;
-    b.columns = (width + OUTPUTS - 1) / OUTPUTS;
+    struct blocks b = {.outputs = outputs};
+    b.rows_of_image = (height + outputs - 1) / outputs;
+    b.columns = (width + outputs - 1) / outputs;
     int64_t tiles = most(FEWEST_TILES, second_cache() * 1 / 2 / (int64_t)a_tile);
     b.rows = least(MOST_SEGMENTS, most(1, tiles / b.columns));
     b.unit = most(1, b.rows / b.rows_of_image);
@@ -69,14 +61,8 @@ static struct blocks lay_out_blocks(int64_t images, int64_t height, int64_t widt
     int64_t blocks = (b.unit * b.rows_of_image + b.rows - 1) / b.rows;
     b.rows = (b.unit * b.rows_of_image + blocks - 1) / blocks; /* equal blocks */
     b.tiles = b.rows * b.columns;
-    b.is_right_cut = width % OUTPUTS > 0, b.is_bottom_cut = height % OUTPUTS > 0;
+    b.is_right_cut = width % outputs > 0, b.is_bottom_cut = height % outputs > 0;
     return b;
-}
-
-/* Positions of a strip of so many rows of tiles. */
-INLINE int64_t strip_positions(const struct blocks *b, int64_t rows, int64_t halo)
-{
-    return (rows * OUTPUTS + halo) * (b->columns * OUTPUTS + halo);
 }
 
 /* Adds to the parts how many tiles a segment has in each. */
@@ -124,25 +110,11 @@ INLINE int64_t tile_number(const struct blocks *b, const struct segment *s, int6
                     : s->first.whole + row * (b->columns - b->is_right_cut) + column;
 }
 
-/* The tiles that need component t: from here on, */
-INLINE int64_t first_tile(const struct parts *p, int64_t t)
-{
-    return t % SIDE == SIDE - 1 ? p->whole : p->right;
-}
-
-/* and up to here. */
-INLINE int64_t end_tile(const struct parts *p, int64_t t)
-{
-    if (t / SIDE == SIDE - 1)
-        return p->below;
-    return t % SIDE == SIDE - 1 ? p->corner : p->end;
-}
-
 /* Images in memory, (n, height, width, channels), and a norm that is applied to them, or none. */
 struct source {
     const element *images;
     int64_t height, width, channels;
-    int64_t padding; /* may be negative */
+    int64_t above, left; /* zeros before the first row and column; may be negative */
     const float *mean, *scale, *bias;
     int64_t relu;
 };
@@ -156,25 +128,41 @@ INLINE void normalise_position(const struct source *x, const element *from, elem
     }
 }
 
-/* Copies what a segment's tiles cover, and `halo` positions more down and across, with zeros around
-   the image. */
+/* What tiles read of an image: from tile to tile `step` positions, and some more (or fewer, if
+   negative) down and across at the end. */
+struct reach {
+    int64_t step, down, across;
+};
+
+INLINE int64_t strip_columns(const struct blocks *b, struct reach r)
+{
+    return b->columns * r.step + r.across;
+}
+
+/* Positions of a strip of so many rows of tiles. */
+INLINE int64_t strip_positions(const struct blocks *b, int64_t rows, struct reach r)
+{
+    return (rows * r.step + r.down) * strip_columns(b, r);
+}
+
+/* Copies what a segment's tiles read, with zeros around the image. */
 static void copy_strip(const struct source *x, const struct blocks *b, const struct segment *s,
-                       int64_t halo, element *strip)
+                       struct reach r, element *strip)
 {
     size_t bytes = (size_t)x->channels * sizeof *strip;
-    int64_t pitch = b->columns * OUTPUTS + halo;
-    int64_t left = least(pitch, most(0, x->padding));
-    int64_t right = least(pitch, most(left, x->width + x->padding));
-    for (int64_t i = 0; i < s->rows * OUTPUTS + halo; i++) {
+    int64_t pitch = strip_columns(b, r);
+    int64_t left = least(pitch, most(0, x->left));
+    int64_t right = least(pitch, most(left, x->width + x->left));
+    for (int64_t i = 0; i < s->rows * r.step + r.down; i++) {
         element *row = strip + i * pitch * x->channels;
-        int64_t y = s->top * OUTPUTS + i - x->padding;
+        int64_t y = s->top * r.step + i - x->above;
         if (y < 0 || y >= x->height) {
             memset(row, 0, bytes * (size_t)pitch);
             continue;
         }
         const element *from = x->images + (s->image * x->height + y) * x->width * x->channels;
         memset(row, 0, bytes * (size_t)left);
-        from += (left - x->padding) * x->channels;
+        from += (left - x->left) * x->channels;
         if (!x->mean && right > left)
             memcpy(row + left * x->channels, from, bytes * (size_t)(right - left));
         for (int64_t j = left; x->mean && j < right; j++, from += x->channels)
@@ -183,26 +171,20 @@ static void copy_strip(const struct source *x, const struct blocks *b, const str
     }
 }
 
-/* Bᵀ d of a tile's columns from `first` on. */
-INLINE void transform_columns(const element *from, int64_t row, int64_t column, const int first,
-                              floats half[SIDE][SIDE])
+/* Positions of images (n, height, width) that rows of tiles [from, to) cover, `step` rows each, and
+   `around` rows of positions before and after them: the first, and their end. */
+INLINE int64_t first_position(const struct blocks *b, int64_t from, int64_t height, int64_t width,
+                              int64_t step, int64_t around)
 {
-    for (int j = first; j < SIDE; j++) {
-        floats d[SIDE], t[SIDE];
-        for (int i = 0; i < SIDE; i++)
-            d[i] = load(from + i * row + j * column, LANES);
-        transform_input(t, d);
-        for (int i = 0; i < SIDE; i++)
-            half[i][j] = t[i];
-    }
+    int64_t row = from % b->rows_of_image * step - around;
+    return (from / b->rows_of_image * height + least(height, most(0, row))) * width;
 }
 
-INLINE void transform_tile(const element *from, int64_t row, int64_t column, floats to[AREA])
+INLINE int64_t end_position(const struct blocks *b, int64_t to, int64_t height, int64_t width,
+                            int64_t step, int64_t around)
 {
-    floats half[SIDE][SIDE];
-    transform_columns(from, row, column, 0, half);
-    for (int i = 0; i < SIDE; i++)
-        transform_input(to + i * SIDE, half[i]);
+    int64_t last = to - 1, row = (last % b->rows_of_image + 1) * step + around;
+    return (last / b->rows_of_image * height + least(height, most(0, row))) * width;
 }
 
 #endif
