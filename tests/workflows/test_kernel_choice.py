@@ -54,9 +54,24 @@ def test_what_was_measured_once_is_read_back() -> None:
     assert cached().is_file()
 
 
-def test_the_batch_does_not_matter_to_what_is_known() -> None:
-    plan, _ = decide()
-    again, notices = decide(replace(REQUEST, batch=64, budget=30.0))
+def test_what_was_measured_for_batches_of_a_size_is_known_for_those_only() -> None:
+    small, _ = decide()
+    large, notices = decide(replace(REQUEST, batch=64))
+    alike, silent = decide(replace(REQUEST, batch=100, budget=30.0))
+    still, silent_too = decide()
+
+    assert [entry.batch for entry in small.entries] == [0, 2]
+    assert [entry.batch for entry in large.entries] == [0, 64]
+    assert " of 1 shapes" in notices[0].text
+    assert (alike, silent) == (large, [])
+    assert (still, silent_too) == (small, [])
+
+
+def test_a_batch_beyond_what_is_measured_does_not_matter() -> None:
+    heavy = replace(FIRST, channels=256, out_channels=256, height=32, width=32)
+    request = replace(REQUEST, shapes=(heavy,))
+    plan, _ = decide(replace(request, batch=32))
+    again, notices = decide(replace(request, batch=512))
 
     assert (again, notices) == (plan, [])
 

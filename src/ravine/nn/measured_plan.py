@@ -99,9 +99,11 @@ def measure_shape(shape: ConvolutionShape, *, batch: int, seconds: float) -> Pla
         seconds: to aim at; slow machines measure fewer images, and at least three rounds.
     """
     with torch.random.fork_rng(devices=[]):
-        images = _affordable(shape, _sub_batch(shape, batch), seconds)
+        images = _affordable(shape, sub_batch(shape, batch), seconds)
         found = _interleaved(_warm_steps(shape, images), min(seconds, _SECONDS_OF_SHAPE))
-    return PlanEntry(shape=shape, algorithm=winner(found), images=images, seconds=found)
+    return PlanEntry(
+        shape=shape, algorithm=winner(found), images=images, batch=batch, seconds=found
+    )
 
 
 def winner(seconds: Mapping[Algorithm, float]) -> Algorithm:
@@ -115,7 +117,8 @@ def winner(seconds: Mapping[Algorithm, float]) -> Algorithm:
     return fastest if seconds[fastest] < CLEARLY_FASTER * seconds[guess] else guess
 
 
-def _sub_batch(shape: ConvolutionShape, batch: int) -> int:
+def sub_batch(shape: ConvolutionShape, batch: int) -> int:
+    """Returns of how many images a training step of `batch` is measured, at most."""
     by_work = _OPERATIONS / (6 * shape.multiply_adds)
     by_positions = _POSITIONS / (shape.height * shape.width)
     return max(_FEWEST_IMAGES, min(batch, round(max(by_work, by_positions))))

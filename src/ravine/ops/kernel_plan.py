@@ -68,12 +68,14 @@ class PlanEntry:
         shape: of the convolution.
         algorithm: that runs.
         images: of the batches that were measured; 0 where there was one candidate only.
+        batch: images of the training step that they stood for; likewise.
         seconds: of forward pass and gradients by each candidate, medians; empty for one.
     """
 
     shape: ConvolutionShape
     algorithm: Algorithm
     images: int = 0
+    batch: int = 0
     seconds: Mapping[Algorithm, float] = field(default_factory=dict)
 
 

@@ -1,7 +1,8 @@
 """Decides the kernel plan of a run: from its folder, from the cache, or by measuring.
 
-Shapes are measured once per kind of machine and precision; the cache keeps them beside the decoded
-data, a file for each kind. A file that is torn, or of another kind of machine, is measured again.
+Shapes are measured once per kind of machine, precision and size of the batch, by powers of two, up
+to the images that a measurement takes; the cache keeps them beside the decoded data, a file for
+each kind. A file that is torn, or of another kind of machine, is measured again.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from ravine.core.errors import RavineError, RunError, SettingError
 from ravine.core.progress import Progress
 from ravine.core.ranks import Ranks
 from ravine.data.cache_lookup import cache_root
-from ravine.nn.measured_plan import measure_plan
+from ravine.nn.measured_plan import measure_plan, sub_batch
 from ravine.ops.algorithm import (
     ALGORITHMS,
     Algorithm,
@@ -114,7 +115,7 @@ def _named_plan(request: PlanRequest, algorithm: Algorithm) -> KernelPlan:
 def _cached_or_measured(request: PlanRequest, session: Session) -> KernelPlan:
     machine = MachineKind.here()
     path = cached_plan_path(machine, request.precision)
-    known = _read_cache(path, machine, session)
+    known = _read_cache(path, machine, request.batch, session)
     missing = [shape for shape in request.shapes if shape not in known]
     if any(len(candidates(shape)) > 1 for shape in missing):
         began = session.clock.elapsed()
@@ -173,9 +174,12 @@ def _measured(
 
 
 def _read_cache(
-    path: Path, machine: MachineKind, session: Session
+    path: Path, machine: MachineKind, batch: int, session: Session
 ) -> dict[ConvolutionShape, PlanEntry]:
-    """Returns the entries in the cache that can run here; none from a file of another machine."""
+    """Returns the entries in the cache that can run here and were measured for such a batch.
+
+    There are none in a file of another machine.
+    """
     try:
         plan = read_kernel_plan(path)
     except RunError as error:
@@ -190,7 +194,21 @@ def _read_cache(
             warning=True,
         )
         return {}
-    return {e.shape: e for e in plan.entries if can_run(e.algorithm, e.shape)}
+    return {
+        e.shape: e
+        for e in plan.entries
+        if can_run(e.algorithm, e.shape) and _measured_size(e) in (0, _size(e.shape, batch))
+    }
+
+
+def _size(shape: ConvolutionShape, batch: int) -> int:
+    """Returns the size that batches are told apart by: the power of two of what is measured."""
+    return sub_batch(shape, batch).bit_length()
+
+
+def _measured_size(entry: PlanEntry) -> int:
+    """Returns the size that an entry was measured for; 0 where it was not measured."""
+    return _size(entry.shape, entry.batch) if entry.seconds else 0
 
 
 def _keep(
@@ -202,9 +220,9 @@ def _keep(
 ) -> None:
     """Adds measured entries to the cache; of two processes at once, the last one's are kept."""
     try:
-        kept = {e.shape: e for e in _entries_in(path, machine)}
         # Without a measurement it is a guess for want of time, which another run may have.
-        kept |= {e.shape: e for e in entries if e.seconds or len(candidates(e.shape)) == 1}
+        sure = [e for e in entries if e.seconds or len(candidates(e.shape)) == 1]
+        kept = {(e.shape, _measured_size(e)): e for e in [*_entries_in(path, machine), *sure]}
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = KernelPlan(machine=machine, precision=precision, entries=tuple(kept.values()))
         write_kernel_plan(path, whole)

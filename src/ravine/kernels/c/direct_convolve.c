@@ -194,7 +194,7 @@ static void multiply_group(const struct task *k, const struct phase *p, const st
             .a_row = words, .a_k = 1, .b_k = width, .c_row = GROUP, .k = words, .is_first = 1,
             .ahead = ahead,
         };
-        multiply(&product, results, width);
+        multiply_long(&product, results, width);
     }
 }
 
@@ -218,27 +218,27 @@ INLINE void write_segment(const struct task *k, int64_t phase, const struct segm
 }
 
 /* What is read and written beside the products of rows [from, to), and what the rows after them
-   read. */
+   read. Rows are not of more than one image where results lie apart, or else end early. */
 static struct fetching fetch_around(const struct task *k, const struct phase *p, int64_t from, int64_t to,
                                     int64_t end, int64_t at, int64_t channels)
 {
     const struct convolution *o = k->o;
     struct fetching f = {.count = 0};
-    if (o->backward && o->stride > 1)
-        return f;
-    int64_t first = first_position(&p->b, from, o->out_height, o->out_width, 1, 0);
-    int64_t rows = end_position(&p->b, to, o->out_height, o->out_width, 1, 0) - first;
-    int64_t bytes = channels * (int64_t)sizeof(element), stride = o->out * (int64_t)sizeof(element);
+    int64_t apart = o->backward ? o->stride : 1, size = (int64_t)sizeof(element), columns = p->b.columns;
+    int64_t row = from / p->b.rows_of_image * o->out_height + p->down.first +
+                  from % p->b.rows_of_image * apart;
+    int64_t first = (row * o->out_width + p->across.first) * o->out + at;
+    int64_t jump = (o->out_width - columns) * apart * o->out * size;
     const void *tensors[] = {o->y, o->residual, o->normed};
     for (int i = 0; i < 3; i++)
         if (tensors[i])
-            fetch_rows(&f, (const element *)tensors[i] + first * o->out + at, bytes, stride, rows);
+            fetch_groups(&f, (const element *)tensors[i] + first, channels * size, apart * o->out * size,
+                         (to - from) * columns, columns, jump);
     if (at + channels == o->out && to < end) {
         int64_t step = reach_of(o, p).step, last = least(end, to + p->b.rows);
         int64_t start = first_position(&p->b, to, o->height, o->width, step, 1);
         int64_t all = end_position(&p->b, last, o->height, o->width, step, 1) - start;
-        int64_t row = o->in * (int64_t)sizeof(element);
-        fetch_rows(&f, (const element *)o->x + start * o->in, row, row, all);
+        fetch_rows(&f, (const element *)o->x + start * o->in, o->in * size, o->in * size, all);
     }
     return f;
 }

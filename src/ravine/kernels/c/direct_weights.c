@@ -1,8 +1,8 @@
 /* dw[o, i, j, c] = Σ dy[n, y, x, o] · x[n, y·s + i − p, x·s + j − p, c] as a product of matrices over all
    positions of dy, for any kernel and stride.
 
-   Work is cut by the shape alone, never by the threads: into slices of the images, and rows of the
-   kernel. A share is one thread's, in the order of the positions, and slices are added up in order,
+   Work is cut by the shape alone, never by the threads: into slices of the images and, where the sums
+   are large, rows of the kernel. A share is one thread's, in the order of the positions, and slices are added up in order,
    so that no bit depends on the number of threads. */
 
 #include <stdlib.h>
@@ -14,12 +14,14 @@
 enum {
     MOST_SLICES = 8,
     MOST_SUMS = 16 << 20, /* bytes of all slices together, about */
+    SMALL_SUMS = 512 << 10, /* bytes of a slice that stays in the second cache */
 };
 
 struct task {
     const struct weights *o;
     struct blocks b;
-    int64_t slices;
+    int64_t slices, groups; /* of the images, of the kernel's rows: 1 or all */
+    int64_t down;           /* rows of the kernel in a share */
     int64_t a_pitch, b_pitch; /* words from positions to positions of dy and x */
     const float *scale;       /* rstd·weight of the norm, or null */
     float *sums;              /* (slices, out, kernel, kernel, in) */
@@ -28,15 +30,14 @@ struct task {
 /* What one thread works on. */
 struct workspace {
     element *strip;       /* padded images with the norm applied, one for each segment */
-    const element **taps; /* (positions, kernel): where a row of taps lies in x */
+    const element **taps; /* (positions, down, kernel): where the taps lie in x */
     const element *zeros; /* a position outside */
-    float *a, *b;         /* dy and the taps of x: (positions, out), (positions, kernel, in) words */
+    float *a, *b;         /* dy and the taps of x: (positions, out), (positions, down, kernel, in) words */
 };
 
-/* One row of the kernel reads one row of x a row of results. */
-INLINE struct reach reach_of(const struct weights *o)
+INLINE struct reach reach_of(const struct task *k)
 {
-    return (struct reach){o->stride, 1 - o->stride, o->kernel - o->stride};
+    return (struct reach){k->o->stride, k->down - k->o->stride, k->o->kernel - k->o->stride};
 }
 
 static int64_t slice_size(const struct weights *o)
@@ -44,41 +45,45 @@ static int64_t slice_size(const struct weights *o)
     return o->out * o->kernel * o->kernel * o->in;
 }
 
-/* Finds the taps of row `tap` of the kernel for a segment's positions. */
+INLINE void find_row(const struct picture *x, const struct weights *o, int64_t row, int64_t column,
+                     const element *zeros, const element **to)
+{
+    int is_inside = row >= 0 && row < x->height;
+    for (int64_t t = 0; t < o->kernel; t++, column++)
+        to[t] = is_inside && column >= 0 && column < x->width
+                    ? x->pixels + (row * x->width + column) * o->in
+                    : zeros;
+}
+
+/* Finds the taps of a share, from row `tap` of the kernel on, for a segment's positions. */
 static void find_taps(const struct task *k, const struct segment *s, int64_t tap, element *strip,
                       const struct workspace *d)
 {
     const struct weights *o = k->o;
-    struct reach r = reach_of(o);
+    struct reach r = reach_of(k);
     struct source x = {.images = o->x, .height = o->height, .width = o->width, .channels = o->in,
                        .above = o->padding - tap, .left = o->padding};
     if (o->mean)
         x.mean = o->mean, x.scale = k->scale, x.bias = o->bias, x.relu = o->relu;
     int64_t top, left;
     struct picture picture = read_picture(&x, &k->b, s, r, strip, &top, &left);
-    const element **to = d->taps + s->first.whole * o->kernel;
-    for (int64_t i = 0; i < s->rows; i++) {
-        int64_t row = top + i * r.step;
-        int is_inside = row >= 0 && row < picture.height;
+    const element **to = d->taps + s->first.whole * k->down * o->kernel;
+    for (int64_t i = 0; i < s->rows; i++)
         for (int64_t j = 0; j < k->b.columns; j++)
-            for (int64_t t = 0; t < o->kernel; t++) {
-                int64_t column = left + j * r.step + t;
-                *to++ = is_inside && column >= 0 && column < picture.width
-                            ? picture.pixels + (row * picture.width + column) * o->in
-                            : d->zeros;
-            }
-    }
+            for (int64_t t = 0; t < k->down; t++, to += o->kernel)
+                find_row(&picture, o, top + i * r.step + t, left + j * r.step, d->zeros, to);
 }
 
 /* Writes positions two by two; after an odd number comes one of zeros. */
 static void pair_taps(const struct task *k, const struct workspace *d, int64_t positions)
 {
     const struct weights *o = k->o;
+    int64_t taps = k->down * o->kernel;
     float *to = d->b;
     for (int64_t at = 0; at < positions; at += 2, to += 2 / IN_WORD * k->b_pitch)
-        for (int64_t t = 0; t < o->kernel; t++) {
-            const element *first = d->taps[at * o->kernel + t];
-            const element *second = at + 1 < positions ? d->taps[(at + 1) * o->kernel + t] : d->zeros;
+        for (int64_t t = 0; t < taps; t++) {
+            const element *first = d->taps[at * taps + t];
+            const element *second = at + 1 < positions ? d->taps[(at + 1) * taps + t] : d->zeros;
             for (int64_t c = 0; c < o->in; c += LANES)
                 store_two((element *)(to + t * o->in + c), load(first + c, LANES),
                           load(second + c, LANES), k->b_pitch);
@@ -96,21 +101,21 @@ static void pair_gradients(const struct task *k, const struct workspace *d, cons
                       at + 1 < positions ? load(dy + o->out + c, LANES) : (floats){0}, k->a_pitch);
 }
 
-/* Adds the products of a block's positions to the sums of row `tap` of the kernel. */
+/* Adds the products of a block's positions to the sums of a share. */
 static void multiply_positions(const struct task *k, const struct workspace *d, int64_t positions,
                                float *sums, int is_first, struct fetching *ahead)
 {
     const struct weights *o = k->o;
-    int64_t columns = o->kernel * o->in;
+    int64_t columns = k->down * o->kernel * o->in;
     spread_over(ahead, calls_of(o->out, 0, columns, columns));
     for (int64_t at = 0, width; at < columns; at += width) {
         width = panel_width(at, columns);
         struct operands p = {
             .a = d->a, .b = d->b + at, .c = sums + at,
-            .a_row = 1, .a_k = k->a_pitch, .b_k = k->b_pitch, .c_row = o->kernel * columns,
+            .a_row = 1, .a_k = k->a_pitch, .b_k = k->b_pitch, .c_row = o->kernel * o->kernel * o->in,
             .k = (positions + 1) / 2 * 2 / IN_WORD, .is_first = is_first, .ahead = ahead,
         };
-        multiply(&p, o->out, width);
+        multiply_long(&p, o->out, width);
     }
 }
 
@@ -131,11 +136,11 @@ static struct fetching fetch_block(const struct task *k, int64_t from, int64_t t
     return f;
 }
 
-/* Sums of one slice of the images and one row of the kernel. */
+/* Sums of one slice of the images and one row of the kernel, or all. */
 static void work_on_share(const struct task *k, const struct workspace *d, int64_t share)
 {
     const struct weights *o = k->o;
-    int64_t slice = share / o->kernel, tap = share % o->kernel;
+    int64_t slice = share / k->groups, tap = share % k->groups;
     float *sums = k->sums + slice * slice_size(o) + tap * o->kernel * o->in;
     int64_t start = o->images * slice / k->slices * k->b.rows_of_image;
     int64_t end = o->images * (slice + 1) / k->slices * k->b.rows_of_image;
@@ -147,7 +152,7 @@ static void work_on_share(const struct task *k, const struct workspace *d, int64
         element *strip = d->strip;
         for (int64_t i = 0; i < count; i++) {
             find_taps(k, &segments[i], tap, strip, d);
-            strip += strip_positions(&k->b, segments[i].rows, reach_of(o)) * o->in;
+            strip += strip_positions(&k->b, segments[i].rows, reach_of(k)) * o->in;
         }
         pair_taps(k, d, parts.end);
         pair_gradients(k, d, (const element *)o->dy + from * k->b.columns * o->out, parts.end);
@@ -173,8 +178,10 @@ static struct task share_out(const struct weights *o)
     struct task k = {.o = o};
     int64_t wanted = most(1, MOST_SUMS / (slice_size(o) * (int64_t)sizeof(float)));
     k.slices = least(o->images, least(MOST_SLICES, wanted));
-    k.a_pitch = o->out + BETWEEN, k.b_pitch = o->kernel * o->in + BETWEEN;
-    size_t a_position = (size_t)(o->out + o->kernel * o->in) * sizeof(element);
+    k.groups = slice_size(o) * (int64_t)sizeof(float) <= SMALL_SUMS ? 1 : o->kernel;
+    k.down = o->kernel / k.groups;
+    k.a_pitch = o->out + BETWEEN, k.b_pitch = k.down * o->kernel * o->in + BETWEEN;
+    size_t a_position = (size_t)(k.a_pitch + k.b_pitch) * sizeof(element);
     k.b = lay_out_blocks(o->images, o->out_height, o->out_width, 1, a_position);
     return k;
 }
@@ -183,14 +190,14 @@ static struct task share_out(const struct weights *o)
 int32_t DIRECT_NAME(weight_gradient)(const struct weights *o, int32_t wanted)
 {
     struct task k = share_out(o);
-    int64_t shares = k.slices * o->kernel, words = (k.b.tiles + 2) / IN_WORD;
+    int64_t shares = k.slices * k.groups, words = (k.b.tiles + 2) / IN_WORD;
     int threads = (int)most(1, least(wanted, shares));
     size_t sums = k.slices > 1 ? lines((size_t)(k.slices * slice_size(o)) * sizeof(float)) : 0;
     size_t scale = lines((size_t)o->in * sizeof(float));
     size_t zeros = lines((size_t)o->in * sizeof(element));
-    size_t rows = o->mean ? (size_t)(k.b.rows * o->stride) : 0;
-    size_t strip = lines(rows * (size_t)(strip_columns(&k.b, reach_of(o)) * o->in) * sizeof(element));
-    size_t taps = lines((size_t)(k.b.tiles * o->kernel) * sizeof(element *));
+    int64_t rows = o->mean ? k.b.rows * most(o->stride, k.down) : 0;
+    size_t strip = lines((size_t)(rows * strip_columns(&k.b, reach_of(&k)) * o->in) * sizeof(element));
+    size_t taps = lines((size_t)(k.b.tiles * k.down * o->kernel) * sizeof(element *));
     size_t a = lines((size_t)(words * k.a_pitch) * sizeof(float));
     size_t b = lines((size_t)(words * k.b_pitch) * sizeof(float));
     size_t each = strip + taps + a + b;

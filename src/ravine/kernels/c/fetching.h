@@ -8,11 +8,12 @@
 
 enum { MOST_STREAMS = 4 };
 
-/* Rows of so many bytes, `stride` bytes apart. */
+/* Rows of so many bytes, `stride` bytes apart, and after each `group` of them `jump` more. */
 struct stream {
     const char *at;
     int64_t bytes, stride, rows;
-    int64_t done; /* bytes of the row at hand */
+    int64_t group, jump;
+    int64_t done, of_group; /* bytes of the row at hand, rows of the group at hand */
 };
 
 struct fetching {
@@ -25,7 +26,15 @@ struct fetching {
 INLINE void fetch_rows(struct fetching *f, const void *at, int64_t bytes, int64_t stride, int64_t rows)
 {
     if (at && rows > 0)
-        f->streams[f->count++] = (struct stream){at, bytes, stride, rows, 0};
+        f->streams[f->count++] = (struct stream){at, bytes, stride, rows, rows, 0, 0, 0};
+}
+
+/* The same in groups. */
+INLINE void fetch_groups(struct fetching *f, const void *at, int64_t bytes, int64_t stride, int64_t rows,
+                         int64_t group, int64_t jump)
+{
+    if (at && rows > 0)
+        f->streams[f->count++] = (struct stream){at, bytes, stride, rows, group, jump, 0, 0};
 }
 
 /* Spreads all lines over so many calls of `fetch`. */
@@ -49,6 +58,8 @@ INLINE void fetch(struct fetching *f)
             s->done = 0;
             s->at += s->stride;
             s->rows--;
+            if (++s->of_group == s->group)
+                s->of_group = 0, s->at += s->jump;
         }
     }
 }

@@ -12,6 +12,7 @@ enum {
     /* Rows that leave registers for a row of b and one of a. */
     ROWS_WIDE = 6,
     ROWS_NARROW = REGISTERS == 32 ? 12 : 6,
+    LONGEST = 128, /* words */
 };
 
 /* Where the words of a product lie. */
@@ -90,6 +91,17 @@ static void multiply(const struct operands *o, int64_t rows, int64_t columns)
     case 4: multiply_rows(o, rows, ROWS_WIDE, MOST_VECTORS); break;
     case 2: multiply_rows(o, rows, MOST_VECTORS == 4 ? ROWS_NARROW : ROWS_WIDE, 2); break;
     default: multiply_rows(o, rows, ROWS_NARROW, 1); break;
+    }
+}
+
+/* The same with so few words at a time that those of b stay in the first cache. */
+static void multiply_long(const struct operands *o, int64_t rows, int64_t columns)
+{
+    for (int64_t k = 0; k < o->k || k == 0; k += LONGEST) {
+        struct operands part = *o;
+        part.a += k * o->a_k, part.b += k * o->b_k;
+        part.k = least(LONGEST, o->k - k), part.is_first = o->is_first && k == 0;
+        multiply(&part, rows, columns);
     }
 }
 
