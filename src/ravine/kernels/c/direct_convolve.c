@@ -317,7 +317,7 @@ int32_t DIRECT_NAME(convolve)(const struct convolution *o, int32_t wanted)
         char *own = memory + z.kernels + scale + each * (size_t)this_thread();
         struct workspace d = {(element *)own, (element *)(own + z.strip),
                               (float *)(own + z.strip + z.gathered)};
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
         for (int64_t c = 0; c < o->in; c += CHANNELS)
             for (int64_t i = 0; i < k.phase_count; i++)
                 pack_kernels(o, &k.phases[i], (float *)k.phases[i].kernels, c);

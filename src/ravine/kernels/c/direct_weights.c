@@ -218,7 +218,7 @@ int32_t DIRECT_NAME(weight_gradient)(const struct weights *o, int32_t wanted)
 #pragma omp for schedule(dynamic)
         for (int64_t share = 0; share < shares; share++)
             work_on_share(&k, &d, share);
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
         for (int64_t out = 0; out < (k.slices > 1 ? o->out : 0); out++)
             add_slices(&k, out);
     }

@@ -275,7 +275,7 @@ void FOR_LEVEL(norm_forward)(const struct norm *o, int32_t threads)
                 finish_moments(o);
             }
         } else if (!o->frozen) {
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
             for (int share = 0; share < SHARES; share++) {
                 double *sums = sums_of(o, share);
                 EACH_CHUNK(o, share, add_moments(o, from, to, sums))
@@ -287,7 +287,7 @@ void FOR_LEVEL(norm_forward)(const struct norm *o, int32_t threads)
             }
         }
         if (o->y) {
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
             for (int share = 0; share < SHARES; share++)
                 EACH_CHUNK(o, share, apply(o, from, to))
         }
@@ -300,7 +300,7 @@ void FOR_LEVEL(norm_backward)(const struct norm *o, int32_t threads)
 #pragma omp parallel num_threads(threads)
     {
         if (!o->known_sums) {
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
             for (int share = 0; share < SHARES; share++) {
                 double *sums = sums_of(o, share);
                 EACH_CHUNK(o, share, add_gradients(o, from, to, sums))
@@ -317,7 +317,7 @@ void FOR_LEVEL(norm_backward)(const struct norm *o, int32_t threads)
                 o->dweight[c] = (float)(o->sums[o->channels + c] * o->rstd[c]);
             }
         }
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
         for (int share = 0; share < SHARES; share++)
             EACH_CHUNK(o, share, backward_rows(o, from, to))
     }

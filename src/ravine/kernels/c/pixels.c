@@ -20,7 +20,7 @@ INLINE void take_row(const struct pixels *o, const uint8_t *from, const int64_t 
 void FOR_LEVEL(pixels_to_values)(const struct pixels *o, int32_t threads)
 {
     (void)threads;
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(dynamic, 32) num_threads(threads)
     for (int64_t k = 0; k < o->images * o->height; k++) {
         int64_t image = k / o->height, row = o->rows ? o->rows[k] : k % o->height;
         const uint8_t *from =

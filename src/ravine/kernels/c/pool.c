@@ -45,7 +45,7 @@ INLINE void spread_columns(const struct pool *o, element *upper, int64_t from, i
 
 /* Both ways over rows of y: row r is row r % (height/2) of image r / (height/2). */
 #define EACH_PIXEL(o, DO)                                                                     \
-    _Pragma("omp parallel for schedule(static) num_threads(threads)")                         \
+    _Pragma("omp parallel for schedule(dynamic, 8) num_threads(threads)")                     \
     for (int64_t r = 0; r < (o)->images * ((o)->height / 2); r++) {                           \
         int64_t image = r / ((o)->height / 2), row = r % ((o)->height / 2) * 2;               \
         int64_t start = (image * (o)->height + row) * (o)->width * (o)->channels;             \
@@ -86,7 +86,7 @@ void FOR_LEVEL(pool_backward)(const struct pool *o, int32_t threads)
 #define SPREAD(n) spread_columns(o, o->dx + large, small, c, n)
     EACH_PIXEL(o, SPREAD)
 #undef SPREAD
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t image = 0; image < o->images; image++)
         clear_rest(o, image);
 }

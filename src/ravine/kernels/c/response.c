@@ -114,7 +114,7 @@ static int32_t each_pixel(const struct response *o, int32_t threads,
             d.power = d.scale + line;
             d.product = d.power + line;
         }
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic, 64)
         for (int64_t pixel = 0; pixel < o->pixels; pixel++)
             if (memory)
                 work(o, &d, pixel);

@@ -294,7 +294,7 @@ int32_t WINOGRAD_NAME(convolve)(const struct convolution *o, int32_t wanted)
         char *own = memory + kernels + scale + each * (size_t)this_thread();
         struct workspace d = {(element *)own, (element *)(own + strip),
                               (float *)(own + strip + transformed)};
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
         for (int64_t c = 0; c < o->in; c += CHANNELS)
             transform_kernels(o, (float *)memory, c);
 #pragma omp for schedule(dynamic)

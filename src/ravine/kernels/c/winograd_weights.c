@@ -277,7 +277,7 @@ int32_t WINOGRAD_NAME(weight_gradient)(const struct weights *o, int32_t wanted)
 #pragma omp for schedule(dynamic)
         for (int64_t share = 0; share < shares; share++)
             work_on_share(&k, &d, share);
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
         for (int64_t out = 0; out < o->out; out++)
             write_kernel_gradients(&k, out);
     }
