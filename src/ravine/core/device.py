@@ -1,9 +1,8 @@
 """Device, precision and threads of the machine."""
 
-import os
-
 import torch
 
+from ravine.core.cores import usable_cores
 from ravine.core.errors import SettingError
 from ravine.core.ranks import Ranks
 
@@ -49,8 +48,7 @@ def device_of_rank(device: torch.device, ranks: Ranks) -> torch.device:
 
 def threads_of_rank(number: int, ranks: Ranks) -> int:
     """Returns the threads of a rank: `number`, or for 0 its share of the cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return number or max(1, (cores or 1) // ranks.local_size)
+    return number or max(1, usable_cores() // ranks.local_size)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from ravine.core.cores import usable_cores
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.decode import Unreadable, fit_square
 from ravine.data.decoded_cache import channel_sums
 from ravine.data.image_file import ImageFormat, decode_file
-from ravine.data.processes import cores, start_worker
+from ravine.data.processes import start_worker
 
 _DIGEST = 16
 _FEW = 1000  # files up to which starting processes takes longer than decoding
@@ -172,7 +173,7 @@ def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _decode_files(writer: CacheWriter, files: Sequence[FileEntry], progress: Progress) -> Outcome:
-    workers = cores()
+    workers = usable_cores()
     if len(files) <= _FEW or workers == 1:
         return decode_into(writer, files, 0, len(files), progress)
     job = {

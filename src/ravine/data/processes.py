@@ -8,12 +8,6 @@ from pathlib import Path
 from typing import Any
 
 
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return found or 1
-
-
 def start_worker(module: str, arguments: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     """Starts a module of Ravine in a new process, with its standard output as a pipe.
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from ravine.core.cores import usable_cores
 from ravine.core.errors import DataError
 from ravine.data.collection import FileEntry
 from ravine.data.dataset import ImageArray
 from ravine.data.decode import Unreadable
 from ravine.data.image_file import ImageFormat
-from ravine.data.processes import cores
 from ravine.data.streaming_worker import decode_again
 from ravine.data.worker_pool import Request, WorkerPool
 
@@ -51,7 +51,7 @@ class StreamedImages:
         self._files = files
         self._format = image_format
         self._unreadable = frozenset(unreadable)
-        self._workers = max(1, cores() - 1) if workers is None else workers
+        self._workers = max(1, usable_cores() - 1) if workers is None else workers
         self._slots = max(_FEWEST_SLOTS, _MEMORY // image_format.bytes_per_image)
         self._pool: WorkerPool | None = None
         self._prefetched: dict[bytes, Request] = {}

@@ -1,10 +1,10 @@
 """What the ranks of one training do in turn, and what has to be the same on all of them."""
 
+from ravine.core.cores import usable_cores
 from ravine.core.errors import DataError
 from ravine.core.ranks import Ranks
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
-from ravine.data.processes import cores
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import read_json
 from ravine.workflows.recipe import Recipe
@@ -17,7 +17,7 @@ def open_in_turn(recipe: Recipe, session: Session) -> Dataset:
     if ranks.size == 1:
         return open_dataset(recipe, seed=recipe.seed, progress=session.progress)
     if recipe.workers is None:
-        recipe = recipe.with_(workers=max(1, cores() // ranks.local_size - 1))
+        recipe = recipe.with_(workers=max(1, usable_cores() // ranks.local_size - 1))
     dataset = None
     if ranks.local_rank == 0:
         dataset = open_dataset(recipe, seed=recipe.seed, progress=session.progress)

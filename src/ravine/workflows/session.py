@@ -12,6 +12,7 @@ from typing import final
 
 import torch
 
+from ravine.core.cores import describe_cores, threads_of_openmp, usable_cores
 from ravine.core.device import threads_of_rank
 from ravine.core.events import Event, Notice, Observer
 from ravine.core.progress import Progress, no_progress
@@ -59,8 +60,11 @@ class Session:
         self._closing.callback(torch.set_num_threads, before)
         # torchrun makes OpenMP use one thread, whatever the machine has.
         alone = self.ranks.size == 1
-        torch.set_num_threads(number or before if alone else threads_of_rank(number, self.ranks))
+        own = number or min(before, usable_cores())
+        torch.set_num_threads(own if alone else threads_of_rank(number, self.ranks))
         self.threads = torch.get_num_threads()
+        if alone and (line := describe_cores(self.threads, asked=number or threads_of_openmp())):
+            self.notify(line)
         return self.threads
 
     def start_clock(self) -> None:

@@ -6,6 +6,7 @@ from typing import final
 
 import torch
 
+from ravine.core.cores import usable_cores
 from ravine.core.device import pick_device
 from ravine.core.errors import SettingError
 
@@ -39,7 +40,7 @@ def allocate_slots(*, jobs: int, threads: int, device: str) -> JobSlots:
     """
     if jobs < 0:
         raise SettingError(f"jobs must be at least 0 (as many as fit), got {jobs}")
-    cores = _cores()
+    cores = usable_cores()
     chosen = pick_device(device)
     if chosen.type == "cuda":
         index = chosen.index
@@ -58,9 +59,3 @@ def machine_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
         return 0
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
