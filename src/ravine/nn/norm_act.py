@@ -1,6 +1,7 @@
 """A normalisation and the activation after it, as one pass over memory where it can be."""
 
 from collections import OrderedDict
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,13 @@ class NormAct(nn.Sequential):
 
     def __init__(self, norm: nn.Module, act: nn.Module) -> None:
         super().__init__(OrderedDict(norm=norm, act=act))
+
+    @classmethod
+    def of(cls, norm: nn.Module, act: nn.Module) -> Self:
+        """Returns the pair of two layers that belong to another module, in its mode."""
+        pair = cls(norm, act)
+        pair.training = norm.training
+        return pair
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Returns act(norm(x) + residual), all (B, C, H, W); x may be overwritten."""
@@ -88,6 +96,18 @@ class BatchNorm2d(nn.BatchNorm2d):
         return super().forward(x) if norm is None else _run(x, None, norm)
 
 
+def norm_with_activation(norm: nn.BatchNorm2d, act: nn.Module, x: Tensor) -> Tensor | None:
+    """Returns act(norm(x)) in one pass, (B, C, H, W); None where the layers must run themselves.
+
+    The caller has asked whether `norm` is nothing but a batch norm; its own hooks go on running.
+    """
+    activation = _name(act)
+    if activation is None or is_hooked(act):
+        return None
+    spec = _spec_of(norm, x, activation)
+    return None if spec is None else _run(x, None, spec)
+
+
 def _run(x: Tensor, residual: Tensor | None, norm: NormSpec) -> Tensor:
     if torch.compiler.is_compiling():
         return compiled_norm_activation(x, residual, norm)
@@ -99,9 +119,15 @@ def _fusible_norm(norm: nn.Module, x: Tensor, activation: str) -> NormSpec | Non
 
     In training mode the norm's batch is counted: the caller must run it.
     """
-    if type(norm) not in (nn.BatchNorm2d, BatchNorm2d) or not _can_run(x):
+    if type(norm) not in (nn.BatchNorm2d, BatchNorm2d):
         return None
     assert isinstance(norm, nn.BatchNorm2d)
+    return _spec_of(norm, x, activation)
+
+
+def _spec_of(norm: nn.BatchNorm2d, x: Tensor, activation: str) -> NormSpec | None:
+    if not _can_run(x):
+        return None
     from_batch = norm.training or norm.running_mean is None
     if norm.momentum is None or not _is_affine_in_float32(norm):
         return None

@@ -155,7 +155,7 @@ def _winograd_cost(
 
 
 def _cost_of_direct(shape: ConvolutionShape) -> float:
-    if shape.kernel > 1 and shape.stride == 1:
+    if shape.stride == 1:
         return 3.3  # oneDNN's products run nearer to the peak there
     # Each product of a kernel of one position is written and read for itself.
     few = 1 / shape.channels + 1 / shape.out_channels
