@@ -5,8 +5,8 @@
 For each network, in one process: Ravine's whole loop and the eager loop with the best flags of
 torch, in turn; and round by round no endless loop, one and two beside, not pinned and of equal
 nice value. The loops are stopped and continued, so that quiet and busy rounds alternate. Printed
-are medians of images/s, and medians over rounds of busy ÷ quiet. The result lies in
-results/busy.json, by processor.
+are medians of images/s, and medians over rounds of busy ÷ quiet. The results lie in
+results/busy-PROCESSOR-LEVEL.json.
 """
 
 import argparse
@@ -19,10 +19,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
-from results import keep, kept, processor_kind
+from results import keep, processor_kind
 
 from ravine.core.device import pick_device, pick_precision
 from ravine.core.memory import keep_freed_memory
@@ -33,7 +32,6 @@ from ravine.workflows.bench import CLASSES, BenchRequest
 from ravine.workflows.session import open_session
 from ravine.workflows.whole_loop import whole_loop
 
-RESULT = Path(__file__).parent / "results" / "busy.json"
 ENDLESS = "while True: pass"
 
 
@@ -142,8 +140,7 @@ def main() -> None:
         for line in rows[-len(found) :]:
             print(json.dumps(line, ensure_ascii=False))
     if not asked.no_keep:
-        old = kept(RESULT) if RESULT.is_file() else {}
-        keep(RESULT, {**old, processor_kind(): {"cores": os.cpu_count(), "rows": rows}})
+        keep(f"busy-{processor_kind()}", "bench/busy.py", {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ runs as Ravine's own does; any other, and one under the compiler, runs as its cl
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -20,6 +19,7 @@ _FILES = ("timm.models.resnet", "torchvision.models.resnet")
 _CLASSES = ("BasicBlock", "Bottleneck")
 # What some of these blocks have between their layers; None or Identity where it is not used.
 _MORE = ("drop_block", "aa", "se", "drop_path")
+_made: dict[type[nn.Module], type[nn.Module]] = {}
 
 
 class _Layers(NamedTuple):
@@ -36,10 +36,14 @@ def is_known_block(module: nn.Module) -> bool:
     return kind.__module__ in _FILES and kind.__name__ in _CLASSES
 
 
-@cache
 def fused_block_class(theirs: Any) -> type[nn.Module]:
     """Returns a subclass of a class of blocks with its forward pass fused; one for each class."""
+    if theirs not in _made:
+        _made[theirs] = _fuse(theirs)
+    return _made[theirs]
 
+
+def _fuse(theirs: Any) -> type[nn.Module]:
     def forward(self: Any, x: Tensor) -> Tensor:
         """Returns act(residual branch(x) + shortcut(x)), images (B, C, H, W)."""
         layers = None if torch.compiler.is_compiling() else _plain_layers(self)
