@@ -13,6 +13,9 @@ class DataSettings(Settings):
     data: str = ""
     """Folder of images or of .tar shards, CSV, IDX, CIFAR, .npz or .tar file, or @fashion."""
 
+    layout: str | None = None
+    """How DATA is laid out, where two readings are possible: folders, table, idx, shards …"""
+
     labels: str | None = None
     """CSV with the labels; DATA is then the folder of its images."""
 

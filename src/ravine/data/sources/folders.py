@@ -7,6 +7,18 @@ from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_ord
 from ravine.data.sources.listing import folders_in, image_files, printable
 
 
+def has_class_folders(path: Path) -> bool:
+    """Returns whether two folders in a folder hold images, directly or below."""
+    if not path.is_dir():
+        return False
+    with_images = 0
+    for name in folders_in(path):
+        with_images += any(True for _ in image_files(path / name))
+        if with_images == 2:
+            return True
+    return False
+
+
 def read_folders(root: Path) -> Collection:
     """Returns the images of a tree; the folder's name is the class.
 

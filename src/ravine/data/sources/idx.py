@@ -59,6 +59,13 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
+def has_idx(path: Path) -> bool:
+    """Returns whether a path is an IDX file of images, or a folder of them."""
+    if path.is_file():
+        return "idx3-ubyte" in path.name
+    return path.is_dir() and any(True for _ in path.glob("*idx3-ubyte*"))
+
+
 def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
     """Returns (split, images, labels) of each pair of IDX files in a folder, training first.
 
