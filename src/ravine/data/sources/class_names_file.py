@@ -13,11 +13,8 @@ from pathlib import Path
 from ravine.core.errors import DataError
 from ravine.data.sources.table_file import read_table_file
 
-_NAME = re.compile(
-    r"(?i)(class|label|categor|specie|breed|name)[a-z]*([ _-]?(names?|map(ping)?|list|dict|index"
-    r"|id|ids|to|num|int|info|[a-z]+[ _-]map))*\.(csv|tsv|txt|json)|.*(label|class|cat)[a-z_]*"
-    r"map[a-z_]*\.(csv|json|txt)"
-)
+_ENDINGS = frozenset({".csv", ".tsv", ".txt", ".json"})
+_WORDS = ("class", "label", "categor", "species", "breed", "names")
 _LARGEST = 1 << 22  # bytes
 
 
@@ -52,7 +49,7 @@ def named_classes(table: Path, labels: Sequence[str]) -> NamedClasses:
     numbers = {int(label) for label in distinct}
     found: dict[Path, Mapping[int, str]] = {}
     for path in sorted(table.parent.iterdir()):
-        if path != table and _NAME.fullmatch(path.name) and path.is_file():
+        if path != table and _may_name_classes(path) and path.is_file():
             names = _names(path, numbers)
             if names and numbers <= names.keys() and len(set(names.values())) == len(names):
                 found[path] = names
@@ -69,6 +66,11 @@ def named_classes(table: Path, labels: Sequence[str]) -> NamedClasses:
     return NamedClasses(
         [names[int(label)] if label else "" for label in labels], order, f", named by {path.name}"
     )
+
+
+def _may_name_classes(path: Path) -> bool:
+    words = re.split(r"[\W_]+", path.stem.lower())
+    return path.suffix.lower() in _ENDINGS and any(word.startswith(_WORDS) for word in words)
 
 
 def _names(path: Path, numbers: set[int]) -> Mapping[int, str]:
