@@ -153,7 +153,10 @@ def layout_of(path: Path, settings: DataSettings) -> Layout:
     """
     if settings.layout is not None:
         return layout_named(settings.layout)
-    fitting = [layout for layout in LAYOUTS if layout.fits(path)]
+    try:
+        fitting = [layout for layout in LAYOUTS if layout.fits(path)]
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
     contained = {name for layout in fitting for name in layout.over}
     fitting = [layout for layout in fitting if layout.name not in contained]
     if len(fitting) > 1:
