@@ -16,7 +16,7 @@ from ravine.core.errors import DataError
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
-from ravine.data.sources.labels_csv import ImageIndex
+from ravine.data.sources.image_index import ImageIndex
 from ravine.data.sources.pickled import read_pickled
 
 Tree = Callable[..., Path]
@@ -65,8 +65,8 @@ def test_a_name_with_accents_is_found_however_they_are_written(tmp_path: Path) -
 
 
 def test_a_name_that_fits_two_images_is_reported(tmp_path: Path) -> None:
-    for folder in "ab":
-        _paint(tmp_path / folder / "x.png")
+    for seed, folder in enumerate("ab"):
+        _paint(tmp_path / folder / "x.png", seed)
 
     with pytest.raises(DataError, match=r"fits several images .* a/x.png, b/x.png; write the path"):
         ImageIndex(tmp_path).find("x")
@@ -143,11 +143,11 @@ def test_one_image_is_enough_where_validation_is_given(tree: Tree) -> None:
     assert len(_open(root).splits["train"]) == 4
 
 
-def test_classes_one_folder_too_deep_are_pointed_out(tree: Tree) -> None:
-    root = tree({"all/a": 2, "all/b": 2})
+def test_classes_one_folder_too_deep_are_found_and_said(tree: Tree) -> None:
+    found = _open(tree({"all/a": 2, "all/b": 2}))
 
-    with pytest.raises(DataError, match=r"one class only, 'all'.*one folder down: .*/all$"):
-        _open(root)
+    assert found.classes == ("a", "b")
+    assert "classes: folders of all/, 2" in found.audit["understood"]["line"]
 
 
 def test_a_file_name_that_is_no_text_can_still_be_written(tree: Tree) -> None:

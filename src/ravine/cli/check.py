@@ -53,11 +53,16 @@ def check(
             labels_probe=labels_probe,
             learn=learn,
             progress=screen.progress,
+            observer=screen.observe,
         )
     if json:
         for row in rows:
             print(json_format.dumps({"kind": "network", **row}))
-        return
+    else:
+        _show(rows, out)
+
+
+def _show(rows: list[dict[str, Any]], out: Path) -> None:
     console = Console()
     console.print(_table(rows))
     for row in rows:

@@ -10,6 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from ravine.core.errors import DataError
+from ravine.data.understanding import Understood, shortened
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
@@ -53,6 +56,7 @@ class Collection:
         pixels: (N, H, W, C) uint8, or None.
         content_key: identifies the content of `pixels`; files are identified by their entries.
         unlabelled: names of files without a label.
+        understood: what the source was taken for, or None.
     """
 
     names: Sequence[str]
@@ -64,6 +68,7 @@ class Collection:
     pixels: np.ndarray | None = None
     content_key: str = ""
     unlabelled: Sequence[str] = ()
+    understood: Understood | None = None
 
 
 SPLIT_NAMES = {
@@ -96,5 +101,15 @@ def label_indices(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
 
 
 def expand_path(data: str) -> Path:
-    """Returns the path that the user named, with `~` expanded."""
-    return Path(data).expanduser()
+    """Returns the path that the user named, with `~` expanded.
+
+    Raises:
+        DataError: no file can have this path.
+    """
+    try:
+        path = Path(data).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"no such path: {shortened(data, 80)!r} ({reason})") from None
+    return path

@@ -40,6 +40,7 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
         DataError: the data cannot be used; the message says why and how to mend it.
     """
     collection = find_collection(settings, progress)
+    refuse_no_training(collection, settings.data)
     _refuse_one_class(collection, settings.data)
     image_format, rule = choose_image_format(collection, settings)
     hit, load_mode = _load(collection, image_format, settings, progress)
@@ -120,6 +121,21 @@ def _images(
     return StreamedImages(
         collection.files, image_format, unreadable=decoded.unreadable, workers=workers
     )
+
+
+def refuse_no_training(collection: Collection, data: str) -> None:
+    """Raises `DataError` if a source gives splits, and none of them is for training.
+
+    Args:
+        collection: the images of the source.
+        data: the source, for the message.
+    """
+    given = {split for split in collection.given_splits if split}
+    if given and "train" not in given:
+        raise DataError(
+            f"{data} has no training split, only {' and '.join(sorted(given))}, which Ravine does "
+            "not train on; name the data for training, or rename the split that is"
+        )
 
 
 def _refuse_one_class(collection: Collection, data: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ravine.core.settings import Settings
 
@@ -12,6 +12,9 @@ class DataSettings(Settings):
 
     data: str = ""
     """Folder of images or of .tar shards, CSV, IDX, CIFAR, .npz or .tar file, or @fashion."""
+
+    layout: str | None = None
+    """How DATA is laid out, where two readings are possible: folders, table, idx, shards …"""
 
     labels: str | None = None
     """CSV with the labels; DATA is then the folder of its images."""
@@ -25,8 +28,22 @@ class DataSettings(Settings):
     label_column: str | None = None
     """Column of the CSV with the labels; found by name if not given."""
 
+    split_column: str | None = None
+    """Column of the CSV with the split; found by name and values if not given; none for none."""
+
     group_column: str | None = None
     """Column of the CSV: rows of one value stay on one side of the split (one patient, say)."""
+
+    class_level: str | None = None
+    """Folder that is the class: its level below DATA, from 1; 2+ for the path from there; leaf."""
+
+    label_from_name: str | None = None
+    """Label in the file's name: before-dot, before-last-underscore …, or a pattern with a group."""
+
+    @field_validator("class_level", mode="before")
+    @classmethod
+    def _level_as_text(cls, value: object) -> object:
+        return str(value) if type(value) is int else value
 
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share held out for validation where none is given, at most 5,000 images; 0 for none."""
