@@ -15,9 +15,10 @@ from ravine.data.collection import Collection, expand_path
 from ravine.data.settings import DataSettings
 from ravine.data.sources.cifar import has_cifar, read_cifar
 from ravine.data.sources.folders import has_class_folders, read_folders
-from ravine.data.sources.idx import has_idx, idx_pairs, read_idx_pairs
 from ravine.data.sources.labels_csv import is_table, read_table
-from ravine.data.sources.npz import read_npz
+from ravine.data.sources.mnist_family import is_idx, read_mnist
+from ravine.data.sources.npz import is_npz, read_npz
+from ravine.data.sources.npz_folder import is_npz_folder, read_npz_folder
 from ravine.data.sources.shards import is_shard, one_shard, read_shards, shards_in
 
 
@@ -47,19 +48,6 @@ OPTIONS = ("images", "image_column", "label_column", "group_column")
 _OF_TABLES = frozenset(OPTIONS)
 
 
-def _is_file(path: Path, ending: str) -> bool:
-    return path.name.lower().endswith(ending) and path.is_file()
-
-
-def _read_idx(path: Path, settings: DataSettings, progress: Progress) -> Collection:
-    if path.is_dir():
-        return read_idx_pairs(idx_pairs(path))
-    same = [pair for pair in idx_pairs(path.parent) if pair[1] == path]
-    if not same:
-        raise DataError(f"{path} is no IDX file of images with its labels in the same folder")
-    return read_idx_pairs([("train", same[0][1], same[0][2])])
-
-
 def _read_shards(path: Path, settings: DataSettings, progress: Progress) -> Collection:
     return read_shards(shards_in(path) if path.is_dir() else one_shard(path), progress)
 
@@ -73,8 +61,8 @@ LAYOUTS = (
     Layout(
         name="idx",
         what="IDX files (…idx3-ubyte)",
-        fits=has_idx,
-        read=_read_idx,
+        fits=is_idx,
+        read=read_mnist,
     ),
     Layout(
         name="cifar",
@@ -85,8 +73,14 @@ LAYOUTS = (
     Layout(
         name="npz",
         what="arrays in a .npz",
-        fits=lambda path: _is_file(path, ".npz"),
-        read=lambda path, settings, progress: read_npz(path),
+        fits=is_npz,
+        read=read_npz,
+    ),
+    Layout(
+        name="npz-folder",
+        what="a folder of .npz files",
+        fits=is_npz_folder,
+        read=read_npz_folder,
     ),
     Layout(
         name="shards",
