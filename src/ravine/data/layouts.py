@@ -13,13 +13,16 @@ from ravine.core.errors import DataError, SettingError, unknown
 from ravine.core.progress import Progress
 from ravine.data.collection import Collection, expand_path
 from ravine.data.settings import DataSettings
-from ravine.data.sources.cifar import has_cifar, read_cifar
+from ravine.data.sources.cifar import is_cifar, read_cifar
 from ravine.data.sources.folders import has_class_folders, read_folders
+from ravine.data.sources.hdf5 import is_hdf5, read_hdf5
 from ravine.data.sources.labels_csv import is_table, read_table
 from ravine.data.sources.mnist_family import is_idx, read_mnist
 from ravine.data.sources.npz import is_npz, read_npz
 from ravine.data.sources.npz_folder import is_npz_folder, read_npz_folder
 from ravine.data.sources.shards import is_shard, one_shard, read_shards, shards_in
+from ravine.data.sources.stl10 import is_stl10, read_stl10
+from ravine.data.sources.svhn import is_svhn, read_svhn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +70,26 @@ LAYOUTS = (
     Layout(
         name="cifar",
         what="CIFAR batches",
-        fits=lambda path: path.is_dir() and has_cifar(path),
-        read=lambda path, settings, progress: read_cifar(path),
+        fits=is_cifar,
+        read=read_cifar,
+    ),
+    Layout(
+        name="stl10",
+        what="STL-10's train_X.bin",
+        fits=is_stl10,
+        read=read_stl10,
+    ),
+    Layout(
+        name="svhn",
+        what="MATLAB files with X and y",
+        fits=is_svhn,
+        read=read_svhn,
+    ),
+    Layout(
+        name="hdf5",
+        what="HDF5 files of images and labels",
+        fits=is_hdf5,
+        read=read_hdf5,
     ),
     Layout(
         name="npz",
