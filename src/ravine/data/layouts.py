@@ -20,6 +20,8 @@ from ravine.data.sources.labels_csv import is_table, read_table
 from ravine.data.sources.mnist_family import is_idx, read_mnist
 from ravine.data.sources.npz import is_npz, read_npz
 from ravine.data.sources.npz_folder import is_npz_folder, read_npz_folder
+from ravine.data.sources.parquet import read_parquet
+from ravine.data.sources.parquet_shards import is_parquet
 from ravine.data.sources.shards import is_shard, one_shard, read_shards, shards_in
 from ravine.data.sources.stl10 import is_stl10, read_stl10
 from ravine.data.sources.svhn import is_svhn, read_svhn
@@ -102,6 +104,13 @@ LAYOUTS = (
         what="a folder of .npz files",
         fits=is_npz_folder,
         read=read_npz_folder,
+    ),
+    Layout(
+        name="parquet",
+        what="parquets of images, as the Hugging Face hub has them",
+        fits=is_parquet,
+        read=read_parquet,
+        options=frozenset({"image_column", "label_column", "group_column"}),
     ),
     Layout(
         name="shards",
