@@ -22,6 +22,7 @@ from ravine.data.sources.npz import is_npz, read_npz
 from ravine.data.sources.npz_folder import is_npz_folder, read_npz_folder
 from ravine.data.sources.parquet import read_parquet
 from ravine.data.sources.parquet_shards import is_parquet
+from ravine.data.sources.pixel_table import is_pixel_table, read_pixel_table
 from ravine.data.sources.shards import is_shard, one_shard, read_shards, shards_in
 from ravine.data.sources.stl10 import is_stl10, read_stl10
 from ravine.data.sources.svhn import is_svhn, read_svhn
@@ -117,6 +118,14 @@ LAYOUTS = (
         what="a .tar, or a folder of .tar files",
         fits=lambda path: bool(shards_in(path)) if path.is_dir() else is_shard(path),
         read=_read_shards,
+    ),
+    Layout(
+        name="pixel-table",
+        what="a table whose cells are pixels",
+        fits=is_pixel_table,
+        read=read_pixel_table,
+        over=frozenset({"table"}),
+        options=frozenset({"label_column"}),
     ),
     Layout(
         name="table",
