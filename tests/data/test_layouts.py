@@ -47,12 +47,12 @@ def test_two_layouts_that_fit_are_named_and_the_option_decides(tree: Tree) -> No
         _find(root, layout="folder")
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", sorted(set(OPTIONS) - {"class_level", "label_from_name"}))
 def test_an_option_that_a_layout_cannot_follow_is_refused_by_name(tree: Tree, option: str) -> None:
     flag = option.replace("_", "-")
 
     for data in (tree({"cat": 2, "dog": 2}), "@fashion"):
-        with pytest.raises(SettingError, match=f"--{flag} has no effect: .* drop it, or"):
+        with pytest.raises(SettingError, match=f"--{flag} has no effect: .* drop it"):
             _find(data, **{option: "patient"})
 
 

@@ -175,7 +175,7 @@ def test_a_set_without_training_images_is_refused_and_not_trained_on(tmp_path: P
         idx(tmp_path / f"{split}-images-idx3-ubyte", images(4))
         idx(tmp_path / f"{split}-labels-idx1-ubyte", labels(4))
 
-    with pytest.raises(DataError, match="split for test and for validation, and none for training"):
+    with pytest.raises(DataError, match="no training split, only test and validation"):
         _open(tmp_path)
 
 

@@ -170,7 +170,7 @@ def test_held_out_arrays_alone_are_not_trained_on(
 ) -> None:
     parts = {x: _images() for x in held_out} | {f"y{x[1:]}": LABELS for x in held_out}
 
-    with pytest.raises(DataError, match="and none for training"):
+    with pytest.raises(DataError, match="has no training split, only"):
         _open(_saved(tmp_path, **parts))
     with pytest.raises(DataError, match="'images', which names no split, beside"):
         _open(_saved(tmp_path, images=_images(), labels=LABELS, **parts))

@@ -5,7 +5,7 @@ stay on the device and belong to the run.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,10 +13,17 @@ import torch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A line worth a reader's attention, such as a choice that Ravine made."""
+    """A line worth a reader's attention, such as a choice that Ravine made.
+
+    Attributes:
+        text: the line.
+        warning: whether something may be wrong.
+        details: the same in full, as plain values for `--json`; {} if the line says it all.
+    """
 
     text: str
     warning: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

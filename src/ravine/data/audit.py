@@ -46,6 +46,7 @@ def audit(
     readable, names = decoded.readable, collection.names
     return {
         "data": data,
+        "understood": _understood(collection),
         "count": int(readable.sum()),
         "classes": _classes(collection, splits),
         "sizes": _sizes(decoded, readable),
@@ -59,6 +60,12 @@ def audit(
         "seconds": decoded.seconds,
         "cached": cached,
     }
+
+
+def _understood(collection: Collection) -> dict[str, Any]:
+    """Returns what the source was taken for, in full and as one line."""
+    found = collection.understood
+    return {} if found is None else {**found.to_json(), "line": found.line()}
 
 
 def _left_out(collection: Collection, decoded: DecodedCache) -> dict[str, Any]:
@@ -170,6 +177,9 @@ def report_audit(dataset: Dataset, observer: Observer) -> None:
         observer(Notice(text=text, warning=warning))
 
     found = dataset.audit
+    if understood := found.get("understood"):
+        details = {"understood": {k: v for k, v in understood.items() if k != "line"}}
+        observer(Notice(text=understood["line"], details=details))
     counts = ", ".join(f"{len(index):,} {name}" for name, index in dataset.splits.items())
     notify(f"{found['count']:,} images, {len(dataset.classes)} classes: {counts}", warning=False)
     notify(found["rule"], warning=False)

@@ -1,5 +1,7 @@
 """Finds the layout of a source (a row of `layouts.LAYOUTS`), and reads its images."""
 
+from collections import Counter
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from ravine.data.sources.labels_csv import IMAGE_COLUMNS, ImageIndex, find_colum
 from ravine.data.sources.listing import image_files
 from ravine.data.sources.mnist_family import idx_pairs, read_idx_pairs
 from ravine.data.sources.shards import images_in, is_shard
+from ravine.data.understanding import Understood
 
 SAMPLE = "@fashion"
 
@@ -27,13 +30,25 @@ def find_collection(settings: DataSettings, progress: Progress = no_progress) ->
         raise DataError("no data is named; try @fashion, or a folder with one folder per class")
     if settings.data == SAMPLE:
         refuse_options_without_effect(settings, SAMPLE, "the shipped sample", frozenset())
-        return read_idx_pairs(idx_pairs(Path(str(resources.files("ravine.data") / "sample"))))
+        sample = Path(str(resources.files("ravine.data") / "sample"))
+        return _with_understood(read_idx_pairs(idx_pairs(sample)), "idx")
     if settings.data.startswith("@"):
         raise DataError(f"no sample {settings.data!r} ships with Ravine; there is {SAMPLE}")
     path, settings = _source(settings)
     layout = layout_of(path, settings)
     refuse_options_without_effect(settings, str(path), layout.what, layout.options)
-    return layout.read(path, settings, progress)
+    return _with_understood(layout.read(path, settings, progress), layout.name)
+
+
+def _with_understood(collection: Collection, layout: str) -> Collection:
+    """Returns a collection with what it was taken for, where its reader does not say more."""
+    if collection.understood is not None:
+        return collection
+    given = Counter(split for split in collection.given_splits if split)
+    splits = ", ".join(f"{split} {count:,}" for split, count in given.items())
+    said = f"{len(collection.classes):,} from its labels"
+    understood = Understood(layout, said, f"splits of its own: {splits}" if splits else "")
+    return replace(collection, understood=understood)
 
 
 def _source(settings: DataSettings) -> tuple[Path, DataSettings]:

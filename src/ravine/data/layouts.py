@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ravine.core.errors import DataError, SettingError, unknown
-from ravine.core.progress import Progress
+from ravine.core.errors import DataError, RavineError, SettingError, unknown
+from ravine.core.progress import Progress, no_progress
 from ravine.data.collection import Collection, expand_path
 from ravine.data.settings import DataSettings
 from ravine.data.sources.cifar import is_cifar, read_cifar
@@ -50,8 +50,15 @@ class Layout:
 
 
 # Settings that some layouts only can follow.
-OPTIONS = ("images", "image_column", "label_column", "group_column")
-_OF_TABLES = frozenset(OPTIONS)
+OPTIONS = (
+    "images",
+    "image_column",
+    "label_column",
+    "group_column",
+    "class_level",
+    "label_from_name",
+)
+_OF_TABLES = frozenset({"images", "image_column", "label_column", "group_column"})
 
 
 def _read_shards(path: Path, settings: DataSettings, progress: Progress) -> Collection:
@@ -61,6 +68,20 @@ def _read_shards(path: Path, settings: DataSettings, progress: Progress) -> Coll
 def _read_table(path: Path, settings: DataSettings, progress: Progress) -> Collection:
     folder = expand_path(settings.images) if settings.images else path.parent
     return read_table(path, folder, settings)
+
+
+def _read_folders(path: Path, settings: DataSettings, progress: Progress) -> Collection:
+    def labels_images(table: Path, folder: Path) -> bool:
+        options = {"data": str(table), "images": str(folder), "layout": None}
+        options |= {"class_level": None, "label_from_name": None}
+        tried = settings.with_(**options)
+        try:
+            found = layout_of(table, tried).read(table, tried, no_progress)
+        except RavineError:
+            return False
+        return len(found.classes) > 1
+
+    return read_folders(path, settings, labels_images)
 
 
 LAYOUTS = (
@@ -138,7 +159,8 @@ LAYOUTS = (
         name="folders",
         what="a folder with one folder per class",
         fits=has_class_folders,
-        read=lambda path, settings, progress: read_folders(path),
+        read=_read_folders,
+        options=frozenset({"class_level", "label_from_name"}),
     ),
 )
 
@@ -201,7 +223,8 @@ def refuse_options_without_effect(
     """
     for name in OPTIONS:
         if name not in followed and getattr(settings, name) is not None:
+            column = ", or name a table: --labels FILE.csv" if name in _OF_TABLES else ""
             raise SettingError(
                 f"--{name.replace('_', '-')} has no effect: {data} is read as {layout}; "
-                "drop it, or name a table: --labels FILE.csv"
+                f"drop it{column}"
             )

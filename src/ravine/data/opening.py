@@ -41,8 +41,8 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
         DataError: the data cannot be used; the message says why and how to mend it.
     """
     collection = find_collection(settings, progress)
-    _refuse_one_class(collection, settings.data)
     _refuse_no_training(collection, settings.data)
+    _refuse_one_class(collection, settings.data)
     image_format, rule = choose_image_format(collection, settings)
     hit, load_mode = _load(collection, image_format, settings, progress)
     confirmed = confirm_image_format(collection, hit.decoded, settings)
@@ -124,6 +124,16 @@ def _images(
     )
 
 
+def _refuse_no_training(collection: Collection, data: str) -> None:
+    """Raises `DataError` if the source gives splits, and none of them is for training."""
+    given = {split for split in collection.given_splits if split}
+    if given and "train" not in given:
+        raise DataError(
+            f"{data} has no training split, only {' and '.join(sorted(given))}, which Ravine does "
+            "not train on; name the data for training, or rename the split that is"
+        )
+
+
 def _refuse_one_class(collection: Collection, data: str) -> None:
     if len(np.unique(collection.labels)) >= 2:
         return
@@ -132,16 +142,6 @@ def _refuse_one_class(collection: Collection, data: str) -> None:
     nested = inner.is_dir() and len(folders_in(inner)) > 1
     hint = f"; if they are one folder down: {inner}" if collection.files and nested else ""
     raise DataError(f"{data} holds one class only, {only!r}; a classifier needs two or more{hint}")
-
-
-def _refuse_no_training(collection: Collection, data: str) -> None:
-    """Raises `DataError` where the source has splits, and none of them is for training."""
-    named = {split for split in collection.given_splits if split}
-    if named and "train" not in named:
-        raise DataError(
-            f"{data} has a split for {' and for '.join(sorted(named))}, and none for training; add "
-            "it, or rename what is to be trained on to train"
-        )
 
 
 def _identities(collection: Collection, decoded: DecodedCache) -> Sequence[bytes]:

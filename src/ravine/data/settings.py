@@ -31,6 +31,12 @@ class DataSettings(Settings):
     group_column: str | None = None
     """Column of the CSV: rows of one value stay on one side of the split (one patient, say)."""
 
+    class_level: str | None = None
+    """Folder that is the class: its level below DATA, from 1; 2+ for the path from there; leaf."""
+
+    label_from_name: str | None = None
+    """Label in the file's name: before-dot, before-last-underscore …, or a pattern with a group."""
+
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share held out for validation where none is given, at most 5,000 images; 0 for none."""
 

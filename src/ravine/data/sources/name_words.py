@@ -2,6 +2,8 @@
 
 import re
 
+from ravine.data.sources.split_words import UNLABELLED, split_word
+
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -33,10 +35,10 @@ def words(name: str) -> list[str]:
 def split_in(name: str) -> str | None:
     """Returns the split that a word of a name says: train, validation, test, or None.
 
-    The last one counts: `training_data_test` is a test split.
-
     >>> split_in("emnist-letters-test-images"), split_in("seg_train"), split_in("latest")
     ('test', 'train', None)
     """
-    found = [SPLIT_WORDS[word] for word in words(name) if word in SPLIT_WORDS]
-    return found[-1] if found else None
+    if "t10k" in words(name):
+        return "test"
+    found = split_word(name)
+    return found[0] if found is not None and found[0] != UNLABELLED else None
