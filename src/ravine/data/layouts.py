@@ -14,9 +14,13 @@ from ravine.core.progress import Progress, no_progress
 from ravine.data.collection import Collection, expand_path
 from ravine.data.settings import DataSettings
 from ravine.data.sources.cifar import is_cifar, read_cifar
+from ravine.data.sources.coco_json import is_coco, read_coco
 from ravine.data.sources.folders import has_class_folders, read_folders
+from ravine.data.sources.gtsrb import is_gtsrb, read_gtsrb
 from ravine.data.sources.hdf5 import is_hdf5, read_hdf5
 from ravine.data.sources.labels_csv import is_table, read_table
+from ravine.data.sources.list_files import is_list_files, read_list_files
+from ravine.data.sources.metadata_files import is_metadata, read_metadata
 from ravine.data.sources.mnist_family import is_idx, read_mnist
 from ravine.data.sources.npz import is_npz, read_npz
 from ravine.data.sources.npz_folder import is_npz_folder, read_npz_folder
@@ -26,6 +30,7 @@ from ravine.data.sources.pixel_table import is_pixel_table, read_pixel_table
 from ravine.data.sources.shards import is_shard, one_shard, read_shards, shards_in
 from ravine.data.sources.stl10 import is_stl10, read_stl10
 from ravine.data.sources.svhn import is_svhn, read_svhn
+from ravine.data.sources.tiny_imagenet import is_tiny_imagenet, read_tiny_imagenet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +159,44 @@ LAYOUTS = (
         fits=is_table,
         read=_read_table,
         options=_OF_TABLES,
+    ),
+    Layout(
+        name="metadata",
+        what="images with metadata.jsonl or metadata.parquet",
+        fits=is_metadata,
+        read=read_metadata,
+        over=frozenset({"folders", "lists"}),
+        options=frozenset({"images", "image_column", "label_column"}),
+    ),
+    Layout(
+        name="coco",
+        what="COCO-style JSON with one category per image",
+        fits=is_coco,
+        read=read_coco,
+        over=frozenset({"folders"}),
+        options=frozenset({"images"}),
+    ),
+    Layout(
+        name="tiny-imagenet",
+        what="Tiny-ImageNet's val_annotations.txt",
+        fits=is_tiny_imagenet,
+        read=read_tiny_imagenet,
+        over=frozenset({"folders", "lists"}),
+    ),
+    Layout(
+        name="gtsrb",
+        what="the traffic signs of GTSRB",
+        fits=is_gtsrb,
+        read=read_gtsrb,
+        over=frozenset({"folders", "table"}),
+    ),
+    Layout(
+        name="lists",
+        what="text files that list the images of each split",
+        fits=is_list_files,
+        read=read_list_files,
+        over=frozenset({"folders"}),
+        options=frozenset({"images"}),
     ),
     Layout(
         name="folders",
