@@ -16,7 +16,7 @@ from ravine.core.errors import DataError
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
-from ravine.data.sources.labels_csv import ImageIndex
+from ravine.data.sources.image_index import ImageIndex
 from ravine.data.sources.pickled import read_pickled
 
 Tree = Callable[..., Path]

@@ -28,6 +28,7 @@ from ravine.data.sources.parquet import read_parquet
 from ravine.data.sources.parquet_shards import is_parquet
 from ravine.data.sources.pixel_table import is_pixel_table, read_pixel_table
 from ravine.data.sources.shards import is_shard, one_shard, read_shards, shards_in
+from ravine.data.sources.split_tables import has_split_tables, read_split_tables
 from ravine.data.sources.stl10 import is_stl10, read_stl10
 from ravine.data.sources.svhn import is_svhn, read_svhn
 from ravine.data.sources.tiny_imagenet import is_tiny_imagenet, read_tiny_imagenet
@@ -59,15 +60,17 @@ OPTIONS = (
     "images",
     "image_column",
     "label_column",
+    "split_column",
     "group_column",
     "class_level",
     "label_from_name",
 )
-_OF_TABLES = frozenset({"images", "image_column", "label_column", "group_column"})
+_OF_TREES = frozenset({"class_level", "label_from_name"})
+_OF_TABLES = frozenset({"images", "image_column", "label_column", "split_column", "group_column"})
 
 
 def _read_shards(path: Path, settings: DataSettings, progress: Progress) -> Collection:
-    return read_shards(shards_in(path) if path.is_dir() else one_shard(path), progress)
+    return read_shards(shards_in(path) if path.is_dir() else one_shard(path), progress, settings)
 
 
 def _read_table(path: Path, settings: DataSettings, progress: Progress) -> Collection:
@@ -144,6 +147,7 @@ LAYOUTS = (
         what="a .tar, or a folder of .tar files",
         fits=lambda path: bool(shards_in(path)) if path.is_dir() else is_shard(path),
         read=_read_shards,
+        options=_OF_TREES,
     ),
     Layout(
         name="pixel-table",
@@ -199,11 +203,19 @@ LAYOUTS = (
         options=frozenset({"images"}),
     ),
     Layout(
+        name="split-tables",
+        what="a metadata.csv or _classes.csv in each folder of images",
+        fits=has_split_tables,
+        read=lambda path, settings, progress: read_split_tables(path, settings),
+        over=frozenset({"folders"}),
+        options=_OF_TABLES - {"images"},
+    ),
+    Layout(
         name="folders",
         what="a folder with one folder per class",
         fits=has_class_folders,
         read=_read_folders,
-        options=frozenset({"class_level", "label_from_name"}),
+        options=_OF_TREES,
     ),
 )
 

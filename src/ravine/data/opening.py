@@ -41,7 +41,7 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
         DataError: the data cannot be used; the message says why and how to mend it.
     """
     collection = find_collection(settings, progress)
-    _refuse_no_training(collection, settings.data)
+    refuse_no_training(collection, settings.data)
     _refuse_one_class(collection, settings.data)
     image_format, rule = choose_image_format(collection, settings)
     hit, load_mode = _load(collection, image_format, settings, progress)
@@ -124,8 +124,13 @@ def _images(
     )
 
 
-def _refuse_no_training(collection: Collection, data: str) -> None:
-    """Raises `DataError` if the source gives splits, and none of them is for training."""
+def refuse_no_training(collection: Collection, data: str) -> None:
+    """Raises `DataError` if a source gives splits, and none of them is for training.
+
+    Args:
+        collection: the images of the source.
+        data: the source, for the message.
+    """
     given = {split for split in collection.given_splits if split}
     if given and "train" not in given:
         raise DataError(

@@ -28,6 +28,9 @@ class DataSettings(Settings):
     label_column: str | None = None
     """Column of the CSV with the labels; found by name if not given."""
 
+    split_column: str | None = None
+    """Column of the CSV with the split; found by name and values if not given; none for none."""
+
     group_column: str | None = None
     """Column of the CSV: rows of one value stay on one side of the split (one patient, say)."""
 

@@ -83,6 +83,8 @@ def collected(
     images: Sequence[tuple[str, FileEntry]],
     labels: Sequence[str],
     splits: Sequence[str | None],
+    *,
+    order: Sequence[str] = (),
 ) -> Collection:
     """Returns the images that have a label; the others are its `unlabelled`.
 
@@ -90,9 +92,10 @@ def collected(
         images: (name, entry) of N images.
         labels: of the N images; "" for none.
         splits: of the N images.
+        order: the classes in their order, if it is not by number or by name.
     """
     chosen = [index for index, label in enumerate(labels) if label]
-    classes = class_order({labels[index] for index in chosen})
+    classes = tuple(order) or class_order({labels[index] for index in chosen})
     given = [splits[index] for index in chosen]
     return Collection(
         names=[images[index][0] for index in chosen],

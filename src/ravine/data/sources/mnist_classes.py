@@ -41,7 +41,7 @@ _LARGEST = 1 << 20  # bytes of a file of class names
 
 
 @dataclass(frozen=True, slots=True)
-class NamedClasses:
+class ClassNaming:
     """Class names, and labels as indices of them.
 
     Attributes:
@@ -55,7 +55,7 @@ class NamedClasses:
     source: str
 
 
-def class_names(home: Path, set_name: Sequence[str], parts: Sequence[np.ndarray]) -> NamedClasses:
+def class_names(home: Path, set_name: Sequence[str], parts: Sequence[np.ndarray]) -> ClassNaming:
     """Returns the names of the classes of a set.
 
     Args:
@@ -73,17 +73,17 @@ def class_names(home: Path, set_name: Sequence[str], parts: Sequence[np.ndarray]
         names = tuple(line for line in lines if line)
         if len(names) <= labels.max():
             raise DataError(f"{listed} names {len(names)} classes; the labels reach {labels.max()}")
-        return NamedClasses(names, labels, "names in classes.txt")
+        return ClassNaming(names, labels, "names in classes.txt")
     mapping = _mapping_file(home, set_name)
     if mapping is not None:
         return _mapped(mapping, labels)
     digests = {hashlib.sha256(part.astype(np.uint8).tobytes()).hexdigest() for part in parts}
     if digests & _FASHION_LABELS:
-        return NamedClasses(_FASHION, labels, "Fashion-MNIST's names")
+        return ClassNaming(_FASHION, labels, "Fashion-MNIST's names")
     # Only the numbers that occur: the letters of EMNIST begin at 1.
     found, indices = np.unique(labels, return_inverse=True)
     names = tuple(str(number) for number in found)
-    return NamedClasses(names, indices.astype(np.int64), "the labels' numbers")
+    return ClassNaming(names, indices.astype(np.int64), "the labels' numbers")
 
 
 def _mapping_file(home: Path, set_name: Sequence[str]) -> Path | None:
@@ -102,7 +102,7 @@ def _mapping_file(home: Path, set_name: Sequence[str]) -> Path | None:
     return fitting[0] if fitting else None
 
 
-def _mapped(path: Path, labels: np.ndarray) -> NamedClasses:
+def _mapped(path: Path, labels: np.ndarray) -> ClassNaming:
     rows = _classmap(path) if path.suffix.lower() == ".csv" else _characters(path)
     found, indices = np.unique(labels, return_inverse=True)
     missing = [int(label) for label in found if int(label) not in rows]
@@ -111,7 +111,7 @@ def _mapped(path: Path, labels: np.ndarray) -> NamedClasses:
     names = tuple(rows[int(label)] for label in found)
     if len(set(names)) < len(names):
         raise DataError(f"{path} gives two labels the same character")
-    return NamedClasses(names, indices.astype(np.int64), f"characters in {path.name}")
+    return ClassNaming(names, indices.astype(np.int64), f"characters in {path.name}")
 
 
 def _characters(path: Path) -> Mapping[int, str]:

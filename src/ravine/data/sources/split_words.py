@@ -13,7 +13,7 @@ UNLABELLED = "unlabelled"
 _WORDS = {
     "train": "train training trn tr trainset trainingset traindata trainval",
     "validation": "val valid validation validate validating dev valset validset validationset "
-    "eval evaluation holdout",
+    "eval evaluation",
     "test": "test testing tst te testset testdata",
     UNLABELLED: "pred predict prediction predictions unlabeled unlabelled inference submission",
 }
