@@ -200,6 +200,13 @@ def test_the_folder_above_the_batches_of_cifar_can_be_named(tmp_path: Path) -> N
     assert "two sets; name the one to train on" in _refusal(tmp_path)
 
 
+def test_the_archive_next_to_the_batches_of_cifar_does_not_matter(tmp_path: Path) -> None:
+    _cifar(tmp_path / "cifar-10-batches-py")
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"")
+
+    assert len(_find(tmp_path).names) == 12
+
+
 def test_the_test_batch_of_cifar_alone_is_not_trained_on(tmp_path: Path) -> None:
     _cifar(tmp_path, ("test_batch",))
 

@@ -104,12 +104,14 @@ LAYOUTS = (
         what="CIFAR batches",
         fits=is_cifar,
         read=read_cifar,
+        over=frozenset({"shards"}),  # the archive it was unpacked from
     ),
     Layout(
         name="stl10",
         what="STL-10's train_X.bin",
         fits=is_stl10,
         read=read_stl10,
+        over=frozenset({"shards"}),  # the archive it was unpacked from
     ),
     Layout(
         name="svhn",

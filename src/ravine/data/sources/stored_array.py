@@ -1,6 +1,6 @@
 """An array in a file whose values are not read yet, whatever the format of the file.
 
-Shape letters: M rows of a block.
+Shape letters: N rows, M rows of a block.
 """
 
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def described(array: StoredArray) -> str:
 
 
 def read_array(array: StoredArray) -> np.ndarray:
-    """Returns a whole array; meant for labels and names, which are small.
+    """Returns a whole array, (N,) or (N, …); meant for labels and names, which are small.
 
     Raises:
         DataError: the file is torn, or the array is a single value.

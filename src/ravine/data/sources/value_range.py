@@ -40,6 +40,11 @@ class ValueRange:
 def range_of(name: str, dtype: np.dtype, blocks: Callable[[], Iterator[np.ndarray]]) -> ValueRange:
     """Returns the range of an array; bytes are read only until one is above 1.
 
+    Args:
+        name: of the array, for messages.
+        dtype: of its values.
+        blocks: reads it, as blocks (M, …).
+
     Raises:
         DataError: it holds NaN, or something that is no number.
     """
