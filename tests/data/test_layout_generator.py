@@ -181,6 +181,7 @@ def test_a_tree_is_read_as_it_is_or_refused_in_one_line(
     except DataError as error:
         message = str(error)
         assert "\n" not in message
+        assert len(message) <= 200
         assert "--class-level" in message or "one class" in message, message
         return
     _checked(found, truth)

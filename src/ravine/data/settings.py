@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ravine.core.settings import Settings
 
@@ -39,6 +39,11 @@ class DataSettings(Settings):
 
     label_from_name: str | None = None
     """Label in the file's name: before-dot, before-last-underscore …, or a pattern with a group."""
+
+    @field_validator("class_level", mode="before")
+    @classmethod
+    def _level_as_text(cls, value: object) -> object:
+        return str(value) if type(value) is int else value
 
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share held out for validation where none is given, at most 5,000 images; 0 for none."""

@@ -28,6 +28,7 @@ from ravine.data.sources.folders import collected
 from ravine.data.sources.listing import EXTENSIONS, folders_in, image_files, printable
 from ravine.data.sources.name_labels import name_pattern
 from ravine.data.sources.split_words import UNLABELLED, split_group, split_word
+from ravine.data.sources.table_file import shown_path
 from ravine.data.sources.tar import Member, compressed, members
 from ravine.data.understanding import Understood
 
@@ -173,7 +174,7 @@ def _splits_said(shards: Sequence[Shard], tree: ClassTree) -> str:
 def _tree(
     shards: Sequence[Shard], images: Sequence[_Image], settings: DataSettings, labelled: bool
 ) -> ClassTree:
-    where = str(shards[0].path if len(shards) == 1 else shards[0].path.parent)
+    where = shown_path(shards[0].path if len(shards) == 1 else shards[0].path.parent)
     folders = dict.fromkeys(folder_of(image.member) for image in images)
     if labelled and (settings.class_level or settings.label_from_name):
         option = "class-level" if settings.class_level else "label-from-name"

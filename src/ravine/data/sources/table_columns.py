@@ -16,8 +16,10 @@ from ravine.data.sources.table_splits import NONE, say_splits, split_columns
 
 _USUAL = {
     "image": "image file filename file_name filepath file_path image_path path image_name image_id "
-    "image_file img img_path name id uuid",
-    "label": "label class target category class_name label_name species breed y",
+    "image_file img img_path name id uuid id_code img_name img_id imagename imageid photo photo_id "
+    "picture fname",
+    "label": "label class target category class_name label_name species breed y class_id classid "
+    "class_label label_id labels diagnosis dx",
 }
 IMAGE_COLUMNS = _USUAL["image"].split()
 LABEL_COLUMNS = _USUAL["label"].split()
@@ -149,6 +151,8 @@ def _image_column(
         return known[0]
     if len(table.columns) > 1:
         fitting = [name for name in table.columns if _are_images(sample[name][:3], find)]
+        if len(fitting) > 1:  # numbers may be names of images, but a label comes more than once
+            fitting = [name for name in fitting if len(set(sample[name])) == len(sample[name])]
         if len(fitting) == 1:
             return fitting[0]
         ending = [name for name in table.columns if all(map(is_image_name, sample[name]))]

@@ -8,6 +8,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
@@ -16,9 +17,9 @@ from ravine.data.understanding import shortened
 
 _SEPARATORS = ",;\t"
 _BLANKS = " "
-_SAMPLE = 50  # rows that decide whether blanks separate
-_LETTERS_OF_A_PATH = 70
-_LETTERS_OF_A_LIST = 80
+_SAMPLE = 50  # rows that decide what separates the fields
+_LETTERS_OF_A_PATH = 50
+_LETTERS_OF_A_LIST = 60
 
 csv.field_size_limit(1 << 24)
 
@@ -143,16 +144,24 @@ def _said(separator: str) -> str:
 
 
 def _separator(text: str, path: Path) -> str:
+    """Returns the separator that gives all rows one number of fields, or is most in the header."""
+    widths = {one: _widths(text, one, path) for one in (*_SEPARATORS, _BLANKS)}
+    even = [one for one in _SEPARATORS if len(widths[one]) == 1 and min(widths[one]) > 1]
+    if even:
+        return max(even, key=lambda one: max(widths[one]))
     header = text.lstrip().partition("\n")[0]
     found = max(_SEPARATORS, key=header.count)
-    if header.count(found) or len(header.split()) < 2:
-        return found
-    lengths = set()
-    for number, (_, fields) in enumerate(_fields(text, _BLANKS, path)):
-        if number >= _SAMPLE:
-            break
-        lengths.add(len(fields))
-    return _BLANKS if len(lengths) == 1 else ","
+    if not header.count(found) and len(widths[_BLANKS]) == 1 and min(widths[_BLANKS]) > 1:
+        return _BLANKS
+    return found
+
+
+def _widths(text: str, separator: str, path: Path) -> set[int]:
+    """Returns the numbers of fields of the first rows; {} if they cannot be separated so."""
+    try:
+        return {len(fields) for _, fields in islice(_fields(text, separator, path), _SAMPLE)}
+    except DataError:
+        return set()
 
 
 def _fields(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -95,7 +95,7 @@ def _by_value(column: str, distinct: Sequence[str]) -> Mapping[str, str | None] 
     if switch is not None and set(lower.values()) <= _YES | _NO:
         return {value: switch[0] if low in _YES else switch[1] for value, low in lower.items()}
     numbers = {re.sub(r"\.0$", "", value) for value in distinct}
-    if numbers == set(_NUMBERS):
+    if numbers == set(_NUMBERS) and not _FOLDS.fullmatch(column):
         return {value: _NUMBERS[re.sub(r"\.0$", "", value)] for value in distinct}
     words = {value: _word(value) for value in distinct}
     return words if any(words.values()) else None
@@ -120,10 +120,9 @@ def _strange(table: str, column: str, distinct: Sequence[str]) -> DataError:
 
 
 def say_splits(values: Sequence[str]) -> bool:
-    """Returns whether all values are words for splits, and of two or more.
+    """Returns whether all values are words for splits.
 
     >>> say_splits(["TRAIN", "TEST", "TEST"]), say_splits(["train", "bus"])
     (True, False)
     """
-    found = {_word(value) for value in set(values)}
-    return None not in found and len(found) > 1
+    return all(_word(value) is not None for value in set(values))
