@@ -306,6 +306,15 @@ def test_a_line_of_a_list_that_is_wrong_is_refused(
         _find(tmp_path)
 
 
+def test_a_list_does_not_reach_above_the_folder_that_is_named(tmp_path: Path) -> None:
+    paint(tmp_path / "a" / "1.png")
+    for name in ("x", "y"):
+        paint(tmp_path / "named" / name / "2.png")
+    _write(tmp_path / "named" / "train.txt", "a/1.png 0")
+
+    assert _find(tmp_path / "named").classes == ("x", "y")
+
+
 def test_tiny_imagenet_s_validation_has_the_labels_of_its_list(tmp_path: Path) -> None:
     for wnid in ("n01", "n02"):
         for n in range(4):

@@ -106,7 +106,9 @@ def _fitting(file: Path, split: str, roots: Sequence[Path]) -> _List | None:
     first = next((line for line in head.splitlines() if _fields(line)), "")
     if not first:
         return None
-    homes = [*roots, file.parent, file.parent.parent]
+    homes = [*roots, file.parent]
+    if not roots and file.parent.name in _FOLDERS:
+        homes.append(file.parent.parent)  # never above what the user named
     folders = [home / name for home in dict.fromkeys(homes) for name in _IMAGES]
     name = _fields(first)[0]
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
