@@ -315,6 +315,14 @@ def test_a_list_does_not_reach_above_the_folder_that_is_named(tmp_path: Path) ->
     assert _find(tmp_path / "named").classes == ("x", "y")
 
 
+def test_a_link_to_itself_disturbs_no_detector(tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        paint(tmp_path / name / "1.png")
+    (tmp_path / "z.npz").symlink_to(tmp_path / "z.npz")
+
+    assert _find(tmp_path).classes == ("x", "y")
+
+
 def test_tiny_imagenet_s_validation_has_the_labels_of_its_list(tmp_path: Path) -> None:
     for wnid in ("n01", "n02"):
         for n in range(4):

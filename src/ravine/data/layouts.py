@@ -41,7 +41,8 @@ class Layout:
     Attributes:
         name: what `--layout` takes.
         what: in words, for messages.
-        fits: whether a path (a file or a folder) looks like it; reads names only, raises nothing.
+        fits: whether a path (a file or a folder) looks like it; reads names and a few
+            files' first bytes, raises nothing.
         read: gives the images of the path.
         over: layouts that this one contains: if both fit, it is this one.
         options: settings of `OPTIONS` that `read` follows; any other is refused when given.
@@ -231,7 +232,7 @@ def layout_of(path: Path, settings: DataSettings) -> Layout:
     """
     if settings.layout is not None:
         return layout_named(settings.layout)
-    fitting = [layout for layout in LAYOUTS if layout.fits(path)]
+    fitting = [layout for layout in LAYOUTS if _fits(layout, path)]
     contained = {name for layout in fitting for name in layout.over}
     fitting = [layout for layout in fitting if layout.name not in contained]
     if len(fitting) > 1:
@@ -250,9 +251,16 @@ def layout_of(path: Path, settings: DataSettings) -> Layout:
     )
 
 
+def _fits(layout: Layout, path: Path) -> bool:
+    try:
+        return layout.fits(path)
+    except OSError as error:  # no permission to search the folder
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+
+
 def fits_any(path: Path) -> bool:
     """Returns whether a layout fits a path."""
-    return any(layout.fits(path) for layout in LAYOUTS)
+    return any(_fits(layout, path) for layout in LAYOUTS)
 
 
 def layout_named(name: str) -> Layout:

@@ -10,7 +10,6 @@ Shape letters: N images, M images of a block.
 """
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +29,12 @@ from ravine.data.sources.array_pairs import (
     array_pairs,
     read_array_pairs,
 )
+from ravine.data.sources.flat_folder import flat_names
 from ravine.data.sources.format_library import format_library
 from ravine.data.sources.name_words import SPLIT_WORDS, split_in, words
 from ravine.data.sources.stored_array import DEFLATE, short_reason
 
 _ENDINGS = (".h5", ".hdf5", ".h5.gz", ".hdf5.gz")
-_MOST_ENTRIES = 200
 _LARGEST_CHUNK = 1 << 28  # bytes that HDF5 unpacks at a time
 
 
@@ -81,15 +80,7 @@ def is_hdf5(path: Path) -> bool:
     """Returns whether a path is an HDF5 file, or a folder with such files and no folders."""
     if path.is_file():
         return path.name.lower().endswith(_ENDINGS)
-    if not path.is_dir():
-        return False
-    found = False
-    with os.scandir(path) as entries:
-        for number, entry in enumerate(entries):
-            if number == _MOST_ENTRIES or (entry.is_dir() and not entry.name.startswith(".")):
-                return False
-            found |= entry.name.lower().endswith(_ENDINGS)
-    return found
+    return any(name.lower().endswith(_ENDINGS) for name in flat_names(path))
 
 
 def read_hdf5(path: Path, settings: DataSettings, progress: Progress) -> Collection:

@@ -7,7 +7,6 @@ Kuzushiji's files hold one array each, called arr_0 (Clanuwat et al., "Deep lear
 Japanese literature", 2018).
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,26 +25,17 @@ from ravine.data.sources.array_pairs import (
     array_pairs,
     read_array_pairs,
 )
+from ravine.data.sources.flat_folder import flat_names
 from ravine.data.sources.mnist_classes import class_names
 from ravine.data.sources.name_words import ORDER, SPLIT_WORDS, split_in, words
 from ravine.data.sources.npz import read_npz
 from ravine.data.sources.npz_file import NpyArray, array_names, npy_array
 from ravine.data.understanding import Understood
 
-_MOST_ENTRIES = 200
-
 
 def is_npz_folder(path: Path) -> bool:
     """Returns whether a folder holds .npz files and no folders."""
-    if not path.is_dir():
-        return False
-    found = False
-    with os.scandir(path) as entries:
-        for number, entry in enumerate(entries):
-            if number == _MOST_ENTRIES or (entry.is_dir() and not entry.name.startswith(".")):
-                return False
-            found |= entry.name.lower().endswith(".npz")
-    return found
+    return any(name.lower().endswith(".npz") for name in flat_names(path))
 
 
 def read_npz_folder(path: Path, settings: DataSettings, progress: Progress) -> Collection:

@@ -7,7 +7,6 @@ of rows at a time.
 Shape letters: N images, M images of a block, S side.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ravine.core.progress import Progress
 from ravine.data.collection import Collection, class_order, label_indices
 from ravine.data.pixel_array import BlockArray, PixelArray, files_key, joined
 from ravine.data.settings import DataSettings
+from ravine.data.sources.flat_folder import flat_names
 from ravine.data.sources.name_words import ORDER, split_in
 from ravine.data.sources.pixel_rows import data_lines, parsed_rows
 from ravine.data.sources.pixel_table_form import PixelTableForm, has_pixels, pixel_table_form
@@ -26,7 +26,6 @@ from ravine.data.sources.value_range import Scale, as_bytes, common_scale, range
 from ravine.data.understanding import Understood
 
 _ENDINGS = (".csv", ".tsv", ".txt")
-_MOST_ENTRIES = 200
 # FER2013 (Goodfellow et al., "Challenges in representation learning", 2013).
 _USAGE = {"publictest": "validation", "privatetest": "test"}
 
@@ -58,14 +57,8 @@ def is_pixel_table(path: Path) -> bool:
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    found = []
-    with os.scandir(folder) as entries:
-        for number, entry in enumerate(entries):
-            if number == _MOST_ENTRIES or (entry.is_dir() and not entry.name.startswith(".")):
-                return []
-            if entry.name.lower().endswith(_ENDINGS) and has_pixels(Path(entry.path)):
-                found.append(Path(entry.path))
-    return sorted(found)
+    tables = [folder / name for name in flat_names(folder) if name.lower().endswith(_ENDINGS)]
+    return [table for table in tables if has_pixels(table)]
 
 
 def read_pixel_table(path: Path, settings: DataSettings, progress: Progress) -> Collection:

@@ -10,7 +10,6 @@ Shape letters: N images, M images of a block, H height, W width, C channels.
 """
 
 import math
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,13 +24,13 @@ from ravine.data.collection import Collection
 from ravine.data.pixel_array import rows_of_block
 from ravine.data.settings import DataSettings
 from ravine.data.sources.array_pairs import ArrayPair, PairedArrays, read_array_pairs
+from ravine.data.sources.flat_folder import flat_names
 from ravine.data.sources.format_library import format_library
 from ravine.data.sources.name_words import ORDER, split_in, words
 from ravine.data.sources.stored_array import DEFLATE, short_reason
 from ravine.data.understanding import Understood
 
 _IMAGES, _LABELS = ("X", "x", "images", "data"), ("y", "Y", "labels", "label")
-_MOST_ENTRIES = 200
 _TYPES = {"logical": "bool", "single": "float32", "double": "float64"}
 
 
@@ -70,15 +69,7 @@ def is_svhn(path: Path) -> bool:
     """Returns whether a path is a .mat file, or a folder with .mat files and no folders."""
     if path.is_file():
         return path.suffix.lower() == ".mat"
-    if not path.is_dir():
-        return False
-    found = False
-    with os.scandir(path) as entries:
-        for number, entry in enumerate(entries):
-            if number == _MOST_ENTRIES or (entry.is_dir() and not entry.name.startswith(".")):
-                return False
-            found |= entry.name.lower().endswith(".mat")
-    return found
+    return any(name.lower().endswith(".mat") for name in flat_names(path))
 
 
 def read_svhn(path: Path, settings: DataSettings, progress: Progress) -> Collection:
