@@ -6,6 +6,7 @@ works when it is followed.
 
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from ravine.data.collection import Collection
 from ravine.data.discovery import find_collection
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
+from ravine.data.sources.class_tree import read_class_tree
 
 Tree = Callable[..., Path]
 
@@ -443,3 +445,14 @@ def test_no_tree_ends_in_a_traceback(tmp_path: Path) -> None:
         root.mkdir()
         with pytest.raises(RavineError):
             _open(_files(root, names))
+
+
+def test_many_classes_take_time_by_their_number_only() -> None:
+    def seconds(count: int) -> float:
+        started = time.process_time()
+        read_class_tree([("d", f"class {n}") for n in range(count)], "d", None)
+        return time.process_time() - started
+
+    few, many = seconds(500), seconds(5000)
+
+    assert many < 40 * few + 0.2  # quadratic: 100 times

@@ -65,8 +65,8 @@ def test_a_name_with_accents_is_found_however_they_are_written(tmp_path: Path) -
 
 
 def test_a_name_that_fits_two_images_is_reported(tmp_path: Path) -> None:
-    for folder in "ab":
-        _paint(tmp_path / folder / "x.png")
+    for seed, folder in enumerate("ab"):
+        _paint(tmp_path / folder / "x.png", seed)
 
     with pytest.raises(DataError, match=r"fits several images .* a/x.png, b/x.png; write the path"):
         ImageIndex(tmp_path).find("x")

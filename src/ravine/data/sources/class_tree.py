@@ -181,11 +181,10 @@ def _settle_other_splits(labels: dict[Path, str], found: Sequence[SplitFolder], 
 
 
 def _refuse_splits_as_classes(labels: Mapping[Path, str], where: str) -> None:
-    classes = {label for label in labels.values() if label}
-    for label in sorted(classes):
-        split = split_of(label.rpartition("/")[2])
-        others = [other for other in classes if split_of(other) is None]
-        if split is not None and not (split == "train" and others):
+    splits = {label: split_of(label.rpartition("/")[2]) for label in labels.values() if label}
+    has_others = None in splits.values()
+    for label, split in sorted(splits.items()):
+        if split is not None and not (split == "train" and has_others):
             path = next(path for path, one in labels.items() if one == label)
             level = 1 + max(index for index, name in enumerate(path) if label.endswith(name))
             raise DataError(

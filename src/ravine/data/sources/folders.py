@@ -63,7 +63,7 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
     if not listing.images:
         raise without_class_folders(root, listing, labels_images)
     if settings.class_level is None:
-        refuse_other_tasks(root, listing, labels_images)
+        refuse_other_tasks(root, listing)
     if settings.label_from_name is not None:
         return _from_names(root, listing, settings)
     tree = read_class_tree(

@@ -51,16 +51,22 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 @dataclass(slots=True)
 class _Rows:
-    """What N rows say: the image, the label, the split, the group; and their lines in the file."""
+    """What N rows say: the image, the label, the split, the group; and their lines in the file.
+
+    `written` is the image as the table has it, `names` its path below the folder.
+    """
 
     names: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
 
-    def add(self, name: str, label: str, split: str, group: str, line: int) -> None:
+    def add(self, name: str, written: str, said: tuple[str, str, str], line: int) -> None:
+        label, split, group = said
         self.names.append(name)
+        self.written.append(written)
         self.labels.append(label)
         self.splits.append(split)
         self.groups.append(group)
@@ -107,13 +113,9 @@ def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
             if label is None
             else fields[label]
         )
-        found.add(
-            name,
-            said,
-            "" if split is None else fields[split],
-            "" if group is None else fields[group],
-            line,
-        )
+        of_split = "" if split is None else fields[split]
+        of_group = "" if group is None else fields[group]
+        found.add(name, fields[image], (said, of_split, of_group), line)
     missing.refuse(table, index.folder)
     return found
 
@@ -151,11 +153,13 @@ def _without_repeats(table: Table, columns: Columns, rows: _Rows) -> tuple[_Rows
     """
     first: dict[str, int] = {}
     kept = _Rows()
-    all_rows = zip(rows.names, rows.labels, rows.splits, rows.groups, rows.lines, strict=True)
-    for number, (name, label, split, group, line) in enumerate(all_rows):
+    all_said = zip(rows.labels, rows.splits, rows.groups, strict=True)
+    for number, (name, said) in enumerate(zip(rows.names, all_said, strict=True)):
+        label, split, group = said
+        line = rows.lines[number]
         if name not in first:
             first[name] = number
-            kept.add(name, label, split, group, line)
+            kept.add(name, rows.written[number], said, line)
             continue
         before = first[name]
         for what, one, other in (
@@ -213,7 +217,7 @@ def _splits_of_folders(names: Sequence[str]) -> list[str | None]:
 
 
 def _refuse_missing_labels(table: Table, rows: _Rows, splits: Sequence[str | None]) -> None:
-    for name, label, split, line in zip(rows.names, rows.labels, splits, rows.lines, strict=True):
+    for name, label, split, line in zip(rows.written, rows.labels, splits, rows.lines, strict=True):
         if not label and split != "test":
             raise DataError(
                 f"{table.name}, line {line}: {shortened(name, 60)!r} has no label; fill it in or "

@@ -97,9 +97,9 @@ def _walk(
         kept = tuple(i for i in range(depth) if i not in splits_at)
         root = splits_at[-1] + 1 if splits_at else 0
         yield SplitFolder(node.path, split, kept, root, "/".join(node.path[:root]))
-    found = {}
+    found: dict[str, str] = {}
     if class_level != depth + 1:
-        found = _splits_at(node, where, flat=flat, is_only=is_only)
+        found = _splits_at(node, where, flat=flat) or _only_one(node, split, is_only=is_only)
     is_only = is_only and len(node.children) == 1
     for name, child in node.children.items():
         inner = found.get(name, split)
@@ -116,18 +116,25 @@ def _walk(
         )
 
 
-def _only_one(node: _Node, *, is_only: bool) -> dict[str, str]:
-    """Returns the split of the one folder that holds all others, such as `my_flowers_train`."""
-    for name, child in node.children.items():
-        word = split_word(name)
-        if is_only and word is not None and len(node.children) == 1 and not child.has_images:
-            return {name: word[0]}
-    return {}
+def _only_one(node: _Node, split: str | None, *, is_only: bool) -> dict[str, str]:
+    """Returns the split of a folder without others next to it.
+
+    It holds all others, such as `my_flowers_train`, or is that of a split once more, such as the
+    second `seg_train` of `seg_train/seg_train`.
+    """
+    if len(node.children) != 1:
+        return {}
+    name, child = next(iter(node.children.items()))
+    word = split_word(name)
+    if word is None:
+        return {}
+    again = word[0] == split
+    return {name: word[0]} if again or (is_only and not child.has_images) else {}
 
 
-def _splits_at(node: _Node, where: str, *, flat: bool, is_only: bool) -> dict[str, str]:
+def _splits_at(node: _Node, where: str, *, flat: bool) -> dict[str, str]:
     """Returns the splits among the folders in one folder, by name."""
-    found = split_group(node.children) or _only_one(node, is_only=is_only)
+    found = split_group(node.children)
     others = [name for name in node.children if name not in found]
     deep = [name for name in found if not node.children[name].has_images]
     if not others:

@@ -64,7 +64,11 @@ def find_column(
     found = _known(columns, known)
     if found:
         return found[0]
-    raise DataError(
+    raise _without_usual_name(path, columns, what)
+
+
+def _without_usual_name(path: Path, columns: Sequence[str], what: str) -> DataError:
+    return DataError(
         f"{shown_path(path)}: no column has a usual name for the {what}; name it with "
         f"--{what}-column, one of: {listed([name for name in columns if name])}"
     )
@@ -128,8 +132,7 @@ def choose_columns(table: Table, settings: DataSettings, find: Finder) -> Column
         return Columns(image, rest[0], (), split, group)
     if len(rest) > 1 and all(_is_binary(sample[name]) for name in rest):
         return Columns(image, "", tuple(rest), split, group)
-    find_column(table.path, [n for n in table.columns if n != image], None, LABEL_COLUMNS, "label")
-    raise AssertionError("a known name was looked for before")
+    raise _without_usual_name(table.path, table.columns, "label")
 
 
 def _sample(table: Table) -> dict[str, list[str]]:

@@ -145,7 +145,8 @@ def _said(separator: str) -> str:
 
 def _separator(text: str, path: Path) -> str:
     """Returns the separator that gives all rows one number of fields, or is most in the header."""
-    widths = {one: _widths(text, one, path) for one in (*_SEPARATORS, _BLANKS)}
+    sample = _beginning(text)
+    widths = {one: _widths(sample, one, path) for one in (*_SEPARATORS, _BLANKS)}
     even = [one for one in _SEPARATORS if len(widths[one]) == 1 and min(widths[one]) > 1]
     if even:
         return max(even, key=lambda one: max(widths[one]))
@@ -154,6 +155,16 @@ def _separator(text: str, path: Path) -> str:
     if not header.count(found) and len(widths[_BLANKS]) == 1 and min(widths[_BLANKS]) > 1:
         return _BLANKS
     return found
+
+
+def _beginning(text: str) -> str:
+    """Returns the first lines of a text, more of them than the rows that are looked at."""
+    end = 0
+    for _ in range(4 * _SAMPLE):
+        end = text.find("\n", end) + 1
+        if not end:
+            return text
+    return text[:end]
 
 
 def _widths(text: str, separator: str, path: Path) -> set[int]:

@@ -131,7 +131,7 @@ def _no_images(root: Path, listing: FolderListing) -> DataError:
     )
 
 
-def refuse_other_tasks(root: Path, listing: FolderListing, labels_images: TryTable) -> None:
+def refuse_other_tasks(root: Path, listing: FolderListing) -> None:
     """Raises `DataError` if a tree is laid out for detection or segmentation.
 
     Such a tree holds images/ without class folders, next to labels/*.txt (YOLO), Annotations/*.xml
