@@ -30,6 +30,7 @@ def wanted(project: dict) -> list[str]:
         *project["project"]["dependencies"],
         *project["build-system"]["requires"],
         *project["dependency-groups"]["dev"],
+        *project["dependency-groups"]["formats"],
     ]
 
 

@@ -89,13 +89,13 @@ def load_or_decode(
     found = _load([root / key, root / cache_key(collection, image_format)], images=images)
     if found is not None:
         return CacheHit(decoded=found, cached=True)
-    part = _unfinished_folder(root / key)
+    part = unfinished_folder(root / key)
     try:
         write_cache(part, collection, image_format, progress, images=images)
-        _publish(part, root / key)
+        publish(part, root / key)
         return CacheHit(decoded=open_cache(root / key, images=images), cached=False)
     except _TORN as error:
-        raise _no_cache(root, error) from None
+        raise no_cache(root, error) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -111,7 +111,7 @@ def _load(folders: Sequence[Path], *, images: bool) -> DecodedCache | None:
     return None
 
 
-def _unfinished_folder(folder: Path) -> Path:
+def unfinished_folder(folder: Path) -> Path:
     """Returns a new folder next to `folder`, to be filled and renamed to it."""
     root = folder.parent
     try:
@@ -119,10 +119,11 @@ def _unfinished_folder(folder: Path) -> Path:
         _clear_stale(root)
         return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_UNFINISHED, dir=root))
     except OSError as error:
-        raise _no_cache(root, error) from None
+        raise no_cache(root, error) from None
 
 
-def _no_cache(root: Path, error: Exception) -> DataError:
+def no_cache(root: Path, error: Exception) -> DataError:
+    """Returns the error for a cache that cannot be written."""
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return DataError(
         f"cannot keep the cache in {root}: {why}; set RAVINE_CACHE to another folder, "
@@ -130,15 +131,24 @@ def _no_cache(root: Path, error: Exception) -> DataError:
     )
 
 
-def _publish(part: Path, folder: Path) -> None:
-    """Renames a filled folder to its final name, after its content is synced to the disk."""
+def publish(part: Path, folder: Path, last: str = "about.json") -> None:
+    """Renames a filled folder to its final name, after its content is synced to the disk.
+
+    Args:
+        part: the filled folder.
+        folder: its final name.
+        last: a file that another builder's folder holds when it is whole.
+
+    Raises:
+        OSError: it cannot be renamed, and no other builder was first.
+    """
     for path in [*part.iterdir(), part]:
         sync_to_disk(path)
     try:
         part.rename(folder)
     except OSError:
         # Another builder was first; its content is the same.
-        if not (folder / "about.json").is_file():
+        if not (folder / last).is_file():
             raise
 
 

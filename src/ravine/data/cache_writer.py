@@ -7,6 +7,7 @@ Shape letters: N images, S height and width, C channels.
 
 import hashlib
 import json
+import mmap
 import os
 import threading
 import time
@@ -25,6 +26,7 @@ from ravine.data.collection import Collection, FileEntry
 from ravine.data.decode import Unreadable, fit_square
 from ravine.data.decoded_cache import channel_sums
 from ravine.data.image_file import ImageFormat, decode_file
+from ravine.data.pixel_array import PixelArray
 from ravine.data.processes import start_worker
 
 _DIGEST = 16
@@ -84,6 +86,11 @@ class CacheWriter:
         self.sums[index] = channel_sums(fitted)
         self.sizes[index] = size
         self.modes[index] = mode
+
+    def release_memory(self) -> None:
+        """Lets the system take back the pages of the images; their content is in the file."""
+        if isinstance(self.images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+            self.images.base.madvise(mmap.MADV_DONTNEED)  # type: ignore[union-attr]
 
 
 def _reserve(path: Path) -> None:
@@ -151,13 +158,14 @@ def write_cache(
         ) from None
 
 
-def _copy_pixels(writer: CacheWriter, pixels: np.ndarray, progress: Progress) -> Outcome:
+def _copy_pixels(writer: CacheWriter, pixels: PixelArray, progress: Progress) -> Outcome:
     channels = writer.image_format.channels
     mode = "L" if pixels.shape[3] == 1 else "RGB"
     for index, image in enumerate(pixels):
         writer.write(index, _with_channels(image, channels), 0, image.shape[:2])
         if index % 1000 == 999 or index == len(pixels) - 1:
             progress("reading", index + 1, len(pixels))
+            writer.release_memory()
     return {}, [mode]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from ravine.core.errors import DataError
+from ravine.data.pixel_array import PixelArray
 from ravine.data.understanding import Understood, shortened
 
 
@@ -53,7 +54,7 @@ class Collection:
         given_splits: the split that the source gives each image, or None; () if it gives none.
         groups: of the N images, each kept on one side of the split; () if there are none.
         files: the N files, or ().
-        pixels: (N, H, W, C) uint8, or None.
+        pixels: (N, H, W, C) uint8, an array or one that is read in order, or None.
         content_key: identifies the content of `pixels`; files are identified by their entries.
         unlabelled: names of files without a label.
         understood: what the source was taken for, or None.
@@ -65,7 +66,7 @@ class Collection:
     given_splits: Sequence[str | None] = ()
     groups: Sequence[str] = ()
     files: Sequence[FileEntry] = ()
-    pixels: np.ndarray | None = None
+    pixels: PixelArray | None = None
     content_key: str = ""
     unlabelled: Sequence[str] = ()
     understood: Understood | None = None

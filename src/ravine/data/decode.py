@@ -14,6 +14,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from ravine.data.tiff_bands import many_bands
+
 RULE = (
     "turned as EXIF says; first frame of animations; transparency on white; 16-bit grey divided "
     "by 257, other deep grey by its own range; CMYK and palettes to RGB"
@@ -80,7 +82,8 @@ def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decode
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Unreadable(f"too many pixels, a decompression bomb? ({error})") from None
     except UnidentifiedImageError:
-        raise Unreadable("not an image that Pillow can read") from None
+        reason = many_bands(content) or "not an image that Pillow can read"
+        raise Unreadable(reason) from None
     except MemoryError:
         raise Unreadable("too large for the memory") from None
     except Unreadable:

@@ -10,9 +10,9 @@ from ravine.core.progress import Progress, no_progress
 from ravine.data.collection import Collection, FileEntry, expand_path
 from ravine.data.layouts import fits_any, layout_of, refuse_options_without_effect
 from ravine.data.settings import DataSettings
-from ravine.data.sources.idx import idx_pairs, read_idx_pairs
 from ravine.data.sources.labels_csv import IMAGE_COLUMNS, ImageIndex, find_column, read_rows
 from ravine.data.sources.listing import image_files
+from ravine.data.sources.mnist_family import idx_pairs, read_idx_pairs
 from ravine.data.sources.shards import images_in, is_shard
 from ravine.data.understanding import Understood
 

@@ -15,6 +15,7 @@ from ravine.data.decode import GREY_MODES, RULE, ImageHeader, Unreadable, read_h
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.image_file import ImageFormat, read_image_bytes
 from ravine.data.settings import DataSettings
+from ravine.data.tiff_bands import many_bands
 
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 224)
 _KEPT_UP_TO = 96  # pixels a side up to which images of one square size stay as they are
@@ -101,12 +102,24 @@ def _facts_from_headers(collection: Collection) -> _ImageFacts:
     found = [header for header in headers if header is not None]
     if not found:
         first = collection.names[0]
+        if (bands := _bands(collection.files[0])) is not None:
+            raise DataError(
+                f"{first!r} is {bands}; write three of them as RGB first (EuroSAT has such a "
+                "version, EuroSAT_RGB)"
+            )
         raise DataError(f"none of the {len(collection.files)} files is an image, such as {first!r}")
     return _ImageFacts(
         sides=np.array([header.side for header in found]),
         square=all(header.square for header in found),
         grey=all(header.grey for header in found),
     )
+
+
+def _bands(entry: FileEntry) -> str | None:
+    try:
+        return many_bands(read_image_bytes(entry))
+    except Unreadable:
+        return None
 
 
 def _header(entry: FileEntry) -> ImageHeader | None:

@@ -13,13 +13,25 @@ from ravine.core.errors import DataError, RavineError, SettingError, unknown
 from ravine.core.progress import Progress, no_progress
 from ravine.data.collection import Collection, expand_path
 from ravine.data.settings import DataSettings
-from ravine.data.sources.cifar import has_cifar, read_cifar
+from ravine.data.sources.cifar import is_cifar, read_cifar
+from ravine.data.sources.coco_json import is_coco, read_coco
 from ravine.data.sources.folders import has_class_folders, read_folders
-from ravine.data.sources.idx import has_idx, idx_pairs, read_idx_pairs
+from ravine.data.sources.gtsrb import is_gtsrb, read_gtsrb
+from ravine.data.sources.hdf5 import is_hdf5, read_hdf5
 from ravine.data.sources.labels_csv import is_table, read_table
-from ravine.data.sources.npz import read_npz
+from ravine.data.sources.list_files import is_list_files, read_list_files
+from ravine.data.sources.metadata_files import is_metadata, read_metadata
+from ravine.data.sources.mnist_family import is_idx, read_mnist
+from ravine.data.sources.npz import is_npz, read_npz
+from ravine.data.sources.npz_folder import is_npz_folder, read_npz_folder
+from ravine.data.sources.parquet import read_parquet
+from ravine.data.sources.parquet_shards import is_parquet
+from ravine.data.sources.pixel_table import is_pixel_table, read_pixel_table
 from ravine.data.sources.shards import is_shard, one_shard, read_shards, shards_in
 from ravine.data.sources.split_tables import has_split_tables, read_split_tables
+from ravine.data.sources.stl10 import is_stl10, read_stl10
+from ravine.data.sources.svhn import is_svhn, read_svhn
+from ravine.data.sources.tiny_imagenet import is_tiny_imagenet, read_tiny_imagenet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +41,8 @@ class Layout:
     Attributes:
         name: what `--layout` takes.
         what: in words, for messages.
-        fits: whether a path (a file or a folder) looks like it; reads names only, raises nothing.
+        fits: whether a path (a file or a folder) looks like it; reads names and a few
+            files' first bytes, raises nothing.
         read: gives the images of the path.
         over: layouts that this one contains: if both fit, it is this one.
         options: settings of `OPTIONS` that `read` follows; any other is refused when given.
@@ -55,19 +68,6 @@ OPTIONS = (
 )
 _OF_TREES = frozenset({"class_level", "label_from_name"})
 _OF_TABLES = frozenset({"images", "image_column", "label_column", "split_column", "group_column"})
-
-
-def _is_file(path: Path, ending: str) -> bool:
-    return path.name.lower().endswith(ending) and path.is_file()
-
-
-def _read_idx(path: Path, settings: DataSettings, progress: Progress) -> Collection:
-    if path.is_dir():
-        return read_idx_pairs(idx_pairs(path))
-    same = [pair for pair in idx_pairs(path.parent) if pair[1] == path]
-    if not same:
-        raise DataError(f"{path} is no IDX file of images with its labels in the same folder")
-    return read_idx_pairs([("train", same[0][1], same[0][2])])
 
 
 def _read_shards(path: Path, settings: DataSettings, progress: Progress) -> Collection:
@@ -97,20 +97,53 @@ LAYOUTS = (
     Layout(
         name="idx",
         what="IDX files (…idx3-ubyte)",
-        fits=has_idx,
-        read=_read_idx,
+        fits=is_idx,
+        read=read_mnist,
     ),
     Layout(
         name="cifar",
         what="CIFAR batches",
-        fits=lambda path: path.is_dir() and has_cifar(path),
-        read=lambda path, settings, progress: read_cifar(path),
+        fits=is_cifar,
+        read=read_cifar,
+        over=frozenset({"shards"}),  # the archive it was unpacked from
+    ),
+    Layout(
+        name="stl10",
+        what="STL-10's train_X.bin",
+        fits=is_stl10,
+        read=read_stl10,
+        over=frozenset({"shards"}),  # the archive it was unpacked from
+    ),
+    Layout(
+        name="svhn",
+        what="MATLAB files with X and y",
+        fits=is_svhn,
+        read=read_svhn,
+    ),
+    Layout(
+        name="hdf5",
+        what="HDF5 files of images and labels",
+        fits=is_hdf5,
+        read=read_hdf5,
     ),
     Layout(
         name="npz",
         what="arrays in a .npz",
-        fits=lambda path: _is_file(path, ".npz"),
-        read=lambda path, settings, progress: read_npz(path),
+        fits=is_npz,
+        read=read_npz,
+    ),
+    Layout(
+        name="npz-folder",
+        what="a folder of .npz files",
+        fits=is_npz_folder,
+        read=read_npz_folder,
+    ),
+    Layout(
+        name="parquet",
+        what="parquets of images, as the Hugging Face hub has them",
+        fits=is_parquet,
+        read=read_parquet,
+        options=frozenset({"image_column", "label_column", "group_column"}),
     ),
     Layout(
         name="shards",
@@ -120,11 +153,57 @@ LAYOUTS = (
         options=_OF_TREES,
     ),
     Layout(
+        name="pixel-table",
+        what="a table whose cells are pixels",
+        fits=is_pixel_table,
+        read=read_pixel_table,
+        over=frozenset({"table"}),
+        options=frozenset({"label_column"}),
+    ),
+    Layout(
         name="table",
         what="a table of file names and labels (.csv, .tsv)",
         fits=is_table,
         read=_read_table,
         options=_OF_TABLES,
+    ),
+    Layout(
+        name="metadata",
+        what="images with metadata.jsonl or metadata.parquet",
+        fits=is_metadata,
+        read=read_metadata,
+        over=frozenset({"folders", "lists"}),
+        options=frozenset({"images", "image_column", "label_column"}),
+    ),
+    Layout(
+        name="coco",
+        what="COCO-style JSON with one category per image",
+        fits=is_coco,
+        read=read_coco,
+        over=frozenset({"folders"}),
+        options=frozenset({"images"}),
+    ),
+    Layout(
+        name="tiny-imagenet",
+        what="Tiny-ImageNet's val_annotations.txt",
+        fits=is_tiny_imagenet,
+        read=read_tiny_imagenet,
+        over=frozenset({"folders", "lists"}),
+    ),
+    Layout(
+        name="gtsrb",
+        what="the traffic signs of GTSRB",
+        fits=is_gtsrb,
+        read=read_gtsrb,
+        over=frozenset({"folders", "table"}),
+    ),
+    Layout(
+        name="lists",
+        what="text files that list the images of each split",
+        fits=is_list_files,
+        read=read_list_files,
+        over=frozenset({"folders"}),
+        options=frozenset({"images"}),
     ),
     Layout(
         name="split-tables",
@@ -153,10 +232,7 @@ def layout_of(path: Path, settings: DataSettings) -> Layout:
     """
     if settings.layout is not None:
         return layout_named(settings.layout)
-    try:
-        fitting = [layout for layout in LAYOUTS if layout.fits(path)]
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    fitting = [layout for layout in LAYOUTS if _fits(layout, path)]
     contained = {name for layout in fitting for name in layout.over}
     fitting = [layout for layout in fitting if layout.name not in contained]
     if len(fitting) > 1:
@@ -175,9 +251,16 @@ def layout_of(path: Path, settings: DataSettings) -> Layout:
     )
 
 
+def _fits(layout: Layout, path: Path) -> bool:
+    try:
+        return layout.fits(path)
+    except OSError as error:  # no permission to search the folder
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+
+
 def fits_any(path: Path) -> bool:
     """Returns whether a layout fits a path."""
-    return any(layout.fits(path) for layout in LAYOUTS)
+    return any(_fits(layout, path) for layout in LAYOUTS)
 
 
 def layout_named(name: str) -> Layout:

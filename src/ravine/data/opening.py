@@ -24,6 +24,7 @@ from ravine.data.image_format import choose_image_format, confirm_image_format
 from ravine.data.load_mode import LoadMode, choose_load_mode
 from ravine.data.settings import DataSettings
 from ravine.data.sources.listing import folders_in
+from ravine.data.sources.pixel_table import is_pixel_table, read_unlabelled_pixels
 from ravine.data.split import split_images
 from ravine.data.streaming import StreamedImages
 
@@ -255,6 +256,22 @@ def _subset(images: ImageArray, index: np.ndarray) -> ImageArray:
     return images if len(index) == len(images) else images[index]
 
 
+def _unlabelled(paths: Sequence[Path]) -> Collection:
+    if len(paths) == 1 and is_pixel_table(paths[0]) and paths[0].is_file():
+        return read_unlabelled_pixels(paths[0])
+    names: list[str] = []
+    files: list[FileEntry] = []
+    for path in paths:
+        for name, entry in list_images(path):
+            names.append(name)
+            files.append(entry)
+    if not files:
+        raise DataError(f"no images in {', '.join(map(str, paths))}")
+    return Collection(
+        names=names, labels=np.zeros(len(names), np.int64), classes=("",), files=files
+    )
+
+
 def open_unlabelled(
     paths: Sequence[Path], *, preprocessing: Preprocessing, progress: Progress = no_progress
 ) -> Unlabelled:
@@ -268,17 +285,8 @@ def open_unlabelled(
     Raises:
         DataError: a path does not exist, or a CSV names an image that does not.
     """
-    names: list[str] = []
-    files: list[FileEntry] = []
-    for path in paths:
-        for name, entry in list_images(Path(path).expanduser()):
-            names.append(name)
-            files.append(entry)
-    if not files:
-        raise DataError(f"no images in {', '.join(map(str, paths))}")
-    collection = Collection(
-        names=names, labels=np.zeros(len(names), np.int64), classes=("",), files=files
-    )
+    collection = _unlabelled([Path(path).expanduser() for path in paths])
+    names = collection.names
     image_format = ImageFormat(image_size=preprocessing.image_size, channels=preprocessing.channels)
     settings = DataSettings(data=str(paths[0]), cache=False)
     decoded = _load(collection, image_format, settings, progress)[0].decoded

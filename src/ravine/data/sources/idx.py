@@ -1,145 +1,157 @@
-"""IDX files, the format of MNIST and its family, with or without gzip."""
+"""One IDX file, the format of MNIST and its family, with or without gzip.
+
+A head of four bytes (0, 0, type, number of dimensions), the dimensions as big-endian uint32, then
+the values (http://yann.lecun.com/exdb/mnist). The head is compared with the length of the file
+before anything is read or unpacked, and images are read a block at a time.
+
+Shape letters: N images or labels, M images of a block, H height, W width.
+"""
 
 import gzip
-import hashlib
 import math
 import struct
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
 from ravine.core.errors import DataError
-from ravine.data.collection import Collection
+from ravine.data.pixel_array import rows_of_block
 
-_FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-# Fashion-MNIST is recognised by its labels, since its files are named like those of MNIST.
-_FASHION_LABELS = frozenset(
-    {
-        "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
-        "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
-    }
-)
-_ORDER = ("train", "validation", "test")
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_VALUES = 2**33
+_MOST_DIMENSIONS = 4
+_DEFLATE = 1032  # times that deflate can shrink at most (zlib's manual)
+_GZIP = b"\x1f\x8b"
+_TORN = (OSError, EOFError, MemoryError, zlib.error)
+
+
+@dataclass(frozen=True, slots=True)
+class IdxHeader:
+    """What an IDX file says that it holds.
+
+    Attributes:
+        path: of the file.
+        packed: whether it is compressed with gzip, whatever its name.
+        dtype: of the values.
+        shape: of the array.
+    """
+
+    path: Path
+    packed: bool
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def start(self) -> int:
+        """Bytes before the first value."""
+        return 4 + 4 * len(self.shape)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_idx_header(path: Path) -> IdxHeader:
+    """Returns the head of an IDX file, compared with the length of the file.
+
+    Raises:
+        DataError: the file is missing, torn, or no IDX file.
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP
+        with _open(path, packed) as file:
+            head = file.read(4 + 4 * _MOST_DIMENSIONS)
+        size = path.stat().st_size
+    except _TORN as error:
+        raise _unreadable(path, error) from None
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES:
+        raise DataError(f"{path} is no IDX file; it may be torn or something else, load it again")
+    dimensions = head[3]
+    if not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise DataError(f"{path} is no IDX file: it says that it has {dimensions} dimensions")
+    if len(head) < 4 + 4 * dimensions:
+        raise DataError(f"{path} is torn: its head is cut off")
+    shape = struct.unpack(f">{dimensions}I", head[4 : 4 + 4 * dimensions])
+    found = IdxHeader(path, packed, np.dtype(_TYPES[head[2]]), shape)
+    _refuse_other_length(found, size)
+    if packed and not _length_fits_trailer(found):
+        # Torn, or of several parts, which is rare: the whole file tells, at the cost of unpacking.
+        for _ in _values(found, 1 << 20):
+            pass
+    return found
+
+
+def _length_fits_trailer(header: IdxHeader) -> bool:
+    """Returns whether the last bytes of a gzip, its length modulo 2^32, are as the head says."""
+    with header.path.open("rb") as file:
+        file.seek(-4, 2)
+        (length,) = struct.unpack("<I", file.read(4))
+    return length == (header.start + header.length) % 2**32
+
+
+def _refuse_other_length(header: IdxHeader, size: int) -> None:
+    values = (size - header.start) // header.dtype.itemsize
+    possible = size * _DEFLATE if header.packed else size - header.start
+    lies = header.length > possible if header.packed else header.length != possible
+    if lies or math.prod(header.shape) > _MOST_VALUES:
+        held = f"{size:,} packed bytes" if header.packed else f"{values} values"
+        raise DataError(f"{header.path} is torn: {held} for the shape {header.shape}")
+
+
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return DataError(f"{path} cannot be read: {why}; load it again")
+
+
+def _open(path: Path, packed: bool) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Returns the array in an IDX file, uint8: (N, H, W) of images, or (N,) of labels.
+    """Returns the array in an IDX file, such as (N, H, W) of images or (N,) of labels.
 
     Raises:
         DataError: it is missing, torn, or holds something else.
     """
+    header = read_idx_header(path)
+    blocks = list(_values(header, header.length))
+    content = b"".join(blocks)
+    array = np.frombuffer(content, dtype=header.dtype).reshape(header.shape)
+    return array.astype(header.dtype.newbyteorder("="), copy=False)
+
+
+def idx_images(header: IdxHeader) -> Iterator[np.ndarray]:
+    """Yields the images of an IDX file of unsigned bytes as blocks (M, H, W) uint8.
+
+    Raises:
+        DataError: it is torn.
+    """
+    row = math.prod(header.shape[1:])
+    for content in _values(header, rows_of_block(row) * row):
+        yield np.frombuffer(content, np.uint8).reshape(-1, *header.shape[1:])
+
+
+def _values(header: IdxHeader, step: int) -> Iterator[bytes]:
+    """Yields the bytes of the values, `step` at a time; refuses a file of another length."""
+    path, left = header.path, header.length
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, MemoryError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != 0x08:
-        raise DataError(f"{path} is no IDX file of unsigned bytes")
-    dimensions = content[3]
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise DataError(f"{path} is torn: its head is cut off")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    if math.prod(shape) > _MOST_VALUES or len(content) - start != math.prod(shape):
-        raise DataError(f"{path} is torn: {len(content) - start} values for the shape {shape}")
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
-
-
-def has_idx(path: Path) -> bool:
-    """Returns whether a path is an IDX file of images, or a folder of them."""
-    if path.is_file():
-        return "idx3-ubyte" in path.name
-    return path.is_dir() and any(True for _ in path.glob("*idx3-ubyte*"))
-
-
-def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
-    """Returns (split, images, labels) of each pair of IDX files in a folder, training first.
-
-    Raises:
-        DataError: a file of images has no file of labels.
-    """
-    pairs = []
-    for images in sorted(folder.glob("*idx3-ubyte*")):
-        labels = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
-        other = labels.with_suffix("") if labels.suffix == ".gz" else Path(f"{labels}.gz")
-        found = next((path for path in (labels, other) if path.is_file()), None)
-        if images.suffix == ".gz" and images.with_suffix("").is_file():
-            continue
-        if found is None:
-            raise DataError(f"{images} has no labels: {labels.name} is not in the same folder")
-        split = "test" if images.name.startswith(("t10k", "test")) else "train"
-        split = "validation" if images.name.startswith("val") else split
-        pairs.append((split, images, found))
-    return sorted(pairs, key=lambda pair: _ORDER.index(pair[0]))
-
-
-def read_idx_pairs(pairs: list[tuple[str, Path, Path]]) -> Collection:
-    """Returns the images of pairs of IDX files.
-
-    Class names come from classes.txt in the same folder, a line each; else they are the numbers.
-
-    Raises:
-        DataError: a file is torn, or images and labels differ in number or size.
-    """
-    pixels: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    names: list[str] = []
-    given: list[str | None] = []
-    digest = hashlib.sha256()
-    for split, images_path, labels_path in pairs:
-        images, found = read_idx(images_path), read_idx(labels_path)
-        if images.ndim != 3 or found.ndim != 1 or len(images) != len(found):
-            raise DataError(
-                f"{images_path} {images.shape} and {labels_path.name} {found.shape} do not fit; "
-                "one of them is of another set, load both again"
-            )
-        if not images.size:
-            raise DataError(f"{images_path} holds no images")
-        if pixels and images.shape[1:] != pixels[0].shape[1:3]:
-            raise DataError(f"{images_path}: images of another size than {pairs[0][1].name}")
-        pixels.append(images[..., None])
-        labels.append(found.astype(np.int64))
-        names += [f"{split}[{index}]" for index in range(len(images))]
-        given += [split] * len(images)
-        digest.update(hashlib.sha256(images.tobytes()).digest())
-    classes, joined = _classes(pairs[0][1].parent, labels)
-    return Collection(
-        names=names,
-        labels=joined,
-        classes=classes,
-        given_splits=given,
-        pixels=np.concatenate(pixels),
-        content_key=digest.hexdigest(),
-    )
-
-
-def _classes(folder: Path, parts: list[np.ndarray]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Returns the names of the classes, and the labels as indices of them, (N,) int64."""
-    labels = np.concatenate(parts)
-    file = folder / "classes.txt"
-    if file.is_file():
-        lines = file.read_text(encoding="utf-8").splitlines()
-        names = tuple(line.strip() for line in lines if line.strip())
-        if len(names) <= labels.max():
-            raise DataError(f"{file} names {len(names)} classes; the labels reach {labels.max()}")
-        return names, labels
-    digests = {hashlib.sha256(part.astype(np.uint8).tobytes()).hexdigest() for part in parts}
-    if digests & _FASHION_LABELS:
-        return _FASHION, labels
-    # Only the numbers that occur: the letters of EMNIST begin at 1.
-    found, indices = np.unique(labels, return_inverse=True)
-    return tuple(str(number) for number in found), indices.astype(np.int64)
+        with _open(path, header.packed) as file:
+            file.read(header.start)
+            while left:
+                content = file.read(min(step, left))
+                left -= len(content)
+                if len(content) < step and left:
+                    raise DataError(
+                        f"{path} is torn: {header.length - left} of {header.length} bytes are there"
+                    )
+                yield content
+            if file.read(1):
+                raise DataError(f"{path} is torn: more values than the shape {header.shape}")
+    except _TORN as error:
+        raise _unreadable(path, error) from None

@@ -1,0 +1,249 @@
+"""Text files that list the images of each split, as many published sets have them.
+
+    train.txt val.txt test.txt        lines `path label`, or `class/image`      beside the images
+    meta/train.txt meta/test.txt      Food-101: lines apple_pie/1005649         images/
+    annotations/trainval.txt test.txt Oxford Pets: lines Abyssinian_100 1 1 1   images/
+    labels/train1.txt …               DTD: lines banded/banded_0002.jpg         images/
+
+A list is one whose name says a split and whose first line names an image that is there. The label
+is the second column; without one it is the image's folder. Where each number in the second column
+stands for one beginning of the names (Abyssinian_…), that is the class's name.
+
+Shape letters: N images.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+
+from ravine.core.errors import DataError
+from ravine.core.progress import Progress
+from ravine.data.collection import Collection, expand_path
+from ravine.data.settings import DataSettings
+from ravine.data.sources.listed_images import (
+    ListedImage,
+    ListMeaning,
+    base_of,
+    collect_listed,
+    read_text,
+)
+from ravine.data.sources.listing import EXTENSIONS
+from ravine.data.sources.name_words import ORDER, split_in
+
+_FOLDERS = ("", "meta", "annotations", "labels", "lists", "splits", "imagelist", "ImageSets")
+_IMAGES = ("", "images", "imgs", "image", "data", "img", "train", "val", "test")
+_NO_CLASSES = frozenset({"", ".", "images", "image", "imgs", "img", "data", "jpegimages", "photos"})
+_HEAD = 1 << 16
+_MOST_FILES = 60
+_LAYOUT = "lists"
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A list of images.
+
+    Attributes:
+        path: of the list.
+        split: that its name says.
+        base: folder of the images.
+        ending: that the list leaves out of the images' names.
+    """
+
+    path: Path
+    split: str
+    base: Path
+    ending: str
+
+
+def is_list_files(path: Path) -> bool:
+    """Returns whether a path is a list of images, or a folder with lists for its splits.
+
+    Looks at the first lines of some dozens of text files.
+    """
+    if path.is_file():
+        return path.suffix.lower() == ".txt" and _fitting(path, "train", []) is not None
+    if not path.is_dir():
+        return False
+    return any(one.split == "train" for one in _lists(path))
+
+
+def _lists(root: Path) -> list[_List]:
+    """Returns the lists in the first folder that has some."""
+    for name in _FOLDERS:
+        folder = root / name
+        if not folder.is_dir():
+            continue
+        found = []
+        for file in _texts(folder):
+            split = split_in(file.stem)
+            fits = _fitting(file, split, [root]) if split else None
+            if fits is not None:
+                found.append(fits)
+        if found:
+            return found
+    return []
+
+
+def _texts(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.path for entry in entries if entry.name.lower().endswith(".txt")]
+    except OSError:
+        return []
+    return [Path(name) for name in sorted(names)] if len(names) <= _MOST_FILES else []
+
+
+def _fitting(file: Path, split: str, roots: Sequence[Path]) -> _List | None:
+    """Returns the list with the folder of its images; None if its first line names none."""
+    try:
+        with file.open("rb") as lines:
+            head = lines.read(_HEAD).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return None
+    first = next((line for line in head.splitlines() if _fields(line)), "")
+    if not first:
+        return None
+    homes = [*roots, file.parent]
+    if not roots and file.parent.name in _FOLDERS:
+        homes.append(file.parent.parent)  # never above what the user named
+    folders = [home / name for home in dict.fromkeys(homes) for name in _IMAGES]
+    name = _fields(first)[0]
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        return None
+    found = base_of(folders, name)
+    return None if found is None else _List(file, split, found[0], found[1])
+
+
+def _fields(line: str) -> list[str]:
+    """Returns the path and the other columns of a line; a path with an ending may hold blanks."""
+    line = line.strip()
+    if not line or line.startswith("#"):
+        return []
+    for separator in ("\t", ",", ";"):
+        if separator in line:
+            return [field.strip().strip('"') for field in line.split(separator)]
+    ending = re.search(r"\.(\w+)(?=\s|$)", line)
+    while ending is not None and f".{ending[1].lower()}" not in EXTENSIONS:
+        ending = re.compile(r"\.(\w+)(?=\s|$)").search(line, ending.end())
+    if ending is None:
+        return line.split()
+    return [line[: ending.end()], *line[ending.end() :].split()]
+
+
+def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> Collection:
+    """Returns the images that a list names, or the lists of a folder.
+
+    Raises:
+        DataError: a line is torn, an image is missing, or two lists are for one split.
+    """
+    if path.is_file():
+        alone = _fitting(path, "train", [expand_path(settings.images)] if settings.images else [])
+        if alone is None:
+            raise DataError(f"{path}: its first line names no image; name their folder: --images")
+        lists = [alone]
+    else:
+        lists = sorted(_lists(path), key=lambda one: (ORDER.index(one.split), one.path.name))
+        _refuse_ambiguous(path, lists)
+    base = lists[0].base
+    rows = [(one, number, row) for one in lists for number, row in _rows(one)]
+    images = [
+        ListedImage(
+            path=f"{row[0].removeprefix('./')}{one.ending}",
+            label=row[1] if len(row) > 1 else _folder(row[0]),
+            split=None if path.is_file() else one.split,
+            source=one.path,
+            line=number,
+        )
+        for one, number, row in rows
+    ]
+    columns = max(len(row) for _, _, row in rows)
+    said = "second column" if columns > 1 else "folders"
+    if columns > 1:
+        images, named = _named(images, base)
+        said = named or said
+    elif {image.label.lower() for image in images} <= _NO_CLASSES:
+        raise DataError(f"{lists[0].path} lists images without a label; write it behind each path")
+    names = ", ".join(one.path.name for one in lists)
+    meaning = ListMeaning(
+        layout=_LAYOUT, classes=said, splits="" if path.is_file() else f"splits: {names}"
+    )
+    return collect_listed(base, images, meaning)
+
+
+def _refuse_ambiguous(root: Path, lists: Sequence[_List]) -> None:
+    for one, other in pairwise(lists):
+        if one.split == other.split:
+            raise DataError(
+                f"{root} has {one.path.name} and {other.path.name}, both for {one.split}; name "
+                f"one of them: ravine train {one.path}"
+            )
+        if (one.base, one.ending) != (other.base, other.ending):
+            raise DataError(
+                f"{one.path.name} lists images in {one.base}, {other.path.name} in {other.base}; "
+                "write the paths of all lists relative to one folder"
+            )
+
+
+def _rows(one: _List) -> list[tuple[int, list[str]]]:
+    rows = []
+    for number, line in enumerate(read_text(one.path).splitlines(), start=1):
+        if fields := _fields(line):
+            rows.append((number, fields))
+    columns = len(rows[0][1])
+    for number, fields in rows:
+        if len(fields) != columns or not fields[0]:
+            raise DataError(
+                f"{one.path}, line {number}: {len(fields)} columns; the first line has {columns}"
+            )
+    return rows
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name).parent.name
+
+
+def _named(images: Sequence[ListedImage], base: Path) -> tuple[list[ListedImage], str]:
+    """Returns the images with names for their classes' numbers, and where the names come from."""
+    images = list(images)
+    numbers = {image.label for image in images}
+    if not all(number.isdecimal() for number in numbers):
+        return images, ""
+    for source, names in (
+        ("names of classes.txt", _listed_names(base, numbers)),
+        ("folders", _beginnings(images, _folder)),
+        ("beginnings of the names", _beginnings(images, _beginning)),
+    ):
+        if names:
+            return [replace(image, label=names[image.label]) for image in images], source
+    return images, ""
+
+
+def _listed_names(base: Path, numbers: set[str]) -> Mapping[str, str]:
+    """Returns names from a classes.txt at the images, counted from 1 unless a number is 0."""
+    file = next(
+        (f / "classes.txt" for f in (base, base.parent) if (f / "classes.txt").is_file()), None
+    )
+    if file is None:
+        return {}
+    lines = [line.strip() for line in read_text(file, most=1 << 20).splitlines() if line.strip()]
+    start = 0 if "0" in numbers else 1
+    if len(set(lines)) < len(lines) or max(map(int, numbers)) - start >= len(lines):
+        return {}
+    return {str(start + index): line for index, line in enumerate(lines)}
+
+
+def _beginning(path: str) -> str:
+    return re.sub(r"[_ -]*\d+$", "", PurePosixPath(path).stem)
+
+
+def _beginnings(images: Sequence[ListedImage], part: Callable[[str], str]) -> Mapping[str, str]:
+    """Returns the part of the names that goes with each number, where that is one to one."""
+    found: dict[str, str] = {}
+    for image in images:
+        name = part(image.path)
+        if name.lower() in _NO_CLASSES or found.setdefault(image.label, name) != name:
+            return {}
+    return found if len(set(found.values())) == len(found) else {}

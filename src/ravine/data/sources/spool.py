@@ -1,0 +1,101 @@
+"""Encoded images out of a format that keeps them compressed: spooled once into one plain file.
+
+    images.bin   the images, one behind the other
+    index.npy    (N, 2) int64, where each begins and how many bytes it has; -1 bytes: there is none
+
+The folder lies in Ravine's cache under the identity of the files that it was made of, so that
+decoding and streaming read byte ranges of it as of a tar. Without a cache it is temporary.
+
+Shape letters: N images, M images of a batch.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ravine.data.cache_lookup import cache_root, no_cache, publish, unfinished_folder
+from ravine.data.collection import FileEntry
+from ravine.data.pixel_array import files_key
+
+_IMAGES, _INDEX = "images.bin", "index.npy"
+
+Batches = Callable[[], Iterator[tuple[memoryview, np.ndarray]]]
+"""Yields the bytes of M images, one behind the other, and their lengths (M,) int64, -1 for none."""
+
+
+def spooled_images(
+    paths: Sequence[Path], reading: str, *, cache: bool, batches: Batches
+) -> list[FileEntry | None]:
+    """Returns where each image lies, as a byte range of one file; None for one that is missing.
+
+    Args:
+        paths: the files that hold the images.
+        reading: what else decides which images are read from them.
+        cache: keep the file for the next run.
+        batches: reads the images, in order; is not called where they are spooled already.
+
+    Raises:
+        DataError: the disk is full or read-only, or `batches` raises it.
+    """
+    if not cache:
+        folder = Path(tempfile.mkdtemp(prefix="ravine-"))
+        # The processes that decode open the file by its name as long as this process lives.
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _fill(folder, paths, batches)
+        return _entries(folder) or []
+    root = cache_root()
+    folder = root / f"images-{files_key(paths, reading)[:32]}"
+    found = _entries(folder)
+    if found is not None:
+        return found
+    part = unfinished_folder(folder)
+    try:
+        _fill(part, paths, batches)
+        shutil.rmtree(folder, ignore_errors=True)
+        publish(part, folder, _INDEX)
+    except OSError as error:
+        raise no_cache(root, error) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return _entries(folder) or []
+
+
+def _fill(folder: Path, paths: Sequence[Path], batches: Batches) -> None:
+    lengths = [np.empty(0, np.int64)]
+    try:
+        with (folder / _IMAGES).open("wb") as file:
+            for content, found in batches():
+                file.write(content)
+                lengths.append(found)
+    except OSError as error:
+        raise no_cache(folder.parent, error) from None
+    joined = np.concatenate(lengths)
+    ends = np.cumsum(joined.clip(min=0))
+    np.save(folder / _INDEX, np.stack([ends - joined.clip(min=0), joined], axis=1))
+    # The same time whenever it is made, so that decoded images are found again.
+    changed = max(path.stat().st_mtime_ns for path in paths)
+    os.utime(folder / _IMAGES, ns=(changed, changed))
+
+
+def _entries(folder: Path) -> list[FileEntry | None] | None:
+    """Returns the byte ranges of a spool; None if there is none, or it is torn."""
+    path = folder / _IMAGES
+    try:
+        index = np.load(folder / _INDEX)
+        facts = path.stat()
+    except (OSError, ValueError, EOFError):
+        return None
+    if index.ndim != 2 or index[:, 1].clip(min=0).sum() != facts.st_size:
+        return None
+    name, size, changed = str(path), facts.st_size, facts.st_mtime_ns
+    return [
+        FileEntry(path=name, size=size, modified=changed, offset=offset, length=length)
+        if length >= 0
+        else None
+        for offset, length in index.tolist()
+    ]
