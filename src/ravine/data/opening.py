@@ -6,6 +6,7 @@ Shape letters: N images, S height and width, C channels, K classes.
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,11 @@ from ravine.data.duplicates import without_leakage
 from ravine.data.image_file import ImageFormat
 from ravine.data.image_format import choose_image_format, confirm_image_format
 from ravine.data.load_mode import LoadMode, choose_load_mode
+from ravine.data.name_groups import matched_names
 from ravine.data.settings import DataSettings
 from ravine.data.sources.listing import folders_in
 from ravine.data.split import split_images
+from ravine.data.split_notes import split_notes
 from ravine.data.streaming import StreamedImages
 
 
@@ -39,7 +42,7 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
     Raises:
         DataError: the data cannot be used; the message says why and how to mend it.
     """
-    collection = find_collection(settings, progress)
+    collection = grouped(find_collection(settings, progress), settings)
     _refuse_one_class(collection, settings.data)
     image_format, rule = choose_image_format(collection, settings)
     hit, load_mode = _load(collection, image_format, settings, progress)
@@ -69,8 +72,16 @@ def _split_and_audit(
         share=settings.validation,
         seed=seed,
         classes=collection.classes,
+        fold=(settings.fold, settings.folds) if settings.fold and settings.folds else None,
     )
     splits, leakage = without_leakage(splits, decoded.digests)
+    notes = split_notes(
+        collection.labels,
+        splits,
+        collection.groups,
+        collection.classes,
+        holds_out=settings.validation > 0 and "validation" not in collection.given_splits,
+    )
     preprocessing = _preprocessing(image_format, decoded, splits["train"])
     return Dataset(
         images=_images(collection, image_format, decoded, workers=settings.workers),
@@ -88,9 +99,28 @@ def _split_and_audit(
             leakage=leakage,
             cached=hit.cached,
             load_mode=load_mode.to_json(),
-        ),
+        )
+        | {"split_notes": notes},
         fingerprint=_fingerprint(collection, decoded, splits, preprocessing),
     )
+
+
+def grouped(collection: Collection, settings: DataSettings) -> Collection:
+    """Returns a collection with the groups that its files' names hold, where they are asked for.
+
+    Raises:
+        DataError: the images have no file names, or one does not fit the pattern.
+    """
+    pattern = settings.group_from_name
+    if pattern is None:
+        return collection
+    if not collection.files:
+        raise DataError(
+            f"--group-from-name: the images of {settings.data} are arrays without file names; "
+            "leave it out"
+        )
+    groups = matched_names(collection.names, pattern, "group_from_name")
+    return replace(collection, groups=groups)
 
 
 def _load(
