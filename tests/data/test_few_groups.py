@@ -112,7 +112,7 @@ def test_a_split_that_was_right_is_the_same_as_ever() -> None:
         inside = [i for i in range(300) if groups[i] == who]
         adds = np.bincount(labels[inside], minlength=3)
         main = int(adds.argmax())
-        if taken[main] + adds[main] / 2 <= 10 and 10 > taken[main]:
+        if taken[main] + adds[main] / 2 <= 10 and taken[main] < 10:
             held += inside
             taken += adds
     found = split(labels.tolist(), [group.decode() for group in groups], seed=5)
@@ -165,7 +165,8 @@ def test_a_bad_pattern_is_refused_in_one_line(pattern: str, told: str) -> None:
     with pytest.raises(SettingError, match="group_from_name") as refused:
         DataSettings.of({"data": "x", "group_from_name": pattern})
     assert told in str(refused.value)
-    assert len(str(refused.value)) <= 250 and "\n" not in str(refused.value)
+    assert len(str(refused.value)) <= 250
+    assert "\n" not in str(refused.value)
 
 
 def test_a_name_that_does_not_fit_is_named() -> None:

@@ -16,6 +16,15 @@ def evaluate(
     data: Annotated[str, typer.Argument(help="Labelled images: any source that train takes.")],
     *,
     labels: Annotated[str | None, typer.Option(help="CSV with the labels.")] = None,
+    image_column: Annotated[
+        str | None, typer.Option(help="Column of the file names [as in training, or a usual name].")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of the labels [as in training, or a usual name].")
+    ] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Leave out the images that were trained on.")
+    ] = False,
     tta: Annotated[bool, typer.Option("--tta", help="Also with test-time flip.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -29,12 +38,19 @@ def evaluate(
 
     - `ravine evaluate runs/photos-wrn-16-4-1 photos/test`
 
+    - `ravine evaluate runs/photos-1 photos --held-out`
+
+    - `ravine evaluate runs/photos-1 images/ --labels test.csv --label-column diagnosis`
+
     - `ravine evaluate runs/photos-1 photos/test --allow-code mynets:small`
     """
     with watching(quiet=quiet, json=json) as screen:
         found = Run.load(run, allow_code=allow_code or ()).evaluate(
             data,
             labels=labels,
+            image_column=image_column,
+            label_column=label_column,
+            held_out=held_out,
             tta=tta,
             device=device,
             precision=precision,

@@ -14,6 +14,9 @@ from ravine.workflows import resume as workflow
 def resume(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     *,
+    data: Annotated[
+        str | None, typer.Option(help="Where the data has been moved to; checked to be the same.")
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Resume a copy and compare its weights with the run's."),
@@ -35,11 +38,14 @@ def resume(
 
     - `ravine resume runs/photos-wrn-16-4-1 --verify`
 
+    - `ravine resume runs/photos-1 --data /new/place/photos`
+
     - `ravine resume runs/photos-1 --allow-code mynets:small`
     """
     with watching(quiet=quiet, json=json) as screen:
         resumed = workflow.resume(
             run,
+            data=data,
             allow_code=allow_code or (),
             observers=[screen.observe],
             progress=screen.progress,

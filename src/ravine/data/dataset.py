@@ -3,10 +3,12 @@
 Shape letters: N images, B batch, S height and width, C channels, K classes.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, Self, final, runtime_checkable
 
 import numpy as np
 
@@ -79,6 +81,36 @@ class ImageArray(Protocol):
         ...
 
 
+@final
+class ImageView:
+    """Some of an array's images, read where they lie: the array may be larger than memory.
+
+    Args:
+        images: (N, S, S, C) uint8.
+        index: (M,) int64, of the images to show.
+    """
+
+    def __init__(self, images: ImageArray, index: np.ndarray) -> None:
+        self._images, self._index = images, index
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(M, S, S, C)."""
+        return (len(self._index), *self._images.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8."""
+        return self._images.dtype
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, which: Any, /) -> np.ndarray:
+        """Returns one image (S, S, C), or for indices (B,) the images (B, S, S, C), uint8."""
+        return self._images[self._index[which]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Images with labels, classes and splits.
@@ -92,6 +124,7 @@ class Dataset:
         preprocessing: size, channels and normalisation of the network's input.
         audit: plain values, as in audit.json.
         fingerprint: of content, labels, splits and preprocessing.
+        digests: (N, 16) uint8 of the images' pixels before they are resized.
     """
 
     images: ImageArray
@@ -102,6 +135,15 @@ class Dataset:
     preprocessing: Preprocessing
     audit: dict[str, Any]
     fingerprint: str
+    digests: np.ndarray = field(default_factory=lambda: np.zeros((0, 16), np.uint8))
+
+    @property
+    def content_fingerprint(self) -> str:
+        """A fingerprint of the images and labels, the same for all splits of them."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.digests).tobytes())
+        digest.update(self.labels.tobytes())
+        digest.update(json.dumps(self.classes).encode())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

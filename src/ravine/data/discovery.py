@@ -73,7 +73,7 @@ def _from_file(path: Path, settings: DataSettings, progress: Progress) -> Collec
     )
 
 
-def list_images(path: Path) -> list[tuple[str, FileEntry]]:
+def list_images(path: Path, *, image_column: str | None = None) -> list[tuple[str, FileEntry]]:
     """Returns (name, entry) of the images of a folder, a tar, a CSV of names, or of one file.
 
     Raises:
@@ -90,7 +90,7 @@ def list_images(path: Path) -> list[tuple[str, FileEntry]]:
         entry = FileEntry(path=str(path), size=facts.st_size, modified=facts.st_mtime_ns)
         return [(path.name, entry)]
     columns, rows = read_rows(path)
-    column = find_column(path, columns, None, IMAGE_COLUMNS, "image")
+    column = find_column(path, columns, image_column, IMAGE_COLUMNS, "image")
     index = ImageIndex(path.parent)
     found = []
     for line, row in enumerate(rows, start=2):

@@ -5,7 +5,7 @@ Shape letters: N images, S height and width, C channels, K classes.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.audit import audit
 from ravine.data.cache_lookup import CacheHit, load_or_decode
+from ravine.data.class_matching import class_indices
 from ravine.data.collection import Collection, FileEntry, expand_path
-from ravine.data.dataset import Dataset, ImageArray, Preprocessing, Unlabelled
+from ravine.data.dataset import Dataset, ImageArray, ImageView, Preprocessing, Unlabelled
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.discovery import find_collection, list_images
 from ravine.data.duplicates import without_leakage
@@ -102,6 +103,7 @@ def _split_and_audit(
         )
         | {"split_notes": notes},
         fingerprint=_fingerprint(collection, decoded, splits, preprocessing),
+        digests=decoded.digests,
     )
 
 
@@ -206,6 +208,7 @@ def open_labelled(
     preprocessing: Preprocessing,
     classes: Sequence[str],
     progress: Progress = no_progress,
+    settings: DataSettings | None = None,
 ) -> Dataset:
     """Returns labelled images for an evaluation, all in the split `test`.
 
@@ -217,13 +220,14 @@ def open_labelled(
         preprocessing: of the network.
         classes: K names that the network knows.
         progress: called while decoding.
+        settings: how `data` is read, with its columns; by default with usual names.
 
     Raises:
         DataError: there is a class that the network does not know, or nothing to read.
     """
-    settings = DataSettings.of({"data": data, "labels": labels})
+    settings = settings or DataSettings.of({"data": data, "labels": labels})
     collection = find_collection(settings, progress)
-    to_network = _class_indices(collection.classes, classes, data)
+    to_network = class_indices(collection.classes, classes, data)
     image_format = ImageFormat(image_size=preprocessing.image_size, channels=preprocessing.channels)
     decoded = _load(collection, image_format, settings, progress)[0].decoded
     chosen = _evaluated(collection, decoded, data)
@@ -238,19 +242,8 @@ def open_labelled(
         preprocessing=preprocessing,
         audit={"unreadable": unreadable},
         fingerprint="",
+        digests=decoded.digests[chosen],
     )
-
-
-def _class_indices(found: Sequence[str], known: Sequence[str], data: str) -> np.ndarray:
-    """Returns the network's index of each class found, int64."""
-    index_of = {name: index for index, name in enumerate(known)}
-    unknown = [name for name in found if name not in index_of]
-    if unknown:
-        raise DataError(
-            f"{data} has the class {unknown[0]!r}, which the network does not know; "
-            f"it knows: {', '.join(list(known)[:20])}"
-        )
-    return np.array([index_of[name] for name in found])
 
 
 def _evaluated(collection: Collection, decoded: DecodedCache, data: str) -> np.ndarray:
@@ -266,11 +259,15 @@ def _evaluated(collection: Collection, decoded: DecodedCache, data: str) -> np.n
 def _subset(images: ImageArray, index: np.ndarray) -> ImageArray:
     if isinstance(images, StreamedImages):
         return images.subset(index)
-    return images if len(index) == len(images) else images[index]
+    return images if len(index) == len(images) else ImageView(images, index)
 
 
 def open_unlabelled(
-    paths: Sequence[Path], *, preprocessing: Preprocessing, progress: Progress = no_progress
+    paths: Sequence[Path],
+    *,
+    preprocessing: Preprocessing,
+    progress: Progress = no_progress,
+    image_column: Callable[[Path], str | None] = lambda _: None,
 ) -> Unlabelled:
     """Returns the images of files, of folders with all below them, of tars and CSVs of names.
 
@@ -278,6 +275,7 @@ def open_unlabelled(
         paths: in the order of the images.
         preprocessing: of the network.
         progress: called while decoding.
+        image_column: returns the column with the file names of a table; None to find it by name.
 
     Raises:
         DataError: a path does not exist, or a CSV names an image that does not.
@@ -285,7 +283,8 @@ def open_unlabelled(
     names: list[str] = []
     files: list[FileEntry] = []
     for path in paths:
-        for name, entry in list_images(Path(path).expanduser()):
+        path = Path(path).expanduser()
+        for name, entry in list_images(path, image_column=image_column(path)):
             names.append(name)
             files.append(entry)
     if not files:
