@@ -113,13 +113,13 @@ def _held_out(
     if chosen.taken.sum() < wanted.sum() / 2:
         chosen.release()
     for label in np.flatnonzero((chosen.taken == 0) & (wanted > 0)):
-        unit = chosen.smallest(wanted[label] / 2, main_of=int(label))
-        if unit is not None and not chosen.taken[label]:
-            chosen.hold(unit)
+        whole = chosen.smallest(wanted[label] / 2, main_of=int(label))
+        if whole is not None and not chosen.taken[label]:
+            chosen.hold(whole)
     if chosen.taken.sum() < wanted.sum() / 2:
-        unit = chosen.smallest(wanted.sum() / 2)
-        if unit is not None:
-            chosen.hold(unit)
+        whole = chosen.smallest(wanted.sum() / 2)
+        if whole is not None:
+            chosen.hold(whole)
     return chosen.held
 
 

@@ -65,13 +65,13 @@ def _about_classes(
     if not len(validation):
         return ["no validation: no image can be held out, as no class has one to spare"]
     notes = []
-    single = np.flatnonzero((trained == 1) & (held == 0))
+    single = np.flatnonzero((trained == 1) & (held == 0)).tolist()
     if len(single):
         notes.append(
             f"{_classes(len(single))} one image only, trained on and in no validation: "
             f"{named([classes[i] for i in single])}"
         )
-    whole = np.flatnonzero((trained > 1) & (held == 0))
+    whole = np.flatnonzero((trained > 1) & (held == 0)).tolist()
     if len(whole):
         notes.append(
             f"{_classes(len(whole))} no validation image, as groups or equal images stay "

@@ -122,8 +122,9 @@ class RunFolder:
         except RunError:
             return 0  # whoever needs the recipe says what is wrong with it
         folds = settings.get("folds")
-        known = isinstance(folds, int) and MIN_FOLDS <= folds <= MAX_FOLDS
-        return int(folds) if known and settings.get("fold") is None else 0
+        if not isinstance(folds, int) or settings.get("fold") is not None:
+            return 0
+        return folds if MIN_FOLDS <= folds <= MAX_FOLDS else 0
 
     @property
     def has_ended(self) -> bool:

@@ -260,10 +260,11 @@ class Run:
             DataError: there is nothing to read.
             RunError: the network's weights are not finite.
         """
-        options = {"device": device, "precision": precision, "tta": tta}
         found = self.open_unlabelled(images, image_column=image_column, progress=progress)
         index = np.arange(len(found.names))
-        blocks = list(self.probabilities(found, index, progress=progress, **options))
+        blocks = self.probabilities(
+            found, index, tta=tta, device=device, precision=precision, progress=progress
+        )
         classes = self.members[0].classes
         return Predictions(
             names=list(found.names),
@@ -323,6 +324,21 @@ class Run:
             mirrored=tta,
             progress=progress,
         )
+
+    def training_shares(self) -> np.ndarray:
+        """Returns the share of each class among the training images, (K,) float64.
+
+        Raises:
+            RunError: the audit of the data is not in the run folder.
+        """
+        folders = self._fold_folders() or [self._folder]
+        rows = read_json(folders[0].audit).get("classes", [])
+        try:
+            counts = {str(row["name"]): int(row["counts"]["train"]) for row in rows}
+            found = np.array([counts[name] for name in self.members[0].classes], np.float64)
+        except (KeyError, TypeError, ValueError):
+            raise RunError(f"{folders[0].audit} does not hold the training shares") from None
+        return found / found.sum()
 
     @property
     def settings(self) -> dict[str, Any]:
