@@ -71,7 +71,8 @@ def trained_names(fold: ravine.Run, folder: Path) -> set[Path]:
     known = set(np.load(fold.path / "trained_images.npy").tolist())
     found = set()
     for path in (folder / "data/train").rglob("*.png"):
-        pixels = np.asarray(Image.open(path))
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture)
         content = b"(8, 8, 3)" + pixels.tobytes()
         digest = hashlib.blake2b(content, digest_size=16).digest()
         if int.from_bytes(digest[:8], "little") in known:

@@ -53,6 +53,7 @@ def check(
             labels_probe=labels_probe,
             learn=learn,
             progress=screen.progress,
+            observer=screen.observe,
         )
     if json:
         for row in rows:

@@ -187,7 +187,8 @@ class JsonLines:
             row = epoch_row(event)
             self._window.restart()
         elif isinstance(event, Notice):
-            row = {"kind": "warning" if event.warning else "notice", "text": event.text}
+            kind = "warning" if event.warning else "notice"
+            row = {"kind": kind, "text": event.text, **event.details}
         elif isinstance(event, TrainingStarted):
             self._window.steps_per_epoch = event.steps_per_epoch
             self._window.restart()

@@ -10,13 +10,7 @@ from typing import Any
 
 import torch
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """A line worth a reader's attention, such as a choice that Ravine made."""
-
-    text: str
-    warning: bool = False
+from ravine.core.notice import Notice as Notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

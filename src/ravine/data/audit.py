@@ -4,12 +4,12 @@ Shape letters: N images, C channels.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ravine.core.events import Notice, Observer
+from ravine.core.notice import Notice
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset
 from ravine.data.decoded_cache import DecodedCache
@@ -46,6 +46,7 @@ def audit(
     readable, names = decoded.readable, collection.names
     return {
         "data": data,
+        "understood": _understood(collection),
         "count": int(readable.sum()),
         "classes": _classes(collection, splits),
         "sizes": _sizes(decoded, readable),
@@ -59,6 +60,12 @@ def audit(
         "seconds": decoded.seconds,
         "cached": cached,
     }
+
+
+def _understood(collection: Collection) -> dict[str, Any]:
+    """Returns what the source was taken for, in full and as one line."""
+    found = collection.understood
+    return {} if found is None else {**found.to_json(), "line": found.line()}
 
 
 def _left_out(collection: Collection, decoded: DecodedCache) -> dict[str, Any]:
@@ -163,13 +170,16 @@ def _imbalance(collection: Collection, train: np.ndarray) -> dict[str, Any]:
     }
 
 
-def report_audit(dataset: Dataset, observer: Observer) -> None:
+def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
     """Passes the findings of the audit to `observer`, a notice each."""
 
     def notify(text: str, *, warning: bool = True) -> None:
         observer(Notice(text=text, warning=warning))
 
     found = dataset.audit
+    if understood := found.get("understood"):
+        details = {"understood": {k: v for k, v in understood.items() if k != "line"}}
+        observer(Notice(text=understood["line"], details=details))
     counts = ", ".join(f"{len(index):,} {name}" for name, index in dataset.splits.items())
     notify(f"{found['count']:,} images, {len(dataset.classes)} classes: {counts}", warning=False)
     notify(found["rule"], warning=False)

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from ravine.data.understanding import Understood
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
@@ -53,6 +55,7 @@ class Collection:
         pixels: (N, H, W, C) uint8, or None.
         content_key: identifies the content of `pixels`; files are identified by their entries.
         unlabelled: names of files without a label.
+        understood: what the source was taken for, or None.
     """
 
     names: Sequence[str]
@@ -64,6 +67,7 @@ class Collection:
     pixels: np.ndarray | None = None
     content_key: str = ""
     unlabelled: Sequence[str] = ()
+    understood: Understood | None = None
 
 
 SPLIT_NAMES = {

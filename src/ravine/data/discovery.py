@@ -1,28 +1,20 @@
-"""Finds the source format of a path, and reads its collection of images.
+"""Finds the layout of a source (a row of `layouts.LAYOUTS`), and reads its images."""
 
-The first that fits is taken: a CSV of labels, IDX files, CIFAR batches, tar shards, class folders.
-"""
-
+from collections import Counter
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from ravine.core.errors import DataError
+from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.collection import Collection, FileEntry, expand_path
+from ravine.data.layouts import fits_any, layout_of, refuse_options_without_effect
 from ravine.data.settings import DataSettings
-from ravine.data.sources.cifar import has_cifar, read_cifar
-from ravine.data.sources.folders import read_folders
 from ravine.data.sources.idx import idx_pairs, read_idx_pairs
-from ravine.data.sources.labels_csv import (
-    IMAGE_COLUMNS,
-    ImageIndex,
-    find_column,
-    read_rows,
-    read_table,
-)
+from ravine.data.sources.labels_csv import IMAGE_COLUMNS, ImageIndex, find_column, read_rows
 from ravine.data.sources.listing import image_files
-from ravine.data.sources.npz import read_npz
-from ravine.data.sources.shards import images_in, is_shard, one_shard, read_shards, shards_in
+from ravine.data.sources.shards import images_in, is_shard
+from ravine.data.understanding import Understood
 
 SAMPLE = "@fashion"
 
@@ -32,45 +24,50 @@ def find_collection(settings: DataSettings, progress: Progress = no_progress) ->
 
     Raises:
         DataError: the path does not exist, or holds nothing that Ravine reads.
+        SettingError: a setting is given that has no effect on this source.
     """
     if not settings.data:
         raise DataError("no data is named; try @fashion, or a folder with one folder per class")
     if settings.data == SAMPLE:
-        return read_idx_pairs(idx_pairs(Path(str(resources.files("ravine.data") / "sample"))))
+        refuse_options_without_effect(settings, SAMPLE, "the shipped sample", frozenset())
+        sample = Path(str(resources.files("ravine.data") / "sample"))
+        return _with_understood(read_idx_pairs(idx_pairs(sample)), "idx")
     if settings.data.startswith("@"):
         raise DataError(f"no sample {settings.data!r} ships with Ravine; there is {SAMPLE}")
+    path, settings = _source(settings)
+    layout = layout_of(path, settings)
+    refuse_options_without_effect(settings, str(path), layout.what, layout.options)
+    return _with_understood(layout.read(path, settings, progress), layout.name)
+
+
+def _with_understood(collection: Collection, layout: str) -> Collection:
+    """Returns a collection with what it was taken for, where its reader does not say more."""
+    if collection.understood is not None:
+        return collection
+    given = Counter(split for split in collection.given_splits if split)
+    splits = ", ".join(f"{split} {count:,}" for split, count in given.items())
+    said = f"{len(collection.classes):,} from its labels"
+    understood = Understood(layout, said, f"splits of its own: {splits}" if splits else "")
+    return replace(collection, understood=understood)
+
+
+def _source(settings: DataSettings) -> tuple[Path, DataSettings]:
+    """Returns the path to read; with `labels` it is the table, and DATA the folder of images."""
     root = expand_path(settings.data)
     if not root.exists():
         raise DataError(f"no such path: {root}")
-    if settings.labels is not None:
-        return read_table(expand_path(settings.labels), root, settings)
-    if root.is_dir():
-        pairs = idx_pairs(root)
-        if pairs:
-            return read_idx_pairs(pairs)
-        if has_cifar(root):
-            return read_cifar(root)
-        shards = shards_in(root)
-        return read_shards(shards, progress) if shards else read_folders(root)
-    return _from_file(root, settings, progress)
-
-
-def _from_file(path: Path, settings: DataSettings, progress: Progress) -> Collection:
-    if is_shard(path):
-        return read_shards(one_shard(path), progress)
-    if path.suffix.lower() == ".csv":
-        folder = expand_path(settings.images) if settings.images else path.parent
-        return read_table(path, folder, settings)
-    if path.suffix.lower() == ".npz":
-        return read_npz(path)
-    if "idx3-ubyte" in path.name:
-        same = [pair for pair in idx_pairs(path.parent) if pair[1] == path]
-        if same:
-            return read_idx_pairs([("train", same[0][1], same[0][2])])
-    raise DataError(
-        f"{path} is no source that Ravine reads: a folder with one folder per class, "
-        ".csv, .npz, .tar, IDX (…idx3-ubyte) or a folder of CIFAR batches or of .tar files"
-    )
+    if settings.labels is None:
+        return root, settings
+    if settings.images is not None:
+        raise SettingError(
+            f"--images has no effect with --labels: the images are in {settings.data}; drop it"
+        )
+    table = expand_path(settings.labels)
+    if not table.is_file():
+        raise DataError(f"no file {table}")
+    layout = settings.layout or (None if fits_any(table) else "table")
+    changes = {"data": str(table), "images": str(root), "labels": None, "layout": layout}
+    return table, settings.with_(**changes)
 
 
 def list_images(path: Path, *, image_column: str | None = None) -> list[tuple[str, FileEntry]]:

@@ -43,8 +43,30 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
     Raises:
         DataError: the data cannot be used; the message says why and how to mend it.
     """
+    collection = find_training_images(settings, progress)
+    return open_collection(collection, settings, seed=seed, progress=progress)
+
+
+def find_training_images(settings: DataSettings, progress: Progress = no_progress) -> Collection:
+    """Returns the images that `settings` name, with their groups, not yet decoded.
+
+    Raises:
+        DataError: there are none to train on, or they are of one class.
+    """
     collection = grouped(find_collection(settings, progress), settings)
+    _refuse_no_training(collection, settings.data)
     _refuse_one_class(collection, settings.data)
+    return collection
+
+
+def open_collection(
+    collection: Collection,
+    settings: DataSettings,
+    *,
+    seed: int,
+    progress: Progress = no_progress,
+) -> Dataset:
+    """Returns images that were found, decoded, audited and split; see `open_dataset`."""
     image_format, rule = choose_image_format(collection, settings)
     hit, load_mode = _load(collection, image_format, settings, progress)
     confirmed = confirm_image_format(collection, hit.decoded, settings)
@@ -152,6 +174,16 @@ def _images(
     return StreamedImages(
         collection.files, image_format, unreadable=decoded.unreadable, workers=workers
     )
+
+
+def _refuse_no_training(collection: Collection, data: str) -> None:
+    """Raises `DataError` if the source gives splits, and none of them is for training."""
+    given = {split for split in collection.given_splits if split}
+    if given and "train" not in given:
+        raise DataError(
+            f"{data} has no training split, only {' and '.join(sorted(given))}, which Ravine does "
+            "not train on; name the data for training, or rename the split that is"
+        )
 
 
 def _refuse_one_class(collection: Collection, data: str) -> None:

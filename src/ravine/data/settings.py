@@ -15,6 +15,9 @@ class DataSettings(Settings):
     data: str = ""
     """Folder of images or of .tar shards, CSV, IDX, CIFAR, .npz or .tar file, or @fashion."""
 
+    layout: str | None = None
+    """How DATA is laid out, where two readings are possible: folders, table, idx, shards …"""
+
     labels: str | None = None
     """CSV with the labels; DATA is then the folder of its images."""
 
@@ -33,6 +36,12 @@ class DataSettings(Settings):
     group_from_name: str | None = None
     """Regular expression with one group, found in each file's name: images of one value stay on
     one side of the split. One character, such as _, is short for all that stands before it."""
+
+    class_level: str | None = None
+    """Folder that is the class: its level below DATA, from 1; 2+ for the path from there; leaf."""
+
+    label_from_name: str | None = None
+    """Label in the file's name: before-dot, before-last-underscore …, or a pattern with a group."""
 
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share held out for validation where none is given, at most 5,000 images; 0 for none."""

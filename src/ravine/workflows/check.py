@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from ravine.checks.examine import examine
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.device import pick_device
+from ravine.core.events import Observer
 from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for, seed_for
+from ravine.data.audit import report_audit
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
@@ -41,6 +43,7 @@ def compare_variance(
     labels_probe: bool = False,
     learn: bool = True,
     progress: Progress = no_progress,
+    observer: Observer | None = None,
 ) -> list[dict[str, Any]]:
     """Returns a row for each network, and writes variance.png, .svg and .json into `out`.
 
@@ -54,6 +57,7 @@ def compare_variance(
         labels_probe: also ask whether the labels belong to the images.
         learn: also overfit eight images and test the learning rate.
         progress: is called during slow work.
+        observer: receives what the data was taken for, and its audit.
 
     Raises:
         RavineError: a mistake in settings or data; nothing is written.
@@ -63,6 +67,8 @@ def compare_variance(
         recipe.check_network()
     first = next(iter(recipes.values()))
     dataset = open_dataset(first, seed=first.seed, progress=progress)
+    if observer is not None:
+        report_audit(dataset, observer)
     device = pick_device(first.device)
     batches = _batches(dataset, first, device)
     images, labels = batches[0]

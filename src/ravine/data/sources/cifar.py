@@ -68,7 +68,7 @@ def read_cifar(folder: Path) -> Collection:
         names=names,
         labels=joined,
         classes=_classes(folder, int(joined.max()) + 1),
-        given_splits=given if counts["train"] else (),
+        given_splits=given,
         pixels=np.concatenate(pixels),
         content_key=digest.hexdigest(),
     )

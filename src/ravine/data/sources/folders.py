@@ -1,83 +1,200 @@
-"""Class-per-folder trees, with or without train, validation and test folders above them."""
+"""Class folders at any depth, with or without folders for splits; or labels in the files' names."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ravine.core.errors import DataError
-from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order, label_indices
-from ravine.data.sources.listing import folders_in, image_files, printable
+from ravine.data.collection import Collection, FileEntry, class_order, label_indices
+from ravine.data.settings import DataSettings
+from ravine.data.sources.class_tree import (
+    ClassTree,
+    folder_of,
+    read_class_tree,
+    read_split_tree,
+    unlabelled_said,
+)
+from ravine.data.sources.listing import (
+    IMAGE_LIKE,
+    FolderListing,
+    folders_in,
+    image_files,
+    list_folder,
+)
+from ravine.data.sources.name_labels import name_pattern
+from ravine.data.sources.split_words import UNLABELLED, split_of
+from ravine.data.sources.unsorted import (
+    TryTable,
+    is_unsorted,
+    refuse_other_tasks,
+    without_class_folders,
+)
+from ravine.data.understanding import Understood
+
+NAME = "folders"
+_MOST_SAID = 3
 
 
-def read_folders(root: Path) -> Collection:
-    """Returns the images of a tree; the folder's name is the class.
+def has_class_folders(path: Path) -> bool:
+    """Returns whether two folders in a folder hold images, directly or below."""
+    if not path.is_dir():
+        return False
+    with_images = 0
+    for name in folders_in(path):
+        with_images += any(True for _ in image_files(path / name))
+        if with_images == 2:
+            return True
+    return False
+
+
+def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) -> Collection:
+    """Returns the images of a tree; the folder's name is the class, or part of the file's name.
+
+    Args:
+        root: the folder.
+        settings: `class_level` and `label_from_name`.
+        labels_images: whether a table labels the images of a folder, for the remedy in a message.
 
     Raises:
-        DataError: there are no class folders, or no images in them.
+        DataError: there are no class folders, or no images in them, or two readings are likely.
     """
-    roots = _roots(root)
-    names: list[str] = []
-    entries: list[FileEntry] = []
-    given: list[str | None] = []
-    found: list[str] = []
-    loose: list[str] = []
-    for split, prefix, folder_path in roots:
-        for name, entry in image_files(folder_path):
-            folder, slash, _ = name.partition("/")
-            if not slash:
-                loose.append(prefix + name)
-                continue
-            names.append(prefix + name)
-            entries.append(entry)
-            given.append(split)
-            found.append(folder)
-    if not names:
-        raise _nothing(root, loose)
-    empty = _empty_classes(roots, set(found))
-    if empty:
-        raise DataError(
-            f"{root}: the class folder {empty[0]!r} holds no image; add images or remove it"
-        )
-    classes = class_order(set(found))
+    listing = list_folder(root)
+    if not listing.images:
+        raise without_class_folders(root, listing, labels_images)
+    if settings.class_level is None:
+        refuse_other_tasks(root, listing, labels_images)
+    if settings.label_from_name is not None:
+        return _from_names(root, listing, settings)
+    tree = read_class_tree(
+        dict.fromkeys(folder_of(name) for name, _ in listing.images),
+        str(root),
+        settings.class_level,
+    )
+    if not tree.has_training_classes or is_unsorted(set(tree.labels.values())):
+        raise without_class_folders(root, listing, labels_images)
+    labels = [tree.labels[folder_of(name)] for name, _ in listing.images]
+    _refuse_empty_classes(root, listing, tree, set(labels))
+    splits = [tree.splits[folder_of(name)] for name, _ in listing.images]
+    found = collected(listing.images, labels, splits)
+    return replace(found, understood=_understood(found, listing, tree))
+
+
+def collected(
+    images: Sequence[tuple[str, FileEntry]],
+    labels: Sequence[str],
+    splits: Sequence[str | None],
+) -> Collection:
+    """Returns the images that have a label; the others are its `unlabelled`.
+
+    Args:
+        images: (name, entry) of N images.
+        labels: of the N images; "" for none.
+        splits: of the N images.
+    """
+    chosen = [index for index, label in enumerate(labels) if label]
+    classes = class_order({labels[index] for index in chosen})
+    given = [splits[index] for index in chosen]
     return Collection(
-        names=names,
-        labels=label_indices(found, classes),
+        names=[images[index][0] for index in chosen],
+        labels=label_indices([labels[index] for index in chosen], classes),
         classes=classes,
-        given_splits=given if roots[0][0] else (),
-        files=entries,
-        unlabelled=loose,
+        given_splits=given if any(given) else (),
+        files=[images[index][1] for index in chosen],
+        unlabelled=[images[i][0] for i, label in enumerate(labels) if not label],
     )
 
 
-def _roots(root: Path) -> list[tuple[str | None, str, Path]]:
-    """Returns (split, prefix of names, folder) of each folder that holds class folders."""
-    folders = folders_in(root)
-    splits = [name for name in folders if name.lower() in SPLIT_NAMES]
-    # A class may be called `train`, but then it holds images and not folders of them.
-    has_train = any(
-        SPLIT_NAMES[name.lower()] == "train" and folders_in(root / name) for name in splits
+def _understood(found: Collection, listing: FolderListing, tree: ClassTree) -> Understood:
+    note = f" (not {tree.note})" if tree.note else ""
+    return Understood(
+        NAME,
+        f"{tree.said}, {len(found.classes):,}{note}",
+        tree.splits_said(),
+        (*unlabelled_said(found.unlabelled), *left_out_said(listing)),
     )
-    if not has_train:
-        return [(None, "", root)]
-    for name in folders:
-        if name not in splits and next(image_files(root / name), None) is not None:
+
+
+def left_out_said(listing: FolderListing) -> tuple[str, ...]:
+    """Returns what a reader of folders passes over, each with its count."""
+    endings = listing.endings()
+    files = sorted(endings.items(), key=lambda pair: (pair[0] not in IMAGE_LIKE, -pair[1], pair[0]))
+    said = [
+        f"{count:,} {ending or 'without an ending'}"
+        + (" (convert them to .jpg or .png)" if ending in IMAGE_LIKE else "")
+        for ending, count in files
+    ]
+    folders = [*listing.passed_over, *_without_images(listing)]
+    if folders:
+        shown = ", ".join(f"{name}/" for name in folders[:_MOST_SAID])
+        more = " …" if len(folders) > _MOST_SAID else ""
+        said.append(f"{len(folders)} folder{'s' * (len(folders) > 1)} {shown}{more}")
+    return tuple(said)
+
+
+def _without_images(listing: FolderListing) -> list[str]:
+    """Returns the folders without images in or below them, the outermost of each."""
+    full = {"/".join(p[:depth]) for p in _folders_of(listing) for depth in range(len(p) + 1)}
+    empty = {folder for folder in listing.folders if folder not in full}
+    return [folder for folder in listing.folders if folder in empty and _outer(folder) not in empty]
+
+
+def _folders_of(listing: FolderListing) -> set[tuple[str, ...]]:
+    return {folder_of(name) for name, _ in listing.images}
+
+
+def _outer(folder: str) -> str:
+    return folder.rpartition("/")[0]
+
+
+def _refuse_empty_classes(
+    root: Path, listing: FolderListing, tree: ClassTree, classes: set[str]
+) -> None:
+    """Raises `DataError` if a folder next to class folders is empty, or of a format not read."""
+    for folder in _without_images(listing):
+        above, name = folder_of(folder), folder.rpartition("/")[2]
+        if above not in tree.parents or name in classes or split_of(name) is not None:
+            continue
+        inside = [
+            (count, ending)
+            for below, endings in listing.others.items()
+            if below == folder or below.startswith(f"{folder}/")
+            for ending, count in endings.items()
+        ]
+        strange = [pair for pair in inside if pair[1] in IMAGE_LIKE]
+        if strange:
+            count, ending = max(strange)
             raise DataError(
-                f"{root} has {splits[0]}/ for a split and also {name}/ with images; "
-                f"move {name}/ away or into a split"
+                f"{root}: the class folder {folder!r} holds {count} {ending} and no image that "
+                "Ravine reads; convert them to .jpg or .png"
             )
-    return [(SPLIT_NAMES[name.lower()], f"{name}/", root / name) for name in splits]
+        if not inside:
+            raise DataError(
+                f"{root}: the class folder {folder!r} holds no image; add images or remove it"
+            )
 
 
-def _empty_classes(roots: list[tuple[str | None, str, Path]], found: set[str]) -> list[str]:
-    named = {printable(name) for _, _, folder in roots for name in folders_in(folder)}
-    return sorted(named - found)
-
-
-def _nothing(root: Path, loose: list[str]) -> DataError:
-    if loose:
-        return DataError(
-            f"{root} holds {len(loose)} images but no class folders; sort them into one folder "
-            "per class, or name a CSV: --labels train.csv"
+def _from_names(root: Path, listing: FolderListing, settings: DataSettings) -> Collection:
+    form = str(settings.label_from_name)
+    pattern = name_pattern(form)
+    folders = {folder_of(name): None for name, _ in listing.images}
+    tree = read_split_tree(folders, str(root), settings.class_level)
+    labels = [
+        "" if tree.labels[folder_of(name)] == UNLABELLED else pattern.label_of(name)
+        for name, _ in listing.images
+    ]
+    splits = [tree.splits[folder_of(name)] for name, _ in listing.images]
+    if not any(labels):
+        raise DataError(
+            f"--label-from-name {form}: none of {len(labels):,} names in {root} has a label by it, "
+            f"as {listing.images[0][0]}"
         )
-    return DataError(
-        f"{root} holds no images; Ravine looks for one folder per class, a CSV (--labels), "
-        "IDX, CIFAR or .npz files"
+    found = collected(listing.images, labels, splits)
+    return replace(
+        found,
+        understood=Understood(
+            NAME,
+            f"from file names ({form}), {len(found.classes):,}",
+            tree.splits_said(),
+            (*unlabelled_said(found.unlabelled), *left_out_said(listing)),
+        ),
     )

@@ -59,6 +59,13 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
+def has_idx(path: Path) -> bool:
+    """Returns whether a path is an IDX file of images, or a folder of them."""
+    if path.is_file():
+        return "idx3-ubyte" in path.name
+    return path.is_dir() and any(True for _ in path.glob("*idx3-ubyte*"))
+
+
 def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
     """Returns (split, images, labels) of each pair of IDX files in a folder, training first.
 
@@ -109,8 +116,6 @@ def read_idx_pairs(pairs: list[tuple[str, Path, Path]]) -> Collection:
         names += [f"{split}[{index}]" for index in range(len(images))]
         given += [split] * len(images)
         digest.update(hashlib.sha256(images.tobytes()).digest())
-    if "train" not in given:
-        given = []
     classes, joined = _classes(pairs[0][1].parent, labels)
     return Collection(
         names=names,

@@ -43,6 +43,14 @@ _LABEL_COLUMNS = [
 _SPLIT_COLUMNS = ["split", "set", "subset", "partition"]
 
 
+_ENDINGS = (".csv", ".tsv")
+
+
+def is_table(path: Path) -> bool:
+    """Returns whether a path is a file with a table's ending."""
+    return path.suffix.lower() in _ENDINGS and path.is_file()
+
+
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Returns the columns and rows of a CSV; it may have a byte-order mark, and `;` or tabs.
 

@@ -1,7 +1,10 @@
 """Image files below a folder."""
 
 import os
+import stat
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
@@ -33,44 +36,109 @@ EXTENSIONS = frozenset(
     ]
 )
 
+_NOT_READ = """
+    .heic .heif .hif .jxl .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .raw .psd .eps .svg .dcm .nii .svs
+    .jpg_large .bpg .exr .hdr .mrxs .czi
+"""
+IMAGE_LIKE = frozenset(_NOT_READ.split())  # endings of images that Ravine does not read
+
 
 def printable(name: str) -> str:
     """Returns a file's name as valid text: bytes that are no UTF-8 become �."""
     return os.fsencode(name).decode("utf-8", errors="replace")
 
 
+# Made by systems and programs, for themselves.
+_OF_PROGRAMS = frozenset({"__MACOSX", "@eaDir", "__pycache__", "lost+found"})
+_HIDDEN_BUT_SAID = frozenset({".ipynb_checkpoints"})
+_FILES_OF_PROGRAMS = frozenset({"Thumbs.db", "desktop.ini", "Icon\r"})
+
+
+@dataclass(slots=True)
+class FolderListing:
+    """All that lies below a folder.
+
+    Attributes:
+        images: (path below the folder, entry) of the images, in order.
+        folders: paths of all folders below it, those of `passed_over` left out.
+        others: number of other files by ending, "" for none, of each folder that holds some.
+        passed_over: paths of folders that programs made for themselves, such as __MACOSX.
+    """
+
+    images: list[tuple[str, FileEntry]] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    others: dict[str, Counter[str]] = field(default_factory=dict)
+    passed_over: list[str] = field(default_factory=list)
+
+    def endings(self) -> Counter[str]:
+        """Returns the number of other files by ending, over all folders."""
+        return sum(self.others.values(), Counter())
+
+
 def image_files(folder: Path) -> Iterator[tuple[str, FileEntry]]:
     """Yields (path below `folder`, entry) of every file with an image's extension, in order.
 
-    Skips hidden files and folders. Follows links, but not twice.
+    Skips hidden files and folders, and those of programs. Follows links, but not twice.
 
     Raises:
         DataError: the folder cannot be read.
     """
-    yield from _walk(str(folder), "", frozenset({os.path.realpath(folder)}))
+    yield from _walk(str(folder), "", frozenset({os.path.realpath(folder)}), FolderListing())
 
 
-def _walk(folder: str, below: str, seen: frozenset[str]) -> Iterator[tuple[str, FileEntry]]:
+def list_folder(folder: Path) -> FolderListing:
+    """Returns what lies below a folder: the images of `image_files`, and all else.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    found = FolderListing()
+    found.images.extend(_walk(str(folder), "", frozenset({os.path.realpath(folder)}), found))
+    return found
+
+
+def _walk(
+    folder: str, below: str, seen: frozenset[str], listing: FolderListing
+) -> Iterator[tuple[str, FileEntry]]:
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"cannot read {folder}: {error.strerror}") from None
     for entry in entries:
-        if entry.name.startswith("."):
-            continue
         name = f"{below}{printable(entry.name)}"
-        if entry.is_dir():
+        if entry.name in _OF_PROGRAMS or entry.name in _HIDDEN_BUT_SAID:
+            listing.passed_over.append(name)
+        elif entry.name.startswith(".") or entry.name in _FILES_OF_PROGRAMS:
+            continue
+        elif _is_folder(entry):
             real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
             if real not in seen:
-                yield from _walk(entry.path, f"{name}/", seen | {real})
-        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
-            try:
-                facts = entry.stat()
-            except OSError:
-                yield name, FileEntry(path=entry.path, size=-1, modified=0)
-                continue
-            yield name, FileEntry(path=entry.path, size=facts.st_size, modified=facts.st_mtime_ns)
+                listing.folders.append(name)
+                yield from _walk(entry.path, f"{name}/", seen | {real}, listing)
+        elif (ending := os.path.splitext(entry.name)[1].lower()) in EXTENSIONS:
+            if (image := _image(entry)) is not None:
+                yield name, image
+        else:
+            listing.others.setdefault(below.removesuffix("/"), Counter())[ending] += 1
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _image(entry: os.DirEntry[str]) -> FileEntry | None:
+    """Returns the entry of an image's file; None for a pipe or device, which may never end."""
+    try:
+        facts = entry.stat()
+    except OSError:
+        return FileEntry(path=entry.path, size=-1, modified=0)
+    if not stat.S_ISREG(facts.st_mode):
+        return None
+    return FileEntry(path=entry.path, size=facts.st_size, modified=facts.st_mtime_ns)
 
 
 def same_folders(one: PurePosixPath, other: PurePosixPath) -> bool:
@@ -87,6 +155,7 @@ def folders_in(folder: Path) -> list[str]:
     """Returns the names of the folders in `folder`, hidden ones left out, in order."""
     try:
         with os.scandir(folder) as found:
-            return sorted(e.name for e in found if e.is_dir() and not e.name.startswith("."))
+            names = [e.name for e in found if not e.name.startswith(".") and _is_folder(e)]
     except OSError as error:
         raise DataError(f"cannot read {folder}: {error.strerror}") from None
+    return sorted(name for name in names if name not in _OF_PROGRAMS)

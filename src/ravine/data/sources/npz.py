@@ -58,7 +58,7 @@ def read_npz(path: Path) -> Collection:
         names=[f"{split or 'images'}[{i}]" for split, count in counts for i in range(count)],
         labels=labels.astype(np.int64),
         classes=classes,
-        given_splits=given if "train" in given else (),
+        given_splits=given if any(given) else (),
         pixels=joined,
         content_key=hashlib.sha256(joined.tobytes()).hexdigest(),
     )

@@ -1,0 +1,139 @@
+"""Which folders of a tree are splits: found by their names and by what is next to them.
+
+`d/train/cat`, `d/seg_train/seg_train/sea`, `d/images/validation/angry` and `d/cat/train` name a
+split; `d/{bus,car,train}` has a class of that name, as its neighbours are classes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ravine.core.errors import DataError
+from ravine.data.sources.split_words import UNLABELLED, split_group
+
+Path = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Node:
+    path: Path
+    has_images: bool = False
+    children: dict[str, "_Node"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFolder:
+    """A folder that holds images directly.
+
+    Attributes:
+        path: its folders, from the top.
+        split: train, validation, test or unlabelled; None if no folder above names one.
+        kept: indices in `path` of the folders that are no splits.
+        root: number of folders down to the innermost split.
+        said: the folders that name the split, as a path.
+    """
+
+    path: Path
+    split: str | None
+    kept: tuple[int, ...]
+    root: int
+    said: str
+
+
+def find_splits(
+    folders: Iterable[Path], where: str, *, class_level: int | None
+) -> list[SplitFolder]:
+    """Returns the split of each folder that holds images directly.
+
+    Args:
+        folders: their paths, from the top.
+        where: the tree, for messages.
+        class_level: folders at this level, from 1, are classes whatever they are called.
+
+    Raises:
+        DataError: a folder may be a split or a class, or two on one path name different splits.
+    """
+    top = _grown(folders)
+    found = list(_walk(top, where, class_level, flat=True))
+    if _is_mixed(found):  # toys/train next to vehicles/{bus,train}: the last folder is a class
+        found = list(_walk(top, where, class_level, flat=False))
+    if _is_mixed(found):
+        with_split = next(one for one in found if one.split is not None)
+        without = next(one for one in found if one.split is None and one.path)
+        raise DataError(
+            f"{where}: {_shown(with_split.path)} is in a split ({with_split.split}) and "
+            f"{_shown(without.path)} in none; move one of them, or name the level of the class "
+            "folders: --class-level"
+        )
+    return found
+
+
+def _grown(folders: Iterable[Path]) -> _Node:
+    top = _Node(())
+    for path in folders:
+        node = top
+        for name in path:
+            node = node.children.setdefault(name, _Node((*node.path, name)))
+        node.has_images = True
+    return top
+
+
+def _is_mixed(found: list[SplitFolder]) -> bool:
+    return len({one.split is None for one in found if one.path}) > 1
+
+
+def _walk(
+    node: _Node,
+    where: str,
+    class_level: int | None,
+    *,
+    flat: bool,
+    split: str | None = None,
+    splits_at: tuple[int, ...] = (),
+) -> Iterable[SplitFolder]:
+    depth = len(node.path)
+    if node.has_images:
+        kept = tuple(i for i in range(depth) if i not in splits_at)
+        root = splits_at[-1] + 1 if splits_at else 0
+        yield SplitFolder(node.path, split, kept, root, "/".join(node.path[:root]))
+    found = {} if class_level == depth + 1 else _splits_at(node, where, flat=flat)
+    for name, child in node.children.items():
+        inner = found.get(name, split)
+        if name in found and split not in (None, inner):
+            raise DataError(
+                f"{where}: {_shown(child.path)} names two splits, {split} and {inner}; rename one, "
+                "or name the level of the class folders: --class-level"
+            )
+        at = (*splits_at, depth) if name in found else splits_at
+        yield from _walk(child, where, class_level, flat=flat, split=inner, splits_at=at)
+
+
+def _splits_at(node: _Node, where: str, *, flat: bool) -> dict[str, str]:
+    """Returns the splits among the folders in one folder, by name."""
+    found = split_group(node.children)
+    others = [name for name in node.children if name not in found]
+    deep = [name for name in found if not node.children[name].has_images]
+    if not others:
+        return found if flat or deep else {}
+    level = len(node.path) + 1
+    place = "/".join((where, *node.path)) if where else "/".join(node.path)
+    if deep:
+        raise DataError(
+            f"{place} has {deep[0]}/ for a split and also {others[0]}/ with images; move "
+            f"{others[0]}/ away or into a split; if they are classes: --class-level {level}"
+        )
+    # A class may be called `train`: training images without classes would be of no use there.
+    doubtful = [name for name, split in found.items() if split != "train"]
+    if doubtful:
+        raise DataError(
+            f"{place} has {doubtful[0]}/ with images next to {others[0]}/: if it is a class: "
+            f"--class-level {level}; if it is the {_what(found[doubtful[0]])}, move it away"
+        )
+    return {}
+
+
+def _what(split: str) -> str:
+    return "unlabelled images" if split == UNLABELLED else f"{split} split"
+
+
+def _shown(path: Path) -> str:
+    return "/".join(path) + "/"

@@ -1,0 +1,176 @@
+"""Why a tree is no set of class folders, and what to do: the message, with a command that works.
+
+Images without class folders may have labels in a table that lies there, or in their names; folders
+of images next to boxes or masks are laid out for another task.
+"""
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from pathlib import Path
+
+from ravine.core.errors import DataError
+from ravine.data.sources.listing import IMAGE_LIKE, FolderListing
+from ravine.data.sources.name_labels import proposed_form
+from ravine.data.sources.split_words import split_of
+
+_TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+_OF_IMAGES = frozenset(
+    {"images", "image", "imgs", "img", "jpegimages", "jpegs", "photos", "pictures", "rgb"}
+)
+_OF_MASKS = frozenset(
+    {"masks", "mask", "labels", "label", "annotations", "annotation", "segmentation", "trimaps"}
+    | {
+        "segmentations",
+        "segmentationclass",
+        "segmentationobject",
+        "groundtruth",
+        "gt",
+        "ground_truth",
+    }
+)
+_MOST_TABLES = 20
+
+_OF_ALL = frozenset({"data", "dataset", "all", "files", "unsorted", "input", "frames", "crops"})
+
+TryTable = Callable[[Path, Path], bool]
+"""Whether a table labels the images of a folder: called as (table, folder)."""
+
+
+def without_class_folders(root: Path, listing: FolderListing, labels_images: TryTable) -> DataError:
+    """Returns the error for a folder whose images are in no class folders.
+
+    Args:
+        root: the folder, as the user named it.
+        listing: what lies in it.
+        labels_images: finds out whether a table fits a folder.
+    """
+    names = [name for name, _ in listing.images]
+    if not names:
+        return _no_images(root, listing)
+    loose = sum("/" not in name for name in names)
+    if loose == len(names):
+        found = f"{root} holds {loose:,} images but no class folders"
+    else:
+        found = f"{root}: {_tops(names)} hold images but no class folders"
+    return DataError(f"{found}; {remedy(root, listing, labels_images)}")
+
+
+def is_unsorted(labels: Set[str]) -> bool:
+    """Returns whether the only class is a folder for all images, such as images/."""
+    classes = {label.lower() for label in labels if label}
+    return len(classes) == 1 and classes <= _OF_IMAGES | _OF_ALL
+
+
+def remedy(root: Path, listing: FolderListing, labels_images: TryTable) -> str:
+    """Returns what the user may do about images without class folders."""
+    images = training_images([name for name, _ in listing.images])
+    if (table := _fitting_table(root, listing, images, labels_images)) is not None:
+        return table
+    if (form := proposed_form(images)) is not None:
+        return f"their names look like labels: --label-from-name {form}"
+    return "sort them into one folder per class, or name a CSV: --labels train.csv"
+
+
+def training_images(names: Sequence[str]) -> list[str]:
+    """Returns the images below a folder for training, or all if there is none."""
+    chosen = [name for name in names if any(split_of(p) == "train" for p in name.split("/")[:-1])]
+    return chosen or list(names)
+
+
+def _tops(names: Sequence[str]) -> str:
+    tops = sorted({name.partition("/")[0] + "/" for name in names if "/" in name})
+    return ", ".join(tops[:3]) + (" …" if len(tops) > 3 else "")
+
+
+def _fitting_table(
+    root: Path, listing: FolderListing, images: Sequence[str], labels_images: TryTable
+) -> str | None:
+    """Returns the command with the table that lies there and labels the images."""
+    folders = [root]
+    if images and all("/" in name for name in images):
+        top = {name.rpartition("/")[0] for name in images}
+        folders = [root / next(iter(top)), root] if len(top) == 1 else [root]
+    for table in _tables(root, listing)[:_MOST_TABLES]:
+        for folder in folders:
+            if labels_images(table, folder):
+                return f"{table.name} labels them: ravine train {folder} --labels {table}"
+    return None
+
+
+def _tables(root: Path, listing: FolderListing) -> list[Path]:
+    """Returns the tables in a tree, those for training first."""
+    found = [
+        root / below / name
+        for below, endings in listing.others.items()
+        if any(endings[ending] for ending in _TABLES)
+        for name in sorted(p.name for p in (root / below).iterdir() if p.is_file())
+        if name.lower().endswith(_TABLES)
+    ]
+    wanted = ("train", "label", "meta", "annotation")
+    return sorted(found, key=lambda path: (not any(w in path.name.lower() for w in wanted), path))
+
+
+def _no_images(root: Path, listing: FolderListing) -> DataError:
+    strange = [
+        (count, ending) for ending, count in listing.endings().items() if ending in IMAGE_LIKE
+    ]
+    if strange:
+        count, ending = max(strange)
+        return DataError(
+            f"{root} holds {count:,} {ending} files and no image that Ravine reads; convert them "
+            "to .jpg or .png"
+        )
+    if bare := listing.endings()[""]:
+        return DataError(
+            f"{root} holds {bare:,} files without an ending and no image by its name; if they are "
+            "images, give them their ending, such as .jpg"
+        )
+    return DataError(
+        f"{root} holds no images; Ravine looks for one folder per class, a CSV (--labels), "
+        "IDX, CIFAR or .npz files"
+    )
+
+
+def refuse_other_tasks(root: Path, listing: FolderListing, labels_images: TryTable) -> None:
+    """Raises `DataError` if a tree is laid out for detection or segmentation.
+
+    Such a tree holds images/ without class folders, next to labels/*.txt (YOLO), Annotations/*.xml
+    (VOC) or a folder of masks.
+    """
+    kinds: dict[str, list[str]] = {"images": [], "masks": []}
+    for name, _ in listing.images:
+        told = [part.lower() for part in name.split("/")[:-1]]
+        telling = [part for part in told if split_of(part) is None]
+        if any(part not in _OF_IMAGES | _OF_MASKS for part in telling[-1:]):
+            return  # a folder that may be a class
+        kinds["masks" if _OF_MASKS & set(told) else "images"].append(name)
+    in_images = [n for n in kinds["images"] if _OF_IMAGES & {p.lower() for p in n.split("/")[:-1]}]
+    if not in_images:
+        return
+    boxes = _boxes(listing.others)
+    if not boxes and not kinds["masks"]:
+        return
+    what = f"detection ({boxes})" if boxes else f"segmentation (masks, as {kinds['masks'][0]})"
+    raise DataError(
+        f"{root} is laid out for {what}, not for classes: Ravine wants one label for each image"
+        + _from_names(root, in_images)
+    )
+
+
+def _boxes(others: Mapping[str, Mapping[str, int]]) -> str:
+    for below, endings in others.items():
+        parts = [part.lower() for part in below.split("/")]
+        if "labels" in parts and endings.get(".txt"):
+            return "YOLO: labels/ with .txt"
+        if "annotations" in parts and endings.get(".xml"):
+            return "VOC: Annotations/ with .xml"
+    return ""
+
+
+def _from_names(root: Path, images: Sequence[str]) -> str:
+    form = proposed_form(images)
+    folders = {name.rpartition("/")[0] for name in images}
+    if form is None or len(folders) != 1:
+        return ""
+    return (
+        f"; with labels in the names: ravine train {root / folders.pop()} --label-from-name {form}"
+    )
