@@ -170,7 +170,7 @@ def test_a_bad_pattern_is_refused_in_one_line(pattern: str, told: str) -> None:
 
 
 def test_a_name_that_does_not_fit_is_named() -> None:
-    with pytest.raises(DataError, match=r"1 of 2 file names: 'b\.png'"):
+    with pytest.raises(DataError, match=r"1 of 2 file names, such as 'b\.png'"):
         matched_names(["x/1_a.png", "x/b.png"], r"^(\d+)_", "group_from_name")
 
 

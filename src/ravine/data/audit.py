@@ -186,7 +186,7 @@ def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
     if found["reading"]["streamed"]:
         notify(f"images are decoded while training: {found['reading']['why']}", warning=False)
     for note in found.get("split_notes", ()):
-        notify(note, warning="no validation" in note or "too good" in note)
+        notify(note, warning=note.startswith("no validation") or "too good" in note)
     if unreadable := found["unreadable"]:
         first = f"the first {unreadable[0]['name']}: {unreadable[0]['reason']}"
         notify(f"{len(unreadable)} unreadable files left out, {first}")

@@ -13,7 +13,6 @@ from pathlib import PurePosixPath
 
 from ravine.core.errors import DataError, SettingError
 from ravine.data.processes import start_worker
-from ravine.data.split_notes import named
 
 _LONGEST_PATTERN = 200  # letters
 _SECONDS = 5.0
@@ -75,7 +74,7 @@ def matched_names(names: Sequence[str], pattern: str, setting: str) -> list[str]
         option = f"--{setting.replace('_', '-')}"
         raise DataError(
             f"{option} {pattern[:40]!r}: nothing is found in {len(missing):,} of {len(files):,} "
-            f"file names: {named(missing, 1)}; mend the pattern or take these images away"
+            f"file names, such as {missing[0][:60]!r}; mend the pattern or take these images away"
         )
     return [value for value in found if value]
 

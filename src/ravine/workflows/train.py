@@ -20,10 +20,10 @@ from ravine.runs.rows import write_json
 from ravine.runs.trained_images import write_trained_images
 from ravine.training.plan import Plan
 from ravine.workflows.assemble import Assembly, assemble
+from ravine.workflows.cross_validation import check_same_images, create_folds, train_folds
+from ravine.workflows.cross_validation_result import write_folds_result
 from ravine.workflows.data_paths import located, paths_of
 from ravine.workflows.distributed_session import open_in_turn
-from ravine.workflows.folds import check_same_images, create_folds, train_folds
-from ravine.workflows.folds_result import write_folds_result
 from ravine.workflows.recipe import Recipe, compose
 from ravine.workflows.run import Run
 from ravine.workflows.session import open_session

@@ -8,9 +8,9 @@ from ravine.data.opening import open_dataset
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import read_json, write_json
 from ravine.training.evaluation import full_evaluation
+from ravine.workflows.cross_validation import fold_recipe, pooled_evaluation
 from ravine.workflows.data_paths import located
 from ravine.workflows.ensemble import Ensemble
-from ravine.workflows.folds import fold_recipe, pooled_evaluation
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 

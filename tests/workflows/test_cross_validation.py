@@ -12,8 +12,8 @@ from PIL import Image
 import ravine
 from ravine.core.errors import RunError, SettingError
 from ravine.core.wilson_interval import wilson_interval
+from ravine.workflows.cross_validation import fold_recipe, pooled_evaluation
 from ravine.workflows.diagnose import diagnose_run
-from ravine.workflows.folds import fold_recipe, pooled_evaluation
 from ravine.workflows.recipe import Recipe
 
 SETTINGS = {"model": "wrn-10-1", "epochs": 1, "batch": 8, "threads": 1, "convolution": "guess"}
