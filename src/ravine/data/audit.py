@@ -185,6 +185,8 @@ def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
     notify(found["rule"], warning=False)
     if found["reading"]["streamed"]:
         notify(f"images are decoded while training: {found['reading']['why']}", warning=False)
+    for note in found.get("image_notes", ()):
+        notify(note)
     for note in found.get("split_notes", ()):
         notify(note, warning=note.startswith("no validation") or "too good" in note)
     if unreadable := found["unreadable"]:

@@ -24,16 +24,25 @@ class Preprocessing:
         channels: 1 or 3.
         mean: per channel, of values in 0..1.
         std: per channel, of values in 0..1, above 0.
+        fit: how a picture becomes square: crop, pad or squash.
+        large: whether pictures of 90 to 179 megapixels are read.
     """
 
     image_size: int
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fit: str = "crop"
+    large: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain values."""
-        return asdict(self)
+        """Returns plain values; `fit` and `large` only where they are not as ever."""
+        values = asdict(self)
+        if self.fit == "crop":
+            del values["fit"]
+        if not self.large:
+            del values["large"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -48,6 +57,8 @@ class Preprocessing:
                 channels=int(values["channels"]),
                 mean=tuple(float(v) for v in values["mean"]),
                 std=tuple(float(v) for v in values["std"]),
+                fit=str(values.get("fit", "crop")),
+                large=values.get("large", False) is True,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -55,6 +66,7 @@ class Preprocessing:
             ) from None
         fits = len(made.mean) == len(made.std) == made.channels and made.channels in (1, 3)
         finite = all(map(math.isfinite, made.mean)) and all(0 < s < math.inf for s in made.std)
+        fits = fits and made.fit in ("crop", "pad", "squash")
         if not (fits and finite and 8 <= made.image_size <= 2048):
             raise DataError("the preprocessing in the model file makes no sense")
         return made

@@ -9,7 +9,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -21,6 +21,7 @@ RULE = (
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 GREY_MODES = frozenset({"1", "L", "LA", "La"}) | _DEEP
 _SIXTEEN_BITS = frozenset({"PNG", "PPM"})  # formats whose mode I is always 16-bit grey
+_PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284  # tags of TIFF
 _WITH_ALPHA = frozenset({"RGBA", "LA", "PA", "La", "RGBa"})
 
 
@@ -58,13 +59,16 @@ class ImageHeader:
     grey: bool
 
 
-def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decoded:
+def decode(
+    content: bytes, channels: int, *, draft: int | None = None, large: bool = False
+) -> Decoded:
     """Returns the image in a file's bytes, (H, W, C) uint8.
 
     Args:
         content: the file.
         channels: C, 1 or 3.
         draft: least pixels of the shorter side; a JPEG may then be decoded at a fraction.
+        large: read pictures of 90 to 179 megapixels, too.
 
     Raises:
         Unreadable: the file is empty, torn, no image, or too large to be one.
@@ -74,10 +78,14 @@ def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decode
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if not large:
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as image:
                 return _decode_open(image, channels, draft)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombWarning as error:
+        told = f"too many pixels, a decompression bomb? ({error}); --large-images reads it"
+        raise Unreadable(told) from None
+    except Image.DecompressionBombError as error:
         raise Unreadable(f"too many pixels, a decompression bomb? ({error})") from None
     except UnidentifiedImageError:
         raise Unreadable("not an image that Pillow can read") from None
@@ -92,15 +100,36 @@ def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decode
 
 def _decode_open(image: Image.Image, channels: int, draft: int | None) -> Decoded:
     mode, sides = image.mode, image.size
+    _refuse_planar(image)
     if draft and image.format == "JPEG" and min(sides) >= 2 * draft:
         image.draft(None, (2 * draft, 2 * draft))
     image.load()
     upright = _upright(image)
     if upright.mode in _DEEP:
+        inverted = image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == 0
         upright = _eight_bits(upright, image.format)
+        if inverted:  # white is zero: Pillow inverts 8 bits and fewer only
+            upright = ImageOps.invert(upright)
     tall = upright.height > upright.width
     size = (max(sides), min(sides)) if tall else (min(sides), max(sides))
     return Decoded(_pixels(upright, channels), mode, size)
+
+
+def _tag(image: Image.Image, number: int) -> Any:
+    """Returns the value of a TIFF tag, the first where it has several; None without it."""
+    value = getattr(image, "tag_v2", {}).get(number)
+    return value[0] if isinstance(value, tuple) and value else value
+
+
+def _refuse_planar(image: Image.Image) -> None:
+    """Raises `Unreadable` for a TIFF whose 16-bit colours lie in planes, which Pillow misreads."""
+    if image.format != "TIFF" or _tag(image, _PLANAR) != 2:
+        return
+    bits = _tag(image, _BITS)
+    if isinstance(bits, int) and bits > 8:
+        raise Unreadable(
+            f"a planar TIFF of {bits} bits, which Pillow misreads; save it with interleaved colours"
+        )
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -151,12 +180,14 @@ def _by_own_range(values: np.ndarray) -> np.ndarray:
     return np.nan_to_num(scaled).round()
 
 
-def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Returns the image with its shorter side resized to `size` and its centre cropped.
+def fit_square(pixels: np.ndarray, size: int, fit: str = "crop") -> np.ndarray:
+    """Returns an image as a square.
 
     Args:
         pixels: (H, W, C) uint8.
         size: S, pixels a side.
+        fit: crop resizes the shorter side to S and cuts out the middle; pad resizes the longer
+            side and adds black on both sides; squash resizes each side.
 
     Returns:
         (S, S, C) uint8.
@@ -165,6 +196,11 @@ def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
     if height == width == size:
         return pixels
     image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    if fit == "pad" and height != width:
+        return _padded(image, size, channels)
+    if fit == "squash":
+        image = image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
     shorter = min(height, width)
     left, top = (width - shorter) / 2, (height - shorter) / 2
     # Cropping while resizing: of 1×60,000 pixels only a square is ever allocated.
@@ -175,6 +211,17 @@ def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
         reducing_gap=3.0,
     )
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
+
+
+def _padded(image: Image.Image, size: int, channels: int) -> np.ndarray:
+    longer = max(image.size)
+    width, height = (max(1, round(side * size / longer)) for side in image.size)
+    small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    square = np.zeros((size, size, channels), np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    values = np.asarray(small, dtype=np.uint8).reshape(height, width, channels)
+    square[top : top + height, left : left + width] = values
+    return square
 
 
 def read_header(file: str | Path | BinaryIO) -> ImageHeader | None:

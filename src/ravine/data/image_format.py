@@ -19,6 +19,11 @@ from ravine.data.settings import DataSettings
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 224)
 _KEPT_UP_TO = 96  # pixels a side up to which images of one square size stay as they are
 _SAMPLE = 500
+_FITS = {
+    "crop": "shorter side resized, middle cut out",
+    "pad": "longer side resized, black added",
+    "squash": "each side resized",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +90,12 @@ def _rule(facts: _ImageFacts, settings: DataSettings) -> tuple[ImageFormat, str]
         why = f"from the median of the shorter sides, {median:.0f}"
     rule = (
         f"images become {size}×{size} ({why}), {'grey' if channels == 1 else 'colour'} ({colour}): "
-        f"shorter side resized, middle cut out; {RULE}"
+        f"{_FITS[settings.fit]}; {RULE}"
     )
-    return ImageFormat(image_size=size, channels=channels), rule
+    found = ImageFormat(
+        image_size=size, channels=channels, fit=settings.fit, large=settings.large_images
+    )
+    return found, rule
 
 
 def _facts_from_headers(collection: Collection) -> _ImageFacts:

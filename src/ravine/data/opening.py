@@ -23,6 +23,7 @@ from ravine.data.discovery import find_collection, list_images
 from ravine.data.duplicates import without_leakage
 from ravine.data.image_file import ImageFormat
 from ravine.data.image_format import choose_image_format, confirm_image_format
+from ravine.data.image_notes import image_notes
 from ravine.data.load_mode import LoadMode, choose_load_mode
 from ravine.data.name_groups import matched_names
 from ravine.data.settings import DataSettings
@@ -123,7 +124,7 @@ def _split_and_audit(
             cached=hit.cached,
             load_mode=load_mode.to_json(),
         )
-        | {"split_notes": notes},
+        | {"split_notes": notes, "image_notes": image_notes(decoded, image_format)},
         fingerprint=_fingerprint(collection, decoded, splits, preprocessing),
         digests=decoded.digests,
     )
@@ -205,6 +206,16 @@ def _identities(collection: Collection, decoded: DecodedCache) -> Sequence[bytes
     return [b"group " + group.encode() if group else own for group, own in groups]
 
 
+def format_of(preprocessing: Preprocessing) -> ImageFormat:
+    """Returns the image format that a network was trained with."""
+    return ImageFormat(
+        image_size=preprocessing.image_size,
+        channels=preprocessing.channels,
+        fit=preprocessing.fit,
+        large=preprocessing.large,
+    )
+
+
 def _preprocessing(
     image_format: ImageFormat, decoded: DecodedCache, train: np.ndarray
 ) -> Preprocessing:
@@ -216,6 +227,8 @@ def _preprocessing(
         channels=image_format.channels,
         mean=tuple((mean / 255).tolist()),
         std=tuple(float(s) if s > 0 else 1.0 for s in std / 255),
+        fit=image_format.fit,
+        large=image_format.large,
     )
 
 
@@ -260,7 +273,7 @@ def open_labelled(
     settings = settings or DataSettings.of({"data": data, "labels": labels})
     collection = find_collection(settings, progress)
     to_network = class_indices(collection.classes, classes, data)
-    image_format = ImageFormat(image_size=preprocessing.image_size, channels=preprocessing.channels)
+    image_format = format_of(preprocessing)
     decoded = _load(collection, image_format, settings, progress)[0].decoded
     chosen = _evaluated(collection, decoded, data)
     names = collection.names
@@ -324,7 +337,7 @@ def open_unlabelled(
     collection = Collection(
         names=names, labels=np.zeros(len(names), np.int64), classes=("",), files=files
     )
-    image_format = ImageFormat(image_size=preprocessing.image_size, channels=preprocessing.channels)
+    image_format = format_of(preprocessing)
     settings = DataSettings(data=str(paths[0]), cache=False)
     decoded = _load(collection, image_format, settings, progress)[0].decoded
     readable = np.flatnonzero(decoded.readable)

@@ -55,6 +55,12 @@ class DataSettings(Settings):
     image_size: int | None = Field(default=None, ge=8, le=2048)
     """Pixels a side that the network sees; by default what fits the images."""
 
+    fit: Literal["crop", "pad", "squash"] = "crop"
+    """How a picture becomes square: crop cuts out the middle, pad adds black, squash stretches."""
+
+    large_images: bool = False
+    """Also read pictures of 90 to 179 megapixels, which else count as decompression bombs."""
+
     channels: Literal["auto", "1", "3"] = "auto"
     """1 for grey, 3 for colour; auto is grey if every image is."""
 
