@@ -205,7 +205,7 @@ def test_moved_data_is_named_checked_and_kept(
     facts = json.loads((copy / "environment.json").read_text())
     facts["paths"] = {name: f"/gone/{Path(p).name}" for name, p in facts["paths"].items()}
     (copy / "environment.json").write_text(json.dumps(facts))
-    with pytest.raises(DataError, match=r"no such path|no folder|no file"):
+    with pytest.raises(RunError, match=r"its data is not at /gone/images any more; .*--data NEW"):
         ravine.resume(copy)
     shutil.copytree(home / "a", home / "b")
     monkeypatch.chdir(home / "b")  # train.csv is found from here, as it was typed

@@ -83,8 +83,8 @@ def decode(
             with Image.open(io.BytesIO(content)) as image:
                 return _decode_open(image, channels, draft)
     except Image.DecompressionBombWarning as error:
-        told = f"too many pixels, a decompression bomb? ({error}); --large-images reads it"
-        raise Unreadable(told) from None
+        text = f"too many pixels, a decompression bomb? ({error}); --large-images reads it"
+        raise Unreadable(text) from None
     except Image.DecompressionBombError as error:
         raise Unreadable(f"too many pixels, a decompression bomb? ({error})") from None
     except UnidentifiedImageError:

@@ -97,15 +97,15 @@ def submission_form(
     """
     indices = np.array(match_ids(sample.ids, names, str(sample.path), missing=missing), np.int64)
     if positive is not None:
-        order, told = _named_class(sample, classes, positive)
+        order, text = _named_class(sample, classes, positive)
     else:
-        order, told = _probability_columns(sample, classes)
+        order, text = _probability_columns(sample, classes)
     if order:
-        return SubmissionForm(indices=indices, order=order, labels=(), interpretation=told)
-    labels, told = _labels(sample, classes)
+        return SubmissionForm(indices=indices, order=order, labels=(), interpretation=text)
+    labels, text = _labels(sample, classes)
     if len(classes) == 2 and all(_is_number(value) for value in sample.values):
-        told += "; for the probability of one class: --positive CLASS"
-    return SubmissionForm(indices=indices, order=(), labels=tuple(labels), interpretation=told)
+        text += "; for the probability of one class: --positive CLASS"
+    return SubmissionForm(indices=indices, order=(), labels=tuple(labels), interpretation=text)
 
 
 def _named_class(

@@ -38,7 +38,7 @@ def located(recipe: Recipe, folder: RunFolder, *, data: str | Path | None = None
             then where the typed path leads from here.
 
     Raises:
-        SettingError: `data` is no path.
+        RunError: the data is not there any more.
     """
     kept = _kept(folder)
     found = {name: path for name, path in kept.items() if Path(path).exists()}
@@ -46,7 +46,13 @@ def located(recipe: Recipe, folder: RunFolder, *, data: str | Path | None = None
         found = _moved(kept, str(expand_path(str(data)).absolute())) | found
         found["data"] = str(expand_path(str(data)).absolute())
     changes = {name: path for name, path in found.items() if getattr(recipe, name)}
-    return recipe.with_(**changes) if changes else recipe
+    recipe = recipe.with_(**changes) if changes else recipe
+    if recipe.data and not recipe.data.startswith("@") and not expand_path(recipe.data).exists():
+        raise RunError(
+            f"{folder.path}: its data is not at {kept.get('data', recipe.data)} any more; name "
+            "where it is now: --data NEW"
+        )
+    return recipe
 
 
 def keep_paths(folder: RunFolder, recipe: Recipe) -> None:

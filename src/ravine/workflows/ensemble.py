@@ -66,13 +66,17 @@ class Ensemble:
 
     def all(self, images: ImageArray, index: np.ndarray) -> LogProbabilities:
         """Returns the answers for all of the images wanted, (N, K)."""
-        classes = len(self.members[0].classes)
-        empty = np.zeros((0, classes), np.float32)
-        found = list(self.batches(images, index))
-        plain = np.concatenate([empty, *(one for one, _ in found)])
-        if not self.mirrored:
-            return plain, None
-        return plain, np.concatenate([empty, *(two for _, two in found if two is not None)])
+        shape = (len(index), len(self.members[0].classes))
+        plain = np.empty(shape, np.float32)
+        both = np.empty(shape, np.float32) if self.mirrored else None
+        start = 0
+        for one, two in self.batches(images, index):
+            rows = slice(start, start + len(one))
+            plain[rows] = one
+            if both is not None and two is not None:
+                both[rows] = two
+            start += len(one)
+        return plain, both
 
     def _answers(
         self, member: TrainedModel, images: ImageArray, index: np.ndarray, device: torch.device
