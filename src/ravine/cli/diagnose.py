@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
-from ravine.cli.options import AllowCode, Json, Quiet
+from ravine.cli.options import AllowCode, Json, MovedData, Quiet
 from ravine.findings.cure_trials import Trial
 from ravine.findings.finding import Findings
 from ravine.runs.rows import plain
@@ -20,9 +20,7 @@ from ravine.workflows.diagnose import diagnose_run, keep_trials, try_cures
 def diagnose(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     *,
-    data: Annotated[
-        str | None, typer.Option(help="Where the data has been moved to; checked to be the same.")
-    ] = None,
+    data: MovedData = None,
     try_: Annotated[
         bool, typer.Option("--try", help="Train with and without each cure, and compare.")
     ] = False,
@@ -60,14 +58,9 @@ def diagnose(
     show_findings(found, json=json)
     if try_:
         with watching(quiet=quiet, json=json) as screen:
+            progress, code = screen.progress, allow_code or ()
             trials = try_cures(
-                run,
-                found,
-                data=data,
-                steps=steps,
-                seeds=seeds,
-                allow_code=allow_code or (),
-                progress=screen.progress,
+                run, found, data=data, steps=steps, seeds=seeds, allow_code=code, progress=progress
             )
             _show_trials(run, found, trials, json=json)
 

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from ravine.cli.display import evaluation_lines, watching
-from ravine.cli.options import AllowCodeOrModel, Device, Json, Precision, Quiet
+from ravine.cli.options import (
+    AllowCodeOrModel,
+    Device,
+    ImageColumn,
+    Json,
+    LabelColumn,
+    Precision,
+    Quiet,
+)
 from ravine.workflows.run import Run
 
 
@@ -16,12 +24,8 @@ def evaluate(
     data: Annotated[str, typer.Argument(help="Labelled images: any source that train takes.")],
     *,
     labels: Annotated[str | None, typer.Option(help="CSV with the labels.")] = None,
-    image_column: Annotated[
-        str | None, typer.Option(help="Column of the file names [as in training, or a usual name].")
-    ] = None,
-    label_column: Annotated[
-        str | None, typer.Option(help="Column of the labels [as in training, or a usual name].")
-    ] = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Leave out the images that were trained on.")
     ] = False,

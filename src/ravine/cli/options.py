@@ -21,6 +21,15 @@ from ravine.workflows.recipe import Recipe
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+ImageColumn = Annotated[
+    str | None, typer.Option(help="Column of the file names [as in training, or a usual name].")
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of the labels [as in training, or a usual name].")
+]
+MovedData = Annotated[
+    str | None, typer.Option(help="Where the data has been moved to; checked to be the same.")
+]
 AllowCode = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,10 +7,17 @@ from typing import Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCodeOrModel, Device, Precision, Quiet
-from ravine.workflows.predict import check_form, predict_file
+from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, Precision, Quiet
+from ravine.workflows.predict import Written, check_form, predict_file
 
 _NAMED = 20
+Positive = Annotated[
+    str | None,
+    typer.Option(metavar="CLASS", help="With --like: one column takes its probability."),
+]
+Missing = Annotated[
+    str, typer.Option(help="With --like, an id without a readable image: refuse or prior.")
+]
 
 
 def predict(
@@ -22,16 +29,9 @@ def predict(
         Path | None,
         typer.Option(help="A sample submission: its ids, order and columns are kept."),
     ] = None,
-    positive: Annotated[
-        str | None,
-        typer.Option(metavar="CLASS", help="With --like: one column takes its probability."),
-    ] = None,
-    missing: Annotated[
-        str, typer.Option(help="With --like, an id without a readable image: refuse or prior.")
-    ] = "refuse",
-    image_column: Annotated[
-        str | None, typer.Option(help="Column of a CSV of file names [as in training].")
-    ] = None,
+    positive: Positive = None,
+    missing: Missing = "refuse",
+    image_column: ImageColumn = None,
     tta: Annotated[bool, typer.Option("--tta", help="Mean with the mirror images.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -66,12 +66,18 @@ def predict(
             allow_code=allow_code or (),
             progress=screen.progress,
         )
+    _report(done, quiet=quiet)
+    print(f"{done.count:,} predictions: {out}")
+
+
+def _report(done: Written, *, quiet: bool) -> None:
+    """Prints what was left out, and how a sample was interpreted."""
     for name, reason in done.unreadable:
         print(f"ravine: left out {name}: {reason}", file=sys.stderr)
     for name in done.answered_by_prior[:_NAMED]:
         print(f"ravine: {name}: no readable image; the training shares answer", file=sys.stderr)
-    if (more := len(done.answered_by_prior) - _NAMED) and more > 0:
+    more = len(done.answered_by_prior) - _NAMED
+    if more > 0:
         print(f"ravine: and {more:,} more without a readable image", file=sys.stderr)
     if done.interpretation and not quiet:
         print(done.interpretation)
-    print(f"{done.count:,} predictions: {out}")

@@ -7,16 +7,14 @@ from typing import Annotated
 import typer
 
 from ravine.cli.display import show_result, watching
-from ravine.cli.options import AllowCode, Json, Quiet
+from ravine.cli.options import AllowCode, Json, MovedData, Quiet
 from ravine.workflows import resume as workflow
 
 
 def resume(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     *,
-    data: Annotated[
-        str | None, typer.Option(help="Where the data has been moved to; checked to be the same.")
-    ] = None,
+    data: MovedData = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Resume a copy and compare its weights with the run's."),

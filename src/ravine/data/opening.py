@@ -20,7 +20,7 @@ from ravine.data.collection import Collection, FileEntry, expand_path
 from ravine.data.dataset import Dataset, ImageArray, ImageView, Preprocessing, Unlabelled
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.discovery import find_collection, list_images
-from ravine.data.duplicates import without_leakage
+from ravine.data.duplicates import Leakage, without_leakage
 from ravine.data.image_file import ImageFormat
 from ravine.data.image_format import choose_image_format, confirm_image_format
 from ravine.data.image_notes import image_notes
@@ -88,6 +88,36 @@ def _split_and_audit(
     seed: int,
 ) -> Dataset:
     decoded = hit.decoded
+    splits, leakage, notes = _split(collection, decoded, settings, seed)
+    preprocessing = _preprocessing(image_format, decoded, splits["train"])
+    found = audit(
+        collection,
+        decoded,
+        splits,
+        data=settings.data,
+        rule=rule,
+        leakage=leakage,
+        cached=hit.cached,
+        load_mode=load_mode.to_json(),
+    )
+    found |= {"split_notes": notes, "image_notes": image_notes(decoded, image_format)}
+    return Dataset(
+        images=_images(collection, image_format, decoded, workers=settings.workers),
+        labels=collection.labels,
+        classes=collection.classes,
+        splits=splits,
+        names=collection.names,
+        preprocessing=preprocessing,
+        audit=found,
+        fingerprint=_fingerprint(collection, decoded, splits, preprocessing),
+        digests=decoded.digests,
+    )
+
+
+def _split(
+    collection: Collection, decoded: DecodedCache, settings: DataSettings, seed: int
+) -> tuple[dict[str, np.ndarray], Leakage, list[str]]:
+    """Returns indices by split, images on both sides of it, and what it came to in sentences."""
     splits = split_images(
         collection.labels,
         decoded.readable,
@@ -106,28 +136,7 @@ def _split_and_audit(
         collection.classes,
         holds_out=settings.validation > 0 and "validation" not in collection.given_splits,
     )
-    preprocessing = _preprocessing(image_format, decoded, splits["train"])
-    return Dataset(
-        images=_images(collection, image_format, decoded, workers=settings.workers),
-        labels=collection.labels,
-        classes=collection.classes,
-        splits=splits,
-        names=collection.names,
-        preprocessing=preprocessing,
-        audit=audit(
-            collection,
-            decoded,
-            splits,
-            data=settings.data,
-            rule=rule,
-            leakage=leakage,
-            cached=hit.cached,
-            load_mode=load_mode.to_json(),
-        )
-        | {"split_notes": notes, "image_notes": image_notes(decoded, image_format)},
-        fingerprint=_fingerprint(collection, decoded, splits, preprocessing),
-        digests=decoded.digests,
-    )
+    return splits, leakage, notes
 
 
 def grouped(collection: Collection, settings: DataSettings) -> Collection:

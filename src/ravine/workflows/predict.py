@@ -3,7 +3,7 @@
 Memory stays flat: of N images and K classes never more than a batch of probabilities is held.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -12,6 +12,7 @@ import numpy as np
 
 from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import Progress, no_progress
+from ravine.data.dataset import Unlabelled
 from ravine.data.sample_submission import read_sample
 from ravine.data.submission import write_form, write_predictions
 from ravine.data.submission_form import submission_form
@@ -82,34 +83,38 @@ def predict_file(
     """
     sample = None if like is None else read_sample(like)
     run = Run.load(path, allow_code=allow_code)
-    classes = run.members[0].classes
     prior = run.training_shares() if missing == "prior" else None
     found = run.open_unlabelled(images, image_column=image_column, progress=progress)
-    if not found.names:
-        name, reason = found.unreadable[0]
-        raise DataError(
-            f"none of {len(found.unreadable):,} files is a readable image; the first {name}: "
-            f"{reason}; nothing written"
+    _refuse_none(found)
+
+    def answers(index: np.ndarray) -> Iterator[np.ndarray]:
+        return run.probabilities(
+            found, index, tta=tta, device=device, precision=precision, progress=progress
         )
-    form = None
-    index = np.arange(len(found.names))
-    if sample is not None:
-        form = submission_form(
-            sample, found.names, classes, positive=positive, missing=prior is not None
-        )
-        index = form.wanted
-    blocks = run.probabilities(
-        found, index, tta=tta, device=device, precision=precision, progress=progress
-    )
-    if form is None or sample is None:
-        write_predictions(out, found.names, classes, blocks)
+
+    classes = run.members[0].classes
+    if sample is None:
+        write_predictions(out, found.names, classes, answers(np.arange(len(found.names))))
         return Written(count=len(found.names), unreadable=found.unreadable)
-    write_form(out, sample, form, found.names, blocks, prior=prior)
+    form = submission_form(
+        sample, found.names, classes, positive=positive, missing=prior is not None
+    )
+    write_form(out, sample, form, found.names, answers(form.wanted), prior=prior)
+    without = [name for name, i in zip(sample.ids, form.indices.tolist(), strict=True) if i < 0]
     return Written(
         count=len(sample.ids),
         unreadable=found.unreadable,
-        answered_by_prior=[
-            name for name, i in zip(sample.ids, form.indices.tolist(), strict=True) if i < 0
-        ],
+        answered_by_prior=without,
         interpretation=form.interpretation,
+    )
+
+
+def _refuse_none(found: Unlabelled) -> None:
+    """Raises `DataError` if no image is readable."""
+    if found.names:
+        return
+    name, reason = found.unreadable[0]
+    raise DataError(
+        f"none of {len(found.unreadable):,} files is a readable image; the first {name}: {reason}; "
+        "nothing written"
     )
