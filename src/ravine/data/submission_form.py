@@ -61,6 +61,10 @@ class SubmissionForm:
         """The indices of images to predict, int64, in the order of the ids."""
         return self.indices[self.indices >= 0]
 
+    def without_image(self, ids: Sequence[str]) -> list[str]:
+        """Returns those of the M ids that have no image."""
+        return [name for name, i in zip(ids, self.indices.tolist(), strict=True) if i < 0]
+
     def values(self, probabilities: np.ndarray) -> list[str]:
         """Returns the values of one row, from the probabilities (K,) of its image."""
         if self.order:

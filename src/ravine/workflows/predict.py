@@ -100,11 +100,10 @@ def predict_file(
         sample, found.names, classes, positive=positive, missing=prior is not None
     )
     write_form(out, sample, form, found.names, answers(form.wanted), prior=prior)
-    without = [name for name, i in zip(sample.ids, form.indices.tolist(), strict=True) if i < 0]
     return Written(
         count=len(sample.ids),
         unreadable=found.unreadable,
-        answered_by_prior=without,
+        answered_by_prior=form.without_image(sample.ids),
         interpretation=form.interpretation,
     )
 
