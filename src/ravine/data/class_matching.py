@@ -10,7 +10,7 @@ from ravine.data.split_notes import named
 
 
 def class_indices(found: Sequence[str], known: Sequence[str], data: str) -> np.ndarray:
-    """Returns the index among `known` of each class of `found`, int64.
+    """Returns the index among `known` of each of M classes of `found`, (M,) int64.
 
     A number is also found in another spelling: 16 for 00016, where only one class has it.
 

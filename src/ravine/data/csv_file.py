@@ -36,8 +36,12 @@ def write_csv(
         handle, part = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                quoting = csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL
-                writer = csv.writer(file, delimiter=separator, lineterminator="\n", quoting=quoting)
+                writer = csv.writer(
+                    file,
+                    delimiter=separator,
+                    lineterminator="\n",
+                    quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL,
+                )
                 writer.writerows(rows)
             check(Path(part))
             os.chmod(part, 0o644)

@@ -58,7 +58,7 @@ class SubmissionForm:
 
     @property
     def wanted(self) -> np.ndarray:
-        """The indices of images to predict, int64, in the order of the ids."""
+        """The indices of images to predict, int64 of shape (W,), in the order of the ids."""
         return self.indices[self.indices >= 0]
 
     def without_image(self, ids: Sequence[str]) -> list[str]:
