@@ -1,6 +1,7 @@
 """How pictures become square, and deep grey becomes 8 bits: what is lost is told."""
 
 import io
+import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ravine.data.dataset import Preprocessing
 from ravine.data.decode import Unreadable, decode, fit_square
 from ravine.data.opening import open_dataset, open_labelled
 from ravine.data.settings import DataSettings
@@ -84,8 +86,39 @@ def test_twelve_bits_in_sixteen_are_told(tmp_path: Path) -> None:
                 Image.fromarray(values).save(folder / f"{number}.png")
     narrow = open_dataset(DataSettings(data=str(tmp_path / "narrow")), seed=0)
     assert "these images use 16 of 256 levels" in narrow.audit["image_notes"][0]
+    settings = DataSettings(data=str(tmp_path / "narrow"), grey_range="set", cache=False)
+    scaled = open_dataset(settings, seed=0)
+    assert scaled.audit["image_notes"] == []
+    assert scaled.preprocessing.grey_range is not None
+    low, high = scaled.preprocessing.grey_range
+    assert (low < 40, high) == (True, 4095)
+    with Image.open(tmp_path / "narrow" / "a" / "0.png") as picture:
+        first = np.asarray(picture).astype(float)
+    expected = ((first - low) * 255 / (high - low)).round()
+    assert np.array_equal(scaled.images[0][:, :, 0], expected)
+    again = Preprocessing.from_json(json.loads(json.dumps(scaled.preprocessing.to_json())))
+    assert again == scaled.preprocessing
     wide = open_dataset(DataSettings(data=str(tmp_path / "wide")), seed=0)
     assert wide.audit["image_notes"] == []
+
+
+def test_signed_scans_of_one_folder_are_scaled_by_one_range_on_request(tmp_path: Path) -> None:
+    # Pillow leaves the scaling of mode I to the caller (discovery of November 2026).
+    values = np.arange(256).reshape(16, 16).astype(np.int32) * 10
+    for label, least in (("a", 0), ("b", -1)):
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            scan = values + number
+            scan[0, 0] = least
+            Image.fromarray(scan).save(tmp_path / label / f"{number}.tif")
+    each = open_dataset(DataSettings(data=str(tmp_path)), seed=0)
+    assert "scaled image by image" in each.audit["image_notes"][0]
+    found = open_dataset(DataSettings(data=str(tmp_path), grey_range="set"), seed=0)
+    assert found.audit["image_notes"] == []
+    assert found.preprocessing.grey_range == (-1, 2552)
+    same = np.abs(found.images[0].astype(int) - found.images[3].astype(int))
+    assert same.max() <= 1
+    assert found.images[0].max() == 255
 
 
 def tiff(values: np.ndarray, *, photometric: int, planar: int = 1) -> bytes:

@@ -54,6 +54,8 @@ def cache_key(collection: Collection, image_format: ImageFormat, *, images: bool
         head += f"/{image_format.fit}"
     if image_format.large:
         head += "/large"
+    if image_format.grey_range is not None:
+        head += f"/{image_format.grey_range}"
     if not images:
         head += "/facts"
     digest = hashlib.sha256(head.encode())

@@ -26,6 +26,7 @@ class Preprocessing:
         std: per channel, of values in 0..1, above 0.
         fit: how a picture becomes square: crop, pad or squash.
         large: whether pictures of 90 to 179 megapixels are read.
+        grey_range: values of deep grey that become 0 and 255; None for the general rule.
     """
 
     image_size: int
@@ -34,14 +35,17 @@ class Preprocessing:
     std: tuple[float, ...]
     fit: str = "crop"
     large: bool = False
+    grey_range: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain values; `fit` and `large` only where they are not as ever."""
+        """Returns plain values; those of the last three only where they are not as ever."""
         values = asdict(self)
         if self.fit == "crop":
             del values["fit"]
         if not self.large:
             del values["large"]
+        if self.grey_range is None:
+            del values["grey_range"]
         return values
 
     @classmethod
@@ -59,6 +63,7 @@ class Preprocessing:
                 std=tuple(float(v) for v in values["std"]),
                 fit=str(values.get("fit", "crop")),
                 large=values.get("large", False) is True,
+                grey_range=_range(values.get("grey_range")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -70,6 +75,15 @@ class Preprocessing:
         if not (fits and finite and 8 <= made.image_size <= 2048):
             raise DataError("the preprocessing in the model file makes no sense")
         return made
+
+
+def _range(values: Any) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    low, high = (float(value) for value in values)
+    if not -math.inf < low <= high < math.inf:
+        raise ValueError(f"a range of grey from {low} to {high}")
+    return low, high
 
 
 @runtime_checkable

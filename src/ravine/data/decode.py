@@ -7,6 +7,8 @@ Shape letters: H height, W width, C channels, S side of the square.
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -60,7 +62,12 @@ class ImageHeader:
 
 
 def decode(
-    content: bytes, channels: int, *, draft: int | None = None, large: bool = False
+    content: bytes,
+    channels: int,
+    *,
+    draft: int | None = None,
+    large: bool = False,
+    grey_range: tuple[float, float] | None = None,
 ) -> Decoded:
     """Returns the image in a file's bytes, (H, W, C) uint8.
 
@@ -69,10 +76,32 @@ def decode(
         channels: C, 1 or 3.
         draft: least pixels of the shorter side; a JPEG may then be decoded at a fraction.
         large: read pictures of 90 to 179 megapixels, too.
+        grey_range: values of deep grey that become 0 and 255; None for the rule `RULE`.
 
     Raises:
         Unreadable: the file is empty, torn, no image, or too large to be one.
     """
+    with _opened(content, large=large) as image:
+        return _decode_open(image, channels, draft, grey_range)
+
+
+def deep_range(content: bytes) -> tuple[float, float] | None:
+    """Returns the least and the greatest value of an image in deep grey; None for any other.
+
+    Raises:
+        Unreadable: the file is empty, torn, no image, or too large to be one.
+    """
+    with _opened(content, large=True) as image:
+        if image.mode not in _DEEP:
+            return None
+        values = np.asarray(image).astype(np.float64)
+        finite = values[np.isfinite(values)]
+        return (float(finite.min()), float(finite.max())) if finite.size else None
+
+
+@contextmanager
+def _opened(content: bytes, *, large: bool) -> Iterator[Image.Image]:
+    """Yields an image; whatever is wrong with it, here or in the block, is `Unreadable`."""
     if not content:
         raise Unreadable("the file is empty")
     try:
@@ -81,7 +110,7 @@ def decode(
             if not large:
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as image:
-                return _decode_open(image, channels, draft)
+                yield image
     except Image.DecompressionBombWarning as error:
         text = f"too many pixels, a decompression bomb? ({error}); --large-images reads it"
         raise Unreadable(text) from None
@@ -98,7 +127,12 @@ def decode(
         raise Unreadable(f"torn or damaged: {str(error) or type(error).__name__}") from None
 
 
-def _decode_open(image: Image.Image, channels: int, draft: int | None) -> Decoded:
+def _decode_open(
+    image: Image.Image,
+    channels: int,
+    draft: int | None,
+    grey_range: tuple[float, float] | None,
+) -> Decoded:
     mode, sides = image.mode, image.size
     _refuse_planar(image)
     if draft and image.format == "JPEG" and min(sides) >= 2 * draft:
@@ -107,7 +141,11 @@ def _decode_open(image: Image.Image, channels: int, draft: int | None) -> Decode
     upright = _upright(image)
     if upright.mode in _DEEP:
         inverted = image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == 0
-        upright = _eight_bits(upright, image.format)
+        if grey_range is None:
+            upright = _eight_bits(upright, image.format)
+        else:
+            scaled = _scaled(np.asarray(upright).astype(np.float64), *grey_range)
+            upright = Image.fromarray(scaled.astype(np.uint8))
         if inverted:  # white is zero: Pillow inverts 8 bits and fewer only
             upright = ImageOps.invert(upright)
     tall = upright.height > upright.width
@@ -175,7 +213,11 @@ def _by_own_range(values: np.ndarray) -> np.ndarray:
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise Unreadable("it holds no finite value")
-    low, high = finite.min(), finite.max()
+    return _scaled(values, float(finite.min()), float(finite.max()))
+
+
+def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Returns values with `low` and all below as 0, `high` and above as 255; NaN becomes 0."""
     scaled = (values.clip(low, high) - low) * (255 / (high - low) if high > low else 0.0)
     return np.nan_to_num(scaled).round()
 

@@ -22,12 +22,14 @@ class ImageFormat:
         channels: C, 1 or 3.
         fit: how a picture becomes square: crop, pad or squash.
         large: whether pictures of 90 to 179 megapixels are read.
+        grey_range: values of deep grey that become 0 and 255; None for the rule of `decode`.
     """
 
     image_size: int
     channels: int
     fit: str = "crop"
     large: bool = False
+    grey_range: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, for the processes that decode."""
@@ -71,4 +73,5 @@ def decode_file(entry: FileEntry, image_format: ImageFormat) -> Decoded:
         image_format.channels,
         draft=image_format.image_size,
         large=image_format.large,
+        grey_range=image_format.grey_range,
     )

@@ -11,7 +11,8 @@ from ravine.data.image_file import ImageFormat
 _CUT = 0.25  # share of the area that may be cut off before it is reported
 _LEVELS = 64  # of 256 levels of grey, fewer are reported
 _SAMPLE = 200  # images
-_DIVIDED = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
+_DIVIDED = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_BY_OWN_RANGE = frozenset({"I", "F"})
 
 
 def image_notes(decoded: DecodedCache, image_format: ImageFormat) -> list[str]:
@@ -24,7 +25,8 @@ def image_notes(decoded: DecodedCache, image_format: ImageFormat) -> list[str]:
     notes = []
     if image_format.fit == "crop":
         notes += _about_area(decoded.sizes[decoded.readable])
-    notes += _about_levels(decoded)
+    if image_format.grey_range is None:
+        notes += _about_levels(decoded)
     return notes
 
 
@@ -44,6 +46,11 @@ def _about_area(sizes: np.ndarray) -> list[str]:
 def _about_levels(decoded: DecodedCache) -> list[str]:
     """Returns a sentence where 16-bit grey images use few of the 256 levels that are kept."""
     modes = {decoded.mode_names[mode] for mode in np.unique(decoded.modes[decoded.readable])}
+    if modes & _BY_OWN_RANGE:
+        return [
+            "grey of 32 bits, or signed, is scaled image by image, so that equal values differ "
+            "between images; --grey-range set scales all by one range"
+        ]
     if decoded.images is None or not modes or not modes <= _DIVIDED:
         return []
     readable = np.flatnonzero(decoded.readable)
@@ -52,6 +59,6 @@ def _about_levels(decoded: DecodedCache) -> list[str]:
     if most + 1 >= _LEVELS:
         return []
     return [
-        f"16-bit grey is divided by 257, and these images use {most + 1} of 256 levels; if they "
-        f"hold 12 bits or fewer, scale their values to 0…65535 first"
+        f"16-bit grey is divided by 257, and these images use {most + 1} of 256 levels; "
+        "--grey-range set scales all images by their own range"
     ]

@@ -222,6 +222,7 @@ def format_of(preprocessing: Preprocessing) -> ImageFormat:
         channels=preprocessing.channels,
         fit=preprocessing.fit,
         large=preprocessing.large,
+        grey_range=preprocessing.grey_range,
     )
 
 
@@ -238,6 +239,7 @@ def _preprocessing(
         std=tuple(float(s) if s > 0 else 1.0 for s in std / 255),
         fit=image_format.fit,
         large=image_format.large,
+        grey_range=image_format.grey_range,
     )
 
 

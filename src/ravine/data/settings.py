@@ -58,6 +58,10 @@ class DataSettings(Settings):
     fit: Literal["crop", "pad", "squash"] = "crop"
     """How a picture becomes square: crop cuts out the middle, pad adds black, squash stretches."""
 
+    grey_range: Literal["auto", "set"] = "auto"
+    """Grey of more than 8 bits: auto divides 16 bits by 257 and scales others image by image; set
+    scales all images by one range, their own."""
+
     large_images: bool = False
     """Also read pictures of 90 to 179 megapixels, which else count as decompression bombs."""
 
