@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from ravine.data.openers import register_openers
+
 RULE = (
     "turned as EXIF says; first frame of animations; transparency on white; 16-bit grey divided "
     "by 257, other deep grey by its own range; CMYK and palettes to RGB"
@@ -104,6 +106,7 @@ def _opened(content: bytes, *, large: bool) -> Iterator[Image.Image]:
     """Yields an image; whatever is wrong with it, here or in the block, is `Unreadable`."""
     if not content:
         raise Unreadable("the file is empty")
+    register_openers()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -268,6 +271,7 @@ def _padded(image: Image.Image, size: int, channels: int) -> np.ndarray:
 
 def read_header(file: str | Path | BinaryIO) -> ImageHeader | None:
     """Returns the header of an image file, or None if it is no image."""
+    register_openers()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
