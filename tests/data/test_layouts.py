@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from ravine.core.errors import DataError, SettingError
+from ravine.core.events import Event, Notice
+from ravine.data.audit import report_audit
 from ravine.data.collection import Collection
 from ravine.data.discovery import find_collection
 from ravine.data.layouts import LAYOUTS, OPTIONS
+from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
 
 Tree = Callable[..., Path]
@@ -56,8 +59,44 @@ def test_an_option_that_a_layout_cannot_follow_is_refused_by_name(tree: Tree, op
             _find(data, **{option: "patient"})
 
 
+@pytest.mark.parametrize("data", ["~nosuchuser/x", "x" * 300, "a\0b", "no/such/folder"])
+def test_a_path_that_cannot_be_is_reported_in_one_line(tree: Tree, data: str) -> None:
+    with pytest.raises(DataError, match="no such path"):
+        _find(data)
+    with pytest.raises(DataError, match=r"no such path|no file"):
+        _find(tree({"a": 1}), labels=data)
+
+
 def test_images_and_labels_together_are_refused(tree: Tree, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,label\n")
 
     with pytest.raises(SettingError, match="--images has no effect with --labels"):
         _find(tree({"a": 1}), labels=str(tmp_path / "t.csv"), images="x")
+
+
+def test_what_was_understood_is_reported_first_and_in_full(tree: Tree) -> None:
+    root = tree({"Birds/crow": 3, "Birds/jay": 3, "Plants/rose": 3})
+    (root / "Plants" / "a.heic").write_bytes(b"")
+    dataset = open_dataset(DataSettings.of({"data": str(root)}), seed=0)
+    events: list[Event] = []
+
+    report_audit(dataset, events.append)
+
+    first = events[0]
+    assert isinstance(first, Notice)
+    assert first.text == dataset.audit["understood"]["line"]
+    assert first.text.startswith("read as folders; classes: leaf folders, 3 (not the 2 folders")
+    assert first.details["understood"] == {
+        "layout": "folders",
+        "classes": "leaf folders, 3 (not the 2 folders above, Birds, Plants: --class-level 1)",
+        "splits": "",
+        "left_out": ["1 .heic (convert them to .jpg or .png)"],
+    }
+
+
+def test_every_source_says_what_it_was_taken_for() -> None:
+    found = _find("@fashion").understood
+
+    assert found is not None
+    assert found.layout == "idx"
+    assert found.splits == "splits of its own: train 10,000, test 2,000"

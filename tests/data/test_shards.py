@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ravine.core.errors import DataError
+from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import no_progress
 from ravine.data.cache_lookup import cache_key
 from ravine.data.collection import Collection, FileEntry
@@ -330,3 +330,80 @@ def test_other_offsets_in_the_same_shard_are_another_cache() -> None:
 
     assert len({key(512, 10), key(1024, 10), key(512, 11)}) == 3
     assert key(512, 10) == key(512, 10)
+
+
+def _splits(data: Path) -> dict[str, int]:
+    return {name: len(index) for name, index in _open(data).splits.items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "photos/"])
+def test_splits_inside_one_tar_are_found_as_on_a_disk(tmp_path: Path, prefix: str) -> None:
+    content = {}
+    for first, (split, count) in enumerate((("training_set", 8), ("test_set", 4))):
+        for n in range(count):
+            name = f"{prefix}{split}/{'cat' if n % 2 else 'dog'}/{n}.png"
+            content[name] = _png(100 * first + n)
+    path = _pack(tmp_path / "all.tar", content)
+
+    found = _open(path, validation=0)
+
+    assert found.classes == ("cat", "dog")
+    assert {name: len(index) for name, index in found.splits.items()} == {"train": 8, "test": 4}
+    assert "splits: train " in found.audit["understood"]["line"]
+
+
+def test_splits_inside_a_tar_with_labels_of_its_own_are_found(tmp_path: Path) -> None:
+    content = {}
+    for number in range(12):
+        folder = "train" if number < 8 else "test"
+        content[f"{folder}/{number:03d}.cls"] = b"%d" % (number % 2)
+        content[f"{folder}/{number:03d}.png"] = _png(number)
+
+    found = _open(_pack(tmp_path / "all.tar", content), validation=0)
+
+    assert {name: len(index) for name, index in found.splits.items()} == {"train": 8, "test": 4}
+
+
+def test_the_split_may_stand_anywhere_in_the_name_of_a_shard(tmp_path: Path) -> None:
+    first = 0
+    for name, count in {"my-train-000": 8, "my-val-000": 4, "my-test-000": 3}.items():
+        _pack(tmp_path / f"{name}.tar", _samples(first, count))
+        first += count
+
+    assert _splits(tmp_path) == {"train": 8, "validation": 4, "test": 3}
+
+
+@pytest.mark.parametrize("names", [("val", "test"), ("photos-test-0",)])
+def test_shards_without_a_training_split_are_not_trained_on(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for number, name in enumerate(names):
+        _pack(tmp_path / f"{name}.tar", _samples(10 * number, 4))
+
+    with pytest.raises(DataError, match="has no training split, only"):
+        _open(tmp_path)
+
+
+def test_a_shard_and_a_folder_in_it_that_name_two_splits_are_refused(tmp_path: Path) -> None:
+    _pack(tmp_path / "train.tar", {f"test/{c}/{n}.png": _png(n) for n in range(3) for c in "ab"})
+
+    with pytest.raises(DataError, match=r"train\.tar is named for train and has a folder for test"):
+        _open(tmp_path)
+
+
+def test_the_class_in_a_tar_may_be_named_by_level_or_by_a_pattern(tmp_path: Path) -> None:
+    names = [f"{group}/{c}/{c}.{n}.png" for group in ("x", "y") for c in "ab" for n in range(3)]
+    path = _pack(tmp_path / "all.tar", {name: _png(n) for n, name in enumerate(names)})
+
+    with pytest.raises(DataError, match=r"--class-level 1\), or a, b below"):
+        _open(path)
+    assert _open(path, class_level="1").classes == ("x", "y")
+    assert _open(path, class_level="leaf").classes == ("a", "b")
+    assert _open(path, label_from_name="before-dot").classes == ("a", "b")
+
+
+def test_a_level_has_no_effect_on_labels_in_files_of_their_own(tmp_path: Path) -> None:
+    path = _pack(tmp_path / "all.tar", _samples(0, 8))
+
+    with pytest.raises(SettingError, match=r"--class-level has no effect: .* has its labels in"):
+        _open(path, class_level="1")

@@ -93,7 +93,7 @@ def test_groups_stay_on_one_side(table: Path) -> None:
         (lambda t: t, {"label_column": "nope"}, "has no column 'nope'; it has: id, breed, patient"),
         (lambda t: t.replace("breed", "q"), {}, "--label-column, one of: id, q, patient"),
         (lambda t: t + "\nghost,a,1", {}, "a label has no image in .*'ghost' in line 14"),
-        (lambda t: t + "\np 1,a,1", {}, "is in line 3 and again in line 14"),
+        (lambda t: t + "\np 1,b,1", {}, "is in line 3 and again in line 14"),
         (lambda t: t.replace("p 3,b", "p 3,"), {}, "line 5: 'p 3' has no label"),
         (lambda t: t.split("\n")[0], {}, "holds no rows below its header"),
     ],

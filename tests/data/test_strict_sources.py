@@ -16,7 +16,7 @@ from ravine.core.errors import DataError
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
-from ravine.data.sources.labels_csv import ImageIndex
+from ravine.data.sources.image_index import ImageIndex
 from ravine.data.sources.pickled import read_pickled
 
 Tree = Callable[..., Path]
@@ -65,8 +65,8 @@ def test_a_name_with_accents_is_found_however_they_are_written(tmp_path: Path) -
 
 
 def test_a_name_that_fits_two_images_is_reported(tmp_path: Path) -> None:
-    for folder in "ab":
-        _paint(tmp_path / folder / "x.png")
+    for seed, folder in enumerate("ab"):
+        _paint(tmp_path / folder / "x.png", seed)
 
     with pytest.raises(DataError, match=r"fits several images .* a/x.png, b/x.png; write the path"):
         ImageIndex(tmp_path).find("x")

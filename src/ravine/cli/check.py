@@ -58,7 +58,11 @@ def check(
     if json:
         for row in rows:
             print(json_format.dumps({"kind": "network", **row}))
-        return
+    else:
+        _show(rows, out)
+
+
+def _show(rows: list[dict[str, Any]], out: Path) -> None:
     console = Console()
     console.print(_table(rows))
     for row in rows:

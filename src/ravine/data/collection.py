@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ravine.data.understanding import Understood
+from ravine.core.errors import DataError
+from ravine.data.understanding import Understood, shortened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,5 +101,15 @@ def label_indices(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
 
 
 def expand_path(data: str) -> Path:
-    """Returns the path that the user named, with `~` expanded."""
-    return Path(data).expanduser()
+    """Returns the path that the user named, with `~` expanded.
+
+    Raises:
+        DataError: no file can have this path.
+    """
+    try:
+        path = Path(data).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"no such path: {shortened(data, 80)!r} ({reason})") from None
+    return path

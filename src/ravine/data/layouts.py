@@ -19,6 +19,7 @@ from ravine.data.sources.idx import has_idx, idx_pairs, read_idx_pairs
 from ravine.data.sources.labels_csv import is_table, read_table
 from ravine.data.sources.npz import read_npz
 from ravine.data.sources.shards import is_shard, one_shard, read_shards, shards_in
+from ravine.data.sources.split_tables import has_split_tables, read_split_tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +48,13 @@ OPTIONS = (
     "images",
     "image_column",
     "label_column",
+    "split_column",
     "group_column",
     "class_level",
     "label_from_name",
 )
-_OF_TABLES = frozenset({"images", "image_column", "label_column", "group_column"})
+_OF_TREES = frozenset({"class_level", "label_from_name"})
+_OF_TABLES = frozenset({"images", "image_column", "label_column", "split_column", "group_column"})
 
 
 def _is_file(path: Path, ending: str) -> bool:
@@ -68,7 +71,7 @@ def _read_idx(path: Path, settings: DataSettings, progress: Progress) -> Collect
 
 
 def _read_shards(path: Path, settings: DataSettings, progress: Progress) -> Collection:
-    return read_shards(shards_in(path) if path.is_dir() else one_shard(path), progress)
+    return read_shards(shards_in(path) if path.is_dir() else one_shard(path), progress, settings)
 
 
 def _read_table(path: Path, settings: DataSettings, progress: Progress) -> Collection:
@@ -114,6 +117,7 @@ LAYOUTS = (
         what="a .tar, or a folder of .tar files",
         fits=lambda path: bool(shards_in(path)) if path.is_dir() else is_shard(path),
         read=_read_shards,
+        options=_OF_TREES,
     ),
     Layout(
         name="table",
@@ -123,11 +127,19 @@ LAYOUTS = (
         options=_OF_TABLES,
     ),
     Layout(
+        name="split-tables",
+        what="a metadata.csv or _classes.csv in each folder of images",
+        fits=has_split_tables,
+        read=lambda path, settings, progress: read_split_tables(path, settings),
+        over=frozenset({"folders"}),
+        options=_OF_TABLES - {"images"},
+    ),
+    Layout(
         name="folders",
         what="a folder with one folder per class",
         fits=has_class_folders,
         read=_read_folders,
-        options=frozenset({"class_level", "label_from_name"}),
+        options=_OF_TREES,
     ),
 )
 
@@ -141,7 +153,10 @@ def layout_of(path: Path, settings: DataSettings) -> Layout:
     """
     if settings.layout is not None:
         return layout_named(settings.layout)
-    fitting = [layout for layout in LAYOUTS if layout.fits(path)]
+    try:
+        fitting = [layout for layout in LAYOUTS if layout.fits(path)]
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
     contained = {name for layout in fitting for name in layout.over}
     fitting = [layout for layout in fitting if layout.name not in contained]
     if len(fitting) > 1:

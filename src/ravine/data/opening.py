@@ -55,7 +55,7 @@ def find_training_images(settings: DataSettings, progress: Progress = no_progres
         DataError: there are none to train on, or they are of one class.
     """
     collection = grouped(find_collection(settings, progress), settings)
-    _refuse_no_training(collection, settings.data)
+    refuse_no_training(collection, settings.data)
     _refuse_one_class(collection, settings.data)
     return collection
 
@@ -186,8 +186,13 @@ def _images(
     )
 
 
-def _refuse_no_training(collection: Collection, data: str) -> None:
-    """Raises `DataError` if the source gives splits, and none of them is for training."""
+def refuse_no_training(collection: Collection, data: str) -> None:
+    """Raises `DataError` if a source gives splits, and none of them is for training.
+
+    Args:
+        collection: the images of the source.
+        data: the source, for the message.
+    """
     given = {split for split in collection.given_splits if split}
     if given and "train" not in given:
         raise DataError(

@@ -30,6 +30,9 @@ class DataSettings(Settings):
     label_column: str | None = None
     """Column of the CSV with the labels; found by name if not given."""
 
+    split_column: str | None = None
+    """Column of the CSV with the split; found by name and values if not given; none for none."""
+
     group_column: str | None = None
     """Column of the CSV: rows of one value stay on one side of the split (one patient, say)."""
 
@@ -42,6 +45,11 @@ class DataSettings(Settings):
 
     label_from_name: str | None = None
     """Label in the file's name: before-dot, before-last-underscore …, or a pattern with a group."""
+
+    @field_validator("class_level", mode="before")
+    @classmethod
+    def _level_as_text(cls, value: object) -> object:
+        return str(value) if type(value) is int else value
 
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share held out for validation where none is given, at most 5,000 images; 0 for none."""

@@ -123,6 +123,10 @@ _DECIDES_PLAN = {
     "epochs",
     "budget",
     "model",
+    "layout",
+    "class_level",
+    "label_from_name",
+    "split_column",
 }
 
 

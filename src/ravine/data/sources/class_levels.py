@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 from ravine.core.errors import DataError, SettingError
 from ravine.data.sources.split_words import are_counters, are_folds
+from ravine.data.understanding import shortened
 
 Path = tuple[str, ...]
+_LETTERS = 16  # of a name in a message
 _LEVEL = re.compile(r"leaf|[1-9]\d?\+?")
 
 
@@ -118,11 +120,11 @@ def _rule_of_mixed(below: Sequence[Path], said: _Said) -> ClassRule:
         return said.first(
             f"the {inner} folders below are part of them; on their own: --class-level leaf"
         )
-    first = only_sort[0]
-    example = next(path for path in below if path[0] == first)
+    example = next(path for path in below if path[0] == only_sort[0])
+    first = shortened(only_sort[0], _LETTERS)
     raise DataError(
-        f"{said.where}: {_few(with_images)} hold images, {first}/ only folders: if {first} is a "
-        f"class: {said.option(0)}; if {example[-1]} is one: --class-level leaf"
+        f"{said.where}: {_few(with_images)} hold images, {first} only folders: if {first} is a "
+        f"class: {said.option(0)}; if {shortened(example[-1], _LETTERS)} is one: --class-level leaf"
     )
 
 
@@ -145,15 +147,13 @@ def _rule_of_nested(below: Sequence[Path], said: _Said) -> ClassRule:
     unique = len(leaves) == len(below)
     if count_leaf and not count_first:
         return said.first(leaf_note)
-    if unique and len(below) == len(first):
-        return said.first()
     if unique:
         return ClassRule("leaf folders", first_note, index=-1)
     if count_first and not count_leaf:
         return ClassRule("leaf folders, those of one name together", first_note, index=-1)
     raise DataError(
-        f"{said.where}: the classes may be {_few(first)} ({said.option(0)}) or the folders below, "
-        f"{_few(leaves)} (--class-level leaf: those of one name together); say which"
+        f"{said.where}: are the classes {_few(first)} ({said.option(0)}), or {_few(leaves)} below "
+        "them, those of one name together (--class-level leaf)? Say which"
     )
 
 
@@ -186,6 +186,6 @@ def _refuse_folds(below: Sequence[Path], said: _Said) -> None:
 
 
 def _few(names: Iterable[str]) -> str:
-    """Returns the first three names, each of at most 20 letters."""
-    shown = [name if len(name) <= 20 else f"{name[:19]}…" for name in sorted(names)]
-    return ", ".join(shown[:3]) + (" …" if len(shown) > 3 else "")
+    """Returns the first two names, each of at most 16 letters."""
+    shown = [shortened(name, _LETTERS) for name in sorted(names)]
+    return ", ".join(shown[:2]) + (" …" if len(shown) > 2 else "")

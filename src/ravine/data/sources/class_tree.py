@@ -8,6 +8,7 @@ from ravine.core.errors import DataError
 from ravine.data.sources.class_levels import ClassRule, Path, check_class_level, choose_rule
 from ravine.data.sources.split_folders import SplitFolder, find_splits
 from ravine.data.sources.split_words import UNLABELLED, split_of
+from ravine.data.understanding import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,17 @@ class ClassTree:
         wanted = ("train",) if "train" in own else (None,) if None in own else tuple(set(own))
         return any(label and self.splits[path] in wanted for path, label in self.labels.items())
 
-    def splits_said(self) -> str:
-        """Returns which folders are splits, for the line of what was understood."""
+    def splits_said(self, given: Iterable[str | None] | None = None) -> str:
+        """Returns which folders are splits, for the line of what was understood.
+
+        Args:
+            given: the splits of the images that have a label, if not all of `roots`.
+        """
+        shown_splits = set(self.roots.values()) if given is None else set(given)
         named: dict[str, list[str]] = {}
         for root, split in self.roots.items():
+            if split not in shown_splits:
+                continue
             named.setdefault(split, []).append(root)
         shown = []
         for split, roots in named.items():
@@ -163,8 +171,9 @@ def _settle_other_splits(labels: dict[Path, str], found: Sequence[SplitFolder], 
         strange = sorted({labels[one.path] for one in members} - {""})
         if members[0].split == "validation" and len(strange) > 1 and known:
             raise DataError(
-                f"{where}: {root}/ holds {strange[0]}/ and {strange[1]}/, which are no classes of "
-                f"the training split ({', '.join(sorted(known)[:3])}); name them alike"
+                f"{where}: {shortened(root, 30)}/ holds {shortened(strange[0], 20)}/ and "
+                f"{shortened(strange[1], 20)}/, which are no classes of the training split, such "
+                f"as {shortened(min(known), 20)}; name them alike"
             )
         for one in members:
             leaf = one.path[one.kept[-1]] if one.kept else ""
@@ -177,9 +186,11 @@ def _refuse_splits_as_classes(labels: Mapping[Path, str], where: str) -> None:
     for label in sorted(classes):
         split = split_of(label.rpartition("/")[2])
         if split is not None and not (split == "train" and others):
+            path = next(path for path, one in labels.items() if one == label)
+            level = 1 + max(index for index, name in enumerate(path) if label.endswith(name))
             raise DataError(
-                f"{where}: {label}/ would be a class and is the name of a split ({split}); if it "
-                "is a class, name the level of the class folders: --class-level"
+                f"{where}: {label}/ would be a class and is the name of a split ({split}); rename "
+                f"it; if it is a class: --class-level {level}"
             )
 
 

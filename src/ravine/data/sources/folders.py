@@ -23,13 +23,14 @@ from ravine.data.sources.listing import (
 )
 from ravine.data.sources.name_labels import name_pattern
 from ravine.data.sources.split_words import UNLABELLED, split_of
+from ravine.data.sources.table_file import shown_path
 from ravine.data.sources.unsorted import (
     TryTable,
     is_unsorted,
     refuse_other_tasks,
     without_class_folders,
 )
-from ravine.data.understanding import Understood
+from ravine.data.understanding import Understood, shortened
 
 NAME = "folders"
 _MOST_SAID = 3
@@ -62,12 +63,12 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
     if not listing.images:
         raise without_class_folders(root, listing, labels_images)
     if settings.class_level is None:
-        refuse_other_tasks(root, listing, labels_images)
+        refuse_other_tasks(root, listing)
     if settings.label_from_name is not None:
         return _from_names(root, listing, settings)
     tree = read_class_tree(
         dict.fromkeys(folder_of(name) for name, _ in listing.images),
-        str(root),
+        shown_path(root),
         settings.class_level,
     )
     if not tree.has_training_classes or is_unsorted(set(tree.labels.values())):
@@ -83,6 +84,8 @@ def collected(
     images: Sequence[tuple[str, FileEntry]],
     labels: Sequence[str],
     splits: Sequence[str | None],
+    *,
+    order: Sequence[str] = (),
 ) -> Collection:
     """Returns the images that have a label; the others are its `unlabelled`.
 
@@ -90,9 +93,10 @@ def collected(
         images: (name, entry) of N images.
         labels: of the N images; "" for none.
         splits: of the N images.
+        order: the classes in their order, if it is not by number or by name.
     """
     chosen = [index for index, label in enumerate(labels) if label]
-    classes = class_order({labels[index] for index in chosen})
+    classes = tuple(order) or class_order({labels[index] for index in chosen})
     given = [splits[index] for index in chosen]
     return Collection(
         names=[images[index][0] for index in chosen],
@@ -164,12 +168,13 @@ def _refuse_empty_classes(
         if strange:
             count, ending = max(strange)
             raise DataError(
-                f"{root}: the class folder {folder!r} holds {count} {ending} and no image that "
-                "Ravine reads; convert them to .jpg or .png"
+                f"{shown_path(root)}: the class folder {shortened(folder, 40)!r} holds {count} "
+                f"{ending} and no image that Ravine reads; convert them to .jpg or .png"
             )
         if not inside:
             raise DataError(
-                f"{root}: the class folder {folder!r} holds no image; add images or remove it"
+                f"{shown_path(root)}: the class folder {shortened(folder, 40)!r} holds no image; "
+                "add images or remove it"
             )
 
 
@@ -177,7 +182,7 @@ def _from_names(root: Path, listing: FolderListing, settings: DataSettings) -> C
     form = str(settings.label_from_name)
     pattern = name_pattern(form)
     folders = {folder_of(name): None for name, _ in listing.images}
-    tree = read_split_tree(folders, str(root), settings.class_level)
+    tree = read_split_tree(folders, shown_path(root), settings.class_level)
     labels = [
         "" if tree.labels[folder_of(name)] == UNLABELLED else pattern.label_of(name)
         for name, _ in listing.images
@@ -185,8 +190,8 @@ def _from_names(root: Path, listing: FolderListing, settings: DataSettings) -> C
     splits = [tree.splits[folder_of(name)] for name, _ in listing.images]
     if not any(labels):
         raise DataError(
-            f"--label-from-name {form}: none of {len(labels):,} names in {root} has a label by it, "
-            f"as {listing.images[0][0]}"
+            f"--label-from-name {shortened(form, 30)}: none of {len(labels):,} names in "
+            f"{shown_path(root)} has a label by it, as {shortened(listing.images[0][0], 40)}"
         )
     found = collected(listing.images, labels, splits)
     return replace(
@@ -194,7 +199,7 @@ def _from_names(root: Path, listing: FolderListing, settings: DataSettings) -> C
         understood=Understood(
             NAME,
             f"from file names ({form}), {len(found.classes):,}",
-            tree.splits_said(),
+            tree.splits_said(found.given_splits),
             (*unlabelled_said(found.unlabelled), *left_out_said(listing)),
         ),
     )

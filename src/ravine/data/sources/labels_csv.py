@@ -1,49 +1,36 @@
-"""A CSV with file names and labels, and the folder of these images."""
+"""A table with file names and labels, and the folder of these images.
 
-import csv
-import io
-import unicodedata
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+Rows are read once, one after another. An image is trained on once: rows that say the same again are
+counted, rows that contradict each other are refused.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ravine.core.errors import DataError
-from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order, label_indices
+from ravine.data.collection import Collection, FileEntry
 from ravine.data.settings import DataSettings
-from ravine.data.sources.listing import image_files, same_folders
+from ravine.data.sources.class_names_file import NamedClasses, named_classes
+from ravine.data.sources.class_tree import folder_of, read_split_tree
+from ravine.data.sources.folders import collected
+from ravine.data.sources.image_index import ImageIndex
+from ravine.data.sources.several_labels import one_hot_label, refuse_combined
+from ravine.data.sources.split_words import UNLABELLED
+from ravine.data.sources.table_columns import (
+    IMAGE_COLUMNS,
+    Columns,
+    choose_columns,
+    find_column,
+    is_without_header,
+)
+from ravine.data.sources.table_file import Table, read_table_file, shown_path
+from ravine.data.sources.table_splits import NONE, read_splits
+from ravine.data.understanding import Understood, shortened
 
-IMAGE_COLUMNS = [
-    "image",
-    "file",
-    "filename",
-    "file_name",
-    "filepath",
-    "file_path",
-    "image_path",
-    "path",
-    "image_name",
-    "image_id",
-    "image_file",
-    "img",
-    "img_path",
-    "name",
-    "id",
-    "uuid",
-]
-_LABEL_COLUMNS = [
-    "label",
-    "class",
-    "target",
-    "category",
-    "class_name",
-    "label_name",
-    "species",
-    "breed",
-    "y",
-]
-_SPLIT_COLUMNS = ["split", "set", "subset", "partition"]
+__all__ = ["IMAGE_COLUMNS", "ImageIndex", "find_column", "is_table", "read_rows", "read_table"]
 
-
-_ENDINGS = (".csv", ".tsv")
+_ENDINGS = (".csv", ".tsv", ".tab")
 
 
 def is_table(path: Path) -> bool:
@@ -57,169 +44,235 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     Raises:
         DataError: the file is missing, empty, or no text.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
-    header = text.lstrip().partition("\n")[0]
-    separator = max(",;\t", key=header.count)
-    # Not splitlines(): a quoted field may hold line ends, and names may hold U+2028 and the like.
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restval="")
-    try:
-        columns = [name.strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = columns
-        rows = [{k: (v or "").strip() for k, v in row.items() if k in columns} for row in reader]
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
-    if not rows:
-        raise DataError(f"{path} holds no rows below its header")
-    return columns, rows
+    table = read_table_file(path)
+    columns = list(table.columns)
+    return columns, [dict(zip(columns, fields, strict=True)) for _, fields in table.rows()]
 
 
-def find_column(
-    path: Path, columns: Sequence[str], given: str | None, known: Sequence[str], what: str
-) -> str:
-    """Returns the column that was given, or the first that has one of the known names.
+@dataclass(slots=True)
+class _Rows:
+    """What N rows say: the image, the label, the split, the group; and their lines in the file.
+
+    `written` is the image as the table has it, `names` its path below the folder.
+    """
+
+    names: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+
+    def add(self, name: str, written: str, said: tuple[str, str, str], line: int) -> None:
+        label, split, group = said
+        self.names.append(name)
+        self.written.append(written)
+        self.labels.append(label)
+        self.splits.append(split)
+        self.groups.append(group)
+        self.lines.append(line)
+
+
+def read_table(path: Path, folder: Path, settings: DataSettings) -> Collection:
+    """Returns the images that the table `path` names, from `folder`.
 
     Raises:
-        DataError: there is none; the message names the columns that there are.
+        DataError: a column is missing, an image has no label or two of them, a label has no image,
+            or the columns can be read in two ways.
     """
-    if given is not None:
-        if given in columns:
-            return given
-        raise DataError(f"{path} has no column {given!r}; it has: {', '.join(columns)}")
-    lower = {name.lower(): name for name in reversed(columns)}
-    for name in known:
-        if name in lower:
-            return lower[name]
-    raise DataError(
-        f"{path}: no column has a usual name for the {what}; name it with --{what}-column, "
-        f"one of: {', '.join(columns)}"
-    )
-
-
-class ImageIndex:
-    """Finds image files by the names that a CSV gives them.
-
-    Args:
-        folder: of the images.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.entries: dict[str, FileEntry] = dict(image_files(folder))
-        self._by_name: dict[str, list[str]] = {}
-        for path in self.entries:
-            file = PurePosixPath(path)
-            for key in {_normalised(file.name), _normalised(file.stem)}:
-                self._by_name.setdefault(key, []).append(path)
-
-    def find(self, name: str) -> str | None:
-        """Returns the path of the image `name`, with or without its folders and its ending.
-
-        Raises:
-            DataError: more than one image fits.
-        """
-        name = name.replace("\\", "/").removeprefix("./")
-        if name in self.entries:
-            return name
-        wanted = PurePosixPath(_normalised(name))
-        candidates = self._by_name.get(wanted.name, ())
-        fitting = [p for p in candidates if same_folders(wanted, PurePosixPath(_normalised(p)))]
-        if len(fitting) > 1:
-            raise DataError(
-                f"{name!r} fits several images in {self.folder}: {fitting[0]}, {fitting[1]}; "
-                "write the path below the folder into the CSV"
-            )
-        return fitting[0] if fitting else None
-
-
-def _normalised(name: str) -> str:
-    """Returns a name in one Unicode form: file systems write accents as one letter or two."""
-    return unicodedata.normalize("NFC", name)
-
-
-def read_table(table: Path, folder: Path, settings: DataSettings) -> Collection:
-    """Returns the images that the CSV `table` names, from `folder`.
-
-    Raises:
-        DataError: a column is missing, an image has no label or is named twice, or a label has
-            no image.
-    """
-    columns, rows = read_rows(table)
-    image_column = find_column(table, columns, settings.image_column, IMAGE_COLUMNS, "image")
-    label_column = find_column(table, columns, settings.label_column, _LABEL_COLUMNS, "label")
-    group_column = settings.group_column
-    if group_column is not None:
-        find_column(table, columns, group_column, (), "group")
+    table = read_table_file(path)
     if not folder.is_dir():
-        raise DataError(f"no folder {folder} with the images of {table}")
+        raise DataError(f"no folder {folder} with the images of {shown_path(path)}")
     index = ImageIndex(folder)
-    names = _images_of(rows, table, index, image_column)
-    for line, row in enumerate(rows, start=2):
-        if not row[label_column]:
-            raise DataError(
-                f"{table}, line {line}: {row[image_column]!r} has no label; "
-                "fill it in or remove the line"
+    if is_without_header(table, index.find):
+        numbers = tuple(str(number + 1) for number in range(len(table.columns)))
+        table = replace(table, columns=numbers, has_header=False)
+    columns = choose_columns(table, settings, index.find)
+    rows, repeated = _without_repeats(table, columns, _read(table, columns, index))
+    splits, by = _splits(table, columns, rows, settings)
+    _refuse_missing_labels(table, rows, splits)
+    if columns.label and settings.label_column is None:
+        refuse_combined(table.name, columns.label, rows.labels, rows.lines)
+    return _collected(table, columns, index, rows, splits, by, repeated)
+
+
+def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
+    """Returns the rows of the table, the image of each found in the folder."""
+    at = {name: number for number, name in enumerate(table.columns)}
+    image, label = at[columns.image], at.get(columns.label)
+    split, group = at.get(columns.split), at.get(columns.group)
+    classes = [at[name] for name in columns.one_hot]
+    found, missing = _Rows(), _Missing()
+    for line, fields in table.rows():
+        name = index.find(fields[image]) if fields[image] else None
+        if name is None:
+            missing.add(line, fields[image])
+            continue
+        said = (
+            one_hot_label(table.name, columns.one_hot, [fields[i] for i in classes], line)
+            if label is None
+            else fields[label]
+        )
+        of_split = "" if split is None else fields[split]
+        of_group = "" if group is None else fields[group]
+        found.add(name, fields[image], (said, of_split, of_group), line)
+    missing.refuse(table, index.folder)
+    return found
+
+
+@dataclass(slots=True)
+class _Missing:
+    """The rows whose image is not there: the first of them, and how many."""
+
+    count: int = 0
+    line: int = 0
+    name: str = ""
+
+    def add(self, line: int, name: str) -> None:
+        if not self.count:
+            self.line, self.name = line, name
+        self.count += 1
+
+    def refuse(self, table: Table, folder: Path) -> None:
+        if self.count:
+            many = (
+                f"{self.count} labels have no image" if self.count > 1 else "a label has no image"
             )
-    classes = class_order({row[label_column] for row in rows})
-    used = set(names)
-    return Collection(
-        names=names,
-        labels=label_indices([row[label_column] for row in rows], classes),
-        classes=classes,
-        given_splits=_given_splits(table, columns, rows, taken={label_column, image_column}),
-        groups=[row[group_column] for row in rows] if group_column else (),
-        files=[index.entries[name] for name in names],
-        unlabelled=[name for name in index.entries if name not in used],
+            raise DataError(
+                f"{table.name}: {many} in {shown_path(folder)}, the first "
+                f"{shortened(self.name, 40)!r} in line {self.line}; add the images, remove the "
+                "lines, or name the folder with --images"
+            )
+
+
+def _without_repeats(table: Table, columns: Columns, rows: _Rows) -> tuple[_Rows, int]:
+    """Returns the rows without those that repeat others, and their number.
+
+    Raises:
+        DataError: two rows of one image differ in label, split or group.
+    """
+    first: dict[str, int] = {}
+    kept = _Rows()
+    all_said = zip(rows.labels, rows.splits, rows.groups, strict=True)
+    for number, (name, said) in enumerate(zip(rows.names, all_said, strict=True)):
+        label, split, group = said
+        line = rows.lines[number]
+        if name not in first:
+            first[name] = number
+            kept.add(name, rows.written[number], said, line)
+            continue
+        before = first[name]
+        for what, one, other in (
+            (columns.label or "the label", rows.labels[before], label),
+            (columns.split, rows.splits[before], split),
+            (columns.group, rows.groups[before], group),
+        ):
+            if one != other:
+                raise DataError(
+                    f"{table.name}: {shortened(name, 40)!r} is in line {rows.lines[before]} and "
+                    f"again in line {line}, with {shortened(what, 20)} {shortened(one, 20)!r} and "
+                    f"{shortened(other, 20)!r}; remove one of them"
+                )
+    return kept, len(rows.names) - len(kept.names)
+
+
+def _splits(
+    table: Table, columns: Columns, rows: _Rows, settings: DataSettings
+) -> tuple[list[str | None], str]:
+    """Returns the split of each row, and where it comes from, in words.
+
+    Without a column it is the folder of the image: an image in test/ is not trained on.
+    """
+    by_folder: list[str | None] = [None] * len(rows.names)
+    if settings.split_column != NONE:
+        by_folder = _splits_of_folders(rows.names)
+    if not columns.split:
+        return by_folder, "the folders of the images" if any(by_folder) else ""
+    by_column = read_splits(table.name, columns.split, rows.splits, rows.lines)
+    for row, (said, lies) in enumerate(zip(by_column, by_folder, strict=True)):
+        if said == "train" and lies == "test":
+            raise DataError(
+                f"{table.name}, line {rows.lines[row]}: {shortened(rows.names[row], 40)!r} is for "
+                f"training by the column {columns.split[:30]!r}, and lies in a folder for test; "
+                "mend the column, or take another: --split-column"
+            )
+    return by_column, f"column {columns.split}"
+
+
+def _splits_of_folders(names: Sequence[str]) -> list[str | None]:
+    """Returns the split that the folders of each image name, or None."""
+    folders = dict.fromkeys(folder_of(name) for name in names)
+    try:
+        tree = read_split_tree(folders, "the folder of the images", None)
+    except DataError:  # a folder of a split's name next to others
+        raise DataError(
+            f"the images are in folders of which some have the names of splits ("
+            f"{shortened(', '.join(sorted({'/'.join(f) for f in folders if f})), 60)}); write the "
+            "split into a column `split`, or pass over the folders: --split-column none"
+        ) from None
+    return [
+        "test" if tree.labels[folder_of(name)] == UNLABELLED else tree.splits[folder_of(name)]
+        for name in names
+    ]
+
+
+def _refuse_missing_labels(table: Table, rows: _Rows, splits: Sequence[str | None]) -> None:
+    for name, label, split, line in zip(rows.written, rows.labels, splits, rows.lines, strict=True):
+        if not label and split != "test":
+            raise DataError(
+                f"{table.name}, line {line}: {shortened(name, 60)!r} has no label; fill it in or "
+                "remove the line"
+            )
+
+
+def _collected(
+    table: Table,
+    columns: Columns,
+    index: ImageIndex,
+    rows: _Rows,
+    splits: Sequence[str | None],
+    by: str,
+    repeated: int,
+) -> Collection:
+    named = named_classes(table.path, rows.labels) if columns.label else NamedClasses(rows.labels)
+    images: list[tuple[str, FileEntry]] = [(name, index.entries[name]) for name in rows.names]
+    found = collected(images, named.labels, splits, order=named.order)
+    used = set(rows.names)
+    without_row = [n for n in index.entries if n not in used and n not in index.copies]
+    groups = [group for group, label in zip(rows.groups, named.labels, strict=True) if label]
+    return replace(
+        found,
+        groups=groups if columns.group else (),
+        unlabelled=[*found.unlabelled, *without_row],
+        understood=Understood(
+            "table",
+            f"{_said(table, columns)}, {len(found.classes):,}{named.said}",
+            _splits_said(by, found.given_splits),
+            tuple(_left_out(index, rows, repeated, len(without_row))),
+        ),
     )
 
 
-def _images_of(
-    rows: Sequence[Mapping[str, str]], table: Path, index: ImageIndex, column: str
-) -> list[str]:
-    names: list[str] = []
-    missing: list[tuple[int, str]] = []
-    line_of: dict[str, int] = {}
-    for line, row in enumerate(rows, start=2):
-        found = index.find(row[column]) if row[column] else None
-        if found is None:
-            missing.append((line, row[column]))
-            continue
-        if found in line_of:
-            raise DataError(
-                f"{table}: {found!r} is in line {line_of[found]} and again in line {line}; "
-                "remove one of them"
-            )
-        line_of[found] = line
-        names.append(found)
-    if missing:
-        line, name = missing[0]
-        many = (
-            f"{len(missing)} labels have no image" if len(missing) > 1 else "a label has no image"
-        )
-        raise DataError(
-            f"{table}: {many} in {index.folder}, the first {name!r} in line {line}; "
-            "add the images, remove the lines, or name the folder with --images"
-        )
-    return names
+def _said(table: Table, columns: Columns) -> str:
+    if not columns.label:
+        return "one-hot columns"
+    without = "" if table.has_header else " of a table without a header"
+    return f"column {shortened(columns.label, 40)}{without}"
 
 
-def _given_splits(
-    table: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]], *, taken: set[str]
-) -> list[str | None]:
-    for name in columns:
-        if name.lower() in _SPLIT_COLUMNS and name not in taken:
-            values = [SPLIT_NAMES.get(row[name].lower()) for row in rows]
-            if "train" not in values:
-                continue
-            if None in values:
-                line = values.index(None)
-                raise DataError(
-                    f"{table}, line {line + 2}: the column {name!r} says {rows[line][name]!r}; "
-                    "wanted is train, validation or test"
-                )
-            return values
-    return []
+def _splits_said(by: str, given: Sequence[str | None]) -> str:
+    held_out = sorted({split for split in given if split} - {"train"}, key="validationtest".find)
+    if not by or not any(given):
+        return ""
+    return f"{' and '.join(held_out) or 'train'}: {by}"
+
+
+def _left_out(index: ImageIndex, rows: _Rows, repeated: int, without_row: int) -> Iterator[str]:
+    if repeated:
+        yield f"{repeated:,} repeated rows"
+    if index.copies:
+        yield f"{len(index.copies):,} files with the bytes of another"
+    if blank := sum(not label for label in rows.labels):
+        yield f"{blank:,} test rows without a label"
+    if without_row:
+        yield f"{without_row:,} images without a row"

@@ -73,7 +73,7 @@ class FolderListing:
 
     def endings(self) -> Counter[str]:
         """Returns the number of other files by ending, over all folders."""
-        return sum(self.others.values(), Counter())
+        return sum(self.others.values(), Counter[str]())
 
 
 def image_files(folder: Path) -> Iterator[tuple[str, FileEntry]]:

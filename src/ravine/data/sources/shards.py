@@ -2,23 +2,35 @@
 
 Members of one name up to the first dot of its last part are one sample: an image, and its label
 as text in NAME.cls or as "label" or "cls" in NAME.json. Where no sample has a label, every image
-is a sample and the folder that holds it is its class. Only headers, labels and
-the byte ranges of the images are read here.
+is a sample and its folders are read as those on a disk are (`class_tree`). Only headers, labels
+and the byte ranges of the images are read here.
 """
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import takewhile
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from ravine.core.errors import DataError
+from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import Progress
-from ravine.data.collection import SPLIT_NAMES, Collection, FileEntry, class_order, label_indices
+from ravine.data.collection import Collection, FileEntry
+from ravine.data.settings import DataSettings
+from ravine.data.sources.class_tree import (
+    ClassTree,
+    folder_of,
+    read_class_tree,
+    read_split_tree,
+    unlabelled_said,
+)
+from ravine.data.sources.folders import collected
 from ravine.data.sources.listing import EXTENSIONS, folders_in, image_files, printable
+from ravine.data.sources.name_labels import name_pattern
+from ravine.data.sources.split_words import UNLABELLED, split_group, split_word
+from ravine.data.sources.table_file import shown_path
 from ravine.data.sources.tar import Member, compressed, members
+from ravine.data.understanding import Understood
 
 _LABELS = frozenset({".cls", ".json"})
 _LARGEST_LABEL = 1 << 20  # bytes
@@ -33,7 +45,7 @@ class Shard:
     Attributes:
         path: of the file.
         name: its path below the folder that the user named.
-        split: train, validation or test, or None.
+        split: train, validation, test or unlabelled, as its name says, or None.
     """
 
     path: Path
@@ -60,7 +72,8 @@ class _Image:
     name: str
     entry: FileEntry
     label: str
-    split: str | None
+    member: str
+    shard: Shard
 
 
 def is_shard(path: Path) -> bool:
@@ -74,10 +87,9 @@ def shards_in(root: Path) -> list[Shard]:
     Empty where the folder also holds images: the tar is then their archive.
     """
     found = [Shard(path, printable(path.name), _split(path.name)) for path in _tars(root)]
-    for name in folders_in(root):
-        if split := SPLIT_NAMES.get(name.lower()):
-            inner = _tars(root / name)
-            found += [Shard(path, f"{name}/{printable(path.name)}", split) for path in inner]
+    for name, split in split_group(folders_in(root)).items():
+        inner = _tars(root / name)
+        found += [Shard(path, f"{name}/{printable(path.name)}", split) for path in inner]
     return [] if found and any(True for _ in image_files(root)) else found
 
 
@@ -87,7 +99,8 @@ def _tars(folder: Path) -> list[Path]:
 
 
 def _split(name: str) -> str | None:
-    return SPLIT_NAMES.get("".join(takewhile(str.isalpha, name)).lower())
+    found = split_word(name.partition(".")[0])
+    return found[0] if found else None
 
 
 def one_shard(path: Path) -> list[Shard]:
@@ -95,14 +108,21 @@ def one_shard(path: Path) -> list[Shard]:
     return [Shard(path, printable(path.name), None)]
 
 
-def read_shards(shards: Sequence[Shard], progress: Progress) -> Collection:
+def read_shards(
+    shards: Sequence[Shard], progress: Progress, settings: DataSettings | None = None
+) -> Collection:
     """Returns the images of tar shards; only their byte ranges are read.
+
+    Args:
+        shards: in the order of their images.
+        progress: called while reading.
+        settings: `class_level` and `label_from_name`, where no sample has a label of its own.
 
     Raises:
         DataError: a shard is compressed or torn, a sample has two images, or nothing has a label.
     """
     images: list[_Image] = []
-    unlabelled: list[str] = []
+    without_image: list[str] = []
     labelled: bool | None = None  # whether labels are in files of their own: as in the first shard
     for number, shard in enumerate(shards):
         progress("reading shards", number, len(shards))
@@ -112,22 +132,78 @@ def read_shards(shards: Sequence[Shard], progress: Progress) -> Collection:
             labelled = has_labels
         if has_labels and not labelled:
             raise _packed_in_two_ways(shard)
-        found = _images_of(shard, samples, labelled=bool(labelled))
-        images += [image for image in found if image.label]
-        unlabelled += [image.name for image in found if not image.label]
-        unlabelled += _labels_without_image(shard, samples)
+        images += _images_of(shard, samples, labelled=bool(labelled))
+        without_image += _labels_without_image(shard, samples)
     progress("reading shards", len(shards), len(shards))
-    if not images:
-        raise _nothing(shards, labelled=bool(labelled))
-    classes = class_order({image.label for image in images})
-    return Collection(
-        names=[image.name for image in images],
-        labels=label_indices([image.label for image in images], classes),
-        classes=classes,
-        given_splits=_given(shards, images),
-        files=[image.entry for image in images],
-        unlabelled=unlabelled,
+    return _collected(shards, images, without_image, settings or DataSettings(), bool(labelled))
+
+
+def _collected(
+    shards: Sequence[Shard],
+    images: Sequence[_Image],
+    without_image: Sequence[str],
+    settings: DataSettings,
+    labelled: bool,
+) -> Collection:
+    tree = _tree(shards, images, settings, labelled)
+    labels = _labels(images, tree, settings, labelled)
+    if not any(labels):
+        raise _nothing(shards, labelled=labelled)
+    splits = [_joined(image.shard, tree.splits[folder_of(image.member)]) for image in images]
+    labels = ["" if s == UNLABELLED else one for s, one in zip(splits, labels, strict=True)]
+    _refuse_shards_without_split(shards)
+    found = collected([(image.name, image.entry) for image in images], labels, splits)
+    said = "labels in .cls or .json" if labelled else tree.said or "from file names"
+    names = [image.member for image, label in zip(images, labels, strict=True) if not label]
+    understood = Understood(
+        "shards",
+        f"{said}, {len(found.classes):,}" + (f" (not {tree.note})" if tree.note else ""),
+        _splits_said(shards, tree),
+        unlabelled_said(names),
     )
+    return replace(found, unlabelled=[*found.unlabelled, *without_image], understood=understood)
+
+
+def _splits_said(shards: Sequence[Shard], tree: ClassTree) -> str:
+    named = sorted({shard.split for shard in shards if shard.split})
+    return (
+        f"splits: by the names of the shards, {', '.join(named)}" if named else tree.splits_said()
+    )
+
+
+def _tree(
+    shards: Sequence[Shard], images: Sequence[_Image], settings: DataSettings, labelled: bool
+) -> ClassTree:
+    where = shown_path(shards[0].path if len(shards) == 1 else shards[0].path.parent)
+    folders = dict.fromkeys(folder_of(image.member) for image in images)
+    if labelled and (settings.class_level or settings.label_from_name):
+        option = "class-level" if settings.class_level else "label-from-name"
+        raise SettingError(
+            f"--{option} has no effect: {where} has its labels in .cls or .json; drop it"
+        )
+    if labelled or settings.label_from_name is not None:
+        return read_split_tree(folders, where, settings.class_level)
+    return read_class_tree(folders, where, settings.class_level)
+
+
+def _labels(
+    images: Sequence[_Image], tree: ClassTree, settings: DataSettings, labelled: bool
+) -> list[str]:
+    if labelled:
+        return [image.label for image in images]
+    if settings.label_from_name is None:
+        return [tree.labels[folder_of(image.member)] for image in images]
+    pattern = name_pattern(settings.label_from_name)
+    return [pattern.label_of(image.member) for image in images]
+
+
+def _joined(shard: Shard, inner: str | None) -> str | None:
+    """Returns the split of an image by its shard's name and by its folders in the shard."""
+    if shard.split is not None and inner is not None and shard.split != inner:
+        raise DataError(
+            f"{shard.path} is named for {shard.split} and has a folder for {inner}; rename it"
+        )
+    return inner if shard.split is None else shard.split
 
 
 def _images_of(shard: Shard, samples: Mapping[str, _Sample], *, labelled: bool) -> list[_Image]:
@@ -230,13 +306,14 @@ def _by_label(shard: Shard, name: str, sample: _Sample) -> Iterator[_Image]:
             "rename them"
         )
     for member, entry in images:
-        yield _Image(f"{shard.name}/{printable(member)}", entry, sample.label, shard.split)
+        inside = printable(member)
+        yield _Image(f"{shard.name}/{inside}", entry, sample.label, inside, shard)
 
 
 def _by_folder(shard: Shard, _: str, sample: _Sample) -> Iterator[_Image]:
     for member, entry in sample.images:
-        folder = printable(PurePosixPath(member).parent.name)
-        yield _Image(f"{shard.name}/{printable(member)}", entry, folder, shard.split)
+        inside = printable(member)
+        yield _Image(f"{shard.name}/{inside}", entry, "", inside, shard)
 
 
 def _packed_in_two_ways(shard: Shard) -> DataError:
@@ -256,14 +333,12 @@ def _nothing(shards: Sequence[Shard], *, labelled: bool) -> DataError:
     )
 
 
-def _given(shards: Sequence[Shard], images: Sequence[_Image]) -> list[str | None]:
-    splits = {shard.split for shard in shards}
-    if "train" not in splits:
-        return []
-    if None in splits:
-        odd = next(shard for shard in shards if shard.split is None)
+def _refuse_shards_without_split(shards: Sequence[Shard]) -> None:
+    odd = [shard for shard in shards if shard.split is None]
+    named = [shard for shard in shards if shard.split is not None]
+    if odd and named:
+        among = "among shards for training" if any(s.split == "train" for s in named) else ""
         raise DataError(
-            f"{odd.path} is among shards for training, but its name does not begin with train, "
+            f"{odd[0].path} is {among or f'next to {named[0].name}'}, but its name has no train, "
             "val or test; rename it or move it away"
         )
-    return [image.split for image in images]

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ravine.core.errors import DataError
-from ravine.data.sources.split_words import UNLABELLED, split_group
+from ravine.data.sources.split_words import UNLABELLED, split_group, split_word
+from ravine.data.understanding import shortened
 
 Path = tuple[str, ...]
 
@@ -61,8 +62,8 @@ def find_splits(
         without = next(one for one in found if one.split is None and one.path)
         raise DataError(
             f"{where}: {_shown(with_split.path)} is in a split ({with_split.split}) and "
-            f"{_shown(without.path)} in none; move one of them, or name the level of the class "
-            "folders: --class-level"
+            f"{_shown(without.path)} in none; move one of them; if the split is a class: "
+            f"--class-level {with_split.root}"
         )
     return found
 
@@ -89,22 +90,46 @@ def _walk(
     flat: bool,
     split: str | None = None,
     splits_at: tuple[int, ...] = (),
+    is_only: bool = True,
 ) -> Iterable[SplitFolder]:
     depth = len(node.path)
     if node.has_images:
         kept = tuple(i for i in range(depth) if i not in splits_at)
         root = splits_at[-1] + 1 if splits_at else 0
         yield SplitFolder(node.path, split, kept, root, "/".join(node.path[:root]))
-    found = {} if class_level == depth + 1 else _splits_at(node, where, flat=flat)
+    found: dict[str, str] = {}
+    if class_level != depth + 1:
+        found = _splits_at(node, where, flat=flat) or _only_one(node, split, is_only=is_only)
+    is_only = is_only and len(node.children) == 1
     for name, child in node.children.items():
         inner = found.get(name, split)
-        if name in found and split not in (None, inner):
+        if name in found and split not in (None, inner) and class_level is None:
+            below = len(child.path) + 1
+            level = "" if child.has_images else f"; if it is {inner}: --class-level {below}"
             raise DataError(
-                f"{where}: {_shown(child.path)} names two splits, {split} and {inner}; rename one, "
-                "or name the level of the class folders: --class-level"
+                f"{where}: {_shown(child.path)} names two splits, {split} and {inner}; rename one"
+                f"{level}"
             )
         at = (*splits_at, depth) if name in found else splits_at
-        yield from _walk(child, where, class_level, flat=flat, split=inner, splits_at=at)
+        yield from _walk(
+            child, where, class_level, flat=flat, split=inner, splits_at=at, is_only=is_only
+        )
+
+
+def _only_one(node: _Node, split: str | None, *, is_only: bool) -> dict[str, str]:
+    """Returns the split of a folder without others next to it.
+
+    It holds all others, such as `my_flowers_train`, or is that of a split once more, such as the
+    second `seg_train` of `seg_train/seg_train`.
+    """
+    if len(node.children) != 1:
+        return {}
+    name, child = next(iter(node.children.items()))
+    word = split_word(name)
+    if word is None:
+        return {}
+    again = word[0] == split
+    return {name: word[0]} if again or (is_only and not child.has_images) else {}
 
 
 def _splits_at(node: _Node, where: str, *, flat: bool) -> dict[str, str]:
@@ -115,18 +140,19 @@ def _splits_at(node: _Node, where: str, *, flat: bool) -> dict[str, str]:
     if not others:
         return found if flat or deep else {}
     level = len(node.path) + 1
-    place = "/".join((where, *node.path)) if where else "/".join(node.path)
+    place = "/".join((where, *(shortened(name, 20) for name in node.path)))
+    other = shortened(others[0], 20)
     if deep:
         raise DataError(
-            f"{place} has {deep[0]}/ for a split and also {others[0]}/ with images; move "
-            f"{others[0]}/ away or into a split; if they are classes: --class-level {level}"
+            f"{place} has {shortened(deep[0], 20)}/ for a split and also {other}/ with images; "
+            f"move {other}/ away or into a split; if they are classes: --class-level {level}"
         )
     # A class may be called `train`: training images without classes would be of no use there.
     doubtful = [name for name, split in found.items() if split != "train"]
     if doubtful:
         raise DataError(
-            f"{place} has {doubtful[0]}/ with images next to {others[0]}/: if it is a class: "
-            f"--class-level {level}; if it is the {_what(found[doubtful[0]])}, move it away"
+            f"{place} has {shortened(doubtful[0], 20)}/ with images next to {other}/: if it is a "
+            f"class: --class-level {level}; if it is the {_what(found[doubtful[0]])}, move it away"
         )
     return {}
 
@@ -136,4 +162,4 @@ def _what(split: str) -> str:
 
 
 def _shown(path: Path) -> str:
-    return "/".join(path) + "/"
+    return shortened("/".join(path), 28) + "/"

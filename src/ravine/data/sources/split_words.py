@@ -13,13 +13,13 @@ UNLABELLED = "unlabelled"
 _WORDS = {
     "train": "train training trn tr trainset trainingset traindata trainval",
     "validation": "val valid validation validate validating dev valset validset validationset "
-    "eval evaluation holdout",
+    "eval evaluation",
     "test": "test testing tst te testset testdata",
     UNLABELLED: "pred predict prediction predictions unlabeled unlabelled inference submission",
 }
 _SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words.split()}
 # Too short to name a split inside a longer name.
-_ALONE = frozenset({"tr", "te", "trn", "tst", "dev"})
+_ALONE = frozenset({"tr", "te"})
 _NEUTRAL = """
     set sets data dataset datasets image images img imgs pic pics picture pictures photo photos
     split splits folder folders dir files new final full all small raw cropped resized jpg jpeg png
@@ -90,11 +90,8 @@ def split_group(names: Iterable[str]) -> dict[str, str]:
     alike: dict[tuple[str, ...], set[str]] = {}
     for split, rest in found.values():
         alike.setdefault(rest, set()).add(split)
-    alone = len(names) == 1
     return {
-        name: split
-        for name, (split, rest) in found.items()
-        if not rest or len(alike[rest]) > 1 or alone
+        name: split for name, (split, rest) in found.items() if not rest or len(alike[rest]) > 1
     }
 
 

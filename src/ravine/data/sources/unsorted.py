@@ -11,6 +11,7 @@ from ravine.core.errors import DataError
 from ravine.data.sources.listing import IMAGE_LIKE, FolderListing
 from ravine.data.sources.name_labels import proposed_form
 from ravine.data.sources.split_words import split_of
+from ravine.data.sources.table_file import shown_path
 
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 _OF_IMAGES = frozenset(
@@ -48,9 +49,9 @@ def without_class_folders(root: Path, listing: FolderListing, labels_images: Try
         return _no_images(root, listing)
     loose = sum("/" not in name for name in names)
     if loose == len(names):
-        found = f"{root} holds {loose:,} images but no class folders"
+        found = f"{shown_path(root)} holds {loose:,} images but no class folders"
     else:
-        found = f"{root}: {_tops(names)} hold images but no class folders"
+        found = f"{shown_path(root)}: {_tops(names)} hold images but no class folders"
     return DataError(f"{found}; {remedy(root, listing, labels_images)}")
 
 
@@ -116,21 +117,21 @@ def _no_images(root: Path, listing: FolderListing) -> DataError:
     if strange:
         count, ending = max(strange)
         return DataError(
-            f"{root} holds {count:,} {ending} files and no image that Ravine reads; convert them "
-            "to .jpg or .png"
+            f"{shown_path(root)} holds {count:,} {ending} files and no image that Ravine reads; "
+            "convert them to .jpg or .png"
         )
     if bare := listing.endings()[""]:
         return DataError(
-            f"{root} holds {bare:,} files without an ending and no image by its name; if they are "
-            "images, give them their ending, such as .jpg"
+            f"{shown_path(root)} holds {bare:,} files without an ending and no image by its name; "
+            "if they are images, give them their ending, such as .jpg"
         )
     return DataError(
-        f"{root} holds no images; Ravine looks for one folder per class, a CSV (--labels), "
-        "IDX, CIFAR or .npz files"
+        f"{shown_path(root)} holds no images; Ravine looks for one folder per class, a CSV "
+        "(--labels), IDX, CIFAR or .npz files"
     )
 
 
-def refuse_other_tasks(root: Path, listing: FolderListing, labels_images: TryTable) -> None:
+def refuse_other_tasks(root: Path, listing: FolderListing) -> None:
     """Raises `DataError` if a tree is laid out for detection or segmentation.
 
     Such a tree holds images/ without class folders, next to labels/*.txt (YOLO), Annotations/*.xml
@@ -151,8 +152,8 @@ def refuse_other_tasks(root: Path, listing: FolderListing, labels_images: TryTab
         return
     what = f"detection ({boxes})" if boxes else f"segmentation (masks, as {kinds['masks'][0]})"
     raise DataError(
-        f"{root} is laid out for {what}, not for classes: Ravine wants one label for each image"
-        + _from_names(root, in_images)
+        f"{shown_path(root)} is laid out for {what}, not for classes: Ravine wants one label for "
+        "each image" + _from_names(root, in_images)
     )
 
 

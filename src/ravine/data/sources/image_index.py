@@ -1,0 +1,69 @@
+"""Finds image files by the names that a table gives them."""
+
+import filecmp
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from ravine.core.errors import DataError
+from ravine.data.collection import FileEntry
+from ravine.data.sources.listing import image_files, same_folders
+
+
+class ImageIndex:
+    """The images below a folder, by name.
+
+    Args:
+        folder: of the images.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries: dict[str, FileEntry] = dict(image_files(folder))
+        self.copies: set[str] = set()
+        self._by_name: dict[str, list[str]] = {}
+        for path in self.entries:
+            file = PurePosixPath(path)
+            for key in {_normalised(file.name), _normalised(file.stem)}:
+                self._by_name.setdefault(key, []).append(path)
+
+    def find(self, name: str) -> str | None:
+        """Returns the path of the image `name`, with or without its folders and its ending.
+
+        Of files with the same bytes it is the first; the others are then in `copies`.
+
+        Raises:
+            DataError: more than one image fits.
+        """
+        name = name.replace("\\", "/").removeprefix("./")
+        if name in self.entries:
+            return name
+        wanted = PurePosixPath(_normalised(name))
+        candidates = self._by_name.get(wanted.name, ())
+        fitting = [p for p in candidates if same_folders(wanted, PurePosixPath(_normalised(p)))]
+        if len(fitting) > 1 and not self._are_copies(fitting):
+            raise DataError(
+                f"{name!r} fits several images in {self.folder}: {fitting[0]}, {fitting[1]}; "
+                "write the path below the folder into the CSV"
+            )
+        return fitting[0] if fitting else None
+
+    def _are_copies(self, paths: Sequence[str]) -> bool:
+        """Returns whether files hold the same bytes; if so, all but the first are copies."""
+        entries = [self.entries[path] for path in paths]
+        if len({entry.size for entry in entries}) > 1:
+            return False
+        try:
+            same = all(
+                filecmp.cmp(entries[0].path, entry.path, shallow=False) for entry in entries[1:]
+            )
+        except OSError:
+            return False
+        if same:
+            self.copies.update(paths[1:])
+        return same
+
+
+def _normalised(name: str) -> str:
+    """Returns a name in one Unicode form: file systems write accents as one letter or two."""
+    return unicodedata.normalize("NFC", name)

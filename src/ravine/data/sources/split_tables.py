@@ -1,0 +1,140 @@
+"""A table in each folder of images: `metadata.csv` (Hugging Face) and `_classes.csv` (Roboflow).
+
+`d/train/metadata.csv` with `file_name,label`, `d/{train,valid,test}/_classes.csv` with a file name
+and a column of 0 and 1 for each class. The split is the folder's; names are below the folder.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ravine.core.errors import DataError
+from ravine.data.collection import Collection, class_order, label_indices
+from ravine.data.settings import DataSettings
+from ravine.data.sources.folders import has_class_folders
+from ravine.data.sources.labels_csv import read_table
+from ravine.data.sources.listing import folders_in
+from ravine.data.sources.split_words import UNLABELLED, split_group
+from ravine.data.sources.table_columns import has_usual_columns
+from ravine.data.sources.table_file import read_table_file, shown_path
+from ravine.data.understanding import Understood
+
+NAME = "split-tables"
+_NAMES = ("metadata.csv", "_classes.csv")
+
+
+def has_split_tables(path: Path) -> bool:
+    """Returns whether a folder, or a folder for a split in it, has a table of its images."""
+    return path.is_dir() and bool(_tables(path))
+
+
+def _tables(root: Path) -> list[tuple[str | None, Path]]:
+    """Returns (split, table) of each table: the one in the folder, or those of its splits."""
+    own = _table_in(root)
+    if own is not None:
+        return [(None, own)]
+    try:
+        splits = split_group(folders_in(root))
+    except DataError:
+        return []
+    found = [(split, _table_in(root / name)) for name, split in splits.items()]
+    return [(split, table) for split, table in found if table is not None and split != UNLABELLED]
+
+
+def _table_in(folder: Path) -> Path | None:
+    for name in _NAMES:
+        path = folder / name
+        if path.is_file() and _labels_images(path):
+            return path
+    return None
+
+
+def _labels_images(path: Path) -> bool:
+    try:
+        columns = read_table_file(path).columns
+    except DataError:
+        return False
+    return path.name == "_classes.csv" or has_usual_columns(columns)
+
+
+def read_split_tables(root: Path, settings: DataSettings) -> Collection:
+    """Returns the images that the tables in a folder, or in its folders for splits, name.
+
+    Raises:
+        DataError: a table does not fit its images; or there are class folders as well, and the user
+            has not said which of the two is meant.
+    """
+    parts: list[tuple[str | None, str, Collection]] = []
+    for split, table in _tables(root):
+        _refuse_two_ways(root, table, settings)
+        below = table.parent.relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        parts.append((split, prefix, read_table(table, table.parent, settings)))
+    if not parts:
+        raise DataError(
+            f"{root} holds no {' or '.join(_NAMES)} with a column for the image and one for the "
+            "label, and no folder for a split with one"
+        )
+    return _joined(root, parts)
+
+
+def _refuse_two_ways(root: Path, table: Path, settings: DataSettings) -> None:
+    if (
+        settings.layout is None
+        and has_class_folders(table.parent)
+        and not _has_splits(table.parent)
+    ):
+        raise DataError(
+            f"{shown_path(root)} can be read in two ways: --layout {NAME} takes the labels of "
+            f"{table.name}, --layout folders the names of the folders; say which"
+        )
+
+
+def _has_splits(folder: Path) -> bool:
+    names = folders_in(folder)
+    return bool(names) and len(split_group(names)) == len(names)
+
+
+def _joined(root: Path, parts: Sequence[tuple[str | None, str, Collection]]) -> Collection:
+    """Returns the images of all tables, the classes of all in one order."""
+    labels = [part.classes[label] for _, _, part in parts for label in part.labels]
+    classes = class_order(set(labels))
+    given: list[str | None] = []
+    for split, _, part in parts:
+        own = part.given_splits or [None] * len(part.names)
+        given += [split if split is not None else one for one in own]
+    first = parts[0][2].understood
+    said = "tables" if first is None else first.classes.rpartition(",")[0]
+    named = [f"{split} {prefix}" for split, prefix, _ in parts if split is not None]
+    own_splits = "" if first is None else first.splits
+    return Collection(
+        names=[prefix + name for _, prefix, part in parts for name in part.names],
+        labels=label_indices(labels, classes),
+        classes=classes,
+        given_splits=given if any(given) else (),
+        groups=[group for _, _, part in parts for group in part.groups],
+        files=[entry for _, _, part in parts for entry in part.files],
+        unlabelled=[prefix + name for _, prefix, part in parts for name in part.unlabelled],
+        understood=Understood(
+            NAME,
+            f"{said}, {len(classes):,}",
+            f"splits: {', '.join(named)}" if named else own_splits,
+            (*_left_out(parts), *_without_table(root, parts)),
+        ),
+    )
+
+
+def _without_table(root: Path, parts: Sequence[tuple[str | None, str, Collection]]) -> list[str]:
+    """Returns the folders for splits whose images no table labels."""
+    if parts[0][0] is None:
+        return []
+    read = {prefix.rstrip("/") for _, prefix, _ in parts}
+    return [f"{n}/ without a table" for n in split_group(folders_in(root)) if n not in read]
+
+
+def _left_out(parts: Sequence[tuple[str | None, str, Collection]]) -> tuple[str, ...]:
+    return tuple(
+        f"{said} in {prefix}" if prefix else said
+        for _, prefix, part in parts
+        if part.understood is not None
+        for said in part.understood.left_out
+    )

@@ -1,0 +1,182 @@
+"""A table as a text file: with commas, `;`, tabs or blanks, with a header or without one.
+
+Rows are read one after another, so that a table of many columns costs what its bytes cost.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from ravine.core.errors import DataError
+from ravine.data.sources.listing import EXTENSIONS
+from ravine.data.understanding import shortened
+
+_SEPARATORS = ",;\t"
+_BLANKS = " "
+_SAMPLE = 50  # rows that decide what separates the fields
+_LETTERS_OF_A_PATH = 50
+_LETTERS_OF_A_LIST = 60
+
+csv.field_size_limit(1 << 24)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The text of a table, and how it is to be read.
+
+    Attributes:
+        path: of the file.
+        columns: their names; "1", "2" and so on where there is no header.
+        has_header: whether the first line is one.
+        text: of the file.
+        separator: of the fields.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    has_header: bool
+    text: str
+    separator: str
+
+    @property
+    def name(self) -> str:
+        """The path as messages show it."""
+        return shown_path(self.path)
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yields (line, fields) of each row that is not empty; missing fields are "".
+
+        Raises:
+            DataError: a row has more fields than the header, or quotes that do not fit.
+        """
+        count = len(self.columns)
+        for number, (line, fields) in enumerate(_fields(self.text, self.separator, self.path)):
+            if number == 0 and self.has_header:
+                continue
+            stripped = [field.strip() for field in fields]
+            if len(stripped) > count:
+                if any(stripped[count:]):
+                    raise DataError(
+                        f"{self.name}, line {line}: {len(stripped)} fields, the header has "
+                        f"{count}; put a field with {_said(self.separator)} in it in quotes"
+                    )
+                stripped = stripped[:count]
+            yield line, stripped + [""] * (count - len(stripped))
+
+    def index(self, column: str) -> int:
+        """Returns the index of a column."""
+        return self.columns.index(column)
+
+
+def shown_path(path: Path) -> str:
+    """Returns a path for a message, its beginning cut off where it is long."""
+    text = str(path)
+    return text if len(text) <= _LETTERS_OF_A_PATH else f"…{text[1 - _LETTERS_OF_A_PATH :]}"
+
+
+def listed(names: Sequence[str], most: int = _LETTERS_OF_A_LIST) -> str:
+    """Returns names in a row, cut off where they are many.
+
+    >>> listed(["a", "b"]), listed(["abc"] * 900, 12)
+    ('a, b', 'abc, … (900)')
+    """
+    text = ", ".join(names)
+    if len(text) <= most:
+        return text
+    shown: list[str] = []
+    for name in names:
+        if sum(len(one) + 2 for one in [*shown, name]) > most - 7:
+            break
+        shown.append(name)
+    return ", ".join([*(shown or [shortened(names[0], most)]), f"… ({len(names):,})"])
+
+
+def read_table_file(path: Path) -> Table:
+    """Returns a table; it may have a byte-order mark.
+
+    It has no header if a field of its first line ends as an image does.
+
+    Raises:
+        DataError: the file is missing, empty or no text, or two columns have one name.
+    """
+    text = _text(path)
+    separator = _separator(text, path)
+    first = next(iter(_fields(text, separator, path)), (1, []))[1]
+    header = [field.strip() for field in first]
+    has_header = not any(is_image_name(field) for field in header)
+    columns = header if has_header else [str(number + 1) for number in range(len(header))]
+    twice = [name for name, count in Counter(columns).items() if count > 1 and name]
+    if twice:
+        raise DataError(
+            f"{shown_path(path)} has two columns {shortened(twice[0], 40)!r}; rename one of them"
+        )
+    table = Table(path, tuple(columns), has_header, text, separator)
+    if next(iter(table.rows()), None) is None:
+        raise DataError(f"{shown_path(path)} holds no rows below its header")
+    return table
+
+
+def is_image_name(field: str) -> bool:
+    """Returns whether a field ends as the name of an image does.
+
+    >>> is_image_name("a/b.JPG"), is_image_name("b")
+    (True, False)
+    """
+    return PurePosixPath(field.strip().replace("\\", "/")).suffix.lower() in EXTENSIONS
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"no file {path}") from None
+    except (OSError, ValueError) as error:
+        reason = shortened(str(error), 60)
+        raise DataError(f"{shown_path(path)} cannot be read as UTF-8 text: {reason}") from None
+
+
+def _said(separator: str) -> str:
+    return {",": "a comma", ";": "a ;", "\t": "a tab", _BLANKS: "a blank"}[separator]
+
+
+def _separator(text: str, path: Path) -> str:
+    """Returns the separator that gives all rows one number of fields, or is most in the header."""
+    widths = {one: _widths(text, one, path) for one in (*_SEPARATORS, _BLANKS)}
+    even = [one for one in _SEPARATORS if len(widths[one]) == 1 and min(widths[one]) > 1]
+    if even:
+        return max(even, key=lambda one: max(widths[one]))
+    header = text.lstrip().partition("\n")[0]
+    found = max(_SEPARATORS, key=header.count)
+    if not header.count(found) and len(widths[_BLANKS]) == 1 and min(widths[_BLANKS]) > 1:
+        return _BLANKS
+    return found
+
+
+def _widths(text: str, separator: str, path: Path) -> set[int]:
+    """Returns the numbers of fields of the first rows; {} if they cannot be separated so."""
+    try:
+        return {len(fields) for _, fields in islice(_fields(text, separator, path), _SAMPLE)}
+    except DataError:
+        return set()
+
+
+def _fields(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line, fields) of each line that is not empty."""
+    # Not splitlines(): a quoted field may hold line ends, and names may hold U+2028 and the like.
+    skips = separator == _BLANKS
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=skips)
+    line = 1
+    try:
+        for fields in reader:
+            if skips:
+                while fields and not fields[-1]:
+                    fields.pop()
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{shown_path(path)}, line {reader.line_num}: {error}") from None
