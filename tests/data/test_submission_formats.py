@@ -1,7 +1,9 @@
 """Accepted forms of a sample submission; no image gets the prediction of another."""
 
 import csv
+import tracemalloc
 import unicodedata
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -11,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ravine.core.errors import DataError
+from ravine.core.errors import DataError, SettingError
 from ravine.data.matching import match_columns, match_ids
-from ravine.data.submission import read_sample, write_submission
+from ravine.data.submission import read_sample, write_form, write_predictions, write_submission
+from ravine.data.submission_form import submission_form
 
 NAMES = ["x.png", "y.png"]
 CLASSES = ["cat", "Big dog", "owl"]
@@ -56,7 +59,10 @@ def test_numbers_are_names_where_classes_have_numbers_for_names(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
-        ("id,label\nx,0.5\n", "holds 0.5, so it wants the probability of one class; rename it"),
+        (
+            "id,label\nx,0.5\n",
+            "holds 0.5, so it wants the probability of one class; name it with --positive CLASS",
+        ),
         ("id,cat,Big dog,owl\nx,0,0\n", "line 2: 3 values where the header has 4"),
         ("id,cat,cat,owl\nx,0,0,0\n", "line 1: the column 'cat' occurs twice"),
         ("id,label\n,cat\n", "line 2: an empty id"),
@@ -171,3 +177,99 @@ def test_any_names_come_back_with_their_own_probabilities(
         index = names.index(row[0] if with_ending else f"{row[0]}.png")
         expected = [p[index][classes.index(column)] for column in columns]
         np.testing.assert_allclose([float(v) for v in row[1:]], expected, atol=1e-5)
+
+
+TWO = np.array([[0.3, 0.7], [0.8, 0.2]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("classes", "sample", "expected", "told"),
+    [
+        (["0", "1"], "id,has_cactus\ny,0.5\nx,0.5\n", "id,has_cactus\ny,0.2\nx,0.7\n", "of '1'"),
+        (["cat", "dog"], "id,label\ny,0.5\nx,0.5\n", "id,label\ny,0.2\nx,0.7\n", "of 'dog'"),
+        (["bird", "no bird"], "id,t\ny,0.5\nx,0.5\n", "id,t\ny,0.8\nx,0.3\n", "of 'bird'"),
+        (
+            ["cactus", "empty"],
+            "id,has_cactus\ny,0\nx,0\n",
+            "id,has_cactus\ny,0.8\nx,0.3\n",
+            "of 'c",
+        ),
+        (["0", "1"], "id,label\ny,0\nx,0\n", "id,label\ny,0\nx,1\n", "--positive CLASS"),
+        (["a", "b"], "id,label\ny,0\nx,1\n", "id,label\ny,0\nx,1\n", "--positive CLASS"),
+        (["00007", "00016"], "id,y\ny,16\nx,7\n", "id,y\ny,7\nx,16\n", "without zeros"),
+    ],
+)
+def test_a_single_column_of_two_classes_takes_what_the_sample_shows(
+    tmp_path: Path, classes: list[str], sample: str, expected: str, told: str
+) -> None:
+    (tmp_path / "s.csv").write_text(sample)
+    found = read_sample(tmp_path / "s.csv")
+    summary = write_submission(tmp_path / "o.csv", found, ["x.png", "y.png"], classes, TWO)
+    assert (tmp_path / "o.csv").read_text() == expected
+    assert told in summary
+
+
+def test_a_named_class_gives_its_probability_whatever_the_sample_holds(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("id,label\ny,0\nx,0\n")
+    sample, names = read_sample(tmp_path / "s.csv"), ["x.png", "y.png"]
+    form = submission_form(sample, names, ["cat", "dog"], positive="cat")
+    write_form(tmp_path / "o.csv", sample, form, names, iter([TWO[[1]], TWO[[0]]]))
+    assert (tmp_path / "o.csv").read_text() == "id,label\ny,0.8\nx,0.3\n"
+    with pytest.raises(SettingError, match="--positive 'owl' is no class of the network"):
+        submission_form(sample, names, ["cat", "dog"], positive="owl")
+
+
+def test_an_id_without_an_image_is_answered_by_the_training_shares(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("id,dog,cat\ntorn,0,0\ny,0,0\nx,0,0\n")
+    sample, names, classes = read_sample(tmp_path / "s.csv"), ["x.png", "y.png"], ["cat", "dog"]
+    with pytest.raises(DataError, match="1 of 3 ids: 'torn'; nothing written; --missing prior"):
+        submission_form(sample, names, classes)
+    form = submission_form(sample, names, classes, missing=True)
+    assert form.wanted.tolist() == [1, 0]
+    prior = np.array([0.25, 0.75])
+    write_form(tmp_path / "o.csv", sample, form, names, TWO[form.wanted], prior=prior)
+    assert (tmp_path / "o.csv").read_text() == "id,dog,cat\ntorn,0.75,0.25\ny,0.2,0.8\nx,0.7,0.3\n"
+    with pytest.raises(DataError, match="no readable image for 2 of 3 ids"):
+        submission_form(sample, names[:1], classes, missing=True)
+
+
+@pytest.mark.parametrize("form", [False, True])
+def test_rows_are_written_as_they_come_and_an_error_leaves_the_old_file(
+    tmp_path: Path, form: bool
+) -> None:
+    classes = [f"c{k}" for k in range(1000)]
+    names = [f"{i}.png" for i in range(4000)]
+    block = np.full((100, 1000), 0.001, np.float32)
+    (tmp_path / "o.csv").write_text("old")
+    sizes = []
+
+    def blocks(*, torn: bool) -> Iterator[np.ndarray]:
+        for index in range(40):
+            part = list(tmp_path.glob(".o.csv.*"))
+            sizes.append(part[0].stat().st_size if part else 0)
+            yield block * np.nan if torn and index == 39 else block
+
+    if form:
+        (tmp_path / "s.csv").write_text("id,c7\n" + "".join(f"{i},0\n" for i in range(4000)))
+        sample = read_sample(tmp_path / "s.csv")
+        wanted = submission_form(sample, names, classes)
+
+        def write(found: Iterator[np.ndarray]) -> None:
+            write_form(tmp_path / "o.csv", sample, wanted, names, found)
+    else:
+
+        def write(found: Iterator[np.ndarray]) -> None:
+            write_predictions(tmp_path / "o.csv", names, classes, found)
+
+    with pytest.raises(DataError, match=r"no finite probabilities for 3900\.png"):
+        write(blocks(torn=True))
+    assert (tmp_path / "o.csv").read_text() == "old"
+    assert not list(tmp_path.glob(".o.csv.*"))
+    tracemalloc.start()
+    write(blocks(torn=False))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == 4001
+    if not form:
+        assert sizes[39] > 10e6  # most of 24 MB lie on the disk before the last batch comes
+        assert peak < 10e6

@@ -1,7 +1,7 @@
 """`ravine diagnose`."""
 
 import json as json_format
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,8 @@ from rich.console import Console
 
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
-from ravine.cli.options import AllowCode, Json, Quiet
+from ravine.cli.options import AllowCode, Json, MovedData, Quiet
+from ravine.findings.cure_trials import Trial
 from ravine.findings.finding import Findings
 from ravine.runs.rows import plain
 from ravine.workflows.diagnose import diagnose_run, keep_trials, try_cures
@@ -19,6 +20,7 @@ from ravine.workflows.diagnose import diagnose_run, keep_trials, try_cures
 def diagnose(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     *,
+    data: MovedData = None,
     try_: Annotated[
         bool, typer.Option("--try", help="Train with and without each cure, and compare.")
     ] = False,
@@ -47,6 +49,7 @@ def diagnose(
     with watching(quiet=quiet, json=json) as screen:
         found = diagnose_run(
             run,
+            data=data,
             look_inside=not rows_only,
             labels_probe=labels_probe,
             allow_code=allow_code or (),
@@ -54,32 +57,25 @@ def diagnose(
         )
     show_findings(found, json=json)
     if try_:
-        _try(run, found, steps=steps, seeds=seeds, code=allow_code or (), quiet=quiet, json=json)
+        with watching(quiet=quiet, json=json) as screen:
+            progress, code = screen.progress, allow_code or ()
+            trials = try_cures(
+                run, found, data=data, steps=steps, seeds=seeds, allow_code=code, progress=progress
+            )
+            _show_trials(run, found, trials, json=json)
 
 
-def _try(
-    run: Path,
-    found: Findings,
-    *,
-    steps: int,
-    seeds: int,
-    code: Sequence[str],
-    quiet: bool,
-    json: bool,
-) -> None:
-    """Trains with and without each cure, prints the comparisons and keeps them in the run."""
+def _show_trials(run: Path, found: Findings, trials: Iterable[Trial], *, json: bool) -> None:
+    """Prints the comparison of each cure with its control, and keeps them in the run."""
     curable = [one for one in found if one.changes and one.severity != "note"]
-    console, tried = Console(), {}
-    with watching(quiet=quiet, json=json) as screen:
-        trials = try_cures(
-            run, found, steps=steps, seeds=seeds, allow_code=code, progress=screen.progress
-        )
-        for one, trial in zip(curable, trials, strict=False):
-            tried[one.code] = trial
-            if json:
-                print(json_format.dumps(plain({**trial.row(), "code": one.code})))
-            else:
-                console.print(str(trial), highlight=False, markup=False, soft_wrap=True)
+    console = Console()
+    tried: dict[str, Trial] = {}
+    for one, trial in zip(curable, trials, strict=False):
+        tried[one.code] = trial
+        if json:
+            print(json_format.dumps(plain({**trial.row(), "code": one.code})))
+        else:
+            console.print(str(trial), highlight=False, markup=False, soft_wrap=True)
     if not tried and not json:
         console.print("no finding has a cure that is a setting; nothing to try")
     keep_trials(run, found, tried)

@@ -26,6 +26,7 @@ from ravine.core.events import (
 from ravine.core.progress import Progress as ProgressObserver
 from ravine.core.progress import no_progress
 from ravine.core.ranks import is_secondary_process
+from ravine.runs.confusion import dense_confusion
 from ravine.runs.rows import plain
 from ravine.training.recorder import epoch_row, steps_row
 from ravine.workflows.run import Run
@@ -317,16 +318,32 @@ def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
         f"accuracy {share(found['accuracy'], interval)} on {found['count']:,} images "
         f"({found['split']}), loss {loss}"
     ]
+    if folds := found.get("folds"):
+        accuracies = [one["accuracy"] for one in folds]
+        lines.append(
+            f"each image by the network of {len(folds)} that was not trained on it; by fold: "
+            f"{share(min(accuracies))} to {share(max(accuracies))}"
+        )
+    if test := found.get("test"):
+        lines.append(
+            f"mean of the {len(folds or ())} networks: accuracy "
+            f"{share(test['accuracy'], tuple(test['interval']))} on {test['count']:,} images (test)"
+        )
+    if known := found.get("trained_on"):
+        lines.append(
+            f"{known:,} of {found['count']:,} images were trained on; --held-out leaves them out"
+        )
     if found.get("tta"):
         tta = found["tta"]
         lines.append(f"with test-time flip {share(tta['accuracy'], tuple(tta['interval']))}")
     if per_class:
         width = max(len(name) for name in found["classes"])
+        table = dense_confusion(found["confusion"])
+        rows, columns = table.sum(1), table.sum(0)
         for index, name in enumerate(found["classes"]):
-            row = found["confusion"][index]
-            column = sum(other[index] for other in found["confusion"])
-            recall = share(row[index] / sum(row)) if sum(row) else "no image"
-            precision = share(row[index] / column) if column else "never said"
+            hits = table[index, index]
+            recall = share(hits / rows[index]) if rows[index] else "no image"
+            precision = share(hits / columns[index]) if columns[index] else "never said"
             lines.append(f"  {name:{width}}  recall {recall:>9}  precision {precision:>10}")
     return lines
 
@@ -344,5 +361,8 @@ def show_result(run: Run, *, json: bool) -> None:
     if evaluated:
         for line in evaluation_lines(run.result, per_class=False):
             print(line)
+    if run.folds:
+        print(f"models {run.path / 'fold-1'} to fold-{run.folds}, each with its report")
+        return
     print(f"model  {run.path / 'model.safetensors'}")
     print(f"report {run.path / 'report.html'}")

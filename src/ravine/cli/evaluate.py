@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from ravine.cli.display import evaluation_lines, watching
-from ravine.cli.options import AllowCodeOrModel, Device, Json, Precision, Quiet
+from ravine.cli.options import (
+    AllowCodeOrModel,
+    Device,
+    ImageColumn,
+    Json,
+    LabelColumn,
+    Precision,
+    Quiet,
+)
 from ravine.workflows.run import Run
 
 
@@ -16,6 +24,11 @@ def evaluate(
     data: Annotated[str, typer.Argument(help="Labelled images: any source that train takes.")],
     *,
     labels: Annotated[str | None, typer.Option(help="CSV with the labels.")] = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Leave out the images that were trained on.")
+    ] = False,
     tta: Annotated[bool, typer.Option("--tta", help="Also with test-time flip.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -29,12 +42,19 @@ def evaluate(
 
     - `ravine evaluate runs/photos-wrn-16-4-1 photos/test`
 
+    - `ravine evaluate runs/photos-1 photos --held-out`
+
+    - `ravine evaluate runs/photos-1 images/ --labels test.csv --label-column diagnosis`
+
     - `ravine evaluate runs/photos-1 photos/test --allow-code mynets:small`
     """
     with watching(quiet=quiet, json=json) as screen:
         found = Run.load(run, allow_code=allow_code or ()).evaluate(
             data,
             labels=labels,
+            image_column=image_column,
+            label_column=label_column,
+            held_out=held_out,
             tta=tta,
             device=device,
             precision=precision,

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCodeOrModel, Json, Quiet, options_of
+from ravine.cli.options import AllowCodeOrModel, Json, Quiet
+from ravine.cli.setting_flags import options_of
 from ravine.reports.hessian_figures import sharpness_notes
 from ravine.reports.surface_notes import roughness_note
 from ravine.runs.rows import plain

@@ -9,6 +9,7 @@ import typer
 
 from ravine.cli.bench import bench
 from ravine.cli.check import check
+from ravine.cli.data import data
 from ravine.cli.diagnose import diagnose
 from ravine.cli.evaluate import evaluate
 from ravine.cli.landscape import landscape
@@ -31,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command()(check)
+app.command()(data)
 app.command()(train)
 app.command()(resume)
 app.command()(evaluate)

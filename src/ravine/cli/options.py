@@ -1,15 +1,13 @@
-"""Options that several commands share, and those that are made from settings.
+"""Options that several commands share; `setting_flags` makes those of settings."""
 
-A setting's option is made from its field: one name, one text, one check.
-"""
-
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, get_args
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import typer
-from pydantic.fields import FieldInfo
 
+from ravine.cli.setting_flags import Json as Json
+from ravine.cli.setting_flags import Quiet as Quiet
+from ravine.cli.setting_flags import options_of
 from ravine.core.errors import SettingError
 from ravine.core.renamed import RENAMED, with_new_names
 from ravine.core.settings import Settings
@@ -21,10 +19,17 @@ from ravine.schedules.settings import ScheduleSettings
 from ravine.training.settings import TrainingSettings
 from ravine.workflows.recipe import Recipe
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+ImageColumn = Annotated[
+    str | None, typer.Option(help="Column of the file names [as in training, or a usual name].")
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of the labels [as in training, or a usual name].")
+]
+MovedData = Annotated[
+    str | None, typer.Option(help="Where the data has been moved to; checked to be the same.")
+]
 AllowCode = Annotated[
     list[str] | None,
     typer.Option(
@@ -56,83 +61,6 @@ _PANELS: Mapping[str, type[Settings]] = {
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives `command` an option for every setting of a recipe, passed as `settings`."""
     return options_of(_PANELS, omit=("data",))(command)
-
-
-def options_of(
-    panels: Mapping[str, type[Settings]], *, omit: Sequence[str] = ()
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Returns a decorator that gives a command an option for every field of some settings.
-
-    Args:
-        panels: settings by the title of their panel in the help.
-        omit: fields without an option.
-    """
-    fields = [
-        (name, field, panel)
-        for panel, group in panels.items()
-        for name, field in group.model_fields.items()
-        if name not in omit
-    ]
-    added = [_parameter(*one) for one in fields]
-    names = {name for name, _, _ in fields}
-    added += [_old_name(old) for old, new in RENAMED.items() if new in names]
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def with_options(**values: Any) -> None:
-            command(**values)
-
-        own = inspect.signature(command).parameters.values()
-        parameters = [*(p for p in own if p.kind is not p.VAR_KEYWORD), *added]
-        with_options.__name__ = command.__name__
-        with_options.__doc__ = command.__doc__
-        with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        with_options.__annotations__ = {p.name: p.annotation for p in parameters}
-        return with_options
-
-    return decorate
-
-
-def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
-    flag = name.replace("_", "-")
-    is_switch = field.annotation is bool
-    names = [f"--{flag}/--no-{flag}"] if is_switch else [f"--{flag}"]
-    text, default = field.description or "", f" [{_shown(field)}]"
-    option = typer.Option(
-        *names,
-        help=text if default == " [chosen]" and "by default" in text else text + default,
-        rich_help_panel=panel,
-        show_default=False,
-        metavar=None if is_switch else _metavar(field),
-    )
-    kind = bool | None if is_switch else str | None
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
-    )
-
-
-def _old_name(name: str) -> inspect.Parameter:
-    """Returns the flag of a setting's old name; no help shows it."""
-    option = typer.Option(f"--{name.replace('_', '-')}", hidden=True)
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[str | None, option],
-    )
-
-
-def _shown(field: FieldInfo) -> str:
-    default = field.get_default(call_default_factory=True)
-    if default is None or default == ():
-        return "chosen"
-    if isinstance(default, bool):
-        return "on" if default else "off"
-    return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def _metavar(field: FieldInfo) -> str:
-    choices = [str(item) for item in get_args(field.annotation) if isinstance(item, str)]
-    return "|".join(choices) if choices else "VALUE"
 
 
 def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:

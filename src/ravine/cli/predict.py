@@ -7,10 +7,17 @@ from typing import Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCodeOrModel, Device, Precision, Quiet
-from ravine.core.errors import DataError
-from ravine.data.submission import read_sample, write_predictions, write_submission
-from ravine.workflows.run import Run
+from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, Precision, Quiet
+from ravine.workflows.predict import Written, check_form, predict_file
+
+_NAMED = 20
+Positive = Annotated[
+    str | None,
+    typer.Option(metavar="CLASS", help="With --like: one column takes its probability."),
+]
+Missing = Annotated[
+    str, typer.Option(help="With --like, an id without a readable image: refuse or prior.")
+]
 
 
 def predict(
@@ -22,6 +29,9 @@ def predict(
         Path | None,
         typer.Option(help="A sample submission: its ids, order and columns are kept."),
     ] = None,
+    positive: Positive = None,
+    missing: Missing = "refuse",
+    image_column: ImageColumn = None,
     tta: Annotated[bool, typer.Option("--tta", help="Mean with the mirror images.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -37,22 +47,37 @@ def predict(
     - `ravine predict runs/photos-1 new/ --allow-code mynets:small`
 
     - `ravine predict RUN test_images/ --like sample_submission.csv --out submission.csv`
+
+    - `ravine predict RUN test_images/ --like sample_submission.csv --positive dog`
     """
-    sample = read_sample(like) if like else None
+    check_form(like, missing=missing, positive=positive)
     with watching(quiet=quiet, json=False) as screen:
-        found = Run.load(run, allow_code=allow_code or ()).predict(
-            images, tta=tta, device=device, precision=precision, progress=screen.progress
+        done = predict_file(
+            run,
+            images,
+            out=out,
+            like=like,
+            positive=positive,
+            missing=missing,
+            image_column=image_column,
+            tta=tta,
+            device=device,
+            precision=precision,
+            allow_code=allow_code or (),
+            progress=screen.progress,
         )
-    for name, reason in found.unreadable:
+    _report(done, quiet=quiet)
+    print(f"{done.count:,} predictions: {out}")
+
+
+def _report(done: Written, *, quiet: bool) -> None:
+    """Prints what was left out, and how a sample was interpreted."""
+    for name, reason in done.unreadable:
         print(f"ravine: left out {name}: {reason}", file=sys.stderr)
-    if not found.names:
-        raise DataError(f"none of {', '.join(images)} is a readable image; nothing written")
-    if sample is None:
-        write_predictions(out, found.names, found.classes, found.probabilities)
-    else:
-        summary = write_submission(out, sample, found.names, found.classes, found.probabilities)
-        if not quiet:
-            print(summary)
-        print(f"{len(sample.ids):,} predictions: {out}")
-        return
-    print(f"{len(found.names):,} predictions: {out}")
+    for name in done.answered_by_prior[:_NAMED]:
+        print(f"ravine: {name}: no readable image; the training shares answer", file=sys.stderr)
+    more = len(done.answered_by_prior) - _NAMED
+    if more > 0:
+        print(f"ravine: and {more:,} more without a readable image", file=sys.stderr)
+    if done.interpretation and not quiet:
+        print(done.interpretation)

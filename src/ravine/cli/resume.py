@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from ravine.cli.display import show_result, watching
-from ravine.cli.options import AllowCode, Json, Quiet
+from ravine.cli.options import AllowCode, Json, MovedData, Quiet
 from ravine.workflows import resume as workflow
 
 
 def resume(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     *,
+    data: MovedData = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Resume a copy and compare its weights with the run's."),
@@ -35,11 +36,14 @@ def resume(
 
     - `ravine resume runs/photos-wrn-16-4-1 --verify`
 
+    - `ravine resume runs/photos-1 --data /new/place/photos`
+
     - `ravine resume runs/photos-1 --allow-code mynets:small`
     """
     with watching(quiet=quiet, json=json) as screen:
         resumed = workflow.resume(
             run,
+            data=data,
             allow_code=allow_code or (),
             observers=[screen.observe],
             progress=screen.progress,

@@ -5,25 +5,12 @@ stay on the device and belong to the run.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """A line worth a reader's attention, such as a choice that Ravine made.
-
-    Attributes:
-        text: the line.
-        warning: whether something may be wrong.
-        details: the same in full, as plain values for `--json`; {} if the line says it all.
-    """
-
-    text: str
-    warning: bool = False
-    details: Mapping[str, Any] = field(default_factory=dict)
+from ravine.core.notice import Notice as Notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

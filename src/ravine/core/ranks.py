@@ -17,9 +17,10 @@ import torch
 import torch.distributed as dist
 
 from ravine.core.errors import RavineError, RunError
+from ravine.core.torchrun import is_distributed as is_distributed
+from ravine.core.torchrun import is_secondary_process as is_secondary_process
 
 _TIMEOUT = timedelta(hours=2)  # long enough to decode the images for the first time
-_TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR")
 
 
 class PeerLost(RunError):
@@ -145,17 +146,6 @@ def _reporting_lost_peers() -> Iterator[None]:
             "another process of this training ended, or cannot be reached; see what it said; "
             f"ravine resume goes on from the last checkpoint ({str(error).splitlines()[0][:120]})"
         ) from error
-
-
-def is_distributed() -> bool:
-    """Returns whether torchrun started this process as one of several."""
-    started = all(name in os.environ for name in _TORCHRUN_VARIABLES)
-    return started and int(os.environ["WORLD_SIZE"]) > 1
-
-
-def is_secondary_process() -> bool:
-    """Returns whether this process has a rank above 0, and therefore prints nothing."""
-    return is_distributed() and os.environ["RANK"] != "0"
 
 
 def join_ranks() -> Ranks:

@@ -4,12 +4,12 @@ Shape letters: N images, C channels.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ravine.core.events import Notice, Observer
+from ravine.core.notice import Notice
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset
 from ravine.data.decoded_cache import DecodedCache
@@ -170,7 +170,7 @@ def _imbalance(collection: Collection, train: np.ndarray) -> dict[str, Any]:
     }
 
 
-def report_audit(dataset: Dataset, observer: Observer) -> None:
+def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
     """Passes the findings of the audit to `observer`, a notice each."""
 
     def notify(text: str, *, warning: bool = True) -> None:
@@ -185,6 +185,10 @@ def report_audit(dataset: Dataset, observer: Observer) -> None:
     notify(found["rule"], warning=False)
     if found["reading"]["streamed"]:
         notify(f"images are decoded while training: {found['reading']['why']}", warning=False)
+    for note in found.get("image_notes", ()):
+        notify(note)
+    for note in found.get("split_notes", ()):
+        notify(note, warning=note.startswith("no validation") or "too good" in note)
     if unreadable := found["unreadable"]:
         first = f"the first {unreadable[0]['name']}: {unreadable[0]['reason']}"
         notify(f"{len(unreadable)} unreadable files left out, {first}")

@@ -25,7 +25,7 @@ from ravine.data.collection import Collection
 from ravine.data.decoded_cache import DecodedCache, open_cache
 from ravine.data.image_file import ImageFormat
 
-_FORMAT = 2  # raise it when decoding changes
+_FORMAT = 3  # raise it when decoding changes
 _UNFINISHED = ".part"
 _STALE = 24 * 3600.0  # seconds after which an unfinished folder is that of a killed run
 _TORN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)
@@ -50,6 +50,12 @@ def cache_key(collection: Collection, image_format: ImageFormat, *, images: bool
     shape = collection.pixels.shape if collection.pixels is not None else ()
     size, channels = image_format.image_size, image_format.channels
     head = f"{_FORMAT}/{size}/{channels}/{shape}/{collection.content_key}"
+    if image_format.fit != "crop":
+        head += f"/{image_format.fit}"
+    if image_format.large:
+        head += "/large"
+    if image_format.grey_range is not None:
+        head += f"/{image_format.grey_range}"
     if not images:
         head += "/facts"
     digest = hashlib.sha256(head.encode())

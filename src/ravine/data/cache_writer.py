@@ -76,7 +76,7 @@ class CacheWriter:
             mode: index of its Pillow mode.
             size: height and width of the image in the file.
         """
-        fitted = fit_square(pixels, self.image_format.image_size)
+        fitted = fit_square(pixels, self.image_format.image_size, self.image_format.fit)
         if self.images is not None:
             self.images[index] = fitted
         head = f"{pixels.shape}".encode()
@@ -186,8 +186,7 @@ def _decode_files(writer: CacheWriter, files: Sequence[FileEntry], progress: Pro
         return decode_into(writer, files, 0, len(files), progress)
     job = {
         "files": [entry.to_json() for entry in files],
-        "size": writer.image_format.image_size,
-        "channels": writer.image_format.channels,
+        "format": writer.image_format.to_json(),
         "images": writer.images is not None,
     }
     (writer.folder / "job.json").write_text(json.dumps(job), encoding="utf-8")

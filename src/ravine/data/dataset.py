@@ -3,10 +3,12 @@
 Shape letters: N images, B batch, S height and width, C channels, K classes.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, Self, final, runtime_checkable
 
 import numpy as np
 
@@ -22,16 +24,29 @@ class Preprocessing:
         channels: 1 or 3.
         mean: per channel, of values in 0..1.
         std: per channel, of values in 0..1, above 0.
+        fit: how a picture becomes square: crop, pad or squash.
+        large: whether pictures of 90 to 179 megapixels are read.
+        grey_range: values of deep grey that become 0 and 255; None for the general rule.
     """
 
     image_size: int
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fit: str = "crop"
+    large: bool = False
+    grey_range: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain values."""
-        return asdict(self)
+        """Returns plain values; those of the last three only where they are not as ever."""
+        values = asdict(self)
+        if self.fit == "crop":
+            del values["fit"]
+        if not self.large:
+            del values["large"]
+        if self.grey_range is None:
+            del values["grey_range"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -46,6 +61,9 @@ class Preprocessing:
                 channels=int(values["channels"]),
                 mean=tuple(float(v) for v in values["mean"]),
                 std=tuple(float(v) for v in values["std"]),
+                fit=str(values.get("fit", "crop")),
+                large=values.get("large", False) is True,
+                grey_range=_range(values.get("grey_range")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -53,9 +71,19 @@ class Preprocessing:
             ) from None
         fits = len(made.mean) == len(made.std) == made.channels and made.channels in (1, 3)
         finite = all(map(math.isfinite, made.mean)) and all(0 < s < math.inf for s in made.std)
+        fits = fits and made.fit in ("crop", "pad", "squash")
         if not (fits and finite and 8 <= made.image_size <= 2048):
             raise DataError("the preprocessing in the model file makes no sense")
         return made
+
+
+def _range(values: Any) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    low, high = (float(value) for value in values)
+    if not -math.inf < low <= high < math.inf:
+        raise ValueError(f"a range of grey from {low} to {high}")
+    return low, high
 
 
 @runtime_checkable
@@ -79,6 +107,36 @@ class ImageArray(Protocol):
         ...
 
 
+@final
+class ImageView:
+    """Some of an array's images, read where they lie: the array may be larger than memory.
+
+    Args:
+        images: (N, S, S, C) uint8.
+        index: (M,) int64, of the images to show.
+    """
+
+    def __init__(self, images: ImageArray, index: np.ndarray) -> None:
+        self._images, self._index = images, index
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(M, S, S, C)."""
+        return (len(self._index), *self._images.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8."""
+        return self._images.dtype
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, which: Any, /) -> np.ndarray:
+        """Returns one image (S, S, C), or for indices (B,) the images (B, S, S, C), uint8."""
+        return self._images[self._index[which]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Images with labels, classes and splits.
@@ -92,6 +150,7 @@ class Dataset:
         preprocessing: size, channels and normalisation of the network's input.
         audit: plain values, as in audit.json.
         fingerprint: of content, labels, splits and preprocessing.
+        digests: (N, 16) uint8 of the images' pixels before they are resized.
     """
 
     images: ImageArray
@@ -102,6 +161,15 @@ class Dataset:
     preprocessing: Preprocessing
     audit: dict[str, Any]
     fingerprint: str
+    digests: np.ndarray = field(default_factory=lambda: np.zeros((0, 16), np.uint8))
+
+    @property
+    def content_fingerprint(self) -> str:
+        """A fingerprint of the images and labels, the same for all splits of them."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.digests).tobytes())
+        digest.update(self.labels.tobytes())
+        digest.update(json.dumps(self.classes).encode())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

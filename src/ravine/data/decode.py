@@ -7,13 +7,16 @@ Shape letters: H height, W width, C channels, S side of the square.
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from ravine.data.openers import register_openers
 from ravine.data.tiff_bands import many_bands
 
 RULE = (
@@ -23,6 +26,7 @@ RULE = (
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 GREY_MODES = frozenset({"1", "L", "LA", "La"}) | _DEEP
 _SIXTEEN_BITS = frozenset({"PNG", "PPM"})  # formats whose mode I is always 16-bit grey
+_PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284  # tags of TIFF
 _WITH_ALPHA = frozenset({"RGBA", "LA", "PA", "La", "RGBa"})
 
 
@@ -60,26 +64,61 @@ class ImageHeader:
     grey: bool
 
 
-def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decoded:
+def decode(
+    content: bytes,
+    channels: int,
+    *,
+    draft: int | None = None,
+    large: bool = False,
+    grey_range: tuple[float, float] | None = None,
+) -> Decoded:
     """Returns the image in a file's bytes, (H, W, C) uint8.
 
     Args:
         content: the file.
         channels: C, 1 or 3.
         draft: least pixels of the shorter side; a JPEG may then be decoded at a fraction.
+        large: read pictures of 90 to 179 megapixels, too.
+        grey_range: values of deep grey that become 0 and 255; None for the rule `RULE`.
 
     Raises:
         Unreadable: the file is empty, torn, no image, or too large to be one.
     """
+    with _opened(content, large=large) as image:
+        return _decode_open(image, channels, draft, grey_range)
+
+
+def deep_range(content: bytes) -> tuple[float, float] | None:
+    """Returns the least and the greatest value of an image in deep grey; None for any other.
+
+    Raises:
+        Unreadable: the file is empty, torn, no image, or too large to be one.
+    """
+    with _opened(content, large=True) as image:
+        if image.mode not in _DEEP:
+            return None
+        values = np.asarray(image).astype(np.float64)
+        finite = values[np.isfinite(values)]
+        return (float(finite.min()), float(finite.max())) if finite.size else None
+
+
+@contextmanager
+def _opened(content: bytes, *, large: bool) -> Iterator[Image.Image]:
+    """Yields an image; whatever is wrong with it, here or in the block, is `Unreadable`."""
     if not content:
         raise Unreadable("the file is empty")
+    register_openers()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if not large:
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as image:
-                return _decode_open(image, channels, draft)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+                yield image
+    except Image.DecompressionBombWarning as error:
+        text = f"too many pixels, a decompression bomb? ({error}); --large-images reads it"
+        raise Unreadable(text) from None
+    except Image.DecompressionBombError as error:
         raise Unreadable(f"too many pixels, a decompression bomb? ({error})") from None
     except UnidentifiedImageError:
         reason = many_bands(content) or "not an image that Pillow can read"
@@ -93,17 +132,47 @@ def decode(content: bytes, channels: int, *, draft: int | None = None) -> Decode
         raise Unreadable(f"torn or damaged: {str(error) or type(error).__name__}") from None
 
 
-def _decode_open(image: Image.Image, channels: int, draft: int | None) -> Decoded:
+def _decode_open(
+    image: Image.Image,
+    channels: int,
+    draft: int | None,
+    grey_range: tuple[float, float] | None,
+) -> Decoded:
     mode, sides = image.mode, image.size
+    _refuse_planar(image)
     if draft and image.format == "JPEG" and min(sides) >= 2 * draft:
         image.draft(None, (2 * draft, 2 * draft))
     image.load()
     upright = _upright(image)
     if upright.mode in _DEEP:
-        upright = _eight_bits(upright, image.format)
+        inverted = image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == 0
+        if grey_range is None:
+            upright = _eight_bits(upright, image.format)
+        else:
+            scaled = _scaled(np.asarray(upright).astype(np.float64), *grey_range)
+            upright = Image.fromarray(scaled.astype(np.uint8))
+        if inverted:  # white is zero: Pillow inverts 8 bits and fewer only
+            upright = ImageOps.invert(upright)
     tall = upright.height > upright.width
     size = (max(sides), min(sides)) if tall else (min(sides), max(sides))
     return Decoded(_pixels(upright, channels), mode, size)
+
+
+def _tag(image: Image.Image, number: int) -> Any:
+    """Returns the value of a TIFF tag, the first where it has several; None without it."""
+    value = getattr(image, "tag_v2", {}).get(number)
+    return value[0] if isinstance(value, tuple) and value else value
+
+
+def _refuse_planar(image: Image.Image) -> None:
+    """Raises `Unreadable` for a TIFF whose 16-bit colours lie in planes, which Pillow misreads."""
+    if image.format != "TIFF" or _tag(image, _PLANAR) != 2:
+        return
+    bits = _tag(image, _BITS)
+    if isinstance(bits, int) and bits > 8:
+        raise Unreadable(
+            f"a planar TIFF of {bits} bits, which Pillow misreads; save it with interleaved colours"
+        )
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -149,17 +218,23 @@ def _by_own_range(values: np.ndarray) -> np.ndarray:
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise Unreadable("it holds no finite value")
-    low, high = finite.min(), finite.max()
+    return _scaled(values, float(finite.min()), float(finite.max()))
+
+
+def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Returns values with `low` and all below as 0, `high` and above as 255; NaN becomes 0."""
     scaled = (values.clip(low, high) - low) * (255 / (high - low) if high > low else 0.0)
     return np.nan_to_num(scaled).round()
 
 
-def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Returns the image with its shorter side resized to `size` and its centre cropped.
+def fit_square(pixels: np.ndarray, size: int, fit: str = "crop") -> np.ndarray:
+    """Returns an image as a square.
 
     Args:
         pixels: (H, W, C) uint8.
         size: S, pixels a side.
+        fit: crop resizes the shorter side to S and cuts out the middle; pad resizes the longer
+            side and adds black on both sides; squash resizes each side.
 
     Returns:
         (S, S, C) uint8.
@@ -168,6 +243,11 @@ def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
     if height == width == size:
         return pixels
     image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    if fit == "pad" and height != width:
+        return _padded(image, size, channels)
+    if fit == "squash":
+        image = image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
     shorter = min(height, width)
     left, top = (width - shorter) / 2, (height - shorter) / 2
     # Cropping while resizing: of 1×60,000 pixels only a square is ever allocated.
@@ -180,8 +260,20 @@ def fit_square(pixels: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
 
 
+def _padded(image: Image.Image, size: int, channels: int) -> np.ndarray:
+    longer = max(image.size)
+    width, height = (max(1, round(side * size / longer)) for side in image.size)
+    small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    square = np.zeros((size, size, channels), np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    values = np.asarray(small, dtype=np.uint8).reshape(height, width, channels)
+    square[top : top + height, left : left + width] = values
+    return square
+
+
 def read_header(file: str | Path | BinaryIO) -> ImageHeader | None:
     """Returns the header of an image file, or None if it is no image."""
+    register_openers()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

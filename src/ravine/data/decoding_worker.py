@@ -15,7 +15,7 @@ from ravine.data.image_file import ImageFormat
 def main(folder: Path, start: int, stop: int) -> None:
     """Decodes files `start` to `stop` of the job in `folder` into its arrays."""
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    image_format = ImageFormat(image_size=job["size"], channels=job["channels"])
+    image_format = ImageFormat(**job["format"])
     files = [FileEntry.from_json(entry) for entry in job["files"]]
     writer = CacheWriter(folder, len(files), image_format, new=False, images=job["images"])
 

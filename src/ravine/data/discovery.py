@@ -70,7 +70,7 @@ def _source(settings: DataSettings) -> tuple[Path, DataSettings]:
     return table, settings.with_(**changes)
 
 
-def list_images(path: Path) -> list[tuple[str, FileEntry]]:
+def list_images(path: Path, *, image_column: str | None = None) -> list[tuple[str, FileEntry]]:
     """Returns (name, entry) of the images of a folder, a tar, a CSV of names, or of one file.
 
     Raises:
@@ -87,7 +87,7 @@ def list_images(path: Path) -> list[tuple[str, FileEntry]]:
         entry = FileEntry(path=str(path), size=facts.st_size, modified=facts.st_mtime_ns)
         return [(path.name, entry)]
     columns, rows = read_rows(path)
-    column = find_column(path, columns, None, IMAGE_COLUMNS, "image")
+    column = find_column(path, columns, image_column, IMAGE_COLUMNS, "image")
     index = ImageIndex(path.parent)
     found = []
     for line, row in enumerate(rows, start=2):

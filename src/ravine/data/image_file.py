@@ -4,7 +4,8 @@ Loads no torch: decoding runs in worker processes.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ravine.data.collection import FileEntry
 from ravine.data.decode import Decoded, Unreadable, decode
@@ -19,10 +20,20 @@ class ImageFormat:
     Attributes:
         image_size: S, pixels a side.
         channels: C, 1 or 3.
+        fit: how a picture becomes square: crop, pad or squash.
+        large: whether pictures of 90 to 179 megapixels are read.
+        grey_range: values of deep grey that become 0 and 255; None for the rule of `decode`.
     """
 
     image_size: int
     channels: int
+    fit: str = "crop"
+    large: bool = False
+    grey_range: tuple[float, float] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values, for the processes that decode."""
+        return asdict(self)
 
     @property
     def bytes_per_image(self) -> int:
@@ -57,4 +68,10 @@ def decode_file(entry: FileEntry, image_format: ImageFormat) -> Decoded:
         Unreadable: the file cannot be read, or holds no image.
     """
     content = read_image_bytes(entry)
-    return decode(content, image_format.channels, draft=image_format.image_size)
+    return decode(
+        content,
+        image_format.channels,
+        draft=image_format.image_size,
+        large=image_format.large,
+        grey_range=image_format.grey_range,
+    )

@@ -5,13 +5,13 @@ every image; where all of them give another choice, they are decoded again.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection, FileEntry
-from ravine.data.decode import GREY_MODES, RULE, ImageHeader, Unreadable, read_header
+from ravine.data.decode import GREY_MODES, RULE, ImageHeader, Unreadable, deep_range, read_header
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.image_file import ImageFormat, read_image_bytes
 from ravine.data.settings import DataSettings
@@ -20,6 +20,12 @@ from ravine.data.tiff_bands import many_bands
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 224)
 _KEPT_UP_TO = 96  # pixels a side up to which images of one square size stay as they are
 _SAMPLE = 500
+_SAMPLE_OF_RANGE = 2000  # files that are read for the range of deep grey
+_FITS = {
+    "crop": "shorter side resized, middle cut out",
+    "pad": "longer side resized, black added",
+    "squash": "each side resized",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,31 @@ def choose_image_format(collection: Collection, settings: DataSettings) -> tuple
     Raises:
         DataError: no file is an image.
     """
-    return _rule(_facts_from_headers(collection), settings)
+    image_format, rule = _rule(_facts_from_headers(collection), settings)
+    return _with_range(image_format, rule, collection, settings)
+
+
+def _with_range(
+    image_format: ImageFormat, rule: str, collection: Collection, settings: DataSettings
+) -> tuple[ImageFormat, str]:
+    """Adds the range of deep grey of a sample of the files, where it is asked for."""
+    if settings.grey_range != "set" or not collection.files:
+        return image_format, rule
+    step = max(1, len(collection.files) // _SAMPLE_OF_RANGE)
+    found = [_deep_range(entry) for entry in collection.files[::step]]
+    ranges = [one for one in found if one is not None]
+    if not ranges:
+        return image_format, rule
+    low, high = min(one[0] for one in ranges), max(one[1] for one in ranges)
+    rule += f"; with --grey-range set, deep grey from {low:g} to {high:g} becomes 0 to 255"
+    return replace(image_format, grey_range=(low, high)), rule
+
+
+def _deep_range(entry: FileEntry) -> tuple[float, float] | None:
+    try:
+        return deep_range(read_image_bytes(entry))
+    except Unreadable:
+        return None
 
 
 def confirm_image_format(
@@ -65,7 +95,7 @@ def confirm_image_format(
         square=bool((sizes[:, 0] == sizes[:, 1]).all()),
         grey=modes <= GREY_MODES,
     )
-    return _rule(facts, settings)
+    return _with_range(*_rule(facts, settings), collection, settings)
 
 
 def _rule(facts: _ImageFacts, settings: DataSettings) -> tuple[ImageFormat, str]:
@@ -86,9 +116,12 @@ def _rule(facts: _ImageFacts, settings: DataSettings) -> tuple[ImageFormat, str]
         why = f"from the median of the shorter sides, {median:.0f}"
     rule = (
         f"images become {size}×{size} ({why}), {'grey' if channels == 1 else 'colour'} ({colour}): "
-        f"shorter side resized, middle cut out; {RULE}"
+        f"{_FITS[settings.fit]}; {RULE}"
     )
-    return ImageFormat(image_size=size, channels=channels), rule
+    found = ImageFormat(
+        image_size=size, channels=channels, fit=settings.fit, large=settings.large_images
+    )
+    return found, rule
 
 
 def _facts_from_headers(collection: Collection) -> _ImageFacts:

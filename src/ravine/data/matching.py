@@ -11,11 +11,14 @@ from pathlib import PurePosixPath
 
 from ravine.core.errors import DataError
 from ravine.data.sources.listing import same_folders
+from ravine.data.split_notes import named
 
 _PREFIX = re.compile(r"(?i)^(class|label|prob|probability|target|p|is)[ _-]+")
 
 
-def match_ids(ids: Sequence[str], names: Sequence[str], where: str) -> list[int]:
+def match_ids(
+    ids: Sequence[str], names: Sequence[str], where: str, *, missing: bool = False
+) -> list[int]:
     """Returns for each id the index of its image among `names`.
 
     An id is the path, the end of the path, or one of these without the extension. Folders that
@@ -25,6 +28,7 @@ def match_ids(ids: Sequence[str], names: Sequence[str], where: str) -> list[int]
         ids: of any file system: with backslashes, or letters with separate accents.
         names: paths of images.
         where: the file of the ids, for messages.
+        missing: whether up to half of the ids may be without an image; theirs is -1.
 
     Raises:
         DataError: an image is missing, an id fits several, or two ids fit one image.
@@ -35,15 +39,14 @@ def match_ids(ids: Sequence[str], names: Sequence[str], where: str) -> list[int]
     lookup = _NameLookup(names)
     found = [lookup.find(name) for name in ids]
     _refuse_ambiguous(ids, found, names, where)
-    missing = [name for name, fitting in zip(ids, found, strict=True) if not fitting]
-    if missing:
-        shown = ", ".join(repr(name) for name in missing[:5])
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    without = [name for name, fitting in zip(ids, found, strict=True) if not fitting]
+    if without and not (missing and 2 * len(without) <= len(ids)):
+        remedy = "" if missing else "; --missing prior answers with the training shares"
         raise DataError(
-            f"{where}: no readable image for {len(missing)} of {len(ids)} ids: {shown}{more}; "
-            "nothing written"
+            f"{where}: no readable image for {len(without)} of {len(ids)} ids: {named(without)}; "
+            f"nothing written{remedy}"
         )
-    return [fitting[0] for fitting in found]
+    return [fitting[0] if fitting else -1 for fitting in found]
 
 
 def _refuse_ambiguous(
@@ -123,11 +126,11 @@ def match_columns(columns: Sequence[str], classes: Sequence[str], where: str) ->
     if unknown:
         raise DataError(
             f"{where}: the column {unknown[0]!r} is no class of the network; "
-            f"its classes: {', '.join(list(classes)[:20])}"
+            f"its classes: {named(classes, 5)}"
         )
     raise DataError(
         f"{where} has {len(columns)} class columns and the network {len(classes)} classes, "
-        f"which do not fit one to one; its classes: {', '.join(list(classes)[:20])}"
+        f"which do not fit one to one; its classes: {named(classes, 5)}"
     )
 
 

@@ -5,7 +5,8 @@ Shape letters: N images, S height and width, C channels, K classes.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,22 @@ from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.audit import audit
 from ravine.data.cache_lookup import CacheHit, load_or_decode
+from ravine.data.class_matching import class_indices
 from ravine.data.collection import Collection, FileEntry, expand_path
-from ravine.data.dataset import Dataset, ImageArray, Preprocessing, Unlabelled
+from ravine.data.dataset import Dataset, ImageArray, ImageView, Preprocessing, Unlabelled
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.discovery import find_collection, list_images
-from ravine.data.duplicates import without_leakage
+from ravine.data.duplicates import Leakage, without_leakage
 from ravine.data.image_file import ImageFormat
 from ravine.data.image_format import choose_image_format, confirm_image_format
+from ravine.data.image_notes import image_notes
 from ravine.data.load_mode import LoadMode, choose_load_mode
+from ravine.data.name_groups import matched_names
 from ravine.data.settings import DataSettings
 from ravine.data.sources.listing import folders_in
 from ravine.data.sources.pixel_table import is_pixel_table, read_unlabelled_pixels
 from ravine.data.split import split_images
+from ravine.data.split_notes import split_notes
 from ravine.data.streaming import StreamedImages
 
 
@@ -40,9 +45,30 @@ def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_p
     Raises:
         DataError: the data cannot be used; the message says why and how to mend it.
     """
-    collection = find_collection(settings, progress)
+    collection = find_training_images(settings, progress)
+    return open_collection(collection, settings, seed=seed, progress=progress)
+
+
+def find_training_images(settings: DataSettings, progress: Progress = no_progress) -> Collection:
+    """Returns the images that `settings` name, with their groups, not yet decoded.
+
+    Raises:
+        DataError: there are none to train on, or they are of one class.
+    """
+    collection = grouped(find_collection(settings, progress), settings)
     refuse_no_training(collection, settings.data)
     _refuse_one_class(collection, settings.data)
+    return collection
+
+
+def open_collection(
+    collection: Collection,
+    settings: DataSettings,
+    *,
+    seed: int,
+    progress: Progress = no_progress,
+) -> Dataset:
+    """Returns images that were found, decoded, audited and split; see `open_dataset`."""
     image_format, rule = choose_image_format(collection, settings)
     hit, load_mode = _load(collection, image_format, settings, progress)
     confirmed = confirm_image_format(collection, hit.decoded, settings)
@@ -63,6 +89,36 @@ def _split_and_audit(
     seed: int,
 ) -> Dataset:
     decoded = hit.decoded
+    splits, leakage, notes = _split(collection, decoded, settings, seed)
+    preprocessing = _preprocessing(image_format, decoded, splits["train"])
+    found = audit(
+        collection,
+        decoded,
+        splits,
+        data=settings.data,
+        rule=rule,
+        leakage=leakage,
+        cached=hit.cached,
+        load_mode=load_mode.to_json(),
+    )
+    found |= {"split_notes": notes, "image_notes": image_notes(decoded, image_format)}
+    return Dataset(
+        images=_images(collection, image_format, decoded, workers=settings.workers),
+        labels=collection.labels,
+        classes=collection.classes,
+        splits=splits,
+        names=collection.names,
+        preprocessing=preprocessing,
+        audit=found,
+        fingerprint=_fingerprint(collection, decoded, splits, preprocessing),
+        digests=decoded.digests,
+    )
+
+
+def _split(
+    collection: Collection, decoded: DecodedCache, settings: DataSettings, seed: int
+) -> tuple[dict[str, np.ndarray], Leakage, list[str]]:
+    """Returns indices by split, images on both sides of it, and what it came to in sentences."""
     splits = split_images(
         collection.labels,
         decoded.readable,
@@ -71,28 +127,35 @@ def _split_and_audit(
         share=settings.validation,
         seed=seed,
         classes=collection.classes,
+        fold=(settings.fold, settings.folds) if settings.fold and settings.folds else None,
     )
     splits, leakage = without_leakage(splits, decoded.digests)
-    preprocessing = _preprocessing(image_format, decoded, splits["train"])
-    return Dataset(
-        images=_images(collection, image_format, decoded, workers=settings.workers),
-        labels=collection.labels,
-        classes=collection.classes,
-        splits=splits,
-        names=collection.names,
-        preprocessing=preprocessing,
-        audit=audit(
-            collection,
-            decoded,
-            splits,
-            data=settings.data,
-            rule=rule,
-            leakage=leakage,
-            cached=hit.cached,
-            load_mode=load_mode.to_json(),
-        ),
-        fingerprint=_fingerprint(collection, decoded, splits, preprocessing),
+    notes = split_notes(
+        collection.labels,
+        splits,
+        collection.groups,
+        collection.classes,
+        holds_out=settings.validation > 0 and "validation" not in collection.given_splits,
     )
+    return splits, leakage, notes
+
+
+def grouped(collection: Collection, settings: DataSettings) -> Collection:
+    """Returns a collection with the groups that its files' names hold, where they are asked for.
+
+    Raises:
+        DataError: the images have no file names, or one does not fit the pattern.
+    """
+    pattern = settings.group_from_name
+    if pattern is None:
+        return collection
+    if not collection.files:
+        raise DataError(
+            f"--group-from-name: the images of {settings.data} are arrays without file names; "
+            "leave it out"
+        )
+    groups = matched_names(collection.names, pattern, "group_from_name")
+    return replace(collection, groups=groups)
 
 
 def _load(
@@ -158,6 +221,17 @@ def _identities(collection: Collection, decoded: DecodedCache) -> Sequence[bytes
     return [b"group " + group.encode() if group else own for group, own in groups]
 
 
+def format_of(preprocessing: Preprocessing) -> ImageFormat:
+    """Returns the image format that a network was trained with."""
+    return ImageFormat(
+        image_size=preprocessing.image_size,
+        channels=preprocessing.channels,
+        fit=preprocessing.fit,
+        large=preprocessing.large,
+        grey_range=preprocessing.grey_range,
+    )
+
+
 def _preprocessing(
     image_format: ImageFormat, decoded: DecodedCache, train: np.ndarray
 ) -> Preprocessing:
@@ -169,6 +243,9 @@ def _preprocessing(
         channels=image_format.channels,
         mean=tuple((mean / 255).tolist()),
         std=tuple(float(s) if s > 0 else 1.0 for s in std / 255),
+        fit=image_format.fit,
+        large=image_format.large,
+        grey_range=image_format.grey_range,
     )
 
 
@@ -193,6 +270,7 @@ def open_labelled(
     preprocessing: Preprocessing,
     classes: Sequence[str],
     progress: Progress = no_progress,
+    settings: DataSettings | None = None,
 ) -> Dataset:
     """Returns labelled images for an evaluation, all in the split `test`.
 
@@ -204,14 +282,15 @@ def open_labelled(
         preprocessing: of the network.
         classes: K names that the network knows.
         progress: called while decoding.
+        settings: how `data` is read, with its columns; by default with usual names.
 
     Raises:
         DataError: there is a class that the network does not know, or nothing to read.
     """
-    settings = DataSettings.of({"data": data, "labels": labels})
+    settings = settings or DataSettings.of({"data": data, "labels": labels})
     collection = find_collection(settings, progress)
-    to_network = _class_indices(collection.classes, classes, data)
-    image_format = ImageFormat(image_size=preprocessing.image_size, channels=preprocessing.channels)
+    to_network = class_indices(collection.classes, classes, data)
+    image_format = format_of(preprocessing)
     decoded = _load(collection, image_format, settings, progress)[0].decoded
     chosen = _evaluated(collection, decoded, data)
     names = collection.names
@@ -225,19 +304,8 @@ def open_labelled(
         preprocessing=preprocessing,
         audit={"unreadable": unreadable},
         fingerprint="",
+        digests=decoded.digests[chosen],
     )
-
-
-def _class_indices(found: Sequence[str], known: Sequence[str], data: str) -> np.ndarray:
-    """Returns the network's index of each class found, int64."""
-    index_of = {name: index for index, name in enumerate(known)}
-    unknown = [name for name in found if name not in index_of]
-    if unknown:
-        raise DataError(
-            f"{data} has the class {unknown[0]!r}, which the network does not know; "
-            f"it knows: {', '.join(list(known)[:20])}"
-        )
-    return np.array([index_of[name] for name in found])
 
 
 def _evaluated(collection: Collection, decoded: DecodedCache, data: str) -> np.ndarray:
@@ -253,16 +321,16 @@ def _evaluated(collection: Collection, decoded: DecodedCache, data: str) -> np.n
 def _subset(images: ImageArray, index: np.ndarray) -> ImageArray:
     if isinstance(images, StreamedImages):
         return images.subset(index)
-    return images if len(index) == len(images) else images[index]
+    return images if len(index) == len(images) else ImageView(images, index)
 
 
-def _unlabelled(paths: Sequence[Path]) -> Collection:
+def _unlabelled(paths: Sequence[Path], image_column: Callable[[Path], str | None]) -> Collection:
     if len(paths) == 1 and is_pixel_table(paths[0]) and paths[0].is_file():
         return read_unlabelled_pixels(paths[0])
     names: list[str] = []
     files: list[FileEntry] = []
     for path in paths:
-        for name, entry in list_images(path):
+        for name, entry in list_images(path, image_column=image_column(path)):
             names.append(name)
             files.append(entry)
     if not files:
@@ -273,7 +341,11 @@ def _unlabelled(paths: Sequence[Path]) -> Collection:
 
 
 def open_unlabelled(
-    paths: Sequence[Path], *, preprocessing: Preprocessing, progress: Progress = no_progress
+    paths: Sequence[Path],
+    *,
+    preprocessing: Preprocessing,
+    progress: Progress = no_progress,
+    image_column: Callable[[Path], str | None] = lambda _: None,
 ) -> Unlabelled:
     """Returns the images of files, of folders with all below them, of tars and CSVs of names.
 
@@ -281,13 +353,15 @@ def open_unlabelled(
         paths: in the order of the images.
         preprocessing: of the network.
         progress: called while decoding.
+        image_column: returns the column with the file names of a table; None to find it by name.
 
     Raises:
         DataError: a path does not exist, or a CSV names an image that does not.
     """
-    collection = _unlabelled([Path(path).expanduser() for path in paths])
+    opened = [Path(path).expanduser() for path in paths]
+    collection = _unlabelled(opened, image_column)
     names = collection.names
-    image_format = ImageFormat(image_size=preprocessing.image_size, channels=preprocessing.channels)
+    image_format = format_of(preprocessing)
     settings = DataSettings(data=str(paths[0]), cache=False)
     decoded = _load(collection, image_format, settings, progress)[0].decoded
     readable = np.flatnonzero(decoded.readable)

@@ -1,10 +1,12 @@
 """Settings of the data: where it lies and how it is read."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
+from ravine.data.name_groups import check_name_pattern
 
 
 class DataSettings(Settings):
@@ -34,6 +36,10 @@ class DataSettings(Settings):
     group_column: str | None = None
     """Column of the CSV: rows of one value stay on one side of the split (one patient, say)."""
 
+    group_from_name: str | None = None
+    """Regular expression with one group, found in each file's name: images of one value stay on
+    one side of the split. One character, such as _, is short for all that stands before it."""
+
     class_level: str | None = None
     """Folder that is the class: its level below DATA, from 1; 2+ for the path from there; leaf."""
 
@@ -48,8 +54,24 @@ class DataSettings(Settings):
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share held out for validation where none is given, at most 5,000 images; 0 for none."""
 
+    folds: int | None = Field(default=None, ge=2, le=100)
+    """Cross-validation: that many networks, each held out another part of the images."""
+
+    fold: int | None = Field(default=None, ge=1)
+    """Of the folds, the one to train alone, from 1."""
+
     image_size: int | None = Field(default=None, ge=8, le=2048)
     """Pixels a side that the network sees; by default what fits the images."""
+
+    fit: Literal["crop", "pad", "squash"] = "crop"
+    """How a picture becomes square: crop cuts out the middle, pad adds black, squash stretches."""
+
+    grey_range: Literal["auto", "set"] = "auto"
+    """Grey of more than 8 bits: auto divides 16 bits by 257 and scales others image by image; set
+    scales all images by one range, their own."""
+
+    large_images: bool = False
+    """Also read pictures of 90 to 179 megapixels, which else count as decompression bombs."""
 
     channels: Literal["auto", "1", "3"] = "auto"
     """1 for grey, 3 for colour; auto is grey if every image is."""
@@ -62,3 +84,22 @@ class DataSettings(Settings):
 
     cache: bool = True
     """Keep decoded images in a cache, so that the next run starts at once."""
+
+    @field_validator("group_from_name")
+    @classmethod
+    def _pattern_of_groups(cls, pattern: str | None) -> str | None:
+        return None if pattern is None else check_name_pattern(pattern, "group_from_name")
+
+    @model_validator(mode="after")
+    def _one_kind_of_groups(self) -> Self:
+        if self.group_column is not None and self.group_from_name is not None:
+            raise SettingError(
+                "group_column and group_from_name exclude each other; give one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fold_of_folds(self) -> Self:
+        if self.fold is not None and (self.folds is None or self.fold > self.folds):
+            raise SettingError(f"fold {self.fold} is none of {self.folds or 0} folds; see --folds")
+        return self

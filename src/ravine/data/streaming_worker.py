@@ -1,4 +1,4 @@
-"""`python -m ravine.data.streaming_worker HANDLE SLOTS SIZE CHANNELS`: decodes on request.
+"""`python -m ravine.data.streaming_worker HANDLE SLOTS FORMAT`: decodes on request.
 
 Started by `worker_pool`; loads no torch. A line of input is [number, [[slot, file], …]]; each image
 is written into its slot of the shared memory HANDLE, and the answer is [number, {slot: reason}]
@@ -32,7 +32,7 @@ def decode_again(entry: FileEntry, image_format: ImageFormat) -> np.ndarray:
         raise Unreadable(error.strerror or str(error)) from None
     if (facts.st_size, facts.st_mtime_ns) != (entry.size, entry.modified):
         raise Unreadable("the file has been changed")
-    return fit_square(decoded.pixels, image_format.image_size)
+    return fit_square(decoded.pixels, image_format.image_size, image_format.fit)
 
 
 def slots_in(memory: mmap.mmap, slots: int, image_format: ImageFormat) -> np.ndarray:
@@ -61,5 +61,5 @@ def main(handle: int, slots: int, image_format: ImageFormat) -> None:
 
 
 if __name__ == "__main__":
-    _handle, _slots, _size, _channels = map(int, sys.argv[1:])
-    main(_handle, _slots, ImageFormat(image_size=_size, channels=_channels))
+    _handle, _slots, _format = map(json.loads, sys.argv[1:])
+    main(_handle, _slots, ImageFormat(**_format))

@@ -71,9 +71,9 @@ class WorkerPool:
         handle = _shared_memory(size)
         try:
             self.pixels = slots_in(mmap.mmap(handle, size), slots, image_format)
-            numbers = [handle, slots, image_format.image_size, image_format.channels]
+            arguments = [json.dumps(one) for one in (handle, slots, image_format.to_json())]
             for _ in range(workers):
-                self._processes.append(_start(numbers))
+                self._processes.append(_start(handle, arguments))
         except OSError as error:
             raise _died(error.strerror) from None
         finally:
@@ -173,12 +173,12 @@ class WorkerPool:
             self._free += request.slots
 
 
-def _start(numbers: Sequence[int]) -> subprocess.Popen[bytes]:
+def _start(handle: int, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     process = start_worker(
         "ravine.data.streaming_worker",
-        [str(number) for number in numbers],
+        arguments,
         stdin=subprocess.PIPE,
-        pass_fds=[numbers[0]],
+        pass_fds=[handle],
     )
     if sys.platform == "linux":
         assert process.stdin is not None

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ravine.core.errors import RunError
+from ravine.runs.confusion import dense_confusion
 from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
 
 _LINK = "is a link, which is not followed"
@@ -46,7 +48,7 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
     def read(name: str, parse: Callable[[str], Any], why: str) -> dict[str, Any]:
         return _read(run / name, parse, why, missing)
 
-    evaluation = read("evaluation.json", json.loads, "the run has not ended, or held nothing out")
+    evaluation = read("evaluation.json", _evaluation, "the run has not ended, or held nothing out")
     audit = read("audit.json", json.loads, "the data was not audited")
     environment = read("environment.json", json.loads, "the run did not begin")
     recipe = read("recipe.toml", tomllib.loads, "the run did not begin")
@@ -66,6 +68,17 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         variance=_variance(run / "variance.json"),
         missing=missing,
     )
+
+
+def _evaluation(text: str) -> Any:
+    """Returns the content of evaluation.json, with the confusion matrix as a list of rows."""
+    found = json.loads(text)
+    if isinstance(found, dict) and isinstance(found.get("confusion"), dict):
+        try:
+            found["confusion"] = dense_confusion(found["confusion"]).tolist()
+        except RunError as error:
+            raise ValueError(str(error)) from None
+    return found
 
 
 def _read(path: Path, parse: Callable[[str], Any], why: str, missing: list[str]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from ravine.core.atomic import disk_error, write_folder_whole
 from ravine.core.errors import RunError
+from ravine.runs.recipe_file import read_recipe
+
+MIN_FOLDS, MAX_FOLDS = 2, 100  # of a cross-validated run
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,27 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def trained_images(self) -> Path:
+        """The images that were trained on: sorted first 8 bytes of their pixels' digests."""
+        return self.path / "trained_images.npy"
+
+    def fold(self, number: int) -> "RunFolder":
+        """Returns the run of one fold, counted from 1, of a cross-validated run."""
+        return RunFolder(self.path / f"fold-{number}")
+
+    @property
+    def folds(self) -> int:
+        """How many folds a cross-validated run has; 0 for a run of one network."""
+        try:
+            settings, _ = read_recipe(self.recipe)
+        except RunError:
+            return 0  # whoever needs the recipe says what is wrong with it
+        folds = settings.get("folds")
+        if not isinstance(folds, int) or settings.get("fold") is not None:
+            return 0
+        return folds if MIN_FOLDS <= folds <= MAX_FOLDS else 0
+
+    @property
     def has_ended(self) -> bool:
         """Whether the run has its result and its weights."""
         return self.evaluation.is_file() and self.model.is_file()
@@ -160,11 +184,15 @@ def create_run_folder(path: Path, fill: Callable[[RunFolder], None]) -> RunFolde
     return RunFolder(path)
 
 
-def open_run_folder(path: Path) -> RunFolder:
+def open_run_folder(path: Path, *, folded: bool = False) -> RunFolder:
     """Returns an existing run folder.
 
+    Args:
+        path: of the folder.
+        folded: whether it may be a cross-validated run, which holds a run for each fold.
+
     Raises:
-        RunError: there is none at `path`.
+        RunError: there is none at `path`, or it is cross-validated and may not be.
     """
     if not path.is_dir():
         near = sorted(str(p.parent) for p in path.parent.glob("*/recipe.toml"))[-3:]
@@ -172,7 +200,18 @@ def open_run_folder(path: Path) -> RunFolder:
         raise RunError(f"no run folder {path}{hint}")
     if not (path / "recipe.toml").is_file():
         raise RunError(f"{path} is not a run folder: it holds no recipe.toml")
-    return RunFolder(path)
+    folder = RunFolder(path)
+    if folder.folds and not folded:
+        raise one_fold_wanted(folder)
+    return folder
+
+
+def one_fold_wanted(folder: RunFolder) -> RunError:
+    """Returns the error of a command that takes one network, for a cross-validated run."""
+    return RunError(
+        f"{folder.path} is cross-validated, with a network for each of {folder.folds} folds, and "
+        f"this takes one: {folder.fold(1).path}"
+    )
 
 
 def next_run_path(root: Path, data: str, model: str) -> Path:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ravine.core.wilson_interval import wilson_interval
+from ravine.runs.confusion import packed_confusion
 
 _BINS = 15  # of the calibration, as in Guo et al. 2017
 
@@ -56,27 +57,48 @@ def class_probabilities(
         mirrored: also evaluate the mirror images.
         each: called with the number of images after each batch.
     """
-    was_training = model.training
-    model.eval()
     plain: list[torch.Tensor] = []
     both: list[torch.Tensor] = []
     for batch in batches:
-        images = batch.images
-        kind = images.device.type
-        with torch.autocast(kind, precision, enabled=precision != torch.float32):
-            logits = model(images)
-            flipped = model(images.flip(3)) if mirrored else None
-        plain.append(logits.float().log_softmax(1))
-        if flipped is not None:
-            pair = torch.stack([plain[-1], flipped.float().log_softmax(1)])
-            both.append(pair.logsumexp(0) - np.log(2.0))
+        one, two = batch_log_probabilities(
+            model, batch.images, precision=precision, mirrored=mirrored
+        )
+        plain.append(one)
+        if two is not None:
+            both.append(two)
         if each:
-            each(len(images))
-    model.train(was_training)
+            each(len(batch.images))
     on_host = [torch.cat(parts).cpu().numpy() if parts else None for parts in (plain, both)]
     if on_host[0] is None:
         raise ValueError("no images to evaluate")
     return on_host[0], on_host[1]
+
+
+@torch.no_grad()
+def batch_log_probabilities(
+    model: nn.Module, images: torch.Tensor, *, precision: torch.dtype, mirrored: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Returns `class_probabilities` of one batch: (B, K) float32 each, on the model's device.
+
+    Args:
+        model: put into evaluation mode, and left in the mode that it was in.
+        images: (B, C, H, W), normalised.
+        precision: type of activations and products.
+        mirrored: also evaluate the mirror images.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.autocast(images.device.type, precision, enabled=precision != torch.float32):
+            logits = model(images)
+            flipped = model(images.flip(3)) if mirrored else None
+    finally:
+        model.train(was_training)
+    plain = logits.float().log_softmax(1)
+    if flipped is None:
+        return plain, None
+    pair = torch.stack([plain, flipped.float().log_softmax(1)])
+    return plain, pair.logsumexp(0) - np.log(2.0)
 
 
 def summarise(log_probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
@@ -177,7 +199,7 @@ def full_evaluation(
         "interval": result.interval,
         "loss": result.loss,
         "classes": list(classes),
-        "confusion": confusion(predicted, labels, len(classes)).tolist(),
+        "confusion": packed_confusion(confusion(predicted, labels, len(classes))),
         "calibration": calibration(np.exp(log_probabilities), labels),
         "tta": tta,
     }

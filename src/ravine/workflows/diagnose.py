@@ -36,6 +36,7 @@ from ravine.schedules.scheduler import Scheduler
 from ravine.training.plan import Plan
 from ravine.training.train_step import train_step
 from ravine.workflows.assemble import Assembly, assemble
+from ravine.workflows.data_paths import located, refuse_other_data
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run_findings import find_in_run, keep_findings
 from ravine.workflows.session import Session, open_session
@@ -67,6 +68,7 @@ class _Case:
 def diagnose_run(
     path: str | Path,
     *,
+    data: str | Path | None = None,
     look_inside: bool = True,
     labels_probe: bool = False,
     allow_code: str | Sequence[str] = (),
@@ -76,6 +78,7 @@ def diagnose_run(
 
     Args:
         path: the run folder, of a run that has ended or not.
+        data: where the data has been moved to; it has to be the same data.
         look_inside: also check the network at its start and in the last checkpoint, on the data
             of the run; else only the rows are read.
         labels_probe: also test whether the labels belong to the images; tested in any case where
@@ -94,7 +97,7 @@ def diagnose_run(
             raise RunError(f"{folder.path} has no rows yet: let it run, or look inside")
         findings = merge(find_in_run(folder, classes=None, layers=layers), EXPLAINS)
     else:
-        with _open(folder, allow_code, progress) as case:
+        with _open(folder, allow_code, progress, data) as case:
             classes = len(case.dataset.classes)
             found = list(find_in_run(folder, classes=classes, layers=layers))
             found += _look_inside(case, labels_probe=labels_probe)
@@ -111,6 +114,7 @@ def try_cures(
     path: str | Path,
     findings: Findings,
     *,
+    data: str | Path | None = None,
     steps: int = 200,
     seeds: int = 5,
     most: int = 2,
@@ -122,6 +126,7 @@ def try_cures(
     Args:
         path: the run folder.
         findings: of that run.
+        data: where the data has been moved to; it has to be the same data.
         steps: of cure and control each.
         seeds: of the order of the data, and of initial weights where training begins anew.
         most: cures to try.
@@ -138,14 +143,17 @@ def try_cures(
     curable = [one for one in findings if one.changes and one.severity != "note"][:most]
     if not curable:
         return
-    with _open(folder, allow_code, progress) as case:
+    with _open(folder, allow_code, progress, data) as case:
         for one in curable:
             yield _try(case, one, steps=steps, seeds=seeds, progress=progress)
 
 
 @contextmanager
 def _open(
-    folder: RunFolder, allow_code: str | Sequence[str], progress: Progress
+    folder: RunFolder,
+    allow_code: str | Sequence[str],
+    progress: Progress,
+    data: str | Path | None,
 ) -> Iterator[_Case]:
     """Yields the run with its data; restores random state and number of threads."""
     settings, plan = read_recipe(folder.recipe)
@@ -156,7 +164,10 @@ def _open(
         raise RunError(f"{folder.recipe} has no [plan]: it is not the recipe of a run")
     with open_session(progress=progress) as session:
         session.use_threads(recipe.threads)
-        dataset = open_dataset(recipe, seed=recipe.seed, progress=progress)
+        opened = located(recipe, folder, data=data)
+        dataset = open_dataset(opened, seed=recipe.seed, progress=progress)
+        if data is not None:
+            refuse_other_data(folder, dataset)
         yield _Case(
             folder=folder,
             recipe=recipe,

@@ -19,6 +19,8 @@ from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_labelled
+from ravine.data.reading import settings_like
+from ravine.data.settings import DataSettings
 from ravine.landscapes.axes import DirectionInputs
 from ravine.landscapes.loss_surface import compute_surface
 from ravine.reports.hessian_figures import draw_sharpness
@@ -29,7 +31,9 @@ from ravine.runs.links import refuse_link
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.surface import Surface
 from ravine.training.model_file import check_model_code, load_model
+from ravine.workflows.data_paths import located
 from ravine.workflows.landscape_settings import RunSurfaceSettings
+from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 
 _BATCH = 100
@@ -168,16 +172,14 @@ def _batches(
 ) -> list[Batch]:
     """Returns images (B, C, H, W) and labels (B,) of a random sample, the same in every call."""
     trained = run.trained
-    data, labels = asked.data, asked.labels
-    if data is None:
-        recipe, _ = read_recipe(open_run_folder(run.path).recipe)
-        data, labels = str(recipe["data"]), labels or recipe.get("labels") or None
+    settings = _read_by(run, asked)
     dataset = open_labelled(
-        data,
-        labels=labels,
+        settings.data,
+        labels=settings.labels,
         preprocessing=trained.preprocessing,
         classes=trained.classes,
         progress=progress,
+        settings=settings,
     )
     count = len(dataset.labels)
     order = torch.randperm(count, generator=generator_for("landscape images", seed=asked.seed))
@@ -191,3 +193,12 @@ def _batches(
         labels=np.asarray(dataset.labels),
     )
     return [(batch.images, batch.labels) for batch in found]
+
+
+def _read_by(run: Run, asked: RunSurfaceSettings) -> DataSettings:
+    """Returns how images are read: other data as it is named, else that of the run."""
+    if asked.data is not None:
+        return settings_like(run.settings, data=asked.data, labels=asked.labels, given={})
+    folder = open_run_folder(run.path)
+    recipe = located(Recipe.of(read_recipe(folder.recipe)[0]), folder)
+    return recipe if asked.labels is None else recipe.with_(labels=asked.labels)

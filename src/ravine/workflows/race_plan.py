@@ -123,6 +123,8 @@ def make_spec(
         if given.get(name) is not None:
             raise SettingError(f"{name} belongs to the race: give it in rules")
     composed, _ = compose(recipe, given, code=code)
+    if composed.folds is not None:
+        raise SettingError("a race trains one network a trial: leave out --folds")
     base = composed.changed_from_default()
     for name in ("epochs", "budget", "seed"):
         base.pop(name, None)

@@ -110,8 +110,24 @@ def load_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], dict[str, Any
 
 
 # What decides how many steps a run takes: if one is changed, a recipe's plan no longer holds.
-_DECIDES_PLAN = {"data", "labels", "images", "validation", "batch", "epochs", "budget", "model"}
-_DECIDES_PLAN |= {"layout", "class_level", "label_from_name", "split_column"}
+_DECIDES_PLAN = {
+    "data",
+    "labels",
+    "images",
+    "validation",
+    "folds",
+    "fold",
+    "group_column",
+    "group_from_name",
+    "batch",
+    "epochs",
+    "budget",
+    "model",
+    "layout",
+    "class_level",
+    "label_from_name",
+    "split_column",
+}
 
 
 def compose(

@@ -8,30 +8,31 @@ from pathlib import Path
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RunError
-from ravine.core.events import Observer
+from ravine.core.events import Notice, Observer
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
-from ravine.data.dataset import Dataset
 from ravine.reports import render_report
 from ravine.runs.checkpoints import checkpoint_paths
 from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.runs.kernel_plan_file import write_kernel_plan
-from ravine.runs.links import links_in, refuse_linked_folders
+from ravine.runs.links import links_in, refuse_link, refuse_linked_folders
 from ravine.runs.recipe_file import read_recipe
-from ravine.runs.rows import read_json
 from ravine.training.plan import Plan
 from ravine.workflows.assemble import assemble
+from ravine.workflows.data_paths import keep_paths, located, refuse_other_data
 from ravine.workflows.distributed_session import open_in_turn, threads_on_resume
 from ravine.workflows.kernel_choice import kernels_on_resume, refuse_other_kernels
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.session import Session, open_session
+from ravine.workflows.train import TrainOptions, train_missing_folds
 from ravine.workflows.training_run import train_to_end
 
 
 def resume(
     path: str | Path,
     *,
+    data: str | Path | None = None,
     allow_code: str | Sequence[str] = (),
     observers: Sequence[Observer] = (),
     progress: Progress = no_progress,
@@ -39,18 +40,27 @@ def resume(
     """Goes on with a run that was stopped or killed, and returns it finished.
 
     The run ends with bitwise the same model.safetensors as if it had never been stopped, on the
-    same machine class, package versions and number of threads. `allow_code` names the
-    `module:callable` that may be imported, where the network is your own.
+    same machine class, package versions and number of threads.
+
+    Args:
+        path: the run folder.
+        data: where the data has been moved to; the run keeps it. It has to be the same data.
+        allow_code: the `module:callable` that may be imported, where the network is your own.
+        observers: receive the events of the training.
+        progress: receives the progress of slow work.
 
     Raises:
         RunError: there is no run, its data has changed, its network is code that was not allowed,
             or another process trains it.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint is saved.
     """
-    folder = open_run_folder(Path(path))
+    folder = open_run_folder(Path(path), folded=True)
     settings, plan = read_recipe(folder.recipe)
     recipe = Recipe.of(settings)
     code = AllowedCode.of(allow_code, run=folder.path)
+    if folder.folds:
+        parts = TrainOptions(code=code, observers=observers, progress=progress)
+        return _resume_folds(folder, recipe, parts, data=data)
     if not folder.has_ended:
         code.check(recipe.model, source=folder.recipe)
         refuse_linked_folders(folder)
@@ -60,8 +70,11 @@ def resume(
         if folder.has_ended:
             _report_ended(folder, session)
             return Run.load(folder.path, allow_code=allow_code)
-        dataset = open_in_turn(recipe, session)
-        _refuse_other_data(folder, dataset)
+        opened = located(recipe, folder, data=data)
+        dataset = open_in_turn(opened, session)
+        refuse_other_data(folder, dataset)
+        if data is not None and session.ranks.is_main:
+            keep_paths(folder, opened)
         session.start_clock()
         planned = Plan.from_values(plan) if plan else None
         kernels = kernels_on_resume(folder, session)
@@ -69,6 +82,37 @@ def resume(
         if kernels is None and session.ranks.is_main:
             write_kernel_plan(folder.kernel_plan, assembly.kernels)
         train_to_end(assembly, dataset, folder, session)
+    return Run.load(folder.path, allow_code=allow_code)
+
+
+def _resume_folds(
+    folder: RunFolder, recipe: Recipe, parts: TrainOptions, *, data: str | Path | None
+) -> Run:
+    """Goes on with a cross-validated run: the fold that was begun, then those that are missing."""
+    parts.code.check(recipe.model, source=folder.recipe)
+    allow_code = sorted(parts.code.names)
+    if join_ranks().size > 1:
+        raise RunError(f"{folder.path} is cross-validated, by one process; go on without torchrun")
+
+    def go_on(fold: RunFolder) -> None:
+        refuse_link(fold.path)
+        resume(
+            fold.path,
+            data=data,
+            allow_code=allow_code,
+            observers=parts.observers,
+            progress=parts.progress,
+        )
+
+    with folder.locked():
+        if data is not None:
+            keep_paths(folder, located(recipe, folder, data=data))
+        if folder.evaluation.is_file():
+            for observer in parts.observers:
+                text = f"{folder.path} has ended already; nothing to do"
+                observer(Notice(text=text, warning=False))
+        else:
+            train_missing_folds(folder, recipe, parts, go_on=go_on)
     return Run.load(folder.path, allow_code=allow_code)
 
 
@@ -114,8 +158,9 @@ def verify(
     refuse_other_kernels(folder)
     settings, _ = read_recipe(folder.recipe)
     AllowedCode.of(allow_code).check(Recipe.of(settings).model, source=folder.recipe)
-    with tempfile.TemporaryDirectory(dir=folder.path.parent, prefix=".verify-") as scratch:
-        copy = Path(scratch) / folder.path.name
+    home = folder.path.resolve()  # the user may name it `.`
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".verify-") as scratch:
+        copy = Path(scratch) / home.name
         shutil.copytree(folder.path, copy, ignore=links_in)
         copied = RunFolder(copy)
         _, plan = read_recipe(copied.recipe)
@@ -137,12 +182,3 @@ def _keep_for_replay(copied: RunFolder, *, end: int, from_start: bool) -> int:
         if step != kept:
             shutil.rmtree(path)
     return kept or 0
-
-
-def _refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
-    before = read_json(folder.environment).get("data_fingerprint")
-    if before != dataset.fingerprint:
-        raise RunError(
-            f"{folder.path}: the data is not what the run began with; put the old images back, "
-            f"or begin anew: ravine train --recipe {folder.recipe}"
-        )

@@ -1,6 +1,9 @@
-"""A run after training: its history and result, its network, evaluation and prediction."""
+"""A run after training: its history and result, its networks, evaluation and prediction.
 
-from collections.abc import Callable, Sequence
+Shape letters: N images, B images of a batch, K classes.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,18 +13,18 @@ import numpy as np
 from torch import nn
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
-from ravine.core.device import pick_device, pick_precision
-from ravine.core.errors import RunError
+from ravine.core.errors import DataError, RunError
 from ravine.core.progress import Progress, no_progress
-from ravine.data.batches import evaluation_batches
-from ravine.data.dataset import ImageArray
+from ravine.data.dataset import Dataset, Unlabelled
 from ravine.data.opening import open_labelled, open_unlabelled
-from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.data.reading import column_like, settings_like
+from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
+from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, read_rows
-from ravine.training.evaluation import class_probabilities, full_evaluation
+from ravine.runs.trained_images import were_trained_on
+from ravine.training.evaluation import full_evaluation
 from ravine.training.model_file import TrainedModel, load_model
-
-_BATCH = 500
+from ravine.workflows.ensemble import Ensemble, refuse_not_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,10 @@ class Predictions:
 
 
 class Run:
-    """A finished or unfinished run folder, or a model.safetensors on its own."""
+    """A finished or unfinished run folder, or a model.safetensors on its own.
+
+    A cross-validated run has a network for each fold; the mean of their probabilities answers.
+    """
 
     def __init__(
         self,
@@ -83,7 +89,7 @@ class Run:
         allowed = AllowedCode.of(allow_code, typed=[model])
         if path.is_file():
             return cls(RunFolder(path.parent), path, code=allowed)
-        folder = open_run_folder(path)
+        folder = open_run_folder(path, folded=True)
         return cls(folder, folder.model, code=replace(allowed, run=folder.path))
 
     @property
@@ -105,20 +111,49 @@ class Run:
         """
         return read_json(self._folder.evaluation)
 
-    @cached_property
+    @property
+    def folds(self) -> int:
+        """How many networks a cross-validated run has; 0 for a run of one network."""
+        return self._folder.folds if self._model_path == self._folder.model else 0
+
+    @property
     def trained(self) -> TrainedModel:
         """The network with its classes and its preprocessing.
 
         Raises:
-            RunError: the run has not ended, or its file is torn.
+            RunError: the run has not ended, its file is torn, or it has several networks.
             CodeRefusedError: its network is code that was not allowed.
         """
-        if not self._model_path.is_file():
-            raise RunError(
-                f"{self._model_path} is not there: the run has not ended; "
-                f"go on with it: ravine resume {self.path}"
-            )
-        return load_model(self._model_path, code=self._code)
+        if self.folds:
+            raise one_fold_wanted(self._folder)
+        return self.members[0]
+
+    @cached_property
+    def members(self) -> tuple[TrainedModel, ...]:
+        """The networks whose probabilities are averaged: one, or one of each fold.
+
+        Raises:
+            RunError: the run has not ended, or a file is torn.
+            CodeRefusedError: a network is code that was not allowed.
+        """
+        folds = self._fold_folders()
+        paths = [fold.model for fold in folds] if folds else [self._model_path]
+        for path in paths:
+            if not path.is_file():
+                raise RunError(
+                    f"{path} is not there: the run has not ended; "
+                    f"go on with it: ravine resume {self.path}"
+                )
+        found = tuple(load_model(path, code=self._code) for path in paths)
+        one = found[0]
+        for path, other in zip(paths, found, strict=True):
+            sizes = [(m.preprocessing.image_size, m.preprocessing.channels) for m in (one, other)]
+            if other.classes != one.classes or sizes[0] != sizes[1]:
+                raise RunError(f"{path} has other classes or images than {paths[0]}")
+        return found
+
+    def _fold_folders(self) -> list[RunFolder]:
+        return [self._folder.fold(number) for number in range(1, self.folds + 1)]
 
     @property
     def model(self) -> nn.Module:
@@ -130,6 +165,9 @@ class Run:
         data: str | Path,
         *,
         labels: str | None = None,
+        image_column: str | None = None,
+        label_column: str | None = None,
+        held_out: bool = False,
         tta: bool = False,
         device: str = "auto",
         precision: str = "auto",
@@ -137,9 +175,15 @@ class Run:
     ) -> dict[str, Any]:
         """Returns accuracy with interval, confusion and calibration on labelled images.
 
+        Its "trained_on" is how many of them the network was trained on; None where the run does
+        not know.
+
         Args:
             data: a folder with one folder per class, or any other source that train takes.
             labels: a CSV with the labels of the images in `data`.
+            image_column: of the CSV; by default that of the training, else a usual name.
+            label_column: of the CSV; by default that of the training, else a usual name.
+            held_out: leave out the images that were trained on.
             tta: also give the result with test-time flip, apart.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
@@ -147,26 +191,56 @@ class Run:
 
         Raises:
             DataError: the data cannot be read, or has a class that the network does not know.
+            RunError: the network's weights are not finite.
         """
-        trained = self.trained
+        settings = settings_like(
+            self.settings,
+            data=str(data),
+            labels=labels,
+            given={"image_column": image_column, "label_column": label_column},
+        )
+        ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
+        first = self.members[0]
         dataset = open_labelled(
             str(data),
             labels=labels,
-            preprocessing=trained.preprocessing,
-            classes=trained.classes,
+            preprocessing=first.preprocessing,
+            classes=first.classes,
             progress=progress,
+            settings=settings,
         )
-        plain, mirrored = self._log_probabilities(
-            dataset.images, device=device, precision=precision, tta=tta, progress=progress
+        index, known = self._evaluated(dataset, str(data), held_out=held_out)
+        plain, mirrored = ensemble.all(dataset.images, index)
+        found = full_evaluation(
+            plain, mirrored, dataset.labels[index], split=str(data), classes=first.classes
         )
-        return full_evaluation(
-            plain, mirrored, np.asarray(dataset.labels), split=str(data), classes=trained.classes
-        )
+        return found | {"trained_on": known}
+
+    def _evaluated(
+        self, dataset: Dataset, data: str, *, held_out: bool
+    ) -> tuple[np.ndarray, int | None]:
+        """Returns the indices to evaluate on, and how many of them were trained on."""
+        files = [fold.trained_images for fold in self._fold_folders()]
+        trained = were_trained_on(dataset.digests, files or [self._folder.trained_images])
+        index = np.arange(len(dataset.labels))
+        if not held_out:
+            return index, None if trained is None else int(trained.sum())
+        if trained is None:
+            raise RunError(
+                f"{self.path} does not know which images it was trained on; leave out --held-out"
+            )
+        if trained.all():
+            raise DataError(
+                f"{data}: the network was trained on all {len(index):,} images; "
+                "evaluate on others, or leave out --held-out"
+            )
+        return index[~trained], 0
 
     def predict(
         self,
         images: str | Path | Sequence[str | Path],
         *,
+        image_column: str | None = None,
         tta: bool = False,
         device: str = "auto",
         precision: str = "auto",
@@ -176,6 +250,7 @@ class Run:
 
         Args:
             images: a file, a folder, a CSV with a column of file names, or several of these.
+            image_column: of the CSV; by default that of the training, else a usual name.
             tta: mean over each image and its mirror image.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
@@ -183,57 +258,90 @@ class Run:
 
         Raises:
             DataError: there is nothing to read.
+            RunError: the network's weights are not finite.
         """
-        paths = [images] if isinstance(images, str | Path) else images
-        trained = self.trained
-        found = open_unlabelled(
-            [Path(path) for path in paths], preprocessing=trained.preprocessing, progress=progress
+        found = self.open_unlabelled(images, image_column=image_column, progress=progress)
+        index = np.arange(len(found.names))
+        blocks = self.probabilities(
+            found, index, tta=tta, device=device, precision=precision, progress=progress
         )
-        plain, mirrored = self._log_probabilities(
-            found.images, device=device, precision=precision, tta=tta, progress=progress
-        )
-        chosen = plain if mirrored is None else mirrored
+        classes = self.members[0].classes
         return Predictions(
             names=list(found.names),
-            classes=trained.classes,
-            probabilities=np.exp(chosen),
+            classes=classes,
+            probabilities=np.concatenate([np.zeros((0, len(classes)), np.float32), *blocks]),
             unreadable=list(found.unreadable),
         )
 
-    def _log_probabilities(
-        self, images: ImageArray, *, device: str, precision: str, tta: bool, progress: Progress
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        where = pick_device(device)
-        count = len(images)
-        if count == 0:
-            empty = np.zeros((0, len(self.trained.classes)), np.float32)
-            return empty, empty if tta else None
-        batches = evaluation_batches(
-            images,
-            np.arange(count),
-            preprocessing=self.trained.preprocessing,
-            batch=_BATCH,
-            device=where,
+    def open_unlabelled(
+        self,
+        images: str | Path | Sequence[str | Path],
+        *,
+        image_column: str | None = None,
+        progress: Progress = no_progress,
+    ) -> Unlabelled:
+        """Returns images as the network takes them, without predicting; see `predict`."""
+        paths = [images] if isinstance(images, str | Path) else images
+        return open_unlabelled(
+            [Path(path) for path in paths],
+            preprocessing=self.members[0].preprocessing,
+            progress=progress,
+            image_column=lambda path: column_like(self.settings, path, image_column),
         )
-        model = self.model.to(where)
+
+    def probabilities(
+        self,
+        images: Unlabelled,
+        index: np.ndarray,
+        *,
+        tta: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        progress: Progress = no_progress,
+    ) -> Iterator[np.ndarray]:
+        """Yields the probabilities (B, K) float32 of images, a batch at a time; see `predict`.
+
+        Args:
+            images: as `open_unlabelled` gives them.
+            index: int64, of the images wanted, in order.
+            tta: mean over each image and its mirror image.
+            device: auto, cpu, cuda or cuda:N.
+            precision: auto, float32 or bfloat16.
+            progress: receives the progress of slow work.
+        """
+        ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
+        for plain, mirrored in ensemble.batches(images.images, index):
+            yield np.exp(plain if mirrored is None else mirrored)
+
+    def _ensemble(self, *, device: str, precision: str, tta: bool, progress: Progress) -> Ensemble:
+        for number, member in enumerate(self.members, start=1):
+            where = self._folder.fold(number).path if self.folds else self._model_path
+            refuse_not_finite(member.model, str(where))
+        return Ensemble(
+            members=self.members,
+            device=device,
+            precision=precision,
+            mirrored=tta,
+            progress=progress,
+        )
+
+    def training_shares(self) -> np.ndarray:
+        """Returns the share of each class among the training images, (K,) float64.
+
+        Raises:
+            RunError: the audit of the data is not in the run folder.
+        """
+        folders = self._fold_folders() or [self._folder]
+        rows = read_json(folders[0].audit).get("classes", [])
         try:
-            return class_probabilities(
-                model,
-                batches,
-                precision=pick_precision(precision, where),
-                mirrored=tta,
-                each=_counting(progress, count),
-            )
-        finally:
-            model.to("cpu")
+            counts = {str(row["name"]): int(row["counts"]["train"]) for row in rows}
+            found = np.array([counts[name] for name in self.members[0].classes], np.float64)
+        except (KeyError, TypeError, ValueError):
+            raise RunError(f"{folders[0].audit} does not hold the training shares") from None
+        return found / found.sum()
 
-
-def _counting(progress: Progress, count: int) -> Callable[[int], None]:
-    done = 0
-
-    def each(more: int) -> None:
-        nonlocal done
-        done += more
-        progress("looking at images", done, count)
-
-    return each
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the training; none where model.safetensors came without its run."""
+        recipe = self._folder.recipe
+        return read_recipe(recipe)[0] if recipe.is_file() else {}

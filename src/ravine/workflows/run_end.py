@@ -20,9 +20,12 @@ _MISTAKES = 24
 def evaluate_run(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
     """Evaluates on the test images, else on the validation images, and writes the result.
 
-    Without either there is nothing to write. Every rank calls this; rank 0 writes.
+    A fold of a cross-validated run is evaluated on its validation images in any case. Without
+    either there is nothing to write. Every rank calls this; rank 0 writes.
     """
-    split = next((name for name in ("test", "validation") if name in dataset.splits), None)
+    # A fold's validation images are its test: no other network of the run answers for them.
+    order = ("test", "validation") if assembly.recipe.fold is None else ("validation",)
+    split = next((name for name in order if name in dataset.splits), None)
     if split is None:
         return
     index = dataset.splits[split]

@@ -1,11 +1,12 @@
 """`ravine train`: a recipe and a data set become a run folder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from ravine.core.allowed_code import AllowedCode
-from ravine.core.events import Observer
+from ravine.core.events import Notice, Observer
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
 from ravine.data.audit import report_audit
@@ -16,10 +17,14 @@ from ravine.runs.folder import RunFolder, create_run_folder, next_run_path, refu
 from ravine.runs.kernel_plan_file import write_kernel_plan
 from ravine.runs.recipe_file import write_recipe
 from ravine.runs.rows import write_json
+from ravine.runs.trained_images import write_trained_images
 from ravine.training.plan import Plan
 from ravine.workflows.assemble import Assembly, assemble
+from ravine.workflows.cross_validation import check_same_images, create_folds, train_folds
+from ravine.workflows.cross_validation_result import write_folds_result
+from ravine.workflows.data_paths import located, paths_of
 from ravine.workflows.distributed_session import open_in_turn
-from ravine.workflows.recipe import compose
+from ravine.workflows.recipe import Recipe, compose
 from ravine.workflows.run import Run
 from ravine.workflows.session import open_session
 from ravine.workflows.training_run import train_to_end
@@ -61,32 +66,117 @@ def train(
     code = AllowedCode.of(allow_code, typed=[settings.get("model")])
     composed, plan = compose(recipe, settings, code=code)
     composed.check_network()
-    ranks = join_ranks()
-    if out is not None and ranks.is_main:
-        refuse_existing(Path(out))
-    with open_session(observers=observers, progress=progress, ranks=ranks) as session:
-        composed = composed.with_(threads=session.use_threads(composed.threads))
-        dataset = open_in_turn(composed, session)
-        session.start_clock()
-        report_audit(dataset, session.emit)
-        planned = Plan.from_values(plan) if plan else None
-        assembly = assemble(composed, dataset, session, plan=planned, kernels=kernels, code=code)
-        path = Path(out or next_run_path(_RUNS, composed.data, assembly.recipe.model))
-        path = Path(ranks.broadcast_text(str(path)))
-        folder = _create(path, assembly, dataset, ranks.size) if ranks.is_main else RunFolder(path)
-        session.hold(folder)
-        train_to_end(assembly, dataset, folder, session)
+    parts = TrainOptions(code=code, observers=observers, progress=progress, kernels=kernels)
+    if composed.folds is not None and composed.fold is None:
+        path = _train_folds(composed, out, parts)
+    else:
+        path = train_recipe(composed, plan, out, parts)
     return Run.load(path, allow_code=sorted(code.names))
 
 
-def _create(path: Path, assembly: Assembly, dataset: Dataset, processes: int) -> RunFolder:
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """What a training is given beside its recipe; see `train`."""
+
+    code: AllowedCode
+    observers: Sequence[Observer] = ()
+    progress: Progress = no_progress
+    kernels: KernelPlan | None = None
+
+
+def train_recipe(
+    composed: Recipe,
+    plan: dict[str, Any] | None,
+    out: str | Path | None,
+    parts: TrainOptions,
+    *,
+    folds: RunFolder | None = None,
+) -> Path:
+    """Trains one network and returns its run folder; see `train`.
+
+    Args:
+        composed: the recipe.
+        plan: that it was trained by before, if it still holds.
+        out: the run folder; by default runs/DATA-MODEL-N.
+        parts: what else it needs.
+        folds: of the cross-validated run that this is a fold of.
+
+    Raises:
+        RunError: the images are not those of the other folds.
+    """
+    code = parts.code
+    ranks = join_ranks()
+    if out is not None and ranks.is_main:
+        refuse_existing(Path(out))
+    with open_session(observers=parts.observers, progress=parts.progress, ranks=ranks) as session:
+        composed = composed.with_(threads=session.use_threads(composed.threads))
+        opened = composed if folds is None else located(composed, folds)
+        dataset = open_in_turn(opened, session)
+        if folds is not None:
+            check_same_images(folds, dataset.content_fingerprint)
+        session.start_clock()
+        report_audit(dataset, session.emit)
+        planned = Plan.from_values(plan) if plan else None
+        assembly = assemble(
+            composed, dataset, session, plan=planned, kernels=parts.kernels, code=code
+        )
+        path = Path(out or next_run_path(_RUNS, composed.data, assembly.recipe.model))
+        path = Path(ranks.broadcast_text(str(path)))
+        folder = RunFolder(path)
+        if ranks.is_main:
+            facts = {"processes": ranks.size, "paths": paths_of(opened)}
+            folder = _create(path, assembly, dataset, facts)
+        session.hold(folder)
+        train_to_end(assembly, dataset, folder, session)
+    return path
+
+
+def _train_folds(recipe: Recipe, out: str | Path | None, parts: TrainOptions) -> Path:
+    path = Path(out or next_run_path(_RUNS, recipe.data, f"{recipe.model}-{recipe.folds}-folds"))
+    folder = create_folds(path, recipe, ranks=join_ranks())
+    with folder.locked():
+        train_missing_folds(folder, recipe, parts)
+    return path
+
+
+def train_missing_folds(
+    folder: RunFolder,
+    recipe: Recipe,
+    parts: TrainOptions,
+    *,
+    go_on: Callable[[RunFolder], None] | None = None,
+) -> None:
+    """Trains the folds that have not ended, and writes the result of the run.
+
+    Args:
+        folder: of the cross-validated run, locked.
+        recipe: of all folds.
+        parts: what else the trainings need.
+        go_on: resumes a fold that was begun; None where none was.
+    """
+
+    def train_fold(fold: RunFolder, own: Recipe) -> None:
+        for observer in parts.observers:
+            text = f"fold {own.fold} of {own.folds}: {fold.path}"
+            observer(Notice(text=text, warning=False))
+        if go_on is not None and fold.recipe.is_file():
+            go_on(fold)
+        else:
+            train_recipe(own, None, fold.path, parts, folds=folder)
+
+    train_folds(folder, recipe, train_fold)
+    write_folds_result(folder, recipe, parts.code, parts.progress)
+
+
+def _create(path: Path, assembly: Assembly, dataset: Dataset, own: Mapping[str, Any]) -> RunFolder:
     recipe = assembly.recipe
     facts = describe_environment(
         assembly.device, precision=recipe.precision, threads=recipe.threads
     )
+    facts |= own
     facts |= {
         "data_fingerprint": dataset.fingerprint,
-        "processes": processes,
         "seconds": {"data": dataset.audit.get("seconds")},
         "model": {
             "name": recipe.model,
@@ -97,6 +187,7 @@ def _create(path: Path, assembly: Assembly, dataset: Dataset, processes: int) ->
 
     def fill(new: RunFolder) -> None:
         write_json(new.audit, dataset.audit)
+        write_trained_images(new.trained_images, dataset.digests[dataset.splits["train"]])
         write_json(new.environment, facts)
         write_kernel_plan(new.kernel_plan, assembly.kernels)
         write_recipe(new.recipe, recipe.model_dump(), assembly.plan.to_values())

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
 from ravine.data.collection import FileEntry
+from ravine.data.openers import has_opener
 
 EXTENSIONS = frozenset(
     [
@@ -116,11 +117,15 @@ def _walk(
             if real not in seen:
                 listing.folders.append(name)
                 yield from _walk(entry.path, f"{name}/", seen | {real}, listing)
-        elif (ending := os.path.splitext(entry.name)[1].lower()) in EXTENSIONS:
+        elif _is_read(ending := os.path.splitext(entry.name)[1].lower()):
             if (image := _image(entry)) is not None:
                 yield name, image
         else:
             listing.others.setdefault(below.removesuffix("/"), Counter())[ending] += 1
+
+
+def _is_read(ending: str) -> bool:
+    return ending in EXTENSIONS or (ending in IMAGE_LIKE and has_opener(ending))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,0 +1,202 @@
+"""What a sample submission wants in its columns: probabilities, class numbers or class names.
+
+Shape letters: N images, M ids, K classes.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ravine.core.errors import DataError, SettingError
+from ravine.data.matching import (
+    match_columns,
+    match_ids,
+    plain_spelling,
+    unique_spellings,
+)
+from ravine.data.sample_submission import SampleSubmission
+from ravine.data.split_notes import named
+
+_NEGATIVE = frozenset(
+    [
+        "no",
+        "not",
+        "non",
+        "none",
+        "without",
+        "negative",
+        "neg",
+        "normal",
+        "healthy",
+        "benign",
+        "background",
+        "absent",
+        "false",
+    ]
+)
+_HAS = re.compile(r"(?i)^(has|is|with|contains)[ _-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionForm:
+    """How the rows of a submission are made of probabilities.
+
+    Attributes:
+        indices: (M,) int64 of each id's image; -1 where it has none.
+        order: the class of each column of probabilities; () for a column of labels.
+        labels: of each of the K classes, for a column of labels.
+        interpretation: how the sample was interpreted, in a clause.
+    """
+
+    indices: np.ndarray
+    order: tuple[int, ...]
+    labels: tuple[str, ...]
+    interpretation: str
+
+    @property
+    def wanted(self) -> np.ndarray:
+        """The indices of images to predict, int64 of shape (W,), in the order of the ids."""
+        return self.indices[self.indices >= 0]
+
+    def without_image(self, ids: Sequence[str]) -> list[str]:
+        """Returns those of the M ids that have no image."""
+        return [name for name, i in zip(ids, self.indices.tolist(), strict=True) if i < 0]
+
+    def values(self, probabilities: np.ndarray) -> list[str]:
+        """Returns the values of one row, from the probabilities (K,) of its image."""
+        if self.order:
+            chosen = probabilities[list(self.order)].tolist()
+            return [f"{p:.6g}" for p in chosen]
+        return [self.labels[int(probabilities.argmax())]]
+
+
+def submission_form(
+    sample: SampleSubmission,
+    names: Sequence[str],
+    classes: Sequence[str],
+    *,
+    positive: str | None = None,
+    missing: bool = False,
+) -> SubmissionForm:
+    """Returns what a sample wants.
+
+    One column per class takes probabilities. A single column takes the probability of one class
+    where `positive` is given, where it has a class's name and holds numbers, or where it holds
+    fractions and there are two classes; class indices from 0 where it holds such and no class has a
+    number for a name; else class names, in the sample's spelling.
+
+    Args:
+        sample: the ids and columns wanted.
+        names: of the N images.
+        classes: K names.
+        positive: the class whose probability a single column takes; by default it is chosen.
+        missing: whether an id may be without an image.
+
+    Raises:
+        DataError: an image is missing, or a column fits no class.
+        SettingError: `positive` is no class.
+    """
+    indices = np.array(match_ids(sample.ids, names, str(sample.path), missing=missing), np.int64)
+    if positive is not None:
+        order, text = _named_class(sample, classes, positive)
+    else:
+        order, text = _probability_columns(sample, classes)
+    if order:
+        return SubmissionForm(indices=indices, order=order, labels=(), interpretation=text)
+    labels, text = _labels(sample, classes)
+    if len(classes) == 2 and all(_is_number(value) for value in sample.values):
+        text += "; for the probability of one class: --positive CLASS"
+    return SubmissionForm(indices=indices, order=(), labels=tuple(labels), interpretation=text)
+
+
+def _named_class(
+    sample: SampleSubmission, classes: Sequence[str], positive: str
+) -> tuple[tuple[int, ...], str]:
+    columns = sample.other_columns
+    if positive not in classes:
+        raise SettingError(
+            f"--positive {positive[:40]!r} is no class of the network: {named(classes, 5)}"
+        )
+    if len(columns) != 1:
+        raise SettingError(
+            f"--positive is for one column of probabilities, and {sample.path} has {len(columns)}; "
+            "leave it out"
+        )
+    return (classes.index(positive),), f"probabilities of {positive!r}"
+
+
+def _probability_columns(
+    sample: SampleSubmission, classes: Sequence[str]
+) -> tuple[tuple[int, ...], str]:
+    """Returns the class of each column of probabilities, or () for a column of labels."""
+    columns = sample.other_columns
+    if len(columns) > 1:
+        order = match_columns(columns, classes, str(sample.path))
+        return tuple(order), f"probabilities of {named([classes[index] for index in order])}"
+    if not all(_is_number(value) for value in sample.values):
+        return (), ""
+    index = _class_of_column(columns[0], classes)
+    if index is not None:
+        return (index,), f"probabilities of {classes[index]!r}"
+    parts = sorted(v for v in sample.values if v not in classes and not float(v).is_integer())
+    if not parts:
+        return (), ""
+    if len(classes) != 2:
+        raise DataError(
+            f"{sample.path}: the column {columns[0][:40]!r} holds {parts[0][:20]}, so it wants the "
+            f"probability of one class; name it with --positive CLASS: {named(classes)}"
+        )
+    index = _positive_of_two(classes)
+    return (index,), f"probabilities of {classes[index]!r}; of the other: --positive CLASS"
+
+
+def _class_of_column(column: str, classes: Sequence[str]) -> int | None:
+    name = column.strip()
+    if name in classes:
+        return classes.index(name)
+    unique = unique_spellings(classes)
+    found = unique.get(plain_spelling(name))
+    return unique.get(plain_spelling(_HAS.sub("", name))) if found is None else found
+
+
+def _positive_of_two(classes: Sequence[str]) -> int:
+    """Returns the second class, unless it alone is named like the absence of something."""
+    absent = [bool(_NEGATIVE & set(plain_spelling(name).split())) for name in classes]
+    return 0 if absent == [False, True] else 1
+
+
+def _labels(sample: SampleSubmission, classes: Sequence[str]) -> tuple[list[str], str]:
+    """Returns the label of each class, and in a clause what kind they are."""
+    count = len(classes)
+    numbers = {str(index) for index in range(count)}
+    if sample.values <= numbers and not any(name.isdecimal() for name in classes):
+        kind = f"class numbers, 0 for {classes[0]!r} to {count - 1} for {classes[-1]!r}"
+        return [str(index) for index in range(count)], kind
+    if shorter := _without_zeros(sample, classes):
+        return shorter, "class names as numbers, without zeros in front"
+    unique = unique_spellings(classes)
+    spelled = {unique[k]: v for v in sorted(sample.values) if (k := plain_spelling(v)) in unique}
+    labels = [
+        name if name in sample.values else spelled.get(index, name)
+        for index, name in enumerate(classes)
+    ]
+    return labels, "class names"
+
+
+def _without_zeros(sample: SampleSubmission, classes: Sequence[str]) -> list[str]:
+    """Returns classes such as 00016 as 16, where the sample writes numbers so; else none."""
+    if not all(name.isdecimal() for name in classes):
+        return []
+    shorter = [str(int(name)) for name in classes]
+    written = sample.values <= set(shorter) and not sample.values <= set(classes)
+    return shorter if written and len(set(shorter)) == len(classes) else []
+
+
+def _is_number(value: str) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False

@@ -1,0 +1,119 @@
+"""`ravine predict`: the probabilities of images into a CSV, written as they come.
+
+Memory stays flat: of N images and K classes never more than a batch of probabilities is held.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from ravine.core.errors import DataError, SettingError
+from ravine.core.progress import Progress, no_progress
+from ravine.data.dataset import Unlabelled
+from ravine.data.sample_submission import read_sample
+from ravine.data.submission import write_form, write_predictions
+from ravine.data.submission_form import submission_form
+from ravine.workflows.run import Run
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        count: rows.
+        unreadable: name and reason of each file that is no readable image.
+        answered_by_prior: ids without a readable image.
+        interpretation: how the sample was interpreted, in a clause; "" without one.
+    """
+
+    count: int
+    unreadable: Sequence[tuple[str, str]]
+    answered_by_prior: Sequence[str] = ()
+    interpretation: str = ""
+
+
+def check_form(like: Path | None, *, missing: str, positive: str | None) -> None:
+    """Raises `SettingError` if `missing` is unknown, or an option needs a sample submission."""
+    if missing not in ("refuse", "prior"):
+        raise SettingError(f"--missing {missing[:40]!r}: takes refuse or prior")
+    for name, given in (("missing prior", missing == "prior"), ("positive", positive is not None)):
+        if given and like is None:
+            raise SettingError(f"--{name} has no effect without --like; leave it out")
+
+
+def predict_file(
+    path: str | Path,
+    images: Sequence[str],
+    *,
+    out: Path,
+    like: Path | None = None,
+    positive: str | None = None,
+    missing: str = "refuse",
+    image_column: str | None = None,
+    tta: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    allow_code: str | Sequence[str] = (),
+    progress: Progress = no_progress,
+) -> Written:
+    """Predicts images into a CSV, whole or not at all.
+
+    Args:
+        path: a run folder, or a model.safetensors.
+        images: files, folders, tars or CSVs of file names.
+        out: the CSV to write.
+        like: a sample submission, whose ids, order and columns are kept.
+        positive: the class whose probability the sample's one column takes; None to choose.
+        missing: `refuse`, or `prior`: the training shares answer for an id without an image.
+        image_column: of a CSV of file names; by default that of the training.
+        tta: mean over each image and its mirror image.
+        device: auto, cpu, cuda or cuda:N.
+        precision: auto, float32 or bfloat16.
+        allow_code: the `module:callable` that may be imported, where the network is your own.
+        progress: receives the progress of slow work.
+
+    Raises:
+        DataError: an image, an id or a column is missing, or the disk does not allow it.
+        RunError: there is no network, or its weights are not finite.
+    """
+    sample = None if like is None else read_sample(like)
+    run = Run.load(path, allow_code=allow_code)
+    prior = run.training_shares() if missing == "prior" else None
+    found = run.open_unlabelled(images, image_column=image_column, progress=progress)
+    _refuse_none(found)
+
+    def answers(index: np.ndarray) -> Iterator[np.ndarray]:
+        return run.probabilities(
+            found, index, tta=tta, device=device, precision=precision, progress=progress
+        )
+
+    classes = run.members[0].classes
+    if sample is None:
+        write_predictions(out, found.names, classes, answers(np.arange(len(found.names))))
+        return Written(count=len(found.names), unreadable=found.unreadable)
+    form = submission_form(
+        sample, found.names, classes, positive=positive, missing=prior is not None
+    )
+    write_form(out, sample, form, found.names, answers(form.wanted), prior=prior)
+    return Written(
+        count=len(sample.ids),
+        unreadable=found.unreadable,
+        answered_by_prior=form.without_image(sample.ids),
+        interpretation=form.interpretation,
+    )
+
+
+def _refuse_none(found: Unlabelled) -> None:
+    """Raises `DataError` if no image is readable."""
+    if found.names:
+        return
+    name, reason = found.unreadable[0]
+    raise DataError(
+        f"none of {len(found.unreadable):,} files is a readable image; the first {name}: {reason}; "
+        "nothing written"
+    )
