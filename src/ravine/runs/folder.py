@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ravine.core.atomic import disk_error, write_folder_whole
+from ravine.core.atomic import disk_error, sweep_parts, write_folder_whole
 from ravine.core.errors import RunError
 
 
@@ -129,6 +129,20 @@ class RunFolder:
             yield
         finally:
             os.close(handle)
+
+
+    def sweep(self) -> None:
+        """Removes what killed processes left behind of their writes into the folder."""
+        for folder in (
+            self.path,
+            self.checkpoints,
+            self.save_points,
+            self.weights,
+            self.mistakes,
+            self.surfaces,
+        ):
+            if folder == self.path or not folder.is_symlink():
+                sweep_parts(folder)
 
 
 def refuse_existing(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ravine.core.atomic import disk_error, write_whole
 from ravine.core.errors import RunError
+from ravine.core.json_text import parse_json
 from ravine.runs.links import refuse_link
 
 
@@ -40,16 +41,20 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Returns the rows of a file, without torn lines; none if there is no file.
 
     Raises:
-        RunError: the file is a link.
+        RunError: the file is a link, or cannot be read.
     """
     refuse_link(path)
     rows: list[dict[str, Any]] = []
-    if not path.exists():
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
         return rows
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    for line in text.split("\n"):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
+            row = parse_json(line)
+        except ValueError:
             continue
         if isinstance(row, dict):
             rows.append(row)
@@ -84,7 +89,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     refuse_link(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"no file {path}: the run has not come that far") from None
     except (OSError, ValueError) as error:

@@ -175,9 +175,12 @@ def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
         row = done.variance.row(f"{case.recipe.model} at its start")
         write_json(case.folder.variance, {"networks": [row]})
     found = list(done.findings)
-    held = load_latest(case.folder.checkpoints, warn=lambda _: None)
+    held = load_latest(
+        case.folder.checkpoints,
+        warn=lambda _: None,
+        use=lambda one: assembly.state.load(one.step, one.tensors, one.values),
+    )
     if held is not None:
-        assembly.state.load(held.step, held.tensors, held.values)
         if assembly.measured is not None:
             assembly.measured.measure_(model)
         later = check(model, loss, batches, learn=False)

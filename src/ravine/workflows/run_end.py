@@ -1,6 +1,7 @@
 """What a run writes at its end: the evaluation, the worst mistakes, the steps undone."""
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -8,7 +9,7 @@ from PIL import Image
 from ravine.core.atomic import write_whole
 from ravine.data.dataset import Dataset
 from ravine.runs.folder import RunFolder
-from ravine.runs.rows import append_row, write_json
+from ravine.runs.rows import read_rows, rewrite_rows
 from ravine.training.evaluation import full_evaluation, worst_mistakes
 from ravine.training.state import TrainingState
 from ravine.workflows.assemble import Assembly
@@ -17,26 +18,29 @@ from ravine.workflows.session import Session
 _MISTAKES = 24
 
 
-def evaluate_run(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
-    """Evaluates on the test images, else on the validation images, and writes the result.
+def evaluate_run(
+    assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session
+) -> dict[str, Any] | None:
+    """Evaluates on the test images, else on the validation images, and returns the result.
 
-    Without either there is nothing to write. Every rank calls this; rank 0 writes.
+    The pictures of the worst mistakes are written. Every rank calls this; None on those that are
+    not rank 0, and where no images were held out.
     """
     split = next((name for name in ("test", "validation") if name in dataset.splits), None)
     if split is None:
-        return
+        return None
     index = dataset.splits[split]
     labels = dataset.labels[index]
     plain, mirrored = assembly.evaluator.class_probabilities(
         assembly.state.evaluated, index, mirrored=assembly.recipe.tta
     )
     if not session.ranks.is_main:
-        return
+        return None
     found = full_evaluation(plain, mirrored, labels, split=split, classes=dataset.classes)
     worst = worst_mistakes(plain, labels, _MISTAKES)
     found["mistakes"] = _keep_mistakes(dataset, folder, index[worst], plain[worst])
     found["ema"] = assembly.state.ema is not None
-    write_json(folder.evaluation, found)
+    return found
 
 
 def _keep_mistakes(
@@ -74,16 +78,16 @@ def report_undone_steps(state: TrainingState, folder: RunFolder, session: Sessio
     text = f"{skipped} of {state.step} steps were not finite and were undone; first at step "
     text += f"{step + 1}, {where}"
     cure = "lower --lr, or limit the gradients with --clip 1"
-    append_row(
-        folder.findings,
-        {
-            "severity": "warning",
-            "code": "not-finite",
-            "step": step + 1,
-            "layer": layer,
-            "text": text,
-            "cause": "a loss or gradient that is not finite",
-            "cure": cure,
-        },
-    )
+    row = {
+        "severity": "warning",
+        "code": "not-finite",
+        "step": step + 1,
+        "layer": layer,
+        "text": text,
+        "cause": "a loss or gradient that is not finite",
+        "cure": cure,
+    }
+    # A run that was killed right here has the row already.
+    others = [one for one in read_rows(folder.findings) if one.get("text") != text]
+    rewrite_rows(folder.findings, [*others, row])
     session.notify(f"{text}; {cure}", warning=True)

@@ -23,7 +23,7 @@ from ravine.training.loop import fit
 from ravine.training.model_file import save_model
 from ravine.training.recorder import Recorder
 from ravine.training.save_points import SavePoints
-from ravine.training.state import TrainingState
+from ravine.training.state import CLOCKS, TrainingState
 from ravine.training.stop import StopRequest, stop_on_signals
 from ravine.training.waypoints import Waypoints
 from ravine.workflows.assemble import Assembly
@@ -96,9 +96,12 @@ def _divergence(
 
 def _restore(state: TrainingState, folder: RunFolder, session: Session) -> None:
     """Goes on from the newest checkpoint, if there is one; rows of later steps are dropped."""
-    found = load_latest(folder.checkpoints, warn=lambda text: session.notify(text, warning=True))
+    found = load_latest(
+        folder.checkpoints,
+        warn=lambda text: session.notify(text, warning=True),
+        use=lambda held: state.load(held.step, held.tensors, held.values),
+    )
     if found is not None:
-        state.load(found.step, found.tensors, found.values)
         session.clock.before = state.elapsed
         session.notify(f"going on after step {found.step}")
     ranks = session.ranks
@@ -157,7 +160,9 @@ def _checkpointing(
     def write(state: TrainingState) -> Path:
         if not session.ranks.is_main:
             return folder.checkpoints / f"step-{state.step:08d}"
-        return save_checkpoint(folder.checkpoints, state.step, state.tensors(), state.values())
+        return save_checkpoint(
+            folder.checkpoints, state.step, state.tensors(), state.values(), clocks=CLOCKS
+        )
 
     return Checkpointing(
         write=write,
@@ -173,21 +178,25 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
     trained_in = session.clock.elapsed()
     if assembly.measured is not None:
         assembly.measured.measure_(assembly.state.evaluated)
+    if session.ranks.is_main:
+        save_model(
+            folder.model,
+            assembly.state.evaluated,
+            settings=assembly.recipe,
+            classes=dataset.classes,
+            preprocessing=dataset.preprocessing,
+        )
+    found = evaluate_run(assembly, dataset, folder, session)
     if not session.ranks.is_main:
-        evaluate_run(assembly, dataset, folder, session)
         return
-    save_model(
-        folder.model,
-        assembly.state.evaluated,
-        settings=assembly.recipe,
-        classes=dataset.classes,
-        preprocessing=dataset.preprocessing,
-    )
-    evaluate_run(assembly, dataset, folder, session)
     report_undone_steps(assembly.state, folder, session)
     layers = read_layers(folder.layers)
     notice(folder, classes=len(dataset.classes), layers=layers, emit=session.emit)
     _write_times(folder, trained_in, session.clock.elapsed())
+    # The run has ended with its evaluation: all that belongs to it is written before, and the
+    # report, which shows it, can be written again.
+    if found is not None:
+        write_json(folder.evaluation, found)
     render_report(folder.path, layers=layers)
 
 
