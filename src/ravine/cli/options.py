@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 from pydantic.fields import FieldInfo
 
-from ravine.core.errors import SettingError
+from ravine.core.errors import SettingError, unknown
 from ravine.core.renamed import RENAMED, with_new_names
 from ravine.core.settings import Settings
 from ravine.data.augment import AugmentSettings
@@ -42,6 +42,8 @@ AllowCodeOrModel = Annotated[
         help="Code that the run names as its network, if you trust it. [--model: the old name]",
     ),
 ]
+
+_ARGUMENTS = ("out", "recipe")  # of commands; not settings
 
 _PANELS: Mapping[str, type[Settings]] = {
     "Training": TrainingSettings,
@@ -135,6 +137,13 @@ def _metavar(field: FieldInfo) -> str:
     return "|".join(choices) if choices else "VALUE"
 
 
+def _unknown(name: str, pair: str) -> SettingError:
+    if name in _ARGUMENTS:
+        value = pair.partition("=")[2]
+        return SettingError(f"{name} is no setting of a recipe; write --{name} {value}")
+    return unknown("setting", name, sorted(Recipe.model_fields))
+
+
 def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
     """Returns the settings that the user gave, those of `--set key=value` included.
 
@@ -153,7 +162,21 @@ def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
         name = name.strip().replace("-", "_")
         if not equals:
             raise SettingError(f"--set {pair!r} has no '='; write --set key=value")
+        if RENAMED.get(name, name) not in known:
+            raise _unknown(name, pair)
         if RENAMED.get(name, name) in found:
             raise SettingError(f"{name} is given twice; drop --set {pair}")
         found |= with_new_names({name: value.strip()}, known)
     return found
+
+
+def data_argument(data: str | None, chosen: dict[str, Any]) -> str | None:
+    """Returns the images of the argument DATA, or of `--set data=`, which is taken out.
+
+    Raises:
+        SettingError: both are given.
+    """
+    named: str | None = chosen.pop("data", None)
+    if data is not None and named is not None:
+        raise SettingError(f"the images are given twice: {data} and --set data={named}")
+    return named if data is None else data

@@ -4,6 +4,7 @@ A single process is a group of size 1: every collective returns its input at no 
 call the same collectives in the same order; where one has died, the next call raises `PeerLost`.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -16,10 +17,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from ravine.core.errors import RavineError, RunError
+from ravine.core.errors import RavineError, RunError, SettingError
+from ravine.core.rendezvous import TorchrunVariables, meet
 
 _TIMEOUT = timedelta(hours=2)  # long enough to decode the images for the first time
-_TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR")
 
 
 class PeerLost(RunError):
@@ -149,13 +150,14 @@ def _reporting_lost_peers() -> Iterator[None]:
 
 def is_distributed() -> bool:
     """Returns whether torchrun started this process as one of several."""
-    started = all(name in os.environ for name in _TORCHRUN_VARIABLES)
-    return started and int(os.environ["WORLD_SIZE"]) > 1
+    with contextlib.suppress(SettingError):  # `join_ranks` reports it
+        return TorchrunVariables.of(os.environ) is not None
+    return False
 
 
 def is_secondary_process() -> bool:
     """Returns whether this process has a rank above 0, and therefore prints nothing."""
-    return is_distributed() and os.environ["RANK"] != "0"
+    return is_distributed() and int(os.environ["RANK"]) != 0
 
 
 def join_ranks() -> Ranks:
@@ -164,19 +166,21 @@ def join_ranks() -> Ranks:
     Tensors on GPUs travel through NCCL, all others through gloo.
 
     Raises:
-        PeerLost: the other processes cannot be reached.
+        SettingError: torchrun's variables are missing or impossible.
+        RunError: the other processes cannot be reached.
     """
-    if not is_distributed():
+    own = TorchrunVariables.of(os.environ)
+    if own is None:
         return ALONE
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        store = meet(own)
         with _reporting_lost_peers():
-            dist.init_process_group(backend, timeout=_TIMEOUT)
+            dist.init_process_group(
+                backend, store=store, rank=own.rank, world_size=own.size, timeout=_TIMEOUT
+            )
     return Ranks(
-        rank=dist.get_rank(),
-        size=dist.get_world_size(),
-        local_rank=int(os.environ["LOCAL_RANK"]),
-        local_size=int(os.environ["LOCAL_WORLD_SIZE"]),
+        rank=own.rank, size=own.size, local_rank=own.local_rank, local_size=own.local_size
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from ravine.core.paths import usable_path
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
@@ -96,5 +98,9 @@ def label_indices(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
 
 
 def expand_path(data: str) -> Path:
-    """Returns the path that the user named, with `~` expanded."""
-    return Path(data).expanduser()
+    """Returns the path that the user named, with `~` expanded.
+
+    Raises:
+        SettingError: no path can be as it is written.
+    """
+    return usable_path("path", data)

@@ -255,7 +255,7 @@ def open_unlabelled(
     names: list[str] = []
     files: list[FileEntry] = []
     for path in paths:
-        for name, entry in list_images(Path(path).expanduser()):
+        for name, entry in list_images(expand_path(str(path))):
             names.append(name)
             files.append(entry)
     if not files:

@@ -26,11 +26,9 @@ def _numbers(value: Any) -> Any:
             return tuple(float(part) for part in value.split(",") if part.strip())
         except ValueError:
             raise SettingError(
-                f"dropout {value!r} is no number; write --dropout 0.3, or 0.1,0.2,0.3 by stage"
+                f"dropout {value[:60]!r} is no number; write --dropout 0.3, or 0.1,0.2,0.3 by stage"
             ) from None
-    if isinstance(value, int | float):
-        return (float(value),)
-    return value
+    return (value,) if isinstance(value, int | float) else value
 
 
 class ModelSettings(Settings):

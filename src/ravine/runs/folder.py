@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ravine.core.atomic import disk_error, sweep_parts, write_folder_whole
 from ravine.core.errors import RunError
+from ravine.core.paths import usable_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,9 @@ def open_run_folder(path: Path) -> RunFolder:
 
     Raises:
         RunError: there is none at `path`.
+        SettingError: no path can be as it is written.
     """
+    path = usable_path("run", path)
     if not path.is_dir():
         near = sorted(str(p.parent) for p in path.parent.glob("*/recipe.toml"))[-3:]
         hint = f"; there are: {', '.join(near)}" if near else ""

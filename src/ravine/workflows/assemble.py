@@ -21,6 +21,7 @@ from ravine.training.loop import Training
 from ravine.training.measured_statistics import MeasuredStatistics
 from ravine.training.plan import Plan
 from ravine.training.state import TrainingState
+from ravine.training.step_memory import StepMemory, measure_step_memory, refuse_too_large
 from ravine.workflows.automatic import resolve_plan, resolve_settings
 from ravine.workflows.builder import Builder
 from ravine.workflows.kernel_choice import PlanRequest, decide_kernels
@@ -41,6 +42,7 @@ class Assembly:
         training: what is trained, on what, and how.
         measured: measures batch norm's statistics; None where the running ones are used.
         evaluator: evaluates images on all ranks.
+        memory: what a training step takes, where it was measured.
         stem: how the network takes in images of this size, in words; may be empty.
         kernels: the algorithm of each convolution; `use_algorithms(kernels.algorithms)` while it
             is trained.
@@ -53,6 +55,7 @@ class Assembly:
     training: Training
     measured: MeasuredStatistics | None
     evaluator: ShardedEvaluator
+    memory: StepMemory | None
     stem: str
     kernels: KernelPlan
 
@@ -98,6 +101,8 @@ def assemble(
     )
     recipe = resolve_settings(recipe, builder)
     training = builder.training(recipe)
+    memory = measure_step_memory(training, device)
+    refuse_too_large(memory, recipe.model, _images_of_rank(recipe, session))
     if kernels is None:
         kernels = decide_kernels(plan_request(recipe, builder, training.state.model), session)
     with use_algorithms(kernels.algorithms):
@@ -110,9 +115,14 @@ def assemble(
         training=replace(training, validate=builder.validation(recipe)),
         measured=builder.measured if recipe.norm_statistics == "measured" else None,
         evaluator=builder.evaluator,
+        memory=memory,
         stem=describe_stem(recipe.model, dataset.preprocessing.image_size),
         kernels=kernels,
     )
+
+
+def _images_of_rank(recipe: Recipe, session: Session) -> int:
+    return -(-recipe.batch // session.ranks.size)
 
 
 def plan_request(recipe: Recipe, builder: Builder, model: nn.Module) -> PlanRequest:

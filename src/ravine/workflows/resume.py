@@ -23,6 +23,7 @@ from ravine.runs.rows import read_json
 from ravine.training.plan import Plan
 from ravine.workflows.assemble import assemble
 from ravine.workflows.distributed_session import open_in_turn, threads_on_resume
+from ravine.workflows.edited_recipe import refuse_edited
 from ravine.workflows.kernel_choice import kernels_on_resume, refuse_other_kernels
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
@@ -61,6 +62,7 @@ def resume(
         if folder.has_ended:
             _report_ended(folder, session)
             return Run.load(folder.path, allow_code=allow_code)
+        refuse_edited(folder, recipe, plan, session)
         dataset = open_in_turn(recipe, session)
         _refuse_other_data(folder, dataset)
         session.start_clock()

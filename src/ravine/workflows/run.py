@@ -12,6 +12,7 @@ from torch import nn
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import pick_device, pick_precision
 from ravine.core.errors import RunError
+from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import ImageArray
@@ -79,7 +80,7 @@ class Run:
             RunError: there is no run there.
             SettingError: `allow_code` is no `module:callable`.
         """
-        path = Path(path)
+        path = usable_path("run", path)
         allowed = AllowedCode.of(allow_code, typed=[model])
         if path.is_file():
             return cls(RunFolder(path.parent), path, code=allowed)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.events import Observer
+from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
 from ravine.data.audit import report_audit
@@ -19,6 +20,7 @@ from ravine.runs.rows import write_json
 from ravine.training.plan import Plan
 from ravine.workflows.assemble import Assembly, assemble
 from ravine.workflows.distributed_session import open_in_turn
+from ravine.workflows.edited_recipe import settings_to_keep
 from ravine.workflows.recipe import compose
 from ravine.workflows.run import Run
 from ravine.workflows.session import open_session
@@ -61,9 +63,10 @@ def train(
     code = AllowedCode.of(allow_code, typed=[settings.get("model")])
     composed, plan = compose(recipe, settings, code=code)
     composed.check_network()
+    given_path = None if out is None else usable_path("out", out)
     ranks = join_ranks()
-    if out is not None and ranks.is_main:
-        refuse_existing(Path(out))
+    if given_path is not None and ranks.is_main:
+        refuse_existing(given_path)
     with open_session(observers=observers, progress=progress, ranks=ranks) as session:
         composed = composed.with_(threads=session.use_threads(composed.threads))
         dataset = open_in_turn(composed, session)
@@ -71,7 +74,7 @@ def train(
         report_audit(dataset, session.emit)
         planned = Plan.from_values(plan) if plan else None
         assembly = assemble(composed, dataset, session, plan=planned, kernels=kernels, code=code)
-        path = Path(out or next_run_path(_RUNS, composed.data, assembly.recipe.model))
+        path = given_path or next_run_path(_RUNS, composed.data, assembly.recipe.model)
         path = Path(ranks.broadcast_text(str(path)))
         folder = _create(path, assembly, dataset, ranks.size) if ranks.is_main else RunFolder(path)
         session.hold(folder)
@@ -93,6 +96,7 @@ def _create(path: Path, assembly: Assembly, dataset: Dataset, processes: int) ->
             "parameters": sum(p.numel() for p in assembly.state.model.parameters()),
             "stem": assembly.stem,
         },
+        **settings_to_keep(recipe, assembly.plan),
     }
 
     def fill(new: RunFolder) -> None:

@@ -24,6 +24,7 @@ from ravine.training.model_file import save_model
 from ravine.training.recorder import Recorder
 from ravine.training.save_points import SavePoints
 from ravine.training.state import CLOCKS, TrainingState
+from ravine.training.step_memory import refusing_too_large
 from ravine.training.stop import StopRequest, stop_on_signals
 from ravine.training.waypoints import Waypoints
 from ravine.workflows.assemble import Assembly
@@ -48,7 +49,11 @@ def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, sessio
         Interrupted: a stop signal; a checkpoint is saved.
         TrainingDiverged: the run diverged; a checkpoint is saved.
     """
-    with use_algorithms(assembly.kernels.algorithms):
+    recipe = assembly.recipe
+    with (
+        use_algorithms(assembly.kernels.algorithms),
+        refusing_too_large(assembly.memory, recipe.model, recipe.batch),
+    ):
         _train(assembly, dataset, folder, session)
 
 
