@@ -1,10 +1,13 @@
 """Paths that the user names, checked before anything is done with them."""
 
 import os
+import stat
 from pathlib import Path
 
 from ravine.core.errors import SettingError
 from ravine.core.validation import check_text
+
+_OF_THE_SHELL = ("/dev/fd/", "/dev/stdin", "/proc/")  # what `<(command)` is passed as
 
 
 def usable_path(name: str, path: str | Path) -> Path:
@@ -31,9 +34,11 @@ def usable_path(name: str, path: str | Path) -> Path:
         user = text.partition("/")[0]
         raise SettingError(f"{name} {text!r}: there is no user {user[1:]!r} here") from None
     try:
-        os.lstat(found)
+        mode = os.stat(found).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        pass
+        return found
     except OSError as error:
         raise SettingError(f"{name} {text[:100]!r}: {error.strerror}") from None
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or text.startswith(_OF_THE_SHELL)):
+        raise SettingError(f"{name} {text[:100]!r} is no regular file and no folder")
     return found

@@ -179,9 +179,7 @@ def join_ranks() -> Ranks:
             dist.init_process_group(
                 backend, store=store, rank=own.rank, world_size=own.size, timeout=_TIMEOUT
             )
-    return Ranks(
-        rank=own.rank, size=own.size, local_rank=own.local_rank, local_size=own.local_size
-    )
+    return Ranks(rank=own.rank, size=own.size, local_rank=own.local_rank, local_size=own.local_size)
 
 
 def exit_process(code: int | str | None) -> NoReturn:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import final
 
-import torch.distributed as dist
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from ravine.core.errors import RunError, SettingError
 
@@ -92,7 +92,7 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
         raise SettingError(f"{name} must be in {low}..{high}, got {value}; torchrun sets it")
 
 
-def meet(own: TorchrunVariables) -> dist.Store:
+def meet(own: TorchrunVariables) -> PrefixStore:
     """Returns the store of the group when every rank has entered itself in it.
 
     Raises:
@@ -139,14 +139,14 @@ class _Waiting:
         time.sleep(_POLL)
 
 
-def _store(own: TorchrunVariables, waiting: _Waiting) -> dist.Store:
+def _store(own: TorchrunVariables, waiting: _Waiting) -> PrefixStore:
     """Returns the store, which rank 0 keeps unless torchrun's agent does."""
     by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     keeps = own.rank == 0 and not by_agent
     while not keeps and not _answers(own):
         waiting.tick("rank 0" if not by_agent else "torchrun")
     try:
-        store = dist.TCPStore(
+        store = TCPStore(
             own.address,
             own.port,
             own.size,
@@ -161,7 +161,7 @@ def _store(own: TorchrunVariables, waiting: _Waiting) -> dist.Store:
             "MASTER_ADDR this host, and MASTER_PORT free?"
         ) from error
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return dist.PrefixStore(f"ravine/{attempt}", store)
+    return PrefixStore(f"ravine/{attempt}", store)
 
 
 def _answers(own: TorchrunVariables) -> bool:

@@ -9,7 +9,6 @@ from ravine.core.errors import RavineError, SettingError, unknown
 from ravine.core.renamed import with_new_names
 from ravine.core.validation import check_text
 
-
 _MOST = 100  # characters of a value in a message
 
 
@@ -47,7 +46,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise _one_line(error) from None
         except OverflowError:
-            raise SettingError(f"a number among the settings is too large: {_longest(values)}") from None
+            raise SettingError(f"{_longest(values)}: the number is too large") from None
 
     def with_(self, **changes: Any) -> Self:
         """Returns a copy with these values changed and all values validated again.

@@ -12,7 +12,7 @@ from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice, check_range
 from ravine.models.model_options import ModelOptions
-from ravine.models.table import MODELS, family_of, make_network, refuse_without_effect
+from ravine.models.table import MODELS, check_name, family_of, make_network, refuse_without_effect
 from ravine.nn.activation import Activation
 from ravine.nn.dropout import DropoutForm
 from ravine.nn.init import SCHEMES
@@ -60,7 +60,7 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _known_network(self) -> Self:
         if self.model != "auto":
-            family_of(self.model)
+            check_name(self.model)
         check_choice("init", self.init, SCHEMES)
         for p in self.dropout:
             check_range("dropout", p, low=0.0, high=1.0, high_open=True)

@@ -26,6 +26,7 @@ from ravine.core.atomic import (
 )
 from ravine.core.errors import RunError
 from ravine.core.json_text import parse_json
+from ravine.core.regular_file import read_regular
 from ravine.core.tensor_file import load_tensors, tensors_to_bytes
 from ravine.runs.rows import plain
 
@@ -164,8 +165,8 @@ def _read_described(path: Path) -> tuple[dict[str, Any], str]:
         RunError: one of the two is not there, or state.json does not hold what it should.
     """
     try:
-        described = parse_json((path / "state.json").read_text(encoding="utf-8"))
-        digest = hashlib.sha256((path / "state.safetensors").read_bytes()).hexdigest()
+        described = parse_json(read_regular(path / "state.json"))
+        digest = hashlib.sha256(read_regular(path / "state.safetensors")).hexdigest()
     except (OSError, ValueError) as error:
         raise RunError(f"checkpoint {path.name} is torn ({type(error).__name__})") from error
     step = described.get("step") if isinstance(described, dict) else None

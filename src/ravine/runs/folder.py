@@ -131,7 +131,6 @@ class RunFolder:
         finally:
             os.close(handle)
 
-
     def sweep(self) -> None:
         """Removes what killed processes left behind of their writes into the folder."""
         for folder in (

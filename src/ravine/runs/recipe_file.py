@@ -9,6 +9,7 @@ import tomli_w
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
 from ravine.core.json_text import parse_toml
+from ravine.core.regular_file import read_regular
 
 _HEAD = "# All that decides this run. Repeat it: ravine train --recipe {name}\n\n"
 
@@ -29,7 +30,7 @@ def read_recipe(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
         RunError: there is no such file, or it is not TOML.
     """
     try:
-        content = parse_toml(path.read_text(encoding="utf-8"))
+        content = parse_toml(read_regular(path).decode())
     except FileNotFoundError:
         raise RunError(f"no recipe {path}") from None
     except (OSError, ValueError) as error:

@@ -37,9 +37,7 @@ class SavePoints:
         """Keeps this state."""
         if self.ranks.is_main:
             self.folder.mkdir(exist_ok=True)
-            save_checkpoint(
-                self.folder, state.step, state.tensors(), state.values(), clocks=CLOCKS
-            )
+            save_checkpoint(self.folder, state.step, state.tensors(), state.values(), clocks=CLOCKS)
         self.ranks.barrier()
 
     def load(self, step: int) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:

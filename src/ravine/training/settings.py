@@ -25,7 +25,9 @@ def seconds_of(text: Any) -> Any:
         return text
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if not found or (found[2] and found[2] not in _UNITS):
-        raise SettingError(f"budget {text[:60]!r} is no duration; write for example 90s, 10min or 1.5h")
+        raise SettingError(
+            f"budget {text[:60]!r} is no duration; write for example 90s, 10min or 1.5h"
+        )
     return float(found[1]) * _UNITS.get(found[2], 1.0)
 
 

@@ -19,7 +19,6 @@ from ravine.training.divergence_state import DivergenceState
 from ravine.training.ema import Ema
 from ravine.training.step_meter import StepMeter
 
-
 CLOCKS = ("elapsed", "meter_seconds")  # values that follow the clock, and decide nothing
 _UNFIT = (
     KeyError,

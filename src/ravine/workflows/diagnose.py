@@ -29,9 +29,10 @@ from ravine.ops.kernel_plan import guessed_plan
 from ravine.reports import render_report
 from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
 from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.history_file import read_history
 from ravine.runs.layers_file import read_layers
 from ravine.runs.recipe_file import read_recipe
-from ravine.runs.rows import read_rows, write_json
+from ravine.runs.rows import write_json
 from ravine.schedules.scheduler import Scheduler
 from ravine.training.plan import Plan
 from ravine.training.train_step import train_step
@@ -88,7 +89,7 @@ def diagnose_run(
         RavineError: there is no run, or its data is not there any more.
     """
     folder = open_run_folder(Path(path))
-    rows, layers = read_rows(folder.history), read_layers(folder.layers)
+    rows, layers = read_history(folder.history), read_layers(folder.layers)
     if not look_inside:
         if not rows:
             raise RunError(f"{folder.path} has no rows yet: let it run, or look inside")

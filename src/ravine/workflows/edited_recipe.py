@@ -10,7 +10,8 @@ from typing import Any
 
 from ravine.core.errors import RunError
 from ravine.runs.folder import RunFolder
-from ravine.runs.rows import plain, read_json
+from ravine.runs.history_file import read_environment
+from ravine.runs.rows import plain
 from ravine.training.plan import Plan
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
@@ -36,7 +37,7 @@ def refuse_edited(
 
     A change that only alters rounding is reported. Runs of before, which keep no settings, pass.
     """
-    began = read_json(folder.environment)
+    began = read_environment(folder.environment)
     before, planned = began.get("recipe"), began.get("plan")
     if not isinstance(before, dict) or not isinstance(planned, dict):
         return

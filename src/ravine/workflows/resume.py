@@ -16,10 +16,10 @@ from ravine.data.dataset import Dataset
 from ravine.reports import render_report
 from ravine.runs.checkpoints import checkpoint_paths, checkpoint_step
 from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.history_file import read_environment
 from ravine.runs.kernel_plan_file import write_kernel_plan
 from ravine.runs.links import links_in, refuse_linked_folders
 from ravine.runs.recipe_file import read_recipe
-from ravine.runs.rows import read_json
 from ravine.training.plan import Plan
 from ravine.workflows.assemble import assemble
 from ravine.workflows.distributed_session import open_in_turn, threads_on_resume
@@ -165,7 +165,7 @@ def _keep_for_replay(copied: RunFolder, *, end: int, from_start: bool) -> int:
 
 
 def _refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
-    before = read_json(folder.environment).get("data_fingerprint")
+    before = read_environment(folder.environment).get("data_fingerprint")
     if before != dataset.fingerprint:
         raise RunError(
             f"{folder.path}: the data is not what the run began with; put the old images back, "

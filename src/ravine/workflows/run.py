@@ -17,8 +17,10 @@ from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import ImageArray
 from ravine.data.opening import open_labelled, open_unlabelled
+from ravine.runs.file_schemas import EVALUATION, fault_in
 from ravine.runs.folder import RunFolder, open_run_folder
-from ravine.runs.rows import read_json, read_rows
+from ravine.runs.history_file import read_history
+from ravine.runs.rows import read_json
 from ravine.training.evaluation import class_probabilities, full_evaluation
 from ravine.training.model_file import TrainedModel, load_model
 
@@ -95,16 +97,20 @@ class Run:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The rows of history.jsonl."""
-        return read_rows(self._folder.history)
+        return read_history(self._folder.history)
 
     @property
     def result(self) -> dict[str, Any]:
         """The final evaluation, as in evaluation.json.
 
         Raises:
-            RunError: the run has not ended.
+            RunError: the run has not ended, or the file does not hold what it should.
         """
-        return read_json(self._folder.evaluation)
+        path = self._folder.evaluation
+        found = read_json(path)
+        if (fault := fault_in(found, EVALUATION)) is not None:
+            raise RunError(f"{path} does not hold what it should ({fault})")
+        return found
 
     @cached_property
     def trained(self) -> TrainedModel:

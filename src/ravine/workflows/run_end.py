@@ -9,7 +9,8 @@ from PIL import Image
 from ravine.core.atomic import write_whole
 from ravine.data.dataset import Dataset
 from ravine.runs.folder import RunFolder
-from ravine.runs.rows import read_rows, rewrite_rows
+from ravine.runs.history_file import read_findings
+from ravine.runs.rows import rewrite_rows
 from ravine.training.evaluation import full_evaluation, worst_mistakes
 from ravine.training.state import TrainingState
 from ravine.workflows.assemble import Assembly
@@ -88,6 +89,6 @@ def report_undone_steps(state: TrainingState, folder: RunFolder, session: Sessio
         "cure": cure,
     }
     # A run that was killed right here has the row already.
-    others = [one for one in read_rows(folder.findings) if one.get("text") != text]
+    others = [one for one in read_findings(folder.findings) if one.get("text") != text]
     rewrite_rows(folder.findings, [*others, row])
     session.notify(f"{text}; {cure}", warning=True)

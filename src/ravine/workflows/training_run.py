@@ -12,9 +12,10 @@ from ravine.ops.kernel_plan import use_algorithms
 from ravine.reports import render_report
 from ravine.runs.checkpoints import load_latest, save_checkpoint
 from ravine.runs.folder import RunFolder
+from ravine.runs.history_file import keep_history_until, read_environment, read_history
 from ravine.runs.layers_file import read_layers
 from ravine.runs.recipe_file import write_recipe
-from ravine.runs.rows import read_json, read_rows, rewrite_rows, write_json
+from ravine.runs.rows import write_json
 from ravine.training.budget import Budget
 from ravine.training.checkpointing import Checkpointing
 from ravine.training.distributed import copy_start
@@ -114,9 +115,7 @@ def _restore(state: TrainingState, folder: RunFolder, session: Session) -> None:
     copy_start(ranks, [state.model, *([state.ema.model] if state.ema else [])])
     if not ranks.is_main:
         return
-    kept = [row for row in read_rows(folder.history) if row.get("step", 0) <= state.step]
-    if folder.history.exists():
-        rewrite_rows(folder.history, kept)
+    keep_history_until(folder.history, state.step)
 
 
 def _observers(assembly: Assembly, folder: RunFolder, session: Session) -> list[Observer]:
@@ -206,8 +205,9 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
 
 
 def _write_times(folder: RunFolder, trained_in: float, elapsed: float) -> None:
-    rows = [row for row in read_rows(folder.history) if row.get("kind") == "epoch"]
-    facts = read_json(folder.environment)
-    facts["seconds"] |= {"training": trained_in, "evaluation": elapsed - trained_in}
-    facts["images_per_second"] = rows[-1]["images_per_second"] if rows else None
+    rows = [row for row in read_history(folder.history) if row["kind"] == "epoch"]
+    facts = read_environment(folder.environment)
+    times = {"training": trained_in, "evaluation": elapsed - trained_in}
+    facts["seconds"] = {**facts.get("seconds", {}), **times}
+    facts["images_per_second"] = rows[-1].get("images_per_second") if rows else None
     write_json(folder.environment, facts)

@@ -1,6 +1,7 @@
 """Image files below a folder."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -60,7 +61,7 @@ def _walk(folder: str, below: str, seen: frozenset[str]) -> Iterator[tuple[str, 
         if entry.name.startswith("."):
             continue
         name = f"{below}{printable(entry.name)}"
-        if entry.is_dir():
+        if _is_dir(entry):
             real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
             if real not in seen:
                 yield from _walk(entry.path, f"{name}/", seen | {real})
@@ -70,7 +71,17 @@ def _walk(folder: str, below: str, seen: frozenset[str]) -> Iterator[tuple[str, 
             except OSError:
                 yield name, FileEntry(path=entry.path, size=-1, modified=0)
                 continue
+            if not stat.S_ISREG(facts.st_mode):  # a fifo would be waited for
+                continue
             yield name, FileEntry(path=entry.path, size=facts.st_size, modified=facts.st_mtime_ns)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    """Returns whether an entry is a folder, or a link to one; a link to itself is neither."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def same_folders(one: PurePosixPath, other: PurePosixPath) -> bool:
@@ -87,6 +98,6 @@ def folders_in(folder: Path) -> list[str]:
     """Returns the names of the folders in `folder`, hidden ones left out, in order."""
     try:
         with os.scandir(folder) as found:
-            return sorted(e.name for e in found if e.is_dir() and not e.name.startswith("."))
+            return sorted(e.name for e in found if _is_dir(e) and not e.name.startswith("."))
     except OSError as error:
         raise DataError(f"cannot read {folder}: {error.strerror}") from None
