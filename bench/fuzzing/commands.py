@@ -16,6 +16,8 @@ _SHORT += ["1", "--convolution", "guess"]
 _SLOW = {"budget", "epochs", "compile", "model", "image_size", "keep_weights", "along", "nodes"}
 _SETTINGS = [name for name in Recipe.model_fields if name != "data"]
 _SWITCHES = [name for name in _SETTINGS if Recipe.model_fields[name].annotation is bool]
+_NO_SETTINGS = ("out", "recipe", "data", "observers", "progress", "kernels", "allow_code", "quiet")
+_NO_SETTINGS += ("json", "self", "settings", "__class__")
 _SURFACE = [name for name in RunSurfaceSettings.model_fields if name not in ("budget",)]
 
 
@@ -52,10 +54,7 @@ def _train(chance: random.Random) -> list[str]:
 
 
 def _set(chance: random.Random) -> list[str]:
-    name = chance.choice(
-        [*_SETTINGS, "out", "recipe", "data", "observers", "progress", "kernels", "allow_code"]
-        + ["quiet", "json", "self", "settings", "__class__", text(chance)]
-    )
+    name = chance.choice([*_SETTINGS, *_NO_SETTINGS, text(chance)])
     command = chance.choice(["train", "train", "check", "race"])
     words = [command, "tree", "--set", f"{name}={text(chance)}"]
     if command == "race":

@@ -1,5 +1,6 @@
 """What the cases begin from: small images, and runs on them."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -74,8 +75,6 @@ def prepare(folder: Path) -> Fixtures:
         if isinstance(event, StepDone) and event.step == 9:
             signal.raise_signal(signal.SIGTERM)
 
-    try:
+    with contextlib.suppress(Interrupted):
         ravine.train(str(tree), out=folder / "half", observers=[stop], **steps)
-    except Interrupted:
-        pass
     return Fixtures(tree=tree, run=folder / "run", half=folder / "half")

@@ -1,11 +1,10 @@
 """The groups of cases by name."""
 
 import random
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fuzzing.case import Case
+from fuzzing.case import Case, remove
 from fuzzing.commands import command_case
 from fuzzing.fixtures import Fixtures
 from fuzzing.recipes import recipe_case
@@ -28,6 +27,6 @@ GROUPS: Mapping[str, Maker] = {
 
 def make_case(name: str, number: int, seed: int, fixtures: Fixtures, folder: Path) -> Case:
     """Returns a case of a group, with its files in `folder`: always the same for these numbers."""
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     folder.mkdir(parents=True)
     return GROUPS[name](random.Random(f"{seed}/{name}/{number}"), fixtures, folder)

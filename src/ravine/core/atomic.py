@@ -53,6 +53,18 @@ def sync_to_disk(path: Path) -> None:
         os.close(handle)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder with its parents where it is not there yet.
+
+    Raises:
+        RunError: a file is in the way, or the disk does not allow it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Writes `content` to `path` atomically, replacing an existing file.
 

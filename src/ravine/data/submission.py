@@ -20,6 +20,7 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.matching import match_columns, match_ids, plain_spelling, unique_spellings
+from ravine.data.sample_labels import refuse_foreign_labels
 from ravine.data.sources.labels_csv import IMAGE_COLUMNS
 
 
@@ -181,11 +182,16 @@ def _probability_columns(sample: SampleSubmission, classes: Sequence[str]) -> li
 def _labels(sample: SampleSubmission, classes: Sequence[str]) -> tuple[list[str], str]:
     """Returns the label of each class, and in a clause what kind they are."""
     numbers = {str(index) for index in range(len(classes))}
-    if sample.values <= numbers and not any(name.isdecimal() for name in classes):
+    counts = sample.values <= numbers and not any(name.isdecimal() for name in classes)
+    if counts and "0" in sample.values:
         kind = f"class numbers, 0 for {classes[0]!r} to {len(classes) - 1} for {classes[-1]!r}"
         return [str(index) for index in range(len(classes))], kind
     unique = unique_spellings(classes)
     spelled = {unique[k]: v for v in sorted(sample.values) if (k := plain_spelling(v)) in unique}
+    known = {
+        value for value in sample.values if value in classes or plain_spelling(value) in unique
+    }
+    refuse_foreign_labels(sample.path, sample.values, classes, known)
     labels = [
         name if name in sample.values else spelled.get(index, name)
         for index, name in enumerate(classes)

@@ -8,6 +8,7 @@ from typing import Any, final
 
 from torch import Tensor
 
+from ravine.core.atomic import make_folder
 from ravine.core.ranks import ALONE, Ranks
 from ravine.runs.checkpoints import (
     checkpoint_paths,
@@ -36,7 +37,7 @@ class SavePoints:
     def save(self, state: TrainingState) -> None:
         """Keeps this state."""
         if self.ranks.is_main:
-            self.folder.mkdir(exist_ok=True)
+            make_folder(self.folder)
             save_checkpoint(self.folder, state.step, state.tensors(), state.values(), clocks=CLOCKS)
         self.ranks.barrier()
 

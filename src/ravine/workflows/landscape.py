@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.allowed_code import AllowedCode
-from ravine.core.atomic import disk_error
+from ravine.core.atomic import make_folder
 from ravine.core.device import pick_device
 from ravine.core.errors import RunError
 from ravine.core.paths import usable_path
@@ -128,10 +128,7 @@ def _surface_folder(run: Path, out: str | Path | None) -> Path:
     folder = RunFolder(run).surfaces if out is None else usable_path("out", out)
     if out is None:
         refuse_link(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(folder, error) from error
+    make_folder(folder)
     return folder
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ravine.core.atomic import write_whole
+from ravine.core.atomic import make_folder, write_whole
 from ravine.data.dataset import Dataset
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
@@ -47,7 +47,7 @@ def evaluate_run(
 def _keep_mistakes(
     dataset: Dataset, folder: RunFolder, index: np.ndarray, log_probabilities: np.ndarray
 ) -> list[dict[str, object]]:
-    folder.mistakes.mkdir(exist_ok=True)
+    make_folder(folder.mistakes)
     rows: list[dict[str, object]] = []
     for rank, (image, logs) in enumerate(zip(index, log_probabilities, strict=True)):
         name = f"{rank:02d}.png"

@@ -35,6 +35,9 @@ EXTENSIONS = frozenset(
 )
 
 
+_DEEPEST = 100  # folders below each other
+
+
 def printable(name: str) -> str:
     """Returns a file's name as valid text: bytes that are no UTF-8 become �."""
     return os.fsencode(name).decode("utf-8", errors="replace")
@@ -52,6 +55,8 @@ def image_files(folder: Path) -> Iterator[tuple[str, FileEntry]]:
 
 
 def _walk(folder: str, below: str, seen: frozenset[str]) -> Iterator[tuple[str, FileEntry]]:
+    if below.count("/") > _DEEPEST:
+        raise DataError(f"{folder[:100]}… lies {_DEEPEST} folders deep; name a folder further down")
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
