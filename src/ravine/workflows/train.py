@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine.core.allowed_code import AllowedCode
+from ravine.core.device import pick_device
 from ravine.core.events import Observer
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
@@ -63,6 +64,7 @@ def train(
     code = AllowedCode.of(allow_code, typed=[settings.get("model")])
     composed, plan = compose(recipe, settings, code=code)
     composed.check_network()
+    pick_device(composed.device)  # one that is not here is refused before anything is decoded
     given_path = None if out is None else usable_path("out", out)
     ranks = join_ranks()
     if given_path is not None and ranks.is_main:
