@@ -6,7 +6,8 @@
 Each case is a command of `ravine` in a process forked from this one, so that starting costs
 nothing, with a limit of time and memory. A good end is exit code 0, or 2 with one line. Of what is
 taken, some groups check that it was right. The corpus is the seed: case N of a group is always the
-same input. Results are kept with --keep.
+same input. Results are kept with --keep, and --table prints those that were kept as docs/security.md
+shows them.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import Any
 from fuzzing.case import Outcome, run_case
 from fuzzing.fixtures import prepare
 from fuzzing.groups import GROUPS, make_case
-from results import keep
+from results import keep, kept
 
 FAULTS = ("traceback", "hang", "crash", "several lines", "wrong")
 
@@ -66,6 +67,17 @@ def summary(counts: dict[str, Counter[str]]) -> dict[str, Any]:
     }
 
 
+def table(found: dict[str, Any]) -> str:
+    """Returns the kept figures as Markdown."""
+    lines = ["| group | cases | refused in a line | taken | tracebacks | hangs | crashes | wrong |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for name, row in found["groups"].items():
+        shown = [row.get(kind, 0) for kind in ("refused", "taken", "traceback", "hang", "crash")]
+        shown.append(row.get("wrong", 0) + row.get("several lines", 0))
+        lines.append(f"| {name} | {sum(row.values())} | {' | '.join(map(str, shown))} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cases", type=int, default=300, help="of each group, at most")
@@ -74,7 +86,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", nargs=2, metavar=("GROUP", "NUMBER"))
     parser.add_argument("--keep", action="store_true", help="write bench/results/fuzz.json")
+    parser.add_argument("--table", action="store_true", help="print what was kept last")
     arguments = parser.parse_args()
+    if arguments.table:
+        print(table(kept("fuzz")))
+        return
     with tempfile.TemporaryDirectory(prefix="ravine-fuzz-") as scratch:
         folder = Path(scratch)
         if arguments.show:
