@@ -6,8 +6,7 @@
 Each case is a command of `ravine` in a process forked from this one, so that starting costs
 nothing, with a limit of time and memory. A good end is exit code 0, or 2 with one line. Of what is
 taken, some groups check that it was right. The corpus is the seed: case N of a group is always the
-same input. Results are kept with --keep, and --table prints those that were kept as docs/security.md
-shows them.
+same input. Results are kept with --keep; --table prints them as docs/security.md shows them.
 """
 
 import argparse

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ravine.core.tensor_file import load_tensors, save_tensors
+
 Command = Callable[..., "object"]
 NESTED = "[" * 100_000
 DIGITS = '{"step": ' + "9" * 5000 + "}"
@@ -136,3 +138,17 @@ def test_a_file_in_the_place_of_the_surfaces_is_one_line(ravine, run: Path) -> N
 
     assert said.code == 2
     assert said.err.startswith(f"ravine: cannot write {run / 'landscape'}")
+
+
+def test_weights_that_are_no_numbers_predict_nothing(ravine, run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    tensors, about = load_tensors(run / "model.safetensors")
+    name = next(name for name, value in tensors.items() if value.dim() == 4)
+    tensors[name][0] = float("nan")
+    save_tensors(run / "model.safetensors", tensors, about)
+    data = json.loads((run / "audit.json").read_text())["data"]
+
+    for words in (["predict", run, data, "--out", tmp_path / "p.csv"], ["evaluate", run, data]):
+        said = ravine(*words)
+        assert said.code == 2
+        assert f"the weights of {name} are not finite" in said.err
+    assert not (tmp_path / "p.csv").exists()

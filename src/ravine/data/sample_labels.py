@@ -11,7 +11,22 @@ from ravine.core.errors import DataError
 
 # What stands in samples where no label is meant.
 _PLACEHOLDERS = frozenset(
-    {"", "0", "-1", "?", "-", "unknown", "none", "null", "nan", "na", "n/a", "label", "class", "target"}
+    {
+        "",
+        "0",
+        "-1",
+        "?",
+        "-",
+        "unknown",
+        "none",
+        "null",
+        "nan",
+        "na",
+        "n/a",
+        "label",
+        "class",
+        "target",
+    }
 )
 _SHOWN = 5
 

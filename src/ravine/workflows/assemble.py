@@ -42,7 +42,7 @@ class Assembly:
         training: what is trained, on what, and how.
         measured: measures batch norm's statistics; None where the running ones are used.
         evaluator: evaluates images on all ranks.
-        memory: what a training step takes, where it was measured.
+        memory: what a training step takes.
         stem: how the network takes in images of this size, in words; may be empty.
         kernels: the algorithm of each convolution; `use_algorithms(kernels.algorithms)` while it
             is trained.
@@ -55,7 +55,7 @@ class Assembly:
     training: Training
     measured: MeasuredStatistics | None
     evaluator: ShardedEvaluator
-    memory: StepMemory | None
+    memory: StepMemory
     stem: str
     kernels: KernelPlan
 
@@ -101,7 +101,12 @@ def assemble(
     )
     recipe = resolve_settings(recipe, builder)
     training = builder.training(recipe)
-    memory = measure_step_memory(training, device)
+    memory = measure_step_memory(
+        training,
+        device,
+        channels=dataset.preprocessing.channels,
+        image_size=dataset.preprocessing.image_size,
+    )
     refuse_too_large(memory, recipe.model, _images_of_rank(recipe, session))
     if kernels is None:
         kernels = decide_kernels(plan_request(recipe, builder, training.state.model), session)

@@ -132,6 +132,20 @@ class Run:
         """The trained network, in evaluation mode, on the CPU."""
         return self.trained.model
 
+    def _finite(self) -> TrainedModel:
+        """Returns the network, whose weights are numbers.
+
+        Raises:
+            RunError: one is not, so that every prediction would be of the first class.
+        """
+        for name, value in self.trained.model.state_dict().items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise RunError(
+                    f"{self._model_path}: the weights of {name} are not finite, as after a "
+                    "training that diverged; train again with a lower --lr"
+                )
+        return self.trained
+
     def evaluate(
         self,
         data: str | Path,
@@ -155,7 +169,7 @@ class Run:
         Raises:
             DataError: the data cannot be read, or has a class that the network does not know.
         """
-        trained = self.trained
+        trained = self._finite()
         dataset = open_labelled(
             str(data),
             labels=labels,
@@ -192,7 +206,7 @@ class Run:
             DataError: there is nothing to read.
         """
         paths = [images] if isinstance(images, str | Path) else images
-        trained = self.trained
+        trained = self._finite()
         found = open_unlabelled(
             [Path(path) for path in paths], preprocessing=trained.preprocessing, progress=progress
         )
