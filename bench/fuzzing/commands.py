@@ -94,7 +94,7 @@ def _evaluate(chance: random.Random) -> list[str]:
 
 
 def _landscape(chance: random.Random) -> list[str]:
-    words = ["landscape", "run", "--nodes", "3", "--images", "6", "--along", "random", "--quiet"]
+    words = ["landscape", "run", "--nodes", "5", "--images", "6", "--along", "random", "--quiet"]
     name = chance.choice([*_SURFACE, "to", "out"])
     if name == "out":
         return [*words, "--out", chance.choice(OUTS)]

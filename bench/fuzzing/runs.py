@@ -21,7 +21,7 @@ _COMMANDS = (
     ["diagnose", "run", "--quiet"], ["resume", "run", "--quiet"], ["resume", "half", "--quiet"],
     ["resume", "half", "--quiet"], ["evaluate", "run", "tree", "--quiet"],
     ["predict", "run", "tree", "--quiet"],
-    ["landscape", "run", "--nodes", "3", "--images", "6", "--quiet"],
+    ["landscape", "run", "--nodes", "5", "--images", "6", "--quiet"],
 )  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def test_values_that_lie_are_named_on_the_page_or_in_a_line(  # type: ignore[no-
 def test_an_empty_recipe_is_one_line_for_a_surface(ravine, run: Path) -> None:  # type: ignore[no-untyped-def]
     (run / "recipe.toml").write_text("")
 
-    said = ravine("landscape", run, "--nodes", "3")
+    said = ravine("landscape", run, "--nodes", "5")
 
     assert said.code == 2
     assert "names no data" in said.err
@@ -134,7 +134,7 @@ def test_an_empty_recipe_is_one_line_for_a_surface(ravine, run: Path) -> None:  
 def test_a_file_in_the_place_of_the_surfaces_is_one_line(ravine, run: Path) -> None:  # type: ignore[no-untyped-def]
     (run / "landscape").write_text("x")
 
-    said = ravine("landscape", run, "--nodes", "3", "-q")
+    said = ravine("landscape", run, "--nodes", "5", "-q")
 
     assert said.code == 2
     assert said.err.startswith(f"ravine: cannot write {run / 'landscape'}")

@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> str:
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     chance = np.random.default_rng(0)
     labels = np.arange(48) % 2
     images = chance.integers(0, 100, (48, 8, 8, 1), dtype=np.uint8)
@@ -37,6 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> str:
 def whole(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         out = tmp_path_factory.mktemp("whole") / "run"
+        patch.setenv("RAVINE_CACHE", str(out.with_name("cache")))
         patch.setattr("ravine.workflows.training_run.render_report", lambda *_, **__: None)
         ravine.train(data, out=out, **SETTINGS)
     return out

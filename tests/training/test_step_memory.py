@@ -1,5 +1,7 @@
 """A batch that does not fit the memory is refused with one that does."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -50,9 +52,7 @@ def test_torch_says_so_where_it_has_no_memory() -> None:
 
 
 def test_training_measures_what_it_takes_before_anything_is_written(
-    tmp_path,
-    monkeypatch: pytest.MonkeyPatch,
-    own_cache: None,  # type: ignore[no-untyped-def]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = np.arange(256) % 2
     images = np.random.default_rng(0).integers(0, 255, (256, 16, 16, 1), dtype=np.uint8)
