@@ -60,6 +60,10 @@ def check(
         for row in rows:
             print(json_format.dumps({"kind": "network", **row}))
         return
+    _show(rows, out)
+
+
+def _show(rows: list[dict[str, Any]], out: Path) -> None:
     console = Console()
     console.print(_table(rows))
     for row in rows:

@@ -166,7 +166,7 @@ class UnreadableFile(Loose):
     reason: str
 
 
-class Unlabelled(Loose):
+class UnlabelledCount(Loose):
     """Images without a label."""
 
     images: Count = 0
@@ -213,7 +213,7 @@ class AuditFile(Loose):
     sizes: list[SizeCount] = []
     modes: list[ModeCount] = []
     unreadable: list[UnreadableFile] = []
-    unlabelled: Unlabelled = Unlabelled()
+    unlabelled: UnlabelledCount = UnlabelledCount()
     duplicates: Duplicates = Duplicates()
     leakage: Leaked = Leaked()
     conflicts: list[Conflict] = []

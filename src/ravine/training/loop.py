@@ -85,8 +85,7 @@ def fit(
     schedules = divergence.schedules(training.schedules)
     scheduler = Scheduler(state.optimizer, steps=plan.total_steps, **schedules)
     state.model.train()
-    meter = state.meter
-    meter.resume_clock()
+    (meter := state.meter).resume_clock()
     while state.step < plan.end:
         scheduler.set_at(plan.progress(state.step))
         batch = training.batches.batch_at(state.step)

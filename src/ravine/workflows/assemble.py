@@ -101,13 +101,7 @@ def assemble(
     )
     recipe = resolve_settings(recipe, builder)
     training = builder.training(recipe)
-    memory = measure_step_memory(
-        training,
-        device,
-        channels=dataset.preprocessing.channels,
-        image_size=dataset.preprocessing.image_size,
-    )
-    refuse_too_large(memory, recipe.model, _images_of_rank(recipe, session))
+    memory = _step_memory(recipe, training, builder)
     if kernels is None:
         kernels = decide_kernels(plan_request(recipe, builder, training.state.model), session)
     with use_algorithms(kernels.algorithms):
@@ -126,8 +120,17 @@ def assemble(
     )
 
 
-def _images_of_rank(recipe: Recipe, session: Session) -> int:
-    return -(-recipe.batch // session.ranks.size)
+def _step_memory(recipe: Recipe, training: Training, builder: Builder) -> StepMemory:
+    """Returns what a step takes; raises `SettingError` for a batch that does not fit."""
+    memory = measure_step_memory(
+        training,
+        builder.device,
+        channels=builder.dataset.preprocessing.channels,
+        image_size=builder.dataset.preprocessing.image_size,
+    )
+    images_of_rank = -(-recipe.batch // builder.session.ranks.size)
+    refuse_too_large(memory, recipe.model, images_of_rank)
+    return memory
 
 
 def plan_request(recipe: Recipe, builder: Builder, model: nn.Module) -> PlanRequest:
