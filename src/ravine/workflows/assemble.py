@@ -89,13 +89,7 @@ def assemble(
     precision = pick_precision(recipe.precision, device)
     if device.type == "cpu":
         keep_freed_memory()
-    operations, reason = choose_operations(recipe, classes=dataset.classes)
-    session.notify(reason)
-    recipe = recipe.with_(
-        device=device.type if recipe.device == "auto" else recipe.device,
-        precision=str(precision).removeprefix("torch."),
-        augment=",".join(operations) or "none",
-    )
+    recipe = _spelled_out(recipe, device, precision, dataset, session)
     builder = Builder(
         dataset=dataset, device=device, precision=precision, session=session, code=code
     )
@@ -117,6 +111,23 @@ def assemble(
         memory=memory,
         stem=describe_stem(recipe.model, dataset.preprocessing.image_size),
         kernels=kernels,
+    )
+
+
+def _spelled_out(
+    recipe: Recipe,
+    device: torch.device,
+    precision: torch.dtype,
+    dataset: Dataset,
+    session: Session,
+) -> Recipe:
+    """Returns the recipe with device, precision and augmentation, and reports the last."""
+    operations, reason = choose_operations(recipe, classes=dataset.classes)
+    session.notify(reason)
+    return recipe.with_(
+        device=device.type if recipe.device == "auto" else recipe.device,
+        precision=str(precision).removeprefix("torch."),
+        augment=",".join(operations) or "none",
     )
 
 
