@@ -151,6 +151,7 @@ _EVERY_PART += ["--optimizer=nadam", "--clip=auto", "--tta"]
 _ROLLED_BACK = ["--epochs=75", "--on-divergence=rollback", "--lr=4", "--optimizer=momentum"]
 _ROLLED_BACK += ["--monitor=0", "--no-skip", "--norm=none", "--checkpoint-every=0.3"]
 _LANDSCAPE = ["landscape", "run", "--along", "random", "--nodes", "5", "--images", "12", "--quiet"]
+_LANDSCAPE += ["--precision", "float32"]  # auto follows the clock
 _RACE = ["race", "tree", "--optimizers", "adam,momentum", "--trials", "1", "--seeds", "1"]
 _RACE += ["--epochs", "1", "--jobs", "1", "--out", "race", "--quiet"]
 _RACE += [word for word in _OPTIONS if "threads" not in word] + ["--threads", "1"]

@@ -42,9 +42,9 @@ def refuse_foreign_labels(
         classes: K names.
         known: those of `values` that are class names in some spelling.
 
-    Placeholders such as an empty cell or -1 pass, and so does a sample with one class name.
+    Placeholders such as an empty cell, -1 or x pass, and so does a sample with one class name.
     """
-    named = {value for value in values if value.strip().lower() not in _PLACEHOLDERS}
+    named = {value for value in values if not _is_placeholder(value.strip().lower())}
     if known or not named:
         return
     numbers = {int(value) for value in named if value.isdecimal() and value.isascii()}
@@ -58,6 +58,10 @@ def refuse_foreign_labels(
         f"{path} holds the labels {shown}, and none is a class of the network "
         f"({_names(classes)}); write a class name, or nothing, into its rows"
     )
+
+
+def _is_placeholder(value: str) -> bool:
+    return value in _PLACEHOLDERS or (len(value) == 1 and not value.isdigit())
 
 
 def _names(classes: Sequence[str]) -> str:
