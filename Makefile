@@ -7,6 +7,7 @@ SUITABLE = for python in python3 python3.13 python3.12 python3.11 python3.14 pyt
 PYTHON ?= $(shell $(SUITABLE))
 BIN := .venv/bin
 BUDGET ?= 80s
+SECONDS_OF_FUZZ ?= 60
 
 # The C library's driver (tests/kernels/c), built below build/ by .venv's cmake; an argument names the
 # folder there. Three threads share two cores, so none of them spins.
@@ -15,7 +16,7 @@ CONFIGURE = PATH="$(CURDIR)/$(BIN):$$PATH" && cmake -G Ninja -S . -DRAVINE_DRIVE
 SANITIZERS := -fsanitize=address,undefined
 ARM := aarch64-linux-gnu
 
-.PHONY: help setup demo test lint sanitize driver emulate-arm check format bench bench-all bench-optim bench-faults kernels lock map pictures
+.PHONY: help setup demo test lint sanitize driver emulate-arm fuzz check format bench bench-all bench-optim bench-faults bench-fuzz bench-kills kernels lock map pictures
 
 help:
 	@echo 'make demo      train on the shipped sample for $(BUDGET) and write a report'
@@ -24,12 +25,15 @@ help:
 	@echo 'make sanitize  check the C library under the address and undefined-behaviour sanitizers'
 	@echo 'make driver    the same checks of the C library as it is shipped, without sanitizers'
 	@echo 'make emulate-arm  the same for 64-bit ARM, under qemu'
-	@echo 'make check     lint, sanitize and test'
+	@echo 'make fuzz      odd inputs for a minute: no traceback, no hang'
+	@echo 'make check     lint, sanitize, test and fuzz'
 	@echo 'make format    let ruff mend what it can'
 	@echo 'make bench     measure training speed against torch and the machine, about 15 minutes'
 	@echo 'make bench-all measure what the README claims, about an hour: FASHION=FOLDER CIFAR=FILE'
 	@echo 'make bench-optim  measure the optimizer steps against torch.optim, some minutes'
 	@echo 'make bench-faults  diagnose healthy and broken runs, half an hour: CIFAR=FILE'
+	@echo 'make bench-fuzz  3,000 odd inputs in groups, an hour or two'
+	@echo 'make bench-kills  1,000 kills at random instants, some hours'
 	@echo 'make kernels   write the update rules in C and Triton again'
 	@echo 'make map       write docs/map.md, the list of files, again'
 	@echo 'make lock      pin the newest versions that fit pyproject.toml'
@@ -73,7 +77,11 @@ emulate-arm: setup
 		-DCMAKE_C_COMPILER=$(ARM)-gcc) && \
 	$(call DRIVER,arm) MALLOC_PERTURB_=1 qemu-aarch64 -L /usr/$(ARM) build/arm/ravine_kernels_driver
 
-check: lint sanitize test
+# The same inputs each time: the seed is the corpus.
+fuzz: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/fuzz.py --seconds $(SECONDS_OF_FUZZ)
+
+check: lint sanitize test fuzz
 
 format: setup
 	@$(BIN)/ruff check --fix .
@@ -92,6 +100,12 @@ bench-optim: setup
 bench-faults: setup
 	@$(if $(CIFAR),,$(error name the data: make bench-faults CIFAR=file.tar.gz))
 	@$(BIN)/python bench/faults/run.py --cifar "$(CIFAR)"
+
+bench-fuzz: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/fuzz.py --cases 500 --keep
+
+bench-kills: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/kills.py --kills 1000
 
 kernels: setup
 	@$(BIN)/python scripts/make_kernels.py

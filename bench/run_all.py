@@ -16,7 +16,7 @@ def main(fashion: str, cifar: str) -> None:
     for arguments in (
         ["speed.py"],
         ["data.py", cifar],
-        ["kills.py"],
+        ["kills.py", "--kills", "20"],
         ["accuracy.py", "demo", fashion],
         ["accuracy.py", "fashion", fashion],
         ["accuracy.py", "cifar", cifar],

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
-from ravine.cli.options import Json, Quiet, given, setting_options
+from ravine.cli.options import Json, Quiet, data_argument, given, setting_options
 from ravine.findings.finding import Finding, Findings
 from ravine.workflows.check import compare_variance
 
@@ -45,10 +45,12 @@ def check(
 
     - `ravine check @fashion --model resnet-cifar-20,alexnet`
     """
+    chosen = given(settings, set_ or [])
+    images = data_argument(data, chosen)
     with watching(quiet=quiet, json=json) as screen:
         rows = compare_variance(
-            data,
-            given(settings, set_ or []),
+            images,
+            chosen,
             out=out,
             labels_probe=labels_probe,
             learn=learn,

@@ -1,5 +1,6 @@
 """`ravine`: the commands, and how a mistake ends."""
 
+import io
 import os
 import shlex
 import sys
@@ -14,12 +15,13 @@ from ravine.cli.diagnose import diagnose
 from ravine.cli.evaluate import evaluate
 from ravine.cli.landscape import landscape
 from ravine.cli.models import models
+from ravine.cli.outside_errors import line_about
 from ravine.cli.predict import predict
 from ravine.cli.race import race
 from ravine.cli.report import report
 from ravine.cli.resume import resume
 from ravine.cli.train import train
-from ravine.core.errors import CodeRefusedError, RavineError
+from ravine.core.errors import CodeRefusedError, RavineError, SettingError
 from ravine.core.ranks import exit_process, is_distributed, is_secondary_process
 from ravine.training.stop import Interrupted
 
@@ -47,7 +49,10 @@ app.command()(report)
 
 def main() -> None:
     """Runs a command. A user's mistake is one line and exit code 2; a bug shows its traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of a file name that is no UTF-8
     try:
+        _refuse_empty_arguments(sys.argv[1:])
         app()
     except CodeRefusedError as error:
         print(f"ravine: {error.told}; if you trust it: {_allowing(error.name)}", file=sys.stderr)
@@ -64,11 +69,27 @@ def main() -> None:
         exit_process(1)
     except SystemExit as end:
         exit_process(end.code)
-    except Exception:
+    except Exception as error:
+        if (line := line_about(error)) is not None:
+            print(f"ravine: {' '.join(line.split())}", file=sys.stderr)
+            exit_process(2)
         if not is_distributed():
             raise
         traceback.print_exc()  # before the other processes end
         exit_process(1)
+
+
+def _refuse_empty_arguments(words: list[str]) -> None:
+    """Raises `SettingError` for an argument without a character, as of a variable not set."""
+    for before, word in zip(["", *words], words, strict=False):
+        empty = before if not word.strip() else word.removesuffix("=") if _is_bare(word) else None
+        if empty is not None:
+            after = f" after {empty}" if empty.startswith("-") else ""
+            raise SettingError(f"an empty argument{after}; was a variable of the shell not set?")
+
+
+def _is_bare(word: str) -> bool:
+    return word.startswith("--") and word.endswith("=") and word.count("=") == 1
 
 
 def _allowing(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -10,7 +11,7 @@ from ravine.core.allowed_code import AllowedCode
 from ravine.models import MODELS
 from ravine.models.settings import ModelSettings
 from ravine.models.summary import summary
-from ravine.models.table import describe_stem
+from ravine.models.table import describe_stem, family_of
 
 
 def models(
@@ -18,9 +19,9 @@ def models(
         str | None, typer.Argument(help="A network; without it, all are named.")
     ] = None,
     *,
-    classes: Annotated[int, typer.Option(min=2, help="Classes.")] = 10,
-    channels: Annotated[int, typer.Option(min=1, help="Channels of the images.")] = 3,
-    image_size: Annotated[int, typer.Option(min=8, help="Pixels a side.")] = 32,
+    classes: Annotated[int, typer.Option(min=2, max=100_000, help="Classes.")] = 10,
+    channels: Annotated[int, typer.Option(min=1, max=64, help="Channels of the images.")] = 3,
+    image_size: Annotated[int, typer.Option(min=8, max=2048, help="Pixels a side.")] = 32,
     skip: Annotated[bool, typer.Option(help="With skip connections.")] = True,
 ) -> None:
     """Name the networks, or show one layer by layer.
@@ -40,9 +41,12 @@ def models(
         return
     settings = ModelSettings.of({"model": name, "skip": skip})
     code = AllowedCode.of(typed=[name])
-    model = settings.build_model(
-        classes=classes, channels=channels, image_size=image_size, code=code
-    )
+    # Ravine's own networks are described without memory for their weights.
+    own = family_of(name).build is not None
+    with torch.device("meta" if own else "cpu"):
+        model = settings.build_model(
+            classes=classes, channels=channels, image_size=image_size, code=code
+        )
     rows = summary(model, channels=channels, image_size=image_size)
     table = Table(
         "layer", "kind", "output", title=f"{name} on {channels}×{image_size}×{image_size}"

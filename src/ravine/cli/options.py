@@ -8,7 +8,7 @@ import typer
 from ravine.cli.setting_flags import Json as Json
 from ravine.cli.setting_flags import Quiet as Quiet
 from ravine.cli.setting_flags import options_of
-from ravine.core.errors import SettingError
+from ravine.core.errors import SettingError, unknown
 from ravine.core.renamed import RENAMED, with_new_names
 from ravine.core.settings import Settings
 from ravine.data.augment import AugmentSettings
@@ -48,6 +48,8 @@ AllowCodeOrModel = Annotated[
     ),
 ]
 
+_ARGUMENTS = ("out", "recipe")  # of commands; not settings
+
 _PANELS: Mapping[str, type[Settings]] = {
     "Training": TrainingSettings,
     "Network": ModelSettings,
@@ -61,6 +63,13 @@ _PANELS: Mapping[str, type[Settings]] = {
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives `command` an option for every setting of a recipe, passed as `settings`."""
     return options_of(_PANELS, omit=("data",))(command)
+
+
+def _unknown(name: str, pair: str) -> SettingError:
+    if name in _ARGUMENTS:
+        value = pair.partition("=")[2]
+        return SettingError(f"{name} is no setting of a recipe; write --{name} {value}")
+    return unknown("setting", name, sorted(Recipe.model_fields))
 
 
 def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
@@ -81,7 +90,21 @@ def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
         name = name.strip().replace("-", "_")
         if not equals:
             raise SettingError(f"--set {pair!r} has no '='; write --set key=value")
+        if RENAMED.get(name, name) not in known:
+            raise _unknown(name, pair)
         if RENAMED.get(name, name) in found:
             raise SettingError(f"{name} is given twice; drop --set {pair}")
         found |= with_new_names({name: value.strip()}, known)
     return found
+
+
+def data_argument(data: str | None, chosen: dict[str, Any]) -> str | None:
+    """Returns the images of the argument DATA, or of `--set data=`, which is taken out.
+
+    Raises:
+        SettingError: both are given.
+    """
+    named: str | None = chosen.pop("data", None)
+    if data is not None and named is not None:
+        raise SettingError(f"the images are given twice: {data} and --set data={named}")
+    return named if data is None else data

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ravine.cli.options import AllowCode, Json, Quiet, given, setting_options
+from ravine.cli.options import AllowCode, Json, Quiet, data_argument, given, setting_options
 from ravine.cli.race_display import race_display, show_race
 from ravine.cli.race_function import OPTIMIZERS, race_function
 from ravine.cli.race_options import check_options, given_options
@@ -109,9 +109,7 @@ def race(
     own |= {"memory": memory, "limit": limit}
     rules = {name: value for name, value in own.items() if name in names and value is not None}
     rules |= {name: chosen.pop(name) for name in _OF_THE_RACE if name in chosen}
-    if data is not None and "data" in chosen:
-        raise SettingError(f"the images are given twice: {data} and --set data={chosen['data']}")
-    images = data or chosen.pop("data", None)
+    images = data_argument(data, chosen)
     if images is None and recipe is None and out is None:
         raise SettingError("what to race on? Name images, or --function beale, or --out RACE")
     done = _race_on_images(

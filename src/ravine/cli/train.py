@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from ravine.cli.display import show_result, watching
-from ravine.cli.options import AllowCode, Json, Quiet, given, setting_options
+from ravine.cli.options import AllowCode, Json, Quiet, data_argument, given, setting_options
 from ravine.workflows import train as workflow
 
 
@@ -44,14 +44,16 @@ def train(
 
     - `ravine train --recipe runs/photos-1/recipe.toml --allow-code mynets:small`
     """
+    chosen = given(settings, set_ or [])
+    images = data_argument(data, chosen)
     with watching(quiet=quiet, json=json) as screen:
         run = workflow.train(
-            data,
+            images,
             out=out,
             recipe=recipe,
             allow_code=allow_code or (),
             observers=[screen.observe],
             progress=screen.progress,
-            **given(settings, set_ or []),
+            **chosen,
         )
     show_result(run, json=json)

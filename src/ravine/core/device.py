@@ -21,8 +21,17 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise SettingError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda", "mps", "xpu"):
+        raise SettingError(f"device {name!r} cannot be trained on; use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingError(f"device {name!r} needs a GPU and there is none; use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingError(
+            f"device {name!r} is not here: the GPUs are cuda:0 to cuda:"
+            f"{torch.cuda.device_count() - 1}"
+        )
+    if device.type in ("mps", "xpu") and not getattr(torch, device.type).is_available():
+        raise SettingError(f"device {name!r} is not on this machine; use --device cpu")
     return device
 
 

@@ -52,6 +52,9 @@ class TrainingDiverged(RavineError):
     """Training cannot go on: its steps are not finite, or its loss grew and stays high."""
 
 
+_MOST = 100  # characters of a name in a message
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> SettingError:
     """Returns the error for an unknown name, with the nearest known ones.
 
@@ -59,6 +62,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> SettingError:
     unknown optimizer 'adm'; did you mean 'adam' or 'nadam'? Known: adam, nadam, rmsprop
     """
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name[:_MOST], names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
-    return SettingError(f"unknown {what} {name!r}{hint} Known: {', '.join(names)}")
+    shown = name if len(name) <= _MOST else f"{name[:_MOST]}…"
+    return SettingError(f"unknown {what} {shown!r}{hint} Known: {', '.join(names)}")

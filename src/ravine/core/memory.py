@@ -2,11 +2,15 @@
 
 import contextlib
 import ctypes
+import resource
 import sys
 from pathlib import Path
 
+import torch
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _NEVER = -1
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
 _LARGEST = 2**31 - 1
 
 
@@ -30,7 +34,28 @@ def available_memory(root: Path = Path("/")) -> int | None:
         rows = (group / "memory.stat").read_text().splitlines()
         freeable = int(dict(row.split() for row in rows)["inactive_file"])
         found.append(max(0, limit - used + freeable))
+    if root == Path("/") and (left := _address_space_left()) is not None:
+        found.append(left)
     return min(found, default=None)
+
+
+def _address_space_left() -> int | None:
+    """Returns what `ulimit -v` leaves to this process, None where there is no limit."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        return max(0, limit - pages * resource.getpagesize())
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error says that memory could not be allocated."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(words in text for words in _NO_MEMORY)
 
 
 def keep_freed_memory() -> bool:

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 from ravine.core.errors import RavineError, RunError
+from ravine.core.rendezvous import TorchrunVariables, meet
 from ravine.core.torchrun import is_distributed as is_distributed
 from ravine.core.torchrun import is_secondary_process as is_secondary_process
 
@@ -154,20 +155,20 @@ def join_ranks() -> Ranks:
     Tensors on GPUs travel through NCCL, all others through gloo.
 
     Raises:
-        PeerLost: the other processes cannot be reached.
+        SettingError: torchrun's variables are missing or impossible.
+        RunError: the other processes cannot be reached.
     """
-    if not is_distributed():
+    own = TorchrunVariables.of(os.environ)
+    if own is None:
         return ALONE
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        store = meet(own)
         with _reporting_lost_peers():
-            dist.init_process_group(backend, timeout=_TIMEOUT)
-    return Ranks(
-        rank=dist.get_rank(),
-        size=dist.get_world_size(),
-        local_rank=int(os.environ["LOCAL_RANK"]),
-        local_size=int(os.environ["LOCAL_WORLD_SIZE"]),
-    )
+            dist.init_process_group(
+                backend, store=store, rank=own.rank, world_size=own.size, timeout=_TIMEOUT
+            )
+    return Ranks(rank=own.rank, size=own.size, local_rank=own.local_rank, local_size=own.local_size)
 
 
 def exit_process(code: int | str | None) -> NoReturn:

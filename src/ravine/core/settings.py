@@ -1,12 +1,15 @@
 """The base of every group of settings: frozen, validated, unknown names refused."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ravine.core.errors import RavineError, SettingError, unknown
 from ravine.core.renamed import with_new_names
+from ravine.core.validation import check_text
+
+_MOST = 100  # characters of a value in a message
 
 
 class Settings(BaseModel):
@@ -30,13 +33,20 @@ class Settings(BaseModel):
             SettingError: a value does not fit, or a name is unknown.
         """
         values = with_new_names(values, cls.model_fields)
-        for name in values:
+        for name, value in values.items():
             if name not in cls.model_fields:
                 raise unknown("setting", name, sorted(cls.model_fields))
+            try:
+                _refuse_truth_for_number(name, value, cls.model_fields[name].annotation)
+                _refuse_odd_text(name, value)
+            except RecursionError:
+                raise SettingError(f"{name} is nested too deeply") from None
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             raise _one_line(error) from None
+        except OverflowError:
+            raise SettingError(f"{_longest(values)}: the number is too large") from None
 
     def with_(self, **changes: Any) -> Self:
         """Returns a copy with these values changed and all values validated again.
@@ -44,6 +54,41 @@ class Settings(BaseModel):
         Fields at their default stay unset in `model_fields_set`.
         """
         return type(self).of({**self.model_dump(exclude_unset=True), **changes})
+
+
+def _refuse_truth_for_number(name: str, value: Any, annotation: Any) -> None:
+    """Raises `SettingError` for true or false where a number or a text is wanted: `lr = true`."""
+    if isinstance(value, bool) and not _takes_truth(annotation):
+        said = str(value).lower()
+        raise SettingError(f"{name}: a number or text is wanted, got {said}")
+    if isinstance(value, list | tuple):
+        for one in value:
+            _refuse_truth_for_number(name, one, annotation)
+
+
+def _takes_truth(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(_takes_truth(one) for one in get_args(annotation))
+
+
+def _refuse_odd_text(name: str, value: Any) -> None:
+    """Raises `SettingError` for text that no file or path can hold."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            _refuse_odd_text(f"{name}.{key}", one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _refuse_odd_text(name, one)
+    elif isinstance(value, str):
+        check_text(name, value)
+
+
+def _longest(values: Mapping[str, Any]) -> str:
+    """Returns the setting that holds the number of most digits."""
+
+    def digits(value: Any) -> int:
+        return value.bit_length() if isinstance(value, int) else 0
+
+    return max(values, key=lambda name: digits(values[name]))
 
 
 def _one_line(error: ValidationError) -> RavineError:
@@ -55,4 +100,13 @@ def _one_line(error: ValidationError) -> RavineError:
     message = first["msg"].removeprefix("Value error, ")
     if cause is not None:
         return SettingError(message)
-    return SettingError(f"{name}: {message[0].lower()}{message[1:]}, got {first['input']!r}")
+    return SettingError(f"{name}: {message[0].lower()}{message[1:]}, got {_shown(first['input'])}")
+
+
+def _shown(value: Any) -> str:
+    """Returns a value as the user wrote it, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep nesting
+        return "a value that is too long to show"
+    return text if len(text) <= _MOST else f"{text[:_MOST]}…"

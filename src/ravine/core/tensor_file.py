@@ -11,6 +11,7 @@ from safetensors.torch import save
 
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
+from ravine.core.json_text import parse_json
 
 _KEY = "ravine"
 
@@ -70,7 +71,7 @@ def load_metadata(path: Path) -> dict[str, Any]:
         raise RunError(f"no file {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            metadata = parse_json((file.metadata() or {}).get(_KEY, "{}"))
     except (SafetensorError, ValueError, OSError) as error:
         raise RunError(f"{path} is torn or not a safetensors file: {error}") from error
     if not isinstance(metadata, dict):

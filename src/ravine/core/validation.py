@@ -37,7 +37,21 @@ def check_range(
         left, right = "(" if low_open or low == -math.inf else "[", ")" if high_open else "]"
         if high == math.inf:
             right = ")"
-        raise SettingError(f"{name} must be in {left}{low:g}, {high:g}{right}, got {value:g}")
+        raise SettingError(f"{name} must be in {left}{low:g}, {high:g}{right}, got {_shown(value)}")
+
+
+def check_text(name: str, text: str) -> None:
+    """Raises `SettingError` for text that is no valid UTF-8, or that no path can hold.
+
+    >>> check_text("labels", "train.csv")
+    """
+    if "\0" in text:
+        raise SettingError(f"{name}: {text[:60]!r} holds a zero character, which no path can")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text[:60].encode(errors="replace").decode()
+        raise SettingError(f"{name}: {shown!r} is no valid UTF-8; rename it") from None
 
 
 def check_choice(name: str, value: str, known: Iterable[str]) -> None:
@@ -48,3 +62,10 @@ def check_choice(name: str, value: str, known: Iterable[str]) -> None:
     names = list(known)
     if value not in names:
         raise unknown(name, value, names)
+
+
+def _shown(value: float) -> str:
+    try:
+        return f"{value:g}"
+    except OverflowError:
+        return "a number of hundreds of digits"

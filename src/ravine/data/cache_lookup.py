@@ -17,7 +17,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ravine.core.atomic import sync_to_disk
+from ravine.core.atomic import scratch_folder, sweep_parts, sync_to_disk
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.cache_writer import write_cache
@@ -26,7 +26,7 @@ from ravine.data.decoded_cache import DecodedCache, open_cache
 from ravine.data.image_file import ImageFormat
 
 _FORMAT = 3  # raise it when decoding changes
-_UNFINISHED = ".part"
+_KEY_LENGTH = 32
 _STALE = 24 * 3600.0  # seconds after which an unfinished folder is that of a killed run
 _TORN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -63,7 +63,7 @@ def cache_key(collection: Collection, image_format: ImageFormat, *, images: bool
         digest.update(b"\0%s\0%d\0%d" % (os.fsencode(entry.path), entry.size, entry.modified))
         if entry.offset is not None:
             digest.update(b"\0%d\0%d" % (entry.offset, entry.length))
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()[:_KEY_LENGTH]
 
 
 def load_or_decode(
@@ -95,15 +95,16 @@ def load_or_decode(
     found = _load([root / key, root / cache_key(collection, image_format)], images=images)
     if found is not None:
         return CacheHit(decoded=found, cached=True)
-    part = unfinished_folder(root / key)
     try:
-        write_cache(part, collection, image_format, progress, images=images)
-        publish(part, root / key)
+        root.mkdir(parents=True, exist_ok=True)
+        sweep_parts(root, _is_key)
+        _clear_stale(root)
+        with scratch_folder(root / key) as part:
+            write_cache(part, collection, image_format, progress, images=images)
+            publish(part, root / key)
         return CacheHit(decoded=open_cache(root / key, images=images), cached=False)
     except _TORN as error:
         raise no_cache(root, error) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _load(folders: Sequence[Path], *, images: bool) -> DecodedCache | None:
@@ -117,15 +118,9 @@ def _load(folders: Sequence[Path], *, images: bool) -> DecodedCache | None:
     return None
 
 
-def unfinished_folder(folder: Path) -> Path:
-    """Returns a new folder next to `folder`, to be filled and renamed to it."""
-    root = folder.parent
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        _clear_stale(root)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_UNFINISHED, dir=root))
-    except OSError as error:
-        raise no_cache(root, error) from None
+def _is_key(name: str) -> bool:
+    """Returns whether a name in the cache is that of a folder of decoded images."""
+    return len(name) == _KEY_LENGTH and set(name) <= set("0123456789abcdef")
 
 
 def no_cache(root: Path, error: Exception) -> DataError:
@@ -159,8 +154,8 @@ def publish(part: Path, folder: Path, last: str = "about.json") -> None:
 
 
 def _clear_stale(root: Path) -> None:
-    """Removes unfinished folders of runs that were killed while they decoded."""
-    for folder in root.glob(f".*{_UNFINISHED}"):
+    """Removes old unfinished folders, whatever their names and whoever has them open."""
+    for folder in root.glob(".*.part"):
         try:
             stale = time.time() - folder.stat().st_mtime > _STALE
         except OSError:

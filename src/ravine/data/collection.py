@@ -10,9 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from ravine.core.errors import DataError
+from ravine.core.paths import usable_path
 from ravine.data.pixel_array import PixelArray
-from ravine.data.understanding import Understood, shortened
+from ravine.data.understanding import Understood
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +105,6 @@ def expand_path(data: str) -> Path:
     """Returns the path that the user named, with `~` expanded.
 
     Raises:
-        DataError: no file can have this path.
+        SettingError: no path can be as it is written.
     """
-    try:
-        path = Path(data).expanduser()
-        path.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"no such path: {shortened(data, 80)!r} ({reason})") from None
-    return path
+    return usable_path("path", data)

@@ -358,7 +358,7 @@ def open_unlabelled(
     Raises:
         DataError: a path does not exist, or a CSV names an image that does not.
     """
-    opened = [Path(path).expanduser() for path in paths]
+    opened = [expand_path(str(path)) for path in paths]
     collection = _unlabelled(opened, image_column)
     names = collection.names
     image_format = format_of(preprocessing)

@@ -17,6 +17,7 @@ from ravine.data.matching import (
     plain_spelling,
     unique_spellings,
 )
+from ravine.data.sample_labels import refuse_foreign_labels
 from ravine.data.sample_submission import SampleSubmission
 from ravine.data.split_notes import named
 
@@ -172,13 +173,18 @@ def _labels(sample: SampleSubmission, classes: Sequence[str]) -> tuple[list[str]
     """Returns the label of each class, and in a clause what kind they are."""
     count = len(classes)
     numbers = {str(index) for index in range(count)}
-    if sample.values <= numbers and not any(name.isdecimal() for name in classes):
+    counts = sample.values <= numbers and not any(name.isdecimal() for name in classes)
+    if counts and "0" in sample.values:
         kind = f"class numbers, 0 for {classes[0]!r} to {count - 1} for {classes[-1]!r}"
         return [str(index) for index in range(count)], kind
     if shorter := _without_zeros(sample, classes):
         return shorter, "class names as numbers, without zeros in front"
     unique = unique_spellings(classes)
     spelled = {unique[k]: v for v in sorted(sample.values) if (k := plain_spelling(v)) in unique}
+    known = {
+        value for value in sample.values if value in classes or plain_spelling(value) in unique
+    }
+    refuse_foreign_labels(sample.path, sample.values, classes, known)
     labels = [
         name if name in sample.values else spelled.get(index, name)
         for index, name in enumerate(classes)

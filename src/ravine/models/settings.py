@@ -12,7 +12,7 @@ from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice, check_range
 from ravine.models.model_options import ModelOptions
-from ravine.models.table import MODELS, family_of, make_network, refuse_without_effect
+from ravine.models.table import MODELS, check_name, family_of, make_network, refuse_without_effect
 from ravine.nn.activation import Activation
 from ravine.nn.dropout import DropoutForm
 from ravine.nn.init import SCHEMES
@@ -26,11 +26,9 @@ def _numbers(value: Any) -> Any:
             return tuple(float(part) for part in value.split(",") if part.strip())
         except ValueError:
             raise SettingError(
-                f"dropout {value!r} is no number; write --dropout 0.3, or 0.1,0.2,0.3 by stage"
+                f"dropout {value[:60]!r} is no number; write --dropout 0.3, or 0.1,0.2,0.3 by stage"
             ) from None
-    if isinstance(value, int | float):
-        return (float(value),)
-    return value
+    return (value,) if isinstance(value, int | float) else value
 
 
 class ModelSettings(Settings):
@@ -62,7 +60,7 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _known_network(self) -> Self:
         if self.model != "auto":
-            family_of(self.model)
+            check_name(self.model)
         check_choice("init", self.init, SCHEMES)
         for p in self.dropout:
             check_range("dropout", p, low=0.0, high=1.0, high_open=True)

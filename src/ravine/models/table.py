@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+import torch
 from torch import nn
 
 from ravine.core.allowed_code import OWN_CODE, AllowedCode
@@ -13,6 +15,7 @@ from ravine.models.external import own_network, timm_network
 from ravine.models.model_options import ModelOptions
 from ravine.models.preact import preact_resnet
 from ravine.models.resnet import resnet, resnet_cifar
+from ravine.models.size_limits import is_meta, numbers_of, refuse_too_large
 from ravine.models.stem import alexnet_stem, large_stem, small_stem
 from ravine.models.swift import swift
 from ravine.models.wideresnet import wide_resnet
@@ -64,35 +67,35 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "resnet-cifar-D": Family(
         summary="ResNet for small images, D = 6N+2: 20, 32, 44, 56, 110",
-        pattern=r"resnet-cifar-(\d+)",
+        pattern=r"resnet-cifar-([0-9]+)",
         build=resnet_cifar,
         stem=small_stem,
         examples=tuple(f"resnet-cifar-{depth}" for depth in (20, 32, 44, 56, 110)),
     ),
     "preact-D": Family(
         summary="pre-activation ResNet with bottlenecks, D = 9N+2: 164, 1001",
-        pattern=r"preact-(\d+)",
+        pattern=r"preact-([0-9]+)",
         build=preact_resnet,
         stem=small_stem,
         examples=("preact-164", "preact-1001"),
     ),
     "resnet-D": Family(
         summary="ResNet for large images: 18, 34, 50, 101, 152",
-        pattern=r"resnet-(\d+)",
+        pattern=r"resnet-([0-9]+)",
         build=resnet,
         stem=large_stem,
         examples=tuple(f"resnet-{depth}" for depth in (18, 34, 50, 101, 152)),
     ),
     "swift-K": Family(
         summary="six convolutions for quick results on small images, K = 1, 2",
-        pattern=r"swift-([1-9]\d*)",
+        pattern=r"swift-([1-9][0-9]*)",
         build=swift,
         examples=("swift-1", "swift-2"),
         has_skip=False,
     ),
     "wrn-D-K": Family(
         summary="WideResNet, D = 6N+4, width K: wrn-16-4, wrn-40-4, wrn-28-10",
-        pattern=r"wrn-(\d+)-(\d+)",
+        pattern=r"wrn-([0-9]+)-([0-9]+)",
         build=wide_resnet,
         stem=small_stem,
         examples=("wrn-10-2", "wrn-16-2", "wrn-16-4", "wrn-16-8", "wrn-28-10", "wrn-40-4"),
@@ -115,6 +118,14 @@ def family_of(name: str) -> Family:
         if re.fullmatch(family.pattern, name):
             return family
     raise unknown("model", name, [one for row in FAMILIES.values() for one in row.examples])
+
+
+def check_name(name: str) -> None:
+    """Raises `SettingError` unless a network has this name, and none that no machine can build."""
+    family = family_of(name)
+    match = re.fullmatch(family.pattern, name)
+    if match is not None and family.build is not None:
+        numbers_of(name, match.groups())
 
 
 def describe_stem(name: str, image_size: int) -> str:
@@ -173,10 +184,15 @@ def make_network(
         )
     match = re.fullmatch(family.pattern, name)
     assert match is not None
-    return family.build(
-        *map(int, match.groups()),
+    make = partial(
+        family.build,
+        *numbers_of(name, match.groups()),
         classes=classes,
         channels=channels,
         image_size=image_size,
         options=options,
     )
+    if not is_meta():
+        with torch.device("meta"):
+            refuse_too_large(name, make())
+    return make()

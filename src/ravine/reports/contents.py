@@ -4,17 +4,32 @@ Each file may be missing or torn: the page then says what is missing, and why. L
 followed: a page may be passed on, and contains nothing from outside the folder.
 """
 
-import json
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from ravine.core.errors import RunError
+from ravine.core.json_text import parse_json, parse_toml
+from ravine.core.regular_file import read_regular
 from ravine.runs.confusion import dense_confusion
+from ravine.runs.file_schemas import (
+    AUDIT,
+    ENVIRONMENT,
+    EVALUATION,
+    FINDING,
+    HISTORY,
+    VARIANCE,
+    EpochRow,
+    StepsRow,
+    fault_in,
+)
 from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
 
+# What a row leaves out is not known.
+_NO_NUMBERS = dict.fromkeys([*StepsRow.model_fields, *EpochRow.model_fields])
 _LINK = "is a link, which is not followed"
 
 
@@ -45,40 +60,56 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
     """
     missing: list[str] = []
 
-    def read(name: str, parse: Callable[[str], Any], why: str) -> dict[str, Any]:
-        return _read(run / name, parse, why, missing)
+    def read(name: str, why: str, schema: TypeAdapter[Any]) -> dict[str, Any]:
+        found = _read(run / name, parse_json, why, missing)
+        if found and (fault := fault_in(found, schema)) is not None:
+            missing.append(f"{name} does not hold what it should ({fault})")
+            return {}
+        return found
 
-    evaluation = read("evaluation.json", _evaluation, "the run has not ended, or held nothing out")
-    audit = read("audit.json", json.loads, "the data was not audited")
-    environment = read("environment.json", json.loads, "the run did not begin")
-    recipe = read("recipe.toml", tomllib.loads, "the run did not begin")
-    rows = _rows(run / "history.jsonl", missing)
+    evaluation = read("evaluation.json", "the run has not ended, or held nothing out", EVALUATION)
+    if evaluation and not _has_square_confusion(evaluation):
+        missing.append("evaluation.json does not hold what it should (confusion)")
+        evaluation = {}
+    recipe = _read(run / "recipe.toml", parse_toml, "the run did not begin", missing)
+    rows = _rows(run / "history.jsonl", HISTORY, missing)
     plan = recipe.pop("plan", {})
+    filled = [{**_NO_NUMBERS, **row} for row in rows]
     return Contents(
         name=run.resolve().name,
         evaluation=evaluation,
-        epochs=[row for row in rows if row.get("kind") == "epoch"],
-        steps=[row for row in rows if row.get("kind") == "step"],
-        audit=audit,
+        epochs=[row for row in filled if row["kind"] == "epoch"],
+        steps=[row for row in filled if row["kind"] == "step"],
+        audit=read("audit.json", "the data was not audited", AUDIT),
         recipe=recipe,
         plan=plan if isinstance(plan, dict) else {},
-        environment=environment,
-        findings=[*_rollbacks(rows), *_rows(run / "findings.jsonl", [])],
+        environment=read("environment.json", "the run did not begin", ENVIRONMENT),
+        findings=[*_rollbacks(rows), *_rows(run / "findings.jsonl", FINDING, [])],
         snapshots=_snapshots(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
         missing=missing,
     )
 
 
-def _evaluation(text: str) -> Any:
-    """Returns the content of evaluation.json, with the confusion matrix as a list of rows."""
-    found = json.loads(text)
-    if isinstance(found, dict) and isinstance(found.get("confusion"), dict):
+def _has_square_confusion(evaluation: dict[str, Any]) -> bool:
+    """Returns whether the confusion, if there is one, has a row and a column for each class.
+
+    One that holds only what is not 0 is written out as a table.
+    """
+    table, classes = evaluation.get("confusion"), len(evaluation["classes"])
+    if isinstance(table, dict):
         try:
-            found["confusion"] = dense_confusion(found["confusion"]).tolist()
-        except RunError as error:
-            raise ValueError(str(error)) from None
-    return found
+            table = evaluation["confusion"] = dense_confusion(table).tolist()
+        except RunError:
+            return False
+    if not isinstance(table, list):
+        return table is not None
+    return len(table) == classes and all(
+        isinstance(row, list)
+        and len(row) == classes
+        and all(type(n) is int and 0 <= n < 2**53 for n in row)
+        for row in table
+    )
 
 
 def _read(path: Path, parse: Callable[[str], Any], why: str, missing: list[str]) -> dict[str, Any]:
@@ -87,12 +118,12 @@ def _read(path: Path, parse: Callable[[str], Any], why: str, missing: list[str])
         missing.append(f"{path.name} {_LINK}")
         return {}
     try:
-        value = parse(path.read_text(encoding="utf-8"))
+        value = parse(read_regular(path).decode())
     except FileNotFoundError:
         missing.append(f"{path.name} is not there: {why}")
         return {}
     except (OSError, ValueError) as error:
-        missing.append(f"{path.name} cannot be read: {error}")
+        missing.append(f"{path.name} cannot be read: {str(error)[:200]}")
         return {}
     if not isinstance(value, dict):
         missing.append(f"{path.name} does not hold what it should")
@@ -119,17 +150,10 @@ def _variance(path: Path) -> list[dict[str, Any]]:
     if path.is_symlink():
         return []
     try:
-        networks = json.loads(path.read_text(encoding="utf-8"))["networks"]
+        networks = parse_json(read_regular(path))["networks"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    whole = isinstance(networks, list) and all(
-        isinstance(one, dict)
-        and isinstance(one.get("name"), str)
-        and isinstance(one.get("layers"), list)
-        and isinstance(one.get("factors"), dict)
-        for one in networks
-    )
-    return networks if whole else []
+    return networks if fault_in(networks, VARIANCE) is None else []
 
 
 def _rollbacks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -147,25 +171,30 @@ def _rollbacks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows(path: Path, missing: list[str]) -> list[dict[str, Any]]:
+def _rows(path: Path, schema: TypeAdapter[Any], missing: list[str]) -> list[dict[str, Any]]:
+    """Returns the rows of a file that are whole, and adds what is left out to `missing`."""
     if path.is_symlink():
         missing.append(f"{path.name} {_LINK}")
         return []
-    if not path.is_file():
-        missing.append(f"{path.name} is not there: no step was logged")
+    try:
+        lines = read_regular(path).decode(errors="replace").split("\n")
+    except OSError as error:
+        no_file = isinstance(error, FileNotFoundError)
+        why = "is not there: no step was logged" if no_file else f"cannot be read: {error.strerror}"
+        missing.append(f"{path.name} {why}")
         return []
     rows: list[dict[str, Any]] = []
     torn = 0
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        if not line.strip():
-            continue
+    for line in filter(str.strip, lines):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             torn += 1
             continue
-        if isinstance(row, dict):
+        if isinstance(row, dict) and fault_in(row, schema) is None:
             rows.append(row)
+        else:
+            torn += 1
     if torn:
         missing.append(f"{path.name}: {torn} torn lines are left out")
     return rows

@@ -23,3 +23,12 @@ def axes_style(ink: str) -> dict[str, Any]:
         "legend.frameon": False,
         "svg.hashsalt": "ravine",
     }
+
+
+def literal(name: str) -> str:
+    """Returns a name such that matplotlib does not take a part of it for a formula.
+
+    >>> literal("cost $1")
+    'cost \\\\$1'
+    """
+    return name.replace("$", r"\$")

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ravine.reports.figure_file import write_figure
+from ravine.reports.figure_style import literal
 from ravine.reports.surface_figures import STYLE
 from ravine.runs.surface import Surface
 
@@ -36,7 +37,7 @@ def draw_sharpness(surface: Surface, stem: Path, *, title: str) -> list[Path]:
             _spectrum(panels["density"], surface)
         if "convexity" in panels:
             _convexity(figure, panels["convexity"], surface)
-        panels[has[0]].set_title(title, loc="left")
+        panels[has[0]].set_title(literal(title), loc="left")
         text = "\n".join(sharpness_notes(surface))
         figure.supxlabel(text, fontsize=8.2, x=0.01, ha="left")
         for path in paths:

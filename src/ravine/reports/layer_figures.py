@@ -17,7 +17,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from ravine.reports.curve_figures import figure_of, svg_of
-from ravine.reports.figure_style import ACCENT, GREY, SECOND
+from ravine.reports.figure_style import ACCENT, GREY, SECOND, literal
 
 FEWEST = 3  # snapshots that make a figure
 _COLUMNS = 160  # snapshots that are drawn at most
@@ -44,7 +44,7 @@ def scales(snapshots: Sequence[Snapshot]) -> str:
         _heat_map(figure, right, _values(snapshots, names, "gradient_var"), steps, "gradients")
         every = math.ceil(len(names) / _NAMES)
         shown = range(0, len(names), every)
-        left.set_yticks([row + 0.5 for row in shown], [_plain(names[row]) for row in shown])
+        left.set_yticks([row + 0.5 for row in shown], [literal(names[row]) for row in shown])
         left.tick_params(axis="y", labelsize=7.5, length=0)
         left.set_ylim(len(names), 0)
     return svg_of(figure, "size of activations and gradients, layers by steps")
@@ -153,11 +153,6 @@ def _name_extremes(axes: Axes, row: Mapping[str, float], step: int) -> None:
     for choose in (max, min):
         name = choose(row, key=lambda one: row[one])
         axes.annotate(
-            _plain(name), (step, row[name]), xytext=(4, 0), textcoords="offset points", fontsize=8,
+            literal(name), (step, row[name]), xytext=(4, 0), textcoords="offset points", fontsize=8,
             va="center", annotation_clip=False,
         )  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    """Returns a name that matplotlib does not take for a formula."""
-    return name.replace("$", r"\$")

@@ -15,6 +15,7 @@ from ravine.reports.report_summary import summary_lines
 from ravine.reports.run_pictures import mistake_pictures, surface_pictures
 from ravine.reports.timeline import timeline
 from ravine.reports.variance_figure import variance_drawing
+from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import LayerRecords
 
 _MATRIX_UP_TO = 25  # classes; of more, only the most confused pairs are shown
@@ -32,7 +33,9 @@ def render_report(run: Path, *, layers: LayerRecords | None = None) -> Path:
     Raises:
         RunError: the disk is full or read-only.
     """
-    path = run / "report.html"
+    folder = RunFolder(run)
+    path = folder.report
+    folder.sweep()
     write_whole(path, page(run, layers=layers).encode())
     return path
 

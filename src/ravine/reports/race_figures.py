@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
 from ravine.reports.curve_figures import figure_of, svg_of
+from ravine.reports.figure_style import literal
 from ravine.runs.surface import Surface
 
 # Okabe, Ito 2008, without the yellow that is lost on white.
@@ -42,7 +43,7 @@ def curves(
                 one = axes[line][column]
                 for name, by_seed in runs.items():
                     rows = [run[part] for run in by_seed.values() if run[part]]
-                    _band(one, rows, time, value, colour=shades[name], label=name)
+                    _band(one, rows, time, value, colour=shades[name], label=literal(name))
             axes[1][column].set_xlabel("steps" if time == "step" else "seconds")
         axes[0][0].set_ylabel("training loss")
         _logarithmic(axes[0][0])
@@ -102,7 +103,7 @@ def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colou
                 marker="o",
                 ms=4.5,
                 linewidth=1.2,
-                label=name,
+                label=literal(name),
             )
         for axes in (left, right):
             axes.set(xscale="log", xlabel="learning rate")
@@ -160,7 +161,7 @@ def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
             axes.plot(seeds, [line] * len(seeds), "o", color=colour, alpha=0.45, ms=4)
             axes.plot(row["mean"], line, "D", color=colour, ms=6)
         axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel="accuracy")
-        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.set_yticks(range(len(rows)), [literal(row["name"]) for row in rows])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     return svg_of(figure, "mean of each candidate with its 95 % interval; pale dots are seeds")
 
@@ -178,7 +179,7 @@ def plane(surface: Surface, indices: Mapping[str, np.ndarray], shades: Colours) 
         _draw_heights(figure, axes, surface)
         for name, own in indices.items():
             x, y, loss = (path[key][own] for key in ("x", "y", "loss"))
-            _draw_trajectory(axes, x, y, float(loss[-1]), colour=shades[name], label=name)
+            _draw_trajectory(axes, x, y, float(loss[-1]), colour=shades[name], label=literal(name))
         labels = surface.about.get("labels", ["", ""])
         axes.set(xlabel=labels[0], ylabel=labels[1])
         axes.legend(loc="best", frameon=True, facecolor="white", framealpha=0.9, edgecolor="none")

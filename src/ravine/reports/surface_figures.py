@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from ravine.core.atomic import write_whole
 from ravine.reports.figure_file import write_figure
+from ravine.reports.figure_style import literal
 from ravine.reports.surface_notes import notes, notes_of_several
 from ravine.reports.surface_page import COLOURS, surface_page
 from ravine.runs.surface import Surface
@@ -73,7 +74,7 @@ def _figure(surfaces: Sequence[Surface], title: str) -> Figure:
         else:
             _map(figure, axes, surface, shades)
         policy = f" · batch norm: {surface.about['policy']}" if count > 1 else ""
-        axes.set_title(f"{title}{policy}", loc="left")
+        axes.set_title(literal(f"{title}{policy}"), loc="left")
     for axes in panels[1:]:
         axes.set_ylabel("")
     lines = notes(surfaces[0]) if count == 1 else notes_of_several(surfaces)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ravine.reports.curve_figures import figure_of, svg_of
-from ravine.reports.figure_style import ACCENT, GREY, SECOND
+from ravine.reports.figure_style import ACCENT, GREY, SECOND, literal
 
 _COLOURS = {"critical": SECOND, "warning": ACCENT, "note": GREY}
 
@@ -32,7 +32,7 @@ def timeline(steps: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]]
             low.plot([at, max(end, at)], [index, index], color=colour, linewidth=4, alpha=0.5,
                      solid_capstyle="butt")  # fmt: skip
             low.plot([at], [index], color=colour, marker="o", markersize=4)
-        names = [str(row.get("code") or row.get("severity")) for row in findings]
+        names = [literal(str(row.get("code") or row.get("severity"))) for row in findings]
         low.set_yticks(range(len(findings)), names)
         low.set(xlabel="step", ylim=(len(findings) - 0.4, -0.6))
         low.grid(visible=False, axis="y")

@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from ravine.reports.curve_figures import figure_of, svg_of
 from ravine.reports.figure_file import write_figure
-from ravine.reports.figure_style import ACCENT, GREY, SECOND, axes_style
+from ravine.reports.figure_style import ACCENT, GREY, SECOND, axes_style, literal
 
 _INK = "#22303c"
 _STYLE: Any = {
@@ -61,7 +61,9 @@ def variance_drawing(networks: Sequence[Mapping[str, Any]]) -> str:
 
 def _draw(figure: Figure, grid: Any, networks: Sequence[Mapping[str, Any]]) -> None:
     for column, network in enumerate(networks):
-        grid[0, column].set_title(network["name"], fontsize=10.5, fontweight="bold", pad=20)
+        grid[0, column].set_title(
+            literal(network["name"]), fontsize=10.5, fontweight="bold", pad=20
+        )
         for axes, (direction, _, colour) in zip(grid[:, column], _DIRECTIONS, strict=True):
             _panel(axes, network, direction, colour)
         grid[1, column].set_xlabel("layer with weights")

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ravine.core.atomic import disk_error, write_folder_whole
+from ravine.core.atomic import disk_error, sweep_parts, write_folder_whole
 from ravine.core.errors import RunError
+from ravine.core.paths import usable_path
 from ravine.runs.recipe_file import read_recipe
 
 MIN_FOLDS, MAX_FOLDS = 2, 100  # of a cross-validated run
@@ -154,6 +155,19 @@ class RunFolder:
         finally:
             os.close(handle)
 
+    def sweep(self) -> None:
+        """Removes what killed processes left behind of their writes into the folder."""
+        for folder in (
+            self.path,
+            self.checkpoints,
+            self.save_points,
+            self.weights,
+            self.mistakes,
+            self.surfaces,
+        ):
+            if folder == self.path or not folder.is_symlink():
+                sweep_parts(folder)
+
 
 def refuse_existing(path: Path) -> None:
     """Raises `RunError` if `path` exists."""
@@ -193,7 +207,9 @@ def open_run_folder(path: Path, *, folded: bool = False) -> RunFolder:
 
     Raises:
         RunError: there is none at `path`, or it is cross-validated and may not be.
+        SettingError: no path can be as it is written.
     """
+    path = usable_path("run", path)
     if not path.is_dir():
         near = sorted(str(p.parent) for p in path.parent.glob("*/recipe.toml"))[-3:]
         hint = f"; there are: {', '.join(near)}" if near else ""

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
+from ravine.core.regular_file import read_regular
 from ravine.ops.kernel_plan import KernelPlan
 
 _PLAN = TypeAdapter(KernelPlan)
@@ -61,7 +62,7 @@ def read_kernel_plan(path: Path) -> KernelPlan | None:
     if not path.is_file():
         return None
     try:
-        return plan_from_json(path.read_bytes())
+        return plan_from_json(read_regular(path))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

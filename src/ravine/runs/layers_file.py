@@ -20,6 +20,7 @@ _KIND: Final = "look"  # of the rows of snapshots
 _KEYS: Final = {"learning_rate": "rate"}  # of attributes whose key has another name
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _DIGITS = 5
+_MOST, _MOST_STEPS = 10**300, 2**53  # of an integer in a foreign file
 
 
 @final
@@ -71,7 +72,17 @@ def read_layers(path: Path) -> LayerRecords:
 def keep_until(path: Path, step: int) -> None:
     """Takes out the rows of later steps, in one instant."""
     if path.exists():
-        rewrite_rows(path, [row for row in read_rows(path) if row.get("step", 0) <= step])
+        rewrite_rows(path, [row for row in read_rows(path) if _step_of(row) <= step])
+
+
+def _step_of(row: Row) -> float:
+    """Returns the step of a row; infinity where it has none."""
+    step = row.get("step")
+    return step if _is_step(step) else math.inf
+
+
+def _is_step(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= _MOST_STEPS
 
 
 def snapshot_row(snapshot: Snapshot[float]) -> Row:
@@ -103,7 +114,7 @@ def _table_row(one: LayerStatistics[float] | ParameterStatistics[float]) -> Row:
 def _snapshot_of(row: Row) -> Snapshot[float] | None:
     """Returns a row as a snapshot, None where it is not whole."""
     step, layers, parameters = row.get("step"), row.get("layers"), row.get("parameters")
-    if not isinstance(step, int) or not _is_table(layers) or not _is_table(parameters):
+    if not _is_step(step) or not _is_table(layers) or not _is_table(parameters):
         return None
     return Snapshot(
         step=step,
@@ -131,7 +142,7 @@ def _statistics(made: type[Statistics], row: Row) -> Statistics:
 
 def _not_finite_of(row: Row) -> NotFinite | None:
     step, layer, direction = row.get("step"), row.get("layer"), row.get("direction")
-    if not isinstance(step, int):
+    if not _is_step(step):
         return None
     known = cast(
         "Literal['forward', 'backward']", direction if direction == "backward" else "forward"
@@ -140,7 +151,9 @@ def _not_finite_of(row: Row) -> NotFinite | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(max(-_MOST, min(_MOST, value))) if value == value else math.nan
 
 
 def _written(value: Any) -> Any:

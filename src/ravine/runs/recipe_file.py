@@ -1,6 +1,5 @@
 """recipe.toml: flat settings, then a table [plan] once the number of steps is known."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ import tomli_w
 
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
+from ravine.core.json_text import parse_toml
+from ravine.core.regular_file import read_regular
 
 _HEAD = "# All that decides this run. Repeat it: ravine train --recipe {name}\n\n"
 
@@ -29,10 +30,10 @@ def read_recipe(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
         RunError: there is no such file, or it is not TOML.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = parse_toml(read_regular(path).decode())
     except FileNotFoundError:
         raise RunError(f"no recipe {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{path} is not a recipe in TOML: {error}") from None
     plan = content.pop("plan", None)
     return content, plan if isinstance(plan, dict) else None

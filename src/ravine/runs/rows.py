@@ -2,13 +2,18 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ravine.core.atomic import disk_error, write_whole
 from ravine.core.errors import RunError
+from ravine.core.json_text import parse_json
+from ravine.core.regular_file import read_regular
 from ravine.runs.links import refuse_link
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK  # a fifo is not waited for
 
 
 def plain(value: Any) -> Any:
@@ -30,7 +35,7 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """
     refuse_link(path)
     try:
-        with path.open("a", encoding="utf-8") as file:
+        with os.fdopen(os.open(path, _APPEND, 0o644), "a", encoding="utf-8") as file:
             file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
         raise disk_error(path, error) from error
@@ -40,16 +45,20 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Returns the rows of a file, without torn lines; none if there is no file.
 
     Raises:
-        RunError: the file is a link.
+        RunError: the file is a link, or cannot be read.
     """
     refuse_link(path)
     rows: list[dict[str, Any]] = []
-    if not path.exists():
+    try:
+        text = read_regular(path).decode(errors="replace")
+    except FileNotFoundError:
         return rows
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    for line in text.split("\n"):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
+            row = parse_json(line)
+        except ValueError:
             continue
         if isinstance(row, dict):
             rows.append(row)
@@ -84,7 +93,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     refuse_link(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(read_regular(path).decode())
     except FileNotFoundError:
         raise RunError(f"no file {path}: the run has not come that far") from None
     except (OSError, ValueError) as error:

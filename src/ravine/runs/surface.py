@@ -15,6 +15,8 @@ import numpy as np
 
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
+from ravine.core.json_text import parse_json
+from ravine.core.regular_file import read_regular
 from ravine.runs.roughness import roughness_of
 from ravine.runs.rows import plain
 
@@ -105,9 +107,9 @@ class Surface:
             RunError: the file is missing or torn.
         """
         try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+            with np.load(io.BytesIO(read_regular(Path(path))), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            about = json.loads(str(arrays.pop("about")))
+            about = parse_json(str(arrays.pop("about")))
             parts = {name: arrays.pop(name) for name in _ARRAYS}
         except FileNotFoundError:
             raise RunError(f"no surface {path}; make one: ravine landscape RUN") from None

@@ -85,7 +85,7 @@ def fit(
     schedules = divergence.schedules(training.schedules)
     scheduler = Scheduler(state.optimizer, steps=plan.total_steps, **schedules)
     state.model.train()
-    meter = StepMeter(state.transaction.skipped.device)
+    (meter := state.meter).resume_clock()
     while state.step < plan.end:
         scheduler.set_at(plan.progress(state.step))
         batch = training.batches.batch_at(state.step)
@@ -94,8 +94,8 @@ def fit(
         emit(_step_done(state, plan, batch, result, budget.clock))
         if (back := divergence.after_step(state, result.loss)) is not None:
             _report_rollback(back, emit)
-            checkpointing.save(state)
             meter.restart()
+            checkpointing.save(state)
             continue
         if plan.speed is not None and plan.correction is None:
             plan = _corrected(plan, state.step, meter, budget, emit)

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from ravine.core.errors import RunError
 
+_MOST = 2**53
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
@@ -36,6 +38,12 @@ class Speed:
 
     statistics: float = 0.0
     """One measurement of batch norm's statistics."""
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether these can be seconds."""
+        rest = (self.validation, self.final, self.statistics)
+        return 0 < self.step < math.inf and all(0 <= value < math.inf for value in rest)
 
     def with_statistics(self) -> Self:
         """Returns the speed of a run whose evaluations measure batch norm's statistics."""
@@ -104,20 +112,32 @@ class Plan:
             RunError: the values are no plan.
         """
         try:
-            whole = {k: int(v) for k, v in values.items() if k not in ("correction", "speed")}
+            whole = {k: _whole(v) for k, v in values.items() if k not in ("correction", "speed")}
             correction, speed = values.get("correction"), values.get("speed")
             plan = cls(
                 **whole,
-                correction=Correction(**{k: int(v) for k, v in correction.items()})
+                correction=Correction(**{k: _whole(v) for k, v in correction.items()})
                 if correction
                 else None,
                 speed=Speed(**{k: float(v) for k, v in speed.items()}) if speed else None,
             )
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"[plan] of the recipe cannot be read: {error}") from None
         if min(plan.total_steps, plan.steps_per_epoch, plan.evaluate_every) < 1:
             raise RunError("[plan] of the recipe: its numbers must be at least 1")
+        fixed = plan.correction
+        if fixed is not None and not fixed.step < fixed.total_steps:
+            raise RunError("[plan] of the recipe: its correction lies outside of the run")
+        if plan.speed is not None and not plan.speed.is_possible:
+            raise RunError("[plan] of the recipe: its speed makes no sense")
         return plan
+
+
+def _whole(value: Any) -> int:
+    """Returns a number that is whole and no larger than what can be counted."""
+    if type(value) is not int or not 0 <= value <= _MOST:
+        raise ValueError(f"{str(value)[:40]!r} is no whole number up to 2⁵³")
+    return value
 
 
 def plan_for_epochs(epochs: float, *, steps_per_epoch: int) -> Plan:

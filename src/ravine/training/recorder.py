@@ -8,7 +8,8 @@ from typing import Any, final
 import torch
 
 from ravine.core.events import EpochDone, Event, RolledBack, StepDone
-from ravine.runs.rows import append_row, read_rows, rewrite_rows
+from ravine.runs.history_file import read_history
+from ravine.runs.rows import append_row, rewrite_rows
 
 
 @final
@@ -46,7 +47,7 @@ class Recorder:
         """Removes the rows of the undone steps and appends the row of the rollback."""
         self._pending.clear()
         self._written = time.monotonic()
-        kept = [row for row in read_rows(self.path) if row.get("step", 0) <= event.to]
+        kept = [row for row in read_history(self.path) if row["step"] <= event.to]
         rewrite_rows(self.path, [*kept, rollback_row(event)])
 
     def _write_steps(self) -> None:

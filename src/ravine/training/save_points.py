@@ -8,9 +8,15 @@ from typing import Any, final
 
 from torch import Tensor
 
+from ravine.core.atomic import make_folder
 from ravine.core.ranks import ALONE, Ranks
-from ravine.runs.checkpoints import checkpoint_paths, load_checkpoint, save_checkpoint
-from ravine.training.state import TrainingState
+from ravine.runs.checkpoints import (
+    checkpoint_paths,
+    checkpoint_step,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ravine.training.state import CLOCKS, TrainingState
 
 
 @final
@@ -31,8 +37,8 @@ class SavePoints:
     def save(self, state: TrainingState) -> None:
         """Keeps this state."""
         if self.ranks.is_main:
-            self.folder.mkdir(exist_ok=True)
-            save_checkpoint(self.folder, state.step, state.tensors(), state.values())
+            make_folder(self.folder)
+            save_checkpoint(self.folder, state.step, state.tensors(), state.values(), clocks=CLOCKS)
         self.ranks.barrier()
 
     def load(self, step: int) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
@@ -59,5 +65,5 @@ class SavePoints:
 
 def _drop_after(folder: Path, step: int) -> None:
     for path in checkpoint_paths(folder):
-        if int(path.name.removeprefix("step-")) > step:
+        if checkpoint_step(path) > step:
             shutil.rmtree(path)

@@ -25,17 +25,20 @@ def seconds_of(text: Any) -> Any:
         return text
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if not found or (found[2] and found[2] not in _UNITS):
-        raise SettingError(f"budget {text!r} is no duration; write for example 90s, 10min or 1.5h")
+        raise SettingError(
+            f"budget {text[:60]!r} is no duration; write for example 90s, 10min or 1.5h"
+        )
     return float(found[1]) * _UNITS.get(found[2], 1.0)
 
 
-Seconds = Annotated[float, BeforeValidator(seconds_of), Field(gt=0, allow_inf_nan=False)]
+_YEAR = 366 * 24 * 3600.0
+Seconds = Annotated[float, BeforeValidator(seconds_of), Field(gt=0, le=_YEAR, allow_inf_nan=False)]
 
 
 class TrainingSettings(Settings):
     """How long to train, on what, and with which regularisers."""
 
-    epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    epochs: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
     """Passes over the training images. Excludes budget."""
 
     budget: Seconds | None = None
@@ -78,7 +81,7 @@ class TrainingSettings(Settings):
     tta: bool = False
     """Also evaluate with the mean over each image and its mirror image, reported apart."""
 
-    checkpoint_every: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    checkpoint_every: float = Field(default=60.0, ge=0, le=_YEAR, allow_inf_nan=False)
     """Seconds between checkpoints."""
 
     on_divergence: Literal["stop", "rollback"] = "stop"

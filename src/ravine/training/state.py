@@ -17,6 +17,19 @@ from ravine.optim.named_state import load_named_state, named_state
 from ravine.optim.transaction import AdaptiveClip, ClipBy, Transaction
 from ravine.training.divergence_state import DivergenceState
 from ravine.training.ema import Ema
+from ravine.training.step_meter import StepMeter
+
+CLOCKS = ("elapsed", "meter_seconds")  # values that follow the clock, and decide nothing
+_UNFIT = (
+    KeyError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    SettingError,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,11 +43,13 @@ class TrainingState:
         step: attempted steps; data and schedule follow it.
         elapsed: seconds of the budget that are used up.
         divergence: what decides about a rollback, where divergence is answered by one.
+        meter: means over the steps since the last evaluation.
     """
 
     model: nn.Module
     transaction: Transaction
     ema: Ema | None
+    meter: StepMeter
     step: int = 0
     elapsed: float = 0.0
     divergence: DivergenceState | None = None
@@ -59,13 +74,15 @@ class TrainingState:
         named |= {f"optimizer/{name}": value for name, value in slots.items()}
         kept = self.transaction.tensors()
         named |= {f"transaction/{name}": value for name, value in kept.items()}
+        named |= {f"meter/{name}": value for name, value in self.meter.tensors().items()}
         guarded = self.divergence.tensors() if self.divergence else {}
         return named | {f"guard/{name}": value for name, value in guarded.items()}
 
     def values(self) -> dict[str, Any]:
         """Returns every plain value of the state."""
         guarded = {"guard": self.divergence.values()} if self.divergence else {}
-        return {"elapsed": self.elapsed, **guarded}
+        metered = {"meter": self.meter.values(), "meter_seconds": self.meter.clocks()}
+        return {"elapsed": self.elapsed, **metered, **guarded}
 
     def load(
         self, step: int, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
@@ -83,9 +100,12 @@ class TrainingState:
             self.transaction.load(_under("transaction/", tensors))
             if self.divergence:
                 self.divergence.load(_under("guard/", tensors), values["guard"])
+            if "meter" in values:  # not in checkpoints of before
+                metered = _under("meter/", tensors)
+                self.meter.load(metered, values["meter"], values["meter_seconds"])
             self.elapsed = float(values["elapsed"])
-        except (KeyError, RuntimeError, ValueError, SettingError) as error:
-            first = str(error).splitlines()[0]
+        except _UNFIT as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
             raise RunError(f"the checkpoint does not fit this network: {first}") from error
         self.step = step
 
@@ -109,9 +129,11 @@ def start_state(
         clip_by: as `Transaction` takes it.
         takes_back: whether a run that diverges goes back, so that the state remembers its losses.
     """
+    transaction = Transaction(optimizer, model, clip=clip, clip_by=clip_by)
     return TrainingState(
         model=model,
-        transaction=Transaction(optimizer, model, clip=clip, clip_by=clip_by),
+        transaction=transaction,
+        meter=StepMeter(transaction.skipped.device),
         ema=Ema(model, ema) if ema else None,
         divergence=DivergenceState() if takes_back else None,
     )

@@ -1,10 +1,17 @@
-"""Means over the steps since the last evaluation, summed on the device."""
+"""Means over the steps since the last evaluation, summed on the device.
+
+The meter is a part of the training state: a run that was killed in the middle of an epoch reports
+the same means as one that was not.
+"""
 
 import time
+from collections.abc import Mapping
+from typing import Any, final
 
 import torch
 
 
+@final
 class StepMeter:
     """Sums the losses and hits of steps; reading waits for the device, adding does not."""
 
@@ -19,6 +26,11 @@ class StepMeter:
         self._loss = torch.zeros((), dtype=torch.float64, device=self._device)
         self._correct = torch.zeros((), dtype=torch.int64, device=self._device)
         self._steps, self._seen = 0, 0
+        self._open_seconds = 0.0
+        self.resume_clock()
+
+    def resume_clock(self) -> None:
+        """Times what follows, and not what came between the last step and now."""
         self._since = time.monotonic()
 
     def add(self, loss: torch.Tensor, correct: torch.Tensor, seen: int) -> None:
@@ -31,7 +43,7 @@ class StepMeter:
     def close(self) -> tuple[float, float, float]:
         """Returns mean loss, accuracy and images per second, and stops the time."""
         loss, correct = float(self._loss), int(self._correct)
-        seconds = time.monotonic() - self._since
+        seconds = self._seconds()
         self._steps_before += self._steps
         self._seconds_before += seconds
         means = loss / self._steps, correct / self._seen, self._seen / max(seconds, 1e-9)
@@ -40,5 +52,34 @@ class StepMeter:
 
     def seconds_per_step(self) -> float:
         """Returns the mean seconds of a step so far, without the evaluations between."""
-        open_seconds = time.monotonic() - self._since if self._steps else 0.0
+        open_seconds = self._seconds() if self._steps else 0.0
         return (self._seconds_before + open_seconds) / (self._steps_before + self._steps)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Returns its tensors by name: `loss` and `correct`, 0-dim."""
+        return {"loss": self._loss, "correct": self._correct}
+
+    def values(self) -> dict[str, Any]:
+        """Returns its counts."""
+        return {"steps": self._steps, "seen": self._seen, "steps_before": self._steps_before}
+
+    def clocks(self) -> dict[str, float]:
+        """Returns its seconds."""
+        return {"open": self._seconds() if self._steps else 0.0, "before": self._seconds_before}
+
+    def load(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        values: Mapping[str, Any],
+        clocks: Mapping[str, Any],
+    ) -> None:
+        """Restores saved tensors, 0-dim, with saved counts and seconds."""
+        self._loss = tensors["loss"].to(self._device, torch.float64).clone()
+        self._correct = tensors["correct"].to(self._device, torch.int64).clone()
+        self._steps, self._seen = int(values["steps"]), int(values["seen"])
+        self._steps_before = int(values["steps_before"])
+        self._open_seconds, self._seconds_before = float(clocks["open"]), float(clocks["before"])
+        self.resume_clock()
+
+    def _seconds(self) -> float:
+        return self._open_seconds + time.monotonic() - self._since

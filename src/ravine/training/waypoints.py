@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from ravine.core.atomic import make_folder
 from ravine.core.events import Event, StepDone, TrainingStarted
 from ravine.core.tensor_file import save_tensors
 from ravine.training.state import TrainingState
@@ -46,7 +47,7 @@ class Waypoints:
                 self._save(event.step)
 
     def _save(self, step: int) -> None:
-        self.folder.mkdir(exist_ok=True)
+        make_folder(self.folder)
         about = {"step": step, "epoch": step / self.steps_per_epoch}
         path = self.folder / f"step-{step:08d}.safetensors"
         save_tensors(path, self.state.evaluated.state_dict(), about)

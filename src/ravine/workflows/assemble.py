@@ -21,6 +21,7 @@ from ravine.training.loop import Training
 from ravine.training.measured_statistics import MeasuredStatistics
 from ravine.training.plan import Plan
 from ravine.training.state import TrainingState
+from ravine.training.step_memory import StepMemory, measure_step_memory, refuse_too_large
 from ravine.workflows.automatic import resolve_plan, resolve_settings
 from ravine.workflows.builder import Builder
 from ravine.workflows.kernel_choice import PlanRequest, decide_kernels
@@ -41,6 +42,7 @@ class Assembly:
         training: what is trained, on what, and how.
         measured: measures batch norm's statistics; None where the running ones are used.
         evaluator: evaluates images on all ranks.
+        memory: what a training step takes.
         stem: how the network takes in images of this size, in words; may be empty.
         kernels: the algorithm of each convolution; `use_algorithms(kernels.algorithms)` while it
             is trained.
@@ -53,6 +55,7 @@ class Assembly:
     training: Training
     measured: MeasuredStatistics | None
     evaluator: ShardedEvaluator
+    memory: StepMemory
     stem: str
     kernels: KernelPlan
 
@@ -86,18 +89,13 @@ def assemble(
     precision = pick_precision(recipe.precision, device)
     if device.type == "cpu":
         keep_freed_memory()
-    operations, reason = choose_operations(recipe, classes=dataset.classes)
-    session.notify(reason)
-    recipe = recipe.with_(
-        device=device.type if recipe.device == "auto" else recipe.device,
-        precision=str(precision).removeprefix("torch."),
-        augment=",".join(operations) or "none",
-    )
+    recipe = _spelled_out(recipe, device, precision, dataset, session)
     builder = Builder(
         dataset=dataset, device=device, precision=precision, session=session, code=code
     )
     recipe = resolve_settings(recipe, builder)
     training = builder.training(recipe)
+    memory = _step_memory(recipe, training, builder)
     if kernels is None:
         kernels = decide_kernels(plan_request(recipe, builder, training.state.model), session)
     with use_algorithms(kernels.algorithms):
@@ -110,9 +108,40 @@ def assemble(
         training=replace(training, validate=builder.validation(recipe)),
         measured=builder.measured if recipe.norm_statistics == "measured" else None,
         evaluator=builder.evaluator,
+        memory=memory,
         stem=describe_stem(recipe.model, dataset.preprocessing.image_size),
         kernels=kernels,
     )
+
+
+def _spelled_out(
+    recipe: Recipe,
+    device: torch.device,
+    precision: torch.dtype,
+    dataset: Dataset,
+    session: Session,
+) -> Recipe:
+    """Returns the recipe with device, precision and augmentation, and reports the last."""
+    operations, reason = choose_operations(recipe, classes=dataset.classes)
+    session.notify(reason)
+    return recipe.with_(
+        device=device.type if recipe.device == "auto" else recipe.device,
+        precision=str(precision).removeprefix("torch."),
+        augment=",".join(operations) or "none",
+    )
+
+
+def _step_memory(recipe: Recipe, training: Training, builder: Builder) -> StepMemory:
+    """Returns what a step takes; raises `SettingError` for a batch that does not fit."""
+    memory = measure_step_memory(
+        training,
+        builder.device,
+        channels=builder.dataset.preprocessing.channels,
+        image_size=builder.dataset.preprocessing.image_size,
+    )
+    images_of_rank = -(-recipe.batch // builder.session.ranks.size)
+    refuse_too_large(memory, recipe.model, images_of_rank)
+    return memory
 
 
 def plan_request(recipe: Recipe, builder: Builder, model: nn.Module) -> PlanRequest:

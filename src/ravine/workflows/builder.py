@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ravine.core.allowed_code import AllowedCode
+from ravine.core.errors import SettingError
 from ravine.core.seeds import generator_for, seed_for
 from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
 from ravine.data.dataset import Dataset
@@ -114,6 +115,8 @@ class Builder:
         # Layers that `init_` does not know keep what their constructor draws.
         torch.manual_seed(seed_for("constructors", seed=recipe.seed))
         model = self._constructed(recipe)
+        if not any(p.requires_grad for p in model.parameters()):
+            raise SettingError(f"{recipe.model} has no parameters that could be trained")
         model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # A network of the user's own, or of timm, may bring weights that it was trained to.
         foreign = is_foreign(recipe)

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from ravine.checks.examine import examine
 from ravine.core.allowed_code import AllowedCode
+from ravine.core.atomic import make_folder
 from ravine.core.device import pick_device
 from ravine.core.events import Observer
+from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for, seed_for
 from ravine.data.audit import report_audit
@@ -62,6 +64,7 @@ def compare_variance(
     Raises:
         RavineError: a mistake in settings or data; nothing is written.
     """
+    out = usable_path("out", out)
     recipes = _variants({**settings, **({} if data is None else {"data": data})})
     for recipe in recipes.values():
         recipe.check_network()
@@ -80,7 +83,7 @@ def compare_variance(
         if profile is None:  # the checks ended before the network was measured
             profile = variance_profile(model, images, _loss(labels))
         rows.append({**profile.row(name), **checked})
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     draw_variance(rows, [out / "variance.png", out / "variance.svg"])
     write_json(out / "variance.json", {"networks": rows})
     return rows

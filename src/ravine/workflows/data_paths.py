@@ -12,7 +12,8 @@ from ravine.core.errors import RunError
 from ravine.data.collection import expand_path
 from ravine.data.dataset import Dataset
 from ravine.runs.folder import RunFolder
-from ravine.runs.rows import read_json, write_json
+from ravine.runs.history_file import read_environment
+from ravine.runs.rows import write_json
 from ravine.workflows.recipe import Recipe
 
 _NAMES = ("data", "labels", "images")
@@ -57,13 +58,13 @@ def located(recipe: Recipe, folder: RunFolder, *, data: str | Path | None = None
 
 def keep_paths(folder: RunFolder, recipe: Recipe) -> None:
     """Writes where the data of a run lies now into environment.json."""
-    facts = read_json(folder.environment)
+    facts = read_environment(folder.environment)
     write_json(folder.environment, facts | {"paths": paths_of(recipe)})
 
 
 def refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
     """Raises `RunError` if a run's data is not what the run began with."""
-    before = read_json(folder.environment).get("data_fingerprint")
+    before = read_environment(folder.environment).get("data_fingerprint")
     if before != dataset.fingerprint:
         raise RunError(
             f"{folder.path}: the data is not what the run began with; put the old images back, "
@@ -73,7 +74,7 @@ def refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
 
 def _kept(folder: RunFolder) -> dict[str, str]:
     try:
-        paths: Any = read_json(folder.environment).get("paths")
+        paths: Any = read_environment(folder.environment).get("paths")
     except RunError:
         return {}  # the run says itself what it needs of this file
     if not isinstance(paths, Mapping):

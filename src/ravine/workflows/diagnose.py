@@ -29,9 +29,10 @@ from ravine.ops.kernel_plan import guessed_plan
 from ravine.reports import render_report
 from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
 from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.history_file import read_history
 from ravine.runs.layers_file import read_layers
 from ravine.runs.recipe_file import read_recipe
-from ravine.runs.rows import read_rows, write_json
+from ravine.runs.rows import write_json
 from ravine.schedules.scheduler import Scheduler
 from ravine.training.plan import Plan
 from ravine.training.train_step import train_step
@@ -91,7 +92,7 @@ def diagnose_run(
         RavineError: there is no run, or its data is not there any more.
     """
     folder = open_run_folder(Path(path))
-    rows, layers = read_rows(folder.history), read_layers(folder.layers)
+    rows, layers = read_history(folder.history), read_layers(folder.layers)
     if not look_inside:
         if not rows:
             raise RunError(f"{folder.path} has no rows yet: let it run, or look inside")
@@ -186,9 +187,12 @@ def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
         row = done.variance.row(f"{case.recipe.model} at its start")
         write_json(case.folder.variance, {"networks": [row]})
     found = list(done.findings)
-    held = load_latest(case.folder.checkpoints, warn=lambda _: None)
+    held = load_latest(
+        case.folder.checkpoints,
+        warn=lambda _: None,
+        use=lambda one: assembly.state.load(one.step, one.tensors, one.values),
+    )
     if held is not None:
-        assembly.state.load(held.step, held.tensors, held.values)
         if assembly.measured is not None:
             assembly.measured.measure_(model)
         later = check(model, loss, batches, learn=False)

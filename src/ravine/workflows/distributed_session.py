@@ -6,7 +6,7 @@ from ravine.core.ranks import Ranks
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
 from ravine.runs.folder import RunFolder
-from ravine.runs.rows import read_json
+from ravine.runs.history_file import read_environment
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 
@@ -36,7 +36,7 @@ def refuse_apart(ranks: Ranks, mine: str, what: str) -> None:
 def threads_on_resume(recipe: Recipe, folder: RunFolder, session: Session) -> int:
     """Returns the threads per process: those of the run, divided anew among other processes."""
     ranks = session.ranks
-    before = int(read_json(folder.environment).get("processes", 1))
+    before = int(read_environment(folder.environment).get("processes", 1))
     if before == ranks.size:
         return recipe.threads
     text = f"trained by {before} processes before, by {ranks.size} from here on: the order of "

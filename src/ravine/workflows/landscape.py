@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.allowed_code import AllowedCode
+from ravine.core.atomic import make_folder
 from ravine.core.device import pick_device
 from ravine.core.errors import RunError
+from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
@@ -31,6 +33,7 @@ from ravine.runs.links import refuse_link
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.surface import Surface
 from ravine.training.model_file import check_model_code, load_model
+from ravine.training.plan import Plan
 from ravine.workflows.data_paths import located
 from ravine.workflows.landscape_settings import RunSurfaceSettings
 from ravine.workflows.recipe import Recipe
@@ -90,7 +93,7 @@ def run_surface(
             progress=progress,
         )
         surfaces.append(surface)
-    files += _draw(surfaces, folder, along, asked, title=run.path.name)
+    files += _draw(surfaces, folder, along, asked, title=run.path.resolve().name)
     if out is None and RunFolder(run.path).evaluation.is_file():
         files.append(render_report(run.path))
     return surfaces, files
@@ -125,10 +128,10 @@ def _inputs(
 
 
 def _surface_folder(run: Path, out: str | Path | None) -> Path:
-    folder = Path(out) if out is not None else RunFolder(run).surfaces
+    folder = RunFolder(run).surfaces if out is None else usable_path("out", out)
     if out is None:
         refuse_link(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return folder
 
 
@@ -155,13 +158,14 @@ def _model_file(path: str | Path) -> Path:
 
 def _waypoints(folder: Path) -> tuple[list[Path], list[float]]:
     """Returns the files of kept weights, oldest first, and the epoch of each and of the end."""
-    paths = sorted(RunFolder(folder).weights.glob("step-*.safetensors"))
+    named = RunFolder(folder).weights.glob("step-*.safetensors")
+    paths = sorted(path for path in named if path.stem.removeprefix("step-").isdecimal())
     if not paths:
         return [], []
     _, plan = read_recipe(open_run_folder(folder).recipe)
     facts: dict[str, Any] = plan or {}
-    per_epoch = float(facts.get("steps_per_epoch", 1))
-    rows = [row for row in Run.load(folder).history if row.get("kind") == "epoch"]
+    per_epoch = float(Plan.from_values(facts).steps_per_epoch) if facts else 1.0
+    rows = [row for row in Run.load(folder).history if row["kind"] == "epoch"]
     end = float(rows[-1]["epoch"]) if rows else float(len(paths))
     steps = [int(re.sub(r"\D", "", path.stem)) for path in paths]
     return paths, [*(step / per_epoch for step in steps), end]

@@ -15,7 +15,9 @@ from typing import Any, Self
 from torch import nn
 
 from ravine.core.allowed_code import AllowedCode
+from ravine.core.atomic import make_folder, sweep_parts
 from ravine.core.errors import RunError, SettingError
+from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.renamed import with_new_names
 from ravine.data.opening import open_dataset
@@ -157,7 +159,7 @@ def race(
     else:
         race_settings = RaceSettings.of({**(rules or {}), "candidates": combinations(axes)})
         spec = make_spec(race_settings, recipe=recipe, given=settings, plane=plane, code=code)
-    path = Path(out) if out is not None else _next_path(spec)
+    path = usable_path("out", out) if out is not None else _next_path(spec)
     return _run(spec, path, code, jobs=jobs, ray=ray, observe=watch, progress=progress)
 
 
@@ -195,6 +197,8 @@ def _run(
     open_dataset(Recipe.of(spec.base), seed=spec.race.seed, progress=progress)  # decodes it once
     folder = _open(path, spec)
     with RunFolder(path).locked(), stop_on_signals() as stop:
+        RunFolder(path).sweep()
+        sweep_parts(folder.outcomes)
         pool = _open_pool(folder, slots, spec.race, ray, code)
         controller = Controller(
             spec=spec,
@@ -249,7 +253,7 @@ def _open_pool(
 def _next_path(spec: RaceSpec) -> Path:
     base = Recipe.of(spec.base)
     path = next_run_path(_RUNS, f"race-{Path(base.data).name.lstrip('@')}", base.model)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return path
 
 
@@ -258,14 +262,14 @@ def _open(path: Path, spec: RaceSpec) -> RaceFolder:
     folder = RaceFolder(path)
     if folder.spec.is_file():
         _check_same(path, RaceSpec.from_values(read_json(folder.spec)), spec)
-    elif path.exists() and any(path.iterdir()):
+    elif path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise RunError(f"{path} exists already and is no race; choose another name with --out")
     else:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         write_json(folder.spec, spec.to_values())
     for inside in (folder.runs, folder.outcomes):
         refuse_link(inside)
-        inside.mkdir(exist_ok=True)
+        make_folder(inside)
     for run in folder.runs.iterdir():
         refuse_link(run)
     return folder

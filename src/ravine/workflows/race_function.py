@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from ravine.core.atomic import disk_error, write_whole
+from ravine.core.atomic import disk_error, make_folder, write_whole
 from ravine.core.progress import Progress, no_progress
 from ravine.runs.rows import plain
 from ravine.test_functions.animation import write_animation
@@ -92,7 +92,7 @@ def _write(
 ) -> tuple[Path, ...]:
     progress("drawing", 0, 1)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
     except OSError as error:
         raise disk_error(out, error) from error
     page, numbers, gif = out / "race.html", out / "results.json", out / "race.gif"

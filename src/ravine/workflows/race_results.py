@@ -8,9 +8,9 @@ from statistics import median
 from typing import Any
 
 from ravine.core.wilson_interval import wilson_interval
+from ravine.runs.history_file import read_history
 from ravine.runs.links import is_own_file, refuse_link
 from ravine.runs.recipe_file import read_recipe, write_recipe
-from ravine.runs.rows import read_rows
 from ravine.tournament.job_graph import JobGraph, Outcome, run_of
 from ravine.tournament.statistics import Standing, median_time, standings, time_to, verdict
 from ravine.workflows.race_fairness import fairness
@@ -137,8 +137,8 @@ def _times(curves: Mapping[int, Any], target: Mapping[str, Any] | None) -> dict[
 def _curves(run: Path) -> dict[str, Any]:
     """Returns training loss by step and validation accuracy by epoch, with the seconds of each."""
     validation = [
-        {"step": row["step"], "elapsed": row["elapsed"], "accuracy": row["accuracy"]}
-        for row in read_rows(run / "history.jsonl")
+        {"step": row["step"], "elapsed": row.get("elapsed") or 0.0, "accuracy": row["accuracy"]}
+        for row in read_history(run / "history.jsonl")
         if row.get("kind") == "epoch" and row.get("accuracy") is not None
     ]
     return {"training": loss_curve(run), "validation": validation}

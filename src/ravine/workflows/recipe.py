@@ -15,6 +15,7 @@ from pydantic import model_validator
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import SettingError, unknown
 from ravine.core.renamed import with_new_names
+from ravine.core.validation import check_text
 from ravine.data.augment import AugmentSettings
 from ravine.data.settings import DataSettings
 from ravine.models.settings import ModelSettings
@@ -98,6 +99,7 @@ def load_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], dict[str, Any
         RunError: the file is missing or is not TOML.
     """
     name = str(name_or_path)
+    check_text("recipe", name)
     if name.endswith(".toml"):
         return read_recipe(Path(name))
     if name not in RECIPES:
@@ -144,7 +146,7 @@ def compose(
         CodeRefusedError: the recipe's network is code that is not allowed.
         SettingError: a setting is unknown or out of range, or two exclude each other.
     """
-    settings, plan = load_recipe(base) if base else ({}, None)
+    settings, plan = ({}, None) if base is None else load_recipe(base)
     settings = with_new_names(settings, Recipe.model_fields)
     changes = with_new_names(changes, Recipe.model_fields)
     for name, other in (("epochs", "budget"), ("budget", "epochs")):

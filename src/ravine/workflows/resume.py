@@ -1,18 +1,19 @@
 """`ravine resume`: goes on with a run; `verify` proves that resuming changes nothing."""
 
 import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ravine.core.allowed_code import AllowedCode
+from ravine.core.atomic import disk_error, scratch_folder
 from ravine.core.errors import RunError
 from ravine.core.events import Notice, Observer
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
 from ravine.reports import render_report
-from ravine.runs.checkpoints import checkpoint_paths
+from ravine.runs.checkpoints import checkpoint_paths, checkpoint_step
 from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.runs.kernel_plan_file import write_kernel_plan
 from ravine.runs.links import links_in, refuse_link, refuse_linked_folders
@@ -21,6 +22,7 @@ from ravine.training.plan import Plan
 from ravine.workflows.assemble import assemble
 from ravine.workflows.data_paths import keep_paths, located, refuse_other_data
 from ravine.workflows.distributed_session import open_in_turn, threads_on_resume
+from ravine.workflows.edited_recipe import refuse_edited
 from ravine.workflows.kernel_choice import kernels_on_resume, refuse_other_kernels
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
@@ -70,6 +72,7 @@ def resume(
         if folder.has_ended:
             _report_ended(folder, session)
             return Run.load(folder.path, allow_code=allow_code)
+        refuse_edited(folder, recipe, plan, session)
         opened = located(recipe, folder, data=data)
         dataset = open_in_turn(opened, session)
         refuse_other_data(folder, dataset)
@@ -118,8 +121,14 @@ def _resume_folds(
 
 def _report_ended(folder: RunFolder, session: Session) -> None:
     session.notify(f"{folder.path} has ended already; nothing to do")
-    if not folder.report.is_file() and session.ranks.is_main:
+    if session.ranks.is_main and not _has_report(folder):
         render_report(folder.path)
+
+
+def _has_report(folder: RunFolder) -> bool:
+    """Returns whether there is a report, and not one of before the evaluation."""
+    report, evaluation = folder.report, folder.evaluation
+    return report.is_file() and report.stat().st_mtime_ns >= evaluation.stat().st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +167,10 @@ def verify(
     refuse_other_kernels(folder)
     settings, _ = read_recipe(folder.recipe)
     AllowedCode.of(allow_code).check(Recipe.of(settings).model, source=folder.recipe)
-    home = folder.path.resolve()  # the user may name it `.`
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".verify-") as scratch:
-        copy = Path(scratch) / home.name
-        shutil.copytree(folder.path, copy, ignore=links_in)
+    whole = folder.path.resolve()
+    with _scratch(whole) as scratch:
+        copy = scratch / whole.name
+        shutil.copytree(whole, copy, ignore=links_in)
         copied = RunFolder(copy)
         _, plan = read_recipe(copied.recipe)
         end = Plan.from_values(plan or {}).end
@@ -173,10 +182,25 @@ def verify(
     return Verification(same=same, from_step=start, total_steps=end)
 
 
+@contextmanager
+def _scratch(run: Path) -> Iterator[Path]:
+    """Gives an empty folder next to a run; it is removed at the end.
+
+    Raises:
+        RunError: the disk is full or read-only.
+    """
+    path = run.with_name(f"{run.name}.verify")
+    try:
+        with scratch_folder(path) as scratch:
+            yield scratch
+    except (OSError, shutil.Error) as error:
+        raise disk_error(path, error) from error
+
+
 def _keep_for_replay(copied: RunFolder, *, end: int, from_start: bool) -> int:
     """Leaves only the oldest checkpoint before the end, and returns its step."""
     paths = checkpoint_paths(copied.checkpoints)
-    steps = [int(path.name.removeprefix("step-")) for path in paths]
+    steps = [checkpoint_step(path) for path in paths]
     kept = None if from_start else min((s for s in steps if s < end), default=None)
     for path, step in zip(paths, steps, strict=True):
         if step != kept:

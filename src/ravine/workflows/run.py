@@ -14,13 +14,16 @@ from torch import nn
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import DataError, RunError
+from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Dataset, Unlabelled
 from ravine.data.opening import open_labelled, open_unlabelled
 from ravine.data.reading import column_like, settings_like
+from ravine.runs.file_schemas import EVALUATION, fault_in
 from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
+from ravine.runs.history_file import read_history
 from ravine.runs.recipe_file import read_recipe
-from ravine.runs.rows import read_json, read_rows
+from ravine.runs.rows import read_json
 from ravine.runs.trained_images import were_trained_on
 from ravine.training.evaluation import full_evaluation
 from ravine.training.model_file import TrainedModel, load_model
@@ -85,7 +88,7 @@ class Run:
             RunError: there is no run there.
             SettingError: `allow_code` is no `module:callable`.
         """
-        path = Path(path)
+        path = usable_path("run", path)
         allowed = AllowedCode.of(allow_code, typed=[model])
         if path.is_file():
             return cls(RunFolder(path.parent), path, code=allowed)
@@ -100,16 +103,20 @@ class Run:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The rows of history.jsonl."""
-        return read_rows(self._folder.history)
+        return read_history(self._folder.history)
 
     @property
     def result(self) -> dict[str, Any]:
         """The final evaluation, as in evaluation.json.
 
         Raises:
-            RunError: the run has not ended.
+            RunError: the run has not ended, or the file does not hold what it should.
         """
-        return read_json(self._folder.evaluation)
+        path = self._folder.evaluation
+        found = read_json(path)
+        if (fault := fault_in(found, EVALUATION)) is not None:
+            raise RunError(f"{path} does not hold what it should ({fault})")
+        return found
 
     @property
     def folds(self) -> int:

@@ -10,10 +10,12 @@ from ravine.findings.finding import Finding, Findings, merge
 from ravine.findings.history_detectors import find_over_time, trace
 from ravine.findings.layer_detectors import find_in_snapshots
 from ravine.findings.target_floor import expected_floor
+from ravine.runs.file_schemas import AUDIT, fault_in
 from ravine.runs.folder import RunFolder
+from ravine.runs.history_file import read_findings, read_history
 from ravine.runs.layers_file import LayerRecords
 from ravine.runs.recipe_file import read_recipe
-from ravine.runs.rows import read_json, read_rows, rewrite_rows
+from ravine.runs.rows import read_json, rewrite_rows
 
 _BY = "diagnose"  # marks the rows that a later diagnosis removes
 
@@ -33,8 +35,8 @@ def find_in_run(
     # Measured statistics fit the weights, so they do not explain a bad validation loss.
     normalised = normalised and settings.get("norm_statistics") != "measured"
     if classes is None and folder.audit.exists():
-        classes = len(read_json(folder.audit)["classes"])
-    rows = read_rows(folder.history)
+        classes = _audited_classes(folder)
+    rows = read_history(folder.history)
     floor = _floor(settings, classes)
     yield from find_over_time(trace(rows, classes=classes, normalised=normalised, floor=floor))
     undone = list(_undone(folder))
@@ -42,6 +44,11 @@ def find_in_run(
     for one in find_in_snapshots(layers.snapshots, not_finite=layers.not_finite):
         if one.code != "not-finite" or not undone:
             yield one
+
+
+def _audited_classes(folder: RunFolder) -> int | None:
+    found = read_json(folder.audit)
+    return None if fault_in(found, AUDIT) is not None else len(found.get("classes", [])) or None
 
 
 def _floor(settings: Mapping[str, Any], classes: int | None) -> float:
@@ -58,7 +65,7 @@ def _floor(settings: Mapping[str, Any], classes: int | None) -> float:
 
 def _undone(folder: RunFolder) -> Iterator[Finding]:
     """Yields the finding that training itself wrote about steps that were not finite."""
-    for row in read_rows(folder.findings):
+    for row in read_findings(folder.findings):
         if row.get("code") == "not-finite" and not row.get("evidence"):
             yield Finding(
                 severity="warning",
@@ -76,7 +83,7 @@ def keep_findings(
     folder: RunFolder, findings: Findings, trials: Mapping[str, Trial] | None = None
 ) -> None:
     """Replaces the findings of an earlier diagnosis by these."""
-    others = [row for row in read_rows(folder.findings) if row.get("by") != _BY]
+    others = [row for row in read_findings(folder.findings) if row.get("by") != _BY]
     tried = trials or {}
     rows: list[dict[str, Any]] = [
         {

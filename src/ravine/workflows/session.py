@@ -79,6 +79,7 @@ class Session:
         """
         if self.ranks.is_main:
             self._closing.enter_context(folder.locked())
+            folder.sweep()
         self.ranks.barrier()
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, final
 
 from ravine.core.allowed_code import AllowedCode
+from ravine.core.device import pick_device
 from ravine.core.events import Notice, Observer
+from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
 from ravine.data.audit import report_audit
@@ -24,6 +26,7 @@ from ravine.workflows.cross_validation import check_same_images, create_folds, t
 from ravine.workflows.cross_validation_result import write_folds_result
 from ravine.workflows.data_paths import located, paths_of
 from ravine.workflows.distributed_session import open_in_turn
+from ravine.workflows.edited_recipe import settings_to_keep
 from ravine.workflows.recipe import Recipe, compose
 from ravine.workflows.run import Run
 from ravine.workflows.session import open_session
@@ -66,11 +69,13 @@ def train(
     code = AllowedCode.of(allow_code, typed=[settings.get("model")])
     composed, plan = compose(recipe, settings, code=code)
     composed.check_network()
+    pick_device(composed.device)  # one that is not here is refused before anything is decoded
+    given_path = None if out is None else usable_path("out", out)
     parts = TrainOptions(code=code, observers=observers, progress=progress, kernels=kernels)
     if composed.folds is not None and composed.fold is None:
-        path = _train_folds(composed, out, parts)
+        path = _train_folds(composed, given_path, parts)
     else:
-        path = train_recipe(composed, plan, out, parts)
+        path = train_recipe(composed, plan, given_path, parts)
     return Run.load(path, allow_code=sorted(code.names))
 
 
@@ -88,7 +93,7 @@ class TrainOptions:
 def train_recipe(
     composed: Recipe,
     plan: dict[str, Any] | None,
-    out: str | Path | None,
+    out: Path | None,
     parts: TrainOptions,
     *,
     folds: RunFolder | None = None,
@@ -108,7 +113,7 @@ def train_recipe(
     code = parts.code
     ranks = join_ranks()
     if out is not None and ranks.is_main:
-        refuse_existing(Path(out))
+        refuse_existing(out)
     with open_session(observers=parts.observers, progress=parts.progress, ranks=ranks) as session:
         composed = composed.with_(threads=session.use_threads(composed.threads))
         opened = composed if folds is None else located(composed, folds)
@@ -121,7 +126,7 @@ def train_recipe(
         assembly = assemble(
             composed, dataset, session, plan=planned, kernels=parts.kernels, code=code
         )
-        path = Path(out or next_run_path(_RUNS, composed.data, assembly.recipe.model))
+        path = out or next_run_path(_RUNS, composed.data, assembly.recipe.model)
         path = Path(ranks.broadcast_text(str(path)))
         folder = RunFolder(path)
         if ranks.is_main:
@@ -132,8 +137,8 @@ def train_recipe(
     return path
 
 
-def _train_folds(recipe: Recipe, out: str | Path | None, parts: TrainOptions) -> Path:
-    path = Path(out or next_run_path(_RUNS, recipe.data, f"{recipe.model}-{recipe.folds}-folds"))
+def _train_folds(recipe: Recipe, out: Path | None, parts: TrainOptions) -> Path:
+    path = out or next_run_path(_RUNS, recipe.data, f"{recipe.model}-{recipe.folds}-folds")
     folder = create_folds(path, recipe, ranks=join_ranks())
     with folder.locked():
         train_missing_folds(folder, recipe, parts)
@@ -183,6 +188,7 @@ def _create(path: Path, assembly: Assembly, dataset: Dataset, own: Mapping[str, 
             "parameters": sum(p.numel() for p in assembly.state.model.parameters()),
             "stem": assembly.stem,
         },
+        **settings_to_keep(recipe, assembly.plan),
     }
 
     def fill(new: RunFolder) -> None:

@@ -12,9 +12,10 @@ from ravine.ops.kernel_plan import use_algorithms
 from ravine.reports import render_report
 from ravine.runs.checkpoints import load_latest, save_checkpoint
 from ravine.runs.folder import RunFolder
+from ravine.runs.history_file import keep_history_until, read_environment, read_history
 from ravine.runs.layers_file import read_layers
 from ravine.runs.recipe_file import write_recipe
-from ravine.runs.rows import read_json, read_rows, rewrite_rows, write_json
+from ravine.runs.rows import write_json
 from ravine.training.budget import Budget
 from ravine.training.checkpointing import Checkpointing
 from ravine.training.distributed import copy_start
@@ -23,7 +24,8 @@ from ravine.training.loop import fit
 from ravine.training.model_file import save_model
 from ravine.training.recorder import Recorder
 from ravine.training.save_points import SavePoints
-from ravine.training.state import TrainingState
+from ravine.training.state import CLOCKS, TrainingState
+from ravine.training.step_memory import refusing_too_large
 from ravine.training.stop import StopRequest, stop_on_signals
 from ravine.training.waypoints import Waypoints
 from ravine.workflows.assemble import Assembly
@@ -48,7 +50,11 @@ def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, sessio
         Interrupted: a stop signal; a checkpoint is saved.
         TrainingDiverged: the run diverged; a checkpoint is saved.
     """
-    with use_algorithms(assembly.kernels.algorithms):
+    recipe = assembly.recipe
+    with (
+        use_algorithms(assembly.kernels.algorithms),
+        refusing_too_large(assembly.memory, recipe.model, recipe.batch),
+    ):
         _train(assembly, dataset, folder, session)
 
 
@@ -96,9 +102,12 @@ def _divergence(
 
 def _restore(state: TrainingState, folder: RunFolder, session: Session) -> None:
     """Goes on from the newest checkpoint, if there is one; rows of later steps are dropped."""
-    found = load_latest(folder.checkpoints, warn=lambda text: session.notify(text, warning=True))
+    found = load_latest(
+        folder.checkpoints,
+        warn=lambda text: session.notify(text, warning=True),
+        use=lambda held: state.load(held.step, held.tensors, held.values),
+    )
     if found is not None:
-        state.load(found.step, found.tensors, found.values)
         session.clock.before = state.elapsed
         session.notify(f"going on after step {found.step}")
     ranks = session.ranks
@@ -106,9 +115,7 @@ def _restore(state: TrainingState, folder: RunFolder, session: Session) -> None:
     copy_start(ranks, [state.model, *([state.ema.model] if state.ema else [])])
     if not ranks.is_main:
         return
-    kept = [row for row in read_rows(folder.history) if row.get("step", 0) <= state.step]
-    if folder.history.exists():
-        rewrite_rows(folder.history, kept)
+    keep_history_until(folder.history, state.step)
 
 
 def _observers(assembly: Assembly, folder: RunFolder, session: Session) -> list[Observer]:
@@ -157,7 +164,9 @@ def _checkpointing(
     def write(state: TrainingState) -> Path:
         if not session.ranks.is_main:
             return folder.checkpoints / f"step-{state.step:08d}"
-        return save_checkpoint(folder.checkpoints, state.step, state.tensors(), state.values())
+        return save_checkpoint(
+            folder.checkpoints, state.step, state.tensors(), state.values(), clocks=CLOCKS
+        )
 
     return Checkpointing(
         write=write,
@@ -173,27 +182,32 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
     trained_in = session.clock.elapsed()
     if assembly.measured is not None:
         assembly.measured.measure_(assembly.state.evaluated)
+    if session.ranks.is_main:
+        save_model(
+            folder.model,
+            assembly.state.evaluated,
+            settings=assembly.recipe,
+            classes=dataset.classes,
+            preprocessing=dataset.preprocessing,
+        )
+    found = evaluate_run(assembly, dataset, folder, session)
     if not session.ranks.is_main:
-        evaluate_run(assembly, dataset, folder, session)
         return
-    save_model(
-        folder.model,
-        assembly.state.evaluated,
-        settings=assembly.recipe,
-        classes=dataset.classes,
-        preprocessing=dataset.preprocessing,
-    )
-    evaluate_run(assembly, dataset, folder, session)
     report_undone_steps(assembly.state, folder, session)
     layers = read_layers(folder.layers)
     notice(folder, classes=len(dataset.classes), layers=layers, emit=session.emit)
     _write_times(folder, trained_in, session.clock.elapsed())
+    # The run has ended with its evaluation: all that belongs to it is written before, and the
+    # report, which shows it, can be written again.
+    if found is not None:
+        write_json(folder.evaluation, found)
     render_report(folder.path, layers=layers)
 
 
 def _write_times(folder: RunFolder, trained_in: float, elapsed: float) -> None:
-    rows = [row for row in read_rows(folder.history) if row.get("kind") == "epoch"]
-    facts = read_json(folder.environment)
-    facts["seconds"] |= {"training": trained_in, "evaluation": elapsed - trained_in}
-    facts["images_per_second"] = rows[-1]["images_per_second"] if rows else None
+    rows = [row for row in read_history(folder.history) if row["kind"] == "epoch"]
+    facts = read_environment(folder.environment)
+    times = {"training": trained_in, "evaluation": elapsed - trained_in}
+    facts["seconds"] = {**facts.get("seconds", {}), **times}
+    facts["images_per_second"] = rows[-1].get("images_per_second") if rows else None
     write_json(folder.environment, facts)

@@ -44,6 +44,9 @@ _NOT_READ = """
 IMAGE_LIKE = frozenset(_NOT_READ.split())  # endings of images that Ravine does not read
 
 
+_DEEPEST = 100  # folders below each other
+
+
 def printable(name: str) -> str:
     """Returns a file's name as valid text: bytes that are no UTF-8 become �."""
     return os.fsencode(name).decode("utf-8", errors="replace")
@@ -101,6 +104,8 @@ def list_folder(folder: Path) -> FolderListing:
 def _walk(
     folder: str, below: str, seen: frozenset[str], listing: FolderListing
 ) -> Iterator[tuple[str, FileEntry]]:
+    if below.count("/") > _DEEPEST:
+        raise DataError(f"{folder[:100]}… lies {_DEEPEST} folders deep; name a folder further down")
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -144,6 +149,14 @@ def _image(entry: os.DirEntry[str]) -> FileEntry | None:
     if not stat.S_ISREG(facts.st_mode):
         return None
     return FileEntry(path=entry.path, size=facts.st_size, modified=facts.st_mtime_ns)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    """Returns whether an entry is a folder, or a link to one; a link to itself is neither."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def same_folders(one: PurePosixPath, other: PurePosixPath) -> bool:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ravine.data.cache_lookup import cache_root, no_cache, publish, unfinished_folder
+from ravine.core.atomic import scratch_folder
+from ravine.data.cache_lookup import cache_root, no_cache, publish
 from ravine.data.collection import FileEntry
 from ravine.data.pixel_array import files_key
 
@@ -53,15 +54,14 @@ def spooled_images(
     found = _entries(folder)
     if found is not None:
         return found
-    part = unfinished_folder(folder)
     try:
-        _fill(part, paths, batches)
-        shutil.rmtree(folder, ignore_errors=True)
-        publish(part, folder, _INDEX)
+        root.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(folder) as part:
+            _fill(part, paths, batches)
+            shutil.rmtree(folder, ignore_errors=True)
+            publish(part, folder, _INDEX)
     except OSError as error:
         raise no_cache(root, error) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return _entries(folder) or []
 
 

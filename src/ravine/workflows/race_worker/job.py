@@ -22,10 +22,12 @@ from ravine.core.atomic import write_whole
 from ravine.core.errors import RavineError, RunError, TrainingDiverged
 from ravine.core.events import CheckpointSaved, Event, StepDone, TrainingStarted
 from ravine.ops.kernel_plan import KernelPlan, runnable_plan
+from ravine.runs.file_schemas import EVALUATION, fault_in
 from ravine.runs.folder import RunFolder
+from ravine.runs.history_file import read_history
 from ravine.runs.links import refuse_link
 from ravine.runs.recipe_file import read_recipe
-from ravine.runs.rows import read_json, read_rows
+from ravine.runs.rows import read_json
 from ravine.tournament.job_graph import Job, Outcome, Status
 from ravine.training.stop import Interrupted
 from ravine.workflows.race_worker.loss_file import (
@@ -191,14 +193,14 @@ def outcome_of(
     loss = recent_loss(losses)
     if status in ("ended", "paused") and losses and loss is None:
         status, text = "diverged", f"the loss was not finite at step {losses.index(None) + 1}"
-    rows = read_rows(path / "history.jsonl")
+    rows = read_history(path / "history.jsonl")
     return Outcome(
         status=status,
         text=" ".join(text.split()),
         step=len(losses),
         total_steps=total,
         loss=loss,
-        seconds=float(rows[-1]["elapsed"]) if rows else 0.0,
+        seconds=float(rows[-1].get("elapsed") or 0.0) if rows else 0.0,
         wall=wall,
         **(_end_of(path, rows) if status == "ended" else {}),
     )
@@ -210,6 +212,8 @@ def _end_of(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     last = epochs[-1] if epochs else {}
     file = RunFolder(path).evaluation
     found = read_json(file) if file.is_file() else {}
+    if fault_in(found, EVALUATION) is not None:
+        found = {}
     return {
         "accuracy": last.get("accuracy"),
         "validation_loss": last.get("loss"),

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ravine.runs.file_schemas import LOSSES as ROW
+from ravine.runs.file_schemas import whole
 from ravine.runs.rows import append_row, read_rows, rewrite_rows
 from ravine.tournament.rungs import WINDOW
 
@@ -28,7 +30,7 @@ def truncate_losses(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept: list[dict[str, Any]] = []
-    for row in read_rows(path):
+    for row in whole(read_rows(path), ROW):
         losses = row["losses"][: max(0, step - row["first"] + 1)]
         if losses:
             kept.append({**row, "losses": losses})
@@ -37,7 +39,7 @@ def truncate_losses(path: Path, step: int) -> None:
 
 def read_losses(run: Path) -> list[float | None]:
     """Returns the loss of every step of a run folder; None where it was not finite."""
-    return [loss for row in read_rows(run / LOSSES) for loss in row["losses"]]
+    return [loss for row in whole(read_rows(run / LOSSES), ROW) for loss in row["losses"]]
 
 
 def recent_loss(losses: Sequence[float | None]) -> float | None:
@@ -56,9 +58,9 @@ def recent_loss(losses: Sequence[float | None]) -> float | None:
 def loss_curve(run: Path) -> list[dict[str, float]]:
     """Returns step, elapsed seconds and mean training loss of each interval of a run folder."""
     curve = []
-    for row in read_rows(run / LOSSES):
+    for row in whole(read_rows(run / LOSSES), ROW):
         finite = [loss for loss in row["losses"] if loss is not None]
-        if row["elapsed"] is not None and finite:
+        if row.get("elapsed") is not None and finite:
             step = row["first"] + len(row["losses"]) - 1
             loss = math.fsum(finite) / len(finite)
             curve.append({"step": step, "elapsed": row["elapsed"], "loss": loss})

@@ -1,0 +1,1 @@
+"""The cases of bench/fuzz.py, by groups."""

@@ -1,0 +1,296 @@
+"""What the plain files of a run folder hold, at least: a file may come from anybody.
+
+A schema names what the code reads; other keys are kept as they are. A row or file that does not
+fit is left out by the pages, and is refused by a run that goes on.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+_MOST = 3.5e38  # float32's; numbers beyond are no measurement
+Number = Annotated[float, Field(ge=-_MOST, le=_MOST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
+
+
+class Loose(BaseModel):
+    """A JSON object of which only some keys are read."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+
+class StepsRow(Loose):
+    """A row of history.jsonl about some steps."""
+
+    kind: Literal["step"]
+    step: Count
+    epoch: Annotated[float, Field(ge=0, le=1e12)]
+    loss: Number | None = None
+    accuracy: Share | None = None
+    lr: Number | None = None
+    images_per_second: Number | None = None
+    elapsed: Number | None = None
+    skipped: Count | None = None
+    gradient_norm: Number | None = None
+
+
+class EpochRow(Loose):
+    """A row of history.jsonl about an epoch."""
+
+    kind: Literal["epoch"]
+    step: Count
+    epoch: Annotated[float, Field(ge=0, le=1e12)]
+    train_loss: Number | None = None
+    train_accuracy: Share | None = None
+    accuracy: Share | None = None
+    interval: Interval | None = None
+    loss: Number | None = None
+    elapsed: Number | None = None
+    images_per_second: Number | None = None
+
+
+class RollbackRow(Loose):
+    """A row of history.jsonl about a return to weights that were good."""
+
+    kind: Literal["rollback"]
+    step: Count
+
+
+class TrialRow(Loose):
+    """What the trial of a cure found."""
+
+    text: str | None = None
+
+
+class FindingRow(Loose):
+    """A row of findings.jsonl."""
+
+    severity: str | None = None
+    code: str | None = None
+    text: str | None = None
+    cause: str | None = None
+    cure: str | None = None
+    layer: str | None = None
+    step: Count | None = None
+    trial: TrialRow | None = None
+    by: str | None = None
+
+
+class Calibration(Loose):
+    """Accuracy by confidence."""
+
+    ece: Share
+    edges: Annotated[list[Share], Field(min_length=2)]
+    accuracy: list[Share | None]
+    confidence: list[Share | None]
+    count: list[Count]
+
+
+class Mirrored(Loose):
+    """The result with test-time flip."""
+
+    accuracy: Share
+    interval: Interval
+
+
+class Mistake(Loose):
+    """One of the most confident errors."""
+
+    name: str
+    true: str
+    predicted: str
+    probability: Share
+    image: str = ""
+
+
+class EvaluationFile(Loose):
+    """evaluation.json; how it holds the confusion is left to who reads it."""
+
+    split: str
+    count: Count
+    accuracy: Share
+    interval: Interval
+    loss: Number | None = None
+    classes: Annotated[list[str], Field(min_length=1)]
+    calibration: Calibration | None = None
+    tta: Mirrored | None = None
+    mistakes: list[Mistake] = []
+
+
+class ModelFacts(Loose):
+    """The network of environment.json."""
+
+    name: str = "–"
+    parameters: Count | None = None
+    stem: str | None = None
+
+
+class EnvironmentFile(Loose):
+    """environment.json."""
+
+    processes: Annotated[int, Field(ge=1, le=2**20)] = 1
+    data_fingerprint: str | None = None
+    seconds: dict[str, Number | None] = {}
+    model: ModelFacts | None = None
+    images_per_second: Number | None = None
+
+
+class ClassCounts(Loose):
+    """A class of audit.json."""
+
+    name: str
+    counts: dict[str, Count]
+
+
+class SizeCount(Loose):
+    """A size of images."""
+
+    size: str
+    count: Count
+
+
+class ModeCount(Loose):
+    """A Pillow mode of images."""
+
+    mode: str
+    count: Count
+
+
+class UnreadableFile(Loose):
+    """A file that is no image."""
+
+    name: str
+    reason: str
+
+
+class UnlabelledCount(Loose):
+    """Images without a label."""
+
+    images: Count = 0
+
+
+class Duplicates(Loose):
+    """Images with the same pixels."""
+
+    images: Count = 0
+    groups: Count = 0
+    examples: list[list[str]] = []
+
+
+class Leaked(Loose):
+    """Images on both sides of the split."""
+
+    images: Count = 0
+    action: str | None = None
+    examples: list[list[str]] = []
+
+
+class Conflict(Loose):
+    """Images with the same pixels and different labels."""
+
+    names: list[str]
+    labels: list[str]
+
+
+class Imbalance(Loose):
+    """The largest class and the smallest."""
+
+    ratio: Number = 1.0
+    smallest: str | None = None
+    largest: str | None = None
+    advice: str | None = None
+
+
+class AuditFile(Loose):
+    """audit.json."""
+
+    data: str | None = None
+    count: Count | None = None
+    classes: list[ClassCounts] = []
+    sizes: list[SizeCount] = []
+    modes: list[ModeCount] = []
+    unreadable: list[UnreadableFile] = []
+    unlabelled: UnlabelledCount = UnlabelledCount()
+    duplicates: Duplicates = Duplicates()
+    leakage: Leaked = Leaked()
+    conflicts: list[Conflict] = []
+    imbalance: Imbalance = Imbalance()
+    rule: str = ""
+
+
+class VarianceFactor(Loose):
+    """The variance from layer to layer."""
+
+    measured: Number | None
+    predicted: Number | None
+
+
+class VarianceLayer(Loose):
+    """A layer of variance.json."""
+
+    forward: Number | None
+    forward_predicted: Number | None
+    forward_band: Number | None = None
+    backward: Number | None
+    backward_predicted: Number | None
+    backward_band: Number | None = None
+
+
+class VarianceFactors(Loose):
+    """Those of activations and of gradients."""
+
+    forward: VarianceFactor
+    backward: VarianceFactor
+
+
+class VarianceNetwork(Loose):
+    """A network of variance.json."""
+
+    name: str
+    layers: Annotated[list[VarianceLayer], Field(min_length=1)]
+    factors: VarianceFactors
+
+
+class LossesRow(Loose):
+    """A row of losses.jsonl."""
+
+    first: Count
+    losses: list[Number | None]
+    elapsed: Number | None = None
+
+
+HISTORY = TypeAdapter[Any](
+    Annotated[StepsRow | EpochRow | RollbackRow, Field(discriminator="kind")]
+)
+LOSSES = TypeAdapter[Any](LossesRow)
+FINDING = TypeAdapter[Any](FindingRow)
+EVALUATION = TypeAdapter[Any](EvaluationFile)
+ENVIRONMENT = TypeAdapter[Any](EnvironmentFile)
+AUDIT = TypeAdapter[Any](AuditFile)
+VARIANCE = TypeAdapter[Any](Annotated[list[VarianceNetwork], Field(min_length=1, max_length=32)])
+
+
+def fault_in(value: Any, schema: TypeAdapter[Any]) -> str | None:
+    """Returns in some words what does not fit a schema; None where all does.
+
+    >>> fault_in({"severity": 3}, FINDING)
+    'severity: input should be a valid string'
+    """
+    try:
+        schema.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:80]
+        message = first["msg"]
+        return f"{where or 'it'}: {message[0].lower()}{message[1:]}"[:200]
+    except RecursionError:
+        return "it is nested too deeply"
+    return None
+
+
+def whole(rows: Iterable[dict[str, Any]], schema: TypeAdapter[Any]) -> list[dict[str, Any]]:
+    """Returns the rows that fit a schema."""
+    return [row for row in rows if fault_in(row, schema) is None]
