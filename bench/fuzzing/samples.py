@@ -52,7 +52,8 @@ def _misfit(sample: Path, out: Path, _: object) -> str | None:
     plain = {name.lower() for name in CLASSES}
     named = {label.lower() for label in wanted} & plain
     numeric = wanted <= {"0", "1", "2"}
-    if named or numeric or all(_is_number(label) for label in wanted):
+    placeholders = wanted <= {"", "unknown"}
+    if named or numeric or placeholders or all(_is_number(label) for label in wanted):
         return None
     return f"the sample's labels {sorted(wanted)} are no classes, and {sorted(given)} was written"
 

@@ -81,7 +81,8 @@ def _deep(chance: random.Random, at: Path) -> None:
 
 def _emptied(_: random.Random, at: Path) -> None:
     for path in at.glob("*.png"):
-        path.unlink()
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
 
 
 _ODD = (_loop, _fifo, _link, _folder, _bytes, _bytes, _deep, _emptied)
