@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ravine.core.errors import DataError, SettingError
+from ravine.core.errors import DataError, RavineError, SettingError
 from ravine.core.events import Event, Notice
 from ravine.data.audit import report_audit
 from ravine.data.collection import Collection
@@ -61,10 +61,13 @@ def test_an_option_that_a_layout_cannot_follow_is_refused_by_name(tree: Tree, op
 
 @pytest.mark.parametrize("data", ["~nosuchuser/x", "x" * 300, "a\0b", "no/such/folder"])
 def test_a_path_that_cannot_be_is_reported_in_one_line(tree: Tree, data: str) -> None:
-    with pytest.raises(DataError, match="no such path"):
-        _find(data)
-    with pytest.raises(DataError, match=r"no such path|no file"):
-        _find(tree({"a": 1}), labels=data)
+    reasons = r"no such path|no file|there is no user|too long|zero character"
+    folder = tree({"a": 1})
+    for where, settings in ((data, {}), (folder, {"labels": data})):
+        with pytest.raises(RavineError, match=reasons) as caught:
+            _find(where, **settings)
+        assert len(str(caught.value)) <= 200
+        assert "\n" not in str(caught.value)
 
 
 def test_images_and_labels_together_are_refused(tree: Tree, tmp_path: Path) -> None:
