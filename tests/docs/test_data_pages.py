@@ -30,7 +30,7 @@ def each(folders: dict[str, int]) -> list[str]:
 
 TREES = {
     "photos": each({"cat": 3, "dog": 3}),
-    "food": [*each({"images/apple": 3, "images/pie": 3}), "meta/train.txt"],
+    "food": [*each({"images/apple": 3, "images/pie": 3}), "meta/notes.txt"],
     "nature": each({"Birds/crow": 2, "Birds/jay": 2, "Plants/rose": 2, "Plants/daisy": 2}),
     "sites": each({"north/cat": 2, "north/dog": 2, "south/cat": 2, "south/dog": 2}),
     "scenes": each(

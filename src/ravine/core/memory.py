@@ -6,8 +6,6 @@ import resource
 import sys
 from pathlib import Path
 
-import torch
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _NEVER = -1
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
@@ -52,7 +50,8 @@ def _address_space_left() -> int | None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an error says that memory could not be allocated."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    torch = sys.modules.get("torch")  # where it is not loaded, the error is not of its kind
+    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and any(words in text for words in _NO_MEMORY)

@@ -205,4 +205,6 @@ def _read_by(run: Run, asked: RunSurfaceSettings) -> DataSettings:
         return settings_like(run.settings, data=asked.data, labels=asked.labels, given={})
     folder = open_run_folder(run.path)
     recipe = located(Recipe.of(read_recipe(folder.recipe)[0]), folder)
+    if not recipe.data:
+        raise RunError(f"{folder.recipe} names no data; name the images: --data")
     return recipe if asked.labels is None else recipe.with_(labels=asked.labels)
