@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from ravine.cli.main import app
-from ravine.data.augment import OPERATIONS
+from ravine.data.augment_settings import OPERATIONS
 from ravine.models import MODELS
 from ravine.nn import NORMS, SCHEMES
 from ravine.optim import OPTIMIZERS

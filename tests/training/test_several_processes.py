@@ -20,7 +20,7 @@ import ravine
 from ravine.core.errors import SettingError
 from ravine.core.events import Event, Notice, StepDone
 from ravine.core.ranks import Ranks
-from ravine.data.augment import AugmentSettings
+from ravine.data.augment_settings import AugmentSettings
 from ravine.data.batches import Batch, TrainingBatches, shard_indices
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.runs.rows import read_json, read_rows

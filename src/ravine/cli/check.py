@@ -2,7 +2,7 @@
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,8 +11,15 @@ from rich.table import Table
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
 from ravine.cli.options import Json, Quiet, given, setting_options
+from ravine.core.lazy import lazy_module
+from ravine.data.location import refuse_missing
 from ravine.findings.finding import Finding, Findings
-from ravine.workflows.check import compare_variance
+from ravine.workflows.variants import variants
+
+if TYPE_CHECKING:
+    from ravine.workflows import check as workflow
+else:
+    workflow = lazy_module("ravine.workflows.check")
 
 
 @setting_options
@@ -45,10 +52,16 @@ def check(
 
     - `ravine check @fashion --model resnet-cifar-20,alexnet`
     """
+    chosen = given(settings, set_ or [])
+    if data is not None:
+        chosen["data"] = data
+    for recipe in variants(chosen).values():
+        recipe.check_options()
+        refuse_missing(recipe)
     with watching(quiet=quiet, json=json) as screen:
-        rows = compare_variance(
-            data,
-            given(settings, set_ or []),
+        rows = workflow.compare_variance(
+            None,
+            chosen,
             out=out,
             labels_probe=labels_probe,
             learn=learn,

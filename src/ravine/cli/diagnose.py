@@ -3,7 +3,7 @@
 import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,13 +11,19 @@ from rich.console import Console
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
 from ravine.cli.options import AllowCode, Json, Quiet
+from ravine.cli.run_argument import RunArgument, existing_run
+from ravine.core.lazy import lazy_module
 from ravine.findings.finding import Findings
 from ravine.runs.rows import plain
-from ravine.workflows.diagnose import diagnose_run, keep_trials, try_cures
+
+if TYPE_CHECKING:
+    from ravine.workflows import diagnose as workflow
+else:
+    workflow = lazy_module("ravine.workflows.diagnose")
 
 
 def diagnose(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: RunArgument = None,
     *,
     try_: Annotated[
         bool, typer.Option("--try", help="Train with and without each cure, and compare.")
@@ -38,14 +44,15 @@ def diagnose(
 
     Examples:
 
-    - `ravine diagnose runs/photos-1`
+    - `ravine diagnose`, the newest run
 
     - `ravine diagnose runs/photos-1 --try --steps 200 --seeds 5`
 
     - `ravine diagnose runs/photos-1 --allow-code mynets:small`
     """
+    run = existing_run(run)
     with watching(quiet=quiet, json=json) as screen:
-        found = diagnose_run(
+        found = workflow.diagnose_run(
             run,
             look_inside=not rows_only,
             labels_probe=labels_probe,
@@ -71,7 +78,7 @@ def _try(
     curable = [one for one in found if one.changes and one.severity != "note"]
     console, tried = Console(), {}
     with watching(quiet=quiet, json=json) as screen:
-        trials = try_cures(
+        trials = workflow.try_cures(
             run, found, steps=steps, seeds=seeds, allow_code=code, progress=screen.progress
         )
         for one, trial in zip(curable, trials, strict=False):
@@ -82,4 +89,4 @@ def _try(
                 console.print(str(trial), highlight=False, markup=False, soft_wrap=True)
     if not tried and not json:
         console.print("no finding has a cure that is a setting; nothing to try")
-    keep_trials(run, found, tried)
+    workflow.keep_trials(run, found, tried)

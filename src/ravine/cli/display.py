@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -23,12 +23,14 @@ from ravine.core.events import (
     StepDone,
     TrainingStarted,
 )
+from ravine.core.launch import is_secondary_process
 from ravine.core.progress import Progress as ProgressObserver
 from ravine.core.progress import no_progress
-from ravine.core.ranks import is_secondary_process
 from ravine.runs.rows import plain
 from ravine.training.recorder import epoch_row, steps_row
-from ravine.workflows.run import Run
+
+if TYPE_CHECKING:
+    from ravine.workflows.run import Run
 
 _LINE_EVERY = 10.0
 _REFRESH_EVERY = 1.0
@@ -330,7 +332,7 @@ def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
     return lines
 
 
-def show_result(run: Run, *, json: bool) -> None:
+def show_result(run: "Run", *, json: bool) -> None:
     """Prints the result of a finished run and its path."""
     if is_secondary_process():
         return

@@ -1,18 +1,23 @@
 """`ravine evaluate`."""
 
 import json as json_format
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ravine.cli.display import evaluation_lines, watching
 from ravine.cli.options import AllowCodeOrModel, Device, Json, Precision, Quiet
-from ravine.workflows.run import Run
+from ravine.cli.run_argument import TrainedArgument, existing_model
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from ravine.workflows import run as runs
+else:
+    runs = lazy_module("ravine.workflows.run")
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model.safetensors.")],
+    run: TrainedArgument,
     data: Annotated[str, typer.Argument(help="Labelled images: any source that train takes.")],
     *,
     labels: Annotated[str | None, typer.Option(help="CSV with the labels.")] = None,
@@ -27,12 +32,13 @@ def evaluate(
 
     Examples:
 
-    - `ravine evaluate runs/photos-wrn-16-4-1 photos/test`
+    - `ravine evaluate runs/latest photos/test`
 
     - `ravine evaluate runs/photos-1 photos/test --allow-code mynets:small`
     """
+    run = existing_model(run)
     with watching(quiet=quiet, json=json) as screen:
-        found = Run.load(run, allow_code=allow_code or ()).evaluate(
+        found = runs.Run.load(run, allow_code=allow_code or ()).evaluate(
             data,
             labels=labels,
             tta=tta,

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from ravine.core.errors import SettingError
 from ravine.core.renamed import RENAMED, with_new_names
 from ravine.core.settings import Settings
-from ravine.data.augment import AugmentSettings
+from ravine.data.augment_settings import AugmentSettings
 from ravine.data.settings import DataSettings
 from ravine.models.settings import ModelSettings
 from ravine.optim.settings import OptimizerSettings

@@ -2,19 +2,25 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ravine.cli.display import watching
 from ravine.cli.options import AllowCodeOrModel, Device, Precision, Quiet
+from ravine.cli.run_argument import TrainedArgument, existing_model
 from ravine.core.errors import DataError
+from ravine.core.lazy import lazy_module
 from ravine.data.submission import read_sample, write_predictions, write_submission
-from ravine.workflows.run import Run
+
+if TYPE_CHECKING:
+    from ravine.workflows import run as runs
+else:
+    runs = lazy_module("ravine.workflows.run")
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model.safetensors.")],
+    run: TrainedArgument,
     images: Annotated[list[str], typer.Argument(help="Files, folders, or a CSV of file names.")],
     *,
     out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("predictions.csv"),
@@ -32,15 +38,16 @@ def predict(
 
     Examples:
 
-    - `ravine predict runs/photos-wrn-16-4-1 new/ --out predictions.csv`
+    - `ravine predict runs/latest new/ --out predictions.csv`
 
     - `ravine predict runs/photos-1 new/ --allow-code mynets:small`
 
     - `ravine predict RUN test_images/ --like sample_submission.csv --out submission.csv`
     """
     sample = read_sample(like) if like else None
+    run = existing_model(run)
     with watching(quiet=quiet, json=False) as screen:
-        found = Run.load(run, allow_code=allow_code or ()).predict(
+        found = runs.Run.load(run, allow_code=allow_code or ()).predict(
             images, tta=tta, device=device, precision=precision, progress=screen.progress
         )
     for name, reason in found.unreadable:

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from ravine.core.errors import SettingError
-from ravine.core.ranks import is_secondary_process
+from ravine.core.launch import is_secondary_process
 
 P = ParamSpec("P")
 T = TypeVar("T")

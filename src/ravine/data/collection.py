@@ -5,7 +5,6 @@ Shape letters: N images, H height, W width, C channels, K classes.
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -93,8 +92,3 @@ def label_indices(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     """Returns the index among K `classes` of each of N class names, (N,) int64."""
     index_of = {name: index for index, name in enumerate(classes)}
     return np.array([index_of[name] for name in names], dtype=np.int64)
-
-
-def expand_path(data: str) -> Path:
-    """Returns the path that the user named, with `~` expanded."""
-    return Path(data).expanduser()

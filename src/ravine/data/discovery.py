@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
-from ravine.data.collection import Collection, FileEntry, expand_path
+from ravine.data.collection import Collection, FileEntry
+from ravine.data.location import SAMPLE, expand_path, refuse_missing
 from ravine.data.settings import DataSettings
 from ravine.data.sources.cifar import has_cifar, read_cifar
 from ravine.data.sources.folders import read_folders
@@ -24,8 +25,6 @@ from ravine.data.sources.listing import image_files
 from ravine.data.sources.npz import read_npz
 from ravine.data.sources.shards import images_in, is_shard, one_shard, read_shards, shards_in
 
-SAMPLE = "@fashion"
-
 
 def find_collection(settings: DataSettings, progress: Progress = no_progress) -> Collection:
     """Returns the images of the source at `settings.data`, not yet decoded.
@@ -33,15 +32,10 @@ def find_collection(settings: DataSettings, progress: Progress = no_progress) ->
     Raises:
         DataError: the path does not exist, or holds nothing that Ravine reads.
     """
-    if not settings.data:
-        raise DataError("no data is named; try @fashion, or a folder with one folder per class")
+    refuse_missing(settings)
     if settings.data == SAMPLE:
         return read_idx_pairs(idx_pairs(Path(str(resources.files("ravine.data") / "sample"))))
-    if settings.data.startswith("@"):
-        raise DataError(f"no sample {settings.data!r} ships with Ravine; there is {SAMPLE}")
     root = expand_path(settings.data)
-    if not root.exists():
-        raise DataError(f"no such path: {root}")
     if settings.labels is not None:
         return read_table(expand_path(settings.labels), root, settings)
     if root.is_dir():

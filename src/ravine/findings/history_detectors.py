@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import entr
 
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
@@ -298,7 +297,8 @@ def _is_accurate(row: np.ndarray, run: Trace) -> bool:
         return False
     e = float(min(1.0, max(0.0, 1 - known.max())))
     others = math.log(max(1.0, math.expm1(run.chance)))  # K−1, of ln K
-    doubt = float(entr(e) + entr(1 - e)) + e * others
+    mixed = -sum(share * math.log(share) for share in (e, 1 - e) if share > 0)
+    doubt = mixed + e * others
     return doubt < UNDERFIT * run.chance
 
 

@@ -9,7 +9,6 @@ from pydantic import ValidationInfo, field_validator
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice
-from ravine.landscapes.node import POLICIES
 
 Axis = tuple[float, float, int]
 KINDS: Mapping[str, str] = {
@@ -18,6 +17,11 @@ KINDS: Mapping[str, str] = {
     "trajectory": "principal components of the trajectory, about its last point",
     "models": "from model to model",
     "hessian": "eigenvectors of the two largest eigenvalues of the Hessian",
+}
+POLICIES: Mapping[str, str] = {
+    "running": "running statistics of the centre, frozen",
+    "batch": "statistics of each batch",
+    "re-estimated": "statistics re-estimated at each node",
 }
 PLANES = ("random", "trajectory", "hessian")
 _LEAST_NODES = 5  # of an axis

@@ -2,16 +2,22 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
-from torch import nn
 
+from ravine.core.lazy import lazy_module
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice
-from ravine.optim.base import RuleOptimizer
-from ravine.optim.groups import parameter_groups
 from ravine.optim.optimizers import BATCH, OPTIMIZERS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ravine.optim import groups as parameters
+    from ravine.optim.base import RuleOptimizer
+else:
+    parameters = lazy_module("ravine.optim.groups")
 
 
 def _listed(names: Mapping[str, Any]) -> str:
@@ -77,11 +83,11 @@ class OptimizerSettings(Settings):
         scaled = row.lr * (batch / BATCH) ** row.batch_exponent
         return scaled if normalised else scaled * row.without_norm
 
-    def build_optimizer(self, model: nn.Module) -> RuleOptimizer:
+    def build_optimizer(self, model: "nn.Module") -> "RuleOptimizer":
         """Returns the optimizer of a model's parameters, in groups by `parameter_groups`."""
         row = OPTIMIZERS[self.optimizer]
         lr = self.lr if isinstance(self.lr, float) else row.lr
-        groups = parameter_groups(
+        groups = parameters.parameter_groups(
             model,
             weight_decay=self.weight_decay,
             lr=lr,

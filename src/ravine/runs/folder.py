@@ -1,6 +1,5 @@
 """The run folder: the path of each file of a run. Plain files that people can read and copy."""
 
-import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -10,6 +9,10 @@ from pathlib import Path
 
 from ravine.core.atomic import disk_error, write_folder_whole
 from ravine.core.errors import RunError
+from ravine.core.file_lock import try_lock
+
+RUNS = Path("runs")  # where runs without a name of their own lie
+LATEST = "latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class RunFolder:
         except OSError as error:
             raise disk_error(self.path, error) from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(handle)
         except OSError:
             os.close(handle)
             raise RunError(
@@ -161,11 +164,12 @@ def create_run_folder(path: Path, fill: Callable[[RunFolder], None]) -> RunFolde
 
 
 def open_run_folder(path: Path) -> RunFolder:
-    """Returns an existing run folder.
+    """Returns an existing run folder; `runs/latest` is the newest in `runs`.
 
     Raises:
         RunError: there is none at `path`.
     """
+    path = latest_run(path.parent) if path.name == LATEST and not path.exists() else path
     if not path.is_dir():
         near = sorted(str(p.parent) for p in path.parent.glob("*/recipe.toml"))[-3:]
         hint = f"; there are: {', '.join(near)}" if near else ""
@@ -173,6 +177,27 @@ def open_run_folder(path: Path) -> RunFolder:
     if not (path / "recipe.toml").is_file():
         raise RunError(f"{path} is not a run folder: it holds no recipe.toml")
     return RunFolder(path)
+
+
+def latest_run(root: Path, *, unfinished: bool = False) -> Path:
+    """Returns the newest run folder in `root`, by the time of its recipe.
+
+    Args:
+        root: a folder of runs.
+        unfinished: only of the runs that have not ended.
+
+    Raises:
+        RunError: there is none.
+    """
+    found = [
+        (recipe.stat().st_mtime_ns, recipe.parent)
+        for recipe in root.glob("*/recipe.toml")
+        if not (unfinished and RunFolder(recipe.parent).has_ended)
+    ]
+    if not found:
+        kind = "unfinished run" if unfinished else "run"
+        raise RunError(f"there is no {kind} in {root}; name a run folder")
+    return max(found)[1]
 
 
 def next_run_path(root: Path, data: str, model: str) -> Path:

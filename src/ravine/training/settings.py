@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
-from ravine.ops.algorithm import Algorithm
+from ravine.ops.algorithm_names import Algorithm
 
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 

@@ -5,7 +5,7 @@ best trained with, learning rate, number of steps, batch norm's statistics.
 """
 
 from ravine.models.table import describe_stem
-from ravine.optim.range_test import range_test
+from ravine.optim.lr_range_test import range_test
 from ravine.training.budget import plan_for_budget
 from ravine.training.loop import Training
 from ravine.training.measured_statistics import resolve_statistics

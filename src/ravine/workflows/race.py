@@ -20,7 +20,7 @@ from ravine.core.progress import Progress, no_progress
 from ravine.core.renamed import with_new_names
 from ravine.data.opening import open_dataset
 from ravine.reports.race_page import render_race
-from ravine.runs.folder import RunFolder, next_run_path
+from ravine.runs.folder import RUNS, RunFolder, next_run_path
 from ravine.runs.links import refuse_link
 from ravine.runs.rows import read_json, write_json
 from ravine.training.gradient_noise import gradient_noise
@@ -40,7 +40,6 @@ from ravine.workflows.race_worker.slots import JobSlots, allocate_slots, machine
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 
-_RUNS = Path("runs")
 _MEMORY_SHARE = 0.9  # of the machine's, for all jobs together
 _NOISE_IMAGES, _NOISE_BATCH = 2048, 32
 
@@ -248,7 +247,7 @@ def _open_pool(
 
 def _next_path(spec: RaceSpec) -> Path:
     base = Recipe.of(spec.base)
-    path = next_run_path(_RUNS, f"race-{Path(base.data).name.lstrip('@')}", base.model)
+    path = next_run_path(RUNS, f"race-{Path(base.data).name.lstrip('@')}", base.model)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -5,14 +5,15 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RunError
 from ravine.core.events import Observer
+from ravine.core.lazy import lazy_module
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
 from ravine.data.dataset import Dataset
-from ravine.reports import render_report
 from ravine.runs.checkpoints import checkpoint_paths
 from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.runs.kernel_plan_file import write_kernel_plan
@@ -27,6 +28,11 @@ from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.session import Session, open_session
 from ravine.workflows.training_run import train_to_end
+
+if TYPE_CHECKING:
+    from ravine.reports import page
+else:
+    page = lazy_module("ravine.reports.page")
 
 
 def resume(
@@ -75,7 +81,7 @@ def resume(
 def _report_ended(folder: RunFolder, session: Session) -> None:
     session.notify(f"{folder.path} has ended already; nothing to do")
     if not folder.report.is_file() and session.ranks.is_main:
-        render_report(folder.path)
+        page.render_report(folder.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,30 +1,28 @@
-"""`ravine train`: a recipe and a data set become a run folder."""
+"""`ravine train`: a recipe and a data set become a run folder.
+
+What a mistake in settings, paths or names stops is found here, before torch is loaded; `new_run`
+does the rest.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ravine.core.allowed_code import AllowedCode
-from ravine.core.events import Observer
+from ravine.core.launch import is_secondary_process
+from ravine.core.lazy import lazy_module
 from ravine.core.progress import Progress, no_progress
-from ravine.core.ranks import join_ranks
-from ravine.data.audit import report_audit
-from ravine.data.dataset import Dataset
-from ravine.ops.kernel_plan import KernelPlan
-from ravine.runs.environment import describe_environment
-from ravine.runs.folder import RunFolder, create_run_folder, next_run_path, refuse_existing
-from ravine.runs.kernel_plan_file import write_kernel_plan
-from ravine.runs.recipe_file import write_recipe
-from ravine.runs.rows import write_json
-from ravine.training.plan import Plan
-from ravine.workflows.assemble import Assembly, assemble
-from ravine.workflows.distributed_session import open_in_turn
+from ravine.data.location import refuse_missing
+from ravine.runs.folder import refuse_existing
 from ravine.workflows.recipe import compose
-from ravine.workflows.run import Run
-from ravine.workflows.session import open_session
-from ravine.workflows.training_run import train_to_end
 
-_RUNS = Path("runs")
+if TYPE_CHECKING:
+    from ravine.core.events import Observer
+    from ravine.ops.kernel_plan import KernelPlan
+    from ravine.workflows import new_run
+    from ravine.workflows.run import Run
+else:
+    new_run = lazy_module("ravine.workflows.new_run")
 
 
 def train(
@@ -33,11 +31,11 @@ def train(
     out: str | Path | None = None,
     recipe: str | Path | None = None,
     allow_code: str | Sequence[str] = (),
-    observers: Sequence[Observer] = (),
+    observers: "Sequence[Observer]" = (),
     progress: Progress = no_progress,
-    kernels: KernelPlan | None = None,
+    kernels: "KernelPlan | None" = None,
     **settings: Any,
-) -> Run:
+) -> "Run":
     """Trains a classifier on labelled images and returns the finished run.
 
     Args:
@@ -60,45 +58,16 @@ def train(
         settings["data"] = str(data)
     code = AllowedCode.of(allow_code, typed=[settings.get("model")])
     composed, plan = compose(recipe, settings, code=code)
-    composed.check_network()
-    ranks = join_ranks()
-    if out is not None and ranks.is_main:
+    composed.check_options()
+    if out is not None and not is_secondary_process():
         refuse_existing(Path(out))
-    with open_session(observers=observers, progress=progress, ranks=ranks) as session:
-        composed = composed.with_(threads=session.use_threads(composed.threads))
-        dataset = open_in_turn(composed, session)
-        session.start_clock()
-        report_audit(dataset, session.emit)
-        planned = Plan.from_values(plan) if plan else None
-        assembly = assemble(composed, dataset, session, plan=planned, kernels=kernels, code=code)
-        path = Path(out or next_run_path(_RUNS, composed.data, assembly.recipe.model))
-        path = Path(ranks.broadcast_text(str(path)))
-        folder = _create(path, assembly, dataset, ranks.size) if ranks.is_main else RunFolder(path)
-        session.hold(folder)
-        train_to_end(assembly, dataset, folder, session)
-    return Run.load(path, allow_code=sorted(code.names))
-
-
-def _create(path: Path, assembly: Assembly, dataset: Dataset, processes: int) -> RunFolder:
-    recipe = assembly.recipe
-    facts = describe_environment(
-        assembly.device, precision=recipe.precision, threads=recipe.threads
+    refuse_missing(composed)
+    return new_run.train_new(
+        composed,
+        plan,
+        out=out,
+        code=code,
+        observers=observers,
+        progress=progress,
+        kernels=kernels,
     )
-    facts |= {
-        "data_fingerprint": dataset.fingerprint,
-        "processes": processes,
-        "seconds": {"data": dataset.audit.get("seconds")},
-        "model": {
-            "name": recipe.model,
-            "parameters": sum(p.numel() for p in assembly.state.model.parameters()),
-            "stem": assembly.stem,
-        },
-    }
-
-    def fill(new: RunFolder) -> None:
-        write_json(new.audit, dataset.audit)
-        write_json(new.environment, facts)
-        write_kernel_plan(new.kernel_plan, assembly.kernels)
-        write_recipe(new.recipe, recipe.model_dump(), assembly.plan.to_values())
-
-    return create_run_folder(path, fill)
