@@ -14,7 +14,7 @@ from ravine.cli.options import Json, Quiet, given, setting_options
 from ravine.core.lazy import lazy_module
 from ravine.data.location import refuse_missing
 from ravine.findings.finding import Finding, Findings
-from ravine.workflows.variants import variants
+from ravine.workflows.check_variants import variants
 
 if TYPE_CHECKING:
     from ravine.workflows import check as workflow

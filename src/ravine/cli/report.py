@@ -20,4 +20,5 @@ def report(run: RunArgument = None) -> None:
 
     - `ravine report runs/photos-wrn-16-4-1`
     """
-    print(page.render_report(existing_run(run)))
+    folder = existing_run(run)
+    print(page.render_report(folder))

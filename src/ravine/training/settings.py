@@ -1,12 +1,13 @@
 """Settings of the training itself: how long, on what, and with which regularisers."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
+from ravine.core.validation import check_device
 from ravine.ops.algorithm_names import Algorithm
 
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
@@ -89,3 +90,8 @@ class TrainingSettings(Settings):
 
     keep_weights: int = Field(default=0, ge=0, le=1000)
     """Weights to keep along the way, for the trajectory of `ravine landscape`."""
+
+    @model_validator(mode="after")
+    def _known_device(self) -> Self:
+        check_device(self.device)
+        return self

@@ -23,8 +23,8 @@ from ravine.nn.init import init_
 from ravine.propagation.variance import VarianceProfile, variance_profile
 from ravine.reports.variance_figure import draw_variance
 from ravine.runs.rows import write_json
+from ravine.workflows.check_variants import variants
 from ravine.workflows.recipe import Recipe
-from ravine.workflows.variants import variants
 
 _IMAGES = 64
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
