@@ -25,6 +25,8 @@ class LazyModule:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked by inspection, which is no use
+            raise AttributeError(f"{self!r} has no attribute {name!r}")
         return getattr(import_module(self._name), name)
 
     def __repr__(self) -> str:

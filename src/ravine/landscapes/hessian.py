@@ -25,6 +25,7 @@ from ravine.landscapes.directions import Direction, inner, moved_parameters
 from ravine.landscapes.evaluator import GridEvaluator
 from ravine.landscapes.node import FixedBatches, LossFunction, examples_of
 from ravine.landscapes.plane import Plane, preserve_all_but_weights, preserve_weights
+from ravine.landscapes.settings import require_curvlinops
 
 if TYPE_CHECKING:
     from scipy.sparse import linalg
@@ -39,6 +40,7 @@ _DENSITY_RUNS, _DENSITY_STEPS = 4, 64  # Lanczos runs, and products in each
 
 def _curvlinops() -> Any:
     """Returns the library: on first use, since it loads others that a picture does not need."""
+    require_curvlinops("the Hessian")
     with warnings.catch_warnings():
         # One of them, and torch's own first jvp, call torch.jit.script, which is deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
