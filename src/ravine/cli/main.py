@@ -16,6 +16,7 @@ from typing import Annotated, Any, final
 import typer
 from typer.core import TyperGroup
 
+from ravine.cli.short_help import Command
 from ravine.core.errors import CodeRefusedError, RavineError
 from ravine.core.launch import exit_process, is_distributed, is_secondary_process
 from ravine.core.version import __version__
@@ -82,8 +83,12 @@ def load_command(name: str) -> Any:
     own = typer.Typer(
         rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False
     )
-    own.command(name)(getattr(import_module(f"ravine.cli.{name}"), name))
-    return typer.main.get_command(own)
+    own.command(name, cls=Command)(getattr(import_module(f"ravine.cli.{name}"), name))
+    command = typer.main.get_command(own)
+    for option in command.params:
+        if getattr(option, "is_flag", False) and option.metavar is None:
+            option.metavar = " "  # a flag takes no value: typer would name one
+    return command
 
 
 app = typer.Typer(

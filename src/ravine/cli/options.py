@@ -11,7 +11,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from ravine.core.errors import SettingError
-from ravine.core.renamed import RENAMED, with_new_names
+from ravine.core.renamed import ALIASES, RENAMED, kept_name, with_new_names
 from ravine.core.settings import Settings
 from ravine.data.augment_settings import AugmentSettings
 from ravine.data.settings import DataSettings
@@ -75,7 +75,8 @@ def options_of(
     ]
     added = [_parameter(*one) for one in fields]
     names = {name for name, _, _ in fields}
-    added += [_old_name(old) for old, new in RENAMED.items() if new in names]
+    hidden = {**RENAMED, **ALIASES}
+    added += [_other_name(other) for other, name in hidden.items() if name in names]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def with_options(**values: Any) -> None:
@@ -96,10 +97,10 @@ def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     flag = name.replace("_", "-")
     is_switch = field.annotation is bool
     names = [f"--{flag}/--no-{flag}"] if is_switch else [f"--{flag}"]
-    text, default = field.description or "", f" [{_shown(field)}]"
+    text, default = " ".join((field.description or "").split()), _shown(field)
     option = typer.Option(
         *names,
-        help=text if default == " [chosen]" and "by default" in text else text + default,
+        help=text if default is None else f"{text} [{default}]",
         rich_help_panel=panel,
         show_default=False,
         metavar=None if is_switch else _metavar(field),
@@ -110,8 +111,8 @@ def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     )
 
 
-def _old_name(name: str) -> inspect.Parameter:
-    """Returns the flag of a setting's old name; no help shows it."""
+def _other_name(name: str) -> inspect.Parameter:
+    """Returns the flag of an old or an other name of a setting; no help shows it."""
     option = typer.Option(f"--{name.replace('_', '-')}", hidden=True)
     return inspect.Parameter(
         name,
@@ -121,10 +122,11 @@ def _old_name(name: str) -> inspect.Parameter:
     )
 
 
-def _shown(field: FieldInfo) -> str:
+def _shown(field: FieldInfo) -> str | None:
+    """Returns the default as it is typed; None where the description says what is chosen."""
     default = field.get_default(call_default_factory=True)
-    if default is None or default == ():
-        return "chosen"
+    if default is None or default == () or "by default" in (field.description or ""):
+        return None
     if isinstance(default, bool):
         return "on" if default else "off"
     return f"{default:g}" if isinstance(default, float) else str(default)
@@ -145,7 +147,7 @@ def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
     flags = {
         name: value
         for name, value in values.items()
-        if RENAMED.get(name, name) in known and value is not None
+        if kept_name(name) in known and value is not None
     }
     found = with_new_names(flags, known)
     for pair in pairs:
@@ -153,7 +155,7 @@ def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
         name = name.strip().replace("-", "_")
         if not equals:
             raise SettingError(f"--set {pair!r} has no '='; write --set key=value")
-        if RENAMED.get(name, name) in found:
+        if kept_name(name) in found:
             raise SettingError(f"{name} is given twice; drop --set {pair}")
         found |= with_new_names({name: value.strip()}, known)
     return found

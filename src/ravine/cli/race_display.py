@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ravine.cli.display import Screen, duration, share, watching
+from ravine.cli.display import watching
 from ravine.core.events import Event
 from ravine.core.lazy import lazy_module
 from ravine.runs.rows import plain
+from ravine.workflows.screens import Screen, duration, share
 
 if TYPE_CHECKING:
     from ravine.workflows.race import Race

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ravine.cli.display import show_result, watching
+from ravine.cli.display import watching
 from ravine.cli.options import AllowCode, Json, Quiet
+from ravine.cli.result import show_result
 from ravine.cli.run_argument import RunArgument, existing_run
 from ravine.core.lazy import lazy_module
 
@@ -49,6 +50,7 @@ def resume(
             allow_code=allow_code or (),
             observers=[screen.observe],
             progress=screen.progress,
+            show="none",
         )
     show_result(resumed, json=json)
     if not verify:

@@ -14,19 +14,20 @@ class DataSettings(Settings):
     """Folder of images or of .tar shards, CSV, IDX, CIFAR, .npz or .tar file, or @fashion."""
 
     labels: str | None = None
-    """CSV with the labels; DATA is then the folder of its images."""
+    """CSV with the labels, where DATA is the folder of its images; by default DATA has them."""
 
     images: str | None = None
-    """Folder of the images, where DATA is a CSV and they are not in its folder."""
+    """Folder of the images, where DATA is a CSV; by default the folder of the CSV."""
 
     image_column: str | None = None
-    """Column of the CSV with the file names; found by name if not given."""
+    """Column of the CSV with the file names; by default found by its name."""
 
     label_column: str | None = None
-    """Column of the CSV with the labels; found by name if not given."""
+    """Column of the CSV with the labels; by default found by its name."""
 
     group_column: str | None = None
-    """Column of the CSV: rows of one value stay on one side of the split (one patient, say)."""
+    """Column of the CSV: rows of one value stay on one side of the split (one patient,
+    say); by default none."""
 
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share held out for validation where none is given, at most 5,000 images; 0 for none."""

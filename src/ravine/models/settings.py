@@ -55,7 +55,7 @@ class ModelSettings(Settings):
     """Normalisation layer; with none, convolutions get biases."""
 
     dropout: Annotated[tuple[float, ...], BeforeValidator(_numbers)] = ()
-    """p of dropout: one number, or one per stage (0.1,0.2,0.3); empty: the network's own."""
+    """p of dropout: one number, or one per stage (0.1,0.2,0.3); by default the network's own."""
 
     dropout_form: DropoutForm = "inverted"
     """Scales in training mode (inverted), or in evaluation mode (classic)."""

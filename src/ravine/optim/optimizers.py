@@ -95,3 +95,6 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
         lr=0.003,
     ),
 }
+
+#: What other libraries call an optimizer, to its name here: Adam's decay is decoupled by default.
+OTHER_NAMES: Mapping[str, str] = {"adamw": "adam", "nadamw": "nadam"}

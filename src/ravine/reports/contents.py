@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ravine.findings.verdict import Verdict, judge
 from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
 
 _LINK = "is a link, which is not followed"
@@ -32,6 +33,7 @@ class Contents:
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     variance: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    verdict: Verdict
 
 
 def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
@@ -52,6 +54,7 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
     recipe = read("recipe.toml", tomllib.loads, "the run did not begin")
     rows = _rows(run / "history.jsonl", missing)
     plan = recipe.pop("plan", {})
+    findings = [*_rollbacks(rows), *_rows(run / "findings.jsonl", [])]
     return Contents(
         name=run.resolve().name,
         evaluation=evaluation,
@@ -61,10 +64,11 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         recipe=recipe,
         plan=plan if isinstance(plan, dict) else {},
         environment=environment,
-        findings=[*_rollbacks(rows), *_rows(run / "findings.jsonl", [])],
+        findings=findings,
         snapshots=_snapshots(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
         missing=missing,
+        verdict=judge(run, evaluation=evaluation, findings=findings, recipe=recipe),
     )
 
 

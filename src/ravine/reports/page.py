@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ravine.core.atomic import write_whole
+from ravine.findings.verdict import chance_of
 from ravine.reports import curve_figures, layer_figures
 from ravine.reports.class_tables import class_rows, confused_pairs
 from ravine.reports.contents import Contents, gather
@@ -46,6 +47,7 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
         .render(
             contents=contents,
             summary=summary_lines(contents),
+            chance=chance_of(contents.evaluation),
             mistakes=mistake_pictures(run, contents.evaluation.get("mistakes", [])),
             surfaces=surface_pictures(run),
             **_drawings(contents),

@@ -37,10 +37,11 @@ class TrainingSettings(Settings):
     """How long to train, on what, and with which regularisers."""
 
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Passes over the training images. Excludes budget."""
+    """Passes over the training images; by default what the budget allows. Excludes budget."""
 
     budget: Seconds | None = None
-    """Time for training and final evaluation, from when the data is ready: 90s, 10min, 1h."""
+    """Time for training and final evaluation, from when the data is ready: 90s, 10min, 1h; by
+    default 10min where no epochs are given."""
 
     batch: int = Field(default=128, ge=1, le=65536)
     """Images per step; by default 128 (swift 256), or fewer where that leaves too few steps."""

@@ -16,6 +16,7 @@ from torch import nn
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RunError, SettingError
+from ravine.core.html_table import html_table
 from ravine.core.progress import Progress, no_progress
 from ravine.core.renamed import with_new_names
 from ravine.data.opening import open_dataset
@@ -39,6 +40,7 @@ from ravine.workflows.race_worker.ray_jobs import RayJobPool
 from ravine.workflows.race_worker.slots import JobSlots, allocate_slots, machine_memory
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
+from ravine.workflows.screens import share
 
 _MEMORY_SHARE = 0.9  # of the machine's, for all jobs together
 _NOISE_IMAGES, _NOISE_BATCH = 2048, 32
@@ -89,6 +91,19 @@ class Race:
     def report(self) -> Path:
         """The page."""
         return self._folder.report
+
+    def __repr__(self) -> str:
+        ended = self._folder.results.is_file()
+        return f"race {self.path}: {self.verdict if ended else 'not ended'}"
+
+    def _repr_html_(self) -> str:
+        if not self._folder.results.is_file():
+            return html_table(repr(self), (), ())
+        rows = [
+            (row["rank"], row["name"], "–" if not row["results"] else share(row["mean"]))
+            for row in self.table
+        ]
+        return html_table(self.verdict, ("rank", "candidate", "accuracy"), rows)
 
     @property
     def winner(self) -> Path | None:

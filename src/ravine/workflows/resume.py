@@ -11,6 +11,7 @@ from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RunError
 from ravine.core.events import Observer
 from ravine.core.lazy import lazy_module
+from ravine.core.notice_log import log_notice
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
 from ravine.data.dataset import Dataset
@@ -27,6 +28,7 @@ from ravine.workflows.kernel_choice import kernels_on_resume, refuse_other_kerne
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.session import Session, open_session
+from ravine.workflows.show import Show, showing
 from ravine.workflows.training_run import train_to_end
 
 if TYPE_CHECKING:
@@ -41,12 +43,14 @@ def resume(
     allow_code: str | Sequence[str] = (),
     observers: Sequence[Observer] = (),
     progress: Progress = no_progress,
+    show: Show = "auto",
 ) -> Run:
     """Goes on with a run that was stopped or killed, and returns it finished.
 
     The run ends with bitwise the same model.safetensors as if it had never been stopped, on the
     same machine class, package versions and number of threads. `allow_code` names the
-    `module:callable` that may be imported, where the network is your own.
+    `module:callable` that may be imported, where the network is your own; `show` is that of
+    `ravine.train`.
 
     Raises:
         RunError: there is no run, its data has changed, its network is code that was not allowed,
@@ -60,7 +64,14 @@ def resume(
     if not folder.has_ended:
         code.check(recipe.model, source=folder.recipe)
         refuse_linked_folders(folder)
-    with open_session(observers=observers, progress=progress, ranks=join_ranks()) as session:
+    with (
+        showing(show) as screen,
+        open_session(
+            observers=[*observers, screen.observe, log_notice],
+            progress=screen.progress if progress is no_progress else progress,
+            ranks=join_ranks(),
+        ) as session,
+    ):
         session.use_threads(threads_on_resume(recipe, folder, session))
         session.hold(folder)
         if folder.has_ended:
@@ -129,7 +140,7 @@ def verify(
         start = _keep_for_replay(copied, end=end, from_start=from_start)
         for file in (copied.model, copied.evaluation):
             file.unlink(missing_ok=True)
-        resume(copy, allow_code=allow_code, observers=observers, progress=progress)
+        resume(copy, allow_code=allow_code, observers=observers, progress=progress, show="none")
         same = copied.model.read_bytes() == folder.model.read_bytes()
     return Verification(same=same, from_step=start, total_steps=end)
 

@@ -3,23 +3,34 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from torch import nn
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import pick_device, pick_precision
-from ravine.core.errors import RunError
+from ravine.core.errors import DataError, RunError, SettingError
+from ravine.core.lazy import lazy_module
 from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
-from ravine.data.dataset import ImageArray
+from ravine.data.dataset import ImageArray, Preprocessing, Unlabelled
+from ravine.data.given_images import open_given
 from ravine.data.opening import open_labelled, open_unlabelled
+from ravine.findings.verdict import Verdict, judge
 from ravine.runs.folder import RunFolder, open_run_folder
+from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, read_rows
 from ravine.training.evaluation import class_probabilities, full_evaluation
 from ravine.training.model_file import TrainedModel, load_model
+from ravine.workflows.run_text import run_html, run_text
+
+if TYPE_CHECKING:
+    import pandas
+else:
+    pandas = lazy_module("pandas")
 
 _BATCH = 500
 
@@ -105,6 +116,47 @@ class Run:
         """
         return read_json(self._folder.evaluation)
 
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The rows of history.jsonl about epochs."""
+        return [row for row in self.history if row.get("kind") == "epoch"]
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The rows of history.jsonl about steps: each the mean of about a second."""
+        return [row for row in self.history if row.get("kind") == "step"]
+
+    def frame(self, kind: Literal["epochs", "steps"] = "epochs") -> Any:
+        """Returns the rows of epochs or steps as a pandas data frame.
+
+        Raises:
+            SettingError: pandas is not installed.
+        """
+        if find_spec("pandas") is None:
+            raise SettingError("frame needs pandas: pip install pandas; run.epochs are plain rows")
+        return pandas.DataFrame(self.epochs if kind == "epochs" else self.steps)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What broke the run, or how good it is, and what to do next."""
+        recipe = self._folder.recipe
+        return judge(
+            self.path,
+            evaluation=read_json(self._folder.evaluation) if self._has_result else {},
+            findings=read_rows(self._folder.findings),
+            recipe=read_recipe(recipe)[0] if recipe.is_file() else {},
+        )
+
+    @property
+    def _has_result(self) -> bool:
+        return self._folder.evaluation.is_file()
+
+    def __repr__(self) -> str:
+        return run_text(self)
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
+
     @cached_property
     def trained(self) -> TrainedModel:
         """The network with its classes and its preprocessing.
@@ -165,7 +217,7 @@ class Run:
 
     def predict(
         self,
-        images: str | Path | Sequence[str | Path],
+        images: Any,
         *,
         tta: bool = False,
         device: str = "auto",
@@ -175,7 +227,9 @@ class Run:
         """Returns the probabilities of the classes of each image.
 
         Args:
-            images: a file, a folder, a CSV with a column of file names, or several of these.
+            images: a file, a folder, a CSV with a column of file names; an image of Pillow; an
+                array (H, W), (H, W, C) or (N, H, W, C); a tensor (H, W), (C, H, W) or
+                (N, C, H, W), of bytes or of floats in 0..1; or a list of paths, or of images.
             tta: mean over each image and its mirror image.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
@@ -184,11 +238,8 @@ class Run:
         Raises:
             DataError: there is nothing to read.
         """
-        paths = [images] if isinstance(images, str | Path) else images
         trained = self.trained
-        found = open_unlabelled(
-            [Path(path) for path in paths], preprocessing=trained.preprocessing, progress=progress
-        )
+        found = _open_images(images, trained.preprocessing, progress)
         plain, mirrored = self._log_probabilities(
             found.images, device=device, precision=precision, tta=tta, progress=progress
         )
@@ -226,6 +277,18 @@ class Run:
             )
         finally:
             model.to("cpu")
+
+
+def _open_images(images: Any, preprocessing: Preprocessing, progress: Progress) -> Unlabelled:
+    given = list(images) if isinstance(images, list | tuple) else [images]
+    paths = [one for one in given if isinstance(one, str | Path)]
+    if not paths and given:
+        return open_given(given, preprocessing=preprocessing)
+    if len(paths) < len(given):
+        raise DataError("predict takes paths or images, not both in one call")
+    return open_unlabelled(
+        [Path(path) for path in paths], preprocessing=preprocessing, progress=progress
+    )
 
 
 def _counting(progress: Progress, count: int) -> Callable[[int], None]:

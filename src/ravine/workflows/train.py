@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.launch import is_secondary_process
 from ravine.core.lazy import lazy_module
+from ravine.core.notice_log import log_notice
 from ravine.core.progress import Progress, no_progress
 from ravine.data.location import refuse_missing
 from ravine.runs.folder import refuse_existing
 from ravine.workflows.recipe import compose
+from ravine.workflows.show import Show, showing
 
 if TYPE_CHECKING:
     from ravine.core.events import Observer
@@ -33,6 +35,7 @@ def train(
     allow_code: str | Sequence[str] = (),
     observers: "Sequence[Observer]" = (),
     progress: Progress = no_progress,
+    show: Show = "auto",
     kernels: "KernelPlan | None" = None,
     **settings: Any,
 ) -> "Run":
@@ -47,6 +50,9 @@ def train(
             network; one that is given as `model=` needs no more.
         observers: functions that receive every event.
         progress: receives the progress of slow work such as decoding.
+        show: what this call shows while it trains: terminal (a moving line), notebook (a table),
+            plain (lines on standard error), none, or auto: what fits. Notices go to the logger
+            `ravine` too.
         kernels: the algorithms of the network's convolutions, decided already, as a race does.
         **settings: any setting of `Recipe`, such as model, optimizer, lr, epochs, budget.
 
@@ -62,12 +68,13 @@ def train(
     if out is not None and not is_secondary_process():
         refuse_existing(Path(out))
     refuse_missing(composed)
-    return new_run.train_new(
-        composed,
-        plan,
-        out=out,
-        code=code,
-        observers=observers,
-        progress=progress,
-        kernels=kernels,
-    )
+    with showing(show) as screen:
+        return new_run.train_new(
+            composed,
+            plan,
+            out=out,
+            code=code,
+            observers=[*observers, screen.observe, log_notice],
+            progress=screen.progress if progress is no_progress else progress,
+            kernels=kernels,
+        )
