@@ -6,7 +6,7 @@ does the rest.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.launch import is_secondary_process
@@ -16,6 +16,7 @@ from ravine.core.progress import Progress, no_progress
 from ravine.data.location import refuse_missing
 from ravine.runs.folder import refuse_existing
 from ravine.workflows.recipe import compose
+from ravine.workflows.recipe_types import RecipeSettings
 from ravine.workflows.show import Show, showing
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def train(
     progress: Progress = no_progress,
     show: Show = "auto",
     kernels: "KernelPlan | None" = None,
-    **settings: Any,
+    **settings: Unpack[RecipeSettings],
 ) -> "Run":
     """Trains a classifier on labelled images and returns the finished run.
 
