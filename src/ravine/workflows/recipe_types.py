@@ -12,7 +12,7 @@ from ravine.ops.algorithm_names import Algorithm
 
 
 class RecipeSettings(TypedDict, total=False):
-    """Any of the settings of a recipe."""
+    """Any of the settings of a recipe but `data`, which is an argument of its own."""
 
     epochs: float | None
     budget: float | str | None
@@ -61,7 +61,6 @@ class RecipeSettings(TypedDict, total=False):
     jitter_strength: float
     mixup: float
     cutmix: float
-    data: str
     labels: str | None
     images: str | None
     image_column: str | None
