@@ -1,6 +1,7 @@
 """`ravine diagnose`."""
 
 import json as json_format
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ravine.cli.checked_lines import checked_lines
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
 from ravine.cli.options import AllowCode, Json, Quiet
@@ -36,6 +38,9 @@ def diagnose(
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Read the rows and build no network.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name every kind of finding that was checked.")
+    ] = False,
     allow_code: AllowCode = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -51,6 +56,7 @@ def diagnose(
     - `ravine diagnose runs/photos-1 --allow-code mynets:small`
     """
     run = existing_run(run)
+    began = time.monotonic()
     with watching(quiet=quiet, json=json) as screen:
         found = workflow.diagnose_run(
             run,
@@ -60,6 +66,15 @@ def diagnose(
             progress=screen.progress,
         )
     show_findings(found, json=json)
+    if not (json or quiet):
+        lines = checked_lines(
+            {code for one in found for code in (one.code, *one.symptoms)},
+            time.monotonic() - began,
+            inside=not rows_only,
+            labels_probe=labels_probe,
+            verbose=verbose,
+        )
+        print("\n".join(lines))
     if try_:
         _try(run, found, steps=steps, seeds=seeds, code=allow_code or (), quiet=quiet, json=json)
 
