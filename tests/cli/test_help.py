@@ -38,7 +38,7 @@ def test_help_shows_a_screen_of_options_and_all_shows_the_rest(ravine, command: 
     assert f"{len(first) - 1} of {len(options_in(long.out)) - 1} options" in short.out
     for text in (short.out, long.out):
         assert "[chosen]" not in text
-        assert "<bool>" not in text.replace("--help", "").replace("<bool>  Show this", "")
+        assert "<bool>" not in text
 
 
 @pytest.mark.usefixtures("wide")
@@ -48,7 +48,7 @@ def test_a_default_that_is_chosen_is_said_in_words(ravine) -> None:  # type: ign
     for name, field in Recipe.model_fields.items():
         default = field.get_default(call_default_factory=True)
         if name != "data" and default in (None, ()):
-            assert "by default" in (field.description or ""), name
+            assert "by default" in " ".join((field.description or "").split()), name
     assert "by default 10min where no epochs are given" in " ".join(text.split())
 
 

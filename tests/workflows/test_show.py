@@ -55,7 +55,7 @@ def test_a_call_from_a_program_prints_lines_and_the_notices_are_logged(
 
     assert said.out == ""
     assert "training wrn-10-1: " in said.err
-    assert "epoch   0.5" in said.err
+    assert "epoch 0.4615" in said.err
     assert "learning rate 2, as given; lr=0.2 in torch.optim.SGD" in said.err
     assert "learning rate 2, as given; lr=0.2 in torch.optim.SGD" in caplog.messages
 

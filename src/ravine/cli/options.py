@@ -97,7 +97,7 @@ def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     flag = name.replace("_", "-")
     is_switch = field.annotation is bool
     names = [f"--{flag}/--no-{flag}"] if is_switch else [f"--{flag}"]
-    text, default = " ".join((field.description or "").split()), _shown(field)
+    text, default = _text(field), _shown(field)
     option = typer.Option(
         *names,
         help=text if default is None else f"{text} [{default}]",
@@ -122,10 +122,15 @@ def _other_name(name: str) -> inspect.Parameter:
     )
 
 
+def _text(field: FieldInfo) -> str:
+    """Returns the description in one line."""
+    return " ".join((field.description or "").split())
+
+
 def _shown(field: FieldInfo) -> str | None:
     """Returns the default as it is typed; None where the description says what is chosen."""
     default = field.get_default(call_default_factory=True)
-    if default is None or default == () or "by default" in (field.description or ""):
+    if default is None or default == () or "by default" in _text(field):
         return None
     if isinstance(default, bool):
         return "on" if default else "off"

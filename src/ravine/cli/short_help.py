@@ -33,6 +33,13 @@ class Command(TyperCommand):
             args = ["--help"]
         return super().parse_args(ctx, args)
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """Returns the option `--help`, which takes no value."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.metavar = " "
+        return option
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the help of the first options, or of all."""
         options = [p for p in self.params if isinstance(p, TyperOption) and not p.hidden]

@@ -20,7 +20,7 @@ class RecipeSettings(TypedDict, total=False):
     seed: int
     device: str
     precision: Literal["auto", "float32", "bfloat16"]
-    convolution: Literal["auto", "guess"] | Algorithm
+    convolution: Literal["auto", "guess", Algorithm]
     threads: int
     compile: bool
     label_smoothing: float
