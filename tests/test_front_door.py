@@ -168,7 +168,9 @@ def test_what_editors_read_of_a_lazy_room_is_what_runs() -> None:
         declared = {}
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module not in ("typing", "importlib"):
-                declared |= {name.name: node.module for name in node.names}
+                names = [name.name for name in node.names]
+                every = import_module(node.module or "").__all__ if names == ["*"] else names
+                declared |= dict.fromkeys(every, node.module)
         package = import_module(f"ravine.{room}".rstrip("."))
         for name in package.__all__:
             found = getattr(import_module(declared[name]), name)

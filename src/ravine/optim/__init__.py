@@ -3,16 +3,12 @@
 from typing import TYPE_CHECKING
 
 from ravine.core.lazy import lazy_names
+from ravine.optim import optimizers
 
 if TYPE_CHECKING:
-    from ravine.optim.adagrad import AdaGrad
-    from ravine.optim.adam import Adam
     from ravine.optim.groups import parameter_groups
     from ravine.optim.lr_range_test import RangeTest, range_test
-    from ravine.optim.momentum import Momentum
-    from ravine.optim.nadam import Nadam
-    from ravine.optim.optimizers import OPTIMIZERS
-    from ravine.optim.rmsprop import RMSProp
+    from ravine.optim.optimizers import *  # noqa: F403  # the classes of its table
     from ravine.optim.state_by_name import load_named_state, load_state, named_state, save_state
     from ravine.optim.torch_conversion import from_torch, load_torch_state
     from ravine.optim.transaction import AdaptiveClip, Decision, Transaction, decide
@@ -20,14 +16,9 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "OPTIMIZERS": "ravine.optim.optimizers",
-            "AdaGrad": "ravine.optim.adagrad",
-            "Adam": "ravine.optim.adam",
+            **dict.fromkeys(optimizers.__all__, "ravine.optim.optimizers"),
             "AdaptiveClip": "ravine.optim.transaction",
             "Decision": "ravine.optim.transaction",
-            "Momentum": "ravine.optim.momentum",
-            "Nadam": "ravine.optim.nadam",
-            "RMSProp": "ravine.optim.rmsprop",
             "RangeTest": "ravine.optim.lr_range_test",
             "Transaction": "ravine.optim.transaction",
             "decide": "ravine.optim.transaction",
@@ -43,14 +34,8 @@ else:
     )
 
 __all__ = [
-    "OPTIMIZERS",
-    "AdaGrad",
-    "Adam",
     "AdaptiveClip",
     "Decision",
-    "Momentum",
-    "Nadam",
-    "RMSProp",
     "RangeTest",
     "Transaction",
     "decide",
@@ -63,3 +48,4 @@ __all__ = [
     "range_test",
     "save_state",
 ]
+__all__ += optimizers.__all__

@@ -8,13 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ravine.core.lazy import named_object
+from ravine.core.lazy import lazy_names, named_object
 from ravine.optim.decay import Decay
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
 
+    from ravine.optim.adagrad import AdaGrad
+    from ravine.optim.adam import Adam
     from ravine.optim.base import RuleOptimizer
+    from ravine.optim.momentum import Momentum
+    from ravine.optim.nadam import Nadam
+    from ravine.optim.rmsprop import RMSProp
 
 #: The batch that the table's learning rates are for.
 BATCH = 128
@@ -98,3 +103,11 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
 
 #: What other libraries call an optimizer, to its name here: Adam's decay is decoupled by default.
 OTHER_NAMES: Mapping[str, str] = {"adamw": "adam", "nadamw": "nadam"}
+
+if not TYPE_CHECKING:
+    __getattr__, _ = lazy_names(
+        __name__, {row.path.split(":")[1]: row.path.split(":")[0] for row in OPTIMIZERS.values()}
+    )
+
+# The package re-exports these: a new class becomes public here.
+__all__ = ["OPTIMIZERS", "AdaGrad", "Adam", "Momentum", "Nadam", "RMSProp"]
