@@ -22,8 +22,8 @@ import torch
 from results import keep
 
 from ravine.core.events import ignore
-from ravine.core.memory import keep_freed_memory
 from ravine.core.launch import exit_process
+from ravine.core.memory import keep_freed_memory
 from ravine.core.ranks import Ranks, join_ranks
 from ravine.data.opening import open_dataset
 from ravine.schedules import constant
