@@ -2,11 +2,14 @@
 
 from ravine.checks.check_table import CHECKS
 from ravine.cli.checked_lines import checked_lines
+from ravine.findings.finding import Finding, Findings
+
+DIVERGED = Finding(severity="critical", code="diverged", seen="s", cause="c", cure="d")
 
 
 def test_every_kind_of_finding_is_checked_or_named_as_not_checked() -> None:
     first, missing, *each = checked_lines(
-        {"diverged"}, 8.6, inside=True, labels_probe=True, verbose=True
+        Findings((DIVERGED,)), 8.6, inside=True, labels_probe=True, verbose=True
     )
 
     codes = {row.code for row in CHECKS}
@@ -21,7 +24,7 @@ def test_every_kind_of_finding_is_checked_or_named_as_not_checked() -> None:
 
 
 def test_without_the_network_only_the_rows_are_checked() -> None:
-    first, missing = checked_lines(set(), 0.2, inside=False, labels_probe=False)
+    first, missing = checked_lines(Findings(()), 0.2, inside=False, labels_probe=False)
 
     assert ", " not in first
     assert "rows of the run" in first

@@ -53,7 +53,8 @@ def bench(
 
     - `RAVINE_KERNELS=avx2 ravine bench --json`
     """
-    check_name(network)
+    if network != "auto":  # which `BenchRequest` refuses with its own words
+        check_name(network)
     request = workflow.BenchRequest.of(
         network,
         size=size,

@@ -52,12 +52,7 @@ def check(
 
     - `ravine check @fashion --model resnet-cifar-20,alexnet`
     """
-    chosen = given(settings, set_ or [])
-    if data is not None:
-        chosen["data"] = data
-    for recipe in variants(chosen).values():
-        recipe.check_options()
-        refuse_missing(recipe)
+    chosen = _checked(given(settings, set_ or []), data)
     with watching(quiet=quiet, json=json) as screen:
         rows = workflow.compare_variance(
             None,
@@ -81,6 +76,15 @@ def check(
         found = Findings(tuple(Finding.of_row(one) for one in row["findings"]))
         show_findings(found, json=False, name=row["name"])
     console.print(f"figure {out / 'variance.png'}", highlight=False)
+
+
+def _checked(settings: dict[str, Any], data: str | None) -> dict[str, Any]:
+    """Returns the settings with the data, once each network's are known to fit."""
+    chosen = settings if data is None else {**settings, "data": data}
+    for recipe in variants(chosen).values():
+        recipe.check_options()
+        refuse_missing(recipe)
+    return chosen
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

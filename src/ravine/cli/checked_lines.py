@@ -1,9 +1,10 @@
 """What a diagnosis checked, what it could not, and how long it took."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ravine.core.lazy import lazy_module
+from ravine.findings.finding import Findings
 
 if TYPE_CHECKING:
     from ravine.checks import check_table
@@ -21,7 +22,7 @@ _STAGES = {
 
 
 def checked_lines(
-    found: Collection[str],
+    findings: Findings,
     seconds: float,
     *,
     inside: bool,
@@ -31,7 +32,7 @@ def checked_lines(
     """Returns lines about the checks of a diagnosis; with `verbose` one for each kind of finding.
 
     Args:
-        found: codes of the findings.
+        findings: of the run.
         seconds: that it took.
         inside: whether the network was checked, and not the rows only.
         labels_probe: whether the labels were asked.
@@ -44,6 +45,7 @@ def checked_lines(
     total = sum(map(len, done.values()))
     lines = [f"checked {total} kinds of finding in {seconds:.0f} s: {', '.join(counts)}"]
     lines.append(f"not checked: {'; '.join(_STAGES[name] for name in missing)}")
+    found = {code for one in findings for code in (one.code, *one.symptoms)}
     if verbose:
         lines += [
             f"  {_STAGES.get(name, name)}: {code} {'found' if code in found else '–'}"

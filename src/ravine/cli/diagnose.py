@@ -67,14 +67,9 @@ def diagnose(
         )
     show_findings(found, json=json)
     if not (json or quiet):
-        lines = checked_lines(
-            {code for one in found for code in (one.code, *one.symptoms)},
-            time.monotonic() - began,
-            inside=not rows_only,
-            labels_probe=labels_probe,
-            verbose=verbose,
-        )
-        print("\n".join(lines))
+        seconds = time.monotonic() - began
+        reach = {"inside": not rows_only, "labels_probe": labels_probe, "verbose": verbose}
+        print("\n".join(checked_lines(found, seconds, **reach)))
     if try_:
         _try(run, found, steps=steps, seeds=seeds, code=allow_code or (), quiet=quiet, json=json)
 
