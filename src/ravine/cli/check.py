@@ -66,6 +66,11 @@ def check(
         for row in rows:
             print(json_format.dumps({"kind": "network", **row}))
         return
+    _show(rows, out)
+
+
+def _show(rows: list[dict[str, Any]], out: Path) -> None:
+    """Prints the table, what was not predicted, the findings and the figure's path."""
     console = Console()
     console.print(_table(rows))
     for row in rows:
