@@ -6,7 +6,7 @@ does the rest.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.launch import is_secondary_process
@@ -61,10 +61,11 @@ def train(
         RavineError: a mistake in settings, data or run folder; nothing is left half-written.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint is saved.
     """
+    changes: dict[str, Any] = {**settings}
     if data is not None:
-        settings["data"] = str(data)
-    code = AllowedCode.of(allow_code, typed=[settings.get("model")])
-    composed, plan = compose(recipe, settings, code=code)
+        changes["data"] = str(data)
+    code = AllowedCode.of(allow_code, typed=[changes.get("model")])
+    composed, plan = compose(recipe, changes, code=code)
     composed.check_options()
     if out is not None and not is_secondary_process():
         refuse_existing(Path(out))
