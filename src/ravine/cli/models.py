@@ -1,16 +1,20 @@
 """`ravine models`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from ravine.core.allowed_code import AllowedCode
-from ravine.models import MODELS
+from ravine.core.lazy import lazy_module
 from ravine.models.settings import ModelSettings
-from ravine.models.summary import summary
-from ravine.models.table import describe_stem
+from ravine.models.table import MODELS, describe_stem
+
+if TYPE_CHECKING:
+    from ravine.models import layer_table
+else:
+    layer_table = lazy_module("ravine.models.layer_table")
 
 
 def models(
@@ -43,7 +47,7 @@ def models(
     model = settings.build_model(
         classes=classes, channels=channels, image_size=image_size, code=code
     )
-    rows = summary(model, channels=channels, image_size=image_size)
+    rows = layer_table.summary(model, channels=channels, image_size=image_size)
     table = Table(
         "layer", "kind", "output", title=f"{name} on {channels}×{image_size}×{image_size}"
     )

@@ -5,6 +5,7 @@ import torch
 from ravine.core.cores import usable_cores
 from ravine.core.errors import SettingError
 from ravine.core.ranks import Ranks
+from ravine.core.validation import check_device
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -17,10 +18,8 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise SettingError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:N") from None
+    check_device(name)
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingError(f"device {name!r} needs a GPU and there is none; use --device cpu")
     return device

@@ -1,6 +1,7 @@
 """Checks of settings, with one wording for all messages."""
 
 import math
+import re
 from collections.abc import Iterable
 
 from ravine.core.errors import SettingError, unknown
@@ -48,3 +49,16 @@ def check_choice(name: str, value: str, known: Iterable[str]) -> None:
     names = list(known)
     if value not in names:
         raise unknown(name, value, names)
+
+
+def check_device(name: str) -> None:
+    """Raises `SettingError` unless `name` is a kind of device that Ravine computes on.
+
+    >>> check_device("cuda:1")
+    >>> check_device("mps")
+    Traceback (most recent call last):
+    ...
+    ravine.core.errors.SettingError: device 'mps' is not known; use auto, cpu, cuda or cuda:N
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise SettingError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:N")

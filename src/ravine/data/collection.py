@@ -5,14 +5,12 @@ Shape letters: N images, H height, W width, C channels, K classes.
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from ravine.core.errors import DataError
 from ravine.data.pixel_array import PixelArray
-from ravine.data.understanding import Understood, shortened
+from ravine.data.understanding import Understood
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +97,3 @@ def label_indices(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     """Returns the index among K `classes` of each of N class names, (N,) int64."""
     index_of = {name: index for index, name in enumerate(classes)}
     return np.array([index_of[name] for name in names], dtype=np.int64)
-
-
-def expand_path(data: str) -> Path:
-    """Returns the path that the user named, with `~` expanded.
-
-    Raises:
-        DataError: no file can have this path.
-    """
-    try:
-        path = Path(data).expanduser()
-        path.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"no such path: {shortened(data, 80)!r} ({reason})") from None
-    return path

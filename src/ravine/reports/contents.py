@@ -14,6 +14,7 @@ from typing import Any
 from ravine.core.errors import RunError
 from ravine.runs.confusion import dense_confusion
 from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
+from ravine.runs.verdict import Verdict, judge
 
 _LINK = "is a link, which is not followed"
 
@@ -34,6 +35,7 @@ class Contents:
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     variance: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    verdict: Verdict
 
 
 def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
@@ -54,6 +56,7 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
     recipe = read("recipe.toml", tomllib.loads, "the run did not begin")
     rows = _rows(run / "history.jsonl", missing)
     plan = recipe.pop("plan", {})
+    findings = [*_rollbacks(rows), *_rows(run / "findings.jsonl", [])]
     return Contents(
         name=run.resolve().name,
         evaluation=evaluation,
@@ -63,10 +66,11 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         recipe=recipe,
         plan=plan if isinstance(plan, dict) else {},
         environment=environment,
-        findings=[*_rollbacks(rows), *_rows(run / "findings.jsonl", [])],
+        findings=findings,
         snapshots=_snapshots(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
         missing=missing,
+        verdict=judge(run, evaluation=evaluation, findings=findings, recipe=recipe),
     )
 
 

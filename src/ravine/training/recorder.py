@@ -3,12 +3,16 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
-
-import torch
+from typing import TYPE_CHECKING, Any, final
 
 from ravine.core.events import EpochDone, Event, RolledBack, StepDone
+from ravine.core.lazy import lazy_module
 from ravine.runs.rows import append_row, read_rows, rewrite_rows
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazy_module("torch")
 
 
 @final

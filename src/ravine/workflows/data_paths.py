@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ravine.core.errors import RunError
-from ravine.data.collection import expand_path
 from ravine.data.dataset import Dataset
+from ravine.data.location import expand_path
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import read_json, write_json
 from ravine.workflows.recipe import Recipe

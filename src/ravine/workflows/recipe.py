@@ -15,7 +15,7 @@ from pydantic import model_validator
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import SettingError, unknown
 from ravine.core.renamed import with_new_names
-from ravine.data.augment import AugmentSettings
+from ravine.data.augment_settings import AugmentSettings
 from ravine.data.settings import DataSettings
 from ravine.models.settings import ModelSettings
 from ravine.optim.settings import OptimizerSettings

@@ -127,7 +127,7 @@ def _names_and_splits(
         (table,) = tables
         names = [str(row) for row in range(1, table.count + 1)]
         alone = path.is_file() or split_in(table.path.stem) in (None, "train")
-        splits = list(table.splits)
+        splits: list[str | None] = list(table.splits)
         return names, splits if splits or alone else [split_in(table.path.stem)] * table.count
     found = [split_in(table.path.stem) for table in tables]
     if None in found or len(set(found)) < len(found) or any(table.splits for table in tables):
