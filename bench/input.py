@@ -25,7 +25,7 @@ from results import keep
 
 from ravine.core.memory import keep_freed_memory
 from ravine.data.dataset import Dataset
-from ravine.data.discovery import SAMPLE
+from ravine.data.location import SAMPLE
 from ravine.data.opening import open_dataset
 from ravine.data.processes import cores
 from ravine.data.settings import DataSettings

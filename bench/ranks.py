@@ -22,8 +22,9 @@ import torch
 from results import keep
 
 from ravine.core.events import ignore
+from ravine.core.launch import exit_process
 from ravine.core.memory import keep_freed_memory
-from ravine.core.ranks import Ranks, join_ranks, leave
+from ravine.core.ranks import Ranks, join_ranks
 from ravine.data.opening import open_dataset
 from ravine.schedules import constant
 from ravine.training.loop import fit
@@ -79,7 +80,7 @@ def measure(place: Path, model: str, batch: int, threads: int, seconds: float) -
     ranks.barrier()
     if ranks.is_main:
         print(json.dumps(steps * batch / (time.perf_counter() - start)))
-    leave(0)
+    exit_process(0)
 
 
 def run(kind: str, place: Path, asked: argparse.Namespace) -> float:

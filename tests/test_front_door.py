@@ -1,10 +1,13 @@
 """The front door: what it names, and how little it loads."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,7 +30,7 @@ for program in sys.argv[1:]:
         sys.exit(f"failed: {program}")
 """
 ROOMS = ("optim", "nn", "models", "schedules")
-TRAINING = "import ravine.workflows.train"
+TRAINING = "import ravine.workflows.new_run"
 
 
 def loaded_by(*words: str) -> list[set[str]]:
@@ -45,7 +48,7 @@ def loaded_by(*words: str) -> list[set[str]]:
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, set[str]]:
     """Returns the modules after each room alone, and after what trains, torch being there."""
-    programs = [f"import ravine; ravine.{room}" for room in ROOMS]
+    programs = [f"from ravine.{room} import *" for room in ROOMS]
     found = loaded_by(_FORKS, *programs, TRAINING)
     return dict(zip([*ROOMS, TRAINING], found, strict=True))
 
@@ -88,7 +91,10 @@ def test_a_room_alone_loads_neither_training_nor_pictures(
 
 
 def test_reports_load_no_torch() -> None:
-    assert "torch" not in without_torch("import ravine.reports")
+    modules = without_torch("from ravine.reports import *; import ravine.reports.race_page")
+
+    assert "matplotlib" in modules
+    assert "torch" not in modules
 
 
 def test_the_command_is_installed() -> None:
@@ -126,5 +132,46 @@ def test_the_parts_work_together_in_a_strangers_loop() -> None:
 
 def test_training_starts_without_the_compiler_and_triton(loaded: dict[str, set[str]]) -> None:
     """Importing them takes seconds, and Triton reports leaks at the end of every process."""
-    assert "ravine.workflows.train" in loaded[TRAINING]
-    assert not {"torch._dynamo", "triton"} & loaded[TRAINING]
+    assert "ravine.training.loop" in loaded[TRAINING]
+    assert not {"torch._dynamo", "triton", "sympy"} & loaded[TRAINING]
+
+
+def test_training_starts_without_what_its_end_needs(loaded: dict[str, set[str]]) -> None:
+    """Plots are drawn once it has ended; no statistics are needed before the first step."""
+    assert not {"matplotlib", "jinja2", "scipy", "curvlinops", "torchvision"} & loaded[TRAINING]
+
+
+def lazy_packages() -> list[str]:
+    """Returns the packages that re-export names, and load them when they are used."""
+    root = Path(ravine.__file__).parent
+    found = [path for path in root.glob("*/__init__.py") if "lazy_names" in path.read_text()]
+    return sorted(path.parent.name for path in found)
+
+
+@pytest.mark.parametrize("room", lazy_packages())
+def test_every_name_of_a_lazy_room_is_there_and_hides_no_file(room: str) -> None:
+    """Loading a file `room/name.py` sets `room.name`, which no `__getattr__` would be asked for."""
+    package = import_module(f"ravine.{room}")
+
+    assert sorted(package.__all__) == sorted(dir(package))
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert not (Path(package.__file__ or "").parent / f"{name}.py").exists()
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = package.nothing
+
+
+def test_what_editors_read_of_a_lazy_room_is_what_runs() -> None:
+    """Names under TYPE_CHECKING come from the modules that load them."""
+    for room in ("", *lazy_packages()):
+        path = Path(ravine.__file__).parent / room / "__init__.py"
+        declared = {}
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module not in ("typing", "importlib"):
+                names = [name.name for name in node.names]
+                every = import_module(node.module or "").__all__ if names == ["*"] else names
+                declared |= dict.fromkeys(every, node.module)
+        package = import_module(f"ravine.{room}".rstrip("."))
+        for name in package.__all__:
+            found = getattr(import_module(declared[name]), name)
+            assert getattr(package, name) is found, (room, name)

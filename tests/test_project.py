@@ -5,7 +5,7 @@ import runpy
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
@@ -81,3 +81,22 @@ def test_hooks_and_ci_need_no_download() -> None:
     assert re.findall(r"repo: (.*)", hooks) == ["local"]
     assert {"ruff", "mypy", "lint-imports"} <= set(re.findall(r"\.venv/bin/([\w-]+)", hooks))
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o100
+
+
+def test_a_plain_install_brings_no_torchvision() -> None:
+    """Of the installed versions: what the dependencies need, and what that needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    open_names = {Requirement(line).name for line in project["dependencies"]}
+    found: set[str] = set()
+    while open_names:
+        name = open_names.pop()
+        found.add(re.sub("[-_.]+", "-", name).lower())
+        for line in requires(name) or ():
+            needed = Requirement(line)
+            applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
+            if applies and re.sub("[-_.]+", "-", needed.name).lower() not in found:
+                open_names.add(needed.name)
+
+    assert {"torch", "sympy", "kiwisolver"} <= found  # indirect ones too
+    assert not found & {"torchvision", "backpack-for-pytorch", "curvlinops-for-pytorch"}
+    assert project["optional-dependencies"]["landscape"] == ["curvlinops-for-pytorch>=3.0"]

@@ -10,18 +10,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ravine import data, landscapes, models, nn, optim, schedules
     from ravine.checks.examine import check
+    from ravine.core.errors import (
+        DataError,
+        RavineError,
+        RunError,
+        SettingError,
+        TrainingDiverged,
+    )
+    from ravine.core.version import __version__
     from ravine.landscapes import Surface, landscape
     from ravine.monitor.monitor import Monitor
+    from ravine.training.stop import Interrupted
     from ravine.workflows.race import Race, race
     from ravine.workflows.resume import resume, verify
     from ravine.workflows.run import Run
     from ravine.workflows.train import train
 
 _NAMES = {
+    "DataError": "ravine.core.errors",
+    "Interrupted": "ravine.training.stop",
     "Monitor": "ravine.monitor.monitor",
     "Race": "ravine.workflows.race",
+    "RavineError": "ravine.core.errors",
     "Run": "ravine.workflows.run",
+    "RunError": "ravine.core.errors",
+    "SettingError": "ravine.core.errors",
     "Surface": "ravine.runs.surface",
+    "TrainingDiverged": "ravine.core.errors",
+    "__version__": "ravine.core.version",
     "check": "ravine.checks.examine",
     "landscape": "ravine.landscapes.loss_surface",
     "race": "ravine.workflows.race",
@@ -32,10 +48,17 @@ _NAMES = {
 _ROOMS = ("data", "landscapes", "models", "nn", "optim", "schedules")
 
 __all__ = [
+    "DataError",
+    "Interrupted",
     "Monitor",
     "Race",
+    "RavineError",
     "Run",
+    "RunError",
+    "SettingError",
     "Surface",
+    "TrainingDiverged",
+    "__version__",
     "check",
     "data",
     "landscape",

@@ -1,6 +1,6 @@
 """`python -m ravine`: the same as the command `ravine`."""
 
-from ravine.cli.entry import main
+from ravine.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -31,7 +31,11 @@ def test_train_ends_with_the_paths_of_model_and_report(ravine, tmp_path: Path) -
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert said.code == 0
-    assert said.out.splitlines()[-1] == f"report {tmp_path / 'run' / 'report.html'}"
+    *_, model, report, following = said.out.splitlines()
+    assert model == f"model  {tmp_path / 'run' / 'model.safetensors'}"
+    assert report == f"report {tmp_path / 'run' / 'report.html'}"
+    assert following.startswith("next   ravine ")
+    assert "images stand under different labels: " in said.out  # the two folders are the same
     assert "augmentation: crop; no flip" in said.out
     assert "epoch" in said.out
 
@@ -98,7 +102,7 @@ def test_options_of_every_kind_train(ravine, tmp_path: Path, options: list[str])
 
 def test_help_names_every_setting_with_its_text(ravine) -> None:  # type: ignore[no-untyped-def]
     os.environ["COLUMNS"] = "200"
-    text = ravine("train", "--help").out
+    text = ravine("train", "--help", "all").out
     for name, field in Recipe.model_fields.items():
         if name != "data":
             assert f"--{name.replace('_', '-')}" in text
@@ -239,3 +243,44 @@ def test_a_model_file_that_was_tampered_with_is_told(ravine, trained: Path, tmp_
     said = ravine("predict", torn, new, "--out", tmp_path / "p.csv")
     assert said.code == 2
     assert "torn" in said.err
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_run_is_the_newest_run_where_none_is_named(  # type: ignore[no-untyped-def]
+    ravine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "there is no run in runs" in ravine("report").err
+    for age, name in enumerate(("new", "old")):
+        shutil.copytree(trained, tmp_path / "runs" / name)
+        os.utime(tmp_path / "runs" / name / "recipe.toml", (9e8 - age, 9e8 - age))
+
+    for words in (["report"], ["report", "runs/latest"]):
+        said = ravine(*words)
+        assert (said.code, said.out) == (0, "runs/new/report.html\n")
+        assert said.err == "run runs/new\n"
+    assert "there is no unfinished run in runs" in ravine("resume").err
+    (tmp_path / "runs" / "old" / "evaluation.json").unlink()
+    said = ravine("resume")
+    assert said.err.startswith("run runs/old\n")
+    assert said.code == 0
+
+
+def test_what_broke_a_run_stands_before_its_accuracy(ravine, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for name in "ab":
+        _paint(tmp_path / "data" / name, 40)  # the same pictures under both labels
+    said = ravine(
+        "train", tmp_path / "data", "--model", "wrn-10-1", "--epochs", "2", "--lr", "300",
+        "--batch", "8", "--out", tmp_path / "run",
+    )  # fmt: skip
+    lines = said.out.splitlines()
+    accuracy = next(n for n, line in enumerate(lines) if line.startswith("accuracy "))
+    verdict = [n for n, line in enumerate(lines) if line.startswith(("Broken: ", "No better"))]
+
+    assert verdict
+    assert verdict[0] < accuracy
+    assert "; chance is 50 %" in lines[accuracy]
+    page = (tmp_path / "run" / "report.html").read_text()
+    headline = lines[verdict[0]].split(":")[0]
+    assert page.index(headline) < page.index("images are classified correctly")
+    assert "a longer run or a larger network may help" not in page

@@ -53,7 +53,7 @@ def test_lines_say_what_is_wrong_and_no_class_is_lost(ravine: Command, photos: P
     assert lines[0].startswith("read as folders")
     assert lines[1] == "25 images, 2 classes"
     assert lines[2].split() == ["across", "12"]
-    assert any(line.startswith("warning: equal images with different labels") for line in lines)
+    assert any(line.startswith("warning: 1 image stands under different labels") for line in lines)
     assert len(lines) == len(set(lines))
     assert not list(photos.parent.glob("*.png"))
 
@@ -70,7 +70,7 @@ def test_groups_are_counted_and_a_mistake_is_one_line(ravine: Command, photos: P
 
 def test_the_command_starts_without_torch(photos: Path) -> None:
     code = (
-        "import sys; from ravine.cli.entry import main\n"
+        "import sys; from ravine.cli.main import main\n"
         f"sys.argv = ['ravine', 'data', {str(photos)!r}, '--no-sheet', '--no-cache']\n"
         "try: main()\n"
         "except SystemExit as end: print(end.code, 'torch' in sys.modules)"

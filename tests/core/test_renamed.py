@@ -48,7 +48,7 @@ def test_an_old_name_on_the_command_line_is_read_with_one_line(
 def test_the_old_flag_is_taken_and_help_names_the_new_one_only(tmp_path: Path) -> None:
     runner = CliRunner(env={"COLUMNS": "200"})
     run = runner.invoke(app, ["train", str(tmp_path / "none"), "--bias-rate", "-1"])
-    shown = runner.invoke(app, ["train", "--help"]).output
+    shown = runner.invoke(app, ["train", "--help", "all"]).output
 
     assert isinstance(run.exception, SettingError) or "bias_lr_multiplier" in run.output
     assert "no such option" not in run.output.lower()

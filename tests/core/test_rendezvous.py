@@ -6,7 +6,8 @@ import pytest
 
 from ravine.core import rendezvous
 from ravine.core.errors import RunError, SettingError
-from ravine.core.rendezvous import TorchrunVariables, meet
+from ravine.core.launch import TorchrunVariables
+from ravine.core.rendezvous import meet
 
 GOOD = {
     "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ravine.core.errors import SettingError
-from ravine.data.augment import AugmentSettings, choose_operations
 from ravine.data.augment_operations import colour_jitter, cutout, flip_and_crop, random_erasing
+from ravine.data.augment_settings import AugmentSettings, choose_operations
 from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.mixing import cutmix, mix, mixup

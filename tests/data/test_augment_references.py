@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ravine.data.augment import AugmentSettings
 from ravine.data.augment_operations import colour_jitter, cutout, flip_and_crop, random_erasing
+from ravine.data.augment_settings import AugmentSettings
 from ravine.data.batches import TrainingBatches
 from ravine.data.dataset import Dataset, Preprocessing
 

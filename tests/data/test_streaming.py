@@ -23,7 +23,7 @@ from ravine.core.errors import DataError, SettingError
 from ravine.core.memory import available_memory
 from ravine.core.ranks import Ranks
 from ravine.data import load_mode, streaming
-from ravine.data.augment import AugmentSettings
+from ravine.data.augment_settings import AugmentSettings
 from ravine.data.batches import TrainingBatches, evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset, open_labelled, open_unlabelled

@@ -1,15 +1,14 @@
 """The documentation is complete and whole: a card for each method, and no dead link."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 
-from ravine.cli.main import app
-from ravine.data.augment import OPERATIONS
+from ravine.cli.main import COMMANDS, app, load_command
+from ravine.data.augment_settings import OPERATIONS
 from ravine.models import MODELS
 from ravine.nn import NORMS, SCHEMES
 from ravine.optim import OPTIMIZERS
@@ -147,21 +146,17 @@ def test_every_picture_is_shown_somewhere() -> None:
     assert [p.name for p in (DOCS / "pictures").iterdir() if p.name not in shown] == []
 
 
-# Options that are no settings of a recipe.
-def commands_of(whole: typer.Typer) -> Mapping[str, Any]:
-    return getattr(typer.main.get_command(whole), "commands")  # noqa: B009
-
-
 def options() -> set[str]:
     """Returns the options of all commands, and those that a user reaches through `--set`."""
     of_commands = {
         name.removeprefix("--")
-        for each in commands_of(app).values()
+        for each in (typer.main.get_command(app), *map(load_command, COMMANDS))
         for option in each.params
         for name in (*option.opts, *option.secondary_opts)
         if name.startswith("--")
     }
-    return {"help", *of_commands, *(name.replace("_", "-") for name in Recipe.model_fields)}
+    settings = {name.replace("_", "-") for name in Recipe.model_fields}
+    return {"help", "help-all", *of_commands, *settings}
 
 
 @every_page

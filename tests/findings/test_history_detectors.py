@@ -165,3 +165,26 @@ def test_six_rows_are_enough_to_say_that_nothing_was_learnt(
 
     assert said.codes == codes
     assert not said.of("critical")
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 7])
+def test_a_loss_beyond_all_bounds_has_diverged_however_short_the_run(rows: int) -> None:
+    losses = np.geomspace(CHANCE, 1e9, rows) if rows > 1 else [1e9]
+    history = [{"kind": "step", "step": 10 * n, "loss": v} for n, v in enumerate(losses, 1)]
+    (one,) = [f for f in find_over_time(trace(history, classes=10)) if f.code == "diverged"]
+
+    assert (one.severity, one.step) == ("critical", 10 * rows)
+    assert "1e+09" in one.seen
+
+
+def test_a_short_run_that_only_begins_high_is_left_in_peace() -> None:
+    history = [{"kind": "step", "step": n, "loss": v} for n, v in enumerate((90, 9, 3, 2), 1)]
+
+    assert list(find_over_time(trace(history, classes=10))) == []
+
+
+def test_the_epochs_of_a_run_without_a_row_of_steps_are_judged() -> None:
+    epoch = {"kind": "epoch", "step": 30, "train_loss": 4e9, "loss": 6e10}
+    (one,) = find_over_time(trace([epoch], classes=10))
+
+    assert (one.code, one.step) == ("diverged", 30)

@@ -1,14 +1,19 @@
 """Sharpness against a dense Hessian."""
 
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, hessian
 
+from ravine.core.errors import SettingError
 from ravine.landscapes import (
     FixedBatches,
     convexity_map,
+    landscape,
     random_direction,
     sharpness,
     sharpness_along,
@@ -107,3 +112,15 @@ def test_layers_of_the_c_library_have_the_hessian_of_torchs() -> None:
         batch = FixedBatches(pairs, most=None, device=torch.device("cpu"))
         found.append(sharpness(model.to(dtype), nn.functional.mse_loss, batch, samples=4))
     np.testing.assert_allclose(found[0].eigenvalues, found[1].eigenvalues, rtol=1e-3)
+
+
+@pytest.mark.parametrize("asked", [{"sharpness": True}, {"convexity": 5}, {"along": "hessian"}])
+def test_without_its_library_the_hessian_is_refused_at_once_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    monkeypatch.setitem(sys.modules, "curvlinops", None)  # as if it were not installed
+
+    with pytest.raises(SettingError, match=r"needs curvlinops: pip install 'ravine\[landscape\]'"):
+        landscape(network(), nn.functional.mse_loss, iter([]), **asked)
+    with pytest.raises(SettingError, match=r"ravine\[landscape\]"):
+        sharpness(network(), nn.functional.mse_loss, batches())

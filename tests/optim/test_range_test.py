@@ -6,7 +6,7 @@ from torch import nn
 
 from ravine.core.errors import SettingError
 from ravine.optim import Momentum
-from ravine.optim.range_test import range_test
+from ravine.optim.lr_range_test import range_test
 
 
 def test_the_range_test_leaves_everything_bitwise_and_finds_a_rate_that_learns() -> None:

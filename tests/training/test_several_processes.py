@@ -20,7 +20,7 @@ import ravine
 from ravine.core.errors import SettingError
 from ravine.core.events import Event, Notice, StepDone
 from ravine.core.ranks import Ranks
-from ravine.data.augment import AugmentSettings
+from ravine.data.augment_settings import AugmentSettings
 from ravine.data.batches import Batch, TrainingBatches, shard_indices
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.runs.rows import read_json, read_rows
@@ -51,6 +51,45 @@ def striped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("striped") / "stripes.npz"
     np.savez(path, images=images, labels=labels)
     return path
+
+
+# Starts processes as torchrun does, of one that has torch imported: seconds for each of them.
+FORKED = """
+import os, runpy, socket, sys
+import ravine.workflows.resume
+
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = str(free.getsockname()[1])
+count, sys.argv = int(sys.argv[1]), sys.argv[2:]
+children = []
+for rank in range(count):
+    children.append(os.fork())
+    if not children[-1]:
+        names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+        os.environ.update(zip(names, map(str, (rank, rank, count, count)), strict=True))
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        if sys.argv[0].endswith(".py"):
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            runpy.run_module("ravine", run_name="__main__")
+        os._exit(0)
+ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+sys.exit(max(map(abs, ended)))
+"""
+
+
+def run_forked(count: int, *words: object) -> tuple[int, str, str]:
+    """Runs a script, or `ravine WORDS`, in so many processes; returns code, output, errors."""
+    program = words if str(words[0]).endswith(".py") else ("ravine", *words)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, str(count), *map(str, program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    return done.returncode, done.stdout, done.stderr
 
 
 def start(*words: object) -> subprocess.Popen[str]:
@@ -138,7 +177,7 @@ def test_another_number_of_processes_goes_on(
         ravine.resume(out, observers=[told.append])
         said = " ".join(event.text for event in told if isinstance(event, Notice))
     else:
-        code, said, err = run("resume", out)
+        code, said, err = run_forked(2, "resume", out)
         assert code == 0, err
     assert ("no longer bitwise" in said) == (first != then)
     np.testing.assert_allclose(curve(out), curve(runs / "one"), rtol=1e-5)
@@ -228,7 +267,8 @@ import sys
 from pathlib import Path
 import torch
 from ravine.training import shared_memory_sum as shared_sum
-from ravine.core.ranks import join_ranks, exit_process
+from ravine.core.launch import exit_process
+from ravine.core.ranks import join_ranks
 
 ranks = join_ranks()
 place, reserve = Path(sys.argv[1]), shared_sum._reserve
@@ -254,13 +294,8 @@ def test_sums_through_memory_are_the_sums_the_same_bits_for_all(
     script = tmp_path / "sums.py"
     script.write_text(SUMS)
     (tmp_path / "memory").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", *TORCHRUN, str(processes), str(script), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    code, _, err = run_forked(processes, script, tmp_path)
+    assert code == 0, err
     for memory in ("room", "no room"):
         found = [torch.load(tmp_path / f"{memory} {rank}.pt") for rank in range(processes)]
         for step in range(3):

@@ -16,7 +16,8 @@ import ravine
 from ravine.core.errors import DataError, RunError
 from ravine.data.reading import settings_like
 from ravine.workflows.diagnose import diagnose_run
-from ravine.workflows.predict import check_form, predict_file
+from ravine.workflows.predict import predict_file
+from ravine.workflows.predict_options import check_form
 
 SETTINGS = {"model": "wrn-10-1", "epochs": 2, "batch": 8, "threads": 1, "convolution": "guess"}
 

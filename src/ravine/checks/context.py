@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.loss_form import Loss, LossForm
 from ravine.core.nested import call_model
-from ravine.optim.range_test import RangeTest
+from ravine.optim.lr_range_test import RangeTest
 from ravine.propagation.unit_activity import UnitActivity
 from ravine.propagation.variance import VarianceProfile
 

@@ -24,7 +24,7 @@ from ravine.checks.loss_form import form_of
 from ravine.core.errors import SettingError
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding, Findings, merge
-from ravine.optim.range_test import RangeTest
+from ravine.optim.lr_range_test import RangeTest
 from ravine.propagation.recording import Recording
 from ravine.propagation.variance import VarianceProfile, as_layers, record
 

@@ -26,7 +26,7 @@ from ravine.findings.thresholds import (
     RATE_NEAR,
     STRONG_DECAY,
 )
-from ravine.optim.range_test import RangeTest, range_test
+from ravine.optim.lr_range_test import RangeTest, range_test
 
 _EXAMPLES = 8
 _SETTLED = 10  # first losses of a range test, whose median is the start

@@ -1,7 +1,7 @@
 """`ravine bench`."""
 
 import json as json_format
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -9,9 +9,16 @@ from rich.table import Table
 
 from ravine.cli.display import meter
 from ravine.cli.options import Json, Precision
-from ravine.ops.algorithm import ALGORITHMS
+from ravine.core.lazy import lazy_module
+from ravine.models.table import check_name
 from ravine.runs.rows import plain
-from ravine.workflows import bench as workflow
+
+if TYPE_CHECKING:
+    from ravine.ops import algorithm
+    from ravine.workflows import bench as workflow
+else:
+    algorithm = lazy_module("ravine.ops.algorithm")
+    workflow = lazy_module("ravine.workflows.bench")
 
 
 def bench(
@@ -46,6 +53,8 @@ def bench(
 
     - `RAVINE_KERNELS=avx2 ravine bench --json`
     """
+    if network != "auto":  # which `BenchRequest` refuses with its own words
+        check_name(network)
     request = workflow.BenchRequest.of(
         network,
         size=size,
@@ -66,7 +75,7 @@ def bench(
     _show(result, Console(highlight=False))
 
 
-def _show(result: workflow.BenchResult, console: Console) -> None:
+def _show(result: "workflow.BenchResult", console: Console) -> None:
     machine, request = result.machine, result.request
     console.print(
         f"{machine.processor}: level {machine.level}, L2 {_size(machine.l2_bytes)}, "
@@ -93,9 +102,9 @@ def _size(count: int) -> str:
     return f"{count / 2**20:g} MiB" if count else "unknown"
 
 
-def _plan(result: workflow.BenchResult) -> Table:
+def _plan(result: "workflow.BenchResult") -> Table:
     table = Table("convolution", title="kernel plan: milliseconds of forward and gradients")
-    shown = [n for n in ALGORITHMS if any(n in e.seconds for e in result.kernels.entries)]
+    shown = [n for n in algorithm.ALGORITHMS if any(n in e.seconds for e in result.kernels.entries)]
     for name in ("images", *shown):
         table.add_column(name, justify="right")
     table.add_column("runs")
@@ -105,7 +114,7 @@ def _plan(result: workflow.BenchResult) -> Table:
     return table
 
 
-def _speeds(result: workflow.BenchResult) -> Table:
+def _speeds(result: "workflow.BenchResult") -> Table:
     request = result.request
     size = f"{request.size}×{request.size}×{request.channels}"
     table = Table("loop", title=f"{request.network}, {size}, batch {request.batch}")

@@ -2,7 +2,7 @@
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,8 +11,15 @@ from rich.table import Table
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
 from ravine.cli.options import Json, Quiet, data_argument, given, setting_options
+from ravine.core.lazy import lazy_module
+from ravine.data.location import refuse_missing
 from ravine.findings.finding import Finding, Findings
-from ravine.workflows.check import compare_variance
+from ravine.workflows.check_variants import variants
+
+if TYPE_CHECKING:
+    from ravine.workflows import check as workflow
+else:
+    workflow = lazy_module("ravine.workflows.check")
 
 
 @setting_options
@@ -46,10 +53,10 @@ def check(
     - `ravine check @fashion --model resnet-cifar-20,alexnet`
     """
     chosen = given(settings, set_ or [])
-    images = data_argument(data, chosen)
+    chosen = _checked(chosen, data_argument(data, chosen))
     with watching(quiet=quiet, json=json) as screen:
-        rows = compare_variance(
-            images,
+        rows = workflow.compare_variance(
+            None,
             chosen,
             out=out,
             labels_probe=labels_probe,
@@ -60,11 +67,12 @@ def check(
     if json:
         for row in rows:
             print(json_format.dumps({"kind": "network", **row}))
-    else:
-        _show(rows, out)
+        return
+    _show(rows, out)
 
 
 def _show(rows: list[dict[str, Any]], out: Path) -> None:
+    """Prints the table, what was not predicted, the findings and the figure's path."""
     console = Console()
     console.print(_table(rows))
     for row in rows:
@@ -75,6 +83,15 @@ def _show(rows: list[dict[str, Any]], out: Path) -> None:
         found = Findings(tuple(Finding.of_row(one) for one in row["findings"]))
         show_findings(found, json=False, name=row["name"])
     console.print(f"figure {out / 'variance.png'}", highlight=False)
+
+
+def _checked(settings: dict[str, Any], data: str | None) -> dict[str, Any]:
+    """Returns the settings with the data, once each network's are known to fit."""
+    chosen = settings if data is None else {**settings, "data": data}
+    for recipe in variants(chosen).values():
+        recipe.check_options()
+        refuse_missing(recipe)
+    return chosen
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -5,15 +5,21 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ravine.cli.setting_flags import Json, Quiet, options_of
+from ravine.core.lazy import lazy_module
 from ravine.core.progress import Progress, no_progress
-from ravine.data.collection import Collection
+from ravine.data.location import refuse_missing
 from ravine.data.settings import DataSettings
-from ravine.workflows.show_data import audited, first_answer, found_row
+
+if TYPE_CHECKING:
+    from ravine.data.collection import Collection
+    from ravine.workflows import show_data as workflow
+else:
+    workflow = lazy_module("ravine.workflows.show_data")
 
 _CLASSES = 12  # shown; --json has all
 _EVERY = 2.0  # seconds between lines of progress
@@ -46,16 +52,17 @@ def data(
     """
     given = {name: value for name, value in settings.items() if value is not None}
     asked = DataSettings.of({"data": data, **given})
+    refuse_missing(asked)
     progress = no_progress if quiet or json else _Lines().show
-    collection = first_answer(asked, progress)
-    found = found_row(collection, asked)
+    collection = workflow.first_answer(asked, progress)
+    found = workflow.found_row(collection, asked)
     if json:
         _print_row({"kind": "found", **found})
     elif not quiet:
         for line in _first_lines(collection, found):
             print(line, flush=True)
     path = None if no_sheet else sheet or _sheet_name(data)
-    shown = audited(collection, asked, seed=seed, sheet=path, progress=progress)
+    shown = workflow.audited(collection, asked, seed=seed, sheet=path, progress=progress)
     if json:
         _print_row({"kind": "audit", **shown.audit})
         return
@@ -73,7 +80,7 @@ def _print_row(row: Mapping[str, Any]) -> None:
     print(json_format.dumps(row, ensure_ascii=False), flush=True)
 
 
-def _first_lines(collection: Collection, found: Mapping[str, Any]) -> list[str]:
+def _first_lines(collection: "Collection", found: Mapping[str, Any]) -> list[str]:
     lines = []
     if collection.understood is not None:
         lines.append(collection.understood.line())

@@ -1,24 +1,32 @@
 """`ravine diagnose`."""
 
 import json as json_format
+import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from ravine.cli.checked_lines import checked_lines
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
 from ravine.cli.options import AllowCode, Json, MovedData, Quiet
-from ravine.findings.cure_trials import Trial
+from ravine.cli.run_argument import RunArgument, existing_run
+from ravine.core.lazy import lazy_module
 from ravine.findings.finding import Findings
 from ravine.runs.rows import plain
-from ravine.workflows.diagnose import diagnose_run, keep_trials, try_cures
+
+if TYPE_CHECKING:
+    from ravine.findings.cure_trials import Trial
+    from ravine.workflows import diagnose as workflow
+else:
+    workflow = lazy_module("ravine.workflows.diagnose")
 
 
 def diagnose(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: RunArgument = None,
     *,
     data: MovedData = None,
     try_: Annotated[
@@ -32,6 +40,9 @@ def diagnose(
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Read the rows and build no network.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name every kind of finding that was checked.")
+    ] = False,
     allow_code: AllowCode = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -40,14 +51,16 @@ def diagnose(
 
     Examples:
 
-    - `ravine diagnose runs/photos-1`
+    - `ravine diagnose`, the newest run
 
     - `ravine diagnose runs/photos-1 --try --steps 200 --seeds 5`
 
     - `ravine diagnose runs/photos-1 --allow-code mynets:small`
     """
+    run = existing_run(run)
+    began = time.monotonic()
     with watching(quiet=quiet, json=json) as screen:
-        found = diagnose_run(
+        found = workflow.diagnose_run(
             run,
             data=data,
             look_inside=not rows_only,
@@ -56,16 +69,20 @@ def diagnose(
             progress=screen.progress,
         )
     show_findings(found, json=json)
+    if not (json or quiet):
+        seconds = time.monotonic() - began
+        reach = {"inside": not rows_only, "labels_probe": labels_probe, "verbose": verbose}
+        print("\n".join(checked_lines(found, seconds, **reach)))
     if try_:
         with watching(quiet=quiet, json=json) as screen:
             progress, code = screen.progress, allow_code or ()
-            trials = try_cures(
+            trials = workflow.try_cures(
                 run, found, data=data, steps=steps, seeds=seeds, allow_code=code, progress=progress
             )
             _show_trials(run, found, trials, json=json)
 
 
-def _show_trials(run: Path, found: Findings, trials: Iterable[Trial], *, json: bool) -> None:
+def _show_trials(run: Path, found: Findings, trials: "Iterable[Trial]", *, json: bool) -> None:
     """Prints the comparison of each cure with its control, and keeps them in the run."""
     curable = [one for one in found if one.changes and one.severity != "note"]
     console = Console()
@@ -78,4 +95,4 @@ def _show_trials(run: Path, found: Findings, trials: Iterable[Trial], *, json: b
             console.print(str(trial), highlight=False, markup=False, soft_wrap=True)
     if not tried and not json:
         console.print("no finding has a cure that is a setting; nothing to try")
-    keep_trials(run, found, tried)
+    workflow.keep_trials(run, found, tried)

@@ -1,8 +1,7 @@
 """`ravine evaluate`."""
 
 import json as json_format
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,11 +15,17 @@ from ravine.cli.options import (
     Precision,
     Quiet,
 )
-from ravine.workflows.run import Run
+from ravine.cli.run_argument import TrainedArgument, existing_model
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from ravine.workflows import run as runs
+else:
+    runs = lazy_module("ravine.workflows.run")
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model.safetensors.")],
+    run: TrainedArgument,
     data: Annotated[str, typer.Argument(help="Labelled images: any source that train takes.")],
     *,
     labels: Annotated[str | None, typer.Option(help="CSV with the labels.")] = None,
@@ -40,7 +45,7 @@ def evaluate(
 
     Examples:
 
-    - `ravine evaluate runs/photos-wrn-16-4-1 photos/test`
+    - `ravine evaluate runs/latest photos/test`
 
     - `ravine evaluate runs/photos-1 photos --held-out`
 
@@ -48,8 +53,9 @@ def evaluate(
 
     - `ravine evaluate runs/photos-1 photos/test --allow-code mynets:small`
     """
+    run = existing_model(run)
     with watching(quiet=quiet, json=json) as screen:
-        found = Run.load(run, allow_code=allow_code or ()).evaluate(
+        found = runs.Run.load(run, allow_code=allow_code or ()).evaluate(
             data,
             labels=labels,
             image_column=image_column,

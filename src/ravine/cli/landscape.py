@@ -2,26 +2,33 @@
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ravine.cli.display import watching
 from ravine.cli.options import AllowCodeOrModel, Json, Quiet
+from ravine.cli.run_argument import RunArgument, existing_model, existing_run
 from ravine.cli.setting_flags import options_of
-from ravine.reports.hessian_figures import sharpness_notes
+from ravine.core.lazy import lazy_module
 from ravine.reports.surface_notes import roughness_note
 from ravine.runs.rows import plain
 from ravine.runs.surface import Surface
-from ravine.workflows.landscape import run_surface
 from ravine.workflows.landscape_settings import RunSurfaceSettings
+
+if TYPE_CHECKING:
+    from ravine.reports import hessian_figures
+    from ravine.workflows import landscape as workflow
+else:
+    hessian_figures = lazy_module("ravine.reports.hessian_figures")
+    workflow = lazy_module("ravine.workflows.landscape")
 
 _FIGURES = ("eigenvalues", "residuals", "trace", "along")  # of the Hessian, in a row
 
 
 @options_of({"Surface": RunSurfaceSettings})
 def landscape(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    run: RunArgument = None,
     *,
     to: Annotated[
         list[Path] | None, typer.Option(help="Another run; twice for a path between three.")
@@ -38,7 +45,7 @@ def landscape(
 
     Examples:
 
-    - `ravine landscape runs/photos-1 --budget 60s`
+    - `ravine landscape --budget 60s`, around the newest run
 
     - `ravine landscape runs/photos-1 --policy running,batch --nodes 25`
 
@@ -50,8 +57,9 @@ def landscape(
 
     - `ravine landscape runs/photos-1 --allow-code mynets:small`
     """
+    run = existing_model(run) if run is not None and run.is_file() else existing_run(run)
     with watching(quiet=quiet, json=json) as screen:
-        surfaces, files = run_surface(
+        surfaces, files = workflow.run_surface(
             run,
             to=to or (),
             out=out,
@@ -92,4 +100,4 @@ def _lines(surface: Surface) -> list[str]:
     ]
     if rough := roughness_note(surface):
         lines.append(rough)
-    return lines + (sharpness_notes(surface) if surface.sharpness else [])
+    return lines + (hessian_figures.sharpness_notes(surface) if surface.sharpness else [])

@@ -1,50 +1,143 @@
-"""`ravine`: the commands, and how a mistake ends."""
+"""`ravine`: the commands, and how a mistake ends.
+
+A command's file is loaded when the command runs, and what trains by the command that trains: help,
+tables and mistakes load neither torch nor plots.
+"""
 
 import io
 import os
 import shlex
 import sys
 import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, final
 
 import typer
+from typer.core import TyperGroup
 
-from ravine.cli.bench import bench
-from ravine.cli.check import check
-from ravine.cli.data import data
-from ravine.cli.diagnose import diagnose
-from ravine.cli.evaluate import evaluate
-from ravine.cli.landscape import landscape
-from ravine.cli.models import models
 from ravine.cli.outside_errors import line_about
-from ravine.cli.predict import predict
-from ravine.cli.race import race
-from ravine.cli.report import report
-from ravine.cli.resume import resume
-from ravine.cli.train import train
+from ravine.cli.short_help import Command
 from ravine.core.errors import CodeRefusedError, RavineError, SettingError
-from ravine.core.ranks import exit_process, is_distributed, is_secondary_process
+from ravine.core.launch import exit_process, is_distributed, is_secondary_process
+from ravine.core.version import __version__
 from ravine.training.stop import Interrupted
 
+
+@final
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """A command as `ravine --help` shows it; its file in cli/ and its function have its name.
+
+    Attributes:
+        panel: the group that it stands in.
+        summary: the first line of its help.
+    """
+
+    panel: str
+    summary: str
+
+
+COMMANDS: Mapping[str, CommandRow] = {
+    "train": CommandRow("Train", "Train a classifier on labelled images."),
+    "resume": CommandRow("Train", "Go on with a run that was stopped or killed."),
+    "check": CommandRow(
+        "Look",
+        "Check data, network, loss and learning rate before training, and the variance by layer.",
+    ),
+    "data": CommandRow(
+        "Look",
+        "Show what is understood of labelled images, and audit them, without training.",
+    ),
+    "diagnose": CommandRow(
+        "Look",
+        "Find what is wrong with a run, since which step, why, and whether the cure works.",
+    ),
+    "landscape": CommandRow(
+        "Look", "Draw the loss surface around a trained network, with its trajectory."
+    ),
+    "report": CommandRow(
+        "Look",
+        "Write the report of a run, finished or not: one HTML page that opens offline.",
+    ),
+    "evaluate": CommandRow("Use", "Measure a trained network on labelled images."),
+    "predict": CommandRow("Use", "Predict the classes of images into a CSV."),
+    "race": CommandRow(
+        "Compare",
+        "Race optimizers, or any setting, on your own images, or on a test function.",
+    ),
+    "models": CommandRow("Compare", "Name the networks, or show one layer by layer."),
+    "bench": CommandRow(
+        "Compare",
+        "Measure how fast this machine trains a network: plain loop, best flags, Ravine.",
+    ),
+}
+
+
+class Commands(TyperGroup):
+    """The commands by name; the file of a command is loaded when it is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Returns the name, the command with its options, and the arguments that are left."""
+        name, row, rest = super().resolve_command(ctx, args)
+        return name, row if name is None else load_command(name), rest
+
+
+def load_command(name: str) -> Any:
+    """Returns the command of this name with its options."""
+    own = typer.Typer(
+        rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False
+    )
+    own.command(name, cls=Command)(getattr(import_module(f"ravine.cli.{name}"), name))
+    command = typer.main.get_command(own)
+    for option in command.params:
+        if getattr(option, "is_flag", False) and option.metavar is None:
+            option.metavar = " "  # a flag takes no value: typer would name one
+    return command
+
+
 app = typer.Typer(
-    help="Trains convolutional image classifiers fast on the machine at hand, "
-    "and shows why a run goes right or wrong.",
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.command()(check)
-app.command()(data)
-app.command()(train)
-app.command()(resume)
-app.command()(evaluate)
-app.command()(predict)
-app.command()(diagnose)
-app.command()(landscape)
-app.command()(race)
-app.command()(bench)
-app.command()(models)
-app.command()(report)
+
+
+def _row() -> None:
+    """Stands for a command in the list of commands; `load_command` gives what runs."""
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_command.summary, rich_help_panel=_command.panel)(_row)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"ravine {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def ravine(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Trains convolutional image classifiers fast, and shows why a run goes right or wrong.
+
+    Try it on the sample that ships with Ravine (a minute and a half):
+
+    - `ravine train @fashion --budget 90s`
+
+    - `ravine train photos/`, where `photos/` has one folder of images for each class
+
+    - `ravine COMMAND --help` has examples of each command.
+    """
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """`ravine models`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 import typer
@@ -8,10 +8,17 @@ from rich.console import Console
 from rich.table import Table
 
 from ravine.core.allowed_code import AllowedCode
-from ravine.models import MODELS
+from ravine.core.lazy import lazy_module
 from ravine.models.settings import ModelSettings
-from ravine.models.summary import summary
-from ravine.models.table import describe_stem, family_of
+from ravine.models.table import MODELS, describe_stem, family_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from ravine.models import layer_table
+else:
+    torch = lazy_module("torch")
+    layer_table = lazy_module("ravine.models.layer_table")
 
 
 def models(
@@ -47,7 +54,7 @@ def models(
         model = settings.build_model(
             classes=classes, channels=channels, image_size=image_size, code=code
         )
-    rows = summary(model, channels=channels, image_size=image_size)
+    rows = layer_table.summary(model, channels=channels, image_size=image_size)
     table = Table(
         "layer", "kind", "output", title=f"{name} on {channels}×{image_size}×{image_size}"
     )

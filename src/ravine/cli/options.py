@@ -9,9 +9,9 @@ from ravine.cli.setting_flags import Json as Json
 from ravine.cli.setting_flags import Quiet as Quiet
 from ravine.cli.setting_flags import options_of
 from ravine.core.errors import SettingError, unknown
-from ravine.core.renamed import RENAMED, with_new_names
+from ravine.core.renamed import kept_name, with_new_names
 from ravine.core.settings import Settings
-from ravine.data.augment import AugmentSettings
+from ravine.data.augment_settings import AugmentSettings
 from ravine.data.settings import DataSettings
 from ravine.models.settings import ModelSettings
 from ravine.optim.settings import OptimizerSettings
@@ -82,7 +82,7 @@ def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
     flags = {
         name: value
         for name, value in values.items()
-        if RENAMED.get(name, name) in known and value is not None
+        if kept_name(name) in known and value is not None
     }
     found = with_new_names(flags, known)
     for pair in pairs:
@@ -90,9 +90,9 @@ def given(values: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
         name = name.strip().replace("-", "_")
         if not equals:
             raise SettingError(f"--set {pair!r} has no '='; write --set key=value")
-        if RENAMED.get(name, name) not in known:
+        if kept_name(name) not in known:
             raise _unknown(name, pair)
-        if RENAMED.get(name, name) in found:
+        if kept_name(name) in found:
             raise SettingError(f"{name} is given twice; drop --set {pair}")
         found |= with_new_names({name: value.strip()}, known)
     return found

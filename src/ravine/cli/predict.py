@@ -2,13 +2,20 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ravine.cli.display import watching
 from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, Precision, Quiet
-from ravine.workflows.predict import Written, check_form, predict_file
+from ravine.cli.run_argument import TrainedArgument, existing_model
+from ravine.core.lazy import lazy_module
+from ravine.workflows.predict_options import check_form
+
+if TYPE_CHECKING:
+    from ravine.workflows import predict as workflow
+else:
+    workflow = lazy_module("ravine.workflows.predict")
 
 _NAMED = 20
 Positive = Annotated[
@@ -21,7 +28,7 @@ Missing = Annotated[
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model.safetensors.")],
+    run: TrainedArgument,
     images: Annotated[list[str], typer.Argument(help="Files, folders, or a CSV of file names.")],
     *,
     out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("predictions.csv"),
@@ -42,7 +49,7 @@ def predict(
 
     Examples:
 
-    - `ravine predict runs/photos-wrn-16-4-1 new/ --out predictions.csv`
+    - `ravine predict runs/latest new/ --out predictions.csv`
 
     - `ravine predict runs/photos-1 new/ --allow-code mynets:small`
 
@@ -51,8 +58,9 @@ def predict(
     - `ravine predict RUN test_images/ --like sample_submission.csv --positive dog`
     """
     check_form(like, missing=missing, positive=positive)
+    run = existing_model(run)
     with watching(quiet=quiet, json=False) as screen:
-        done = predict_file(
+        done = workflow.predict_file(
             run,
             images,
             out=out,
@@ -70,7 +78,7 @@ def predict(
     print(f"{done.count:,} predictions: {out}")
 
 
-def _report(done: Written, *, quiet: bool) -> None:
+def _report(done: "workflow.Written", *, quiet: bool) -> None:
     """Prints what was left out, and how a sample was interpreted."""
     for name, reason in done.unreadable:
         print(f"ravine: left out {name}: {reason}", file=sys.stderr)

@@ -2,19 +2,25 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ravine.cli.options import AllowCode, Json, Quiet, data_argument, given, setting_options
 from ravine.cli.race_display import race_display, show_race
-from ravine.cli.race_function import OPTIMIZERS, race_function
 from ravine.cli.race_options import check_options, given_options
 from ravine.core.errors import SettingError
-from ravine.workflows.race import Race
-from ravine.workflows.race import race as run_race
-from ravine.workflows.race_settings import axes_of
-from ravine.workflows.race_worker.controller import RaceInterrupted
+from ravine.core.lazy import lazy_module
+from ravine.workflows.race_settings import axes_of, check_early
+
+if TYPE_CHECKING:
+    from ravine.cli import race_function as on_function
+    from ravine.workflows import race as workflow
+    from ravine.workflows.race_worker import controller
+else:
+    on_function = lazy_module("ravine.cli.race_function")
+    workflow = lazy_module("ravine.workflows.race")
+    controller = lazy_module("ravine.workflows.race_worker.controller")
 
 _OF_THE_RACE = ("seed", "epochs", "budget")  # settings of a recipe that a race decides
 
@@ -88,9 +94,9 @@ def race(
     check_options(names, function=function)
     chosen = given(settings, set_ or [])
     if function is not None:
-        race_function(
+        on_function.race_function(
             function,
-            optimizers=optimizers or OPTIMIZERS,
+            optimizers=optimizers or on_function.OPTIMIZERS,
             learning_rates=str(chosen.get("lr", "")),
             seed=int(chosen.get("seed", 0)),
             trials=49 if trials is None else trials,
@@ -112,9 +118,12 @@ def race(
     images = data_argument(data, chosen)
     if images is None and recipe is None and out is None:
         raise SettingError("what to race on? Name images, or --function beale, or --out RACE")
+    axes = axes_of(optimizers, vary or [])
+    if recipe is None and images is not None:
+        check_early(images, axes, chosen)
     done = _race_on_images(
         images,
-        {"vary": axes_of(optimizers, vary or []), "out": out, "recipe": recipe}
+        {"vary": axes, "out": out, "recipe": recipe}
         | {"jobs": jobs, "ray": ray, "plane": plane, "rules": rules}
         | {"allow_code": allow_code or ()}
         | chosen,
@@ -126,11 +135,11 @@ def race(
 
 def _race_on_images(
     data: str | None, arguments: dict[str, Any], *, quiet: bool, json: bool
-) -> Race:
+) -> "workflow.Race":
     """Runs a race with a display; a stop ends the command with the exit code of its signal."""
     with race_display(quiet=quiet, json=json) as (screen, observer):
         try:
-            return run_race(data, watch=observer, progress=screen.progress, **arguments)
-        except RaceInterrupted as stopped:
+            return workflow.race(data, watch=observer, progress=screen.progress, **arguments)
+        except controller.RaceInterrupted as stopped:
             print(f"ravine: {stopped}", file=sys.stderr)
             raise typer.Exit(128 + stopped.signal_number) from None

@@ -5,22 +5,28 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ravine.cli.display import Screen, duration, share, watching
+from ravine.cli.display import watching
 from ravine.core.events import Event
+from ravine.core.lazy import lazy_module
 from ravine.runs.rows import plain
-from ravine.workflows.race import Race
-from ravine.workflows.race_worker.controller import RaceObserver, RaceProgress
+from ravine.workflows.screens import Screen, duration, share
+
+if TYPE_CHECKING:
+    from ravine.workflows.race import Race
+    from ravine.workflows.race_worker import controller
+else:
+    controller = lazy_module("ravine.workflows.race_worker.controller")
 
 _LINE_EVERY = 10.0  # seconds
 
 
 @contextmanager
-def race_display(*, quiet: bool, json: bool) -> Iterator[tuple[Screen, RaceObserver]]:
+def race_display(*, quiet: bool, json: bool) -> Iterator[tuple[Screen, "controller.RaceObserver"]]:
     """Gives the screen that fits, with a line for the race and one for each of its jobs."""
     if quiet or json or not sys.stderr.isatty():
         with watching(quiet=quiet, json=json) as screen:
@@ -48,8 +54,8 @@ class _Lines:
         self._screen, self._plain, self._json = screen, plain_text, json
         self._at = time.monotonic()
 
-    def __call__(self, event: Event | RaceProgress) -> None:
-        if not isinstance(event, RaceProgress):
+    def __call__(self, event: "Event | controller.RaceProgress") -> None:
+        if not isinstance(event, controller.RaceProgress):
             self._screen.observe(event)
             return
         if time.monotonic() - self._at < _LINE_EVERY or not (self._plain or self._json):
@@ -72,8 +78,8 @@ class _Bars:
         self._whole = bar.add_task("[bold]race", total=None, facts="measuring a step")
         self._jobs: dict[str, Any] = {}
 
-    def __call__(self, event: Event | RaceProgress) -> None:
-        if not isinstance(event, RaceProgress):
+    def __call__(self, event: "Event | controller.RaceProgress") -> None:
+        if not isinstance(event, controller.RaceProgress):
             self._console.print(getattr(event, "text", ""), markup=False)
             return
         total = event.budget or event.known
@@ -91,7 +97,7 @@ class _Bars:
         self._bar.update(self._jobs[key], total=steps or None, completed=step, facts=facts)
 
 
-def _race_facts(event: RaceProgress) -> str:
+def _race_facts(event: "controller.RaceProgress") -> str:
     of = f" of {duration(event.budget)}" if event.budget else ""
     return f"{event.done} of {event.known} jobs known, {duration(event.elapsed)}{of}"
 
@@ -100,7 +106,7 @@ def _job_facts(key: str, step: int, steps: int) -> str:
     return f"{key.partition('@')[0]} {step}/{steps}" if steps else key.partition("@")[0]
 
 
-def show_race(race: Race, *, json: bool) -> None:
+def show_race(race: "Race", *, json: bool) -> None:
     """Prints the table, the verdict and the paths of a finished race, or one JSON object."""
     if json:
         result = {"verdict": race.verdict, "race": str(race.path), "table": race.table}

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 import typer
 
 from ravine.core.errors import SettingError
+from ravine.core.renamed import kept_name
 
 _DISPLAY = frozenset({"quiet", "json", "out"})
 FUNCTION_ONLY = frozenset({"steps", "start", "domain", "starts", "tune", "mp4"})
@@ -20,12 +21,12 @@ _GOES_ON = _DISPLAY | {"jobs", "ray", "allow_code"}
 def given_options(context: typer.Context, pairs: Iterable[str]) -> list[str]:
     """Returns the names of the options and arguments in the command line, `--set` by its names."""
     names = [
-        name
+        kept_name(name)
         for name in context.params
         if (source := context.get_parameter_source(name)) is not None
         and source.name == "COMMANDLINE"
     ]
-    of_set = [pair.partition("=")[0].strip().replace("-", "_") for pair in pairs]
+    of_set = [kept_name(pair.partition("=")[0].strip().replace("-", "_")) for pair in pairs]
     return [*(name for name in names if name != "set_"), *of_set]
 
 

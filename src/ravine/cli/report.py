@@ -1,17 +1,24 @@
 """`ravine report`."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from ravine.cli.run_argument import RunArgument, existing_run
+from ravine.core.lazy import lazy_module
 
-from ravine.reports import render_report
-from ravine.runs.folder import open_run_folder
+if TYPE_CHECKING:
+    from ravine.reports import page
+else:
+    page = lazy_module("ravine.reports.page")
 
 
-def report(run: Annotated[Path, typer.Argument(help="The run folder.")]) -> None:
+def report(run: RunArgument = None) -> None:
     """Write the report of a run, finished or not: one HTML page that opens offline.
 
-    Example: `ravine report runs/photos-wrn-16-4-1`
+    Examples:
+
+    - `ravine report`, of the newest run
+
+    - `ravine report runs/photos-wrn-16-4-1`
     """
-    print(render_report(open_run_folder(run).path))
+    folder = existing_run(run)
+    print(page.render_report(folder))

@@ -1,18 +1,24 @@
 """`ravine resume`."""
 
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ravine.cli.display import show_result, watching
+from ravine.cli.display import watching
 from ravine.cli.options import AllowCode, Json, MovedData, Quiet
-from ravine.workflows import resume as workflow
+from ravine.cli.result import show_result
+from ravine.cli.run_argument import RunArgument, existing_run
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from ravine.workflows import resume as workflow
+else:
+    workflow = lazy_module("ravine.workflows.resume")
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: RunArgument = None,
     *,
     data: MovedData = None,
     verify: Annotated[
@@ -32,14 +38,15 @@ def resume(
 
     Examples:
 
-    - `ravine resume runs/photos-wrn-16-4-1`
+    - `ravine resume`, the newest run that has not ended
 
-    - `ravine resume runs/photos-wrn-16-4-1 --verify`
+    - `ravine resume runs/latest --verify`
 
     - `ravine resume runs/photos-1 --data /new/place/photos`
 
     - `ravine resume runs/photos-1 --allow-code mynets:small`
     """
+    run = existing_run(run, unfinished=not verify, folded=not verify)
     with watching(quiet=quiet, json=json) as screen:
         resumed = workflow.resume(
             run,
@@ -47,6 +54,7 @@ def resume(
             allow_code=allow_code or (),
             observers=[screen.observe],
             progress=screen.progress,
+            show="none",
         )
     show_result(resumed, json=json)
     if not verify:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 import typer
 from pydantic.fields import FieldInfo
 
-from ravine.core.renamed import RENAMED
+from ravine.core.renamed import ALIASES, RENAMED
 from ravine.core.settings import Settings
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
@@ -31,7 +31,8 @@ def options_of(
     ]
     added = [_parameter(*one) for one in fields]
     names = {name for name, _, _ in fields}
-    added += [_old_name(old) for old, new in RENAMED.items() if new in names]
+    hidden = {**RENAMED, **ALIASES}
+    added += [_other_name(other) for other, name in hidden.items() if name in names]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def with_options(**values: Any) -> None:
@@ -52,10 +53,10 @@ def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     flag = name.replace("_", "-")
     is_switch = field.annotation is bool
     names = [f"--{flag}/--no-{flag}"] if is_switch else [f"--{flag}"]
-    text, default = field.description or "", f" [{_shown(field)}]"
+    text, default = _text(field), _shown(field)
     option = typer.Option(
         *names,
-        help=text if default == " [chosen]" and "by default" in text else text + default,
+        help=text if default is None else f"{text} [{default}]",
         rich_help_panel=panel,
         show_default=False,
         metavar=None if is_switch else _metavar(field),
@@ -66,8 +67,8 @@ def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     )
 
 
-def _old_name(name: str) -> inspect.Parameter:
-    """Returns the flag of a setting's old name; no help shows it."""
+def _other_name(name: str) -> inspect.Parameter:
+    """Returns the flag of an old or an other name of a setting; no help shows it."""
     option = typer.Option(f"--{name.replace('_', '-')}", hidden=True)
     return inspect.Parameter(
         name,
@@ -77,10 +78,16 @@ def _old_name(name: str) -> inspect.Parameter:
     )
 
 
-def _shown(field: FieldInfo) -> str:
+def _text(field: FieldInfo) -> str:
+    """Returns the description in one line."""
+    return " ".join((field.description or "").split())
+
+
+def _shown(field: FieldInfo) -> str | None:
+    """Returns the default as it is typed; None where the description says what is chosen."""
     default = field.get_default(call_default_factory=True)
-    if default is None or default == ():
-        return "chosen"
+    if default is None or default == () or "by default" in _text(field):
+        return None
     if isinstance(default, bool):
         return "on" if default else "off"
     return f"{default:g}" if isinstance(default, float) else str(default)

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ravine.cli.display import show_result, watching
+from ravine.cli.display import watching
 from ravine.cli.options import AllowCode, Json, Quiet, data_argument, given, setting_options
+from ravine.cli.result import show_result
 from ravine.workflows import train as workflow
 
 
@@ -54,6 +55,7 @@ def train(
             allow_code=allow_code or (),
             observers=[screen.observe],
             progress=screen.progress,
+            show="none",
             **chosen,
         )
     show_result(run, json=json)

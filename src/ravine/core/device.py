@@ -5,6 +5,7 @@ import torch
 from ravine.core.cores import usable_cores
 from ravine.core.errors import SettingError
 from ravine.core.ranks import Ranks
+from ravine.core.validation import check_device
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -17,12 +18,8 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise SettingError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda", "mps", "xpu"):
-        raise SettingError(f"device {name!r} cannot be trained on; use auto, cpu, cuda or cuda:N")
+    check_device(name)
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingError(f"device {name!r} needs a GPU and there is none; use --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

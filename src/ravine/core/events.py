@@ -6,9 +6,10 @@ stay on the device and belong to the run.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 from ravine.core.notice import Notice as Notice
 
@@ -51,11 +52,11 @@ class StepDone:
     step: int
     total_steps: int
     lr: float
-    loss: torch.Tensor
-    correct: torch.Tensor
-    gradient_norm: torch.Tensor
+    loss: "torch.Tensor"
+    correct: "torch.Tensor"
+    gradient_norm: "torch.Tensor"
     seen: int
-    skipped: torch.Tensor
+    skipped: "torch.Tensor"
     elapsed: float
 
 

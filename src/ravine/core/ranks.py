@@ -5,21 +5,19 @@ call the same collectives in the same order; where one has died, the next call r
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
 from ravine.core.errors import RavineError, RunError
-from ravine.core.rendezvous import TorchrunVariables, meet
-from ravine.core.torchrun import is_distributed as is_distributed
-from ravine.core.torchrun import is_secondary_process as is_secondary_process
+from ravine.core.launch import TorchrunVariables
+from ravine.core.launch import is_distributed as is_distributed
+from ravine.core.rendezvous import meet
 
 _TIMEOUT = timedelta(hours=2)  # long enough to decode the images for the first time
 
@@ -169,14 +167,3 @@ def join_ranks() -> Ranks:
                 backend, store=store, rank=own.rank, world_size=own.size, timeout=_TIMEOUT
             )
     return Ranks(rank=own.rank, size=own.size, local_rank=own.local_rank, local_size=own.local_size)
-
-
-def exit_process(code: int | str | None) -> NoReturn:
-    """Ends the process with this exit code, as `sys.exit` takes it."""
-    if dist.is_available() and dist.is_initialized():
-        # The group is not destroyed: gloo's threads can wait for the interpreter's lock while
-        # the caller holds it and waits for their end.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else int(code is not None))
-    sys.exit(code)

@@ -1,7 +1,8 @@
-"""Old names of settings and arguments, which are still read under their new ones.
+"""Other names of settings and arguments, which are read under the one that is kept.
 
 A recipe file, `--set`, a flag and a keyword argument of a Python call go through one table. Each
-old name that is read prints one line to stderr.
+old name that is read prints one line to stderr; a name that other libraries have for a setting is
+read without a word.
 """
 
 import inspect
@@ -11,7 +12,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from ravine.core.errors import SettingError
-from ravine.core.torchrun import is_secondary_process
+from ravine.core.launch import is_secondary_process
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,29 +23,48 @@ RENAMED: Mapping[str, str] = {
     "rates": "lr_multipliers",
 }
 
+#: What other libraries call a setting, to its name here.
+ALIASES: Mapping[str, str] = {
+    "batch_size": "batch",
+    "img_size": "image_size",
+    "learning_rate": "lr",
+    "num_epochs": "epochs",
+    "num_workers": "workers",
+}
+
+
+def kept_name(name: str) -> str:
+    """Returns the name under which a setting is kept.
+
+    >>> kept_name("batch_size"), kept_name("batch")
+    ('batch', 'batch')
+    """
+    return RENAMED.get(name) or ALIASES.get(name, name)
+
 
 def with_new_names(values: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
-    """Returns `values` with old names replaced, and prints a line for each of them.
+    """Returns `values` under the names that are kept, and prints a line for each old one.
 
     Args:
         values: by name, old or new.
         known: the names that the reader of the values knows; a name that it knows stays.
 
     Raises:
-        SettingError: a setting is given under its old name and under its new one.
+        SettingError: a setting is given under two names.
 
     >>> with_new_names({"lr": 1.0}, {"lr", "bias_lr_multiplier"})
     {'lr': 1.0}
     """
     read: dict[str, Any] = {}
     for name, value in values.items():
-        new = RENAMED.get(name, name)
+        new = kept_name(name)
         if new == name or name in known or new not in known:
             read[name] = value
             continue
-        if new in values:
-            raise SettingError(f"{name} is the old name of {new}, which is given too; drop {name}")
-        if not is_secondary_process():
+        if new in values or new in read:
+            kind = "the old name" if name in RENAMED else "another name"
+            raise SettingError(f"{name} is {kind} of {new}, which is given too; drop {name}")
+        if name in RENAMED and not is_secondary_process():
             print(f"{name} is now called {new}; it is read under the new name", file=sys.stderr)
         read[new] = value
     return read

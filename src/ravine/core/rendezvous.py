@@ -8,88 +8,18 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import final
 
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from ravine.core.errors import RunError, SettingError
+from ravine.core.errors import RunError
+from ravine.core.launch import TorchrunVariables
 
-_NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
 _SAID_AFTER, _SAID_EVERY = 10.0, 60.0  # seconds of waiting
 _GIVES_UP_AFTER = 1800.0  # a cluster may start its last host late
 _POLL = 0.1
 _SHOWN = 8  # missing ranks in a line
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TorchrunVariables:
-    """What torchrun tells each process of a training.
-
-    Attributes:
-        rank: in 0..size-1.
-        size: processes in all.
-        local_rank: in 0..local_size-1.
-        local_size: processes on this host.
-        address: of the host that keeps the store.
-        port: of the store.
-    """
-
-    rank: int
-    size: int
-    local_rank: int
-    local_size: int
-    address: str
-    port: int
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> "TorchrunVariables | None":
-        """Returns the variables of one process among several; None for a process alone.
-
-        Raises:
-            SettingError: some are missing, no numbers, or contradict each other.
-        """
-        names = (*_NUMBERS, "MASTER_ADDR")
-        missing = [name for name in names if not environment.get(name, "").strip()]
-        if "WORLD_SIZE" in missing and {"RANK", "MASTER_ADDR"} & set(missing):
-            return None
-        size = None if "WORLD_SIZE" in missing else _number(environment, "WORLD_SIZE")
-        if size == 1:
-            return None
-        if missing:
-            raise SettingError(
-                f"{missing[0]} is not set, where other variables of torchrun are; start the "
-                "processes with torchrun, or for one alone: unset WORLD_SIZE RANK"
-            )
-        numbers = {name: _number(environment, name) for name in _NUMBERS}
-        _check_range("WORLD_SIZE", numbers["WORLD_SIZE"], 1, 2**20)
-        _check_range("RANK", numbers["RANK"], 0, numbers["WORLD_SIZE"] - 1)
-        _check_range("LOCAL_WORLD_SIZE", numbers["LOCAL_WORLD_SIZE"], 1, numbers["WORLD_SIZE"])
-        _check_range("LOCAL_RANK", numbers["LOCAL_RANK"], 0, numbers["LOCAL_WORLD_SIZE"] - 1)
-        _check_range("MASTER_PORT", numbers["MASTER_PORT"], 1, 2**16 - 1)
-        return cls(
-            rank=numbers["RANK"],
-            size=numbers["WORLD_SIZE"],
-            local_rank=numbers["LOCAL_RANK"],
-            local_size=numbers["LOCAL_WORLD_SIZE"],
-            address=environment["MASTER_ADDR"].strip(),
-            port=numbers["MASTER_PORT"],
-        )
-
-
-def _number(environment: Mapping[str, str], name: str) -> int:
-    text = environment[name].strip()
-    if not text.removeprefix("-").isascii() or not text.removeprefix("-").isdigit():
-        raise SettingError(f"{name} must be a whole number, got {text[:40]!r}; torchrun sets it")
-    return int(text[:12])
-
-
-def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise SettingError(f"{name} must be in {low}..{high}, got {value}; torchrun sets it")
 
 
 def meet(own: TorchrunVariables) -> PrefixStore:

@@ -11,6 +11,8 @@ from ravine.core.validation import check_text
 
 _MOST = 100  # characters of a value in a message
 
+_SHOULD = "input should be "
+
 
 class Settings(BaseModel):
     """Frozen, validated settings. A wrong value raises `SettingError` with one line."""
@@ -96,11 +98,20 @@ def _one_line(error: ValidationError) -> RavineError:
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, RavineError):
         return cause
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
-    message = first["msg"].removeprefix("Value error, ")
     if cause is not None:
-        return SettingError(message)
-    return SettingError(f"{name}: {message[0].lower()}{message[1:]}, got {_shown(first['input'])}")
+        return SettingError(first["msg"].removeprefix("Value error, "))
+    name = first["loc"][0] if first["loc"] else "settings"
+    allowed = [_lowered(one["msg"]) for one in error.errors() if one["loc"][:1] == (name,)]
+    if len(allowed) > 1:  # a setting of several types has an error for each
+        joined = " or ".join(text.removeprefix(_SHOULD) for text in allowed)
+        allowed = [f"{_SHOULD}{joined}"]
+    return SettingError(f"{name}: {allowed[0]}, got {_shown(first['input'])}")
+
+
+def _lowered(message: str) -> str:
+    """Returns pydantic's message without what it says of text that is no number."""
+    plain = message.replace(", unable to parse string as a number", "")
+    return f"{plain[0].lower()}{plain[1:]}"
 
 
 def _shown(value: Any) -> str:

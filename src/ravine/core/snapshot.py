@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, Literal, TypeVar, cast, final
 
+from ravine.core.html_table import html_table
+
 Number = TypeVar("Number")
 Other = TypeVar("Other")
 
@@ -55,7 +57,7 @@ class ParameterStatistics(Generic[Number]):
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Snapshot(Generic[Number]):
     """The statistics of one step.
 
@@ -75,6 +77,15 @@ class Snapshot(Generic[Number]):
     parameters: Mapping[str, ParameterStatistics[Number]] = field(default_factory=dict)
     uncleared: Number | None = None
     overhead: float | None = None
+
+    def __repr__(self) -> str:
+        rate = "" if self.lr is None else f", lr {self.lr:.3g}"
+        counts = f"{len(self.layers)} layers, {len(self.parameters)} parameters"
+        return f"Snapshot(step {self.step}{rate}, {counts})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, str(one)) for name, one in self.layers.items()]
+        return html_table(repr(self), ("layer", "statistics"), rows)
 
 
 @final

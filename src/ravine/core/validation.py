@@ -1,6 +1,7 @@
 """Checks of settings, with one wording for all messages."""
 
 import math
+import re
 from collections.abc import Iterable
 
 from ravine.core.errors import SettingError, unknown
@@ -69,3 +70,16 @@ def _shown(value: float) -> str:
         return f"{value:g}"
     except OverflowError:
         return "a number of hundreds of digits"
+
+
+def check_device(name: str) -> None:
+    """Raises `SettingError` unless `name` is a kind of device that Ravine computes on.
+
+    >>> check_device("cuda:1")
+    >>> check_device("mps")
+    Traceback (most recent call last):
+    ...
+    ravine.core.errors.SettingError: device 'mps' is not known; use auto, cpu, cuda or cuda:N
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise SettingError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:N")

@@ -198,5 +198,20 @@ def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
         )
     if count := found["leakage"]["images"]:
         notify(f"{count} images are on both sides of the split: {found['leakage']['action']}")
+    if conflicts := found["conflicts"]:
+        first = conflicts[0]
+        many = (
+            f"{_EXAMPLES} images or more stand"
+            if len(conflicts) == _EXAMPLES
+            else (f"{len(conflicts)} images stand" if len(conflicts) > 1 else "1 image stands")
+        )
+        notify(
+            f"{many} under different labels: {' = '.join(first['names'][:3])}, which is "
+            f"{' or '.join(dict.fromkeys(first['labels']))}"
+        )
+    if (doubles := found["duplicates"])["groups"]:
+        pair = " = ".join(doubles["examples"][0][:2])
+        text = f"{doubles['images']:,} images have copies, in {doubles['groups']:,} groups"
+        notify(f"{text}, such as {pair}", warning=False)
     if advice := found["imbalance"]["advice"]:
         notify(advice)

@@ -17,13 +17,14 @@ from torch import Tensor
 from ravine.core.errors import SettingError
 from ravine.core.ranks import ALONE, Ranks
 from ravine.core.seeds import generator_for, seed_for
-from ravine.data.augment import AugmentSettings, make_augmenter
+from ravine.data.augment import make_augmenter
 from ravine.data.augment_operations import (
     Generator,
     ShardedGenerator,
     SourcePixels,
     gather_pixels,
 )
+from ravine.data.augment_settings import AugmentSettings
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing
 from ravine.data.mixing import mix
 from ravine.data.streaming import Prefetcher

@@ -5,12 +5,10 @@ Shape letters: N images, H height, W width, C channels, K classes.
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from ravine.core.paths import usable_path
 from ravine.data.pixel_array import PixelArray
 from ravine.data.understanding import Understood
 
@@ -99,12 +97,3 @@ def label_indices(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     """Returns the index among K `classes` of each of N class names, (N,) int64."""
     index_of = {name: index for index, name in enumerate(classes)}
     return np.array([index_of[name] for name in names], dtype=np.int64)
-
-
-def expand_path(data: str) -> Path:
-    """Returns the path that the user named, with `~` expanded.
-
-    Raises:
-        SettingError: no path can be as it is written.
-    """
-    return usable_path("path", data)

@@ -132,6 +132,16 @@ def _opened(content: bytes, *, large: bool) -> Iterator[Image.Image]:
         raise Unreadable(f"torn or damaged: {str(error) or type(error).__name__}") from None
 
 
+def decode_image(image: Image.Image, channels: int) -> np.ndarray:
+    """Returns an image that is open already, (H, W, C) uint8, by the same rule as a file's.
+
+    Args:
+        image: of any mode.
+        channels: C, 1 or 3.
+    """
+    return _decode_open(image, channels, None, None).pixels
+
+
 def _decode_open(
     image: Image.Image,
     channels: int,

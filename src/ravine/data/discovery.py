@@ -7,16 +7,15 @@ from pathlib import Path
 
 from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import Progress, no_progress
-from ravine.data.collection import Collection, FileEntry, expand_path
+from ravine.data.collection import Collection, FileEntry
 from ravine.data.layouts import fits_any, layout_of, refuse_options_without_effect
+from ravine.data.location import SAMPLE, expand_path, refuse_missing
 from ravine.data.settings import DataSettings
 from ravine.data.sources.labels_csv import IMAGE_COLUMNS, ImageIndex, find_column, read_rows
 from ravine.data.sources.listing import image_files
 from ravine.data.sources.mnist_family import idx_pairs, read_idx_pairs
 from ravine.data.sources.shards import images_in, is_shard
 from ravine.data.understanding import Understood
-
-SAMPLE = "@fashion"
 
 
 def find_collection(settings: DataSettings, progress: Progress = no_progress) -> Collection:
@@ -26,14 +25,11 @@ def find_collection(settings: DataSettings, progress: Progress = no_progress) ->
         DataError: the path does not exist, or holds nothing that Ravine reads.
         SettingError: a setting is given that has no effect on this source.
     """
-    if not settings.data:
-        raise DataError("no data is named; try @fashion, or a folder with one folder per class")
+    refuse_missing(settings)
     if settings.data == SAMPLE:
         refuse_options_without_effect(settings, SAMPLE, "the shipped sample", frozenset())
         sample = Path(str(resources.files("ravine.data") / "sample"))
         return _with_understood(read_idx_pairs(idx_pairs(sample)), "idx")
-    if settings.data.startswith("@"):
-        raise DataError(f"no sample {settings.data!r} ships with Ravine; there is {SAMPLE}")
     path, settings = _source(settings)
     layout = layout_of(path, settings)
     refuse_options_without_effect(settings, str(path), layout.what, layout.options)
@@ -54,8 +50,6 @@ def _with_understood(collection: Collection, layout: str) -> Collection:
 def _source(settings: DataSettings) -> tuple[Path, DataSettings]:
     """Returns the path to read; with `labels` it is the table, and DATA the folder of images."""
     root = expand_path(settings.data)
-    if not root.exists():
-        raise DataError(f"no such path: {root}")
     if settings.labels is None:
         return root, settings
     if settings.images is not None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ravine.core.errors import DataError, RavineError, SettingError, unknown
 from ravine.core.progress import Progress, no_progress
-from ravine.data.collection import Collection, expand_path
+from ravine.data.collection import Collection
+from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
 from ravine.data.sources.cifar import is_cifar, read_cifar
 from ravine.data.sources.coco_json import is_coco, read_coco

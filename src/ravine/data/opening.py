@@ -16,7 +16,7 @@ from ravine.core.progress import Progress, no_progress
 from ravine.data.audit import audit
 from ravine.data.cache_lookup import CacheHit, load_or_decode
 from ravine.data.class_matching import class_indices
-from ravine.data.collection import Collection, FileEntry, expand_path
+from ravine.data.collection import Collection, FileEntry
 from ravine.data.dataset import Dataset, ImageArray, ImageView, Preprocessing, Unlabelled
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.discovery import find_collection, list_images
@@ -25,6 +25,7 @@ from ravine.data.image_file import ImageFormat
 from ravine.data.image_format import choose_image_format, confirm_image_format
 from ravine.data.image_notes import image_notes
 from ravine.data.load_mode import LoadMode, choose_load_mode
+from ravine.data.location import expand_path
 from ravine.data.name_groups import matched_names
 from ravine.data.settings import DataSettings
 from ravine.data.sources.listing import folders_in

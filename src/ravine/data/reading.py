@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ravine.data.collection import expand_path
+from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
 
 _TABLES = frozenset({".csv", ".tsv", ".txt"})

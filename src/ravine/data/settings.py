@@ -16,35 +16,40 @@ class DataSettings(Settings):
     """Folder of images or of .tar shards, CSV, IDX, CIFAR, .npz or .tar file, or @fashion."""
 
     layout: str | None = None
-    """How DATA is laid out, where two readings are possible: folders, table, idx, shards …"""
+    """How DATA is laid out, where two readings are possible: folders, table, idx, shards …; by
+    default the one that fits."""
 
     labels: str | None = None
-    """CSV with the labels; DATA is then the folder of its images."""
+    """CSV with the labels, where DATA is the folder of its images; by default DATA has them."""
 
     images: str | None = None
-    """Folder of the images, where DATA is a CSV and they are not in its folder."""
+    """Folder of the images, where DATA is a CSV; by default the folder of the CSV."""
 
     image_column: str | None = None
-    """Column of the CSV with the file names; found by name if not given."""
+    """Column of the CSV with the file names; by default found by its name."""
 
     label_column: str | None = None
-    """Column of the CSV with the labels; found by name if not given."""
+    """Column of the CSV with the labels; by default found by its name."""
 
     split_column: str | None = None
-    """Column of the CSV with the split; found by name and values if not given; none for none."""
+    """Column of the CSV with the split; by default found by name and values; none for none."""
 
     group_column: str | None = None
-    """Column of the CSV: rows of one value stay on one side of the split (one patient, say)."""
+    """Column of the CSV: rows of one value stay on one side of the split (one patient,
+    say); by default none."""
 
     group_from_name: str | None = None
     """Regular expression with one group, found in each file's name: images of one value stay on
-    one side of the split. One character, such as _, is short for all that stands before it."""
+    one side of the split. One character, such as _, is short for all that stands before it; by
+    default none."""
 
     class_level: str | None = None
-    """Folder that is the class: its level below DATA, from 1; 2+ for the path from there; leaf."""
+    """Folder that is the class: its level below DATA, from 1; 2+ for the path from there; leaf;
+    by default found from the folders."""
 
     label_from_name: str | None = None
-    """Label in the file's name: before-dot, before-last-underscore …, or a pattern with a group."""
+    """Label in the file's name: before-dot, before-last-underscore …, or a pattern with a
+    group; by default labels are not in names."""
 
     @field_validator("class_level", mode="before")
     @classmethod
@@ -55,10 +60,11 @@ class DataSettings(Settings):
     """Share held out for validation where none is given, at most 5,000 images; 0 for none."""
 
     folds: int | None = Field(default=None, ge=2, le=100)
-    """Cross-validation: that many networks, each held out another part of the images."""
+    """Cross-validation: that many networks, each held out another part of the images; by default
+    one network."""
 
     fold: int | None = Field(default=None, ge=1)
-    """Of the folds, the one to train alone, from 1."""
+    """Of the folds, the one to train alone, from 1; by default all."""
 
     image_size: int | None = Field(default=None, ge=8, le=2048)
     """Pixels a side that the network sees; by default what fits the images."""

@@ -8,7 +8,6 @@ Shape letters: S height and width, C channels.
 """
 
 import contextlib
-import fcntl
 import json
 import mmap
 import os
@@ -22,10 +21,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ravine.core.errors import DataError
+from ravine.core.lazy import lazy_module
 from ravine.data.collection import FileEntry
 from ravine.data.image_file import ImageFormat
 from ravine.data.processes import start_worker
 from ravine.data.streaming_worker import slots_in
+
+fcntl = lazy_module("fcntl")  # Windows has none
 
 _LARGEST_CHUNK = 16  # images
 _PIPE = 1 << 20  # bytes of requests that a pipe takes before writing blocks

@@ -7,10 +7,16 @@ The difference of each seed is of one pair: same data order, same start. Its mea
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
-from scipy import stats
+
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from scipy import special
+else:
+    special = lazy_module("scipy.special")
 
 Arm = Callable[[int], float]
 
@@ -98,7 +104,7 @@ def interval(differences: Sequence[float]) -> tuple[float, float, float]:
     if len(values) < 2 or not np.isfinite(values).all():
         return math.nan, math.nan, math.nan
     mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    half = float(special.stdtrit(len(values) - 1, 0.975)) * error
     return mean, mean - half, mean + half
 
 

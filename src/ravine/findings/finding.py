@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, final, overload
 
+from ravine.core.html_table import html_table
+
 Severity = Literal["critical", "warning", "note"]
 _SEVERITIES: Mapping[str, int] = {"critical": 0, "warning": 1, "note": 2}
 
@@ -81,7 +83,7 @@ class Finding:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Findings(Sequence[Finding]):
     """Findings, the most severe first; `print` shows one a line.
 
@@ -106,6 +108,14 @@ class Findings(Sequence[Finding]):
 
     def __str__(self) -> str:
         return "\n".join(str(item) for item in self.items) or "nothing found"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        rows = [(f.severity, f.code, f.seen, f.cause, f.cure) for f in self.items]
+        title = "Findings" if rows else "nothing found"
+        return html_table(title, ("severity", "finding", "seen", "cause", "cure"), rows)
 
     @property
     def codes(self) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import entr
 
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
@@ -25,6 +24,7 @@ from ravine.findings.thresholds import (
 )
 
 _FEWEST = 8  # rows of the shortest run that is judged
+_BEYOND = 10.0  # times the loss of knowing nothing: no run of any length comes back from it
 _FEW = 5  # rows of the shortest run of which a plateau can be reported
 
 
@@ -102,6 +102,7 @@ def find_over_time(run: Trace) -> Iterator[Finding]:
     if known >= _FEW:
         yield from _plateau(run)
     if known < _FEWEST:
+        yield from _diverged_at_once(run)
         return
     yield from _divergence(run)
     yield from _rate_fell(run)
@@ -154,6 +155,20 @@ def _divergence(run: Trace) -> Iterator[Finding]:
     blown = run.losses > BLOWN * run.chance
     if blown.any():
         yield _leapt(float(np.nanmax(run.losses)), start, end, int(run.steps[blown.argmax()]))
+
+
+def _diverged_at_once(run: Trace) -> Iterator[Finding]:
+    """Yields the divergence of a run too short for a comparison of its parts."""
+    trained = run.validations[:, 3]
+    losses = np.concatenate([run.losses, trained[-1:]])
+    known = losses[np.isfinite(losses)]
+    if len(known) and known[-1] > _BEYOND * run.chance:
+        least = min(float(known.min()), run.chance)
+        yield _diverged(run, float(known[0]), float(known[-1]), least, int(_last_step(run)))
+
+
+def _last_step(run: Trace) -> float:
+    return float(max([*run.steps, *run.validations[:, 0]]))
 
 
 def _is_forgotten(run: Trace, low: int, end: float) -> bool:
@@ -298,7 +313,8 @@ def _is_accurate(row: np.ndarray, run: Trace) -> bool:
         return False
     e = float(min(1.0, max(0.0, 1 - known.max())))
     others = math.log(max(1.0, math.expm1(run.chance)))  # K−1, of ln K
-    doubt = float(entr(e) + entr(1 - e)) + e * others
+    mixed = -sum(share * math.log(share) for share in (e, 1 - e) if share > 0)
+    doubt = mixed + e * others
     return doubt < UNDERFIT * run.chance
 
 

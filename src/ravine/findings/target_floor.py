@@ -5,13 +5,19 @@ smoothing, mixup and cutmix raise it. A high loss is judged by what lies above t
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import entr, roots_jacobi
 from torch import Tensor
+
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from scipy import special
+else:
+    special = lazy_module("scipy.special")
 
 _NODES: Final = 64  # of λ
 _CENTRES: Final = 32  # of a box, along each side
@@ -56,21 +62,27 @@ def expected_floor(
     return float(np.mean(means)) if means else _unmixed(classes, label_smoothing)
 
 
+def _eta(share: Array | float) -> Array:
+    """Returns η(x) = −x ln x of shares of any shape; 0 at 0."""
+    x = np.asarray(share, np.float64)
+    return np.where(x > 0, -x * np.log(np.where(x > 0, x, 1.0)), 0.0)
+
+
 def _unmixed(classes: int, smoothing: float) -> float:
     other = smoothing / classes
-    return float(entr(1 - smoothing + other) + (classes - 1) * entr(other))
+    return float(_eta(1 - smoothing + other) + (classes - 1) * _eta(other))
 
 
 def _expected_entropy(classes: int, smoothing: float, shares: Array, weights: Array) -> float:
     other, kept = smoothing / classes, 1 - smoothing
-    both = entr(kept * shares + other) + entr(kept * (1 - shares) + other)
-    mixed = float(weights @ (both + (classes - 2) * entr(other)))
+    both = _eta(kept * shares + other) + _eta(kept * (1 - shares) + other)
+    mixed = float(weights @ (both + (classes - 2) * _eta(other)))
     return mixed + (_unmixed(classes, smoothing) - mixed) / classes
 
 
 def _beta(alpha: float) -> tuple[Array, Array]:
     """Returns nodes and weights of Beta(α, α): Gauss-Jacobi, exact to degree 127."""
-    at, weights = roots_jacobi(_NODES, alpha - 1, alpha - 1)
+    at, weights = special.roots_jacobi(_NODES, alpha - 1, alpha - 1)
     return (1 + at) / 2, weights / weights.sum()
 
 

@@ -11,9 +11,9 @@ from torch import nn
 from ravine.core.errors import SettingError
 from ravine.core.seeds import generator_for
 from ravine.landscapes.directions import Direction, difference, moved_parameters, random_direction
+from ravine.landscapes.hessian import top_eigenvectors
 from ravine.landscapes.node import FixedBatches, LossFunction
 from ravine.landscapes.settings import SurfaceSettings
-from ravine.landscapes.sharpness import top_eigenvectors
 from ravine.landscapes.trajectory import Point, trajectory_plane
 
 Range = tuple[float, float]

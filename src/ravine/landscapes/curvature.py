@@ -7,8 +7,8 @@ import numpy as np
 from ravine.core.progress import Progress
 from ravine.landscapes.directions import inner, moved_parameters
 from ravine.landscapes.evaluator import GridEvaluator
+from ravine.landscapes.hessian import convexity_over, sharpness, sharpness_along
 from ravine.landscapes.settings import SurfaceSettings
-from ravine.landscapes.sharpness import convexity_over, sharpness, sharpness_along
 from ravine.runs.surface import Surface
 
 _TOP = 5

@@ -18,10 +18,10 @@ from ravine.landscapes.curvature import curvature
 from ravine.landscapes.deadline import Deadline, check_time
 from ravine.landscapes.directions import moved_parameters
 from ravine.landscapes.evaluator import GridEvaluator
-from ravine.landscapes.node import POLICIES, FixedBatches, LossFunction, NodeLoss, has_batch_norm
+from ravine.landscapes.node import FixedBatches, LossFunction, NodeLoss, has_batch_norm
 from ravine.landscapes.node_pool import open_pool
 from ravine.landscapes.plane import Plane, preserve_all_but_weights, preserve_weights
-from ravine.landscapes.settings import KINDS, SurfaceSettings
+from ravine.landscapes.settings import KINDS, POLICIES, SurfaceSettings
 from ravine.landscapes.starting_values import choose_axes, set_precision, trim_batches
 from ravine.landscapes.sweep import Sweep
 from ravine.landscapes.trajectory import Point

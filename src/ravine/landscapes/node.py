@@ -15,11 +15,6 @@ from ravine.core.nested import call_model, tensors_in, to_device
 from ravine.nn.precise_batch_norm import measure_norm_statistics_
 
 LossFunction = Callable[[Any, Any], Tensor]
-POLICIES: Mapping[str, str] = {
-    "running": "running statistics of the centre, frozen",
-    "batch": "statistics of each batch",
-    "re-estimated": "statistics re-estimated at each node",
-}
 _BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
 

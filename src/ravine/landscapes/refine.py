@@ -6,9 +6,18 @@ of least bending of its kind. The priority of a node is the difference from line
 which is the bend times the square of the gap.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.interpolate import LinearNDInterpolator, RBFInterpolator
-from scipy.spatial import cKDTree
+
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from scipy import interpolate as curves
+    from scipy import spatial
+else:
+    curves = lazy_module("scipy.interpolate")
+    spatial = lazy_module("scipy.spatial")
 
 _NEIGHBOURS = 60  # of the interpolation; more change nothing visible
 
@@ -48,7 +57,7 @@ def interpolate(loss: np.ndarray, evaluated: np.ndarray) -> np.ndarray:
     height[missing] = np.exp(found) if logarithmic else found
     holes = np.argwhere(evaluated & ~np.isfinite(loss))
     if len(holes):
-        to_hole, to_known = (cKDTree(nodes).query(wanted)[0] for nodes in (holes, known))
+        to_hole, to_known = (spatial.cKDTree(nodes).query(wanted)[0] for nodes in (holes, known))
         height[tuple(wanted[to_hole <= to_known].T)] = np.nan
     return height
 
@@ -60,7 +69,7 @@ def _smooth(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.nda
         axis = int(np.flatnonzero(~flat)[0]) if not flat.all() else 0
         return np.interp(wanted[:, axis], known[:, axis], values)
     count = len(values) if len(values) <= 400 else _NEIGHBOURS
-    return RBFInterpolator(known, values, kernel="cubic", degree=1, neighbors=count)(wanted)
+    return curves.RBFInterpolator(known, values, kernel="cubic", degree=1, neighbors=count)(wanted)
 
 
 def next_nodes(loss: np.ndarray, evaluated: np.ndarray, most: int) -> list[tuple[int, int]]:
@@ -76,13 +85,15 @@ def next_nodes(loss: np.ndarray, evaluated: np.ndarray, most: int) -> list[tuple
     if not len(wanted):
         return []
     computed = np.argwhere(evaluated)
-    gap = cKDTree(computed).query(wanted)[0] if len(computed) else np.ones(len(wanted))
+    gap = spatial.cKDTree(computed).query(wanted)[0] if len(computed) else np.ones(len(wanted))
     priority = gap.astype(float)
     if finite.sum() >= 4 and min(loss.shape) > 1:
         known = np.argwhere(finite)
         positive = bool((loss[finite] > 0).all())
         values = np.log(loss[finite]) if positive else loss[finite]
-        bend = np.abs(_smooth(known, values, wanted) - LinearNDInterpolator(known, values)(wanted))
+        bend = np.abs(
+            _smooth(known, values, wanted) - curves.LinearNDInterpolator(known, values)(wanted)
+        )
         spread = float(np.ptp(values)) or 1.0
         # The gap breaks ties, and reaches where the computed nodes say nothing.
         priority = np.nan_to_num(bend / spread) + 1e-3 * gap**2

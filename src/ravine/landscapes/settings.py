@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, final
+from importlib.util import find_spec
+from typing import Any, Self, final
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice
-from ravine.landscapes.node import POLICIES
 
 Axis = tuple[float, float, int]
 KINDS: Mapping[str, str] = {
@@ -19,8 +19,19 @@ KINDS: Mapping[str, str] = {
     "models": "from model to model",
     "hessian": "eigenvectors of the two largest eigenvalues of the Hessian",
 }
+POLICIES: Mapping[str, str] = {
+    "running": "running statistics of the centre, frozen",
+    "batch": "statistics of each batch",
+    "re-estimated": "statistics re-estimated at each node",
+}
 PLANES = ("random", "trajectory", "hessian")
 _LEAST_NODES = 5  # of an axis
+
+
+def require_curvlinops(what: str) -> None:
+    """Raises `SettingError` where the library is missing that multiplies with the Hessian."""
+    if find_spec("curvlinops") is None:
+        raise SettingError(f"{what} needs curvlinops: pip install 'ravine[landscape]'")
 
 
 class GridSettings(Settings):
@@ -91,6 +102,14 @@ class GridSettings(Settings):
         if side < 0 or side == 1:
             raise SettingError(f"convexity must be 0 or at least 2 nodes a side, got {side}")
         return side
+
+    @model_validator(mode="after")
+    def _has_the_library(self) -> Self:
+        for name in (name for name in ("sharpness", "convexity") if getattr(self, name)):
+            require_curvlinops(name)
+        if getattr(self, "along", None) == "hessian":
+            require_curvlinops("along hessian")
+        return self
 
 
 @final

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from ravine.core.errors import SettingError
-from ravine.nn.activation import Activation, make_activation
+from ravine.nn.activation import make_activation
 from ravine.nn.convolution import Conv2d
-from ravine.nn.dropout import Dropout, DropoutForm
-from ravine.nn.norm import Norm, make_norm
+from ravine.nn.dropout import Dropout
+from ravine.nn.layer_names import Activation, DropoutForm, Norm
+from ravine.nn.norm import make_norm
 from ravine.nn.norm_act import NormAct
 
 

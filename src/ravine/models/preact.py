@@ -5,7 +5,7 @@ He, Zhang, Ren, Sun, ECCV 2016: depth 9N+2, widths 64, 128, 256 after a stem of 
 
 from torch import nn
 
-from ravine.models.depths import blocks_of_depth
+from ravine.models.depths import preact_blocks
 from ravine.models.model_options import ModelOptions
 from ravine.models.preact_block import pre_activation_network
 from ravine.models.stem import small_stem_stride
@@ -21,7 +21,7 @@ def preact_resnet(
     """
     return pre_activation_network(
         (64, 128, 256),
-        blocks=blocks_of_depth(depth, factor=9, rest=2, name=f"preact-{depth}"),
+        blocks=preact_blocks(depth),
         bottleneck=True,
         classes=classes,
         channels=channels,

@@ -7,14 +7,12 @@ resnet-152 with projections, the stride of a bottleneck on its 3×3 convolution.
 Shape letters in this file: B batch, C channels, H height, W width, S image size.
 """
 
-from collections.abc import Mapping
 from typing import final
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ravine.core.errors import SettingError
-from ravine.models.depths import blocks_of_depth
+from ravine.models.depths import cifar_blocks, large_blocks
 from ravine.models.model_options import ModelOptions
 from ravine.models.residual import (
     BlockShape,
@@ -27,15 +25,6 @@ from ravine.models.residual import (
 )
 from ravine.models.stem import has_small_stem, small_stem_stride
 from ravine.nn.hooks import is_hooked
-
-#: Blocks per stage, and whether they are bottlenecks.
-LARGE: Mapping[int, tuple[tuple[int, ...], bool]] = {
-    18: ((2, 2, 2, 2), False),
-    34: ((3, 4, 6, 3), False),
-    50: ((3, 4, 6, 3), True),
-    101: ((3, 4, 23, 3), True),
-    152: ((3, 8, 36, 3), True),
-}
 
 
 @final
@@ -116,7 +105,7 @@ def resnet_cifar(
     Raises:
         SettingError: depth is not 6N+2.
     """
-    blocks = blocks_of_depth(depth, factor=6, rest=2, name=f"resnet-cifar-{depth}")
+    blocks = cifar_blocks(depth)
     stem: list[nn.Module] = [
         options.convolution(channels, 16, 3, stride=small_stem_stride(image_size)),
         options.norm_act(16),
@@ -141,13 +130,7 @@ def resnet(
     Raises:
         SettingError: depth is not 18, 34, 50, 101 or 152.
     """
-    if depth not in LARGE:
-        nearest = min(LARGE, key=lambda known: abs(known - depth))
-        raise SettingError(
-            f"resnet-{depth}: the depth must be one of {', '.join(map(str, LARGE))}; "
-            f"nearest: {nearest} (for small images there is resnet-cifar-D)"
-        )
-    blocks, bottleneck = LARGE[depth]
+    blocks, bottleneck = large_blocks(depth)
     small = has_small_stem(image_size)
     stem: list[nn.Module] = [
         options.convolution(channels, 64, 3 if small else 7, stride=1 if small else 2),

@@ -1,22 +1,32 @@
 """Settings of the network."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import torch
 from pydantic import BeforeValidator, Field, model_validator
-from torch import nn
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import SettingError
+from ravine.core.lazy import lazy_module
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice, check_range
-from ravine.models.model_options import ModelOptions
-from ravine.models.table import MODELS, check_name, family_of, make_network, refuse_without_effect
-from ravine.nn.activation import Activation
-from ravine.nn.dropout import DropoutForm
-from ravine.nn.init import SCHEMES
-from ravine.nn.norm import Norm
+from ravine.models.table import (
+    MODELS,
+    check_name,
+    family_of,
+    make_network,
+    refuse_without_effect,
+)
+from ravine.nn.layer_names import SCHEMES, Activation, DropoutForm, Norm
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from ravine.models import model_options
+else:
+    torch = lazy_module("torch")
+    model_options = lazy_module("ravine.models.model_options")
 
 
 def _numbers(value: Any) -> Any:
@@ -43,7 +53,7 @@ class ModelSettings(Settings):
     """Normalisation layer; with none, convolutions get biases."""
 
     dropout: Annotated[tuple[float, ...], BeforeValidator(_numbers)] = ()
-    """p of dropout: one number, or one per stage (0.1,0.2,0.3); empty: the network's own."""
+    """p of dropout: one number, or one per stage (0.1,0.2,0.3); by default the network's own."""
 
     dropout_form: DropoutForm = "inverted"
     """Scales in training mode (inverted), or in evaluation mode (classic)."""
@@ -72,11 +82,22 @@ class ModelSettings(Settings):
             raise SettingError(f"zero_init: {self.model} has no residual branches to start at zero")
         return self
 
+    def check_options(self) -> None:
+        """Raises `SettingError` for an option that the network would silently ignore."""
+        if self.model != "auto":
+            refuse_without_effect(
+                self.model,
+                norm=self.norm,
+                dropout=self.dropout,
+                dropout_form=self.dropout_form,
+                skip=self.skip,
+            )
+
     def check_network(self) -> None:
         """Raises `SettingError` unless name, depth and options fit; draws no weights."""
+        self.check_options()
         if self.model == "auto":
             return
-        refuse_without_effect(self.model, self._options())
         if family_of(self.model).build is not None:
             with torch.device("meta"):
                 self.build_model(classes=2, channels=3, image_size=64)
@@ -88,7 +109,7 @@ class ModelSettings(Settings):
         channels: int,
         image_size: int,
         code: AllowedCode = NO_CODE,
-    ) -> nn.Module:
+    ) -> "nn.Module":
         """Returns the network with the weights of its constructors.
 
         Args:
@@ -110,8 +131,8 @@ class ModelSettings(Settings):
             code=code,
         )
 
-    def _options(self) -> ModelOptions:
-        return ModelOptions(
+    def _options(self) -> "model_options.ModelOptions":
+        return model_options.ModelOptions(
             activation=self.activation,
             norm=self.norm,
             dropout=self.dropout,
@@ -131,7 +152,7 @@ def build(
     dropout: float | Sequence[float] = (),
     dropout_form: DropoutForm = "inverted",
     skip: bool = True,
-) -> nn.Module:
+) -> "nn.Module":
     """Returns a network: images (B, channels, image_size, image_size) to logits (B, classes).
 
     Args:

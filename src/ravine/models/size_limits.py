@@ -1,35 +1,10 @@
-"""How deep, wide and large a network may be: a name can ask for more than any machine has.
-
-A name may come from a stranger's file, so it is judged before anything is built.
-"""
+"""How large a network may be: a name can ask for more memory than a machine has."""
 
 import torch
 from torch import nn
 
 from ravine.core.errors import SettingError
 from ravine.core.memory import available_memory
-
-MOST = 2000  # layers, or times the width; the deepest network that was published has 1202 layers
-_DIGITS = 9
-
-
-def numbers_of(name: str, groups: tuple[str, ...]) -> tuple[int, ...]:
-    """Returns the numbers in a network's name.
-
-    Raises:
-        SettingError: one is so large that the network could not be built.
-
-    >>> numbers_of("wrn-16-4", ("16", "4"))
-    (16, 4)
-    """
-    for text in groups:
-        if len(text) > _DIGITS or int(text) > MOST:
-            shown = name if len(name) < 60 else f"{name[:60]}…"
-            raise SettingError(
-                f"{shown}: depth and width may be at most {MOST}, got {text[:12]}"
-                f"{'…' if len(text) > 12 else ''}"
-            )
-    return tuple(map(int, groups))
 
 
 def refuse_too_large(name: str, model: nn.Module) -> None:

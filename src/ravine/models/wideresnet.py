@@ -6,8 +6,7 @@ Zagoruyko, Komodakis, "Wide residual networks", BMVC 2016: blocks B(3,3), widths
 
 from torch import nn
 
-from ravine.core.errors import SettingError
-from ravine.models.depths import blocks_of_depth
+from ravine.models.depths import wide_blocks
 from ravine.models.model_options import ModelOptions
 from ravine.models.preact_block import pre_activation_network
 from ravine.models.stem import small_stem_stride
@@ -21,9 +20,7 @@ def wide_resnet(
     Raises:
         SettingError: depth is not 6N+4, or width is below 1.
     """
-    blocks = blocks_of_depth(depth, factor=6, rest=4, name=f"wrn-{depth}-{width}")
-    if width < 1:
-        raise SettingError(f"wrn-{depth}-{width}: the width must be at least 1")
+    blocks = wide_blocks(depth, width)
     return pre_activation_network(
         (16 * width, 32 * width, 64 * width),
         blocks=blocks,

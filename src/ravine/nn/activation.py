@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from torch import nn
 
 from ravine.core.validation import check_choice
+from ravine.nn.layer_names import Activation
 
-Activation = Literal["relu", "leaky-relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 LEAK = 0.01
 _MAKERS: Mapping[str, Callable[[bool], nn.Module]] = {
     "relu": lambda inplace: nn.ReLU(inplace=inplace),

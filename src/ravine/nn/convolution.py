@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from ravine.nn.hooks import is_hooked
 from ravine.nn.norm_act import NormAct
-from ravine.ops.algorithm import Algorithm, has_choice, is_whole
+from ravine.ops.algorithm import has_choice, is_whole
+from ravine.ops.algorithm_names import Algorithm
 from ravine.ops.compiled_convolution import convolution_op
 from ravine.ops.kernel_plan import algorithm_for
 from ravine.ops.library_convolution import library_convolution

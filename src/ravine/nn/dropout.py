@@ -8,7 +8,7 @@ Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, JMLR 2014.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
 from ravine.core.validation import check_choice, check_range
-
-DropoutForm = Literal["inverted", "classic"]
+from ravine.nn.layer_names import DropoutForm
 
 # Layers that commute with multiplication by a positive factor: the factor passes to the next.
 _HOMOGENEOUS = (

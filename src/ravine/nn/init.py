@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
 from ravine.core.validation import check_choice
-from ravine.nn.activation import RECTIFIERS, Activation, he_gain
+from ravine.nn.activation import RECTIFIERS, he_gain
 from ravine.nn.dropout import Dropout
 from ravine.nn.head import CONVOLUTIONS, LAYERS, TRANSPOSED, call_order, head_of
+from ravine.nn.layer_names import SCHEMES, Activation
 
 _DROPOUTS = (Dropout, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
@@ -80,18 +81,6 @@ _FILLS: Mapping[str, Fill] = {
     "lsuv": _orthogonal,
 }
 _ALIASES: Mapping[str, str] = {"xavier": "xavier-uniform", "he": "he-in"}
-SCHEMES: Mapping[str, str] = {
-    "auto": "he-out for rectifiers, xavier for the others, fan-in for the head",
-    "xavier": "the same as xavier-uniform",
-    "xavier-uniform": "U[−√6/√(n_in+n_out), √6/√(n_in+n_out)]",
-    "xavier-normal": "N(0, 2/(n_in+n_out))",
-    "he": "the same as he-in",
-    "he-in": "N(0, 2/n_in): keeps the variance of activations",
-    "he-out": "N(0, 2/n_out): keeps the variance of gradients",
-    "orthogonal": "orthogonal rows, times the gain",
-    "lsuv": "orthogonal, then each layer scaled on data until its output variance is 1",
-    "torch": "what torch's constructors draw",
-}
 
 
 def resolve_scheme(scheme: str, activation: Activation) -> str:

@@ -17,7 +17,8 @@ from ravine.core.preserve_state import preserve_state
 from ravine.core.progress import Progress, no_progress
 from ravine.nn.convolution import Conv2d
 from ravine.nn.norm_act import BatchNorm2d, NormAct
-from ravine.ops.algorithm import Algorithm, ConvolutionShape, DTypeName, candidates, is_whole
+from ravine.ops.algorithm import ConvolutionShape, DTypeName, candidates, is_whole
+from ravine.ops.algorithm_names import Algorithm
 from ravine.ops.epilogue_statistics import attach_output_sums
 from ravine.ops.kernel_plan import (
     KernelPlan,

@@ -3,13 +3,11 @@
 Batch: Ioffe, Szegedy 2015. Group: Wu, He 2018, which needs no batch.
 """
 
-from typing import Literal
-
 from torch import nn
 
 from ravine.core.validation import check_choice
+from ravine.nn.layer_names import Norm
 
-Norm = Literal["batch", "group", "none"]
 NORMS = ("batch", "group", "none")
 _GROUPS = 32  # Wu, He 2018; fewer where the channels do not divide
 

@@ -15,8 +15,8 @@ from ravine.kernels.convolve import MOST_KERNEL, fits
 from ravine.kernels.convolve import MOST_STRIDE as MOST_CONVOLVED_STRIDE
 from ravine.kernels.library import LEVELS, load_library
 from ravine.kernels.weight_gradient import CHANNELS, MOST_STRIDE
+from ravine.ops.algorithm_names import Algorithm
 
-Algorithm = Literal["tiles", "tiles-weights", "winograd-2", "winograd-4", "direct", "torch"]
 DTypeName = Literal["bfloat16", "float32"]
 _MOST_CANDIDATES = 2
 _AMX = ("amx", "amx-emulated")

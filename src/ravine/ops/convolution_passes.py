@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ravine.kernels.convolve import ConvolveJob, convolve
 from ravine.kernels.weight_gradient import WeightsJob, weight_gradient
-from ravine.ops.algorithm import Algorithm, number_in_library
+from ravine.ops.algorithm import number_in_library
+from ravine.ops.algorithm_names import Algorithm
 from ravine.ops.epilogue_statistics import AppliedNorm
 from ravine.ops.library_inputs import address, loaded_library
 

@@ -16,12 +16,12 @@ import torch
 from ravine.core.processor import l2_bytes, processor_name
 from ravine.kernels.library import load_library
 from ravine.ops.algorithm import (
-    Algorithm,
     ConvolutionShape,
     DTypeName,
     can_run,
     candidates,
 )
+from ravine.ops.algorithm_names import Algorithm
 
 
 @final

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ravine.ops.algorithm import Algorithm, is_whole
+from ravine.ops.algorithm import is_whole
+from ravine.ops.algorithm_names import Algorithm
 from ravine.ops.convolution_passes import (
     bias_gradient,
     convolution_pass,

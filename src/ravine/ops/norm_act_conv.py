@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ravine.ops.algorithm import Algorithm
+from ravine.ops.algorithm_names import Algorithm
 from ravine.ops.convolution_passes import (
     convolution_pass,
     input_gradient_pass,

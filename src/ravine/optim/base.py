@@ -11,7 +11,7 @@ know.
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor
@@ -20,12 +20,12 @@ from torch.optim.optimizer import ParamsT
 
 from ravine.core.errors import SettingError
 from ravine.core.validation import check_choice, check_range
+from ravine.optim.decay import Decay
 from ravine.optim.step_engine import Implementation, StepEngine, build_engine, engine_kind
 from ravine.optim.triton_engine import TritonSteps
 from ravine.optim.update_rules import Number, prepared
 from ravine.optim.watched_state import WatchedState
 
-Decay = Literal["decoupled", "coupled"]
 State = dict[str, Tensor]
 EPS_IN_ROOT: Mapping[str, tuple[Any, ...]] = {"eps_in_root": (True, False)}
 

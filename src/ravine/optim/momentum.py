@@ -6,7 +6,8 @@ from typing import Any, final
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.optim.base import Decay, RuleOptimizer, State
+from ravine.optim.base import RuleOptimizer, State
+from ravine.optim.decay import Decay
 from ravine.optim.step_engine import Implementation
 
 

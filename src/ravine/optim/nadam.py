@@ -6,7 +6,8 @@ from typing import Any, Literal, final, get_args
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.optim.base import EPS_IN_ROOT, Decay, RuleOptimizer, State, applied_steps
+from ravine.optim.base import EPS_IN_ROOT, RuleOptimizer, State, applied_steps
+from ravine.optim.decay import Decay
 from ravine.optim.step_engine import Implementation
 from ravine.optim.update_rules import (
     Number,

@@ -1,4 +1,4 @@
-"""The optimizers by name: class, and the defaults that training starts from.
+"""The optimizers by name: class, and the defaults that training starts from. Loads no torch.
 
 Learning rates are for batches of 128 and weight decay 5e-4 on small images, found by races;
 docs/choose-an-optimizer.md.
@@ -6,16 +6,20 @@ docs/choose-an-optimizer.md.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch.optim.optimizer import ParamsT
+from ravine.core.lazy import lazy_names, named_object
+from ravine.optim.decay import Decay
 
-from ravine.optim.adagrad import AdaGrad
-from ravine.optim.adam import Adam
-from ravine.optim.base import Decay, RuleOptimizer
-from ravine.optim.momentum import Momentum
-from ravine.optim.nadam import Nadam
-from ravine.optim.rmsprop import RMSProp
+if TYPE_CHECKING:
+    from torch.optim.optimizer import ParamsT
+
+    from ravine.optim.adagrad import AdaGrad
+    from ravine.optim.adam import Adam
+    from ravine.optim.base import RuleOptimizer
+    from ravine.optim.momentum import Momentum
+    from ravine.optim.nadam import Nadam
+    from ravine.optim.rmsprop import RMSProp
 
 #: The batch that the table's learning rates are for.
 BATCH = 128
@@ -29,7 +33,7 @@ class OptimizerRow:
 
     Attributes:
         summary: the optimizer in a few words.
-        kind: its class.
+        path: `module:name` of its class.
         arguments: those of the constructor that the name implies.
         lr: learning rate that training starts from, for batches of `BATCH`.
         batch_exponent: lr is proportional to the batch to this power.
@@ -38,14 +42,20 @@ class OptimizerRow:
     """
 
     summary: str
-    kind: type[RuleOptimizer]
+    path: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     lr: float
     batch_exponent: float = _ROOT
     without_norm: float = 0.1
     decay: Decay = "decoupled"
 
-    def build(self, params: ParamsT, **hyperparameters: Any) -> RuleOptimizer:
+    @property
+    def kind(self) -> "type[RuleOptimizer]":
+        """Its class."""
+        found: type[RuleOptimizer] = named_object(self.path)
+        return found
+
+    def build(self, params: "ParamsT", **hyperparameters: Any) -> "RuleOptimizer":
         """Returns the optimizer of parameters or groups of them."""
         make: Callable[..., RuleOptimizer] = self.kind
         return make(params, **self.arguments, **hyperparameters)
@@ -54,7 +64,7 @@ class OptimizerRow:
 OPTIMIZERS: Mapping[str, OptimizerRow] = {
     "momentum": OptimizerRow(
         summary="moving mean of the gradients",
-        kind=Momentum,
+        path="ravine.optim.momentum:Momentum",
         lr=3.0,
         batch_exponent=_LINEAR,
         without_norm=1 / 30,
@@ -62,7 +72,7 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
     ),
     "nesterov": OptimizerRow(
         summary="momentum that looks ahead",
-        kind=Momentum,
+        path="ravine.optim.momentum:Momentum",
         arguments={"nesterov": True},
         lr=3.0,
         batch_exponent=_LINEAR,
@@ -70,16 +80,34 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
         decay="coupled",
     ),
     "adagrad": OptimizerRow(
-        summary="a learning rate for each weight, which only falls", kind=AdaGrad, lr=0.02
+        summary="a learning rate for each weight, which only falls",
+        path="ravine.optim.adagrad:AdaGrad",
+        lr=0.02,
     ),
     "rmsprop": OptimizerRow(
         summary="a learning rate for each weight, from a moving mean of squares",
-        kind=RMSProp,
+        path="ravine.optim.rmsprop:RMSProp",
         lr=0.002,
     ),
-    "adam": OptimizerRow(summary="rmsprop with momentum, both corrected", kind=Adam, lr=0.003),
-    "nadam": OptimizerRow(summary="adam that looks ahead", kind=Nadam, lr=0.003),
+    "adam": OptimizerRow(
+        summary="rmsprop with momentum, both corrected",
+        path="ravine.optim.adam:Adam",
+        lr=0.003,
+    ),
+    "nadam": OptimizerRow(
+        summary="adam that looks ahead",
+        path="ravine.optim.nadam:Nadam",
+        lr=0.003,
+    ),
 }
+
+#: What other libraries call an optimizer, to its name here: Adam's decay is decoupled by default.
+OTHER_NAMES: Mapping[str, str] = {"adamw": "adam", "nadamw": "nadam"}
+
+if not TYPE_CHECKING:
+    __getattr__, _ = lazy_names(
+        __name__, {row.path.split(":")[1]: row.path.split(":")[0] for row in OPTIMIZERS.values()}
+    )
 
 # The package re-exports these: a new class becomes public here.
 __all__ = ["OPTIMIZERS", "AdaGrad", "Adam", "Momentum", "Nadam", "RMSProp"]

@@ -6,7 +6,8 @@ from typing import Any, final
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.optim.base import EPS_IN_ROOT, Decay, RuleOptimizer, State
+from ravine.optim.base import EPS_IN_ROOT, RuleOptimizer, State
+from ravine.optim.decay import Decay
 from ravine.optim.step_engine import Implementation
 from ravine.optim.update_rules import eps_suffix, root, root_formula, squarable
 

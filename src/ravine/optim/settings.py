@@ -2,16 +2,22 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
-from torch import nn
+from pydantic import BeforeValidator, Field, model_validator
 
+from ravine.core.lazy import lazy_module
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice
-from ravine.optim.base import RuleOptimizer
-from ravine.optim.groups import parameter_groups
-from ravine.optim.optimizers import BATCH, OPTIMIZERS
+from ravine.optim.optimizers import BATCH, OPTIMIZERS, OTHER_NAMES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ravine.optim import groups as parameters
+    from ravine.optim.base import RuleOptimizer
+else:
+    parameters = lazy_module("ravine.optim.groups")
 
 
 def _listed(names: Mapping[str, Any]) -> str:
@@ -19,19 +25,27 @@ def _listed(names: Mapping[str, Any]) -> str:
     return f"{', '.join(all_but_last)} or {last}."
 
 
+def _kept_name(name: Any) -> Any:
+    """Takes an optimizer's other name too."""
+    return OTHER_NAMES.get(name, name) if isinstance(name, str) else name
+
+
 class OptimizerSettings(Settings):
     """The update rule and what it works with."""
 
-    optimizer: str = Field(default="nesterov", description=_listed(OPTIMIZERS))
+    optimizer: Annotated[str, BeforeValidator(_kept_name)] = Field(
+        default="nesterov", description=_listed(OPTIMIZERS)
+    )
 
     lr: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] | None = None
-    """Learning rate at its peak; auto finds it by a range test. (Momentum: torch SGD's × 10.)"""
+    """Learning rate at its peak; auto finds it by a range test; by default the optimizer's own for
+    the batch, such as 3 for nesterov and 0.003 for adam. (Momentum: torch SGD's × 10.)"""
 
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """γ: decay of the mean of the gradients."""
 
     alpha: float | None = Field(default=None, ge=0, lt=1)
-    """α: decay of the mean of squares (0.99 for rmsprop, 0.999 for adam and nadam)."""
+    """α: decay of the mean of squares; by default 0.99 for rmsprop, 0.999 for adam and nadam."""
 
     eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
     """ε: inside the root for adagrad and rmsprop, outside for adam and nadam."""
@@ -46,7 +60,8 @@ class OptimizerSettings(Settings):
     """g ← g + λw, or w ← w − ηλw; auto: coupled for momentum, decoupled for the others."""
 
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = None
-    """Limit of the gradients; auto: four robust σ above the median log norm of the last steps."""
+    """Limit of the gradients; auto: four robust σ above the median log norm of the last steps; by
+    default none."""
 
     clip_by: Literal["norm", "value", "agc"] = "norm"
     """Limited quantity: the global norm, each value, or the ratio to the weights (AGC)."""
@@ -77,11 +92,23 @@ class OptimizerSettings(Settings):
         scaled = row.lr * (batch / BATCH) ** row.batch_exponent
         return scaled if normalised else scaled * row.without_norm
 
-    def build_optimizer(self, model: nn.Module) -> RuleOptimizer:
+    def lr_of_torch(self, lr: float) -> str:
+        """Returns what torch calls this learning rate, in words; empty where it is the same.
+
+        Momentum here is a moving mean of the gradients, 1/(1−γ) times smaller than torch's sum.
+
+        >>> OptimizerSettings(momentum=0.9).lr_of_torch(3.0)
+        '; lr=0.3 in torch.optim.SGD'
+        """
+        if self.optimizer not in ("momentum", "nesterov"):
+            return ""
+        return f"; lr={lr * (1 - self.momentum):.3g} in torch.optim.SGD"
+
+    def build_optimizer(self, model: "nn.Module") -> "RuleOptimizer":
         """Returns the optimizer of a model's parameters, in groups by `parameter_groups`."""
         row = OPTIMIZERS[self.optimizer]
         lr = self.lr if isinstance(self.lr, float) else row.lr
-        groups = parameter_groups(
+        groups = parameters.parameter_groups(
             model,
             weight_decay=self.weight_decay,
             lr=lr,

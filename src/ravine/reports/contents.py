@@ -27,6 +27,7 @@ from ravine.runs.file_schemas import (
     fault_in,
 )
 from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
+from ravine.runs.verdict import Verdict, judge
 
 # What a row leaves out is not known.
 _NO_NUMBERS = dict.fromkeys([*StepsRow.model_fields, *EpochRow.model_fields])
@@ -49,6 +50,7 @@ class Contents:
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     variance: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    verdict: Verdict
 
 
 def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
@@ -75,6 +77,7 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
     rows = _rows(run / "history.jsonl", HISTORY, missing)
     plan = recipe.pop("plan", {})
     filled = [{**_NO_NUMBERS, **row} for row in rows]
+    findings = [*_rollbacks(rows), *_rows(run / "findings.jsonl", FINDING, [])]
     return Contents(
         name=run.resolve().name,
         evaluation=evaluation,
@@ -84,10 +87,11 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         recipe=recipe,
         plan=plan if isinstance(plan, dict) else {},
         environment=read("environment.json", "the run did not begin", ENVIRONMENT),
-        findings=[*_rollbacks(rows), *_rows(run / "findings.jsonl", FINDING, [])],
+        findings=findings,
         snapshots=_snapshots(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
         missing=missing,
+        verdict=judge(run, evaluation=evaluation, findings=findings, recipe=recipe),
     )
 
 

@@ -17,6 +17,7 @@ from ravine.reports.timeline import timeline
 from ravine.reports.variance_figure import variance_drawing
 from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import LayerRecords
+from ravine.runs.verdict import chance_of
 
 _MATRIX_UP_TO = 25  # classes; of more, only the most confused pairs are shown
 
@@ -49,6 +50,7 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
         .render(
             contents=contents,
             summary=summary_lines(contents),
+            chance=chance_of(contents.evaluation),
             mistakes=mistake_pictures(run, contents.evaluation.get("mistakes", [])),
             surfaces=surface_pictures(run),
             **_drawings(contents),

@@ -4,6 +4,7 @@ from typing import Any
 
 from ravine.reports.class_tables import class_rows, confused_pairs
 from ravine.reports.contents import Contents
+from ravine.runs.verdict import Verdict
 
 _GAP = 0.05  # of training over validation accuracy, above which more regularisation helps
 
@@ -14,7 +15,7 @@ def summary_lines(contents: Contents) -> list[str]:
     if contents.evaluation:
         lines += _about_result(contents)
     if contents.epochs:
-        lines += _about_fit(contents.epochs[-1])
+        lines += _about_fit(contents.epochs[-1], contents.verdict)
     leaked = contents.audit.get("leakage", {}).get("images", 0)
     if leaked:
         lines.append(f"{leaked} images are on both sides of the split: see the data below.")
@@ -39,9 +40,10 @@ def _about_result(contents: Contents) -> list[str]:
     return lines
 
 
-def _about_fit(last: dict[str, Any]) -> list[str]:
+def _about_fit(last: dict[str, Any], verdict: Verdict) -> list[str]:
+    """Returns what the gap advises; nothing where a finding says what is wrong."""
     accuracy, training = last.get("accuracy"), last.get("train_accuracy")
-    if accuracy is None or training is None:
+    if accuracy is None or training is None or verdict.kind != "good":
         return []
     if training - accuracy > _GAP:
         return [

@@ -1,6 +1,5 @@
 """The run folder: the path of each file of a run. Plain files that people can read and copy."""
 
-import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -10,10 +9,13 @@ from pathlib import Path
 
 from ravine.core.atomic import disk_error, sweep_parts, write_folder_whole
 from ravine.core.errors import RunError
+from ravine.core.file_lock import try_lock
 from ravine.core.paths import usable_path
 from ravine.runs.recipe_file import read_recipe
 
 MIN_FOLDS, MAX_FOLDS = 2, 100  # of a cross-validated run
+RUNS = Path("runs")  # where runs without a name of their own lie
+LATEST = "latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,8 @@ class RunFolder:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the run has its result and its weights."""
-        return self.evaluation.is_file() and self.model.is_file()
+        """Whether the run has its result, and its weights where it is one of one network."""
+        return self.evaluation.is_file() and (self.model.is_file() or self.folds > 0)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -144,7 +146,7 @@ class RunFolder:
         except OSError as error:
             raise disk_error(self.path, error) from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(handle)
         except OSError:
             os.close(handle)
             raise RunError(
@@ -199,7 +201,7 @@ def create_run_folder(path: Path, fill: Callable[[RunFolder], None]) -> RunFolde
 
 
 def open_run_folder(path: Path, *, folded: bool = False) -> RunFolder:
-    """Returns an existing run folder.
+    """Returns an existing run folder; `runs/latest` is the newest in `runs`.
 
     Args:
         path: of the folder.
@@ -210,6 +212,7 @@ def open_run_folder(path: Path, *, folded: bool = False) -> RunFolder:
         SettingError: no path can be as it is written.
     """
     path = usable_path("run", path)
+    path = latest_run(path.parent) if path.name == LATEST and not path.exists() else path
     if not path.is_dir():
         near = sorted(str(p.parent) for p in path.parent.glob("*/recipe.toml"))[-3:]
         hint = f"; there are: {', '.join(near)}" if near else ""
@@ -228,6 +231,27 @@ def one_fold_wanted(folder: RunFolder) -> RunError:
         f"{folder.path} is cross-validated, with a network for each of {folder.folds} folds, and "
         f"this takes one: {folder.fold(1).path}"
     )
+
+
+def latest_run(root: Path, *, unfinished: bool = False) -> Path:
+    """Returns the newest run folder in `root`, by the time of its recipe.
+
+    Args:
+        root: a folder of runs.
+        unfinished: only of the runs that have not ended.
+
+    Raises:
+        RunError: there is none.
+    """
+    found = [
+        (recipe.stat().st_mtime_ns, recipe.parent)
+        for recipe in root.glob("*/recipe.toml")
+        if not (unfinished and RunFolder(recipe.parent).has_ended)
+    ]
+    if not found:
+        kind = "unfinished run" if unfinished else "run"
+        raise RunError(f"there is no {kind} in {root}; name a run folder")
+    return max(found)[1]
 
 
 def next_run_path(root: Path, data: str, model: str) -> Path:

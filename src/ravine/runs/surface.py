@@ -15,6 +15,7 @@ import numpy as np
 
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
+from ravine.core.html_table import html_table
 from ravine.core.json_text import parse_json
 from ravine.core.regular_file import read_regular
 from ravine.runs.roughness import roughness_of
@@ -24,7 +25,7 @@ _ARRAYS = ("x", "y", "loss", "standard_error", "evaluated", "height")
 _PATH, _SHARP = "trajectory_", "sharpness_"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Surface:
     """The loss over a plane, or along a line or path where Y is 1.
 
@@ -65,6 +66,20 @@ class Surface:
         if centre is None or not self._holds_centre or centre >= lowest[2]:
             return lowest
         return 0.0, 0.0, float(centre)
+
+    def __repr__(self) -> str:
+        x, y, lowest = self.minimum
+        rows, columns = self.loss.shape
+        about = f"{int(self.evaluated.sum())} of {rows * columns} nodes"
+        along, policy = self.about.get("along", "?"), self.about.get("policy", "?")
+        return (
+            f"Surface({columns}×{rows}, {about}, along {along}, batch norm {policy}, lowest loss "
+            f"{lowest:.4g} at ({x:.3g}, {y:.3g}))"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [(name, f"{value:.4g}") for name, value in self.roughness.items()]
+        return html_table(repr(self), ("of its shape", ""), rows)
 
     @property
     def _holds_centre(self) -> bool:

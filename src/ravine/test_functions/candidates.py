@@ -18,9 +18,9 @@ from torch.optim import Optimizer
 
 from ravine.core.errors import SettingError, unknown
 from ravine.optim.base import RuleOptimizer
-from ravine.optim.from_torch import from_torch
 from ravine.optim.momentum import Momentum
 from ravine.optim.optimizers import OPTIMIZERS
+from ravine.optim.torch_conversion import from_torch
 
 CANDIDATES: Mapping[str, tuple[type[RuleOptimizer], Mapping[str, Any]]] = {
     "gd": (Momentum, {"momentum": 0.0}),

@@ -11,19 +11,24 @@ Shape letters in this file: K steps, T trials, S starts.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 from torch import Tensor
 
 from ravine.core.errors import SettingError
+from ravine.core.lazy import lazy_module
 from ravine.core.progress import Progress, no_progress
 from ravine.core.validation import check_choice, check_range
 from ravine.test_functions.candidates import Candidate, Trial
 from ravine.test_functions.problem import Problem
 from ravine.test_functions.rollout import rollout
+
+if TYPE_CHECKING:
+    from scipy.stats import qmc
+else:
+    qmc = lazy_module("scipy.stats.qmc")
 
 _FLOOR, _WORST = -6.0, 3.0  # powers of ten of the loss relative to the start's
 _SCORE_EVERY = 10  # steps

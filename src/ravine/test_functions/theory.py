@@ -14,11 +14,17 @@ v ← γv + (1−γ)g, 1/(1−γ) times the learning rate of the heavy ball.
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
+
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from scipy import optimize
+else:
+    optimize = lazy_module("scipy.optimize")
 
 Array = NDArray[np.float64]
 
@@ -116,7 +122,7 @@ def _critical_rate(w: Array, near: float) -> float:
         return (a + b * k) * np.exp(log_rate * k) / w - 1
 
     start = np.array([w[0], w[1] / near - w[0], math.log(near)])
-    fit = least_squares(misfit, start, x_scale=np.maximum(np.abs(start), 1e-3))
+    fit = optimize.least_squares(misfit, start, x_scale=np.maximum(np.abs(start), 1e-3))
     return math.exp(fit.x[2])
 
 

@@ -9,10 +9,16 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
-from scipy import stats
+
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from scipy import special
+else:
+    special = lazy_module("scipy.special")
 
 LEVEL = 0.05
 
@@ -83,7 +89,7 @@ def mean_interval(
     mean, error = _mean_error(values, resolution)
     if not math.isfinite(error):
         return mean, -math.inf, math.inf
-    half = float(stats.t.isf(level / 2, len(values) - 1)) * error
+    half = -float(special.stdtrit(len(values) - 1, level / 2)) * error
     return mean, mean - half, mean + half
 
 
@@ -102,7 +108,7 @@ def p_value(values: Sequence[float], *, resolution: float = 0.0) -> float:
         return 1.0
     if error == 0:
         return 0.0
-    return float(2 * stats.t.sf(abs(mean) / error, len(values) - 1))
+    return float(2 * special.stdtr(len(values) - 1, -abs(mean) / error))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

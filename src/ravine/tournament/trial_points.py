@@ -12,12 +12,17 @@ A candidate takes the coordinates that its optimizer has and that are neither gi
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import qmc
 
+from ravine.core.lazy import lazy_module
 from ravine.core.seeds import seed_for
+
+if TYPE_CHECKING:
+    from scipy.stats import qmc
+else:
+    qmc = lazy_module("scipy.stats.qmc")
 
 Point = Mapping[str, float]
 SPACE: Mapping[str, tuple[float, float]] = {

@@ -3,13 +3,17 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
-
-import torch
+from typing import TYPE_CHECKING, Any, final
 
 from ravine.core.events import EpochDone, Event, RolledBack, StepDone
+from ravine.core.lazy import lazy_module
 from ravine.runs.history_file import read_history
 from ravine.runs.rows import append_row, rewrite_rows
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazy_module("torch")
 
 
 @final

@@ -1,13 +1,14 @@
 """Settings of the training itself: how long, on what, and with which regularisers."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
-from ravine.ops.algorithm import Algorithm
+from ravine.core.validation import check_device
+from ravine.ops.algorithm_names import Algorithm
 
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
@@ -39,10 +40,11 @@ class TrainingSettings(Settings):
     """How long to train, on what, and with which regularisers."""
 
     epochs: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
-    """Passes over the training images. Excludes budget."""
+    """Passes over the training images; by default what the budget allows. Excludes budget."""
 
     budget: Seconds | None = None
-    """Time for training and final evaluation, from when the data is ready: 90s, 10min, 1h."""
+    """Time for training and final evaluation, from when the data is ready: 90s, 10min, 1h; by
+    default 10min where no epochs are given."""
 
     batch: int = Field(default=128, ge=1, le=65536)
     """Images per step; by default 128 (swift 256), or fewer where that leaves too few steps."""
@@ -92,3 +94,8 @@ class TrainingSettings(Settings):
 
     keep_weights: int = Field(default=0, ge=0, le=1000)
     """Weights to keep along the way, for the trajectory of `ravine landscape`."""
+
+    @model_validator(mode="after")
+    def _known_device(self) -> Self:
+        check_device(self.device)
+        return self

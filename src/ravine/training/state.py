@@ -13,7 +13,7 @@ from torch import nn
 
 from ravine.core.errors import RunError, SettingError
 from ravine.optim.base import RuleOptimizer
-from ravine.optim.named_state import load_named_state, named_state
+from ravine.optim.state_by_name import load_named_state, named_state
 from ravine.optim.transaction import AdaptiveClip, ClipBy, Transaction
 from ravine.training.divergence_state import DivergenceState
 from ravine.training.ema import Ema

@@ -12,7 +12,7 @@ from torch import nn
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import device_of_rank, pick_device, pick_precision
 from ravine.core.memory import keep_freed_memory
-from ravine.data.augment import choose_operations
+from ravine.data.augment_settings import choose_operations
 from ravine.data.dataset import Dataset
 from ravine.models.table import describe_stem
 from ravine.ops.kernel_plan import KernelPlan, use_algorithms

@@ -5,7 +5,7 @@ best trained with, learning rate, number of steps, batch norm's statistics.
 """
 
 from ravine.models.table import describe_stem
-from ravine.optim.range_test import range_test
+from ravine.optim.lr_range_test import range_test
 from ravine.training.budget import plan_for_budget
 from ravine.training.loop import Training
 from ravine.training.measured_statistics import resolve_statistics
@@ -34,7 +34,11 @@ def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
     _report_defaults(recipe, chosen, defaults, builder)
     if recipe.lr is None:
         return _with_default_lr(recipe, chosen, builder)
-    return _with_tested_lr(recipe, builder) if recipe.lr == "auto" else recipe
+    if recipe.lr == "auto":
+        return _with_tested_lr(recipe, builder)
+    if meaning := recipe.lr_of_torch(recipe.lr):
+        builder.session.notify(f"learning rate {recipe.lr:g}, as given{meaning}")
+    return recipe
 
 
 def resolve_plan(
@@ -138,7 +142,7 @@ def _with_default_lr(recipe: Recipe, chosen: BatchChoice | None, builder: Builde
     where = "" if normalised else ", which has no normalisation"
     builder.session.notify(
         f"learning rate {lr:.3g}: the default of {recipe.optimizer} for batches of "
-        f"{recipe.batch} and this network{where}"
+        f"{recipe.batch} and this network{where}{recipe.lr_of_torch(lr)}"
     )
     return recipe.with_(lr=lr)
 
@@ -154,7 +158,8 @@ def _with_tested_lr(recipe: Recipe, builder: Builder) -> Recipe:
         precision=builder.precision,
     )
     lr = builder.session.ranks.broadcast(found.suggestion)[0]
-    builder.session.notify(f"learning rate {lr:.3g}: by a range test")
+    meaning = recipe.lr_of_torch(lr)
+    builder.session.notify(f"learning rate {lr:.3g}: by a range test{meaning}")
     return recipe.with_(lr=lr)
 
 

@@ -4,7 +4,6 @@ The machine's limits, the kernel plan with the seconds of each candidate, then t
 a tutorial's, an expert's with the best flags of torch, and Ravine's whole loop.
 """
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,10 +16,11 @@ from torch import Tensor, nn
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.device import pick_device, pick_precision
 from ravine.core.errors import RavineError, SettingError
+from ravine.core.lazy import lazy_module
 from ravine.core.memory import keep_freed_memory
 from ravine.core.progress import Progress, no_progress
 from ravine.core.validation import check_range
-from ravine.models.summary import summary
+from ravine.models.layer_table import summary
 from ravine.ops.kernel_plan import KernelPlan, MachineKind
 from ravine.training.interleaved import RoundTimes, TimedLoop, repeated, time_in_turn
 from ravine.training.machine_limits import machine_limits
@@ -30,6 +30,8 @@ from ravine.workflows.kernel_choice import forget_plan
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session, open_session
 from ravine.workflows.whole_loop import WholeLoop, whole_loop
+
+resource = lazy_module("resource")  # Windows has none
 
 CLASSES = 10
 _EVALUATED = 6  # batches

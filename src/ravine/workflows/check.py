@@ -3,7 +3,6 @@
 It wires data, networks, the variance theory and the checks, and computes nothing.
 """
 
-import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,12 @@ from ravine.nn.init import init_
 from ravine.propagation.variance import VarianceProfile, variance_profile
 from ravine.reports.variance_figure import draw_variance
 from ravine.runs.rows import write_json
+from ravine.workflows.check_variants import variants
 from ravine.workflows.recipe import Recipe
 
-SEVERAL = ("model", "activation", "norm", "init")
 _IMAGES = 64
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _BATCHES = 16  # for the checks; the variances are those of the first
-_DEFAULT_MODEL = "resnet-cifar-20"
 
 
 def compare_variance(
@@ -65,7 +63,7 @@ def compare_variance(
         RavineError: a mistake in settings or data; nothing is written.
     """
     out = usable_path("out", out)
-    recipes = _variants({**settings, **({} if data is None else {"data": data})})
+    recipes = variants({**settings, **({} if data is None else {"data": data})})
     for recipe in recipes.values():
         recipe.check_network()
     first = next(iter(recipes.values()))
@@ -87,19 +85,6 @@ def compare_variance(
     draw_variance(rows, [out / "variance.png", out / "variance.svg"])
     write_json(out / "variance.json", {"networks": rows})
     return rows
-
-
-def _variants(settings: Mapping[str, Any]) -> dict[str, Recipe]:
-    """Returns a recipe for each combination, named by the settings that differ."""
-    given = {"model": _DEFAULT_MODEL, **settings}
-    lists = {name: str(given[name]).split(",") for name in SEVERAL if name in given}
-    lists = {name: [one.strip() for one in values] for name, values in lists.items()}
-    shown = [name for name, values in lists.items() if len(values) > 1] or ["model"]
-    found = {}
-    for values in itertools.product(*lists.values()):
-        chosen = dict(zip(lists, values, strict=True))
-        found[", ".join(chosen[name] for name in shown)] = Recipe.of({**given, **chosen})
-    return found
 
 
 def _batches(dataset: Dataset, recipe: Recipe, device: torch.device) -> list[tuple[Tensor, Tensor]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ravine.core.errors import RunError
-from ravine.data.collection import expand_path
 from ravine.data.dataset import Dataset
+from ravine.data.location import expand_path
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_environment
 from ravine.runs.rows import write_json

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from ravine.checks.check_table import EXPLAINS
 from ravine.checks.examine import check, examine
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RavineError, RunError, SettingError
+from ravine.core.lazy import lazy_module
 from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import Batch, TrainingBatches
 from ravine.data.dataset import Dataset
@@ -26,7 +27,6 @@ from ravine.data.opening import open_dataset
 from ravine.findings.cure_trials import Trial, compare
 from ravine.findings.finding import Finding, Findings, merge
 from ravine.ops.kernel_plan import guessed_plan
-from ravine.reports import render_report
 from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
 from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.runs.history_file import read_history
@@ -41,6 +41,11 @@ from ravine.workflows.data_paths import located, refuse_other_data
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run_findings import find_in_run, keep_findings
 from ravine.workflows.session import Session, open_session
+
+if TYPE_CHECKING:
+    from ravine.reports import page
+else:
+    page = lazy_module("ravine.reports.page")
 
 _BATCHES = 16
 _WORST = 10.0  # times ln K, what a diverged run counts as
@@ -107,7 +112,7 @@ def diagnose_run(
                 findings = merge([*found, *_probe_labels(case)], EXPLAINS)
     keep_findings(folder, findings)
     if folder.history.exists():
-        render_report(folder.path, layers=layers)
+        page.render_report(folder.path, layers=layers)
     return findings
 
 
@@ -229,7 +234,7 @@ def keep_trials(path: str | Path, findings: Findings, trials: Mapping[str, Trial
     folder = open_run_folder(Path(path))
     keep_findings(folder, findings, trials)
     if folder.history.exists():
-        render_report(folder.path)
+        page.render_report(folder.path)
 
 
 def _try(case: _Case, one: Finding, *, steps: int, seeds: int, progress: Progress) -> Trial:

@@ -19,13 +19,13 @@ from ravine.data.cache_lookup import cache_root
 from ravine.nn.measured_plan import measure_plan, sub_batch
 from ravine.ops.algorithm import (
     ALGORITHMS,
-    Algorithm,
     ConvolutionShape,
     DTypeName,
     can_run,
     candidates,
     has_choice,
 )
+from ravine.ops.algorithm_names import Algorithm
 from ravine.ops.kernel_plan import KernelPlan, MachineKind, PlanEntry, guessed_plan
 from ravine.runs.folder import RunFolder
 from ravine.runs.kernel_plan_file import (

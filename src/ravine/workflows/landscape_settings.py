@@ -6,8 +6,7 @@ from pydantic import field_validator
 
 from ravine.core.errors import SettingError
 from ravine.core.validation import check_choice
-from ravine.landscapes.node import POLICIES
-from ravine.landscapes.settings import KINDS, GridSettings, SurfaceSettings
+from ravine.landscapes.settings import KINDS, POLICIES, GridSettings, SurfaceSettings
 from ravine.training.settings import seconds_of
 
 

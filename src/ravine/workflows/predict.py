@@ -10,7 +10,7 @@ from typing import final
 
 import numpy as np
 
-from ravine.core.errors import DataError, SettingError
+from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Unlabelled
 from ravine.data.sample_submission import read_sample
@@ -35,15 +35,6 @@ class Written:
     unreadable: Sequence[tuple[str, str]]
     answered_by_prior: Sequence[str] = ()
     interpretation: str = ""
-
-
-def check_form(like: Path | None, *, missing: str, positive: str | None) -> None:
-    """Raises `SettingError` if `missing` is unknown, or an option needs a sample submission."""
-    if missing not in ("refuse", "prior"):
-        raise SettingError(f"--missing {missing[:40]!r}: takes refuse or prior")
-    for name, given in (("missing prior", missing == "prior"), ("positive", positive is not None)):
-        if given and like is None:
-            raise SettingError(f"--{name} has no effect without --like; leave it out")
 
 
 def predict_file(

@@ -17,12 +17,13 @@ from torch import nn
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import make_folder, sweep_parts
 from ravine.core.errors import RunError, SettingError
+from ravine.core.html_table import html_table
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.renamed import with_new_names
 from ravine.data.opening import open_dataset
 from ravine.reports.race_page import render_race
-from ravine.runs.folder import RunFolder, next_run_path
+from ravine.runs.folder import RUNS, RunFolder, next_run_path
 from ravine.runs.links import refuse_link
 from ravine.runs.rows import read_json, write_json
 from ravine.training.gradient_noise import gradient_noise
@@ -41,8 +42,8 @@ from ravine.workflows.race_worker.ray_jobs import RayJobPool
 from ravine.workflows.race_worker.slots import JobSlots, allocate_slots, machine_memory
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
+from ravine.workflows.screens import share
 
-_RUNS = Path("runs")
 _MEMORY_SHARE = 0.9  # of the machine's, for all jobs together
 _NOISE_IMAGES, _NOISE_BATCH = 2048, 32
 
@@ -92,6 +93,19 @@ class Race:
     def report(self) -> Path:
         """The page."""
         return self._folder.report
+
+    def __repr__(self) -> str:
+        ended = self._folder.results.is_file()
+        return f"race {self.path}: {self.verdict if ended else 'not ended'}"
+
+    def _repr_html_(self) -> str:
+        if not self._folder.results.is_file():
+            return html_table(repr(self), (), ())
+        rows = [
+            (row["rank"], row["name"], "–" if not row["results"] else share(row["mean"]))
+            for row in self.table
+        ]
+        return html_table(self.verdict, ("rank", "candidate", "accuracy"), rows)
 
     @property
     def winner(self) -> Path | None:
@@ -252,7 +266,7 @@ def _open_pool(
 
 def _next_path(spec: RaceSpec) -> Path:
     base = Recipe.of(spec.base)
-    path = next_run_path(_RUNS, f"race-{Path(base.data).name.lstrip('@')}", base.model)
+    path = next_run_path(RUNS, f"race-{Path(base.data).name.lstrip('@')}", base.model)
     make_folder(path.parent)
     return path
 

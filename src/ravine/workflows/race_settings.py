@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ravine.core.errors import SettingError, unknown
 from ravine.core.settings import Settings
+from ravine.data.location import refuse_missing
 from ravine.training.settings import Seconds
 from ravine.workflows.recipe import Recipe
 
@@ -163,3 +164,16 @@ def axes_of(optimizers: str, vary: Sequence[str]) -> dict[str, list[str]]:
         # Several numbers by stage, as dropout takes them, are joined by a slash here.
         axes[name] = [v.strip().replace("/", ",") for v in values.split(",") if v.strip()]
     return axes
+
+
+def check_early(data: str, axes: Mapping[str, Sequence[str]], settings: Mapping[str, Any]) -> None:
+    """Raises for what cannot work on these images, before anything heavy is loaded.
+
+    Raises:
+        SettingError: a setting of a candidate does not fit.
+        DataError: there are no images at `data`.
+    """
+    for changes in combinations(axes).values():
+        recipe = Recipe.of({"data": data, **settings, **changes})
+        recipe.check_options()
+        refuse_missing(recipe)

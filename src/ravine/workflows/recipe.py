@@ -16,7 +16,7 @@ from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import SettingError, unknown
 from ravine.core.renamed import with_new_names
 from ravine.core.validation import check_text
-from ravine.data.augment import AugmentSettings
+from ravine.data.augment_settings import AugmentSettings
 from ravine.data.settings import DataSettings
 from ravine.models.settings import ModelSettings
 from ravine.optim.settings import OptimizerSettings

@@ -5,14 +5,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import disk_error, scratch_folder
 from ravine.core.errors import RunError
 from ravine.core.events import Notice, Observer
+from ravine.core.lazy import lazy_module
+from ravine.core.notice_log import log_notice
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
-from ravine.reports import render_report
 from ravine.runs.checkpoints import checkpoint_paths, checkpoint_step
 from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.runs.kernel_plan_file import write_kernel_plan
@@ -24,11 +26,17 @@ from ravine.workflows.data_paths import keep_paths, located, refuse_other_data
 from ravine.workflows.distributed_session import open_in_turn, threads_on_resume
 from ravine.workflows.edited_recipe import refuse_edited
 from ravine.workflows.kernel_choice import kernels_on_resume, refuse_other_kernels
+from ravine.workflows.new_run import TrainOptions, train_missing_folds
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.session import Session, open_session
-from ravine.workflows.train import TrainOptions, train_missing_folds
+from ravine.workflows.show import Show, showing
 from ravine.workflows.training_run import train_to_end
+
+if TYPE_CHECKING:
+    from ravine.reports import page
+else:
+    page = lazy_module("ravine.reports.page")
 
 
 def resume(
@@ -38,6 +46,7 @@ def resume(
     allow_code: str | Sequence[str] = (),
     observers: Sequence[Observer] = (),
     progress: Progress = no_progress,
+    show: Show = "auto",
 ) -> Run:
     """Goes on with a run that was stopped or killed, and returns it finished.
 
@@ -50,6 +59,7 @@ def resume(
         allow_code: the `module:callable` that may be imported, where the network is your own.
         observers: receive the events of the training.
         progress: receives the progress of slow work.
+        show: what this call shows while it trains, as for `ravine.train`.
 
     Raises:
         RunError: there is no run, its data has changed, its network is code that was not allowed,
@@ -61,12 +71,24 @@ def resume(
     recipe = Recipe.of(settings)
     code = AllowedCode.of(allow_code, run=folder.path)
     if folder.folds:
-        parts = TrainOptions(code=code, observers=observers, progress=progress)
-        return _resume_folds(folder, recipe, parts, data=data)
+        with showing(show) as screen:
+            parts = TrainOptions(
+                code=code,
+                observers=[*observers, screen.observe, log_notice],
+                progress=screen.progress if progress is no_progress else progress,
+            )
+            return _resume_folds(folder, recipe, parts, data=data)
     if not folder.has_ended:
         code.check(recipe.model, source=folder.recipe)
         refuse_linked_folders(folder)
-    with open_session(observers=observers, progress=progress, ranks=join_ranks()) as session:
+    with (
+        showing(show) as screen,
+        open_session(
+            observers=[*observers, screen.observe, log_notice],
+            progress=screen.progress if progress is no_progress else progress,
+            ranks=join_ranks(),
+        ) as session,
+    ):
         session.use_threads(threads_on_resume(recipe, folder, session))
         session.hold(folder)
         if folder.has_ended:
@@ -103,8 +125,9 @@ def _resume_folds(
             fold.path,
             data=data,
             allow_code=allow_code,
-            observers=parts.observers,
+            observers=[one for one in parts.observers if one is not log_notice],
             progress=parts.progress,
+            show="none",
         )
 
     with folder.locked():
@@ -122,7 +145,7 @@ def _resume_folds(
 def _report_ended(folder: RunFolder, session: Session) -> None:
     session.notify(f"{folder.path} has ended already; nothing to do")
     if session.ranks.is_main and not _has_report(folder):
-        render_report(folder.path)
+        page.render_report(folder.path)
 
 
 def _has_report(folder: RunFolder) -> bool:
@@ -177,7 +200,7 @@ def verify(
         start = _keep_for_replay(copied, end=end, from_start=from_start)
         for file in (copied.model, copied.evaluation):
             file.unlink(missing_ok=True)
-        resume(copy, allow_code=allow_code, observers=observers, progress=progress)
+        resume(copy, allow_code=allow_code, observers=observers, progress=progress, show="none")
         same = copied.model.read_bytes() == folder.model.read_bytes()
     return Verification(same=same, from_step=start, total_steps=end)
 

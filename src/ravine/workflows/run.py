@@ -12,22 +12,21 @@ from typing import Any, Self
 import numpy as np
 from torch import nn
 
-from ravine.core.allowed_code import NO_CODE, AllowedCode
+from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import DataError, RunError
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Dataset, Unlabelled
+from ravine.data.given_images import open_given
 from ravine.data.opening import open_labelled, open_unlabelled
 from ravine.data.reading import column_like, settings_like
-from ravine.runs.file_schemas import EVALUATION, fault_in
 from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
-from ravine.runs.history_file import read_history
-from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
 from ravine.runs.trained_images import were_trained_on
 from ravine.training.evaluation import full_evaluation
 from ravine.training.model_file import TrainedModel, load_model
 from ravine.workflows.ensemble import Ensemble, refuse_not_finite
+from ravine.workflows.run_record import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,22 +51,11 @@ class Predictions:
         return [self.classes[index] for index in self.probabilities.argmax(1)]
 
 
-class Run:
+class Run(RunRecord):
     """A finished or unfinished run folder, or a model.safetensors on its own.
 
     A cross-validated run has a network for each fold; the mean of their probabilities answers.
     """
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        model_path: Path,
-        *,
-        code: AllowedCode = NO_CODE,
-    ) -> None:
-        self._folder = folder
-        self._model_path = model_path
-        self._code = code
 
     @classmethod
     def load(
@@ -94,34 +82,6 @@ class Run:
             return cls(RunFolder(path.parent), path, code=allowed)
         folder = open_run_folder(path, folded=True)
         return cls(folder, folder.model, code=replace(allowed, run=folder.path))
-
-    @property
-    def path(self) -> Path:
-        """The run folder."""
-        return self._folder.path
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The rows of history.jsonl."""
-        return read_history(self._folder.history)
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """The final evaluation, as in evaluation.json.
-
-        Raises:
-            RunError: the run has not ended, or the file does not hold what it should.
-        """
-        path = self._folder.evaluation
-        found = read_json(path)
-        if (fault := fault_in(found, EVALUATION)) is not None:
-            raise RunError(f"{path} does not hold what it should ({fault})")
-        return found
-
-    @property
-    def folds(self) -> int:
-        """How many networks a cross-validated run has; 0 for a run of one network."""
-        return self._folder.folds if self._model_path == self._folder.model else 0
 
     @property
     def trained(self) -> TrainedModel:
@@ -158,9 +118,6 @@ class Run:
             if other.classes != one.classes or sizes[0] != sizes[1]:
                 raise RunError(f"{path} has other classes or images than {paths[0]}")
         return found
-
-    def _fold_folders(self) -> list[RunFolder]:
-        return [self._folder.fold(number) for number in range(1, self.folds + 1)]
 
     @property
     def model(self) -> nn.Module:
@@ -245,7 +202,7 @@ class Run:
 
     def predict(
         self,
-        images: str | Path | Sequence[str | Path],
+        images: Any,
         *,
         image_column: str | None = None,
         tta: bool = False,
@@ -256,7 +213,9 @@ class Run:
         """Returns the probabilities of the classes of each image.
 
         Args:
-            images: a file, a folder, a CSV with a column of file names, or several of these.
+            images: a file, a folder, a CSV with a column of file names; an image of Pillow; an
+                array (H, W), (H, W, C) or (N, H, W, C); a tensor (H, W), (C, H, W) or
+                (N, C, H, W), of bytes or of floats in 0..1; or a list of paths, or of images.
             image_column: of the CSV; by default that of the training, else a usual name.
             tta: mean over each image and its mirror image.
             device: auto, cpu, cuda or cuda:N.
@@ -282,16 +241,22 @@ class Run:
 
     def open_unlabelled(
         self,
-        images: str | Path | Sequence[str | Path],
+        images: Any,
         *,
         image_column: str | None = None,
         progress: Progress = no_progress,
     ) -> Unlabelled:
         """Returns images as the network takes them, without predicting; see `predict`."""
-        paths = [images] if isinstance(images, str | Path) else images
+        given = list(images) if isinstance(images, list | tuple) else [images]
+        paths = [one for one in given if isinstance(one, str | Path)]
+        preprocessing = self.members[0].preprocessing
+        if not paths and given:
+            return open_given(given, preprocessing=preprocessing)
+        if len(paths) < len(given):
+            raise DataError("predict takes paths or images, not both in one call")
         return open_unlabelled(
             [Path(path) for path in paths],
-            preprocessing=self.members[0].preprocessing,
+            preprocessing=preprocessing,
             progress=progress,
             image_column=lambda path: column_like(self.settings, path, image_column),
         )
@@ -346,9 +311,3 @@ class Run:
         except (KeyError, TypeError, ValueError):
             raise RunError(f"{folders[0].audit} does not hold the training shares") from None
         return found / found.sum()
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings of the training; none where model.safetensors came without its run."""
-        recipe = self._folder.recipe
-        return read_recipe(recipe)[0] if recipe.is_file() else {}

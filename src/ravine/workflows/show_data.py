@@ -88,7 +88,6 @@ def audited(
     lines: list[tuple[str, bool]] = []
     report_audit(dataset, lambda notice: lines.append((notice.text, notice.warning)))
     found = dict(dataset.audit)
-    lines += _about_copies(found)
     found["splits"] = {name: len(index) for name, index in dataset.splits.items()}
     found["fingerprint"] = dataset.fingerprint
     found["input"] = _input(dataset)
@@ -102,21 +101,3 @@ def audited(
 
 def _input(dataset: Dataset) -> dict[str, Any]:
     return dataset.preprocessing.to_json()
-
-
-def _about_copies(audit: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Returns sentences about equal images, and those of them that contradict each other."""
-    lines = []
-    copies = audit["duplicates"]
-    if copies["groups"]:
-        first = " = ".join(copies["examples"][0][:2])
-        text = f"{copies['images']:,} images have an equal, in {copies['groups']:,} groups: {first}"
-        lines.append((text, False))
-    if contrary := audit["conflicts"]:
-        one = contrary[0]
-        named = " and ".join(
-            f"{name} is {label!r}" for name, label in zip(one["names"], one["labels"], strict=True)
-        )
-        more = f", and {len(contrary) - 1} more" if len(contrary) > 1 else ""
-        lines.append((f"equal images with different labels: {named}{more}", True))
-    return lines

@@ -1,38 +1,32 @@
-"""`ravine train`: a recipe and a data set become a run folder."""
+"""`ravine train`: a recipe and a data set become a run folder.
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+What a mistake in settings, paths or names stops is found here, before torch is loaded; `new_run`
+does the rest.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ravine.core.allowed_code import AllowedCode
-from ravine.core.device import pick_device
-from ravine.core.events import Notice, Observer
+from ravine.core.launch import is_secondary_process
+from ravine.core.lazy import lazy_module
+from ravine.core.notice_log import log_notice
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
-from ravine.core.ranks import join_ranks
-from ravine.data.audit import report_audit
-from ravine.data.dataset import Dataset
-from ravine.ops.kernel_plan import KernelPlan
-from ravine.runs.environment import describe_environment
-from ravine.runs.folder import RunFolder, create_run_folder, next_run_path, refuse_existing
-from ravine.runs.kernel_plan_file import write_kernel_plan
-from ravine.runs.recipe_file import write_recipe
-from ravine.runs.rows import write_json
-from ravine.runs.trained_images import write_trained_images
-from ravine.training.plan import Plan
-from ravine.workflows.assemble import Assembly, assemble
-from ravine.workflows.cross_validation import check_same_images, create_folds, train_folds
-from ravine.workflows.cross_validation_result import write_folds_result
-from ravine.workflows.data_paths import located, paths_of
-from ravine.workflows.distributed_session import open_in_turn
-from ravine.workflows.edited_recipe import settings_to_keep
-from ravine.workflows.recipe import Recipe, compose
-from ravine.workflows.run import Run
-from ravine.workflows.session import open_session
-from ravine.workflows.training_run import train_to_end
+from ravine.data.location import refuse_missing
+from ravine.runs.folder import refuse_existing
+from ravine.workflows.recipe import compose
+from ravine.workflows.recipe_types import RecipeSettings
+from ravine.workflows.show import Show, showing
 
-_RUNS = Path("runs")
+if TYPE_CHECKING:
+    from ravine.core.events import Observer
+    from ravine.ops.kernel_plan import KernelPlan
+    from ravine.workflows import new_run
+    from ravine.workflows.run import Run
+else:
+    new_run = lazy_module("ravine.workflows.new_run")
 
 
 def train(
@@ -41,11 +35,12 @@ def train(
     out: str | Path | None = None,
     recipe: str | Path | None = None,
     allow_code: str | Sequence[str] = (),
-    observers: Sequence[Observer] = (),
+    observers: "Sequence[Observer]" = (),
     progress: Progress = no_progress,
-    kernels: KernelPlan | None = None,
-    **settings: Any,
-) -> Run:
+    show: Show = "auto",
+    kernels: "KernelPlan | None" = None,
+    **settings: Unpack[RecipeSettings],
+) -> "Run":
     """Trains a classifier on labelled images and returns the finished run.
 
     Args:
@@ -57,6 +52,9 @@ def train(
             network; one that is given as `model=` needs no more.
         observers: functions that receive every event.
         progress: receives the progress of slow work such as decoding.
+        show: what this call shows while it trains: terminal (a moving line), notebook (a table),
+            plain (lines on standard error), none, or auto: what fits. Notices go to the logger
+            `ravine` too.
         kernels: the algorithms of the network's convolutions, decided already, as a race does.
         **settings: any setting of `Recipe`, such as model, optimizer, lr, epochs, budget.
 
@@ -64,138 +62,21 @@ def train(
         RavineError: a mistake in settings, data or run folder; nothing is left half-written.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint is saved.
     """
+    changes: dict[str, Any] = {**settings}
     if data is not None:
-        settings["data"] = str(data)
-    code = AllowedCode.of(allow_code, typed=[settings.get("model")])
-    composed, plan = compose(recipe, settings, code=code)
-    composed.check_network()
-    pick_device(composed.device)  # one that is not here is refused before anything is decoded
-    given_path = None if out is None else usable_path("out", out)
-    parts = TrainOptions(code=code, observers=observers, progress=progress, kernels=kernels)
-    if composed.folds is not None and composed.fold is None:
-        path = _train_folds(composed, given_path, parts)
-    else:
-        path = train_recipe(composed, plan, given_path, parts)
-    return Run.load(path, allow_code=sorted(code.names))
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    """What a training is given beside its recipe; see `train`."""
-
-    code: AllowedCode
-    observers: Sequence[Observer] = ()
-    progress: Progress = no_progress
-    kernels: KernelPlan | None = None
-
-
-def train_recipe(
-    composed: Recipe,
-    plan: dict[str, Any] | None,
-    out: Path | None,
-    parts: TrainOptions,
-    *,
-    folds: RunFolder | None = None,
-) -> Path:
-    """Trains one network and returns its run folder; see `train`.
-
-    Args:
-        composed: the recipe.
-        plan: that it was trained by before, if it still holds.
-        out: the run folder; by default runs/DATA-MODEL-N.
-        parts: what else it needs.
-        folds: of the cross-validated run that this is a fold of.
-
-    Raises:
-        RunError: the images are not those of the other folds.
-    """
-    code = parts.code
-    ranks = join_ranks()
-    if out is not None and ranks.is_main:
-        refuse_existing(out)
-    with open_session(observers=parts.observers, progress=parts.progress, ranks=ranks) as session:
-        composed = composed.with_(threads=session.use_threads(composed.threads))
-        opened = composed if folds is None else located(composed, folds)
-        dataset = open_in_turn(opened, session)
-        if folds is not None:
-            check_same_images(folds, dataset.content_fingerprint)
-        session.start_clock()
-        report_audit(dataset, session.emit)
-        planned = Plan.from_values(plan) if plan else None
-        assembly = assemble(
-            composed, dataset, session, plan=planned, kernels=parts.kernels, code=code
+        changes["data"] = str(data)
+    code = AllowedCode.of(allow_code, typed=[changes.get("model")])
+    composed, plan = compose(recipe, changes, code=code)
+    composed.check_options()
+    path = None if out is None else usable_path("out", out)
+    if path is not None and not is_secondary_process():
+        refuse_existing(path)
+    refuse_missing(composed)
+    with showing(show) as screen:
+        parts = new_run.TrainOptions(
+            code=code,
+            observers=[*observers, screen.observe, log_notice],
+            progress=screen.progress if progress is no_progress else progress,
+            kernels=kernels,
         )
-        path = out or next_run_path(_RUNS, composed.data, assembly.recipe.model)
-        path = Path(ranks.broadcast_text(str(path)))
-        folder = RunFolder(path)
-        if ranks.is_main:
-            facts = {"processes": ranks.size, "paths": paths_of(opened)}
-            folder = _create(path, assembly, dataset, facts)
-        session.hold(folder)
-        train_to_end(assembly, dataset, folder, session)
-    return path
-
-
-def _train_folds(recipe: Recipe, out: Path | None, parts: TrainOptions) -> Path:
-    path = out or next_run_path(_RUNS, recipe.data, f"{recipe.model}-{recipe.folds}-folds")
-    folder = create_folds(path, recipe, ranks=join_ranks())
-    with folder.locked():
-        train_missing_folds(folder, recipe, parts)
-    return path
-
-
-def train_missing_folds(
-    folder: RunFolder,
-    recipe: Recipe,
-    parts: TrainOptions,
-    *,
-    go_on: Callable[[RunFolder], None] | None = None,
-) -> None:
-    """Trains the folds that have not ended, and writes the result of the run.
-
-    Args:
-        folder: of the cross-validated run, locked.
-        recipe: of all folds.
-        parts: what else the trainings need.
-        go_on: resumes a fold that was begun; None where none was.
-    """
-
-    def train_fold(fold: RunFolder, own: Recipe) -> None:
-        for observer in parts.observers:
-            text = f"fold {own.fold} of {own.folds}: {fold.path}"
-            observer(Notice(text=text, warning=False))
-        if go_on is not None and fold.recipe.is_file():
-            go_on(fold)
-        else:
-            train_recipe(own, None, fold.path, parts, folds=folder)
-
-    train_folds(folder, recipe, train_fold)
-    write_folds_result(folder, recipe, parts.code, parts.progress)
-
-
-def _create(path: Path, assembly: Assembly, dataset: Dataset, own: Mapping[str, Any]) -> RunFolder:
-    recipe = assembly.recipe
-    facts = describe_environment(
-        assembly.device, precision=recipe.precision, threads=recipe.threads
-    )
-    facts |= own
-    facts |= {
-        "data_fingerprint": dataset.fingerprint,
-        "seconds": {"data": dataset.audit.get("seconds")},
-        "model": {
-            "name": recipe.model,
-            "parameters": sum(p.numel() for p in assembly.state.model.parameters()),
-            "stem": assembly.stem,
-        },
-        **settings_to_keep(recipe, assembly.plan),
-    }
-
-    def fill(new: RunFolder) -> None:
-        write_json(new.audit, dataset.audit)
-        write_trained_images(new.trained_images, dataset.digests[dataset.splits["train"]])
-        write_json(new.environment, facts)
-        write_kernel_plan(new.kernel_plan, assembly.kernels)
-        write_recipe(new.recipe, recipe.model_dump(), assembly.plan.to_values())
-
-    return create_run_folder(path, fill)
+        return new_run.train_new(composed, plan, path, parts)

@@ -4,12 +4,12 @@
 """
 
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from ravine.core.events import Event, Observer, PlanCorrected, TrainingStarted
+from ravine.core.lazy import lazy_module
 from ravine.data.dataset import Dataset
 from ravine.ops.kernel_plan import use_algorithms
-from ravine.reports import render_report
 from ravine.runs.checkpoints import load_latest, save_checkpoint
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import keep_history_until, read_environment, read_history
@@ -35,6 +35,11 @@ from ravine.workflows.recipe import Recipe
 from ravine.workflows.run_end import evaluate_run, report_undone_steps
 from ravine.workflows.run_findings import notice
 from ravine.workflows.session import Session
+
+if TYPE_CHECKING:
+    from ravine.reports import page
+else:
+    page = lazy_module("ravine.reports.page")
 
 
 def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
@@ -201,7 +206,7 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
     # report, which shows it, can be written again.
     if found is not None:
         write_json(folder.evaluation, found)
-    render_report(folder.path, layers=layers)
+    page.render_report(folder.path, layers=layers)
 
 
 def _write_times(folder: RunFolder, trained_in: float, elapsed: float) -> None:

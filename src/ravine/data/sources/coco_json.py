@@ -19,7 +19,8 @@ from typing import Any
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
-from ravine.data.collection import Collection, expand_path
+from ravine.data.collection import Collection
+from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
 from ravine.data.sources.listed_images import (
     ListedImage,

@@ -21,7 +21,8 @@ from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
-from ravine.data.collection import Collection, expand_path
+from ravine.data.collection import Collection
+from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
 from ravine.data.sources.listed_images import (
     ListedImage,

@@ -18,8 +18,11 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from typing import final
 
+from ravine.models.table import FAMILIES
+from ravine.optim.optimizers import OPTIMIZERS
 from ravine.runs.rows import write_json
 from ravine.workflows.race_worker.job import run_job
 from ravine.workflows.race_worker.messages import (
@@ -33,6 +36,13 @@ from ravine.workflows.race_worker.messages import (
 from ravine.workflows.race_worker.timing import measure
 
 _POLL_SECONDS = 0.02
+# What a run loads when it first needs it: here once for all children.
+_SHARED = (
+    "ravine.reports.page",
+    "ravine.workflows.new_run",
+    *(row.path.partition(":")[0] for row in OPTIMIZERS.values()),
+    *(row.build.partition(":")[0] for row in FAMILIES.values() if row.build is not None),
+)
 
 
 @final
@@ -75,6 +85,8 @@ def serve() -> None:
     """Takes requests from the standard input until it ends and all children have ended."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    for module in _SHARED:
+        import_module(module)
     gc.freeze()  # memory that is shared with the children stays shared
     server = _Server()
     while server.open or server.children:

@@ -150,7 +150,7 @@ def _train(
     else:
         # To `train` a setting is the user's word; this one comes from a file.
         AllowedCode.of(allow_code).check(str(job.settings.get("model")))
-        train(out=path, observers=[observer], kernels=kernels, **job.settings)
+        train(out=path, observers=[observer], kernels=kernels, show="none", **job.settings)
 
 
 def _failure(error: Exception, path: Path) -> tuple[Status, str]:

@@ -1,6 +1,7 @@
 """How the machine is shared among jobs: one per GPU, or as many as cores allow."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -47,10 +48,25 @@ def allocate_slots(*, jobs: int, threads: int, device: str) -> JobSlots:
         given = index is not None and ":" in device
         gpus = [index] if given else list(range(torch.cuda.device_count()))
         count = jobs or len(gpus)
-        devices = tuple(str(gpus[k % len(gpus)]) for k in range(count))
+        names = device_names(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        devices = tuple(names[k % len(names)] for k in range(count))
         return JobSlots(count=count, threads=threads or max(1, cores // count), devices=devices)
     count = jobs or max(1, cores // max(1, threads))
     return JobSlots(count=count, threads=threads or max(1, cores // count))
+
+
+def device_names(indices: Sequence[int], mask: str | None) -> list[str]:
+    """Returns what `CUDA_VISIBLE_DEVICES` of a job calls GPUs that this process counts from 0.
+
+    Args:
+        indices: of this process's GPUs.
+        mask: the `CUDA_VISIBLE_DEVICES` of this process, by which it counts; None without one.
+
+    >>> device_names([0, 1], "2,3"), device_names([0, 1], None)
+    (['2', '3'], ['0', '1'])
+    """
+    names = [name.strip() for name in (mask or "").split(",") if name.strip()]
+    return [names[index] if index < len(names) else str(index) for index in indices]
 
 
 def machine_memory() -> int:

@@ -11,20 +11,26 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigsh
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
+from ravine.core.lazy import lazy_module
 from ravine.core.nested import call_model
 from ravine.core.progress import Progress, no_progress
 from ravine.landscapes.directions import Direction, inner, moved_parameters
 from ravine.landscapes.evaluator import GridEvaluator
 from ravine.landscapes.node import FixedBatches, LossFunction, examples_of
 from ravine.landscapes.plane import Plane, preserve_all_but_weights, preserve_weights
+from ravine.landscapes.settings import require_curvlinops
+
+if TYPE_CHECKING:
+    from scipy.sparse import linalg
+else:
+    linalg = lazy_module("scipy.sparse.linalg")
 
 _TOLERANCE = 1e-4  # of eigenvalues, relative
 _ROUGH = 1e-2  # of those whose ratio is drawn
@@ -34,6 +40,7 @@ _DENSITY_RUNS, _DENSITY_STEPS = 4, 64  # Lanczos runs, and products in each
 
 def _curvlinops() -> Any:
     """Returns the library: on first use, since it loads others that a picture does not need."""
+    require_curvlinops("the Hessian")
     with warnings.catch_warnings():
         # One of them, and torch's own first jvp, call torch.jit.script, which is deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -263,7 +270,7 @@ def convexity_over(
             operator = hessian(evaluator.model, evaluator.loss, evaluator.batches)
             try:
                 low, high = _ends(operator, seed, tolerance=_ROUGH)
-            except (ArpackError, SettingError):
+            except (linalg.ArpackError, SettingError):
                 continue
             if math.isfinite(low) and high > 0:
                 found[row, column] = abs(min(low, 0.0) / high)
@@ -299,10 +306,10 @@ def _eigen(
         return values, vectors
     start = np.random.default_rng(seed).normal(size=size)
     try:
-        values, vectors = eigsh(
+        values, vectors = linalg.eigsh(
             operator.to_scipy(np.float64), k=count, which=which, v0=start, tol=tolerance
         )
-    except ArpackNoConvergence as stopped:
+    except linalg.ArpackNoConvergence as stopped:
         if len(stopped.eigenvalues) < count:
             raise SettingError(
                 "the eigenvalues of the Hessian did not converge; use more examples, or fewer "

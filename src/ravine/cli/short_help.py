@@ -1,0 +1,57 @@
+"""The help of a command with many options: what most need first, `--help all` for the rest."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from typer.core import TyperCommand, TyperOption
+
+_SHARED = ("model", "optimizer", "lr", "batch", "epochs", "budget", "seed", "quiet", "json")
+
+#: The options that `--help` of a command shows.
+FIRST: Mapping[str, tuple[str, ...]] = {
+    "train": (
+        *_SHARED, "out", "recipe", "labels", "image_size", "validation", "augment", "device",
+    ),
+    "race": (
+        *_SHARED, "out", "recipe", "optimizers", "vary", "trials", "seeds", "function",
+    ),
+    "check": (
+        "model", "activation", "norm", "init", "optimizer", "lr", "batch", "seed", "labels",
+        "image_size", "out", "learn", "labels_probe", "quiet", "json",
+    ),
+}  # fmt: skip
+
+
+class Command(TyperCommand):
+    """A command; `--help` shows the options of `FIRST`, `--help all` or `--help-all` every one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the command line."""
+        if "--help-all" in args or ("--help", "all") in pairwise(args):
+            ctx.meta[__name__] = "all"
+            args = ["--help"]
+        return super().parse_args(ctx, args)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Returns the option `--help`, which takes no value."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.metavar = " "
+        return option
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the help of the first options, or of all."""
+        options = [p for p in self.params if isinstance(p, TyperOption) and not p.hidden]
+        first = FIRST.get(self.name or "", ())
+        if not first or ctx.meta.get(__name__) == "all":
+            super().format_help(ctx, formatter)
+            return
+        shown, every = [p for p in options if p.name in first], self.params
+        more = f"`ravine {self.name} --help all` shows the rest."
+        self.epilog = f"{len(shown)} of {len(options)} options; {more}"
+        self.params = [p for p in every if p in shown or not isinstance(p, TyperOption)]
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.params = every

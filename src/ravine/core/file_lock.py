@@ -1,0 +1,29 @@
+"""A lock of an open file against other processes; it ends with the process that holds it.
+
+`flock` where there is one; on Windows, which has none, a byte of the file is locked.
+"""
+
+import os
+import sys
+
+from ravine.core.lazy import lazy_module
+
+# Each exists on one kind of system only.
+fcntl = lazy_module("fcntl")
+msvcrt = lazy_module("msvcrt")
+
+
+def try_lock(handle: int) -> None:
+    """Locks an open file.
+
+    Args:
+        handle: its file descriptor; closing it ends the lock.
+
+    Raises:
+        OSError: another process holds the lock.
+    """
+    if sys.platform == "win32":
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,82 @@
+"""Settings of augmentation, and the operations that a data set allows; loads no torch."""
+
+import re
+from collections.abc import Sequence
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from ravine.core.settings import Settings
+from ravine.core.validation import check_choice
+
+OPERATIONS = ("flip", "crop", "cutout", "erase", "jitter")
+
+_DIGITS = frozenset(
+    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+)
+_SIDED = re.compile(r"(?i)(^|[^a-z])(left|right|clockwise)([^a-z]|$)")
+
+
+class AugmentSettings(Settings):
+    """Augmentation of training images."""
+
+    augment: str = "auto"
+    """Comma list of flip, crop, cutout, erase, jitter; none; or auto: what the data allows."""
+
+    crop_padding: int | None = Field(default=None, ge=0, le=512)
+    """Pixels by which a crop may move, at reflected edges; by default a 16th of the side."""
+
+    cutout_size: int | None = Field(default=None, ge=1, le=2048)
+    """Pixels a side of cutout's hole; by default a quarter of the image's side."""
+
+    erase_probability: float = Field(default=0.5, ge=0, le=1)
+    """Share of images of which random erasing takes a part."""
+
+    jitter_strength: float = Field(default=0.2, ge=0, le=1)
+    """Most by which brightness, contrast and saturation change."""
+
+    mixup: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """α of mixup's Beta distribution; 0 is off."""
+
+    cutmix: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """α of cutmix's Beta distribution; 0 is off. With mixup, each batch takes one by turns."""
+
+    @model_validator(mode="after")
+    def _known_operations(self) -> Self:
+        for name in self.named_operations():
+            check_choice("augment", name, OPERATIONS)
+        return self
+
+    def named_operations(self) -> tuple[str, ...]:
+        """Returns the operations that are named; none for auto."""
+        named = [part.strip().lower() for part in self.augment.split(",") if part.strip()]
+        return () if named in (["auto"], ["none"]) else tuple(named)
+
+
+def choose_operations(
+    settings: AugmentSettings, *, classes: Sequence[str]
+) -> tuple[tuple[str, ...], str]:
+    """Returns the operations, and the reason in a sentence.
+
+    >>> choose_operations(AugmentSettings(), classes=["cat", "dog"])[0]
+    ('flip', 'crop')
+    >>> choose_operations(AugmentSettings(), classes=["0", "1", "2"])[0]
+    ('crop',)
+    """
+    if settings.augment.strip().lower() != "auto":
+        named = settings.named_operations()
+        return named, f"augmentation: {', '.join(named) or 'none'}, as asked"
+    why_not = _forbids_flip(classes)
+    if why_not:
+        return (
+            "crop",
+        ), f"augmentation: crop; no flip, since {why_not} (--augment flip,crop adds it)"
+    return ("flip", "crop"), "augmentation: flip, crop (--augment none switches it off)"
+
+
+def _forbids_flip(classes: Sequence[str]) -> str | None:
+    names = [name.strip().lower() for name in classes]
+    if all(len(name) == 1 or name.isdecimal() or name in _DIGITS for name in names):
+        return "the classes look like digits or letters"
+    sided = [name for name in classes if _SIDED.search(name.replace("_", " "))]
+    return f"the class {sided[0]!r} has a side" if sided else None

@@ -1,0 +1,83 @@
+"""Images that a program has in its hands: Pillow's, arrays, or tensors, to predict.
+
+Shape letters: N images, H height, W width, C channels, S side of the square.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ravine.core.errors import DataError
+from ravine.data.dataset import Preprocessing, Unlabelled
+from ravine.data.decode import decode_image, fit_square
+
+_CHANNELS = (1, 3, 4)
+
+
+def open_given(images: Sequence[Any], *, preprocessing: Preprocessing) -> Unlabelled:
+    """Returns images in the form that the network takes, resized and cropped as files are.
+
+    Args:
+        images: Pillow's images; arrays (H, W), (H, W, C) or (N, H, W, C); tensors (H, W), (C, H, W)
+            or (N, C, H, W). Integers are in 0..255, floating-point numbers in 0..1.
+        preprocessing: of the network.
+
+    Raises:
+        DataError: one has another type, shape or range.
+    """
+    singles = [one for image in images for one in _singles(image)]
+    size, channels = preprocessing.image_size, preprocessing.channels
+    squares = [fit_square(decode_image(one, channels), size) for one in singles]
+    if not squares:
+        raise DataError("there are no images to predict")
+    return Unlabelled(
+        images=np.stack(squares),
+        names=[f"image {number}" for number in range(len(squares))],
+        unreadable=[],
+    )
+
+
+def _singles(image: Any) -> list[Image.Image]:
+    """Returns the images in one value."""
+    if isinstance(image, Image.Image):
+        return [image]
+    if isinstance(image, np.ndarray):
+        return _of_array(image, image.shape)
+    if type(image).__module__.split(".")[0] == "torch":
+        tensor = image.detach().cpu()
+        values = np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
+        last = np.moveaxis(values, -3, -1) if values.ndim >= 3 else values
+        return _of_array(last, values.shape)
+    kind = type(image).__name__
+    raise DataError(f"a {kind} is no image: give a path, an image of Pillow, an array or a tensor")
+
+
+def _of_array(values: np.ndarray, shape: tuple[int, ...]) -> list[Image.Image]:
+    if values.ndim == 4:
+        return [one for item in values for one in _of_array(item, shape)]
+    grey = values.ndim == 2
+    if not grey and not (values.ndim == 3 and values.shape[2] in _CHANNELS):
+        raise DataError(
+            f"an array of shape {tuple(shape)} is no image: arrays are (H, W), (H, W, C) or "
+            "(N, H, W, C), tensors (H, W), (C, H, W) or (N, C, H, W), with 1, 3 or 4 channels"
+        )
+    pixels = _bytes_of(values)
+    return [Image.fromarray(pixels if grey or pixels.shape[2] > 1 else pixels[:, :, 0])]
+
+
+def _bytes_of(values: np.ndarray) -> np.ndarray:
+    """Returns values as uint8, of the same shape."""
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    if values.dtype == bool or not np.issubdtype(values.dtype, np.number):
+        raise DataError(f"an array of {values.dtype} is no image: integers or floats are")
+    most = 1.0 if np.issubdtype(values.dtype, np.floating) else 255.0
+    low, high = float(np.min(values, initial=0)), float(np.max(values, initial=0))
+    if not 0 <= low <= high <= most:  # NaN is neither
+        raise DataError(
+            f"an image of {values.dtype} has values in 0..{most:g}, got {low:.4g}..{high:.4g}; "
+            "give it as it was before any normalisation"
+        )
+    return np.round(values.astype(np.float64) * (255.0 / most)).astype(np.uint8)

@@ -1,0 +1,71 @@
+"""A run in a line of text, and as a notebook shows it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from ravine.core.html_table import html_table
+from ravine.runs.folder import RunFolder
+from ravine.runs.recipe_file import read_recipe
+from ravine.runs.rows import read_json
+from ravine.runs.verdict import Verdict, chance_of
+from ravine.workflows.screens import share
+
+_LAST = 5  # epochs that are shown
+
+
+class Finished(Protocol):
+    """What a text about a run needs of it."""
+
+    @property
+    def _folder(self) -> RunFolder: ...
+
+    @property
+    def epochs(self) -> Sequence[Mapping[str, Any]]:
+        """The rows of epochs."""
+        ...
+
+    @property
+    def steps(self) -> Sequence[Mapping[str, Any]]:
+        """The rows of steps."""
+        ...
+
+    @property
+    def verdict(self) -> Verdict:
+        """What holds of it."""
+        ...
+
+
+def run_text(run: Finished) -> str:
+    """Returns a line: network, data, accuracy with its interval, seconds."""
+    folder = run._folder
+    recipe = read_recipe(folder.recipe)[0] if folder.recipe.is_file() else {}
+    text = f"{recipe.get('model', folder.path.name)} on {recipe.get('data', '?')}"
+    if run.verdict.kind in ("broken", "chance"):
+        text += f": {run.verdict.headline}"
+    if not folder.evaluation.is_file():
+        last = run.steps[-1]["step"] if run.steps else 0
+        return f"{text}: no result yet, step {last} ({folder.path})"
+    found = read_json(folder.evaluation)
+    low, high = found["interval"]
+    where = f"images in {found['split']}" if "folds" in found else f"{found['split']} images"
+    text += f": {share(found['accuracy'], (low, high))} of {found['count']:,} {where}"
+    seconds = read_json(folder.environment).get("seconds", {}).get("training")
+    return text + (f", {seconds:.0f} s" if seconds else "")
+
+
+def run_html(run: Finished) -> str:
+    """Returns the line, the chance, and a table of the last epochs."""
+    rows = [
+        (
+            f"{row['epoch']:.4g}",
+            f"{row['train_loss']:.3f}",
+            share(row["train_accuracy"]),
+            "–" if row.get("accuracy") is None else share(row["accuracy"]),
+        )
+        for row in run.epochs[-_LAST:]
+    ]
+    columns = ("epoch", "loss", "training accuracy", "validation accuracy")
+    folder = run._folder
+    chance = chance_of(read_json(folder.evaluation)) if folder.evaluation.is_file() else None
+    title = run_text(run) + (f"; chance is {100 * chance:.3g} %" if chance else "")
+    return html_table(title, columns, rows)
