@@ -23,11 +23,11 @@ import torch
 from PIL import Image
 from results import keep
 
+from ravine.core.cores import usable_cores
 from ravine.core.memory import keep_freed_memory
 from ravine.data.dataset import Dataset
 from ravine.data.location import SAMPLE
 from ravine.data.opening import open_dataset
-from ravine.data.processes import cores
 from ravine.data.settings import DataSettings
 from ravine.data.streaming import Prefetcher
 from ravine.schedules import constant
@@ -157,7 +157,7 @@ def main() -> None:
                 f"{workers} processes" if workers else "in the process itself": decoded_per_second(
                     root, workers, arguments.seconds / 2
                 )
-                for workers in sorted({0, 1, cores()})
+                for workers in sorted({0, 1, usable_cores()})
             },
             "model": arguments.model,
             "threads": torch.get_num_threads(),

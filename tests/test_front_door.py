@@ -100,7 +100,7 @@ def test_reports_load_no_torch() -> None:
 def test_the_command_is_installed() -> None:
     (command,) = (e for e in entry_points(group="console_scripts") if e.name == "ravine")
 
-    assert command.value == "ravine.cli.entry:main"
+    assert command.value == "ravine.cli.main:main"
 
 
 def test_a_users_mistake_in_python_is_a_ravine_error() -> None:

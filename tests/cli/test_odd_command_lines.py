@@ -44,7 +44,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["train", "tree", "--out", "loop"], "symbolic links"),
         (["train", "/dev/zero"], "no regular file"),
         (["train", "tree", "--labels", "/dev/zero"], "no regular file"),
-        (["train", "tree", "--device", "meta"], "device 'meta' cannot be trained on"),
+        (["train", "tree", "--device", "meta"], "device 'meta' is not known"),
         (["models", "wrn-10-1000000"], "at most 2000"),
         (["models", "resnet-cifar-" + "2" * 5000], "at most 2000"),
         (["race", "--function", "beale", "--steps", "2", "--out", "file"], "cannot write file"),

@@ -38,7 +38,7 @@ def whole(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         out = tmp_path_factory.mktemp("whole") / "run"
         patch.setenv("RAVINE_CACHE", str(out.with_name("cache")))
-        patch.setattr("ravine.workflows.training_run.render_report", lambda *_, **__: None)
+        patch.setattr("ravine.reports.page.render_report", lambda *_, **__: None)
         ravine.train(data, out=out, **SETTINGS)
     return out
 

@@ -188,7 +188,10 @@ def test_a_run_at_the_floor_of_its_own_targets_does_not_underfit(
 ) -> None:
     """Of 10 classes, as the audit counts them: 1.0 is 0.43 ln K."""
     (tmp_path / "recipe.toml").write_text(recipe + "\n", encoding="utf-8")
-    write_json(tmp_path / "audit.json", {"classes": [str(n) for n in range(10)]})
+    write_json(
+        tmp_path / "audit.json",
+        {"classes": [{"name": str(n), "counts": {"train": 9}} for n in range(10)]},
+    )
     for step in range(1, 41):
         append_row(tmp_path / "history.jsonl", {"kind": "step", "step": step, "loss": 1.0})
         if step % 10 == 0:

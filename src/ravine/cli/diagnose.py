@@ -2,9 +2,9 @@
 
 import json as json_format
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -70,16 +70,18 @@ def diagnose(
         )
     show_findings(found, json=json)
     if not (json or quiet):
-        seconds = time.monotonic() - began
         reach = {"inside": not rows_only, "labels_probe": labels_probe, "verbose": verbose}
-        print("\n".join(checked_lines(found, seconds, **reach)))
+        print("\n".join(checked_lines(found, time.monotonic() - began, **reach)))
     if try_:
-        with watching(quiet=quiet, json=json) as screen:
-            progress, code = screen.progress, allow_code or ()
-            trials = workflow.try_cures(
-                run, found, data=data, steps=steps, seeds=seeds, allow_code=code, progress=progress
-            )
-            _show_trials(run, found, trials, json=json)
+        how = {"data": data, "steps": steps, "seeds": seeds, "allow_code": allow_code or ()}
+        _try(run, found, how, quiet=quiet, json=json)
+
+
+def _try(run: Path, found: Findings, how: Mapping[str, Any], *, quiet: bool, json: bool) -> None:
+    """Trains with and without each cure, and prints the comparisons."""
+    with watching(quiet=quiet, json=json) as screen:
+        trials = workflow.try_cures(run, found, **how, progress=screen.progress)
+        _show_trials(run, found, trials, json=json)
 
 
 def _show_trials(run: Path, found: Findings, trials: "Iterable[Trial]", *, json: bool) -> None:

@@ -1,6 +1,8 @@
 """`ravine resume`."""
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,13 +59,17 @@ def resume(
             show="none",
         )
     show_result(resumed, json=json)
-    if not verify:
-        return
+    if verify:
+        _verify(run, from_start=from_start, code=allow_code or (), quiet=quiet, json=json)
+
+
+def _verify(run: Path, *, from_start: bool, code: Sequence[str], quiet: bool, json: bool) -> None:
+    """Resumes a copy, and prints whether it ends with the same weights."""
     with watching(quiet=quiet, json=json) as screen:
         found = workflow.verify(
             run,
             from_start=from_start,
-            allow_code=allow_code or (),
+            allow_code=code,
             observers=[screen.observe],
             progress=screen.progress,
         )

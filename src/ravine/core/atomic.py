@@ -6,7 +6,6 @@ left behind is told from one that is being written: the next write of the same n
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ravine.core.errors import RunError
+from ravine.core.file_lock import try_lock, wait_for_lock
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -142,7 +142,7 @@ def _part_of(path: Path) -> Iterator[tuple[str, int]]:
 def _is_mine(part: Path, handle: int) -> bool:
     """Locks a new part; False where another process removed it before it was locked."""
     with contextlib.suppress(OSError):  # a file system without locks
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        wait_for_lock(handle)
     return _is_still(part, handle)
 
 
@@ -165,7 +165,7 @@ def _remove_unlocked(part: Path) -> None:
     with contextlib.suppress(OSError):
         handle = os.open(part, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(handle)
             if part.is_dir():
                 shutil.rmtree(part, ignore_errors=True)
             elif _is_still(part, handle):

@@ -2,9 +2,12 @@
 
 import contextlib
 import ctypes
-import resource
 import sys
 from pathlib import Path
+
+from ravine.core.lazy import lazy_module
+
+resource = lazy_module("resource")  # Windows has none
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _NEVER = -1
@@ -39,6 +42,8 @@ def available_memory(root: Path = Path("/")) -> int | None:
 
 def _address_space_left() -> int | None:
     """Returns what `ulimit -v` leaves to this process, None where there is no limit."""
+    if sys.platform == "win32":
+        return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return None

@@ -198,6 +198,13 @@ def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
         )
     if count := found["leakage"]["images"]:
         notify(f"{count} images are on both sides of the split: {found['leakage']['action']}")
+    _report_copies(found, notify)
+    if advice := found["imbalance"]["advice"]:
+        notify(advice)
+
+
+def _report_copies(found: Mapping[str, Any], notify: Callable[..., None]) -> None:
+    """Notifies of equal images, and of those that stand under different labels."""
     if conflicts := found["conflicts"]:
         first = conflicts[0]
         many = (
@@ -213,5 +220,3 @@ def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
         pair = " = ".join(doubles["examples"][0][:2])
         text = f"{doubles['images']:,} images have copies, in {doubles['groups']:,} groups"
         notify(f"{text}, such as {pair}", warning=False)
-    if advice := found["imbalance"]["advice"]:
-        notify(advice)

@@ -34,7 +34,7 @@ def choose_examples(labels: np.ndarray, train: np.ndarray, *, most: int = _MOST)
         most: images at most.
 
     >>> choose_examples(np.array([0, 1, 0, 1, 0]), np.arange(5), most=4)
-    [0, 2, 1, 3]
+    [0, 4, 1, 3]
     """
     of_class: dict[int, list[int]] = {}
     for index in train.tolist():

@@ -7,15 +7,19 @@ Loads no torch.
 
 import json
 import re
-import resource
 import sys
 import warnings
+
+from ravine.core.lazy import lazy_module
+
+resource = lazy_module("resource")  # Windows has none
 
 
 def main() -> None:
     """Answers one job."""
     job = json.load(sys.stdin)
-    resource.setrlimit(resource.RLIMIT_CPU, (job["seconds"], job["seconds"]))
+    if sys.platform != "win32":
+        resource.setrlimit(resource.RLIMIT_CPU, (job["seconds"], job["seconds"]))
     warnings.simplefilter("ignore")
     compiled = re.compile(job["pattern"])
     found = (compiled.search(name) for name in job["names"])

@@ -153,7 +153,7 @@ def _not_finite_of(row: Row) -> NotFinite | None:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(max(-_MOST, min(_MOST, value))) if value == value else math.nan
+    return value if isinstance(value, float) else float(max(-_MOST, min(_MOST, value)))
 
 
 def _written(value: Any) -> Any:

@@ -67,33 +67,32 @@ def resume(
         Interrupted: Ctrl-C or SIGTERM; a checkpoint is saved.
     """
     folder = open_run_folder(Path(path), folded=True)
-    settings, plan = read_recipe(folder.recipe)
-    recipe = Recipe.of(settings)
-    code = AllowedCode.of(allow_code, run=folder.path)
-    if folder.folds:
-        with showing(show) as screen:
-            parts = TrainOptions(
-                code=code,
-                observers=[*observers, screen.observe, log_notice],
-                progress=screen.progress if progress is no_progress else progress,
-            )
-            return _resume_folds(folder, recipe, parts, data=data)
-    if not folder.has_ended:
-        code.check(recipe.model, source=folder.recipe)
-        refuse_linked_folders(folder)
-    with (
-        showing(show) as screen,
-        open_session(
+    with showing(show) as screen:
+        parts = TrainOptions(
+            code=AllowedCode.of(allow_code, run=folder.path),
             observers=[*observers, screen.observe, log_notice],
             progress=screen.progress if progress is no_progress else progress,
-            ranks=join_ranks(),
-        ) as session,
-    ):
+        )
+        go_on = _resume_folds if folder.folds else _resume_one
+        go_on(folder, parts, data=data)
+    return Run.load(folder.path, allow_code=allow_code)
+
+
+def _resume_one(folder: RunFolder, parts: TrainOptions, *, data: str | Path | None) -> None:
+    """Goes on with a run of one network."""
+    settings, plan = read_recipe(folder.recipe)
+    recipe = Recipe.of(settings)
+    if not folder.has_ended:
+        parts.code.check(recipe.model, source=folder.recipe)
+        refuse_linked_folders(folder)
+    with open_session(
+        observers=parts.observers, progress=parts.progress, ranks=join_ranks()
+    ) as session:
         session.use_threads(threads_on_resume(recipe, folder, session))
         session.hold(folder)
         if folder.has_ended:
             _report_ended(folder, session)
-            return Run.load(folder.path, allow_code=allow_code)
+            return
         refuse_edited(folder, recipe, plan, session)
         opened = located(recipe, folder, data=data)
         dataset = open_in_turn(opened, session)
@@ -103,32 +102,24 @@ def resume(
         session.start_clock()
         planned = Plan.from_values(plan) if plan else None
         kernels = kernels_on_resume(folder, session)
-        assembly = assemble(recipe, dataset, session, plan=planned, kernels=kernels, code=code)
+        assembly = assemble(
+            recipe, dataset, session, plan=planned, kernels=kernels, code=parts.code
+        )
         if kernels is None and session.ranks.is_main:
             write_kernel_plan(folder.kernel_plan, assembly.kernels)
         train_to_end(assembly, dataset, folder, session)
-    return Run.load(folder.path, allow_code=allow_code)
 
 
-def _resume_folds(
-    folder: RunFolder, recipe: Recipe, parts: TrainOptions, *, data: str | Path | None
-) -> Run:
+def _resume_folds(folder: RunFolder, parts: TrainOptions, *, data: str | Path | None) -> None:
     """Goes on with a cross-validated run: the fold that was begun, then those that are missing."""
+    recipe = Recipe.of(read_recipe(folder.recipe)[0])
     parts.code.check(recipe.model, source=folder.recipe)
-    allow_code = sorted(parts.code.names)
     if join_ranks().size > 1:
         raise RunError(f"{folder.path} is cross-validated, by one process; go on without torchrun")
 
     def go_on(fold: RunFolder) -> None:
         refuse_link(fold.path)
-        resume(
-            fold.path,
-            data=data,
-            allow_code=allow_code,
-            observers=[one for one in parts.observers if one is not log_notice],
-            progress=parts.progress,
-            show="none",
-        )
+        _resume_one(open_run_folder(fold.path), parts, data=data)
 
     with folder.locked():
         if data is not None:
@@ -139,7 +130,6 @@ def _resume_folds(
                 observer(Notice(text=text, warning=False))
         else:
             train_missing_folds(folder, recipe, parts, go_on=go_on)
-    return Run.load(folder.path, allow_code=allow_code)
 
 
 def _report_ended(folder: RunFolder, session: Session) -> None:
