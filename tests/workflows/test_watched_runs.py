@@ -188,14 +188,19 @@ def test_a_run_at_the_floor_of_its_own_targets_does_not_underfit(
 ) -> None:
     """Of 10 classes, as the audit counts them: 1.0 is 0.43 ln K."""
     (tmp_path / "recipe.toml").write_text(recipe + "\n", encoding="utf-8")
-    write_json(
-        tmp_path / "audit.json",
-        {"classes": [{"name": str(n), "counts": {"train": 9}} for n in range(10)]},
-    )
+    classes = [{"name": str(n), "counts": {"train": 9}} for n in range(10)]
+    write_json(tmp_path / "audit.json", {"classes": classes})
     for step in range(1, 41):
-        append_row(tmp_path / "history.jsonl", {"kind": "step", "step": step, "loss": 1.0})
+        steps = {"kind": "step", "step": step, "epoch": step / 10, "loss": 1.0}
+        append_row(tmp_path / "history.jsonl", steps)
         if step % 10 == 0:
-            row = {"kind": "epoch", "step": step, "train_loss": 1.0, "loss": 1.0}
+            row = {
+                "kind": "epoch",
+                "step": step,
+                "epoch": step / 10,
+                "train_loss": 1.0,
+                "loss": 1.0,
+            }
             append_row(tmp_path / "history.jsonl", row)
 
     found = find_in_run(RunFolder(tmp_path), classes=None, layers=LayerRecords())
