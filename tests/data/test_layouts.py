@@ -99,4 +99,4 @@ def test_every_source_says_what_it_was_taken_for() -> None:
 
     assert found is not None
     assert found.layout == "idx"
-    assert found.splits == "splits of its own: train 10,000, test 2,000"
+    assert found.splits == "splits: the names of the files"
