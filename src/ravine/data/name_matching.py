@@ -6,16 +6,21 @@ Loads no torch.
 """
 
 import json
+import os
 import re
-import resource
 import sys
 import warnings
+
+from ravine.core.lazy import lazy_module
+
+resource = lazy_module("resource")  # Windows has none
 
 
 def main() -> None:
     """Answers one job."""
     job = json.load(sys.stdin)
-    resource.setrlimit(resource.RLIMIT_CPU, (job["seconds"], job["seconds"]))
+    if os.name == "posix":  # elsewhere whoever waits ends it
+        resource.setrlimit(resource.RLIMIT_CPU, (job["seconds"], job["seconds"]))
     warnings.simplefilter("ignore")
     compiled = re.compile(job["pattern"])
     found = (compiled.search(name) for name in job["names"])
