@@ -22,7 +22,7 @@ def block(page: str, command: str) -> list[str]:
 
 
 def draw(folder: Path, names: list[str]) -> None:
-    rng = np.random.default_rng(list(folder.name.encode()))
+    rng = np.random.default_rng([*str(folder.name).encode()])  # no two folders are equal
     folder.mkdir(parents=True)
     for name in names:
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / name)

@@ -92,8 +92,11 @@ def test_columns_of_the_training_are_found_again_and_16_is_00016(
 
 
 def test_other_columns_are_found_by_their_options(run: ravine.Run, home: Path) -> None:
-    other = table(home / "test/other.csv", "shot,truth", range(6), ("16", "7"))
-    assert run.evaluate(home / "test", labels=str(other))["count"] == 6  # by their values
+    other = home / "test/other.csv"
+    rows = [f"{(n + 2) % 6}.png,{n}.png,{('16', '7')[n % 2]}" for n in range(6)]
+    other.write_text("\n".join(["near,shot,truth", *rows]))
+    with pytest.raises(DataError, match="--image-column"):
+        run.evaluate(home / "test", labels=str(other))
     found = run.evaluate(
         home / "test", labels=str(other), image_column="shot", label_column="truth"
     )

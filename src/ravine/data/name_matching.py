@@ -6,6 +6,7 @@ Loads no torch.
 """
 
 import json
+import os
 import re
 import sys
 import warnings
@@ -18,7 +19,7 @@ resource = lazy_module("resource")  # Windows has none
 def main() -> None:
     """Answers one job."""
     job = json.load(sys.stdin)
-    if sys.platform != "win32":
+    if os.name == "posix":  # elsewhere whoever waits ends it
         resource.setrlimit(resource.RLIMIT_CPU, (job["seconds"], job["seconds"]))
     warnings.simplefilter("ignore")
     compiled = re.compile(job["pattern"])

@@ -115,7 +115,9 @@ def _fitting(file: Path, split: str, roots: Sequence[Path]) -> _List | None:
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         return None
     found = base_of(folders, name)
-    return None if found is None else _List(file, split, found[0], found[1])
+    if found is None or PurePosixPath(f"{name}{found[1]}").suffix.lower() not in EXTENSIONS:
+        return None  # a list of other files, such as one that names itself
+    return _List(file, split, found[0], found[1])
 
 
 def _fields(line: str) -> list[str]:
