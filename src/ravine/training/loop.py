@@ -121,8 +121,9 @@ def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Ob
         emit(
             PlanCorrected(step=step, before=plan.end, end=corrected.end, plan=corrected.to_values())
         )
-        text = f"plan corrected once: {plan.end} steps become {corrected.end}"
-        emit(Notice(text=text))
+        if corrected.end != plan.end:  # else it is corrected by less than a step
+            text = f"plan corrected once: {plan.end} steps become {corrected.end}"
+            emit(Notice(text=text))
     return corrected
 
 
