@@ -6,6 +6,7 @@ that an algorithm into which the norm is fused is measured with what that saves.
 stays unless the other is clearly faster, so that noise does not change a plan.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -30,8 +31,10 @@ from ravine.ops.kernel_plan import (
 )
 
 CLEARLY_FASTER = 0.95  # of the seconds of the best guess, at most
-_OPERATIONS = 6e9  # of a measured step: some ten milliseconds
+_OPERATIONS = 4e9  # of a measured step: some ten milliseconds
+_ELEMENTS = 2e6  # of the images: more take longer, and say no more
 _POSITIONS = 2048  # of a sub-batch at least: weights are transformed once a step, however few
+_DRAWN = 8  # images; they are repeated, as drawing takes longer than measuring
 _ROUNDS, _FEWEST_ROUNDS = 5, 3
 _FEWEST_IMAGES = 2  # a norm of a single position has no variance
 _SECONDS_OF_SHAPE = 0.4  # more than the fewest rounds only within these
@@ -120,7 +123,8 @@ def winner(seconds: Mapping[Algorithm, float]) -> Algorithm:
 
 def sub_batch(shape: ConvolutionShape, batch: int) -> int:
     """Returns of how many images a training step of `batch` is measured, at most."""
-    by_work = _OPERATIONS / (6 * shape.multiply_adds)
+    size = shape.channels * shape.height * shape.width
+    by_work = min(_OPERATIONS / (6 * shape.multiply_adds), _ELEMENTS / size)
     by_positions = _POSITIONS / (shape.height * shape.width)
     return max(_FEWEST_IMAGES, min(batch, round(max(by_work, by_positions))))
 
@@ -199,5 +203,7 @@ def _step_of(shape: ConvolutionShape, algorithm: Algorithm, images: int) -> Call
 
 def _images(shape: ConvolutionShape, images: int) -> Tensor:
     dtype = torch.bfloat16 if shape.dtype == "bfloat16" else torch.float32
-    drawn = torch.randn(images, shape.channels, shape.height, shape.width)
+    few = min(images, _DRAWN)
+    drawn = torch.randn(few, shape.channels, shape.height, shape.width)
+    drawn = drawn.repeat(math.ceil(images / few), 1, 1, 1)[:images]
     return drawn.to(dtype).contiguous(memory_format=torch.channels_last)
