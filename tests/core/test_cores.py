@@ -21,10 +21,10 @@ def test_without_control_groups_the_affinity_decides(tmp_path: Path) -> None:
 
 
 def test_a_quota_of_a_group_above_counts_too(tmp_path: Path) -> None:
-    write(tmp_path / "proc/self/cgroup", "0::/work/job")
-    write(tmp_path / "sys/fs/cgroup/work/job/cpu.max", "max 100000")
+    write(tmp_path / "proc/self/cgroup", "0::/batch/job")
+    write(tmp_path / "sys/fs/cgroup/batch/job/cpu.max", "max 100000")
     assert cores_in_quota(tmp_path) is None
-    write(tmp_path / "sys/fs/cgroup/work/cpu.max", "50000 100000")
+    write(tmp_path / "sys/fs/cgroup/batch/cpu.max", "50000 100000")
 
     assert cores_in_quota(tmp_path) == pytest.approx(0.5)
     assert usable_cores(tmp_path) == 1
