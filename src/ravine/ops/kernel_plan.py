@@ -1,6 +1,6 @@
 """The kernel plan: which algorithm runs each convolution of a network, and what decided it.
 
-A plan is made once, before the first step (`workflows/kernel_plan.py`), and active until its
+A plan is made once, before the first step (`workflows/kernel_choice.py`), and active until its
 session closes. Without one, or for a shape that it does not hold, the best guess runs
 (`algorithm.candidates`).
 """
