@@ -1,7 +1,7 @@
 """A convolution and its gradients: by an algorithm of the C library, or by torch.
 
 Shapes: x (B, C, H, W), weight (D, C, k, k), y (B, D, H', W'); stride and padding are the same along
-both sides. Images are bfloat16 in channels_last, but by tiles float32 too; the library's weights are
+both sides. Images are bfloat16 in channels_last, or float32 but by tiles; the library's weights are
 float32. oneDNN's weight gradient runs at a quarter to a half of the speed of its forward pass on
 processors with AMX, the C library's at two thirds and more; sums over positions stay in float32 on
 their way to the weights.
