@@ -36,7 +36,7 @@ else:
     linalg = lazy_module("scipy.sparse.linalg")
 
 _TOLERANCE = 1e-4  # of eigenvalues, relative
-_ROUGH = 1e-2  # residuals of the ends whose ratio is drawn
+_ROUGH = 1e-3  # residuals of the ends whose ratio is drawn
 _FEW = 25  # parameters, up to which the Hessian is computed whole: ARPACK needs more
 _WHOLE = 512  # parameters, up to which it is computed whole where ARPACK does not converge
 _RESTARTS, _MOST_PRODUCTS = 60, 96  # of ARPACK, and for the ends of the spectrum

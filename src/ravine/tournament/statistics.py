@@ -150,7 +150,10 @@ def compare(
         if np.mean(differences) < 0:
             one, other, differences = other, one, [-d for d in differences]
         is_broken = len(ran[one]) < len(whole[one]) or len(ran[other]) < len(whole[other])
-        raw.append((one, other, *_tested(differences, spread, resolution, is_broken=is_broken)))
+        tested = _tested(differences, spread, resolution, is_broken=is_broken)
+        if is_broken and len(ran[other]) < len(whole[other]):
+            tested = _without_broken(tested, ran[one], ran[other], spread, resolution)
+        raw.append((one, other, *tested))
     corrected = holm([p for *_, p in raw])
     return [
         _comparison(one, other, mean, error, freedom, p, len(raw), len(whole[one]))
@@ -178,6 +181,26 @@ def _tested(
     if error == 0:
         return mean, error, freedom, 0.0
     return mean, error, freedom, float(2 * special.stdtr(freedom, -abs(mean) / error))
+
+
+def _without_broken(
+    whole: tuple[float, float, int, float],
+    one: Mapping[int, float],
+    other: Mapping[int, float],
+    spread: PooledSpread,
+    resolution: float,
+) -> tuple[float, float, int, float]:
+    """Returns the test of a pair whose loser broke; that of the seeds both finished, if clearer.
+
+    A candidate that loses clearly where it ran does not come closer by breaking elsewhere.
+    """
+    common = [one[s] - other[s] for s in one if s in other]
+    if len(common) < 2:
+        return whole
+    mean, error, freedom, p = _tested(common, spread, resolution, is_broken=False)
+    if mean <= 0 or p >= whole[3]:
+        return whole
+    return whole[0], min(error, whole[1]), freedom, p
 
 
 def _comparison(
