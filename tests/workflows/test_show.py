@@ -36,7 +36,7 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
-        names = ("timeline", "curves", "rates", "scales", "updates", "variance", "reliability")
+        names = ("timeline", "curves", "rates", "scales", "updates", "variance")
         patch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(names))
         return ravine.train(
             stripes, out=tmp_path_factory.mktemp("run") / "run", show="none", **SMALL

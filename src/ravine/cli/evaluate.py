@@ -1,11 +1,13 @@
 """`ravine evaluate`."""
 
 import json as json_format
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ravine.cli.display import evaluation_lines, watching
+from ravine.cli.display import watching
+from ravine.cli.evaluation_lines import evaluation_lines
 from ravine.cli.options import (
     AllowCodeOrModel,
     Device,
@@ -14,6 +16,7 @@ from ravine.cli.options import (
     LabelColumn,
     Precision,
     Quiet,
+    WeightsOf,
 )
 from ravine.cli.run_argument import TrainedArgument, existing_model
 from ravine.core.lazy import lazy_module
@@ -34,6 +37,11 @@ def evaluate(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Leave out the images that were trained on.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A new folder to keep: a page, evaluation.json, predictions.csv."),
+    ] = None,
+    weights_of: WeightsOf = "last",
     tta: Annotated[bool, typer.Option("--tta", help="Also with test-time flip.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -49,19 +57,22 @@ def evaluate(
 
     - `ravine evaluate runs/photos-1 photos --held-out`
 
+    - `ravine evaluate runs/latest photos/test --weights-of best --out results`
+
     - `ravine evaluate runs/photos-1 images/ --labels test.csv --label-column diagnosis`
 
     - `ravine evaluate runs/photos-1 photos/test --allow-code mynets:small`
     """
     run = existing_model(run)
     with watching(quiet=quiet, json=json) as screen:
-        found = runs.Run.load(run, allow_code=allow_code or ()).evaluate(
+        found = runs.Run.load(run, allow_code=allow_code or (), weights_of=weights_of).evaluate(
             data,
             labels=labels,
             image_column=image_column,
             label_column=label_column,
             held_out=held_out,
             tta=tta,
+            out=out,
             device=device,
             precision=precision,
             progress=screen.progress,
@@ -71,3 +82,5 @@ def evaluate(
         return
     for line in evaluation_lines(found, per_class=not quiet):
         print(line)
+    if out is not None:
+        print(f"kept {out}: report.html, evaluation.json, predictions.csv")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, Precision, Quiet
+from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, Precision, Quiet, WeightsOf
 from ravine.cli.run_argument import TrainedArgument, existing_model
 from ravine.core.lazy import lazy_module
 from ravine.workflows.predict_options import check_form
@@ -39,6 +39,7 @@ def predict(
     positive: Positive = None,
     missing: Missing = "refuse",
     image_column: ImageColumn = None,
+    weights_of: WeightsOf = "last",
     tta: Annotated[bool, typer.Option("--tta", help="Mean with the mirror images.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -68,6 +69,7 @@ def predict(
             positive=positive,
             missing=missing,
             image_column=image_column,
+            weights_of=weights_of,
             tta=tta,
             device=device,
             precision=precision,

@@ -14,6 +14,8 @@ def summary_lines(contents: Contents) -> list[str]:
     lines: list[str] = []
     if contents.evaluation:
         lines += _about_result(contents)
+    lines += _about_stop(contents.plan)
+    lines += _about_best(contents.evaluation.get("best"))
     if contents.epochs:
         lines += _about_fit(contents.epochs[-1], contents.verdict)
     leaked = contents.audit.get("leakage", {}).get("images", 0)
@@ -38,6 +40,33 @@ def _about_result(contents: Contents) -> list[str]:
     if weakest.f1 is not None:
         lines.append(f"The weakest class is {weakest.name}, with an F1 of {weakest.f1:.3f}.")
     return lines
+
+
+def _about_stop(plan: dict[str, Any]) -> list[str]:
+    """Returns the line about an early end."""
+    stop = plan.get("stop")
+    try:
+        per_epoch = int(plan["steps_per_epoch"])
+        ended, planned = int(stop["total_steps"]), int(plan["total_steps"])
+        found = int(stop["step"]) / per_epoch
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return []
+    return [
+        f"Validation stood still at epoch {found:.4g}: the run ended after epoch "
+        f"{ended / per_epoch:.4g} of {planned / per_epoch:.4g}."
+    ]
+
+
+def _about_best(best: dict[str, Any] | None) -> list[str]:
+    """Returns the line about better weights along the way."""
+    if best is None or best["is_last"]:
+        return []
+    return [
+        f"The best of {best['evaluations']} evaluations, after epoch {best['epoch']:.4g}: "
+        f"{100 * best['accuracy']:.1f} % of {best['images']:,} validation images. Up to "
+        f"{100 * best['luck']:.1f} points of it are luck, as it was chosen on these images; its "
+        "weights are in best.safetensors (--weights-of best)."
+    ]
 
 
 def _about_fit(last: dict[str, Any], verdict: Verdict) -> list[str]:

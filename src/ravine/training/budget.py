@@ -50,7 +50,7 @@ def is_time_to_correct(plan: Plan, step: int, spent: float) -> bool:
         step: steps done.
         spent: share of the budget that is used up.
     """
-    if plan.speed is None or plan.correction is not None:
+    if plan.speed is None or plan.correction is not None or plan.stop is not None:
         return False
     done = max(spent, step / plan.end)
     return done >= (_CORRECT_AT_EPOCH_END if plan.ends_epoch(step) else _CORRECT_AT_LATEST)

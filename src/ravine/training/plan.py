@@ -1,8 +1,8 @@
 """How many steps a run takes, and how far it has come.
 
 With a budget, the number of steps follows from a measured speed, once, before step 1. At
-most one later correction is made; after it, progress runs linearly from where it
-was to 1 at the corrected end, so that the schedule has no jump.
+most one later correction is made, and at most one early stop; after each, progress runs linearly
+from where it was to 1 at the new end, so that the schedule has no jump.
 """
 
 import math
@@ -13,6 +13,7 @@ from typing import Any, Self
 from ravine.core.errors import RunError
 
 _MOST = 2**53
+_TABLES = ("correction", "stop", "speed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class Speed:
         return replace(
             self,
             validation=self.validation + self.statistics,
-            final=self.final + 2 * self.statistics,  # the last evaluation, and what is kept
+            final=self.final + 3 * self.statistics,  # the last evaluation, and what is kept
         )
 
 
@@ -62,7 +63,8 @@ class Plan:
         total_steps: steps that were planned before step 1.
         steps_per_epoch: steps that visit each training image once.
         evaluate_every: epochs between evaluations on the validation images.
-        correction: the correction, once decided.
+        correction: to the budget, once decided.
+        stop: the early end of a run whose validation stands still, once decided.
         speed: what was measured before step 1, None without a budget.
     """
 
@@ -70,26 +72,39 @@ class Plan:
     steps_per_epoch: int
     evaluate_every: int = 1
     correction: Correction | None = None
+    stop: Correction | None = None
     speed: Speed | None = None
+
+    @property
+    def _decided(self) -> list[Correction]:
+        """What was decided on the way, in the order of its steps."""
+        found = [one for one in (self.correction, self.stop) if one is not None]
+        return sorted(found, key=lambda one: one.step)
 
     @property
     def end(self) -> int:
         """The number of steps after which the run ends."""
-        return self.correction.total_steps if self.correction else self.total_steps
+        decided = self._decided
+        return decided[-1].total_steps if decided else self.total_steps
 
     def progress(self, step: int) -> float:
         """Returns how far the run has come before `step` (counted from 0), in [0, 1]."""
-        correction = self.correction
-        if correction is None or step < correction.step:
-            return step / self.total_steps
-        before = correction.step / self.total_steps
-        rest = correction.total_steps - correction.step
-        return before + (1 - before) * (step - correction.step) / rest
+        before, start, end = 0.0, 0, self.total_steps
+        for one in self._decided:
+            if step < one.step:
+                break
+            before += (1 - before) * (one.step - start) / (end - start)
+            start, end = one.step, one.total_steps
+        return before + (1 - before) * (step - start) / (end - start) if step < end else 1.0
 
     def corrected(self, step: int, total_steps: int) -> Self:
         """Returns the plan that ends after `total_steps`, decided after `step` steps."""
         total = max(total_steps, step + 1)
         return replace(self, correction=Correction(step=step, total_steps=total))
+
+    def stopped(self, step: int, total_steps: int) -> Self:
+        """Returns the plan that ends early, after `total_steps`, decided after `step` steps."""
+        return replace(self, stop=Correction(step=step, total_steps=total_steps))
 
     def ends_epoch(self, step: int) -> bool:
         """Returns whether an epoch ends when `step` steps are done."""
@@ -112,13 +127,12 @@ class Plan:
             RunError: the values are no plan.
         """
         try:
-            whole = {k: _whole(v) for k, v in values.items() if k not in ("correction", "speed")}
-            correction, speed = values.get("correction"), values.get("speed")
+            whole = {k: _whole(v) for k, v in values.items() if k not in _TABLES}
+            speed = values.get("speed")
             plan = cls(
                 **whole,
-                correction=Correction(**{k: _whole(v) for k, v in correction.items()})
-                if correction
-                else None,
+                correction=_decision(values.get("correction")),
+                stop=_decision(values.get("stop")),
                 speed=Speed(**{k: float(v) for k, v in speed.items()}) if speed else None,
             )
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -128,9 +142,15 @@ class Plan:
         fixed = plan.correction
         if fixed is not None and not fixed.step < fixed.total_steps:
             raise RunError("[plan] of the recipe: its correction lies outside of the run")
+        if plan.stop is not None and plan.stop.step > plan.stop.total_steps:
+            raise RunError("[plan] of the recipe: its early stop lies outside of the run")
         if plan.speed is not None and not plan.speed.is_possible:
             raise RunError("[plan] of the recipe: its speed makes no sense")
         return plan
+
+
+def _decision(values: Mapping[str, Any] | None) -> Correction | None:
+    return Correction(**{k: _whole(v) for k, v in values.items()}) if values else None
 
 
 def _whole(value: Any) -> int:

@@ -46,6 +46,7 @@ def predict_file(
     positive: str | None = None,
     missing: str = "refuse",
     image_column: str | None = None,
+    weights_of: str = "last",
     tta: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -62,6 +63,7 @@ def predict_file(
         positive: the class whose probability the sample's one column takes; None to choose.
         missing: `refuse`, or `prior`: the training shares answer for an id without an image.
         image_column: of a CSV of file names; by default that of the training.
+        weights_of: last, or best: those of the best evaluation on the validation images.
         tta: mean over each image and its mirror image.
         device: auto, cpu, cuda or cuda:N.
         precision: auto, float32 or bfloat16.
@@ -73,7 +75,7 @@ def predict_file(
         RunError: there is no network, or its weights are not finite.
     """
     sample = None if like is None else read_sample(like)
-    run = Run.load(path, allow_code=allow_code)
+    run = Run.load(path, allow_code=allow_code, weights_of=weights_of)
     prior = run.training_shares() if missing == "prior" else None
     found = run.open_unlabelled(images, image_column=image_column, progress=progress)
     _refuse_none(found)
