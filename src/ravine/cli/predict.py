@@ -90,4 +90,4 @@ def _report(done: "workflow.Written", *, quiet: bool) -> None:
     if more > 0:
         print(f"ravine: and {more:,} more without a readable image", file=sys.stderr)
     if done.interpretation and not quiet:
-        print(done.interpretation)
+        print(f"the sample's columns were read as {done.interpretation}")

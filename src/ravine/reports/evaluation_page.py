@@ -19,6 +19,7 @@ from ravine.runs.rows import read_json
 from ravine.runs.verdict import chance_of
 
 _MATRIX_UP_TO = 25  # classes; of more the matrix is a picture
+_CALIBRATED = 0.03  # expected calibration error up to which a network is called calibrated
 _PAIRS, _MORE_PAIRS = 10, 25
 
 
@@ -54,8 +55,22 @@ def evaluation_parts(run: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
         "chance": chance_of(evaluation),
         "mistakes": mistake_pictures(run, evaluation.get("mistakes", [])),
         "reliability": Markup(reliability(calibration)) if calibration else None,
+        "calibration_line": _calibration_line(evaluation) if calibration else "",
         **_tables(evaluation),
     }
+
+
+def _calibration_line(evaluation: dict[str, Any]) -> str:
+    """Returns whether the network is as confident as it is accurate, in a sentence."""
+    found = evaluation["calibration"]
+    sums = (n * c for n, c in zip(found["count"], found["confidence"], strict=True) if n)
+    gap = sum(sums) / max(1, sum(found["count"])) - evaluation["accuracy"]
+    points = f"{100 * abs(gap):.1f} points"
+    if found["ece"] <= _CALIBRATED:
+        return f"Yes: its confidence is {points} from its accuracy."
+    if gap > 0:
+        return f"No: {points} more confident than accurate."
+    return f"No: {points} less confident than accurate, as label smoothing and mixup make it."
 
 
 def _tables(evaluation: dict[str, Any]) -> dict[str, Any]:

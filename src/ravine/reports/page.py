@@ -16,6 +16,13 @@ from ravine.reports.variance_figure import variance_drawing
 from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import LayerRecords
 
+# Shown first; the others are folded.
+_MAIN_SETTINGS = (
+    *("data", "labels", "model", "optimizer", "lr", "batch", "epochs", "budget", "seed"),
+    *("schedule", "weight_decay", "augment", "mixup", "label_smoothing", "dropout", "image_size"),
+    *("precision", "device", "patience"),
+)
+
 
 def render_report(run: Path, *, layers: LayerRecords | None = None) -> Path:
     """Writes `run`/report.html, whole or not at all, and returns its path.
@@ -44,6 +51,7 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
         .get_template("report.html")
         .render(
             contents=contents,
+            main_settings=_MAIN_SETTINGS,
             summary=summary_lines(contents),
             surfaces=surface_pictures(run),
             pictures=data_pictures(run),
