@@ -200,9 +200,8 @@ def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
             f"{found['unlabelled']['examples'][0]}"
         )
     if count := found["leakage"]["images"]:
-        notify(
-            f"{counted(count, 'image')} on both sides of the split: {found['leakage']['action']}"
-        )
+        leaked = counted(count, "image")
+        notify(f"{leaked} on both sides of the split: {found['leakage']['action']}")
     _report_copies(found, notify)
     if advice := found["imbalance"]["advice"]:
         notify(advice)

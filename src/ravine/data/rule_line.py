@@ -23,8 +23,9 @@ def rule_line(audit: Mapping[str, Any]) -> str:
     Args:
         audit: as in audit.json.
 
-    >>> rule_line({"rule": "images become 28×28 (as asked), grey (as asked): middle cut out; "
-    ...     + RULE, "sizes": [{"size": "28x28", "count": 9}], "modes": [{"mode": "LA", "count": 9}]})
+    >>> rule = f"images become 28×28 (as asked), grey (as asked): middle cut out; {RULE}"
+    >>> square, clear = {"size": "28x28", "count": 9}, {"mode": "LA", "count": 9}
+    >>> rule_line({"rule": rule, "sizes": [square], "modes": [clear]})
     'images become 28×28 (as asked), grey (as asked); transparency on white'
     """
     rule = str(audit["rule"])
