@@ -62,6 +62,8 @@ def run(restless: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
             epochs=6,
             device="cpu",
             precision="float32",
+            convolution="torch",
+            monitor=0.0,
             out=tmp_path_factory.mktemp("runs") / "run",
             show="none",
         )
@@ -85,7 +87,13 @@ def test_the_last_weights_are_the_best_where_none_before_was_better(
     run: Run, restless: Path, tmp_path: Path
 ) -> None:
     one = ravine.train(
-        restless, model="wrn-10-1", epochs=1, device="cpu", out=tmp_path / "one", show="none"
+        restless,
+        model="wrn-10-1",
+        epochs=1,
+        device="cpu",
+        convolution="torch",
+        out=tmp_path / "one",
+        show="none",
     )
     assert one.result["best"]["is_last"]
     assert not (one.path / "best.safetensors").exists()
@@ -100,6 +108,7 @@ def test_a_run_without_best_weights_says_why(restless: Path, tmp_path: Path) -> 
         model="wrn-10-1",
         epochs=2,
         device="cpu",
+        convolution="torch",
         keep_best=False,
         out=tmp_path / "run",
         show="none",

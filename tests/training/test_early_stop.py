@@ -16,7 +16,8 @@ from ravine.training.plan import Plan
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 _FLAT = [0.5, 0.6, 0.7, 0.7, 0.7, 0.69]
-_SMALL = {"model": "wrn-10-1", "batch": 16, "device": "cpu", "show": "none", "precision": "float32"}
+_SMALL = {"model": "wrn-10-1", "batch": 16, "device": "cpu", "precision": "float32"}
+_SMALL |= {"convolution": "torch", "monitor": 0.0, "show": "none"}
 
 
 def _rows(accuracies: list[float], losses: list[float] | None = None) -> list[Evaluated]:

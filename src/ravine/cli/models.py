@@ -80,9 +80,8 @@ def _family_lines() -> Iterator[str]:
     for name, family in FAMILIES.items():
         sizes = ", ".join(f"{one} {millions:.3g}" for one, millions in family.parameters.items())
         yield f"[bold]{name:{width}}[/bold]  {family.summary}"
-        yield f"{'':{width}}  {family.use}" + (
-            f"; millions of parameters: {sizes}" if sizes else ""
-        )
+        counts = f"; millions of parameters: {sizes}" if sizes else ""
+        yield f"{'':{width}}  {family.use}{counts}"
     yield (
         "Without --model: wrn-16-4 for small images, resnet-18 for larger ones, and with --budget "
         "what fits into it."
