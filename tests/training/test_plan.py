@@ -3,7 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ravine.core.errors import RunError, SettingError
-from ravine.training.budget import correct_plan, is_time_to_correct, plan_for_budget
+from ravine.training.budget import (
+    budget_too_short,
+    correct_plan,
+    is_time_to_correct,
+    plan_for_budget,
+)
 from ravine.training.plan import Plan, Speed, plan_for_epochs
 from ravine.training.settings import TrainingSettings
 
@@ -119,3 +124,16 @@ def test_a_plan_survives_its_way_through_plain_values(
 def test_a_plan_that_makes_no_sense_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(RunError, match="plan"):
         Plan.from_values(values)
+
+
+@pytest.mark.parametrize(("seconds", "is_short"), [(16.0, True), (90.0, False)])
+def test_a_budget_that_leaves_few_steps_names_one_that_would_do(
+    seconds: float, is_short: bool
+) -> None:
+    speed = Speed(step=0.4, validation=2.0, final=11.0)
+    said = budget_too_short(plan_for_budget(seconds, speed, steps_per_epoch=175), seconds)
+
+    assert bool(said) == is_short
+    if said:
+        enough = float(said.split("--budget ")[1].split("s")[0])
+        assert plan_for_budget(enough, speed, steps_per_epoch=175).end > 100

@@ -14,6 +14,7 @@ from ravine.training.plan import Plan, Speed
 
 _MARGIN = 0.985  # of the time left; the rest is for checkpoints and for small stalls
 _VALIDATION_SHARE = 0.04  # of the time of an epoch, at most, goes into its evaluation
+_FEWEST_STEPS = 100  # of a run that can show something
 # Shares of the run after which it is corrected. The last leaves little that can still go wrong.
 _CORRECT_AT = (0.25, 0.5, 0.7, 0.85, 0.94)
 
@@ -36,6 +37,24 @@ def plan_for_budget(seconds: float, speed: Speed, *, steps_per_epoch: int) -> Pl
         steps_per_epoch=steps_per_epoch,
         evaluate_every=every,
         speed=speed,
+    )
+
+
+def budget_too_short(plan: Plan, seconds: float | None) -> str | None:
+    """Returns one line where too few steps fit into the budget, with one that would do.
+
+    >>> speed = Speed(step=0.4, validation=2.0, final=11.0)
+    >>> plan = plan_for_budget(16.0, speed, steps_per_epoch=175)
+    >>> budget_too_short(plan, 20.0)
+    '20 s leave time for 11 steps, as evaluating takes 11 s: --budget 60s gives more than 100'
+    """
+    if seconds is None or plan.speed is None or plan.end >= _FEWEST_STEPS:
+        return None
+    missing = (_FEWEST_STEPS - plan.end) * plan.speed.step / _MARGIN + plan.speed.validation
+    enough = math.ceil((seconds + missing) / 30) * 30
+    return (
+        f"{seconds:g} s leave time for {plan.end} step{'s' * (plan.end > 1)}, as evaluating takes "
+        f"{plan.speed.final:.0f} s: --budget {enough}s gives more than {_FEWEST_STEPS}"
     )
 
 
