@@ -1,8 +1,8 @@
 """How many steps a run takes, and how far it has come.
 
-With a budget, the number of steps follows from a measured speed, once, before step 1. At
-most one later correction is made, and at most one early stop; after each, progress runs linearly
-from where it was to 1 at the new end, so that the schedule has no jump.
+With a budget, the number of steps follows from a measured speed, before step 1. Corrections
+follow, and at most one early stop; after each, progress runs linearly from where it was to 1 at
+the new end, so that the schedule has no jump.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any, Self
 from ravine.core.errors import RunError
 
 _MOST = 2**53
-_TABLES = ("correction", "stop", "speed")
+_NO_NUMBERS = ("correction", "corrections", "settled", "stop", "speed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,23 +63,24 @@ class Plan:
         total_steps: steps that were planned before step 1.
         steps_per_epoch: steps that visit each training image once.
         evaluate_every: epochs between evaluations on the validation images.
-        correction: to the budget, once decided.
-        stop: the early end of a run whose validation stands still, once decided.
+        corrections: to the budget, those decided so far, in the order of their steps.
+        stop: the early end of a run whose validation stands still, once decided; the last word.
         speed: what was measured before step 1, None without a budget.
+        settled: whether the run has ended by this plan: whoever repeats it corrects no more.
     """
 
     total_steps: int
     steps_per_epoch: int
     evaluate_every: int = 1
-    correction: Correction | None = None
+    corrections: tuple[Correction, ...] = ()
     stop: Correction | None = None
     speed: Speed | None = None
+    settled: bool = False
 
     @property
     def _decided(self) -> list[Correction]:
         """What was decided on the way, in the order of its steps."""
-        found = [one for one in (self.correction, self.stop) if one is not None]
-        return sorted(found, key=lambda one: one.step)
+        return [*self.corrections, *([] if self.stop is None else [self.stop])]
 
     @property
     def end(self) -> int:
@@ -89,18 +90,18 @@ class Plan:
 
     def progress(self, step: int) -> float:
         """Returns how far the run has come before `step` (counted from 0), in [0, 1]."""
-        before, start, end = 0.0, 0, self.total_steps
+        reached, since, end = 0.0, 0, self.total_steps
         for one in self._decided:
             if step < one.step:
                 break
-            before += (1 - before) * (one.step - start) / (end - start)
-            start, end = one.step, one.total_steps
-        return before + (1 - before) * (step - start) / (end - start) if step < end else 1.0
+            reached += (1 - reached) * (one.step - since) / (end - since)
+            since, end = one.step, one.total_steps
+        return reached + (1 - reached) * (step - since) / (end - since) if step < end else 1.0
 
     def corrected(self, step: int, total_steps: int) -> Self:
         """Returns the plan that ends after `total_steps`, decided after `step` steps."""
-        total = max(total_steps, step + 1)
-        return replace(self, correction=Correction(step=step, total_steps=total))
+        one = Correction(step=step, total_steps=max(total_steps, step + 1))
+        return replace(self, corrections=(*self.corrections, one))
 
     def stopped(self, step: int, total_steps: int) -> Self:
         """Returns the plan that ends early, after `total_steps`, decided after `step` steps."""
@@ -114,10 +115,22 @@ class Plan:
         """Returns whether an evaluation follows when `step` steps are done."""
         return step % (self.steps_per_epoch * self.evaluate_every) == 0
 
+    def _is_in_order(self) -> bool:
+        """Whether each correction was decided after the one before and before the end of then."""
+        since, end = 0, self.total_steps
+        for one in self.corrections:
+            if not since <= one.step < min(end, one.total_steps):
+                return False
+            since, end = one.step, one.total_steps
+        stop = self.stop
+        return stop is None or since <= stop.step <= min(end, stop.total_steps)
+
     def to_values(self) -> dict[str, Any]:
         """Returns the plan as plain values without None."""
         values = asdict(self)
-        return {key: value for key, value in values.items() if value is not None}
+        values["corrections"] = list(values["corrections"])
+        values["settled"] = self.settled or None
+        return {key: value for key, value in values.items() if value is not None and value != []}
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -127,30 +140,35 @@ class Plan:
             RunError: the values are no plan.
         """
         try:
-            whole = {k: _whole(v) for k, v in values.items() if k not in _TABLES}
-            speed = values.get("speed")
+            whole = {k: _whole(v) for k, v in values.items() if k not in _NO_NUMBERS}
+            speed, stop = values.get("speed"), values.get("stop")
             plan = cls(
                 **whole,
-                correction=_decision(values.get("correction")),
-                stop=_decision(values.get("stop")),
+                corrections=tuple(_correction(one) for one in _corrections(values)),
+                stop=_correction(stop) if stop else None,
                 speed=Speed(**{k: float(v) for k, v in speed.items()}) if speed else None,
+                settled=values.get("settled") is True or "correction" in values,
             )
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"[plan] of the recipe cannot be read: {error}") from None
         if min(plan.total_steps, plan.steps_per_epoch, plan.evaluate_every) < 1:
             raise RunError("[plan] of the recipe: its numbers must be at least 1")
-        fixed = plan.correction
-        if fixed is not None and not fixed.step < fixed.total_steps:
-            raise RunError("[plan] of the recipe: its correction lies outside of the run")
-        if plan.stop is not None and plan.stop.step > plan.stop.total_steps:
-            raise RunError("[plan] of the recipe: its early stop lies outside of the run")
+        if not plan._is_in_order():
+            raise RunError("[plan] of the recipe: a correction lies outside of the run")
         if plan.speed is not None and not plan.speed.is_possible:
             raise RunError("[plan] of the recipe: its speed makes no sense")
         return plan
 
 
-def _decision(values: Mapping[str, Any] | None) -> Correction | None:
-    return Correction(**{k: _whole(v) for k, v in values.items()}) if values else None
+def _correction(values: Mapping[str, Any]) -> Correction:
+    return Correction(**{k: _whole(v) for k, v in values.items()})
+
+
+def _corrections(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the corrections of a saved plan; those of before had one at most."""
+    if "correction" in values:
+        return [values["correction"]]
+    return list(values.get("corrections", ()))
 
 
 def _whole(value: Any) -> int:
