@@ -155,7 +155,7 @@ def main() -> None:
         os.environ["RAVINE_CACHE"] = str(place / "cache")
         write_images(place / "stripes.npz")
         words = [str(place / "stripes.npz"), *SETTINGS, "--epochs", chosen.epochs, "--quiet"]
-        words += ["--checkpoint-every", "1s"]
+        words += ["--checkpoint-every", "1"]
         alone = [sys.executable, "-m", "ravine", "train", *words, "--out", str(place / "alone")]
         subprocess.run(alone, check=True, stdout=subprocess.DEVNULL)
         undisturbed = losses(place / "alone")
