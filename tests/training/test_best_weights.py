@@ -13,8 +13,6 @@ from ravine.training.best_weights import Validations, luck_of_choice
 from ravine.training.evaluation import Evaluation
 from ravine.workflows.run import Run
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 
 def _found(accuracy: float, loss: float) -> Evaluation:
     return Evaluation(count=10, accuracy=accuracy, interval=(0.0, 1.0), loss=loss)

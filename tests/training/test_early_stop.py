@@ -14,7 +14,6 @@ from ravine.training.best_weights import Evaluated
 from ravine.training.early_stop import end_early, stands_still
 from ravine.training.plan import Plan
 
-pytestmark = pytest.mark.usefixtures("no_figures")
 _FLAT = [0.5, 0.6, 0.7, 0.7, 0.7, 0.69]
 _SMALL = {"model": "wrn-10-1", "batch": 16, "device": "cpu", "precision": "float32"}
 _SMALL |= {"convolution": "torch", "monitor": 0.0, "show": "none"}

@@ -40,8 +40,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAVINE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(FIGURES))
-        patch.setattr("ravine.reports.evaluation_page.reliability", lambda _: "")
         return ravine.train(
             photos,
             model="wrn-10-1",
@@ -52,9 +50,6 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
             out=tmp_path_factory.mktemp("runs") / "run",
             show="none",
         )
-
-
-FIGURES = ("timeline", "curves", "rates", "scales", "updates", "variance")
 
 
 def test_a_kept_evaluation_has_a_row_for_each_image_that_agrees_with_the_result(
