@@ -49,6 +49,7 @@ def one_run(
     return {
         "budget, s": promised,
         "taken, s": round(taken, 1),
+        "evaluation, s": round(seconds["evaluation"], 1),
         "taken of promised": round(taken / promised, 3),
         "accuracy, %": round(100 * result["accuracy"], 2),
         "interval, %": [round(100 * v, 2) for v in result["interval"]],
