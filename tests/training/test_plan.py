@@ -67,7 +67,9 @@ def test_corrections_bring_a_machine_that_changes_its_speed_back_into_the_budget
         clock.before += step * factor if plan.evaluates_after(done) else 0.0
     total = clock.before + 3.0 * (slower if clock.before >= since * seconds else 1.0)
     assert len(plan.corrections) <= 20
-    assert total <= seconds * 1.03 + 2 * step * slower
+    assert (
+        total <= seconds * 1.03 + 2 * step * slower + 1.2
+    )  # evaluations slow down less than steps
     assert total >= 0.9 * seconds - 4 * step * slower
 
 
