@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 
 import ravine
 from ravine.core.errors import DataError, RunError
-from ravine.data.reading import settings_like
 from ravine.workflows.diagnose import diagnose_run
 from ravine.workflows.predict import predict_file
 from ravine.workflows.predict_options import check_form
@@ -102,15 +101,6 @@ def test_other_columns_are_found_by_their_options(run: ravine.Run, home: Path) -
     )
     assert found["count"] == 6
     assert len(run.predict(other, image_column="shot").names) == 6
-
-
-def test_a_column_that_the_table_lacks_is_left_to_be_found_by_its_name(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("image;label;id_code\n")
-    before = {"image_column": "id_code", "label_column": "diagnosis"}
-    found = settings_like(before, data=str(tmp_path / "t.csv"), given={})
-    assert (found.image_column, found.label_column) == ("id_code", None)
-    folder = settings_like(before, data=str(tmp_path), given={})
-    assert (folder.image_column, folder.label_column) == (None, None)
 
 
 def test_images_that_were_trained_on_are_counted_and_left_out(run: ravine.Run, home: Path) -> None:

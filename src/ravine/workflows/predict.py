@@ -29,12 +29,14 @@ class Written:
         unreadable: name and reason of each file that is no readable image.
         answered_by_prior: ids without a readable image.
         interpretation: how the sample was interpreted, in a clause; "" without one.
+        notes: how the images were found, in sentences.
     """
 
     count: int
     unreadable: Sequence[tuple[str, str]]
     answered_by_prior: Sequence[str] = ()
     interpretation: str = ""
+    notes: Sequence[str] = ()
 
 
 def predict_file(
@@ -44,8 +46,10 @@ def predict_file(
     out: Path,
     like: Path | None = None,
     positive: str | None = None,
+    top: int | None = None,
     missing: str = "refuse",
     image_column: str | None = None,
+    images_folder: str | None = None,
     tta: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -60,8 +64,10 @@ def predict_file(
         out: the CSV to write.
         like: a sample submission, whose ids, order and columns are kept.
         positive: the class whose probability the sample's one column takes; None to choose.
+        top: how many of the likeliest classes the sample's one column names; None as the sample.
         missing: `refuse`, or `prior`: the training shares answer for an id without an image.
         image_column: of a CSV of file names; by default that of the training.
+        images_folder: of the images that a CSV names; by default its own, or the training's.
         tta: mean over each image and its mirror image.
         device: auto, cpu, cuda or cuda:N.
         precision: auto, float32 or bfloat16.
@@ -75,7 +81,9 @@ def predict_file(
     sample = None if like is None else read_sample(like)
     run = Run.load(path, allow_code=allow_code)
     prior = run.training_shares() if missing == "prior" else None
-    found = run.open_unlabelled(images, image_column=image_column, progress=progress)
+    found = run.open_unlabelled(
+        images, image_column=image_column, images_folder=images_folder, progress=progress
+    )
     _refuse_none(found)
 
     def answers(index: np.ndarray) -> Iterator[np.ndarray]:
@@ -86,9 +94,15 @@ def predict_file(
     classes = run.members[0].classes
     if sample is None:
         write_predictions(out, found.names, classes, answers(np.arange(len(found.names))))
-        return Written(count=len(found.names), unreadable=found.unreadable)
+        return Written(count=len(found.names), unreadable=found.unreadable, notes=found.notes)
     form = submission_form(
-        sample, found.names, classes, positive=positive, missing=prior is not None
+        sample,
+        found.names,
+        classes,
+        positive=positive,
+        top=top,
+        missing=prior is not None,
+        by_row=found.by_row,
     )
     write_form(out, sample, form, found.names, answers(form.wanted), prior=prior)
     return Written(
@@ -96,6 +110,7 @@ def predict_file(
         unreadable=found.unreadable,
         answered_by_prior=form.without_image(sample.ids),
         interpretation=form.interpretation,
+        notes=found.notes,
     )
 
 
