@@ -16,7 +16,7 @@ import ravine
 from ravine.core.errors import DataError, RunError
 from ravine.workflows.diagnose import diagnose_run
 from ravine.workflows.predict import predict_file
-from ravine.workflows.predict_options import check_form
+from ravine.workflows.predict_options import FormOptions
 
 SETTINGS = {"model": "wrn-10-1", "epochs": 2, "batch": 8, "threads": 1, "convolution": "guess"}
 
@@ -156,7 +156,9 @@ def test_a_torn_test_image_gets_the_training_shares_on_request(run: ravine.Run, 
     sample.write_text("id,00016,00007\n2,0,0\n0,0,0\n1,0,0\n")
     with pytest.raises(DataError, match="1 of 3 ids: '2'"):
         predict_file(run.path, [str(images)], out=home / "o.csv", like=sample)
-    done = predict_file(run.path, [str(images)], out=home / "o.csv", like=sample, missing="prior")
+    done = predict_file(
+        run.path, [str(images)], out=home / "o.csv", like=sample, form=FormOptions(missing="prior")
+    )
     assert list(done.answered_by_prior) == ["2"]
     rows = (home / "o.csv").read_text().splitlines()
     audit = json.loads((run.path / "audit.json").read_text())
@@ -176,7 +178,7 @@ def test_a_torn_test_image_gets_the_training_shares_on_request(run: ravine.Run, 
 )
 def test_options_of_a_sample_need_one(missing: str, positive: str | None, told: str) -> None:
     with pytest.raises(ravine.core.errors.SettingError, match=told):
-        check_form(None, missing=missing, positive=positive)
+        FormOptions(missing=missing, positive=positive).check(None)
 
 
 def test_a_run_goes_on_from_any_folder_and_ends_with_the_same_weights(

@@ -10,7 +10,7 @@ from ravine.cli.display import watching
 from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, ImagesFolder, Precision, Quiet
 from ravine.cli.run_argument import TrainedArgument, existing_model
 from ravine.core.lazy import lazy_module
-from ravine.workflows.predict_options import check_form
+from ravine.workflows.predict_options import FormOptions
 
 if TYPE_CHECKING:
     from ravine.workflows import predict as workflow
@@ -63,7 +63,8 @@ def predict(
 
     - `ravine predict RUN test_images/ --like sample_submission.csv --positive dog`
     """
-    check_form(like, missing=missing, positive=positive, top=top)
+    form = FormOptions(positive=positive, top=top, missing=missing)
+    form.check(like)
     run = existing_model(run)
     with watching(quiet=quiet, json=False) as screen:
         done = workflow.predict_file(
@@ -71,9 +72,7 @@ def predict(
             images,
             out=out,
             like=like,
-            positive=positive,
-            top=top,
-            missing=missing,
+            form=form,
             image_column=image_column,
             images_folder=images_folder,
             tta=tta,

@@ -16,6 +16,7 @@ from ravine.data.dataset import Unlabelled
 from ravine.data.sample_submission import read_sample
 from ravine.data.submission import write_form, write_predictions
 from ravine.data.submission_form import submission_form
+from ravine.workflows.predict_options import AS_THE_SAMPLE, FormOptions
 from ravine.workflows.run import Run
 
 
@@ -45,9 +46,7 @@ def predict_file(
     *,
     out: Path,
     like: Path | None = None,
-    positive: str | None = None,
-    top: int | None = None,
-    missing: str = "refuse",
+    form: FormOptions = AS_THE_SAMPLE,
     image_column: str | None = None,
     images_folder: str | None = None,
     tta: bool = False,
@@ -63,9 +62,7 @@ def predict_file(
         images: files, folders, tars or CSVs of file names.
         out: the CSV to write.
         like: a sample submission, whose ids, order and columns are kept.
-        positive: the class whose probability the sample's one column takes; None to choose.
-        top: how many of the likeliest classes the sample's one column names; None as the sample.
-        missing: `refuse`, or `prior`: the training shares answer for an id without an image.
+        form: what the user says of the sample's form.
         image_column: of a CSV of file names; by default that of the training.
         images_folder: of the images that a CSV names; by default its own, or the training's.
         tta: mean over each image and its mirror image.
@@ -80,7 +77,7 @@ def predict_file(
     """
     sample = None if like is None else read_sample(like)
     run = Run.load(path, allow_code=allow_code)
-    prior = run.training_shares() if missing == "prior" else None
+    prior = run.training_shares() if form.missing == "prior" else None
     found = run.open_unlabelled(
         images, image_column=image_column, images_folder=images_folder, progress=progress
     )
@@ -95,21 +92,21 @@ def predict_file(
     if sample is None:
         write_predictions(out, found.names, classes, answers(np.arange(len(found.names))))
         return Written(count=len(found.names), unreadable=found.unreadable, notes=found.notes)
-    form = submission_form(
+    chosen = submission_form(
         sample,
         found.names,
         classes,
-        positive=positive,
-        top=top,
+        positive=form.positive,
+        top=form.top,
         missing=prior is not None,
         by_row=found.by_row,
     )
-    write_form(out, sample, form, found.names, answers(form.wanted), prior=prior)
+    write_form(out, sample, chosen, found.names, answers(chosen.wanted), prior=prior)
     return Written(
         count=len(sample.ids),
         unreadable=found.unreadable,
-        answered_by_prior=form.without_image(sample.ids),
-        interpretation=form.interpretation,
+        answered_by_prior=chosen.without_image(sample.ids),
+        interpretation=chosen.interpretation,
         notes=found.notes,
     )
 
