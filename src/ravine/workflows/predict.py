@@ -13,9 +13,9 @@ import numpy as np
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Unlabelled
-from ravine.data.sample_submission import read_sample
+from ravine.data.sample_submission import SampleSubmission, read_sample
 from ravine.data.submission import write_form, write_predictions
-from ravine.data.submission_form import submission_form
+from ravine.data.submission_form import SubmissionForm, submission_form
 from ravine.workflows.predict_options import AS_THE_SAMPLE, FormOptions
 from ravine.workflows.run import Run
 
@@ -92,15 +92,7 @@ def predict_file(
     if sample is None:
         write_predictions(out, found.names, classes, answers(np.arange(len(found.names))))
         return Written(count=len(found.names), unreadable=found.unreadable, notes=found.notes)
-    chosen = submission_form(
-        sample,
-        found.names,
-        classes,
-        positive=form.positive,
-        top=form.top,
-        missing=prior is not None,
-        by_row=found.by_row,
-    )
+    chosen = _form(sample, found, classes, form)
     write_form(out, sample, chosen, found.names, answers(chosen.wanted), prior=prior)
     return Written(
         count=len(sample.ids),
@@ -108,6 +100,20 @@ def predict_file(
         answered_by_prior=chosen.without_image(sample.ids),
         interpretation=chosen.interpretation,
         notes=found.notes,
+    )
+
+
+def _form(
+    sample: SampleSubmission, found: Unlabelled, classes: Sequence[str], form: FormOptions
+) -> SubmissionForm:
+    return submission_form(
+        sample,
+        found.names,
+        classes,
+        positive=form.positive,
+        top=form.top,
+        missing=form.missing == "prior",
+        by_row=found.by_row,
     )
 
 
