@@ -78,10 +78,8 @@ def predict_file(
     sample = None if like is None else read_sample(like)
     run = Run.load(path, allow_code=allow_code)
     prior = run.training_shares() if form.missing == "prior" else None
-    found = run.open_unlabelled(
-        images, image_column=image_column, images_folder=images_folder, progress=progress
-    )
-    _refuse_none(found)
+    where = {"image_column": image_column, "images_folder": images_folder}
+    found = _refuse_none(run.open_unlabelled(images, **where, progress=progress))
 
     def answers(index: np.ndarray) -> Iterator[np.ndarray]:
         return run.probabilities(
@@ -117,10 +115,10 @@ def _form(
     )
 
 
-def _refuse_none(found: Unlabelled) -> None:
-    """Raises `DataError` if no image is readable."""
+def _refuse_none(found: Unlabelled) -> Unlabelled:
+    """Returns the images; raises `DataError` if none is readable."""
     if found.names:
-        return
+        return found
     name, reason = found.unreadable[0]
     raise DataError(
         f"none of {len(found.unreadable):,} files is a readable image; the first {name}: {reason}; "
