@@ -45,7 +45,7 @@ def _about_result(contents: Contents) -> list[str]:
 
 def _about_stop(plan: dict[str, Any]) -> list[str]:
     """Returns the line about an early end."""
-    stop = plan.get("stop")
+    stop = plan.get("stop") or {}
     try:
         per_epoch = int(plan["steps_per_epoch"])
         ended, planned = int(stop["total_steps"]), int(plan["total_steps"])

@@ -34,7 +34,8 @@ def data_pictures(run: Path) -> dict[str, list[dict[str, Any]]]:
     Both are empty where the run has none, or where they cannot be read.
     """
     folder = run / "pictures"
-    path, none = folder / "index.json", {"training": [], "pairs": []}
+    path = folder / "index.json"
+    none: dict[str, list[dict[str, Any]]] = {"training": [], "pairs": []}
     if not is_own_file(run, path):
         return none
     try:

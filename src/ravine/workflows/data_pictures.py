@@ -64,7 +64,8 @@ def _training_images(folder: Path, batch: Batch, dataset: Dataset) -> list[dict[
 def as_bytes(images: Tensor, preprocessing: Preprocessing) -> np.ndarray:
     """Returns normalised images (B, C, S, S) as pixels (B, S, S, C) uint8."""
     values = images.float().cpu().permute(0, 2, 3, 1).numpy()
-    values = values * np.float32(preprocessing.std) + np.float32(preprocessing.mean)
+    std, mean = (np.array(one, np.float32) for one in (preprocessing.std, preprocessing.mean))
+    values = values * std + mean
     return np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
 
 
