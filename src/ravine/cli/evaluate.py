@@ -30,6 +30,12 @@ else:
     runs = lazy_module("ravine.workflows.run")
 
 
+Out = Annotated[
+    Path | None,
+    typer.Option(help="A new folder to keep: a page, evaluation.json, predictions.csv."),
+]
+
+
 @options_of({"Reading": DataSettings}, omit=tuple(NOT_READ_AGAIN))
 def evaluate(
     run: TrainedArgument,
@@ -39,10 +45,7 @@ def evaluate(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Leave out the images that were trained on.")
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="A new folder to keep: a page, evaluation.json, predictions.csv."),
-    ] = None,
+    out: Out = None,
     weights_of: WeightsOf = "last",
     tta: Annotated[bool, typer.Option("--tta", help="Also with test-time flip.")] = False,
     device: Device = "auto",
@@ -85,7 +88,12 @@ def evaluate(
         print(f"ravine: {note}", file=sys.stderr)
     if json:
         print(json_format.dumps(found, ensure_ascii=False))
-        return
+    else:
+        _report(found, out, quiet=quiet)
+
+
+def _report(found: dict[str, Any], out: Path | None, *, quiet: bool) -> None:
+    """Prints how the images were read, the result, and where it is kept."""
     if found["read_as"] and not quiet:
         print(Understood(**found["read_as"]).line())
     for line in evaluation_lines(found, per_class=not quiet):

@@ -26,6 +26,9 @@ else:
     workflow = lazy_module("ravine.workflows.predict")
 
 _NAMED = 20
+Like = Annotated[
+    Path | None, typer.Option(help="A sample submission: its ids, order and columns are kept.")
+]
 Positive = Annotated[
     str | None,
     typer.Option(metavar="CLASS", help="With --like: one column takes its probability."),
@@ -44,10 +47,7 @@ def predict(
     images: Annotated[list[str], typer.Argument(help="Files, folders, or a CSV of file names.")],
     *,
     out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("predictions.csv"),
-    like: Annotated[
-        Path | None,
-        typer.Option(help="A sample submission: its ids, order and columns are kept."),
-    ] = None,
+    like: Like = None,
     positive: Positive = None,
     top: Top = None,
     missing: Missing = "refuse",

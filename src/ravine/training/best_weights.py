@@ -67,7 +67,7 @@ class Validations:
             self.weights = {name: value.clone() for name, value in model.state_dict().items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns the weights that a checkpoint keeps."""
+        """Returns the weights that a checkpoint keeps, by name, of any shape."""
         return dict(self.weights)
 
     def values(self) -> list[list[float]]:
@@ -75,7 +75,7 @@ class Validations:
         return [[row.step, row.accuracy, row.loss] for row in self.rows]
 
     def load(self, weights: Mapping[str, Tensor], rows: Sequence[Sequence[Any]]) -> None:
-        """Replaces all by what a checkpoint kept."""
+        """Replaces all by what a checkpoint kept: weights by name, of any shape, and the rows."""
         self.rows = [
             Evaluated(
                 step=int(step),

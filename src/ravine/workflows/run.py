@@ -172,19 +172,10 @@ class Run(RunRecord):
             refuse_kept(out := usable_path("out", out))
         ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
         first = self.members[0]
-        opened = read_again(
-            self.read_by,
-            data=str(data),
-            labels=labels,
-            given=reading,
-            classes=first.classes,
-            progress=progress,
-        )
+        where: dict[str, Any] = {"data": str(data), "labels": labels, "given": reading}
+        opened = read_again(self.read_by, classes=first.classes, progress=progress, **where)
         dataset = open_reading(
-            opened,
-            preprocessing=first.preprocessing,
-            classes=first.classes,
-            progress=progress,
+            opened, preprocessing=first.preprocessing, classes=first.classes, progress=progress
         )
         index, known = self._evaluated(dataset, str(data), held_out=held_out)
         plain, mirrored = ensemble.all(dataset.images, index)
