@@ -31,6 +31,8 @@ class RecipeSettings(TypedDict, total=False):
     checkpoint_every: float
     on_divergence: Literal["stop", "rollback"]
     monitor: float
+    patience: int
+    keep_best: bool
     keep_weights: int
     schedule: str
     warmup: float
@@ -38,7 +40,7 @@ class RecipeSettings(TypedDict, total=False):
     decay_schedule: str
     optimizer: str
     lr: float | Literal["auto"] | None
-    momentum: float
+    momentum: float | None
     alpha: float | None
     eps: float
     weight_decay: float
