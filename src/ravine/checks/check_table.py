@@ -19,8 +19,8 @@ from ravine.checks.check_kind import (
     Check,
     CheckFunction,
 )
-from ravine.checks.decay import check_decay
-from ravine.checks.evaluation import check_evaluation
+from ravine.checks.strong_decay import check_decay
+from ravine.checks.evaluation_mode import check_evaluation
 from ravine.checks.inputs import check_inputs, check_scale
 from ravine.checks.label_relation import check_label_relation
 from ravine.checks.labels import check_labels

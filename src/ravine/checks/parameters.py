@@ -59,7 +59,7 @@ def check_registered(context: CheckContext) -> Iterator[Finding]:
 
 
 def leaves_of(loss: Tensor) -> list[Tensor]:
-    """Returns the tensors at the ends of a graph that gradients are accumulated in."""
+    """Returns the tensors, of any shape, at the ends of the graph of a loss (0-dim)."""
     waiting, seen, found = [loss.grad_fn], set[object](), list[Tensor]()
     while waiting:
         node = waiting.pop()

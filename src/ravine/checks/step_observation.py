@@ -123,14 +123,7 @@ def _watching(model: nn.Module, parameters: list[Tensor], record: StepRecord) ->
                 return
             record.optimizer = optimizer
         if record.optimizer is optimizer:
-            lrs = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
-            if len(record.learning_rates) <= record.calls:
-                record.learning_rates.append(lrs)
-            if not record.updates and any(lrs):
-                record.updates = {
-                    n: p.detach() - old
-                    for n, (p, old) in enumerate(zip(parameters, weights, strict=True))
-                }
+            _note_update(record, optimizer, parameters, weights)
 
     def before_forward(module: nn.Module, _inputs: Any) -> None:
         if torch.is_grad_enabled():
@@ -146,6 +139,19 @@ def _watching(model: nn.Module, parameters: list[Tensor], record: StepRecord) ->
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _note_update(
+    record: StepRecord, optimizer: Optimizer, parameters: list[Tensor], before: list[Tensor]
+) -> None:
+    """Notes the learning rates of a step, and the first update that is not at a rate of 0."""
+    lrs = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
+    if len(record.learning_rates) <= record.calls:
+        record.learning_rates.append(lrs)
+    if not record.updates and any(lrs):
+        record.updates = {
+            n: p.detach() - old for n, (p, old) in enumerate(zip(parameters, before, strict=True))
+        }
 
 
 def _frozen_statistics(model: nn.Module) -> dict[str, tuple[Any, Tensor]]:

@@ -269,18 +269,7 @@ def _generalisation(run: Trace) -> Iterator[Finding]:
     elif learns and is_at_chance(rows, run):
         yield at_chance({**evidence, "accuracy": float(rows[-1, 2])})
     elif learns and train < OVERFIT_GAP * loss and loss > OVERFIT_RISE * rows[least, 1]:
-        yield Finding(
-            severity="warning",
-            code="overfitting",
-            seen=f"the training loss is {train:.3g}, and the validation loss has risen from "
-            f"{rows[least, 1]:.3g} to {loss:.3g}",
-            cause="the network memorises its examples: there are too few for its size",
-            cure="more data or augmentation (--augment, --mixup 0.2), dropout (--dropout 0.3), "
-            "more weight decay, or stop at the best step",
-            step=int(rows[least, 0]),
-            evidence=evidence,
-            changes={"dropout": 0.3},
-        )
+        yield _overfitting(train, loss, int(rows[least, 0]), evidence)
     elif _underfits(rows, run):
         yield Finding(
             severity="note",
@@ -296,6 +285,21 @@ def _generalisation(run: Trace) -> Iterator[Finding]:
             evidence=evidence,
             changes={"dropout": 0.0},
         )
+
+
+def _overfitting(train: float, loss: float, step: int, evidence: Mapping[str, float]) -> Finding:
+    return Finding(
+        severity="warning",
+        code="overfitting",
+        seen=f"the training loss is {train:.3g}, and the validation loss has risen from "
+        f"{evidence['least']:.3g} to {loss:.3g}",
+        cause="the network memorises its examples: there are too few for its size",
+        cure="more data or augmentation (--augment, --mixup 0.2), dropout (--dropout 0.3), "
+        "more weight decay, or stop at the best step",
+        step=step,
+        evidence=evidence,
+        changes={"dropout": 0.3},
+    )
 
 
 def is_at_chance(rows: np.ndarray, run: Trace) -> bool:
