@@ -19,7 +19,6 @@ from ravine.checks.check_kind import (
     Check,
     CheckFunction,
 )
-from ravine.checks.strong_decay import check_decay
 from ravine.checks.evaluation_mode import check_evaluation
 from ravine.checks.inputs import check_inputs, check_scale
 from ravine.checks.label_relation import check_label_relation
@@ -30,6 +29,7 @@ from ravine.checks.parameter_groups import check_groups
 from ravine.checks.parameters import check_registered, check_shared
 from ravine.checks.short_trainings import check_few_examples, check_learning_rate
 from ravine.checks.step_effect import check_step_effect
+from ravine.checks.strong_decay import check_decay
 from ravine.checks.targets import check_targets
 from ravine.checks.user_step import check_step
 from ravine.checks.wiring import check_dropout, check_gradients, check_mode, check_optimizer
