@@ -38,6 +38,14 @@ AllowCode = Annotated[
         help="Code that the run or recipe names as its network, if you trust it.",
     ),
 ]
+NotifyCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="COMMAND",
+        help="Called with what happened, as its last argument: at the end, at a critical finding.",
+    ),
+]
 AllowCodeOrModel = Annotated[
     list[str] | None,
     typer.Option(

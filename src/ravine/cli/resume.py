@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCode, Json, MovedData, Quiet
+from ravine.cli.options import AllowCode, Json, MovedData, NotifyCommand, Quiet
 from ravine.cli.result import show_result
 from ravine.cli.run_argument import RunArgument, existing_run
 from ravine.core.lazy import lazy_module
@@ -31,6 +31,7 @@ def resume(
         bool, typer.Option("--from-start", help="With --verify: train the copy from step 0.")
     ] = False,
     allow_code: AllowCode = None,
+    notify: NotifyCommand = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -57,6 +58,7 @@ def resume(
             observers=[screen.observe],
             progress=screen.progress,
             show="none",
+            notify=notify or (),
         )
     show_result(resumed, json=json)
     if verify:

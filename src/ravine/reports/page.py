@@ -1,5 +1,6 @@
 """The report of a run: one HTML file that opens offline and prints well."""
 
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from ravine.core.atomic import write_whole
 from ravine.reports import curve_figures, layer_figures
 from ravine.reports.class_tables import class_rows, confused_pairs
 from ravine.reports.contents import Contents, gather
-from ravine.reports.report_summary import summary_lines
+from ravine.reports.report_summary import progress_line, summary_lines
 from ravine.reports.run_pictures import mistake_pictures, surface_pictures
 from ravine.reports.timeline import timeline
 from ravine.reports.variance_figure import variance_drawing
@@ -50,6 +51,8 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
         .render(
             contents=contents,
             summary=summary_lines(contents),
+            progress=progress_line(contents.state),
+            written=time.strftime("%Y-%m-%d %H:%M:%S"),
             chance=chance_of(contents.evaluation),
             mistakes=mistake_pictures(run, contents.evaluation.get("mistakes", [])),
             surfaces=surface_pictures(run),

@@ -16,6 +16,7 @@ from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.location import refuse_missing
 from ravine.runs.folder import refuse_existing
+from ravine.workflows.notify import notifying
 from ravine.workflows.recipe import compose
 from ravine.workflows.recipe_types import RecipeSettings
 from ravine.workflows.show import Show, showing
@@ -38,6 +39,7 @@ def train(
     observers: "Sequence[Observer]" = (),
     progress: Progress = no_progress,
     show: Show = "auto",
+    notify: str | Sequence[str] = (),
     kernels: "KernelPlan | None" = None,
     **settings: Unpack[RecipeSettings],
 ) -> "Run":
@@ -55,6 +57,8 @@ def train(
         show: what this call shows while it trains: terminal (a moving line), notebook (a table),
             plain (lines on standard error), none, or auto: what fits. Notices go to the logger
             `ravine` too.
+        notify: a command, as text or as its words, that is called with what happened when the run
+            ends or fails, and at a critical finding.
         kernels: the algorithms of the network's convolutions, decided already, as a race does.
         **settings: any setting of `Recipe`, such as model, optimizer, lr, epochs, budget.
 
@@ -72,11 +76,16 @@ def train(
     if path is not None and not is_secondary_process():
         refuse_existing(path)
     refuse_missing(composed)
-    with showing(show) as screen:
+    with (
+        showing(show) as screen,
+        notifying(notify, [*observers, screen.observe, log_notice]) as notifier,
+    ):
         parts = new_run.TrainOptions(
             code=code,
-            observers=[*observers, screen.observe, log_notice],
+            observers=[*notifier.observers, notifier],
             progress=screen.progress if progress is no_progress else progress,
             kernels=kernels,
         )
-        return new_run.train_new(composed, plan, path, parts)
+        run = new_run.train_new(composed, plan, path, parts)
+        notifier.notify("ended", repr(run))
+    return run
