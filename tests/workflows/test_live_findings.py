@@ -74,7 +74,7 @@ def test_a_loss_that_stays_is_a_warning_at_first_and_then_critical(run: Watched)
 
     assert [text.partition(" since ")[0] for text in run.texts] == [
         "step 60: warning plateau",
-        "step 110: critical plateau",
+        "step 100: critical plateau",
     ]
     assert run.notices[0].details["finding"]["found"] == 60
     assert run.codes == ["plateau"]

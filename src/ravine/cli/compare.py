@@ -8,6 +8,7 @@ import typer
 
 from ravine.cli.options import Json
 from ravine.runs.rows import plain
+from ravine.tournament.proportions import Difference
 from ravine.workflows import compare as workflow
 
 
@@ -51,7 +52,7 @@ def comparison_lines(found: workflow.RunComparison) -> list[str]:
     return lines
 
 
-def _about(difference: workflow.Difference) -> str:
+def _about(difference: Difference) -> str:
     if not difference.paired:
         return "not paired: each was evaluated on images of its own, or kept no predictions"
     return (

@@ -46,6 +46,12 @@ NotifyCommand = Annotated[
         help="Called with what happened, as its last argument: at the end, at a critical finding.",
     ),
 ]
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-to", metavar="TRACKER", help="tensorboard, mlflow, wandb or trackio, as well."
+    ),
+]
 AllowCodeOrModel = Annotated[
     list[str] | None,
     typer.Option(

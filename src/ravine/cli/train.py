@@ -11,6 +11,7 @@ from ravine.cli.display import watching
 from ravine.cli.options import (
     AllowCode,
     Json,
+    LogTo,
     NotifyCommand,
     Quiet,
     data_argument,
@@ -21,6 +22,7 @@ from ravine.cli.result import show_result
 from ravine.core.launch import is_secondary_process
 from ravine.core.notice import Notice
 from ravine.runs.folder import RUNS
+from ravine.trackers.tracker import names_in
 from ravine.workflows import train as workflow
 from ravine.workflows import watch as watch_workflow
 from ravine.workflows.screens import Screen
@@ -41,6 +43,7 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by name.")
     ] = None,
     allow_code: AllowCode = None,
+    log_to: LogTo = None,
     notify: NotifyCommand = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Open the live page while it trains.")
@@ -76,6 +79,7 @@ def train(
             observers=[screen.observe],
             progress=screen.progress,
             show="none",
+            log_to=names_in(log_to or ()),
             notify=notify or (),
             **chosen,
         )

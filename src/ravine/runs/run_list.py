@@ -11,7 +11,7 @@ from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
-from ravine.runs.run_state import RunState, read_state
+from ravine.runs.run_state import RunState, StateKind, read_state
 
 EntryKind = Literal["run", "folds", "race"]
 _RANK: Mapping[str, int] = {"critical": 0, "warning": 1, "note": 2}
@@ -161,7 +161,7 @@ def _findings(folder: RunFolder) -> tuple[tuple[str, str], ...]:
 
 def _race(path: Path, name: str) -> RunEntry:
     ended = (path / "results.json").is_file()
-    kind = "running" if RunFolder(path).is_locked else "ended" if ended else "stopped"
+    kind: StateKind = "running" if RunFolder(path).is_locked else "ended" if ended else "stopped"
     settings: dict[str, Any] = {}
     try:
         base = read_json(path / "race.json").get("base")

@@ -32,10 +32,12 @@ from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.session import Session, open_session
 from ravine.workflows.show import Show, showing
+from ravine.workflows.tracked import tracked
 from ravine.workflows.training_run import train_to_end
 
 if TYPE_CHECKING:
     from ravine.reports import page
+    from ravine.trackers.tracker import Logs
 else:
     page = lazy_module("ravine.reports.page")
 
@@ -48,6 +50,7 @@ def resume(
     observers: Sequence[Observer] = (),
     progress: Progress = no_progress,
     show: Show = "auto",
+    log_to: "str | Logs | Sequence[str | Logs]" = (),
     notify: str | Sequence[str] = (),
 ) -> Run:
     """Goes on with a run that was stopped or killed, and returns it finished.
@@ -62,6 +65,8 @@ def resume(
         observers: receive the events of the training.
         progress: receives the progress of slow work.
         show: what this call shows while it trains, as for `ravine.train`.
+        log_to: trackers that get what the run folder gets: tensorboard, mlflow, wandb, trackio, or
+            any object with `log(dict, step)`. One that fails is left, and the run goes on.
         notify: a command that is called at the end, as for `ravine.train`.
 
     Raises:
@@ -73,10 +78,11 @@ def resume(
     with (
         showing(show) as screen,
         notifying(notify, [*observers, screen.observe, log_notice]) as notifier,
+        tracked(log_to, notifier.observers) as tracking,
     ):
         parts = TrainOptions(
             code=AllowedCode.of(allow_code, run=folder.path),
-            observers=[*notifier.observers, notifier],
+            observers=[*notifier.observers, notifier, tracking],
             progress=screen.progress if progress is no_progress else progress,
         )
         go_on = _resume_folds if folder.folds else _resume_one

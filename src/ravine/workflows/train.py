@@ -20,10 +20,12 @@ from ravine.workflows.notify import notifying
 from ravine.workflows.recipe import compose
 from ravine.workflows.recipe_types import RecipeSettings
 from ravine.workflows.show import Show, showing
+from ravine.workflows.tracked import tracked
 
 if TYPE_CHECKING:
     from ravine.core.events import Observer
     from ravine.ops.kernel_plan import KernelPlan
+    from ravine.trackers.tracker import Logs
     from ravine.workflows import new_run
     from ravine.workflows.run import Run
 else:
@@ -39,6 +41,7 @@ def train(
     observers: "Sequence[Observer]" = (),
     progress: Progress = no_progress,
     show: Show = "auto",
+    log_to: "str | Logs | Sequence[str | Logs]" = (),
     notify: str | Sequence[str] = (),
     kernels: "KernelPlan | None" = None,
     **settings: Unpack[RecipeSettings],
@@ -57,6 +60,8 @@ def train(
         show: what this call shows while it trains: terminal (a moving line), notebook (a table),
             plain (lines on standard error), none, or auto: what fits. Notices go to the logger
             `ravine` too.
+        log_to: trackers that get what the run folder gets: tensorboard, mlflow, wandb, trackio, or
+            any object with `log(dict, step)`. One that fails is left, and the run goes on.
         notify: a command, as text or as its words, that is called with what happened when the run
             ends or fails, and at a critical finding.
         kernels: the algorithms of the network's convolutions, decided already, as a race does.
@@ -79,10 +84,11 @@ def train(
     with (
         showing(show) as screen,
         notifying(notify, [*observers, screen.observe, log_notice]) as notifier,
+        tracked(log_to, notifier.observers) as tracking,
     ):
         parts = new_run.TrainOptions(
             code=code,
-            observers=[*notifier.observers, notifier],
+            observers=[*notifier.observers, notifier, tracking],
             progress=screen.progress if progress is no_progress else progress,
             kernels=kernels,
         )

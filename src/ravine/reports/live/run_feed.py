@@ -40,9 +40,11 @@ class RunFeed:
         self._clear()
 
     def _clear(self) -> None:
-        self._steps = {name: array("d") for name in AXES}
+        self._steps: dict[str, array[float]] = {name: array("d") for name in AXES}
         self._steps |= {name: array("f") for name in STEP_CURVES}
-        self._epochs = {name: array("d") for name in (*AXES, *EPOCH_CURVES, "low", "high")}
+        self._epochs: dict[str, array[float]] = {
+            name: array("d") for name in (*AXES, *EPOCH_CURVES, "low", "high")
+        }
         self._snapshots: list[Snapshot[float]] = []
 
     @property

@@ -2,7 +2,7 @@
 // Colours are names of the stylesheet's table, so that dark mode and print redraw them.
 "use strict";
 const RavineCharts = (() => {
-  const LEFT = 62, RIGHT = 118, TOP = 8, BOTTOM = 20, LABEL = 14;
+  const LEFT = 62, RIGHT = 118, TOP = 8, BOTTOM = 20, LABEL = 14, NARROW = 560;
   const known = new Map();  // colours; asking the stylesheet for each line of each frame is slow
   function css(name) {
     if (!known.has(name)) known.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim() || "#888888");
@@ -84,7 +84,7 @@ const RavineCharts = (() => {
       new ResizeObserver(() => this.redraw()).observe(this.canvas);
     }
     remove() { this.timeline.charts.delete(this); this.figure.remove(); }
-    get right() { return this.wide < 560 ? 10 : RIGHT; }
+    get right() { return this.wide < NARROW ? 16 : RIGHT; }
     redraw() {
       if (this.asked) return;
       this.asked = true;
@@ -165,7 +165,7 @@ const RavineCharts = (() => {
       this.button.addEventListener("click", () => { this.log = !this.log; this.chosen = true; this.redraw(); });
       if (options.percent) this.button.hidden = true;
     }
-    // curves: {name, colour, x, y, kind: "line" | "pale" | "dots", low, high}; marks: {x, severity, label}
+    // curves: {name, colour, x, y, kind: "line" | "pale" | "dots", low, high, alone: without a label}; marks: {x, severity, label}
     set(curves, marks = []) {
       this.curves = curves.filter(one => one.x.length); this.marks = marks;
       if (!this.chosen) this.log = this.spansDecades();
@@ -178,6 +178,7 @@ const RavineCharts = (() => {
       return high / low > 60;
     }
     scale() {
+      this.legendRoom = this.wide < NARROW && this.curves.some(one => one.name && !one.alone) ? LABEL + 4 : 0;
       let low = Infinity, high = -Infinity;
       for (const one of this.curves) {
         const a = Math.max(0, firstAtLeast(one.x, this.timeline.low) - 1), b = Math.min(one.x.length, firstAtLeast(one.x, this.timeline.high) + 1);
@@ -193,11 +194,11 @@ const RavineCharts = (() => {
       else if (low > 0 && low < 0.5 * high) low = 0;
       const room = (high - low) * 0.05 || Math.abs(high) * 0.1 || 1;
       this.bottomValue = low === 0 && !this.log ? 0 : low - room; this.topValue = high + room;
-      const inner = this.tall - TOP - BOTTOM;
+      const inner = this.tall - TOP - BOTTOM - this.legendRoom;
       this.py = v => this.tall - BOTTOM - ((this.log ? Math.log10(v) : v) - this.bottomValue) / (this.topValue - this.bottomValue) * inner;
     }
     valueAxis() {
-      const { pen } = this, inner = this.tall - TOP - BOTTOM;
+      const { pen } = this, inner = this.tall - TOP - BOTTOM - this.legendRoom;
       const at = this.log ? logTicks(this.bottomValue, this.topValue) : ticks(this.bottomValue, this.topValue, Math.max(2, inner / 42));
       pen.textAlign = "right"; pen.textBaseline = "middle"; pen.lineWidth = 1;
       for (const value of at) {
@@ -269,7 +270,7 @@ const RavineCharts = (() => {
         while (taken.some(t => t.row === row && left < t.right + 6 && left + wide > t.left - 6)) row++;
         taken.push({ row, left, right: left + wide });
         pen.textAlign = "left"; pen.textBaseline = "top";
-        const y = TOP + row * LABEL;
+        const y = TOP + this.legendRoom + row * LABEL;
         pen.save(); pen.fillStyle = css("paper"); pen.globalAlpha = 0.85; pen.fillRect(left - 2, y - 1, wide + 4, LABEL); pen.restore();
         pen.fillText(mark.label, left, y);
       }
@@ -277,7 +278,7 @@ const RavineCharts = (() => {
     labels() {
       const { pen } = this, ends = [], seen = new Set();
       for (const one of this.curves) {
-        if (one.kind === "pale" || !one.name || seen.has(one.name)) continue;
+        if (one.kind === "pale" || !one.name || one.alone || seen.has(one.name)) continue;
         let k = Math.min(one.x.length, firstAtLeast(one.x, this.timeline.high) + 1) - 1;
         while (k >= 0 && (one.y[k] === null || !Number.isFinite(one.y[k]) || (this.log && one.y[k] <= 0))) k--;
         if (k >= 0) { ends.push({ one, y: this.py(one.y[k]) }); seen.add(one.name); }
@@ -293,7 +294,7 @@ const RavineCharts = (() => {
     }
     legend(ends) {  // on a narrow page: one line above the curves
       const { pen } = this;
-      let x = LEFT + 4, y = TOP + 6;
+      let x = LEFT + 4, y = TOP + 4;
       for (const { one } of ends) {
         const text = this.fitted(one.name, this.wide - LEFT - 30), wide = pen.measureText(text).width;
         if (x > LEFT + 4 && x + wide > this.wide - 8) { x = LEFT + 4; y += LABEL; }

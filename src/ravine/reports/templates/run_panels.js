@@ -37,7 +37,7 @@ const RunPanels = (() => {
       if (!answer) return;
       const own = SHADES[k % SHADES.length], steps = answer.steps[one.name];
       const [train, validation] = one.epochs || [];
-      if (steps) curves.push({ name: several ? short(name) : one.epochs ? "" : one.title, colour: several ? own : "training", x: steps[0], y: steps[1], kind: several || !one.epochs ? "line" : "pale" });
+      if (steps) curves.push({ name: several ? short(name) : one.epochs ? "" : one.title, colour: several ? own : "training", x: steps[0], y: steps[1], kind: several || !one.epochs ? "line" : "pale", alone: !several });
       if (!one.epochs) return;
       const low = one.percent ? answer.epochs.low[1] : null, high = one.percent ? answer.epochs.high[1] : null;
       if (!several) curves.push({ name: "training", colour: "training", x: answer.epochs[train][0], y: answer.epochs[train][1], kind: "dots" });

@@ -72,7 +72,7 @@
     });
     while (body.children.length > kept.length) body.lastChild.remove();
     const of = kind => rows.filter(r => r.state === kind).length;
-    $("summary").textContent = rows.length ? `${rows.length} runs: ${of("running")} running, ${of("ended")} ended, ${of("stopped")} stopped or killed` : "";
+    $("summary").textContent = rows.length ? `${rows.length} run${rows.length > 1 ? "s" : ""}: ${of("running")} running, ${of("ended")} ended, ${of("stopped")} stopped or killed` : "";
     $("none").hidden = rows.length > 0;
   }
 
