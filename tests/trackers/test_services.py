@@ -6,6 +6,7 @@ These packages are large and no part of the tests' environment: each test says s
 import json
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,7 +67,12 @@ def test_wandb_offline_holds_metrics_and_settings(
     monkeypatch.setenv("WANDB_MODE", "offline")
     log_run(run, "wandb")
     (path,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
-    records = [wandb_internal_pb2.Record.FromString(one) for one in wandb_records(path)]
+    records = []
+    for _ in range(100):  # its service writes the last rows when the client has gone already
+        records = [wandb_internal_pb2.Record.FromString(one) for one in wandb_records(path)]
+        if any(one.WhichOneof("record_type") == "exit" for one in records):
+            break
+        time.sleep(0.1)
     rows = [
         {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in one.history.item}
         for one in records
