@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from ravine.core.errors import RunError
 from ravine.core.page_style import page_style
-from ravine.reports.live.guard import Guard
+from ravine.reports.live.guard import LocalOnly
 from ravine.reports.live.race_view import race_view
 from ravine.reports.live.run_feed import AXES, RunFeed
 from ravine.reports.live.run_table import RunTable
@@ -165,7 +165,7 @@ def _bound(text: str | None) -> float | None:
     return value if math.isfinite(value) and abs(value) < 1e15 else None
 
 
-def make_app(root: Path) -> Guard:
+def make_app(root: Path) -> LocalOnly:
     """Returns the application that shows the runs in a folder."""
     views = Views(root)
     asked: dict[str, Callable[[dict[str, str]], Any]] = {
@@ -178,7 +178,7 @@ def make_app(root: Path) -> Guard:
     routes = [Route(path, _text(_template(name), kind)) for path, (name, kind) in _FILES.items()]
     routes.append(Route("/page.css", _text(page_style(), "text/css")))
     routes += [Route(path, _answer(view)) for path, view in asked.items()]
-    return Guard(Starlette(routes=routes))
+    return LocalOnly(Starlette(routes=routes))
 
 
 def _template(name: str) -> str:

@@ -29,7 +29,7 @@ _HEADERS: Final = (
 
 
 @final
-class Guard:
+class LocalOnly:
     """Answers requests of this machine's browser by `app`, and refuses all others.
 
     Args:
