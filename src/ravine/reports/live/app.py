@@ -57,6 +57,7 @@ class Views:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._table = RunTable(root)
+        self._table.refresh()  # so that the first page finds it read
         self._feeds: dict[str, RunFeed] = {}
 
     def runs(self, query: dict[str, str]) -> dict[str, Any] | None:

@@ -166,6 +166,7 @@ const RunPanels = (() => {
     const rows = ends.map((at, k) => [time.text(at), brief(column("train_loss")[k]), percent(column("train_accuracy")[k]), brief(column("loss")[k]), percent(column("accuracy")[k])]);
     table(host, [time.name, "training loss", "training accuracy", "validation loss", "validation accuracy"], rows.slice(-200));
   }
+  const isComplete = () => shown.every(name => found.get(name)?.answer?.complete);
   const shownValue = v => v === null || v === "" || (Array.isArray(v) && !v.length) ? "–" : typeof v === "number" ? brief(v) : String(v);
   function settings(host, one) { table(host, ["setting", "value"], Object.entries(one).map(([name, v]) => [name, shownValue(v)])); }
   function differences(host, names, all) {
@@ -177,5 +178,5 @@ const RunPanels = (() => {
     if (keys.length) table(box, ["setting", ...names.map(short)], keys.map(key => [key, ...all.map(one => shownValue(one[key] ?? null))]));
     else element("p", "Nothing.", box);
   }
-  return { build, show, refresh, refreshLayers, findings, race, surfaces, mistakes, epochs, settings, differences, answerOf, time, get shown() { return shown; }, stateOf: name => found.get(name)?.answer?.state, clock };
+  return { build, show, refresh, refreshLayers, findings, race, surfaces, mistakes, epochs, settings, differences, answerOf, isComplete, time, get shown() { return shown; }, stateOf: name => found.get(name)?.answer?.state, clock };
 })();

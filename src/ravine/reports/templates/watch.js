@@ -135,6 +135,9 @@
       $("summary").classList.add("critical");
       $("summary").textContent = "The server does not answer: ravine watch has ended.";
     } finally { busy = false; }
+    // A long run is read in parts; the rest is asked for at once.
+    document.body.dataset.complete = RunPanels.isComplete();
+    if (chosen() && rows.length && !RunPanels.isComplete() && !$("summary").classList.contains("critical")) setTimeout(poll, 50);
   }
   head();
   RunPanels.build($("charts"), $("heats"));
