@@ -62,11 +62,22 @@ COMMANDS: Mapping[str, CommandRow] = {
         "Look",
         "Write the report of a run, finished or not: one HTML page that opens offline.",
     ),
+    "watch": CommandRow(
+        "Look", "Show runs while they happen: a page in the browser, or in the terminal."
+    ),
+    "runs": CommandRow(
+        "Look",
+        "List the runs and races of a folder: state, accuracy, speed, time left, findings.",
+    ),
     "evaluate": CommandRow("Use", "Measure a trained network on labelled images."),
     "predict": CommandRow("Use", "Predict the classes of images into a CSV."),
     "race": CommandRow(
         "Compare",
         "Race optimizers, or any setting, on your own images, or on a test function.",
+    ),
+    "compare": CommandRow(
+        "Compare",
+        "Say what differs between two runs: recipe, and result with an interval.",
     ),
     "models": CommandRow("Compare", "Name the networks, or show one layer by layer."),
     "bench": CommandRow(
@@ -84,6 +95,10 @@ class Commands(TyperGroup):
         name, row, rest = super().resolve_command(ctx, args)
         return name, row if name is None else load_command(name), rest
 
+    def get_params(self, ctx: Any) -> Any:
+        """Returns the options, `--help` among them; flags name no value."""
+        return without_metavars(super().get_params(ctx))
+
 
 def load_command(name: str) -> Any:
     """Returns the command of this name with its options."""
@@ -92,10 +107,16 @@ def load_command(name: str) -> Any:
     )
     own.command(name, cls=Command)(getattr(import_module(f"ravine.cli.{name}"), name))
     command = typer.main.get_command(own)
-    for option in command.params:
-        if getattr(option, "is_flag", False) and option.metavar is None:
-            option.metavar = " "  # a flag takes no value: typer would name one
+    without_metavars(command.params)
     return command
+
+
+def without_metavars(options: Any) -> Any:
+    """Returns the options; those that are flags take no value, where typer would name one."""
+    for option in options:
+        if getattr(option, "is_flag", False) and option.metavar is None:
+            option.metavar = " "
+    return options
 
 
 app = typer.Typer(

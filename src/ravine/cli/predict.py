@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, ImagesFolder, Precision, Quiet
+from ravine.cli.options import (
+    AllowCodeOrModel,
+    Device,
+    ImageColumn,
+    ImagesFolder,
+    Precision,
+    Quiet,
+    WeightsOf,
+)
 from ravine.cli.run_argument import TrainedArgument, existing_model
 from ravine.core.lazy import lazy_module
 from ravine.workflows.predict_options import FormOptions
@@ -18,6 +26,9 @@ else:
     workflow = lazy_module("ravine.workflows.predict")
 
 _NAMED = 20
+Like = Annotated[
+    Path | None, typer.Option(help="A sample submission: its ids, order and columns are kept.")
+]
 Positive = Annotated[
     str | None,
     typer.Option(metavar="CLASS", help="With --like: one column takes its probability."),
@@ -36,14 +47,12 @@ def predict(
     images: Annotated[list[str], typer.Argument(help="Files, folders, or a CSV of file names.")],
     *,
     out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("predictions.csv"),
-    like: Annotated[
-        Path | None,
-        typer.Option(help="A sample submission: its ids, order and columns are kept."),
-    ] = None,
+    like: Like = None,
     positive: Positive = None,
     top: Top = None,
     missing: Missing = "refuse",
     image_column: ImageColumn = None,
+    weights_of: WeightsOf = "last",
     images_folder: ImagesFolder = None,
     tta: Annotated[bool, typer.Option("--tta", help="Mean with the mirror images.")] = False,
     device: Device = "auto",
@@ -74,6 +83,7 @@ def predict(
             like=like,
             form=form,
             image_column=image_column,
+            weights_of=weights_of,
             images_folder=images_folder,
             tta=tta,
             device=device,
@@ -97,4 +107,4 @@ def _report(done: "workflow.Written", *, quiet: bool) -> None:
     if more > 0:
         print(f"ravine: and {more:,} more without a readable image", file=sys.stderr)
     if done.interpretation and not quiet:
-        print(done.interpretation)
+        print(f"the sample's columns were read as {done.interpretation}")

@@ -48,6 +48,7 @@ def predict_file(
     like: Path | None = None,
     form: FormOptions = AS_THE_SAMPLE,
     image_column: str | None = None,
+    weights_of: str = "last",
     images_folder: str | None = None,
     tta: bool = False,
     device: str = "auto",
@@ -64,6 +65,7 @@ def predict_file(
         like: a sample submission, whose ids, order and columns are kept.
         form: what the user says of the sample's form.
         image_column: of a CSV of file names; by default that of the training.
+        weights_of: last, or best: those of the best evaluation on the validation images.
         images_folder: of the images that a CSV names; by default its own, or the training's.
         tta: mean over each image and its mirror image.
         device: auto, cpu, cuda or cuda:N.
@@ -76,7 +78,7 @@ def predict_file(
         RunError: there is no network, or its weights are not finite.
     """
     sample = None if like is None else read_sample(like)
-    run = Run.load(path, allow_code=allow_code)
+    run = Run.load(path, allow_code=allow_code, weights_of=weights_of)
     prior = run.training_shares() if form.missing == "prior" else None
     where = {"image_column": image_column, "images_folder": images_folder}
     found = _refuse_none(run.open_unlabelled(images, **where, progress=progress))
