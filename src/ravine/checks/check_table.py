@@ -364,7 +364,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="labels-undecided",
         function=check_label_relation,
         stage="labels probe",
-        thresholds=(limits.DECIDES, limits.DETECTABLE),
+        thresholds=(limits.FEW_LABELS, limits.FEW_PER_CLASS),
     ),
     DETECTORS["overfitting"],
     DETECTORS["underfitting"],

@@ -137,16 +137,14 @@ def check_label_relation(context: CheckContext) -> Iterator[Finding]:
 def _why_undecided(context: CheckContext, trained: "_ShortTraining") -> str | None:
     """Returns why a chance accuracy says nothing against the labels; None where it does.
 
-    Too few examples: a fair accuracy could not be told from chance. A network that in the same
+    Too few examples of each class: hard ones are not learnt from them. A network that in the same
     training does not learn labels which are a plain function of its inputs: brightness.
     """
-    share = trained.commonest
-    detectable = DECIDES * math.sqrt(share * (1 - share) / trained.count)
-    if detectable > DETECTABLE:
-        needed = math.ceil(DECIDES**2 * share * (1 - share) / DETECTABLE**2)
+    needed = max(FEW_LABELS, FEW_PER_CLASS * trained.classes)
+    if trained.count < needed:
         return (
-            f"{trained.count} examples show only an accuracy that is {detectable:.0%} above "
-            f"chance; give batches with {2 * needed} examples or more together"
+            f"{trained.count} examples of {trained.classes} classes are too few to learn a hard "
+            f"relation from; give batches with {2 * needed} examples or more together"
         )
     control = _short_training(context, labels_of=_brightness)
     if control is not None and not control.is_related:
@@ -194,7 +192,8 @@ class _ShortTraining:
         deviations: accuracy above that share, in standard deviations of a binomial.
         score: mean logarithm of the probability of the labels above that of permuted labels, in
             standard deviations over the permutations: it sees more than the accuracy.
-        count: examples that it was tried on.
+        count: examples that it was tried on, and about as many that it was trained on.
+        classes: that they have.
     """
 
     accuracy: float
@@ -202,6 +201,7 @@ class _ShortTraining:
     deviations: float
     score: float
     count: int
+    classes: int
 
     @property
     def is_related(self) -> bool:
@@ -245,6 +245,7 @@ def _short_training(
         deviations=(accuracy - commonest) / spread,
         score=_score(logits, labels),
         count=count,
+        classes=len(labels.unique()),
     )
 
 

@@ -87,9 +87,9 @@ FLAT_INPUTS: Final = 0.1
 SAME_OUTPUTS: Final = 0.9
 # Roughness of images that are read in another order of axes, over their own.
 SCRAMBLED: Final = 0.8
-# Deviations of an accuracy that must show, over the commonest class's share: what can decide.
-DECIDES: Final = 6.0
-DETECTABLE: Final = 0.2
+# Labels, in all and of each class, fewer of which do not decide whether they belong to the inputs.
+FEW_LABELS: Final = 100
+FEW_PER_CLASS: Final = 20
 # Share of training passes in evaluation mode.
 RESTING: Final = 0.5
 # Change of the weights without the optimizer, over their norm.
