@@ -19,8 +19,8 @@ from ravine.checks.context import CheckContext
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
-    DECIDES,
-    DETECTABLE,
+    FEW_LABELS,
+    FEW_PER_CLASS,
     LABEL_NOISE,
     LABELS_RELATED,
     SCORE_RELATED,
