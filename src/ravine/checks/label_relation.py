@@ -146,6 +146,8 @@ def _why_undecided(context: CheckContext, trained: "_ShortTraining") -> str | No
             f"{trained.count} examples of {trained.classes} classes are too few to learn a hard "
             f"relation from; give batches with {2 * needed} examples or more together"
         )
+    if trained.fitted > LABELS_RELATED:
+        return None
     control = _short_training(context, labels_of=_brightness)
     if control is not None and not control.is_related:
         return (
@@ -194,6 +196,8 @@ class _ShortTraining:
             standard deviations over the permutations: it sees more than the accuracy.
         count: examples that it was tried on, and about as many that it was trained on.
         classes: that they have.
+        fitted: accuracy above the commonest class's share on the examples that it was trained on,
+            in standard deviations: a network that fits them can learn.
     """
 
     accuracy: float
@@ -202,6 +206,7 @@ class _ShortTraining:
     score: float
     count: int
     classes: int
+    fitted: float
 
     @property
     def is_related(self) -> bool:
@@ -230,23 +235,38 @@ def _short_training(
         context.model.train()
         _train(context, training)
         with torch.no_grad():
-            rows = [(context.answers_of(context.output(s), s), s.targets) for s in held_out]
-    known = [(logits, y) for logits, y in rows if logits is not None]
-    if not known:
+            found, fitted = _answers(context, held_out), _answers(context, training)
+    if found is None or fitted is None:
         return None
-    logits, labels = torch.cat([one for one, _ in known]), torch.cat([y for _, y in known])
+    logits, labels = found
     count = len(labels)
-    accuracy = float((logits.argmax(1) == labels).double().mean())
-    commonest = float(labels.bincount().max()) / count
-    spread = math.sqrt(max(commonest * (1 - commonest), 1e-4) / count)
+    accuracy, commonest, deviations = _deviations(logits, labels)
     return _ShortTraining(
         accuracy=accuracy,
         commonest=commonest,
-        deviations=(accuracy - commonest) / spread,
+        deviations=deviations,
         score=_score(logits, labels),
         count=count,
         classes=len(labels.unique()),
+        fitted=_deviations(*fitted)[2],
     )
+
+
+def _answers(context: CheckContext, samples: Sequence[CheckBatch]) -> tuple[Tensor, Tensor] | None:
+    """Returns logits (N, K) and labels (N,) of batches together; None where there are no logits."""
+    rows = [(context.answers_of(context.output(s), s), s.targets) for s in samples]
+    known = [(logits, y) for logits, y in rows if logits is not None]
+    if not known:
+        return None
+    return torch.cat([one for one, _ in known]), torch.cat([y for _, y in known])
+
+
+def _deviations(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    """Returns accuracy, share of the commonest class, and their difference in deviations."""
+    accuracy = float((logits.argmax(1) == labels).double().mean())
+    commonest = float(labels.bincount().max()) / len(labels)
+    spread = math.sqrt(max(commonest * (1 - commonest), 1e-4) / len(labels))
+    return accuracy, commonest, (accuracy - commonest) / spread
 
 
 def _score(logits: Tensor, labels: Tensor) -> float:

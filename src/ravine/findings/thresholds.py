@@ -88,7 +88,7 @@ SAME_OUTPUTS: Final = 0.9
 # Roughness of images that are read in another order of axes, over their own.
 SCRAMBLED: Final = 0.8
 # Labels, in all and of each class, fewer of which do not decide whether they belong to the inputs.
-FEW_LABELS: Final = 100
+FEW_LABELS: Final = 80
 FEW_PER_CLASS: Final = 20
 # Share of training passes in evaluation mode.
 RESTING: Final = 0.5
