@@ -19,6 +19,7 @@ from ravine.checks.context import CheckContext
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import LABEL_NOISE, LABELS_RELATED
+from ravine.nn.freezing import training_mode_
 
 _NEIGHBOURS = 10
 _MOST_EXAMPLES = 2000
@@ -158,7 +159,7 @@ def _short_training(context: CheckContext) -> _ShortTraining | None:
         n = len(training[0]) // 2
         training, held_out = (training[0].first(n),), (training[0].first(n, start=n),)
     with preserve_training(context.model):
-        context.model.train()
+        training_mode_(context.model)
         _train(context, training)
         with torch.no_grad():
             rows = [(logits_of(context.output(s), s), s.targets) for s in held_out]

@@ -11,7 +11,8 @@ from PIL import Image
 
 from ravine.core.errors import DataError
 from ravine.data.dataset import Preprocessing, Unlabelled
-from ravine.data.decode import decode_image, fit_square
+from ravine.data.decode import decode_image
+from ravine.data.opening import format_of
 
 _CHANNELS = (1, 3, 4)
 
@@ -28,8 +29,8 @@ def open_given(images: Sequence[Any], *, preprocessing: Preprocessing) -> Unlabe
         DataError: one has another type, shape or range.
     """
     singles = [one for image in images for one in _singles(image)]
-    size, channels = preprocessing.image_size, preprocessing.channels
-    squares = [fit_square(decode_image(one, channels), size) for one in singles]
+    image_format = format_of(preprocessing)
+    squares = [image_format.square(decode_image(one, image_format.channels)) for one in singles]
     if not squares:
         raise DataError("there are no images to predict")
     return Unlabelled(

@@ -11,7 +11,15 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection, FileEntry
-from ravine.data.decode import GREY_MODES, RULE, ImageHeader, Unreadable, deep_range, read_header
+from ravine.data.decode import (
+    GREY_MODES,
+    INTERPOLATION,
+    RULE,
+    ImageHeader,
+    Unreadable,
+    deep_range,
+    read_header,
+)
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.image_file import ImageFormat, read_image_bytes
 from ravine.data.settings import DataSettings
@@ -116,12 +124,27 @@ def _rule(facts: _ImageFacts, settings: DataSettings) -> tuple[ImageFormat, str]
         why = f"from the median of the shorter sides, {median:.0f}"
     rule = (
         f"images become {size}×{size} ({why}), {'grey' if channels == 1 else 'colour'} ({colour}): "
-        f"{_FITS[settings.fit]}; {RULE}"
+        f"{_fitted(settings)}; {RULE}"
     )
     found = ImageFormat(
-        image_size=size, channels=channels, fit=settings.fit, large=settings.large_images
+        image_size=size,
+        channels=channels,
+        fit=settings.fit,
+        large=settings.large_images,
+        interpolation=settings.interpolation,
+        crop_share=settings.crop_share,
     )
     return found, rule
+
+
+def _fitted(settings: DataSettings) -> str:
+    """Returns how pictures become square, in words."""
+    words = _FITS[settings.fit]
+    if settings.fit == "crop" and settings.crop_share < 1:
+        words += f" ({settings.crop_share:.4g} of the side)"
+    return (
+        words if settings.interpolation == INTERPOLATION else f"{words}, {settings.interpolation}"
+    )
 
 
 def _facts_from_headers(collection: Collection) -> _ImageFacts:

@@ -104,7 +104,9 @@ class OptimizerSettings(Settings):
             return ""
         return f"; lr={lr * (1 - self.momentum):.3g} in torch.optim.SGD"
 
-    def build_optimizer(self, model: "nn.Module") -> "RuleOptimizer":
+    def build_optimizer(
+        self, model: "nn.Module", *, layer_decay: float | None = None
+    ) -> "RuleOptimizer":
         """Returns the optimizer of a model's parameters, in groups by `parameter_groups`."""
         row = OPTIMIZERS[self.optimizer]
         lr = self.lr if isinstance(self.lr, float) else row.lr
@@ -113,6 +115,7 @@ class OptimizerSettings(Settings):
             weight_decay=self.weight_decay,
             lr=lr,
             bias_lr_multiplier=self.bias_lr_multiplier,
+            layer_decay=layer_decay,
         )
         decay = row.decay if self.decay == "auto" else self.decay
         return row.build(groups, lr=lr, decay=decay, **self._hyperparameters())

@@ -22,6 +22,7 @@ from ravine.runs.file_schemas import (
     FINDING,
     HISTORY,
     VARIANCE,
+    WEIGHTS,
     EpochRow,
     StepsRow,
     fault_in,
@@ -31,6 +32,7 @@ from ravine.runs.verdict import Verdict, judge
 
 # What a row leaves out is not known.
 _NO_NUMBERS = dict.fromkeys([*StepsRow.model_fields, *EpochRow.model_fields])
+_RECORD_OF_WEIGHTS = ("weights.json", "the record of its weights was removed", WEIGHTS)
 _LINK = "is a link, which is not followed"
 
 
@@ -49,6 +51,7 @@ class Contents:
     findings: list[dict[str, Any]] = field(default_factory=list)
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     variance: list[dict[str, Any]] = field(default_factory=list)
+    weights: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     verdict: Verdict
 
@@ -90,6 +93,9 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         findings=findings,
         snapshots=_snapshots(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
+        weights=read("weights.json", "its record was removed", WEIGHTS)
+        if recipe.get("weights")
+        else {},
         missing=missing,
         verdict=judge(run, evaluation=evaluation, findings=findings, recipe=recipe),
     )
