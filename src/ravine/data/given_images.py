@@ -12,7 +12,7 @@ from PIL import Image
 from ravine.core.errors import DataError
 from ravine.data.dataset import Preprocessing, Unlabelled
 from ravine.data.decode import decode_image
-from ravine.data.opening import format_of
+from ravine.data.network_images import format_of
 
 _CHANNELS = (1, 3, 4)
 
