@@ -11,7 +11,7 @@ from ravine.core.errors import RunError
 from ravine.models import build
 from ravine.weights.adapt import adapt
 from ravine.weights.layer_units import layer_units
-from ravine.weights.matching import match_tensors
+from ravine.weights.tensor_matching import match_tensors
 from ravine.weights.trained_weights import TrainedWeights
 from ravine.weights.weight_file import read_weight_file
 

@@ -37,7 +37,7 @@ def head_name(model: nn.Module, batch: Tensor | None = None) -> str | None:
     """Returns the name of the head; None without layers.
 
     A network that says itself which layer classifies (timm's `get_classifier`) is asked; else it
-    is that of `head_of`.
+    is that of `head_of`, which takes `batch`, images (B, C, H, W), as it does here.
     """
     ask = getattr(model, "get_classifier", None)
     said = ask() if callable(ask) else None

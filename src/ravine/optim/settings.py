@@ -92,6 +92,15 @@ class OptimizerSettings(Settings):
         scaled = row.lr * (batch / BATCH) ** row.batch_exponent
         return scaled if normalised else scaled * row.without_norm
 
+    def lr_like_torch(self, lr: float) -> float:
+        """Returns the learning rate here of one that torch's update rule would have.
+
+        >>> OptimizerSettings(momentum=0.9).lr_like_torch(0.5)
+        5.0
+        """
+        is_mean = self.optimizer in ("momentum", "nesterov")
+        return round(lr / (1 - self._momentum), 12) if is_mean else lr
+
     def lr_of_torch(self, lr: float) -> str:
         """Returns what torch calls this learning rate, in words; empty where it is the same.
 

@@ -115,7 +115,7 @@ def gather_features(backbone: Backbone, batches: Iterable[Tensor]) -> np.ndarray
 
 
 def largest_curvature(features: np.ndarray) -> float:
-    """Returns λ, the largest eigenvalue of E[f fᵀ], f with a 1 for the bias; 1-dim features.
+    """Returns λ, the largest eigenvalue of E[f fᵀ] over features (N, F), f with a 1 for the bias.
 
     Softmax regression has no curvature above λ/2 (Böhning 1992), so that gradient descent is
     stable up to a learning rate of 4/λ.

@@ -14,7 +14,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from ravine.weights.matching import Match, match_tensors
+from ravine.weights.tensor_matching import Match, match_tensors
 from ravine.weights.trained_weights import TrainedWeights
 
 

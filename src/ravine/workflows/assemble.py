@@ -96,19 +96,8 @@ def assemble(
         features: whether a head over a frozen backbone is trained on features; else every step
             runs the whole network.
     """
-    device = device_of_rank(pick_device(recipe.device), session.ranks)
-    precision = pick_precision(recipe.precision, device)
-    if device.type == "cpu":
-        keep_freed_memory()
-    recipe = _spelled_out(recipe, device, precision, dataset, session)
-    builder = Builder(
-        dataset=dataset,
-        device=device,
-        precision=precision,
-        session=session,
-        code=code,
-        start=start,
-    )
+    builder = _builder(recipe, dataset, session, code=code, start=start)
+    recipe = _spelled_out(recipe, builder.device, builder.precision, dataset, session)
     recipe, builder, unused = _with_start(recipe, builder)
     recipe = resolve_settings(recipe, builder)
     training = builder.training(recipe)
@@ -125,14 +114,36 @@ def assemble(
     return Assembly(
         recipe=recipe,
         plan=plan,
-        device=device,
-        precision=precision,
+        device=builder.device,
+        precision=builder.precision,
         training=training,
         measured=builder.measured if recipe.norm_statistics == "measured" else None,
         evaluator=builder.evaluator,
         memory=memory,
         stem=describe_stem(recipe.model, dataset.preprocessing.image_size),
         kernels=kernels,
+        start=start,
+    )
+
+
+def _builder(
+    recipe: Recipe,
+    dataset: Dataset,
+    session: Session,
+    *,
+    code: AllowedCode,
+    start: StartWeights | None,
+) -> Builder:
+    """Returns the builder of a recipe's networks on the device of this process."""
+    device = device_of_rank(pick_device(recipe.device), session.ranks)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return Builder(
+        dataset=dataset,
+        device=device,
+        precision=pick_precision(recipe.precision, device),
+        session=session,
+        code=code,
         start=start,
     )
 

@@ -54,7 +54,7 @@ def fine_tuning_lr(recipe: Recipe, lr: float, builder: Builder) -> tuple[float, 
     if backbone is None or recipe.optimizer not in ("momentum", "nesterov"):
         return lr, "for a head alone"
     features = gather_features(backbone, _plain_batches(builder, _TO_JUDGE))
-    stable = 1 / (largest_curvature(features) * (1 - recipe.momentum))
+    stable = recipe.lr_like_torch(1 / largest_curvature(features))
     return min(lr, stable), "what the features of a frozen backbone allow"
 
 

@@ -47,7 +47,7 @@ class RecipeSettings(TypedDict, total=False):
     clip: float | Literal["auto"] | None
     clip_by: Literal["norm", "value", "agc"]
     weights: str | None
-    freeze: str | int
+    freeze: str
     layer_decay: float | None
     views: int | None
     model: str
@@ -82,8 +82,8 @@ class RecipeSettings(TypedDict, total=False):
     fit: Literal["crop", "pad", "squash"]
     crop_share: float
     interpolation: Literal["lanczos", "bicubic", "bilinear"]
-    mean: float | Sequence[float] | None
-    std: float | Sequence[float] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     grey_range: Literal["auto", "set"]
     large_images: bool
     channels: Literal["auto", "1", "3"]

@@ -38,7 +38,7 @@ _FEWEST_STEPS = 2
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class StartTrial:
     """What a short run of one way has reached."""
 
     way: str
@@ -74,7 +74,7 @@ def choose_start(recipe: Recipe, builder: Builder) -> tuple[Recipe, list[str]]:
     return _decide(recipe, frozen, tuned, fresh)
 
 
-def _trials(recipe: Recipe, builder: Builder, way: str) -> tuple[Trial, Trial]:
+def _trials(recipe: Recipe, builder: Builder, way: str) -> tuple[StartTrial, StartTrial]:
     """Returns what a recipe reaches without a step, its head fitted where it starts from weights,
     and after a short run.
     """
@@ -87,7 +87,7 @@ def _trials(recipe: Recipe, builder: Builder, way: str) -> tuple[Trial, Trial]:
     with use_algorithms(kernels.algorithms):
         began = time.monotonic()
         _, training = begin_fine_tuning(recipe, training, builder, kernels, most=_MOST_FITTED)
-        frozen = Trial(way="frozen", evaluation=builder.validate(model))
+        frozen = StartTrial(way="frozen", evaluation=builder.validate(model))
         left = max(1.0, seconds - (time.monotonic() - began))
         step = seconds_per_step(training, seconds=_MEASURED * left)
         steps = max(_FEWEST_STEPS, int(left / step))
@@ -99,7 +99,7 @@ def _trials(recipe: Recipe, builder: Builder, way: str) -> tuple[Trial, Trial]:
             found = builder.measured.within(builder.validate)(model)
         except TrainingDiverged:
             found = replace(frozen.evaluation, accuracy=0.0)
-    return frozen, Trial(
+    return frozen, StartTrial(
         way=way,
         evaluation=found,
         epochs=steps / per_epoch,
@@ -107,7 +107,9 @@ def _trials(recipe: Recipe, builder: Builder, way: str) -> tuple[Trial, Trial]:
     )
 
 
-def _decide(recipe: Recipe, frozen: Trial, tuned: Trial, fresh: Trial) -> tuple[Recipe, list[str]]:
+def _decide(
+    recipe: Recipe, frozen: StartTrial, tuned: StartTrial, fresh: StartTrial
+) -> tuple[Recipe, list[str]]:
     compared = f"{frozen.text()}, {tuned.text()}, {fresh.text()} on validation images"
     best = max(frozen.evaluation.accuracy, tuned.evaluation.accuracy)
     if fresh.evaluation.accuracy > best:
