@@ -21,12 +21,16 @@ from ravine.weights.settings import WeightSettings
 from ravine.workflows.recipe import Recipe
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+WeightsOf = Annotated[
+    str, typer.Option(help="last, or best: of the best evaluation on the validation images.")
+]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 ImageColumn = Annotated[
     str | None, typer.Option(help="Column of the file names [as in training, or a usual name].")
 ]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of the labels [as in training, or a usual name].")
+ImagesFolder = Annotated[
+    str | None,
+    typer.Option("--images", help="Folder of the images that a CSV names [its own]."),
 ]
 MovedData = Annotated[
     str | None, typer.Option(help="Where the data has been moved to; checked to be the same.")

@@ -18,7 +18,7 @@ _CHANNELS = (1, 3, 4)
 
 
 def open_given(images: Sequence[Any], *, preprocessing: Preprocessing) -> Unlabelled:
-    """Returns images in the form that the network takes, resized and cropped as files are.
+    """Returns images in the form that the network takes, resized and fitted as files are.
 
     Args:
         images: Pillow's images; arrays (H, W), (H, W, C) or (N, H, W, C); tensors (H, W), (C, H, W)
@@ -30,7 +30,8 @@ def open_given(images: Sequence[Any], *, preprocessing: Preprocessing) -> Unlabe
     """
     singles = [one for image in images for one in _singles(image)]
     image_format = format_of(preprocessing)
-    squares = [image_format.square(decode_image(one, image_format.channels)) for one in singles]
+    decoded = (decode_image(one, image_format.channels, image_format.grey_range) for one in singles)
+    squares = [image_format.square(pixels) for pixels in decoded]
     if not squares:
         raise DataError("there are no images to predict")
     return Unlabelled(

@@ -11,6 +11,7 @@ from torch import nn
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import device_of_rank, pick_device, pick_precision
+from ravine.core.errors import SettingError
 from ravine.core.memory import keep_freed_memory
 from ravine.data.augment_settings import choose_operations
 from ravine.data.dataset import Dataset
@@ -96,6 +97,7 @@ def assemble(
         features: whether a head over a frozen backbone is trained on features; else every step
             runs the whole network.
     """
+    _refuse_idle_patience(recipe, dataset)
     builder = _builder(recipe, dataset, session, code=code, start=start)
     recipe = _spelled_out(recipe, builder.device, builder.precision, dataset, session)
     recipe, builder, unused = _with_start(recipe, builder)
@@ -146,6 +148,15 @@ def _builder(
         code=code,
         start=start,
     )
+
+
+def _refuse_idle_patience(recipe: Recipe, dataset: Dataset) -> None:
+    """Raises `SettingError` for patience without images to judge by."""
+    if recipe.patience and "validation" not in dataset.splits:
+        raise SettingError(
+            f"patience {recipe.patience}: there are no validation images to judge by; hold some "
+            "out with --validation 0.1"
+        )
 
 
 def _spelled_out(

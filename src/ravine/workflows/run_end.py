@@ -16,7 +16,7 @@ from ravine.training.state import TrainingState
 from ravine.workflows.assemble import Assembly
 from ravine.workflows.session import Session
 
-_MISTAKES = 24
+MISTAKES = 24
 
 
 def evaluate_run(
@@ -41,15 +41,23 @@ def evaluate_run(
     if not session.ranks.is_main:
         return None
     found = full_evaluation(plain, mirrored, labels, split=split, classes=dataset.classes)
-    worst = worst_mistakes(plain, labels, _MISTAKES)
-    found["mistakes"] = _keep_mistakes(dataset, folder, index[worst], plain[worst])
+    worst = worst_mistakes(plain, labels, MISTAKES)
+    found["mistakes"] = keep_mistakes(dataset, folder, index[worst], plain[worst])
     found["ema"] = assembly.state.ema is not None
     return found
 
 
-def _keep_mistakes(
+def keep_mistakes(
     dataset: Dataset, folder: RunFolder, index: np.ndarray, log_probabilities: np.ndarray
 ) -> list[dict[str, object]]:
+    """Writes the pictures of misclassified images, and returns a row for each.
+
+    Args:
+        dataset: of the images.
+        folder: to write into.
+        index: (N,) int64 of the images.
+        log_probabilities: (N, K).
+    """
     make_folder(folder.mistakes)
     rows: list[dict[str, object]] = []
     for rank, (image, logs) in enumerate(zip(index, log_probabilities, strict=True)):
