@@ -1,7 +1,6 @@
 """Runs that start from trained weights: what they take over, keep, and resume from."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,18 +37,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Path:
 
 
 @pytest.fixture(scope="module")
-def source(home: Path) -> Iterator[ravine.Run]:
+def source(home: Path) -> ravine.Run:
     """A run on three classes, in colour."""
     data = _pictures(home / "three.npz", ["along", "across", "fine"], channels=3)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(_FIGURES))
-        yield ravine.train(data, out=home / "source", model="wrn-10-1", epochs=2, batch=16, **SMALL)
+    return ravine.train(data, out=home / "source", model="wrn-10-1", epochs=2, batch=16, **SMALL)
 
 
-_FIGURES = ("timeline", "curves", "rates", "scales", "updates", "variance", "reliability")
-
-
-@pytest.mark.usefixtures("no_figures")
 def test_a_run_starts_from_anothers_weights_with_its_input_and_keeps_classes_by_name(
     source: ravine.Run, home: Path
 ) -> None:
@@ -83,7 +76,6 @@ def test_a_run_starts_from_anothers_weights_with_its_input_and_keeps_classes_by_
     assert record["fingerprint"] in page
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_run_resumes_bitwise_when_its_source_is_gone(source: ravine.Run, home: Path) -> None:
     moved = home / "moved"
     shutil.copytree(source.path, moved)
@@ -94,7 +86,6 @@ def test_a_run_resumes_bitwise_when_its_source_is_gone(source: ravine.Run, home:
     assert ravine.verify(run.path, from_start=True).same
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_an_ended_run_is_trained_further_on_its_own_images(source: ravine.Run, home: Path) -> None:
     run = ravine.train(weights=str(source.path), epochs=1, out=home / "further", threads=1)
 
@@ -106,7 +97,6 @@ def test_an_ended_run_is_trained_further_on_its_own_images(source: ravine.Run, h
     assert all(torch.equal(start[name], value) for name, value in kept.items())
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_resuming_an_ended_run_names_the_command_that_trains_it_further(
     source: ravine.Run,
 ) -> None:
@@ -116,7 +106,6 @@ def test_resuming_an_ended_run_names_the_command_that_trains_it_further(
     assert f"ravine train --weights {source.path} --epochs 10" in lines[0]
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_file_without_metadata_needs_its_network_named(source: ravine.Run, home: Path) -> None:
     plain = home / "plain.safetensors"
     save_file(load_file(source.path / "model.safetensors"), plain)
@@ -154,7 +143,6 @@ def test_weights_that_are_not_there_are_refused_with_those_that_are(
         ravine.train(home / "three.npz", weights=str(home / "nothing"), epochs=1)
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_folds_start_from_weights_that_the_run_keeps(source: ravine.Run, home: Path) -> None:
     moved = home / "for-folds"
     shutil.copytree(source.path, moved)
@@ -172,7 +160,6 @@ def test_folds_start_from_weights_that_the_run_keeps(source: ravine.Run, home: P
     assert torch.equal(start["2.last.weight"], kept["2.last.weight"])
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_frozen_backbone_trains_its_head_on_kept_features_and_resumes_bitwise(
     source: ravine.Run, home: Path
 ) -> None:
@@ -207,7 +194,6 @@ def test_a_frozen_backbone_trains_its_head_on_kept_features_and_resumes_bitwise(
         assert ravine.verify(run.path, from_start=True).same
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_fine_tuning_fits_the_head_first_and_slows_the_first_layers(
     source: ravine.Run, home: Path
 ) -> None:
@@ -226,7 +212,6 @@ def test_fine_tuning_fits_the_head_first_and_slows_the_first_layers(
     assert ravine.verify(run.path, from_start=True).same
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_budget_compares_fresh_frozen_and_fine_tuned_and_says_why(
     source: ravine.Run, home: Path
 ) -> None:
