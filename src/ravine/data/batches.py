@@ -71,7 +71,7 @@ class StepBatches(Protocol):
         ...
 
     def whole_batch_at(self, step: int) -> Batch:
-        """Returns the global batch of `step`, with the shards of all ranks."""
+        """Returns the images of the global batch of `step`, with the shards of all ranks."""
         ...
 
 

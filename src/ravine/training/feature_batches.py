@@ -50,8 +50,8 @@ class FeatureBatches:
         return Batch(images=view[rows.to(view.device)], targets=labels, labels=labels)
 
     def whole_batch_at(self, step: int) -> Batch:
-        """Returns the same: features are trained on by one process."""
-        return self.batch_at(step)
+        """Returns the images of a step, (B, C, H, W), that a run without features would see."""
+        return self._batches.whole_batch_at(step)
 
 
 @final
