@@ -26,8 +26,9 @@ class Preprocessing:
         mean: per channel, of values in 0..1.
         std: per channel, of values in 0..1, above 0.
         fit: how a picture becomes square: crop, pad or squash.
-        large: whether pictures of 90 to 179 megapixels are read.
+        large: whether pictures of more than 90 megapixels are read.
         grey_range: values of deep grey that become 0 and 255; None for the general rule.
+        bands: of TIFFs of many bands, from 1; () to read pictures as they are.
         interpolation: lanczos, bicubic or bilinear.
         crop_share: share of the shorter side that crop keeps, in (0, 1].
     """
@@ -39,6 +40,7 @@ class Preprocessing:
     fit: str = "crop"
     large: bool = False
     grey_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] = ()
     interpolation: str = INTERPOLATION
     crop_share: float = 1.0
 
@@ -66,6 +68,7 @@ class Preprocessing:
                 fit=str(values.get("fit", "crop")),
                 large=values.get("large", False) is True,
                 grey_range=_range(values.get("grey_range")),
+                bands=tuple(int(band) for band in values.get("bands", ())),
                 interpolation=str(values.get("interpolation", INTERPOLATION)),
                 crop_share=float(values.get("crop_share", 1.0)),
             )
@@ -77,6 +80,7 @@ class Preprocessing:
         finite = all(map(math.isfinite, made.mean)) and all(0 < s < math.inf for s in made.std)
         fits = fits and made.fit in ("crop", "pad", "squash") and 0 < made.crop_share <= 1
         fits = fits and made.interpolation in ("lanczos", "bicubic", "bilinear")
+        fits = fits and len(made.bands) in (0, made.channels) and min(made.bands, default=1) > 0
         if not (fits and finite and 8 <= made.image_size <= 2048):
             raise DataError("the preprocessing in the model file makes no sense")
         return made

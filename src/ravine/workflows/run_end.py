@@ -10,6 +10,7 @@ from ravine.core.atomic import make_folder, write_whole
 from ravine.data.dataset import Dataset
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
+from ravine.runs.predictions_file import write_predictions
 from ravine.runs.rows import rewrite_rows
 from ravine.training.evaluation import full_evaluation, worst_mistakes
 from ravine.training.state import TrainingState
@@ -41,6 +42,7 @@ def evaluate_run(
     if not session.ranks.is_main:
         return None
     found = full_evaluation(plain, mirrored, labels, split=split, classes=dataset.classes)
+    write_predictions(folder.predictions, dataset.digests[index], plain.argmax(1), labels)
     worst = worst_mistakes(plain, labels, MISTAKES)
     found["mistakes"] = keep_mistakes(dataset, folder, index[worst], plain[worst])
     found["ema"] = assembly.state.ema is not None
