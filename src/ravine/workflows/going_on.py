@@ -5,6 +5,7 @@ starts: those belong to what the weights are now.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ravine.core.paths import usable_path
@@ -22,23 +23,26 @@ _ANEW = frozenset(
 _LENGTHS = ("epochs", "budget")
 
 
-def going_on(changes: Mapping[str, Any]) -> dict[str, Any]:
+def going_on(changes: Mapping[str, Any], *, recipe: str | Path | None = None) -> dict[str, Any]:
     """Returns the settings of a run that trains the weights of another one further.
 
     Args:
-        changes: settings that the user gave; without `weights` of a run they are returned as they
-            are.
+        changes: settings that the user gave; with images, or without `weights` of a run, they are
+            returned as they are.
+        recipe: that the user named, which has images of its own.
 
     Raises:
         RunError: the run is cross-validated, or its data is not there any more.
     """
     weights = changes.get("weights")
+    if recipe is not None or changes.get("data") is not None:
+        return dict(changes)
     if not isinstance(weights, str) or not weights.strip() or not is_run(weights):
         return dict(changes)
     folder = open_run_folder(usable_path("weights", weights))
     settings, _ = read_recipe(folder.recipe)
-    recipe = located(Recipe.of(settings), folder)
+    before = located(Recipe.of(settings), folder)
     given = any(changes.get(name) is not None for name in _LENGTHS)
     dropped = _ANEW.union(_LENGTHS if given else ())
-    kept = {name: getattr(recipe, name) for name in settings if name not in dropped}
+    kept = {name: getattr(before, name) for name in settings if name not in dropped}
     return {**kept, **changes}

@@ -77,9 +77,7 @@ def train(
     if data is not None:
         changes["data"] = str(data)
     code = AllowedCode.of(allow_code, typed=[changes.get("model")])
-    if data is None and recipe is None and "data" not in changes:
-        changes = going_on(changes)
-    composed, plan = compose(recipe, changes, code=code)
+    composed, plan = compose(recipe, going_on(changes, recipe=recipe), code=code)
     composed.check_options()
     refuse_missing_weights(composed.weights)
     path = None if out is None else usable_path("out", out)
