@@ -18,7 +18,7 @@ from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Dataset, Unlabelled
 from ravine.data.given_images import open_given
-from ravine.data.opening import open_labelled, open_unlabelled
+from ravine.data.network_images import open_labelled, open_unlabelled
 from ravine.data.reading import column_like, settings_like
 from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
 from ravine.runs.rows import read_json
