@@ -63,6 +63,10 @@ COMMANDS: Mapping[str, CommandRow] = {
     ),
     "evaluate": CommandRow("Use", "Measure a trained network on labelled images."),
     "predict": CommandRow("Use", "Predict the classes of images into a CSV."),
+    "export": CommandRow(
+        "Use", "Write a trained network as ONNX or another format, and prove that it is right."
+    ),
+    "push": CommandRow("Use", "Upload a trained network with a model card to the hub."),
     "race": CommandRow(
         "Compare",
         "Race optimizers, or any setting, on your own images, or on a test function.",

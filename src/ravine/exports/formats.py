@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from ravine.export import onnx_file, openvino_file, pt2_file, timm_file
+from ravine.exports import onnx_file, openvino_file, pt2_file, timm_file
 from ravine.exports.captured import Exportable
 from ravine.exports.runner import Runner
 

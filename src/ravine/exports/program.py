@@ -51,7 +51,7 @@ _FITS: Mapping[str, str] = {
     return np.asarray(image)""",
 }
 _PROGRAM = '''\
-"""Classifies images, as CSV: python predict.py IMAGE ...; needs {library}, numpy and pillow alone."""
+"""Classifies images: python predict.py IMAGE ...; needs {library}, numpy and pillow alone."""
 import csv, json, pathlib, sys
 import numpy as np, {library}
 from PIL import Image, ImageOps
@@ -59,8 +59,9 @@ from PIL import Image, ImageOps
 S = {size}  # pixels a side
 def decode(path):
     image = Image.open(path)
-    if image.mode not in {modes} or image.format == "TIFF" and (image.mode[0] == "I" or image.tag_v2.get(284) == 2):
-        raise ValueError(f"{{image.format}} of mode {{image.mode}} is not for these lines: ravine predict decodes it")
+    tiff = image.format == "TIFF" and (image.mode[0] == "I" or image.tag_v2.get(284) == 2)
+    if tiff or image.mode not in {modes}:
+        sys.exit(f"{{path}}: {{image.format}} of mode {{image.mode}}: ravine predict decodes it")
     if image.format == "JPEG" and min(image.size) >= 2 * S: image.draft(None, (2 * S, 2 * S))
     image = ImageOps.exif_transpose(image)
     if image.mode[0] == "I": image = Image.fromarray({deep})

@@ -9,7 +9,7 @@ Shape letters: N images, B images of a batch, K classes.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 
@@ -126,6 +126,29 @@ class Proof:
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, as they stand in proof.json."""
         return asdict(self) | {"holds": self.holds}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the proof in a proof.json, without its times.
+
+        Raises:
+            RunError: it was not written by Ravine.
+        """
+        try:
+            exported = values["exported_accuracy"]
+            return cls(
+                format=str(values["format"]),
+                runtime=str(values["runtime"]),
+                images=int(values["images"]),
+                source=str(values["source"]),
+                differing=int(values["differing"]),
+                largest_difference=float(values["largest_difference"]),
+                exported_accuracy=exported
+                and Accuracy(value=float(exported["value"]), interval=tuple(exported["interval"])),
+                bytes=int(values["bytes"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"a proof.json was not written by Ravine: {error}") from None
 
 
 @final

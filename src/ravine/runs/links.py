@@ -36,6 +36,7 @@ def refuse_linked_folders(folder: RunFolder) -> None:
         folder.weights,
         folder.mistakes,
         folder.surfaces,
+        folder.exports,
     ):
         refuse_link(path)
 

@@ -1,19 +1,20 @@
 """The export of a run: its network, its validation images and its facts passed to exports."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+import torch
 
 from ravine.core.errors import RunError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing
+from ravine.data.network_images import open_labelled
 from ravine.data.opening import open_dataset
-from ravine.data.opening_for_network import open_labelled
 from ravine.data.reading import settings_like
 from ravine.exports.captured import Exportable, plain_copy
 from ravine.exports.card import CardFacts, card_text
@@ -166,13 +167,11 @@ def _images(
             f"{folder.path} held out no images to prove an export on; name labelled ones: --data"
         )
     train = dataset.splits["train"]
-    order = np.argsort(generator_for("calibration", seed=recipe.seed).initial_seed() ^ train)
-    return _chosen(dataset, split, dataset.splits[split], np.sort(train[order[:_CALIBRATION]]))
+    order = torch.randperm(len(train), generator=generator_for("calibration", seed=recipe.seed))
+    return _chosen(dataset, split, dataset.splits[split], train[order[:_CALIBRATION].numpy()])
 
 
-def _chosen(
-    dataset: Dataset, source: str, index: np.ndarray, calibration: np.ndarray
-) -> _Images:
+def _chosen(dataset: Dataset, source: str, index: np.ndarray, calibration: np.ndarray) -> _Images:
     return _Images(
         source=source,
         images=dataset.images,
