@@ -125,8 +125,10 @@ def test_the_program_follows_each_preprocessing(
 
     for file in write_mixed_files(tmp_path / "mixed", 36):
         wanted = decode(file.read_bytes(), channels, draft=12, grey_range=grey_range)
-        pixels = np.asarray(names["decode"](file)).reshape(12, 12, channels)  # type: ignore[operator]
-        np.testing.assert_array_equal(pixels, fit_square(wanted.pixels, 12, fit), str(file))
+        with Image.open(file) as image:
+            pixels = names["decode"](image)  # type: ignore[operator]
+        found = pixels.reshape(12, 12, channels)
+        np.testing.assert_array_equal(found, fit_square(wanted.pixels, 12, fit), str(file))
 
 
 def test_the_program_is_twenty_lines_and_not_many_more(exported: Path) -> None:
@@ -159,7 +161,7 @@ def test_the_program_refuses_by_name_what_it_cannot_decode(
     with pytest.raises(subprocess.CalledProcessError) as end:
         answers_of(exported / "predict.py", [tmp_path / "deep.tif"])
 
-    assert f"deep.tif: TIFF of mode {mode}: ravine predict decodes it" in end.value.stderr
+    assert f"deep.tif (TIFF {mode}): ravine predict reads it" in end.value.stderr
 
 
 def test_other_images_prove_it_too(run: Run, pictures: Path, tmp_path: Path) -> None:

@@ -57,11 +57,10 @@ import numpy as np, {library}
 from PIL import Image, ImageOps
 {limit}{open}
 S = {size}  # pixels a side
-def decode(path):
-    image = Image.open(path)
+def decode(image):
     tiff = image.format == "TIFF" and (image.mode[0] == "I" or image.tag_v2.get(284) == 2)
     if tiff or image.mode not in {modes}:
-        sys.exit(f"{{path}}: {{image.format}} of mode {{image.mode}}: ravine predict decodes it")
+        sys.exit(f"{{image.filename}} ({{image.format}} {{image.mode}}): ravine predict reads it")
     if image.format == "JPEG" and min(image.size) >= 2 * S: image.draft(None, (2 * S, 2 * S))
     image = ImageOps.exif_transpose(image)
     if image.mode[0] == "I": image = Image.fromarray({deep})
@@ -72,7 +71,7 @@ def decode(path):
 rows = csv.writer(sys.stdout, lineterminator="\\n")
 rows.writerow(["image", "class", "probability", *about["classes"]])
 for path in sys.argv[1:]:
-    given = {given}
+    with Image.open(path) as image: given = {given}
     {answers}
     rows.writerow([path, {decision}, f"{{p.max():.6g}}", *(f"{{v:.6g}}" for v in p)])
 '''
@@ -122,7 +121,7 @@ def _deep(preprocessing: Preprocessing) -> str:
 
 def _given(facts: Facts, preprocessing: Preprocessing) -> str:
     """Returns the expression of the input, of one image."""
-    pixels = "decode(path).reshape(1, S, S, -1)"
+    pixels = "decode(image).reshape(1, S, S, -1)"
     if facts.inside:
         return pixels
     mean, std = list(preprocessing.mean), list(preprocessing.std)
