@@ -19,8 +19,22 @@ else:
     workflow = lazy_module("ravine.workflows.export")
 
 Format = Annotated[str, typer.Option("--format", help="onnx, pt2, openvino or safetensors-timm.")]
+Out = Annotated[Path | None, typer.Option(help="Folder to write. [RUN/exports/FORMAT]")]
+Inside = Annotated[
+    bool, typer.Option("--with-preprocessing", help="The file takes bytes, gives probabilities.")
+]
+Int8 = Annotated[
+    bool, typer.Option("--int8", help="Quantise, calibrated on training images; onnx only.")
+]
+Data = Annotated[
+    str | None, typer.Option(help="Labelled images to prove it on. [the run's held-out ones]")
+]
+Labels = Annotated[str | None, typer.Option(help="CSV with the labels of --data.")]
 Tolerance = Annotated[
     float | None, typer.Option(help="Largest difference of a probability allowed. [0.0001]")
+]
+MostLost = Annotated[
+    float, typer.Option(min=0, max=100, help="Points of accuracy that --int8 may lose.")
 ]
 
 
@@ -28,22 +42,13 @@ def export(
     run: TrainedArgument,
     *,
     format_name: Format = "onnx",
-    out: Annotated[Path | None, typer.Option(help="Folder to write. [RUN/exports/FORMAT]")] = None,
-    with_preprocessing: Annotated[
-        bool,
-        typer.Option("--with-preprocessing", help="The file takes bytes, gives probabilities."),
-    ] = False,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise, calibrated on training images; onnx only.")
-    ] = False,
-    data: Annotated[
-        str | None, typer.Option(help="Labelled images to prove it on. [the run's held-out ones]")
-    ] = None,
-    labels: Annotated[str | None, typer.Option(help="CSV with the labels of --data.")] = None,
+    out: Out = None,
+    with_preprocessing: Inside = False,
+    int8: Int8 = False,
+    data: Data = None,
+    labels: Labels = None,
     tolerance: Tolerance = None,
-    most_lost: Annotated[
-        float, typer.Option(min=0, max=100, help="Points of accuracy that --int8 may lose.")
-    ] = 1.0,
+    most_lost: MostLost = 1.0,
     allow_code: AllowCodeOrModel = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -78,8 +83,7 @@ def export(
             progress=screen.progress,
         )
     if json:
-        row = {"folder": str(folder), **proof.to_json()}
-        print(json_format.dumps(row, ensure_ascii=False))
+        print(json_format.dumps({"folder": str(folder), **proof.to_json()}, ensure_ascii=False))
         return
     lines = export_lines.lines_of(folder, proof)
     print("\n".join(lines[:1] if quiet else lines))

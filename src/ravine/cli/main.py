@@ -66,7 +66,9 @@ COMMANDS: Mapping[str, CommandRow] = {
     "export": CommandRow(
         "Use", "Write a trained network as ONNX or another format, and prove that it is right."
     ),
-    "push": CommandRow("Use", "Upload a trained network with a model card to the hub."),
+    "push": CommandRow(
+        "Use", "Upload a trained network with a model card to the Hugging Face hub."
+    ),
     "race": CommandRow(
         "Compare",
         "Race optimizers, or any setting, on your own images, or on a test function.",

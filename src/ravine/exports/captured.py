@@ -110,7 +110,7 @@ def float32_copy(network: nn.Module) -> nn.Module:
     except Exception as error:
         raise SettingError(f"the network cannot be copied: {_first_line(error)}") from error
     plain: nn.Module = copied.cpu().float().eval().requires_grad_(False)
-    return plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def plain_copy(network: nn.Module) -> nn.Module:
@@ -120,7 +120,7 @@ def plain_copy(network: nn.Module) -> nn.Module:
         SettingError: it cannot be copied.
     """
     copied = float32_copy(network)
-    return copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
+    return copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def _capture(network: nn.Module, example: Tensor) -> ExportedProgram:

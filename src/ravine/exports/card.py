@@ -5,11 +5,12 @@ value is written as JSON, which is YAML, so that no name of a class can break th
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
 from ravine.exports.facts import Facts
+from ravine.exports.formats import ExportFormat
 from ravine.exports.proof import Proof
 
 _NAMED = 20  # classes in the text
@@ -54,6 +55,15 @@ def card_text(facts: Facts, about: CardFacts, proofs: Mapping[str, Proof], *, li
         _training(about.training),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def card_of(facts: Facts, about: CardFacts, row: ExportFormat) -> Callable[[Proof], str]:
+    """Returns what makes the card of one exported file from its proof."""
+
+    def card(proof: Proof) -> str:
+        return card_text(facts, about, {row.file: proof}, library=row.library)
+
+    return card
 
 
 def _metadata(facts: Facts, about: CardFacts, *, tags: Sequence[str]) -> str:

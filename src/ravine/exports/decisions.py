@@ -39,11 +39,12 @@ class DecisionRule:
         """Returns the class of each image, (B,) int64, or its labels, (B, K) bool."""
         if self.kind == "one":
             return probabilities.argmax(1)
-        return probabilities >= (np.asarray(self.thresholds) if self.thresholds else 0.5)
+        limits = np.asarray(self.thresholds or 0.5)
+        return np.asarray(probabilities >= limits)
 
     def differing(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Returns whether two programs decide otherwise, (B,) bool, from probabilities (B, K)."""
-        return self._rows(self.decisions(one) != self.decisions(other))
+        return self._rows(np.not_equal(self.decisions(one), self.decisions(other)))
 
     def hits(self, probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Returns whether each decision is that of the labels, (B,) bool.
@@ -52,7 +53,7 @@ class DecisionRule:
             probabilities: (B, K).
             labels: (B,) classes, or (B, K) of 0 and 1.
         """
-        return ~self._rows(self.decisions(probabilities) != np.asarray(labels))
+        return ~self._rows(np.not_equal(self.decisions(probabilities), labels))
 
     def to_json(self) -> Mapping[str, object]:
         """Returns plain values, for the metadata of a file."""
@@ -60,4 +61,4 @@ class DecisionRule:
 
     @staticmethod
     def _rows(apart: np.ndarray) -> np.ndarray:
-        return apart if apart.ndim == 1 else apart.any(1)
+        return apart if apart.ndim == 1 else np.asarray(apart.any(1))

@@ -16,7 +16,7 @@ from ravine.core.errors import SettingError
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.exports.captured import Exportable, float32_copy, plain_copy
-from ravine.exports.card import CardFacts, card_text
+from ravine.exports.card import CardFacts, card_of
 from ravine.exports.decisions import DecisionRule
 from ravine.exports.facts import Facts
 from ravine.exports.proof import TOLERANCE, Proof
@@ -78,20 +78,17 @@ def export(
     wanted = Wanted(format=format, int8=int8, tolerance=tolerance, most_lost=most_lost)
     wanted.refuse_missing_packages()
     where = usable_path("path", path)
+    calibrating = [_as_given(one) for one in calibration]
+    if int8 and not calibrating:
+        raise SettingError("int8 is calibrated on training images: calibration=[images, …]")
     pairs = (_pair(batch) for batch in batches)
     first = next(pairs, None)
     if first is None:
         raise SettingError("batches is empty; pass at least one (images, labels)")
-    calibrating = [_as_given(one) for one in calibration]
-    if int8 and not calibrating:
-        raise SettingError("int8 is calibrated on training images: calibration=[images, …]")
     answers = answering(float32_copy(model))
-    found = answers(_as_given(first[0])[:1])
-    if found.ndim != 2:
-        raise SettingError(f"the network gives {found.shape} for one image, and no logits (1, K)")
     facts = Facts(
         network=name or type(model).__name__,
-        classes=_names(classes, found.shape[1]),
+        classes=_names(classes, answers(_as_given(first[0])[:1]).shape),
         input_shape=tuple(first[0].shape[1:]),
         rule=DecisionRule(kind="several" if several_labels else "one"),
     )
@@ -103,9 +100,7 @@ def export(
             source="batches", count=0, batches=_given(chain([first], pairs)), answers=answers
         ),
         calibration=calibrating,
-        card=lambda proof: card_text(
-            facts, CardFacts(name=where.name), {wanted.row.file: proof}, library=wanted.row.library
-        ),
+        card=card_of(facts, CardFacts(name=where.name), wanted.row),
         notes=precision_notes(model),
         progress=progress,
     )
@@ -138,11 +133,10 @@ def precision_notes(model: nn.Module) -> tuple[str, ...]:
 
 def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:
     """Returns images (B, C, H, W) and labels, or None, of a batch in one of its forms."""
-    if isinstance(batch, Tensor):
-        images, labels = batch, None
-    elif isinstance(batch, tuple | list) and len(batch) == 2:
+    images, labels = batch, None
+    if isinstance(batch, tuple | list) and len(batch) == 2:
         images, labels = batch
-    else:
+    elif not isinstance(batch, Tensor):
         images, labels = getattr(batch, "images", None), getattr(batch, "labels", None)
     if not isinstance(images, Tensor) or images.dim() < 2 or not len(images):
         raise SettingError(
@@ -163,12 +157,16 @@ def _as_given(images: Tensor) -> np.ndarray:
     return np.ascontiguousarray(images.detach().cpu().float().numpy())
 
 
-def _names(classes: Sequence[str], count: int) -> tuple[str, ...]:
-    """Returns the names of K classes.
+def _names(classes: Sequence[str], shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Returns the names of K classes, for a network that gives `shape` for one image.
 
     Raises:
-        SettingError: there are more or fewer.
+        SettingError: there are more or fewer, or the network gives no logits.
     """
-    if classes and len(classes) != count:
-        raise SettingError(f"{len(classes)} classes are named, and the network has {count} outputs")
-    return tuple(classes) or tuple(map(str, range(count)))
+    if len(shape) != 2:
+        raise SettingError(f"the network gives {shape} for one image, and no logits (1, K)")
+    if classes and len(classes) != shape[1]:
+        raise SettingError(
+            f"{len(classes)} classes are named, and the network has {shape[1]} outputs"
+        )
+    return tuple(classes) or tuple(map(str, range(shape[1])))

@@ -22,6 +22,7 @@ from ravine.core.progress import Progress, no_progress
 from ravine.core.validation import check_range
 from ravine.exports.captured import Exportable
 from ravine.exports.decisions import DecisionRule
+from ravine.exports.facts import Facts
 from ravine.exports.formats import FORMATS, ExportFormat
 from ravine.exports.latency import Latency, latency
 from ravine.exports.needed_module import refuse_missing
@@ -112,7 +113,7 @@ def write_proved(
         path: of the folder.
         wanted: format and limits.
         images: to prove it on.
-        calibration: images as the file takes them, for int8.
+        calibration: images as the file takes them, (B, C, H, W) or (B, S, S, C), for int8.
         card: gives the text of README.md.
         notes: sentences for the proof.
         progress: receives the progress of slow work.
@@ -158,19 +159,41 @@ def _fill(
     progress: Progress,
 ) -> Proof:
     """Writes the file into a folder and compares it with the network."""
-    facts, row, threads = exportable.facts, wanted.row, torch.get_num_threads()
+    row, threads = wanted.row, torch.get_num_threads()
     file = folder / row.file
     progress(f"writing {row.file}", 0, 1)
     row.write(exportable, file)
     others: dict[str, Runner] = {}
     if wanted.int8:
         others["float32"] = row.open(file, threads)
-        quantise_onnx(file, file, calibration, input_name=facts.input_name)
+        quantise_onnx(file, file, calibration, input_name=exportable.facts.input_name)
     runner = row.open(file, threads)
+    return Proof(
+        format=wanted.format,
+        runtime=runner.runtime,
+        source=images.source,
+        tolerance=None if wanted.int8 else wanted.tolerance,
+        most_lost=wanted.most_lost if wanted.int8 else None,
+        threads=threads,
+        bytes=sum(one.stat().st_size for one in folder.iterdir()),
+        folded_norms=exportable.captured.folded if row.is_graph else None,
+        notes=notes,
+        **_compared(exportable.facts, images, runner, others, progress),
+    )
+
+
+def _compared(
+    facts: Facts,
+    images: ProofImages,
+    runner: Runner,
+    others: Mapping[str, Runner],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Returns the fields of a proof that both programs give: answers and times."""
     batches = iter(images.batches)
     if (first := next(batches, None)) is None:
         raise RunError("there are no images to prove the export on")
-    compared = compare(
+    fields = compare(
         _with_answers(chain([first], batches), images.answers, facts.rule),
         runner,
         rule=facts.rule,
@@ -178,19 +201,8 @@ def _fill(
         total=images.count,
         progress=progress,
     )
-    return Proof(
-        format=wanted.format,
-        runtime=runner.runtime,
-        source=images.source,
-        tolerance=None if wanted.int8 else wanted.tolerance,
-        most_lost=wanted.most_lost if wanted.int8 else None,
-        latency=_latencies(first, images.answers, {**others, "exported": runner}),
-        threads=threads,
-        bytes=sum(one.stat().st_size for one in folder.iterdir()),
-        folded_norms=exportable.captured.folded if row.is_graph else None,
-        notes=notes,
-        **compared,
-    )
+    times = _latencies(first, images.answers, {**others, "exported": runner})
+    return {**fields, "latency": times}
 
 
 def _with_answers(

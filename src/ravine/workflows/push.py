@@ -51,7 +51,7 @@ def push(
         if (Path(path) / PROOF).is_file():
             _copy_export(Path(path), folder)
         else:
-            run = open_run_folder(path)
+            run = open_run_folder(Path(path))
             _fill(folder, run, name=name, code=AllowedCode.of(allow_code, run=run.path))
         if license_name:
             set_license(folder / CARD, license_name)

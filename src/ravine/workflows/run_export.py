@@ -17,7 +17,7 @@ from ravine.data.network_images import open_labelled
 from ravine.data.opening import open_dataset
 from ravine.data.reading import settings_like
 from ravine.exports.captured import Exportable, plain_copy
-from ravine.exports.card import CardFacts, card_text
+from ravine.exports.card import CardFacts, card_of
 from ravine.exports.facts import Facts
 from ravine.exports.own_network import answering
 from ravine.exports.proof import Proof
@@ -59,18 +59,13 @@ def export_run(
 ) -> Proof:
     """Writes the network of a run into the folder `path`; see `Run.export`."""
     wanted.refuse_missing_packages()
-    if with_preprocessing and not wanted.row.is_graph:
-        raise SettingError(
-            f"format {wanted.format} holds weights and no graph for the preprocessing; drop "
-            "--with-preprocessing"
-        )
+    _refuse_preprocessing(with_preprocessing, wanted)
     found = _images(folder, trained, data=data, labels=labels, progress=progress)
     if wanted.int8 and not len(found.calibration):
         raise SettingError("int8 is calibrated on the run's training images; leave out --data")
     facts = facts_of(trained, inside=with_preprocessing)
-    network = plain_copy(trained.model)
     return write_proved(
-        Exportable(network=network, facts=facts),
+        Exportable(network=plain_copy(trained.model), facts=facts),
         path,
         wanted,
         images=ProofImages(
@@ -80,15 +75,18 @@ def export_run(
             answers=answering(trained.model),
         ),
         calibration=(given for _, given, _ in _batches(found, found.calibration, facts)),
-        card=lambda proof: card_text(
-            facts,
-            card_facts(folder, name=path.name),
-            {wanted.row.file: proof},
-            library=wanted.row.library,
-        ),
+        card=card_of(facts, card_facts(folder, name=path.name), wanted.row),
         notes=_notes(folder),
         progress=progress,
     )
+
+
+def _refuse_preprocessing(with_preprocessing: bool, wanted: Wanted) -> None:
+    if with_preprocessing and not wanted.row.is_graph:
+        raise SettingError(
+            f"format {wanted.format} holds weights and no graph for the preprocessing; drop "
+            "--with-preprocessing"
+        )
 
 
 def facts_of(trained: TrainedModel, *, inside: bool = False) -> Facts:
