@@ -32,6 +32,7 @@ def wanted(project: dict) -> list[str]:
         *project["dependency-groups"]["dev"],
         *project["dependency-groups"]["formats"],
         *project["dependency-groups"]["exports"],
+        *project["dependency-groups"]["live"],
     ]
 
 

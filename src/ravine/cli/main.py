@@ -17,6 +17,7 @@ from typing import Annotated, Any, final
 import typer
 from typer.core import TyperGroup
 
+from ravine.cli.error_line import error_lines
 from ravine.cli.outside_errors import line_about
 from ravine.cli.short_help import Command
 from ravine.core.errors import CodeRefusedError, RavineError, SettingError
@@ -61,6 +62,13 @@ COMMANDS: Mapping[str, CommandRow] = {
         "Look",
         "Write the report of a run, finished or not: one HTML page that opens offline.",
     ),
+    "watch": CommandRow(
+        "Look", "Show runs while they happen: a page in the browser, or in the terminal."
+    ),
+    "runs": CommandRow(
+        "Look",
+        "List the runs and races of a folder: state, accuracy, speed, time left, findings.",
+    ),
     "evaluate": CommandRow("Use", "Measure a trained network on labelled images."),
     "predict": CommandRow("Use", "Predict the classes of images into a CSV."),
     "export": CommandRow(
@@ -72,6 +80,10 @@ COMMANDS: Mapping[str, CommandRow] = {
     "race": CommandRow(
         "Compare",
         "Race optimizers, or any setting, on your own images, or on a test function.",
+    ),
+    "compare": CommandRow(
+        "Compare",
+        "Say what differs between two runs: recipe, and result with an interval.",
     ),
     "models": CommandRow("Compare", "Name the networks, or show one layer by layer."),
     "bench": CommandRow(
@@ -89,6 +101,10 @@ class Commands(TyperGroup):
         name, row, rest = super().resolve_command(ctx, args)
         return name, row if name is None else load_command(name), rest
 
+    def get_params(self, ctx: Any) -> Any:
+        """Returns the options, `--help` among them; flags name no value."""
+        return without_metavars(super().get_params(ctx))
+
 
 def load_command(name: str) -> Any:
     """Returns the command of this name with its options."""
@@ -97,10 +113,16 @@ def load_command(name: str) -> Any:
     )
     own.command(name, cls=Command)(getattr(import_module(f"ravine.cli.{name}"), name))
     command = typer.main.get_command(own)
-    for option in command.params:
-        if getattr(option, "is_flag", False) and option.metavar is None:
-            option.metavar = " "  # a flag takes no value: typer would name one
+    without_metavars(command.params)
     return command
+
+
+def without_metavars(options: Any) -> Any:
+    """Returns the options; those that are flags take no value, where typer would name one."""
+    for option in options:
+        if getattr(option, "is_flag", False) and option.metavar is None:
+            option.metavar = " "
+    return options
 
 
 app = typer.Typer(
@@ -154,14 +176,14 @@ def main() -> None:
         _refuse_empty_arguments(sys.argv[1:])
         app()
     except CodeRefusedError as error:
-        print(f"ravine: {error.told}; if you trust it: {_allowing(error.name)}", file=sys.stderr)
+        _print_mistake(f"{error.told}; if you trust it: {_allowing(error.name)}")
         exit_process(2)
     except RavineError as error:
-        print(f"ravine: {' '.join(str(error).split())}", file=sys.stderr)
+        _print_mistake(str(error))
         exit_process(2)
     except Interrupted as stopped:
         if not is_secondary_process():
-            print(f"ravine: {stopped}; go on with: ravine resume {stopped.path}", file=sys.stderr)
+            _print_mistake(f"{stopped}; go on with: ravine resume {stopped.path}")
         exit_process(128 + stopped.signal_number)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -170,12 +192,17 @@ def main() -> None:
         exit_process(end.code)
     except Exception as error:
         if (line := line_about(error)) is not None:
-            print(f"ravine: {' '.join(line.split())}", file=sys.stderr)
+            _print_mistake(line)
             exit_process(2)
         if not is_distributed():
             raise
         traceback.print_exc()  # before the other processes end
         exit_process(1)
+
+
+def _print_mistake(text: str) -> None:
+    for line in error_lines(text):
+        print(line, file=sys.stderr)
 
 
 def _refuse_empty_arguments(words: list[str]) -> None:

@@ -1,5 +1,6 @@
 """`ravine models`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,18 +13,20 @@ from ravine.cli.run_argument import existing_model
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.lazy import lazy_module
 from ravine.models.settings import ModelSettings
-from ravine.models.table import MODELS, describe_stem, family_of
+from ravine.models.table import FAMILIES, describe_stem, family_of
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from ravine.models import layer_table
+    from ravine.training import network_choice
     from ravine.workflows import model_latency
     from ravine.workflows import run as runs
 else:
     torch = lazy_module("torch")
     layer_table = lazy_module("ravine.models.layer_table")
+    network_choice = lazy_module("ravine.training.network_choice")
     model_latency = lazy_module("ravine.workflows.model_latency")
     runs = lazy_module("ravine.workflows.run")
 
@@ -53,17 +56,19 @@ def models(
     """
     console = Console()
     if name is None:
-        for pattern, about in MODELS.items():
-            console.print(f"[bold]{pattern:24}[/bold] {about}", highlight=False)
+        for line in _family_lines():
+            console.print(line, highlight=False, soft_wrap=True)
         return
     if _is_run(Path(name)):
         _show_run(Path(name), allow_code or [], console)
         return
-    settings = ModelSettings.of({"model": name, "skip": skip})
+    trained_with = network_choice.model_defaults(name, optimizer="nesterov")
+    own = {key: trained_with[key] for key in ModelSettings.model_fields if key in trained_with}
+    settings = ModelSettings.of({"model": name, "skip": skip, **own})
     code = AllowedCode.of(typed=[name])
     # Ravine's own networks are described without memory for their weights.
-    own = family_of(name).build is not None
-    with torch.device("meta" if own else "cpu"):
+    described = family_of(name).build is not None
+    with torch.device("meta" if described else "cpu"):
         model = settings.build_model(
             classes=classes, channels=channels, image_size=image_size, code=code
         )
@@ -101,3 +106,18 @@ def _print_table(
     total = sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows)
     table.add_row("all", "", "", f"{total[0]:,}", f"{total[1]:,}", style="bold")
     console.print(table)
+
+
+def _family_lines() -> Iterator[str]:
+    """Yields the lines about all networks."""
+    width = max(map(len, FAMILIES))
+    for name, family in FAMILIES.items():
+        sizes = ", ".join(f"{one} {millions:.3g}" for one, millions in family.parameters.items())
+        yield f"[bold]{name:{width}}[/bold]  {family.summary}"
+        counts = f"; millions of parameters: {sizes}" if sizes else ""
+        yield f"{'':{width}}  {family.use}{counts}"
+    yield (
+        "Without --model: wrn-16-4 for small images, resnet-18 for larger ones, and with --budget "
+        "what fits into it."
+    )
+    yield "ravine models NAME shows one layer by layer, ravine bench NAME its speed here."

@@ -20,12 +20,16 @@ from ravine.training.settings import TrainingSettings
 from ravine.workflows.recipe import Recipe
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+WeightsOf = Annotated[
+    str, typer.Option(help="last, or best: of the best evaluation on the validation images.")
+]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 ImageColumn = Annotated[
     str | None, typer.Option(help="Column of the file names [as in training, or a usual name].")
 ]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of the labels [as in training, or a usual name].")
+ImagesFolder = Annotated[
+    str | None,
+    typer.Option("--images", help="Folder of the images that a CSV names [its own]."),
 ]
 MovedData = Annotated[
     str | None, typer.Option(help="Where the data has been moved to; checked to be the same.")
@@ -36,6 +40,20 @@ AllowCode = Annotated[
         "--allow-code",
         metavar="MODULE:CALLABLE",
         help="Code that the run or recipe names as its network, if you trust it.",
+    ),
+]
+NotifyCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="COMMAND",
+        help="Called with what happened, as its last argument: at the end, at a critical finding.",
+    ),
+]
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-to", metavar="TRACKER", help="tensorboard, mlflow, wandb or trackio, as well."
     ),
 ]
 AllowCodeOrModel = Annotated[

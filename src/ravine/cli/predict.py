@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, Precision, Quiet
+from ravine.cli.options import (
+    AllowCodeOrModel,
+    Device,
+    ImageColumn,
+    ImagesFolder,
+    Precision,
+    Quiet,
+    WeightsOf,
+)
 from ravine.cli.run_argument import TrainedArgument, existing_model
 from ravine.core.lazy import lazy_module
-from ravine.workflows.predict_options import check_form
+from ravine.workflows.predict_options import FormOptions
 
 if TYPE_CHECKING:
     from ravine.workflows import predict as workflow
@@ -18,9 +26,16 @@ else:
     workflow = lazy_module("ravine.workflows.predict")
 
 _NAMED = 20
+Like = Annotated[
+    Path | None, typer.Option(help="A sample submission: its ids, order and columns are kept.")
+]
 Positive = Annotated[
     str | None,
     typer.Option(metavar="CLASS", help="With --like: one column takes its probability."),
+]
+Top = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="With --like: the N likeliest classes, separated by blanks."),
 ]
 Missing = Annotated[
     str, typer.Option(help="With --like, an id without a readable image: refuse or prior.")
@@ -32,13 +47,13 @@ def predict(
     images: Annotated[list[str], typer.Argument(help="Files, folders, or a CSV of file names.")],
     *,
     out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("predictions.csv"),
-    like: Annotated[
-        Path | None,
-        typer.Option(help="A sample submission: its ids, order and columns are kept."),
-    ] = None,
+    like: Like = None,
     positive: Positive = None,
+    top: Top = None,
     missing: Missing = "refuse",
     image_column: ImageColumn = None,
+    weights_of: WeightsOf = "last",
+    images_folder: ImagesFolder = None,
     tta: Annotated[bool, typer.Option("--tta", help="Mean with the mirror images.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -57,7 +72,8 @@ def predict(
 
     - `ravine predict RUN test_images/ --like sample_submission.csv --positive dog`
     """
-    check_form(like, missing=missing, positive=positive)
+    form = FormOptions(positive=positive, top=top, missing=missing)
+    form.check(like)
     run = existing_model(run)
     with watching(quiet=quiet, json=False) as screen:
         done = workflow.predict_file(
@@ -65,9 +81,10 @@ def predict(
             images,
             out=out,
             like=like,
-            positive=positive,
-            missing=missing,
+            form=form,
             image_column=image_column,
+            weights_of=weights_of,
+            images_folder=images_folder,
             tta=tta,
             device=device,
             precision=precision,
@@ -79,7 +96,9 @@ def predict(
 
 
 def _report(done: "workflow.Written", *, quiet: bool) -> None:
-    """Prints what was left out, and how a sample was interpreted."""
+    """Prints how the images were found, what was left out, and how a sample was interpreted."""
+    for note in done.notes:
+        print(f"ravine: {note}", file=sys.stderr)
     for name, reason in done.unreadable:
         print(f"ravine: left out {name}: {reason}", file=sys.stderr)
     for name in done.answered_by_prior[:_NAMED]:
@@ -88,4 +107,4 @@ def _report(done: "workflow.Written", *, quiet: bool) -> None:
     if more > 0:
         print(f"ravine: and {more:,} more without a readable image", file=sys.stderr)
     if done.interpretation and not quiet:
-        print(done.interpretation)
+        print(f"the sample's columns were read as {done.interpretation}")

@@ -24,6 +24,7 @@ class TrainingStarted:
         steps_per_epoch: of the training images.
         batch: images per step, over all ranks.
         model: name of the network.
+        run: path of the run folder; empty where there is none.
     """
 
     step: int
@@ -31,6 +32,7 @@ class TrainingStarted:
     steps_per_epoch: int
     batch: int
     model: str
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,8 @@ class RolledBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCorrected:
-    """The plan of a run with a budget was corrected, as it is at fixed shares of the run.
+    """The plan of a run was corrected: to its budget, as it is at fixed shares of the run, or as
+    its validation stands still.
 
     Attributes:
         step: after which it was decided.

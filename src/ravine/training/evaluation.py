@@ -15,6 +15,8 @@ from ravine.core.wilson_interval import wilson_interval
 from ravine.runs.confusion import packed_confusion
 
 _BINS = 15  # of the calibration, as in Guo et al. 2017
+_TOP = 5
+_CLASSES_FOR_TOP = 20  # from so many classes on, the true one among the first five says something
 
 
 class Images(Protocol):
@@ -118,6 +120,27 @@ def summarise(log_probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
     )
 
 
+def within_first(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any] | None:
+    """Returns how often the true class is among the five likeliest, with its 95 % interval.
+
+    None below 20 classes, where it says little. Of equal probabilities the earlier class counts as
+    the likelier one.
+
+    Args:
+        log_probabilities: (N, K).
+        labels: (N,) in 0..K-1.
+    """
+    count, classes = log_probabilities.shape
+    if classes < _CLASSES_FOR_TOP:
+        return None
+    own = log_probabilities[np.arange(count), labels][:, None]
+    before = (log_probabilities == own) & (np.arange(classes) < labels[:, None])
+    # A network that answers NaN has named nothing.
+    ranked = ((log_probabilities > own) | before).sum(1) < _TOP
+    hits = int((ranked & np.isfinite(own[:, 0])).sum())
+    return {"accuracy": hits / count, "interval": wilson_interval(hits, count)}
+
+
 def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Returns how often a true class (row) was taken for a class (column), (K, K) int64."""
     flat = np.bincount(labels * classes + predicted, minlength=classes**2)
@@ -202,4 +225,5 @@ def full_evaluation(
         "confusion": packed_confusion(confusion(predicted, labels, len(classes))),
         "calibration": calibration(np.exp(log_probabilities), labels),
         "tta": tta,
+        "top5": within_first(log_probabilities, labels),
     }

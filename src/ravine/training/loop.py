@@ -1,6 +1,7 @@
 """The training loop, in the open.
 
-    batch -> step -> (rollback) -> (correction of the plan) -> (evaluation at an epoch's end)
+    batch -> step -> (rollback) -> (correction of the plan)
+          -> (evaluation at an epoch's end, and an early stop where it stands still)
           -> (checkpoint every minute and on a stop signal)
 
 Observers receive an event of each. They read, and change nothing.
@@ -27,13 +28,14 @@ from ravine.training.budget import Budget
 from ravine.training.checkpointing import Checkpointing
 from ravine.training.clock import Clock
 from ravine.training.divergence import Divergence, StopOnDivergence
+from ravine.training.early_stop import end_early
 from ravine.training.evaluation import Evaluation
 from ravine.training.plan import Plan
 from ravine.training.state import TrainingState
 from ravine.training.step_meter import StepMeter
 from ravine.training.train_step import Forward, StepResult, StepSettings, train_step
 
-_WORTH_SAYING = 0.02  # of a plan's steps; smaller corrections are in the events only
+_WORTH_SAYING = 0.03  # of a plan's steps; smaller corrections are in the events only
 Validation = Callable[[nn.Module], Evaluation]
 
 
@@ -53,6 +55,9 @@ class Training:
     validate: Validation | None
     """Evaluates a network on the validation images, if there are any."""
 
+    patience: int = 0
+    """Epochs without a better evaluation after which the run comes to its end; 0 for no limit."""
+
 
 def fit(
     training: Training,
@@ -71,7 +76,7 @@ def fit(
         divergence: what happens to a run that diverges; by default it stops.
         checkpointing: when and where the state is saved, and the stop signal; by default nothing is
             saved.
-        budget: corrects the plan at fixed shares; by default there is none.
+        budget: corrects the plan as time goes by; by default there is none.
         emit: receives every event.
 
     Raises:
@@ -98,10 +103,10 @@ def fit(
             meter.restart()
             checkpointing.save(state)
             continue
-        if plan.speed is not None:
+        if budget.is_time_to_check(plan, state.step):
             plan = _corrected(plan, state.step, meter, budget, emit)
         if plan.evaluates_after(state.step) or state.step == plan.end:
-            emit(_epoch_done(training, plan, meter, budget.clock))
+            plan = _evaluated(training, plan, schedules, budget.clock, emit)
             meter.restart()
         if (lost := divergence.lost(state)) is not None:
             checkpointing.save(state)
@@ -118,14 +123,16 @@ def _report_rollback(back: RolledBack, emit: Observer) -> None:
 
 def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Observer) -> Plan:
     corrected = budget.corrected(plan, step, meter.seconds_per_step())
+    meter.restart_pace()
     if corrected is not plan:
-        meter.restart_pace()
-        emit(
-            PlanCorrected(step=step, before=plan.end, end=corrected.end, plan=corrected.to_values())
-        )
+        emit(_plan_corrected(plan, corrected, step))
         if abs(corrected.end - plan.end) > _WORTH_SAYING * plan.end:
             emit(Notice(text=f"plan corrected: {plan.end} steps become {corrected.end}"))
     return corrected
+
+
+def _plan_corrected(before: Plan, after: Plan, step: int) -> Event:
+    return PlanCorrected(step=step, before=before.end, end=after.end, plan=after.to_values())
 
 
 def _step_done(
@@ -144,12 +151,17 @@ def _step_done(
     )
 
 
-def _epoch_done(training: Training, plan: Plan, meter: StepMeter, clock: Clock) -> Event:
+def _evaluated(
+    training: Training, plan: Plan, schedules: Mapping[str, Curve], clock: Clock, emit: Observer
+) -> Plan:
+    """Evaluates at an epoch's end, and returns the plan, shortened where it ends early."""
     state = training.state
-    train_loss, train_accuracy, speed = meter.close()
+    train_loss, train_accuracy, speed = state.meter.close()
     found = training.validate(state.evaluated) if training.validate else None
     state.model.train()
-    return EpochDone(
+    if found is not None:
+        state.validations.add(state.step, found, state.evaluated)
+    done = EpochDone(
         epoch=state.step / plan.steps_per_epoch,
         step=state.step,
         total_steps=plan.end,
@@ -160,4 +172,21 @@ def _epoch_done(training: Training, plan: Plan, meter: StepMeter, clock: Clock) 
         loss=found.loss if found else None,
         images_per_second=speed,
         elapsed=clock.elapsed(),
+    )
+    emit(done)
+    rows = state.validations.rows
+    ended = end_early(plan, state.step, rows, patience=training.patience, schedules=schedules)
+    if ended is not plan:
+        emit(_plan_corrected(plan, ended, state.step))
+        emit(Notice(text=_stop_text(plan, ended, training.patience)))
+    return ended
+
+
+def _stop_text(before: Plan, after: Plan, patience: int) -> str:
+    assert after.stop is not None
+    left = after.end - after.stop.step
+    rest = f"the rest of the schedule runs in {left} steps" if left else "the run ends here"
+    return (
+        f"validation stands still for {patience} epochs: {rest}, "
+        f"{after.end} in all instead of {before.end}"
     )

@@ -11,6 +11,7 @@ from torch import nn
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import device_of_rank, pick_device, pick_precision
+from ravine.core.errors import SettingError
 from ravine.core.memory import keep_freed_memory
 from ravine.data.augment_settings import choose_operations
 from ravine.data.dataset import Dataset
@@ -89,6 +90,7 @@ def assemble(
     precision = pick_precision(recipe.precision, device)
     if device.type == "cpu":
         keep_freed_memory()
+    _refuse_idle_patience(recipe, dataset)
     recipe = _spelled_out(recipe, device, precision, dataset, session)
     builder = Builder(
         dataset=dataset, device=device, precision=precision, session=session, code=code
@@ -112,6 +114,15 @@ def assemble(
         stem=describe_stem(recipe.model, dataset.preprocessing.image_size),
         kernels=kernels,
     )
+
+
+def _refuse_idle_patience(recipe: Recipe, dataset: Dataset) -> None:
+    """Raises `SettingError` for patience without images to judge by."""
+    if recipe.patience and "validation" not in dataset.splits:
+        raise SettingError(
+            f"patience {recipe.patience}: there are no validation images to judge by; hold some "
+            "out with --validation 0.1"
+        )
 
 
 def _spelled_out(

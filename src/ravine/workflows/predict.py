@@ -13,9 +13,10 @@ import numpy as np
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Unlabelled
-from ravine.data.sample_submission import read_sample
+from ravine.data.sample_submission import SampleSubmission, read_sample
 from ravine.data.submission import write_form, write_predictions
-from ravine.data.submission_form import submission_form
+from ravine.data.submission_form import SubmissionForm, submission_form
+from ravine.workflows.predict_options import AS_THE_SAMPLE, FormOptions
 from ravine.workflows.run import Run
 
 
@@ -29,12 +30,14 @@ class Written:
         unreadable: name and reason of each file that is no readable image.
         answered_by_prior: ids without a readable image.
         interpretation: how the sample was interpreted, in a clause; "" without one.
+        notes: how the images were found, in sentences.
     """
 
     count: int
     unreadable: Sequence[tuple[str, str]]
     answered_by_prior: Sequence[str] = ()
     interpretation: str = ""
+    notes: Sequence[str] = ()
 
 
 def predict_file(
@@ -43,9 +46,10 @@ def predict_file(
     *,
     out: Path,
     like: Path | None = None,
-    positive: str | None = None,
-    missing: str = "refuse",
+    form: FormOptions = AS_THE_SAMPLE,
     image_column: str | None = None,
+    weights_of: str = "last",
+    images_folder: str | None = None,
     tta: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -59,9 +63,10 @@ def predict_file(
         images: files, folders, tars or CSVs of file names.
         out: the CSV to write.
         like: a sample submission, whose ids, order and columns are kept.
-        positive: the class whose probability the sample's one column takes; None to choose.
-        missing: `refuse`, or `prior`: the training shares answer for an id without an image.
+        form: what the user says of the sample's form.
         image_column: of a CSV of file names; by default that of the training.
+        weights_of: last, or best: those of the best evaluation on the validation images.
+        images_folder: of the images that a CSV names; by default its own, or the training's.
         tta: mean over each image and its mirror image.
         device: auto, cpu, cuda or cuda:N.
         precision: auto, float32 or bfloat16.
@@ -73,10 +78,10 @@ def predict_file(
         RunError: there is no network, or its weights are not finite.
     """
     sample = None if like is None else read_sample(like)
-    run = Run.load(path, allow_code=allow_code)
-    prior = run.training_shares() if missing == "prior" else None
-    found = run.open_unlabelled(images, image_column=image_column, progress=progress)
-    _refuse_none(found)
+    run = Run.load(path, allow_code=allow_code, weights_of=weights_of)
+    prior = run.training_shares() if form.missing == "prior" else None
+    where = {"image_column": image_column, "images_folder": images_folder}
+    found = _refuse_none(run.open_unlabelled(images, **where, progress=progress))
 
     def answers(index: np.ndarray) -> Iterator[np.ndarray]:
         return run.probabilities(
@@ -86,23 +91,36 @@ def predict_file(
     classes = run.members[0].classes
     if sample is None:
         write_predictions(out, found.names, classes, answers(np.arange(len(found.names))))
-        return Written(count=len(found.names), unreadable=found.unreadable)
-    form = submission_form(
-        sample, found.names, classes, positive=positive, missing=prior is not None
-    )
-    write_form(out, sample, form, found.names, answers(form.wanted), prior=prior)
+        return Written(count=len(found.names), unreadable=found.unreadable, notes=found.notes)
+    chosen = _form(sample, found, classes, form)
+    write_form(out, sample, chosen, found.names, answers(chosen.wanted), prior=prior)
     return Written(
         count=len(sample.ids),
         unreadable=found.unreadable,
-        answered_by_prior=form.without_image(sample.ids),
-        interpretation=form.interpretation,
+        answered_by_prior=chosen.without_image(sample.ids),
+        interpretation=chosen.interpretation,
+        notes=found.notes,
     )
 
 
-def _refuse_none(found: Unlabelled) -> None:
-    """Raises `DataError` if no image is readable."""
+def _form(
+    sample: SampleSubmission, found: Unlabelled, classes: Sequence[str], form: FormOptions
+) -> SubmissionForm:
+    return submission_form(
+        sample,
+        found.names,
+        classes,
+        positive=form.positive,
+        top=form.top,
+        missing=form.missing == "prior",
+        by_row=found.by_row,
+    )
+
+
+def _refuse_none(found: Unlabelled) -> Unlabelled:
+    """Returns the images; raises `DataError` if none is readable."""
     if found.names:
-        return
+        return found
     name, reason = found.unreadable[0]
     raise DataError(
         f"none of {len(found.unreadable):,} files is a readable image; the first {name}: {reason}; "

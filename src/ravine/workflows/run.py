@@ -19,14 +19,16 @@ from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Dataset, Unlabelled
 from ravine.data.given_images import open_given
-from ravine.data.network_images import open_labelled, open_unlabelled
-from ravine.data.reading import column_like, settings_like
+from ravine.data.network_images import open_reading, open_unlabelled
+from ravine.data.reading import read_again
 from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
 from ravine.runs.rows import read_json
+from ravine.runs.run_weights import check_weights_of, refuse_best_of_file, weights_path
 from ravine.runs.trained_images import were_trained_on
 from ravine.training.evaluation import full_evaluation
 from ravine.training.model_file import TrainedModel, load_model
 from ravine.workflows.ensemble import Ensemble, refuse_not_finite
+from ravine.workflows.evaluation_folder import keep_evaluation, refuse_kept
 from ravine.workflows.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class Run(RunRecord):
         path: str | Path,
         *,
         allow_code: str | Sequence[str] = (),
+        weights_of: str = "last",
         model: str | None = None,
     ) -> Self:
         """Returns the run in the folder `path`, or the one of a model.safetensors.
@@ -79,18 +82,23 @@ class Run(RunRecord):
         Args:
             path: a run folder, or a model.safetensors, which alone is enough to predict.
             allow_code: the `module:callable` that may be imported, where the network is your own.
+            weights_of: last: those of the last step; best: those of the best evaluation on the
+                validation images, whose accuracy there is partly luck.
             model: the old name of `allow_code`.
 
         Raises:
-            RunError: there is no run there.
-            SettingError: `allow_code` is no `module:callable`.
+            RunError: there is no run there, or none of its weights are the best.
+            SettingError: `allow_code` is no `module:callable`, or `weights_of` another word.
         """
         path = usable_path("run", path)
         allowed = AllowedCode.of(allow_code, typed=[model])
+        check_weights_of(weights_of)
         if path.is_file():
+            refuse_best_of_file(path, weights_of)
             return cls(RunFolder(path.parent), path, code=allowed)
         folder = open_run_folder(path, folded=True)
-        return cls(folder, folder.model, code=replace(allowed, run=folder.path))
+        weights = weights_path(folder, weights_of)
+        return cls(folder, weights, code=replace(allowed, run=folder.path))
 
     @property
     def trained(self) -> TrainedModel:
@@ -138,56 +146,57 @@ class Run(RunRecord):
         data: str | Path,
         *,
         labels: str | None = None,
-        image_column: str | None = None,
-        label_column: str | None = None,
         held_out: bool = False,
         tta: bool = False,
+        out: str | Path | None = None,
         device: str = "auto",
         precision: str = "auto",
         progress: Progress = no_progress,
+        **reading: Any,
     ) -> dict[str, Any]:
         """Returns accuracy with interval, confusion and calibration on labelled images.
 
         Its "trained_on" is how many of them the network was trained on; None where the run does
-        not know.
+        not know. "read_as" is what the data was taken for, and "notes" say which options of the
+        training do not fit it.
 
         Args:
             data: a folder with one folder per class, or any other source that train takes.
             labels: a CSV with the labels of the images in `data`.
-            image_column: of the CSV; by default that of the training, else a usual name.
-            label_column: of the CSV; by default that of the training, else a usual name.
             held_out: leave out the images that were trained on.
             tta: also give the result with test-time flip, apart.
+            out: a new folder to keep the result in: a page, evaluation.json, a CSV of predictions.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
             progress: receives the progress of slow work.
+            **reading: of `ravine.data.settings.DataSettings`, such as `label_column` or
+                `class_level`; by default those of the training, as far as they fit.
 
         Raises:
             DataError: the data cannot be read, or has a class that the network does not know.
-            RunError: the network's weights are not finite.
+            RunError: the network's weights are not finite, or `out` exists.
+            SettingError: `reading` has a setting that is unknown or out of range.
         """
-        settings = settings_like(
-            self.settings,
-            data=str(data),
-            labels=labels,
-            given={"image_column": image_column, "label_column": label_column},
-        )
+        if out is not None:
+            refuse_kept(out := usable_path("out", out))
         ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
         first = self.members[0]
-        dataset = open_labelled(
-            str(data),
-            labels=labels,
-            preprocessing=first.preprocessing,
-            classes=first.classes,
-            progress=progress,
-            settings=settings,
+        where: dict[str, Any] = {"data": str(data), "labels": labels, "given": reading}
+        opened = read_again(self.read_by, classes=first.classes, progress=progress, **where)
+        dataset = open_reading(
+            opened, preprocessing=first.preprocessing, classes=first.classes, progress=progress
         )
         index, known = self._evaluated(dataset, str(data), held_out=held_out)
         plain, mirrored = ensemble.all(dataset.images, index)
         found = full_evaluation(
             plain, mirrored, dataset.labels[index], split=str(data), classes=first.classes
         )
-        return found | {"trained_on": known}
+        understood = opened.collection.understood
+        read_as = None if understood is None else understood.to_json()
+        found |= {"trained_on": known, "read_as": read_as, "notes": list(opened.notes)}
+        if out is not None:
+            keep_evaluation(out, found, dataset, index, plain, network=str(self.path))
+        return found
 
     def _evaluated(
         self, dataset: Dataset, data: str, *, held_out: bool
@@ -214,6 +223,7 @@ class Run(RunRecord):
         images: Any,
         *,
         image_column: str | None = None,
+        images_folder: str | None = None,
         tta: bool = False,
         device: str = "auto",
         precision: str = "auto",
@@ -226,6 +236,7 @@ class Run(RunRecord):
                 array (H, W), (H, W, C) or (N, H, W, C); a tensor (H, W), (C, H, W) or
                 (N, C, H, W), of bytes or of floats in 0..1; or a list of paths, or of images.
             image_column: of the CSV; by default that of the training, else a usual name.
+            images_folder: of the images that a CSV names; by default its own, or the training's.
             tta: mean over each image and its mirror image.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
@@ -235,7 +246,9 @@ class Run(RunRecord):
             DataError: there is nothing to read.
             RunError: the network's weights are not finite.
         """
-        found = self.open_unlabelled(images, image_column=image_column, progress=progress)
+        found = self.open_unlabelled(
+            images, image_column=image_column, images_folder=images_folder, progress=progress
+        )
         index = np.arange(len(found.names))
         blocks = self.probabilities(
             found, index, tta=tta, device=device, precision=precision, progress=progress
@@ -253,6 +266,7 @@ class Run(RunRecord):
         images: Any,
         *,
         image_column: str | None = None,
+        images_folder: str | None = None,
         progress: Progress = no_progress,
     ) -> Unlabelled:
         """Returns images as the network takes them, without predicting; see `predict`."""
@@ -267,7 +281,9 @@ class Run(RunRecord):
             [Path(path) for path in paths],
             preprocessing=preprocessing,
             progress=progress,
-            image_column=lambda path: column_like(self.settings, path, image_column),
+            trained=self.read_by,
+            image_column=image_column,
+            images=images_folder,
         )
 
     def probabilities(

@@ -10,13 +10,14 @@ from ravine.core.atomic import make_folder, write_whole
 from ravine.data.dataset import Dataset
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
+from ravine.runs.predictions_file import write_predictions
 from ravine.runs.rows import rewrite_rows
 from ravine.training.evaluation import full_evaluation, worst_mistakes
 from ravine.training.state import TrainingState
 from ravine.workflows.assemble import Assembly
 from ravine.workflows.session import Session
 
-_MISTAKES = 24
+MISTAKES = 24
 
 
 def evaluate_run(
@@ -41,15 +42,24 @@ def evaluate_run(
     if not session.ranks.is_main:
         return None
     found = full_evaluation(plain, mirrored, labels, split=split, classes=dataset.classes)
-    worst = worst_mistakes(plain, labels, _MISTAKES)
-    found["mistakes"] = _keep_mistakes(dataset, folder, index[worst], plain[worst])
+    write_predictions(folder.predictions, dataset.digests[index], plain.argmax(1), labels)
+    worst = worst_mistakes(plain, labels, MISTAKES)
+    found["mistakes"] = keep_mistakes(dataset, folder, index[worst], plain[worst])
     found["ema"] = assembly.state.ema is not None
     return found
 
 
-def _keep_mistakes(
+def keep_mistakes(
     dataset: Dataset, folder: RunFolder, index: np.ndarray, log_probabilities: np.ndarray
 ) -> list[dict[str, object]]:
+    """Writes the pictures of misclassified images, and returns a row for each.
+
+    Args:
+        dataset: of the images.
+        folder: to write into.
+        index: (N,) int64 of the images.
+        log_probabilities: (N, K).
+    """
     make_folder(folder.mistakes)
     rows: list[dict[str, object]] = []
     for rank, (image, logs) in enumerate(zip(index, log_probabilities, strict=True)):

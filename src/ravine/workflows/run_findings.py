@@ -18,6 +18,7 @@ from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, rewrite_rows
 
 _BY = "diagnose"  # marks the rows that a later diagnosis removes
+WHILE_TRAINING = "training"  # marks what was found before the end, which judges anew
 
 
 def find_in_run(
@@ -31,13 +32,11 @@ def find_in_run(
         layers: the content of layers.jsonl.
     """
     settings, _ = read_recipe(folder.recipe)
-    normalised = settings.get("norm", "batch") == "batch"
-    # Measured statistics fit the weights, so they do not explain a bad validation loss.
-    normalised = normalised and settings.get("norm_statistics") != "measured"
     if classes is None and folder.audit.exists():
         classes = _audited_classes(folder)
     rows = read_history(folder.history)
-    floor = _floor(settings, classes)
+    floor = floor_of(settings, classes)
+    normalised = is_normalised(settings)
     yield from find_over_time(trace(rows, classes=classes, normalised=normalised, floor=floor))
     undone = list(_undone(folder))
     yield from undone
@@ -51,7 +50,16 @@ def _audited_classes(folder: RunFolder) -> int | None:
     return None if fault_in(found, AUDIT) is not None else len(found.get("classes", [])) or None
 
 
-def _floor(settings: Mapping[str, Any], classes: int | None) -> float:
+def is_normalised(settings: Mapping[str, Any]) -> bool:
+    """Returns whether batch norm's running statistics may explain a bad validation loss.
+
+    Measured statistics fit the weights, so that they do not.
+    """
+    batch = settings.get("norm", "batch") == "batch"
+    return batch and settings.get("norm_statistics") != "measured"
+
+
+def floor_of(settings: Mapping[str, Any], classes: int | None) -> float:
     """Returns the least training loss that a recipe's targets allow; 0 without a number of K."""
     if classes is None or classes < 2:
         return 0.0
@@ -83,12 +91,15 @@ def keep_findings(
     folder: RunFolder, findings: Findings, trials: Mapping[str, Trial] | None = None
 ) -> None:
     """Replaces the findings of an earlier diagnosis by these."""
-    others = [row for row in read_findings(folder.findings) if row.get("by") != _BY]
+    before = read_findings(folder.findings)
+    others = [row for row in before if row.get("by") not in (_BY, WHILE_TRAINING)]
+    found = {row.get("code"): row["found"] for row in before if "found" in row}
     tried = trials or {}
     rows: list[dict[str, Any]] = [
         {
             **one.row(),
             "by": _BY,
+            **({"found": found[one.code]} if one.code in found else {}),
             "trial": tried[one.code].row() if one.code in tried else None,
         }
         for one in findings
@@ -106,4 +117,4 @@ def notice(folder: RunFolder, *, classes: int, layers: LayerRecords, emit: Obser
     for one in findings:
         if one.severity != "note" and one.code != "not-finite":  # reported by the loop already
             text = f"{one.severity} {one.code}: {one.seen}; {one.cure}"
-            emit(Notice(text=text, warning=True))
+            emit(Notice(text=text, warning=True, details={"finding": one.row()}))
