@@ -13,9 +13,9 @@ from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing
-from ravine.data.network_images import open_labelled
+from ravine.data.network_images import open_reading
 from ravine.data.opening import open_dataset
-from ravine.data.reading import settings_like
+from ravine.data.reading import read_again
 from ravine.exports.captured import Exportable, plain_copy
 from ravine.exports.card import CardFacts, card_of
 from ravine.exports.facts import Facts
@@ -142,13 +142,14 @@ def _images(
     """
     if data is not None:
         settings = read_recipe(folder.recipe)[0] if folder.recipe.is_file() else {}
-        dataset = open_labelled(
-            data,
-            labels=labels,
+        opened = read_again(
+            settings, data=data, labels=labels, classes=trained.classes, progress=progress
+        )
+        dataset = open_reading(
+            opened,
             preprocessing=trained.preprocessing,
             classes=trained.classes,
             progress=progress,
-            settings=settings_like(settings, data=data, labels=labels, given={}),
         )
         index = np.arange(len(dataset.labels))
         return _chosen(dataset, data, index, index[:0])
