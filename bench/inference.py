@@ -22,7 +22,7 @@ from results import keep
 from torch import nn
 
 from ravine.core.device import has_fast_bfloat16
-from ravine.exports.captured import Exportable, plain_copy
+from ravine.exports.exportable import Exportable, plain_copy
 from ravine.exports.facts import Facts
 from ravine.exports.latency import median_with_interval
 from ravine.exports.onnx_file import open_onnx, write_onnx

@@ -85,7 +85,10 @@ COMMANDS: Mapping[str, CommandRow] = {
         "Compare",
         "Say what differs between two runs: recipe, and result with an interval.",
     ),
-    "models": CommandRow("Compare", "Name the networks, or show one layer by layer."),
+    "models": CommandRow(
+        "Compare",
+        "Name the networks, or show one layer by layer; of a run, also how fast it answers here.",
+    ),
     "bench": CommandRow(
         "Compare",
         "Measure how fast this machine trains a network: plain loop, best flags, Ravine.",

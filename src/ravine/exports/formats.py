@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import final
 
 from ravine.exports import onnx_file, openvino_file, pt2_file, timm_file
-from ravine.exports.captured import Exportable
+from ravine.exports.exportable import Exportable
 from ravine.exports.runner import Runner
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.export import ExportedProgram
 
 from ravine.core.errors import SettingError
-from ravine.exports.captured import Exportable
+from ravine.exports.exportable import Exportable
 from ravine.exports.facts import KEY
 from ravine.exports.needed_module import needed
 from ravine.exports.runner import Runner

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ravine.core.errors import SettingError
-from ravine.exports.captured import Exportable
+from ravine.exports.exportable import Exportable
 from ravine.exports.facts import KEY
 from ravine.exports.needed_module import needed
 from ravine.exports.runner import Runner

@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from ravine.core.errors import SettingError
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
-from ravine.exports.captured import Exportable, float32_copy, plain_copy
+from ravine.exports.exportable import Exportable, float32_copy, plain_copy
 from ravine.exports.card import CardFacts, card_of
 from ravine.exports.decisions import DecisionRule
 from ravine.exports.facts import Facts
 from ravine.exports.proof import TOLERANCE, Proof
 from ravine.exports.proved import Batch, ProofImages, Wanted, write_proved
+
+
+Pair = tuple[Tensor, Tensor | None]
 
 
 def export(
@@ -81,10 +84,7 @@ def export(
     calibrating = [_as_given(one) for one in calibration]
     if int8 and not calibrating:
         raise SettingError("int8 is calibrated on training images: calibration=[images, …]")
-    pairs = (_pair(batch) for batch in batches)
-    first = next(pairs, None)
-    if first is None:
-        raise SettingError("batches is empty; pass at least one (images, labels)")
+    first, pairs = _first_of(batches)
     answers = answering(float32_copy(model))
     facts = Facts(
         network=name or type(model).__name__,
@@ -96,9 +96,7 @@ def export(
         Exportable(network=plain_copy(model), facts=facts),
         where,
         wanted,
-        images=ProofImages(
-            source="batches", count=0, batches=_given(chain([first], pairs)), answers=answers
-        ),
+        images=ProofImages(source="batches", count=0, batches=_given(pairs), answers=answers),
         calibration=calibrating,
         card=card_of(facts, CardFacts(name=where.name), wanted.row),
         notes=precision_notes(model),
@@ -131,7 +129,20 @@ def precision_notes(model: nn.Module) -> tuple[str, ...]:
     return (f"weights in {named} leave as float32",)
 
 
-def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:
+def _first_of(batches: Iterable[Any]) -> tuple[Pair, Iterator[Pair]]:
+    """Returns the first batch as images (B, C, H, W) and labels, and all of them.
+
+    Raises:
+        SettingError: there is none.
+    """
+    pairs = (_pair(batch) for batch in batches)
+    first = next(pairs, None)
+    if first is None:
+        raise SettingError("batches is empty; pass at least one (images, labels)")
+    return first, chain([first], pairs)
+
+
+def _pair(batch: Any) -> Pair:
     """Returns images (B, C, H, W) and labels, or None, of a batch in one of its forms."""
     images, labels = batch, None
     if isinstance(batch, tuple | list) and len(batch) == 2:
@@ -145,7 +156,7 @@ def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:
     return images, labels
 
 
-def _given(pairs: Iterable[tuple[Tensor, Tensor | None]]) -> Iterator[Batch]:
+def _given(pairs: Iterable[Pair]) -> Iterator[Batch]:
     for images, labels in pairs:
         values = _as_given(images)
         known = None if labels is None else labels.detach().cpu().numpy()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
 from ravine.data.dataset import Preprocessing
-from ravine.exports.captured import Exportable
+from ravine.exports.exportable import Exportable
 from ravine.exports.needed_module import needed
 from ravine.exports.runner import Runner
 
