@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from ravine.core.errors import SettingError
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
-from ravine.exports.exportable import Exportable, float32_copy, plain_copy
 from ravine.exports.card import CardFacts, card_of
 from ravine.exports.decisions import DecisionRule
+from ravine.exports.exportable import Exportable, float32_copy, plain_copy
 from ravine.exports.facts import Facts
 from ravine.exports.proof import TOLERANCE, Proof
 from ravine.exports.proved import Batch, ProofImages, Wanted, write_proved
-
 
 Pair = tuple[Tensor, Tensor | None]
 

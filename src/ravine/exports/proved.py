@@ -20,8 +20,8 @@ from ravine.core.atomic import make_folder, write_folder_whole
 from ravine.core.errors import RunError, SettingError, unknown
 from ravine.core.progress import Progress, no_progress
 from ravine.core.validation import check_range
-from ravine.exports.exportable import Exportable
 from ravine.exports.decisions import DecisionRule
+from ravine.exports.exportable import Exportable
 from ravine.exports.facts import Facts
 from ravine.exports.formats import FORMATS, ExportFormat
 from ravine.exports.latency import Latency, latency

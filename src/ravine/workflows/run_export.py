@@ -16,8 +16,8 @@ from ravine.data.dataset import Dataset, ImageArray, Preprocessing
 from ravine.data.network_images import open_reading
 from ravine.data.opening import open_dataset
 from ravine.data.reading import read_again
-from ravine.exports.exportable import Exportable, plain_copy
 from ravine.exports.card import CardFacts, card_of
+from ravine.exports.exportable import Exportable, plain_copy
 from ravine.exports.facts import Facts
 from ravine.exports.own_network import answering
 from ravine.exports.proof import Proof
