@@ -37,8 +37,6 @@ def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Run:
     place = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAVINE_CACHE", str(place / "cache"))
-        names = ("timeline", "curves", "rates", "scales", "updates", "variance", "reliability")
-        patch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(names))
         return train(
             str(pictures),
             out=place / "run",
