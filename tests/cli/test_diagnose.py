@@ -82,4 +82,4 @@ def test_where_nothing_is_learnt_the_labels_are_asked(ravine: Command, tmp_path:
 
     findings = [json.loads(line) for line in said.out.splitlines()]
     assert findings[0]["code"] == "labels-unrelated"
-    assert {"plateau", "overfitting"} & set(findings[0]["symptoms"])
+    assert {"plateau", "overfitting", "validation-at-chance"} & set(findings[0]["symptoms"])

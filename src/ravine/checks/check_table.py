@@ -280,7 +280,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         function=check_label_relation,
         stage="labels probe",
         thresholds=(limits.LABELS_RELATED,),
-        explains=("label-noise", *RATE, *RUN_SYMPTOMS, "overfitting"),
+        explains=("label-noise", *RATE, *RUN_SYMPTOMS, "overfitting", "validation-at-chance"),
     ),
     Check(
         code="zero-gradient",

@@ -220,7 +220,7 @@ def _suspects_labels(findings: Findings, rows: list[dict[str, Any]], *, classes:
         return True
     epochs = [row for row in rows if row.get("kind") == "epoch" and row.get("interval")]
     at_chance = bool(epochs) and max(row["interval"][0] for row in epochs) <= 1 / classes
-    return at_chance and "overfitting" in findings.codes
+    return at_chance and bool({"overfitting", "validation-at-chance"} & set(findings.codes))
 
 
 def _probe_labels(case: _Case) -> Iterator[Finding]:
