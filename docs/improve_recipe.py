@@ -58,7 +58,7 @@ def race_round(data: str, name: str, values: tuple[str, ...], kept: dict[str, st
         folder,
         *options(others),
     ]
-    code, rows = ravine(*words, "--budget", budget, "--trials", 2, "--seeds", 3)
+    code, rows = ravine(*words, "--budget", budget, "--trials", 1, "--seeds", 3)
     if code != 0 or not rows or rows[-1]["kind"] != "result":
         return None, f"exit code {code}"
     result = rows[-1]
@@ -72,19 +72,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("--model", default="swift-1")
+    parser.add_argument("--fixed", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--out", type=Path, default=Path("runs/improved"))
     asked = parser.parse_args()
     began = time.monotonic()
     part = asked.minutes * 60 / (len(CHANGES) + 2)  # seconds of a round, and of each training
-    kept = {"model": asked.model, "norm": "none"}
+    fixed = dict(pair.split("=", 1) for pair in asked.fixed)
+    first = {"model": asked.model, "norm": "none", **fixed}
+    kept = dict(first)
     for name, values in CHANGES:
         folder = asked.out / f"race-{name}"
         found, why = race_round(asked.data, name, values, kept, folder, f"{part:.0f}s")
         if found is not None:
             kept[name] = found
         say(f"{name}: {'keeps ' + found if found else 'no change'}. {why}", began)
-    for run, settings in (("first", {"model": asked.model, "norm": "none"}), ("last", kept)):
+    for run, settings in (("first", first), ("last", kept)):
         words = ["train", asked.data, "--out", asked.out / run, "--budget", f"{part:.0f}s"]
         if not (asked.out / run).exists():
             code, rows = ravine(*words, *options(settings), "--seed", 0)
