@@ -82,7 +82,7 @@ class RecipeSettings(TypedDict, total=False):
     folds: int | None
     fold: int | None
     image_size: int | None
-    fit: Literal["crop", "pad", "squash"]
+    fit: Literal["auto", "crop", "pad", "squash"]
     crop_share: float
     interpolation: Literal["lanczos", "bicubic", "bilinear"]
     mean: tuple[float, ...] | None
