@@ -14,6 +14,14 @@ from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.duplicates import Leakage, duplicate_groups
+from ravine.data.label_sets import (
+    class_counts,
+    described_label,
+    facts_line,
+    has_several,
+    hashable_label,
+    label_facts,
+)
 
 _EXAMPLES = 20
 _SIZES = 20
@@ -55,6 +63,9 @@ def audit(
         **_duplicates(collection, decoded, readable),
         "leakage": _leakage(leakage, names),
         "imbalance": _imbalance(collection, splits["train"]),
+        "several": label_facts(collection.labels[readable])
+        if has_several(collection.labels)
+        else None,
         "rule": rule,
         "reading": dict(load_mode),
         "seconds": decoded.seconds,
@@ -84,7 +95,7 @@ def _left_out(collection: Collection, decoded: DecodedCache) -> dict[str, Any]:
 def _classes(collection: Collection, splits: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     count = len(collection.classes)
     per_split = {
-        split: np.bincount(collection.labels[index], minlength=count).tolist()
+        split: class_counts(collection.labels[index], count).tolist()
         for split, index in splits.items()
     }
     return [
@@ -114,7 +125,9 @@ def _duplicates(
     """Returns images with the same pixels, and those of them with different labels."""
     duplicates = duplicate_groups(decoded.digests, readable)
     conflicts = [
-        group for group in duplicates if len({int(collection.labels[i]) for i in group}) > 1
+        group
+        for group in duplicates
+        if len({hashable_label(collection.labels[i]) for i in group}) > 1
     ]
     return {
         "duplicates": {
@@ -125,7 +138,9 @@ def _duplicates(
         "conflicts": [
             {
                 "names": [collection.names[i] for i in group],
-                "labels": [collection.classes[collection.labels[i]] for i in group],
+                "labels": [
+                    described_label(collection.labels[i], collection.classes) for i in group
+                ],
             }
             for group in conflicts[:_EXAMPLES]
         ],
@@ -151,13 +166,15 @@ def _action(kept_out: int, in_test: int) -> str:
 
 
 def _imbalance(collection: Collection, train: np.ndarray) -> dict[str, Any]:
-    counts = Counter(collection.labels[train].tolist())
+    found = class_counts(collection.labels[train], len(collection.classes)).tolist()
+    counts = {label: count for label, count in enumerate(found) if count}
     smallest = min(counts, key=lambda label: counts[label])
     largest = max(counts, key=lambda label: counts[label])
     ratio = counts[largest] / counts[smallest]
     names = collection.classes
     advice = None
-    if ratio >= _IMBALANCED:
+    # Labels are of different frequency by nature, where an image has several.
+    if ratio >= _IMBALANCED and not has_several(collection.labels):
         advice = (
             f"class {names[largest]!r} has {ratio:.1f} times the images of {names[smallest]!r}: "
             "consider --balance loss or --balance sample"
@@ -182,6 +199,8 @@ def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
         observer(Notice(text=understood["line"], details=details))
     counts = ", ".join(f"{len(index):,} {name}" for name, index in dataset.splits.items())
     notify(f"{found['count']:,} images, {len(dataset.classes)} classes: {counts}", warning=False)
+    if facts := found["several"]:
+        notify(facts_line(facts, "--labels-per-image one refuses them"), warning=False)
     notify(found["rule"], warning=False)
     if found["reading"]["streamed"]:
         notify(f"images are decoded while training: {found['reading']['why']}", warning=False)
@@ -215,6 +234,7 @@ def _report_copies(found: Mapping[str, Any], notify: Callable[..., None]) -> Non
         notify(
             f"{many} under different labels: {' = '.join(first['names'][:3])}, which is "
             f"{' or '.join(dict.fromkeys(first['labels']))}"
+            + ("" if found["several"] else "; if an image may have both: --labels-per-image several")
         )
     if (doubles := found["duplicates"])["groups"]:
         pair = " = ".join(doubles["examples"][0][:2])

@@ -62,13 +62,16 @@ OPTIONS = (
     "images",
     "image_column",
     "label_column",
+    "label_separator",
     "split_column",
     "group_column",
     "class_level",
     "label_from_name",
 )
 _OF_TREES = frozenset({"class_level", "label_from_name"})
-_OF_TABLES = frozenset({"images", "image_column", "label_column", "split_column", "group_column"})
+_OF_TABLES = frozenset(
+    {"images", "image_column", "label_column", "label_separator", "split_column", "group_column"}
+)
 
 
 def _read_shards(path: Path, settings: DataSettings, progress: Progress) -> Collection:

@@ -24,6 +24,8 @@ from ravine.data.duplicates import Leakage, without_leakage
 from ravine.data.image_file import ImageFormat
 from ravine.data.image_format import choose_image_format, confirm_image_format
 from ravine.data.image_notes import image_notes
+from ravine.data.label_sets import as_rows, has_several
+from ravine.data.labels_as_asked import refuse_one_label
 from ravine.data.load_mode import LoadMode, choose_load_mode
 from ravine.data.location import expand_path
 from ravine.data.name_groups import matched_names
@@ -113,6 +115,7 @@ def _split_and_audit(
         audit=found,
         fingerprint=_fingerprint(collection, decoded, splits, preprocessing),
         digests=decoded.digests,
+        label_separator=collection.label_separator,
     )
 
 
@@ -204,7 +207,8 @@ def refuse_no_training(collection: Collection, data: str) -> None:
 
 
 def _refuse_one_class(collection: Collection, data: str) -> None:
-    if len(np.unique(collection.labels)) >= 2:
+    refuse_one_label(collection.labels, collection.classes, data)
+    if has_several(collection.labels) or len(np.unique(collection.labels)) >= 2:
         return
     only = collection.classes[collection.labels[0]]
     inner = expand_path(data) / only
@@ -272,6 +276,7 @@ def open_labelled(
     classes: Sequence[str],
     progress: Progress = no_progress,
     settings: DataSettings | None = None,
+    several: bool = False,
 ) -> Dataset:
     """Returns labelled images for an evaluation, all in the split `test`.
 
@@ -284,12 +289,20 @@ def open_labelled(
         classes: K names that the network knows.
         progress: called while decoding.
         settings: how `data` is read, with its columns; by default with usual names.
+        several: whether the network answers with several labels an image.
 
     Raises:
         DataError: there is a class that the network does not know, or nothing to read.
     """
     settings = settings or DataSettings.of({"data": data, "labels": labels})
+    if several:
+        settings = settings.with_(labels_per_image="several")
     collection = find_collection(settings, progress)
+    if has_several(collection.labels) and not several:
+        raise DataError(
+            f"{data} has several labels per image, and the network answers with one class; "
+            "evaluate on images of one class each"
+        )
     to_network = class_indices(collection.classes, classes, data)
     image_format = format_of(preprocessing)
     decoded = _load(collection, image_format, settings, progress)[0].decoded
@@ -298,7 +311,7 @@ def open_labelled(
     unreadable = [{"name": names[i], "reason": why} for i, why in decoded.unreadable.items()]
     return Dataset(
         images=_subset(_images(collection, image_format, decoded), chosen),
-        labels=to_network[collection.labels[chosen]],
+        labels=_as_network(collection.labels[chosen], to_network, len(classes)),
         classes=tuple(classes),
         splits={"test": np.arange(len(chosen))},
         names=[names[int(i)] for i in chosen],
@@ -307,6 +320,15 @@ def open_labelled(
         fingerprint="",
         digests=decoded.digests[chosen],
     )
+
+
+def _as_network(labels: np.ndarray, to_network: np.ndarray, classes: int) -> np.ndarray:
+    """Returns labels of either form, of the data's M classes, as those of the network's K."""
+    if not has_several(labels):
+        return to_network[labels]
+    rows = np.zeros((len(labels), classes), np.uint8)
+    rows[:, to_network] = as_rows(labels, len(to_network))
+    return rows
 
 
 def _evaluated(collection: Collection, decoded: DecodedCache, data: str) -> np.ndarray:

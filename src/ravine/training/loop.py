@@ -140,6 +140,7 @@ def _step_done(
         seen=batch.count,
         skipped=state.transaction.skipped,
         elapsed=clock.elapsed(),
+        measure="accuracy" if batch.labels.dim() == 1 else "exact_match",
     )
 
 
@@ -159,4 +160,6 @@ def _epoch_done(training: Training, plan: Plan, meter: StepMeter, clock: Clock) 
         loss=found.loss if found else None,
         images_per_second=speed,
         elapsed=clock.elapsed(),
+        measure="exact_match" if training.batches.several else "accuracy",
+        scores=found.scores if found else {},
     )

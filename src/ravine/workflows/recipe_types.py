@@ -66,6 +66,8 @@ class RecipeSettings(TypedDict, total=False):
     images: str | None
     image_column: str | None
     label_column: str | None
+    labels_per_image: Literal["auto", "one", "several"]
+    label_separator: str | None
     split_column: str | None
     group_column: str | None
     group_from_name: str | None
