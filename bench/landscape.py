@@ -39,7 +39,7 @@ from torch.utils._pytree import tree_leaves
 
 import ravine
 from ravine.data.batches import evaluation_batches
-from ravine.data.opening import open_labelled
+from ravine.data.network_images import open_labelled
 from ravine.landscapes.loss_surface import landscape
 from ravine.landscapes.refine import coarse_nodes, interpolate, next_nodes
 from ravine.runs.recipe_file import read_recipe

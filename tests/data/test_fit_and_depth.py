@@ -12,7 +12,8 @@ from PIL import Image
 
 from ravine.data.dataset import Preprocessing
 from ravine.data.decode import Unreadable, decode, fit_square
-from ravine.data.opening import open_dataset, open_labelled
+from ravine.data.network_images import open_labelled
+from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
 
 Tree = Callable[..., Path]

@@ -11,7 +11,7 @@ from PIL import Image
 from ravine.core.errors import DataError
 from ravine.data.dataset import Preprocessing
 from ravine.data.given_images import open_given
-from ravine.data.opening import open_unlabelled
+from ravine.data.network_images import open_unlabelled
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 

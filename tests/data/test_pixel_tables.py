@@ -12,7 +12,8 @@ from ravine.core.errors import DataError
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.discovery import find_collection
-from ravine.data.opening import open_dataset, open_unlabelled
+from ravine.data.network_images import open_unlabelled
+from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
 
 

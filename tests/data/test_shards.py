@@ -21,7 +21,8 @@ from ravine.data.collection import Collection, FileEntry
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.decode import Unreadable
 from ravine.data.image_file import ImageFormat, read_image_bytes
-from ravine.data.opening import open_dataset, open_unlabelled
+from ravine.data.network_images import open_unlabelled
+from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
 from ravine.data.sources.shards import one_shard, read_shards
 from ravine.data.sources.tar import members

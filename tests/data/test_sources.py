@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from ravine.core.errors import DataError
-from ravine.data.opening import open_dataset, open_labelled, open_unlabelled
+from ravine.data.network_images import open_labelled, open_unlabelled
+from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
 from ravine.data.sources.pickled import read_pickled
 

@@ -26,7 +26,8 @@ from ravine.data import load_mode, streaming
 from ravine.data.augment_settings import AugmentSettings
 from ravine.data.batches import TrainingBatches, evaluation_batches
 from ravine.data.dataset import Dataset
-from ravine.data.opening import open_dataset, open_labelled, open_unlabelled
+from ravine.data.network_images import open_labelled, open_unlabelled
+from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
 from ravine.data.streaming import Prefetcher, StreamedImages
 

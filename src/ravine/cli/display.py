@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
+from ravine.cli.several_lines import several_lines
 from ravine.core.launch import is_secondary_process
 from ravine.core.progress import Progress as ProgressObserver
 from ravine.core.progress import no_progress
@@ -69,6 +70,8 @@ class _ErrorLines:
 
 def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
     """Returns the lines about an evaluation."""
+    if "mean_ap" in found:
+        return several_lines(found, per_label=per_class)
     interval = tuple(found["interval"])
     loss = "not finite" if found["loss"] is None else f"{found['loss']:.4f}"
     lines = [

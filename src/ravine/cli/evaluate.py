@@ -14,6 +14,7 @@ from ravine.cli.options import (
     LabelColumn,
     Precision,
     Quiet,
+    Threshold,
 )
 from ravine.cli.run_argument import TrainedArgument, existing_model
 from ravine.core.lazy import lazy_module
@@ -34,6 +35,7 @@ def evaluate(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Leave out the images that were trained on.")
     ] = False,
+    threshold: Threshold = None,
     tta: Annotated[bool, typer.Option("--tta", help="Also with test-time flip.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -61,6 +63,7 @@ def evaluate(
             image_column=image_column,
             label_column=label_column,
             held_out=held_out,
+            threshold=threshold,
             tta=tta,
             device=device,
             precision=precision,

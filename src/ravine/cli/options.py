@@ -27,6 +27,12 @@ ImageColumn = Annotated[
 LabelColumn = Annotated[
     str | None, typer.Option(help="Column of the labels [as in training, or a usual name].")
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0, max=1.0, help="Of several labels: probability of a yes [each label's own]."
+    ),
+]
 MovedData = Annotated[
     str | None, typer.Option(help="Where the data has been moved to; checked to be the same.")
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, Precision, Quiet
+from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, Precision, Quiet, Threshold
 from ravine.cli.run_argument import TrainedArgument, existing_model
 from ravine.core.lazy import lazy_module
 from ravine.workflows.predict_options import check_form
@@ -26,6 +26,14 @@ Missing = Annotated[
     str, typer.Option(help="With --like, an id without a readable image: refuse or prior.")
 ]
 
+AnswersOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|probabilities|labels",
+        help="With --like, of several labels in columns: probabilities, or labels for 0 and 1.",
+    ),
+]
+
 
 def predict(
     run: TrainedArgument,
@@ -38,6 +46,8 @@ def predict(
     ] = None,
     positive: Positive = None,
     missing: Missing = "refuse",
+    answers: AnswersOption = "auto",
+    threshold: Threshold = None,
     image_column: ImageColumn = None,
     tta: Annotated[bool, typer.Option("--tta", help="Mean with the mirror images.")] = False,
     device: Device = "auto",
@@ -57,7 +67,7 @@ def predict(
 
     - `ravine predict RUN test_images/ --like sample_submission.csv --positive dog`
     """
-    check_form(like, missing=missing, positive=positive)
+    check_form(like, missing=missing, positive=positive, answers=answers)
     run = existing_model(run)
     with watching(quiet=quiet, json=False) as screen:
         done = workflow.predict_file(
@@ -67,6 +77,8 @@ def predict(
             like=like,
             positive=positive,
             missing=missing,
+            answers=answers,  # type: ignore[arg-type]  # checked above
+            threshold=threshold,
             image_column=image_column,
             tta=tta,
             device=device,

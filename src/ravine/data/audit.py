@@ -3,7 +3,6 @@
 Shape letters: N images, C channels.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -63,7 +62,7 @@ def audit(
         **_duplicates(collection, decoded, readable),
         "leakage": _leakage(leakage, names),
         "imbalance": _imbalance(collection, splits["train"]),
-        "several": label_facts(collection.labels[readable])
+        "several": label_facts(collection.labels[readable], len(splits["train"]))
         if has_several(collection.labels)
         else None,
         "rule": rule,
@@ -234,7 +233,7 @@ def _report_copies(found: Mapping[str, Any], notify: Callable[..., None]) -> Non
         notify(
             f"{many} under different labels: {' = '.join(first['names'][:3])}, which is "
             f"{' or '.join(dict.fromkeys(first['labels']))}"
-            + ("" if found["several"] else "; if an image may have both: --labels-per-image several")
+            + ("" if found["several"] else "; where it has both: --labels-per-image several")
         )
     if (doubles := found["duplicates"])["groups"]:
         pair = " = ".join(doubles["examples"][0][:2])

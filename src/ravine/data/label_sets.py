@@ -75,13 +75,19 @@ def rarest_label(labels: np.ndarray) -> np.ndarray:
     return np.where(labels.any(1), ranked.argmin(1), labels.shape[1]).astype(np.int64)
 
 
-def label_facts(labels: np.ndarray) -> dict[str, float | int]:
-    """Returns how many labels the images have: mean, and the images with none and with more."""
+def label_facts(labels: np.ndarray, train: int) -> dict[str, float | int]:
+    """Returns how many labels N images have: mean, images with none and with more.
+
+    Args:
+        labels: (N, K).
+        train: the number of training images, which is kept beside.
+    """
     counts = labels.sum(1)
     return {
         "mean": float(counts.mean()) if len(counts) else 0.0,
         "without": int((counts == 0).sum()),
         "several": int((counts > 1).sum()),
+        "train": train,
     }
 
 
@@ -116,4 +122,3 @@ def merged(
             kept.append(index)
             found.append(rows[index])
     return kept, np.array(found, np.uint8).reshape(len(kept), classes)
-

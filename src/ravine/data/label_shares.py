@@ -1,9 +1,9 @@
 """Divides images with several labels so that each part keeps the share of each label.
 
-Iterative stratification (Sechidis, Tsoumakas, Vlahavas, "On the stratification of multi-label data",
-ECML PKDD 2011): the label with the fewest images left is divided first, each of its images going to
-the part that wants this label most. Here a unit, the images of one group or of equal pixels, is what
-goes; images without a label are divided last.
+Iterative stratification (Sechidis, Tsoumakas, Vlahavas, "On the stratification of multi-label
+data", ECML PKDD 2011): the label with the fewest images left is divided first, each of its images
+going to the part that wants this label most. What goes is a unit: the images of one group, or of
+equal pixels. Images without a label are divided last.
 
 Shape letters: M images, K labels, P parts, U units.
 """
@@ -114,9 +114,7 @@ def hold_out(
     return held
 
 
-def folds_of(
-    labels: np.ndarray, identity: Sequence[bytes], *, folds: int, seed: int
-) -> np.ndarray:
+def folds_of(labels: np.ndarray, identity: Sequence[bytes], *, folds: int, seed: int) -> np.ndarray:
     """Returns the fold of each image, (M,) int64: 1..F, or 0 where it is trained on in all.
 
     Args:

@@ -62,6 +62,11 @@ class SubmissionForm:
         """The indices of images to predict, int64 of shape (W,), in the order of the ids."""
         return self.indices[self.indices >= 0]
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a cell may be empty: never."""
+        return False
+
     def without_image(self, ids: Sequence[str]) -> list[str]:
         """Returns those of the M ids that have no image."""
         return [name for name, i in zip(ids, self.indices.tolist(), strict=True) if i < 0]

@@ -1,5 +1,6 @@
 """The report of a run: one HTML file that opens offline and prints well."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "duration": _duration, "shown": _shown}
+    environment.filters |= {
+        "percent": _percent,
+        "between": _between,
+        "duration": _duration,
+        "shown": _shown,
+    }
     return environment
 
 
@@ -108,11 +114,14 @@ def _timeline(contents: Contents) -> Markup | None:
 def _tables(contents: Contents) -> dict[str, Any]:
     evaluation = contents.evaluation
     if not evaluation:
-        return {"classes": [], "pairs": [], "matrix": None}
+        return {"classes": [], "pairs": [], "matrix": None, "labels": []}
+    if "mean_ap" in evaluation:
+        return {"classes": [], "pairs": [], "matrix": None, "labels": evaluation["labels"]}
     rows = evaluation["confusion"]
     small = len(evaluation["classes"]) <= _MATRIX_UP_TO
     shares = [[count / max(1, sum(row)) for count in row] for row in rows]
     return {
+        "labels": [],
         "classes": class_rows(evaluation),
         "pairs": confused_pairs(evaluation),
         "matrix": list(zip(evaluation["classes"], rows, shares, strict=True)) if small else None,
@@ -121,6 +130,10 @@ def _tables(contents: Contents) -> dict[str, Any]:
 
 def _percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{_percent(interval[0])}–{_percent(interval[1])}"
 
 
 def _duration(seconds: float | None) -> str:

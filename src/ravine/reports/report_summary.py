@@ -26,6 +26,8 @@ def summary_lines(contents: Contents) -> list[str]:
 
 
 def _about_result(contents: Contents) -> list[str]:
+    if "mean_ap" in contents.evaluation:
+        return _about_labels(contents.evaluation)
     pairs = confused_pairs(contents.evaluation, 1)
     weakest = min(class_rows(contents.evaluation), key=lambda row: row.f1 or 0.0)
     lines = []
@@ -37,6 +39,26 @@ def _about_result(contents: Contents) -> list[str]:
         )
     if weakest.f1 is not None:
         lines.append(f"The weakest class is {weakest.name}, with an F1 of {weakest.f1:.3f}.")
+    return lines
+
+
+def _about_labels(evaluation: dict[str, Any]) -> list[str]:
+    """Returns the weakest label, and how far the thresholds flatter F1."""
+    known = [row for row in evaluation["labels"] if row.get("average_precision") is not None]
+    lines = []
+    if known:
+        weakest = min(known, key=lambda row: row["average_precision"])
+        lines.append(
+            f"The weakest label is {weakest['name']}, with an average precision of "
+            f"{weakest['average_precision']:.3f} on {weakest['count']:,} images."
+        )
+    facts = evaluation["thresholds"]
+    fair = facts.get("macro_f1_cross_fitted")
+    if facts.get("chosen_on_these_images") and fair is not None:
+        lines.append(
+            "Thresholds were chosen on these images, so that F1 is too good: chosen on the other "
+            f"half of them, macro F1 is {100 * fair:.1f} %."
+        )
     return lines
 
 

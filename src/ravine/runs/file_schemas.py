@@ -7,7 +7,15 @@ fit is left out by the pages, and is refused by a run that goes on.
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 
 _MOST = 3.5e38  # float32's; numbers beyond are no measurement
 Number = Annotated[float, Field(ge=-_MOST, le=_MOST, allow_inf_nan=False)]
@@ -30,6 +38,7 @@ class StepsRow(Loose):
     epoch: Annotated[float, Field(ge=0, le=1e12)]
     loss: Number | None = None
     accuracy: Share | None = None
+    exact_match: Share | None = None
     lr: Number | None = None
     images_per_second: Number | None = None
     elapsed: Number | None = None
@@ -45,8 +54,11 @@ class EpochRow(Loose):
     epoch: Annotated[float, Field(ge=0, le=1e12)]
     train_loss: Number | None = None
     train_accuracy: Share | None = None
+    train_exact_match: Share | None = None
     accuracy: Share | None = None
     interval: Interval | None = None
+    mean_ap: Share | None = None
+    macro_f1: Share | None = None
     loss: Number | None = None
     elapsed: Number | None = None
     images_per_second: Number | None = None
@@ -117,6 +129,59 @@ class EvaluationFile(Loose):
     classes: Annotated[list[str], Field(min_length=1)]
     calibration: Calibration | None = None
     tta: Mirrored | None = None
+    mistakes: list[Mistake] = []
+
+
+class LabelRow(Loose):
+    """A label of evaluation.json, where an image has several."""
+
+    name: str
+    count: Count
+    predicted: Count
+    threshold: Share
+    average_precision: Share | None = None
+    average_precision_interval: Interval | None = None
+    precision: Share | None = None
+    precision_interval: Interval
+    recall: Share | None = None
+    recall_interval: Interval
+    f1: Share | None = None
+    f1_interval: Interval | None = None
+
+
+class ThresholdFacts(Loose):
+    """Where the thresholds of labels come from."""
+
+    chosen_on_these_images: bool = False
+    macro_f1_cross_fitted: Share | None = None
+
+
+class MirroredLabels(Loose):
+    """The result with test-time flip, of several labels."""
+
+    mean_ap: Share
+    mean_ap_interval: Interval
+
+
+class SeveralEvaluationFile(Loose):
+    """evaluation.json where an image has several labels."""
+
+    split: str
+    count: Count
+    mean_ap: Share
+    mean_ap_interval: Interval
+    macro_f1: Share
+    macro_f1_interval: Interval
+    micro_f1: Share
+    micro_f1_interval: Interval
+    exact_match: Share
+    exact_match_interval: Interval
+    chance: Share
+    loss: Number | None = None
+    classes: Annotated[list[str], Field(min_length=1)]
+    labels: Annotated[list[LabelRow], Field(min_length=1)]
+    thresholds: ThresholdFacts
+    tta: MirroredLabels | None = None
     mistakes: list[Mistake] = []
 
 
@@ -262,12 +327,21 @@ class LossesRow(Loose):
     elapsed: Number | None = None
 
 
+def _has_several(evaluation: Any) -> bool:
+    return isinstance(evaluation, dict) and "mean_ap" in evaluation
+
+
 HISTORY = TypeAdapter[Any](
     Annotated[StepsRow | EpochRow | RollbackRow, Field(discriminator="kind")]
 )
 LOSSES = TypeAdapter[Any](LossesRow)
 FINDING = TypeAdapter[Any](FindingRow)
-EVALUATION = TypeAdapter[Any](EvaluationFile)
+EVALUATION = TypeAdapter[Any](
+    Annotated[
+        Annotated[EvaluationFile, Tag("one")] | Annotated[SeveralEvaluationFile, Tag("several")],
+        Discriminator(lambda value: "several" if _has_several(value) else "one"),
+    ]
+)
 ENVIRONMENT = TypeAdapter[Any](EnvironmentFile)
 AUDIT = TypeAdapter[Any](AuditFile)
 VARIANCE = TypeAdapter[Any](Annotated[list[VarianceNetwork], Field(min_length=1, max_length=32)])
@@ -283,7 +357,8 @@ def fault_in(value: Any, schema: TypeAdapter[Any]) -> str | None:
         schema.validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])[:80]
+        tagged = schema is EVALUATION
+        where = ".".join(str(part) for part in first["loc"][tagged:])[:80]
         message = first["msg"]
         return f"{where or 'it'}: {message[0].lower()}{message[1:]}"[:200]
     except RecursionError:

@@ -38,7 +38,7 @@ class LabelScores:
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Returns Σ_n (R_n − R_{n−1}) P_n over thresholds n, the highest first, (R,); NaN without truth.
+    """Returns Σ_n (R_n − R_{n−1}) P_n over thresholds n from the highest, (R,); NaN without truth.
 
     P_n is the precision and R_n the recall of answering yes from the n-th highest score on; equal
     scores are one threshold (scikit-learn's `average_precision_score`; Manning, Raghavan, Schütze,

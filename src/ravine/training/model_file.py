@@ -17,6 +17,7 @@ from ravine.core.errors import RunError
 from ravine.core.tensor_file import load_metadata, load_tensors, save_tensors
 from ravine.data.dataset import Preprocessing
 from ravine.models.settings import ModelSettings
+from ravine.nn.label_prior import add_named_biases_
 
 _FORMAT = 1
 
@@ -118,6 +119,8 @@ def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
         image_size=preprocessing.image_size,
         code=code,
     )
+    if thresholds is not None:
+        add_named_biases_(model, tensors)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

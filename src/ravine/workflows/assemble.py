@@ -11,6 +11,7 @@ from torch import nn
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import device_of_rank, pick_device, pick_precision
+from ravine.core.errors import SettingError
 from ravine.core.memory import keep_freed_memory
 from ravine.data.augment_settings import choose_operations
 from ravine.data.dataset import Dataset
@@ -128,7 +129,21 @@ def _spelled_out(
         device=device.type if recipe.device == "auto" else recipe.device,
         precision=str(precision).removeprefix("torch."),
         augment=",".join(operations) or "none",
+        **_form_of_labels(recipe, dataset),
     )
+
+
+def _form_of_labels(recipe: Recipe, dataset: Dataset) -> dict[str, str]:
+    """Returns the settings that read the labels as they were read, where images have several."""
+    if not dataset.several:
+        if recipe.threshold != "auto":
+            raise SettingError(
+                f"threshold {recipe.threshold:g} has no effect: the images have one class each; "
+                "leave it out"
+            )
+        return {}
+    separator = dataset.label_separator or recipe.label_separator
+    return {"labels_per_image": "several", **({"label_separator": separator} if separator else {})}
 
 
 def _step_memory(recipe: Recipe, training: Training, builder: Builder) -> StepMemory:

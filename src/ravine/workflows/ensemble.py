@@ -87,9 +87,19 @@ class Ensemble:
         precision = pick_precision(self.precision, device)
         for batch in batches:
             plain, both = batch_log_probabilities(
-                member.model, batch.images, precision=precision, mirrored=self.mirrored
+                member.model,
+                batch.images,
+                precision=precision,
+                mirrored=self.mirrored,
+                several=member.several,
             )
             yield plain.cpu().numpy(), None if both is None else both.cpu().numpy()
+
+
+def ensemble_thresholds(members: Sequence[TrainedModel]) -> np.ndarray | None:
+    """Returns the mean of the members' thresholds, (K,); None where an image has one class."""
+    found = [one.thresholds for one in members if one.thresholds is not None]
+    return np.mean(found, axis=0) if len(found) == len(members) else None
 
 
 def _mean(log_probabilities: Sequence[np.ndarray]) -> np.ndarray:

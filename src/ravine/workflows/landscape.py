@@ -20,7 +20,7 @@ from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
-from ravine.data.opening import open_labelled
+from ravine.data.network_images import open_labelled
 from ravine.data.reading import settings_like
 from ravine.data.settings import DataSettings
 from ravine.landscapes.axes import DirectionInputs

@@ -10,12 +10,13 @@ from typing import final
 
 import numpy as np
 
-from ravine.core.errors import DataError
+from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Unlabelled
+from ravine.data.label_submission import Answers, LabelSetForm, label_set_form
 from ravine.data.sample_submission import read_sample
-from ravine.data.submission import write_form, write_predictions
-from ravine.data.submission_form import submission_form
+from ravine.data.submission import write_form, write_label_sets, write_predictions
+from ravine.data.submission_form import SubmissionForm, submission_form
 from ravine.workflows.run import Run
 
 
@@ -45,6 +46,8 @@ def predict_file(
     like: Path | None = None,
     positive: str | None = None,
     missing: str = "refuse",
+    answers: Answers = "auto",
+    threshold: float | None = None,
     image_column: str | None = None,
     tta: bool = False,
     device: str = "auto",
@@ -61,6 +64,9 @@ def predict_file(
         like: a sample submission, whose ids, order and columns are kept.
         positive: the class whose probability the sample's one column takes; None to choose.
         missing: `refuse`, or `prior`: the training shares answer for an id without an image.
+        answers: of several labels in columns: probabilities, or labels for 0 and 1.
+        threshold: of every label, in [0, 1], where an image has several; by default each label's
+            own.
         image_column: of a CSV of file names; by default that of the training.
         tta: mean over each image and its mirror image.
         device: auto, cpu, cuda or cuda:N.
@@ -69,28 +75,48 @@ def predict_file(
         progress: receives the progress of slow work.
 
     Raises:
+        SettingError: the threshold or `answers` has no effect.
         DataError: an image, an id or a column is missing, or the disk does not allow it.
         RunError: there is no network, or its weights are not finite.
     """
     sample = None if like is None else read_sample(like)
     run = Run.load(path, allow_code=allow_code)
+    thresholds = run.thresholds(threshold)
+    if answers != "auto" and thresholds is None:
+        raise SettingError("answers has no effect: the network answers with one class; drop it")
     prior = run.training_shares() if missing == "prior" else None
     found = run.open_unlabelled(images, image_column=image_column, progress=progress)
     _refuse_none(found)
 
-    def answers(index: np.ndarray) -> Iterator[np.ndarray]:
+    def rows_of(index: np.ndarray) -> Iterator[np.ndarray]:
         return run.probabilities(
             found, index, tta=tta, device=device, precision=precision, progress=progress
         )
 
     classes = run.members[0].classes
     if sample is None:
-        write_predictions(out, found.names, classes, answers(np.arange(len(found.names))))
+        blocks = rows_of(np.arange(len(found.names)))
+        if thresholds is None:
+            write_predictions(out, found.names, classes, blocks)
+        else:
+            write_label_sets(out, found.names, classes, blocks, thresholds.values)
         return Written(count=len(found.names), unreadable=found.unreadable)
-    form = submission_form(
-        sample, found.names, classes, positive=positive, missing=prior is not None
-    )
-    write_form(out, sample, form, found.names, answers(form.wanted), prior=prior)
+    form: SubmissionForm | LabelSetForm
+    if thresholds is None:
+        form = submission_form(
+            sample, found.names, classes, positive=positive, missing=prior is not None
+        )
+    else:
+        form = label_set_form(
+            sample,
+            found.names,
+            classes,
+            thresholds.values,
+            answers=answers,
+            positive=positive,
+            missing=prior is not None,
+        )
+    write_form(out, sample, form, found.names, rows_of(form.wanted), prior=prior)
     return Written(
         count=len(sample.ids),
         unreadable=found.unreadable,

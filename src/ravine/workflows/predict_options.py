@@ -5,10 +5,19 @@ from pathlib import Path
 from ravine.core.errors import SettingError
 
 
-def check_form(like: Path | None, *, missing: str, positive: str | None) -> None:
-    """Raises `SettingError` if `missing` is unknown, or an option needs a sample submission."""
+def check_form(
+    like: Path | None, *, missing: str, positive: str | None, answers: str = "auto"
+) -> None:
+    """Raises `SettingError` if an option is unknown, or needs a sample submission."""
+    if answers not in ("auto", "probabilities", "labels"):
+        raise SettingError(f"--answers {answers[:40]!r}: takes auto, probabilities or labels")
     if missing not in ("refuse", "prior"):
         raise SettingError(f"--missing {missing[:40]!r}: takes refuse or prior")
-    for name, given in (("missing prior", missing == "prior"), ("positive", positive is not None)):
+    needing = (
+        ("missing prior", missing == "prior"),
+        ("positive", positive is not None),
+        ("answers", answers != "auto"),
+    )
+    for name, given in needing:
         if given and like is None:
             raise SettingError(f"--{name} has no effect without --like; leave it out")

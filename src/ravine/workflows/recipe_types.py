@@ -27,6 +27,7 @@ class RecipeSettings(TypedDict, total=False):
     ema: float
     norm_statistics: Literal["auto", "running", "measured"]
     balance: Literal["none", "loss", "sample"]
+    threshold: float | Literal["auto"]
     tta: bool
     checkpoint_every: float
     on_divergence: Literal["stop", "rollback"]

@@ -4,7 +4,7 @@ Shape letters: N images, B images of a batch, K classes.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -13,42 +13,22 @@ import numpy as np
 from torch import nn
 
 from ravine.core.allowed_code import AllowedCode
-from ravine.core.errors import DataError, RunError
+from ravine.core.errors import DataError, RunError, SettingError
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Dataset, Unlabelled
 from ravine.data.given_images import open_given
-from ravine.data.opening import open_labelled, open_unlabelled
+from ravine.data.network_images import open_labelled, open_unlabelled
 from ravine.data.reading import column_like, settings_like
 from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
 from ravine.runs.rows import read_json
 from ravine.runs.trained_images import were_trained_on
 from ravine.training.evaluation import full_evaluation
 from ravine.training.model_file import TrainedModel, load_model
-from ravine.workflows.ensemble import Ensemble, refuse_not_finite
+from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds
+from ravine.workflows.ensemble import Ensemble, ensemble_thresholds, refuse_not_finite
+from ravine.workflows.predictions import Predictions
 from ravine.workflows.run_record import RunRecord
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """The probabilities that a network predicts for images.
-
-    Attributes:
-        names: paths of the N images, as they were found.
-        classes: names of the K classes.
-        probabilities: (N, K) float32, rows sum to 1.
-        unreadable: name and reason of each file that is no readable image.
-    """
-
-    names: Sequence[str]
-    classes: tuple[str, ...]
-    probabilities: np.ndarray
-    unreadable: Sequence[tuple[str, str]]
-
-    @property
-    def labels(self) -> list[str]:
-        """The likeliest class of each image."""
-        return [self.classes[index] for index in self.probabilities.argmax(1)]
 
 
 class Run(RunRecord):
@@ -115,7 +95,8 @@ class Run(RunRecord):
         one = found[0]
         for path, other in zip(paths, found, strict=True):
             sizes = [(m.preprocessing.image_size, m.preprocessing.channels) for m in (one, other)]
-            if other.classes != one.classes or sizes[0] != sizes[1]:
+            same = other.classes == one.classes and other.several == one.several
+            if not same or sizes[0] != sizes[1]:
                 raise RunError(f"{path} has other classes or images than {paths[0]}")
         return found
 
@@ -132,6 +113,7 @@ class Run(RunRecord):
         image_column: str | None = None,
         label_column: str | None = None,
         held_out: bool = False,
+        threshold: float | None = None,
         tta: bool = False,
         device: str = "auto",
         precision: str = "auto",
@@ -139,6 +121,7 @@ class Run(RunRecord):
     ) -> dict[str, Any]:
         """Returns accuracy with interval, confusion and calibration on labelled images.
 
+        Of several labels per image it is mean average precision and F1, and figures of each label.
         Its "trained_on" is how many of them the network was trained on; None where the run does
         not know.
 
@@ -148,6 +131,8 @@ class Run(RunRecord):
             image_column: of the CSV; by default that of the training, else a usual name.
             label_column: of the CSV; by default that of the training, else a usual name.
             held_out: leave out the images that were trained on.
+            threshold: of every label, in [0, 1], where an image has several; by default each
+                label's own, from the training.
             tta: also give the result with test-time flip, apart.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
@@ -156,6 +141,7 @@ class Run(RunRecord):
         Raises:
             DataError: the data cannot be read, or has a class that the network does not know.
             RunError: the network's weights are not finite.
+            SettingError: the threshold is out of range, or has no effect.
         """
         settings = settings_like(
             self.settings,
@@ -163,6 +149,7 @@ class Run(RunRecord):
             labels=labels,
             given={"image_column": image_column, "label_column": label_column},
         )
+        thresholds = self.thresholds(threshold)
         ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
         first = self.members[0]
         dataset = open_labelled(
@@ -172,13 +159,39 @@ class Run(RunRecord):
             classes=first.classes,
             progress=progress,
             settings=settings,
+            several=first.several,
         )
         index, known = self._evaluated(dataset, str(data), held_out=held_out)
         plain, mirrored = ensemble.all(dataset.images, index)
         found = full_evaluation(
-            plain, mirrored, dataset.labels[index], split=str(data), classes=first.classes
+            plain,
+            mirrored,
+            dataset.labels[index],
+            split=str(data),
+            classes=first.classes,
+            thresholds=thresholds,
         )
         return found | {"trained_on": known}
+
+    def thresholds(self, given: float | None = None) -> Thresholds | None:
+        """Returns the thresholds of several labels; None where an image has one class.
+
+        Args:
+            given: one for every label, in [0, 1]; by default those of the training.
+
+        Raises:
+            SettingError: it is out of range, or has no effect.
+        """
+        own = ensemble_thresholds(self.members)
+        if given is None:
+            return None if own is None else Thresholds(values=own, source=CHOSEN_HERE)
+        if own is None:
+            raise SettingError(
+                "threshold has no effect: the network answers with one class; leave it out"
+            )
+        if not 0 <= given <= 1:
+            raise SettingError(f"threshold {given:g} is no probability; give one from 0 to 1")
+        return Thresholds(values=np.full(len(own), given), source="given")
 
     def _evaluated(
         self, dataset: Dataset, data: str, *, held_out: bool
@@ -205,6 +218,7 @@ class Run(RunRecord):
         images: Any,
         *,
         image_column: str | None = None,
+        threshold: float | None = None,
         tta: bool = False,
         device: str = "auto",
         precision: str = "auto",
@@ -217,6 +231,8 @@ class Run(RunRecord):
                 array (H, W), (H, W, C) or (N, H, W, C); a tensor (H, W), (C, H, W) or
                 (N, C, H, W), of bytes or of floats in 0..1; or a list of paths, or of images.
             image_column: of the CSV; by default that of the training, else a usual name.
+            threshold: of every label, in [0, 1], where an image has several; by default each
+                label's own, from the training.
             tta: mean over each image and its mirror image.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
@@ -225,7 +241,9 @@ class Run(RunRecord):
         Raises:
             DataError: there is nothing to read.
             RunError: the network's weights are not finite.
+            SettingError: the threshold is out of range, or has no effect.
         """
+        thresholds = self.thresholds(threshold)
         found = self.open_unlabelled(images, image_column=image_column, progress=progress)
         index = np.arange(len(found.names))
         blocks = self.probabilities(
@@ -237,6 +255,7 @@ class Run(RunRecord):
             classes=classes,
             probabilities=np.concatenate([np.zeros((0, len(classes)), np.float32), *blocks]),
             unreadable=list(found.unreadable),
+            thresholds=None if thresholds is None else thresholds.values,
         )
 
     def open_unlabelled(
@@ -304,10 +323,11 @@ class Run(RunRecord):
             RunError: the audit of the data is not in the run folder.
         """
         folders = self._fold_folders() or [self._folder]
-        rows = read_json(folders[0].audit).get("classes", [])
+        audit = read_json(folders[0].audit)
+        rows = audit.get("classes", [])
         try:
             counts = {str(row["name"]): int(row["counts"]["train"]) for row in rows}
             found = np.array([counts[name] for name in self.members[0].classes], np.float64)
         except (KeyError, TypeError, ValueError):
             raise RunError(f"{folders[0].audit} does not hold the training shares") from None
-        return found / found.sum()
+        return found / (audit["several"]["train"] if audit.get("several") else found.sum())

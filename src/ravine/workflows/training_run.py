@@ -32,7 +32,7 @@ from ravine.workflows.assemble import Assembly
 from ravine.workflows.distributed_session import refuse_apart
 from ravine.workflows.observers import monitored
 from ravine.workflows.recipe import Recipe
-from ravine.workflows.run_end import evaluate_run, report_undone_steps
+from ravine.workflows.run_end import evaluate_run, report_undone_steps, thresholds_of
 from ravine.workflows.run_findings import notice
 from ravine.workflows.session import Session
 
@@ -187,6 +187,7 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
     trained_in = session.clock.elapsed()
     if assembly.measured is not None:
         assembly.measured.measure_(assembly.state.evaluated)
+    thresholds = thresholds_of(assembly, dataset)
     if session.ranks.is_main:
         save_model(
             folder.model,
@@ -194,8 +195,9 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
             settings=assembly.recipe,
             classes=dataset.classes,
             preprocessing=dataset.preprocessing,
+            thresholds=None if thresholds is None else thresholds.values.tolist(),
         )
-    found = evaluate_run(assembly, dataset, folder, session)
+    found = evaluate_run(assembly, dataset, folder, session, thresholds)
     if not session.ranks.is_main:
         return
     report_undone_steps(assembly.state, folder, session)

@@ -136,9 +136,7 @@ def labelled_classes(
     return classes, values.astype(np.int64)
 
 
-def _column_names(
-    array: StoredArray, columns: int, names: np.ndarray | None
-) -> tuple[str, ...]:
+def _column_names(array: StoredArray, columns: int, names: np.ndarray | None) -> tuple[str, ...]:
     """Returns the names of K columns of labels: by `names`, else their numbers from 0."""
     if names is None:
         return tuple(str(index) for index in range(columns))

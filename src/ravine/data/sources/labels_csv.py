@@ -95,9 +95,7 @@ def read_table(path: Path, folder: Path, settings: DataSettings) -> Collection:
         table = replace(table, columns=numbers, has_header=False)
     columns = choose_columns(table, settings, index.find)
     unites = settings.labels_per_image == "several"
-    rows, repeated = _without_repeats(
-        table, columns, _read(table, columns, index), unites=unites
-    )
+    rows, repeated = _without_repeats(table, columns, _read(table, columns, index), unites=unites)
     splits, by = _splits(table, columns, rows, settings)
     separator = _separator(table, columns, rows, settings)
     if separator is None or (columns.label and settings.labels_per_image != "several"):
@@ -263,9 +261,7 @@ def _refuse_missing_labels(table: Table, rows: _Rows, splits: Sequence[str | Non
             )
 
 
-def _separator(
-    table: Table, columns: Columns, rows: _Rows, settings: DataSettings
-) -> str | None:
+def _separator(table: Table, columns: Columns, rows: _Rows, settings: DataSettings) -> str | None:
     """Returns what separates the labels of a cell; None where each image has one label."""
     asked = settings.labels_per_image
     if columns.label:

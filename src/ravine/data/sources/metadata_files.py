@@ -121,9 +121,7 @@ def _images(
         if isinstance(label, list) and all(isinstance(one, int | str) for one in label):
             names = tuple(dict.fromkeys(str(one).strip() for one in label))
             path = f"{prefix}{name.removeprefix('./')}"
-            yield ListedImage(
-                path=path, label="", split=None, source=file, line=line, labels=names
-            )
+            yield ListedImage(path=path, label="", split=None, source=file, line=line, labels=names)
             continue
         if isinstance(label, list | dict | float):
             raise DataError(

@@ -35,6 +35,4 @@ def read_npz(path: Path, settings: DataSettings, progress: Progress) -> Collecti
     found = array_pairs(path, names, lambda name: npy_array(path, name))
     listed = next((name for name in _CLASS_NAMES if name in names), None)
     class_names = None if listed is None else npy_array(path, listed)
-    return read_array_pairs(
-        "npz", found, class_names, labels_per_image=settings.labels_per_image
-    )
+    return read_array_pairs("npz", found, class_names, labels_per_image=settings.labels_per_image)

@@ -1,0 +1,162 @@
+"""Opens images for a network that is trained: labelled ones to evaluate on, others to predict.
+
+Shape letters: N images, S height and width, C channels, K classes.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ravine.core.errors import DataError
+from ravine.core.progress import Progress, no_progress
+from ravine.data.class_matching import class_indices
+from ravine.data.collection import Collection, FileEntry
+from ravine.data.dataset import Dataset, ImageArray, ImageView, Preprocessing, Unlabelled
+from ravine.data.decoded_cache import DecodedCache
+from ravine.data.discovery import find_collection, list_images
+from ravine.data.image_file import ImageFormat
+from ravine.data.label_sets import has_several
+from ravine.data.location import expand_path
+from ravine.data.opening import image_array, load_images
+from ravine.data.settings import DataSettings
+from ravine.data.sources.pixel_table import is_pixel_table, read_unlabelled_pixels
+from ravine.data.streaming import StreamedImages
+
+
+def format_of(preprocessing: Preprocessing) -> ImageFormat:
+    """Returns the image format that a network was trained with."""
+    return ImageFormat(
+        image_size=preprocessing.image_size,
+        channels=preprocessing.channels,
+        fit=preprocessing.fit,
+        large=preprocessing.large,
+        grey_range=preprocessing.grey_range,
+    )
+
+
+def open_labelled(
+    data: str,
+    *,
+    labels: str | None,
+    preprocessing: Preprocessing,
+    classes: Sequence[str],
+    progress: Progress = no_progress,
+    settings: DataSettings | None = None,
+    several: bool = False,
+) -> Dataset:
+    """Returns labelled images for an evaluation, all in the split `test`.
+
+    Where the source has a test split of its own, only that is taken.
+
+    Args:
+        data: path of the source.
+        labels: path of a CSV with the labels, or None.
+        preprocessing: of the network.
+        classes: K names that the network knows.
+        progress: called while decoding.
+        settings: how `data` is read, with its columns; by default with usual names.
+        several: whether the network answers with several labels an image.
+
+    Raises:
+        DataError: there is a class that the network does not know, or nothing to read.
+    """
+    settings = settings or DataSettings.of({"data": data, "labels": labels})
+    if several:
+        settings = settings.with_(labels_per_image="several")
+    collection = find_collection(settings, progress)
+    if has_several(collection.labels) and not several:
+        raise DataError(
+            f"{data} has several labels per image, and the network answers with one class; "
+            "evaluate on images of one class each"
+        )
+    to_network = class_indices(collection.classes, classes, data)
+    image_format = format_of(preprocessing)
+    decoded = load_images(collection, image_format, settings, progress)[0].decoded
+    chosen = _evaluated(collection, decoded, data)
+    names = collection.names
+    unreadable = [{"name": names[i], "reason": why} for i, why in decoded.unreadable.items()]
+    return Dataset(
+        images=_subset(image_array(collection, image_format, decoded), chosen),
+        labels=_as_network(collection.labels[chosen], to_network, len(classes)),
+        classes=tuple(classes),
+        splits={"test": np.arange(len(chosen))},
+        names=[names[int(i)] for i in chosen],
+        preprocessing=preprocessing,
+        audit={"unreadable": unreadable},
+        fingerprint="",
+        digests=decoded.digests[chosen],
+    )
+
+
+def _as_network(labels: np.ndarray, to_network: np.ndarray, classes: int) -> np.ndarray:
+    """Returns labels of either form, of the data's M classes, as those of the network's K."""
+    if not has_several(labels):
+        return to_network[labels]
+    rows = np.zeros((len(labels), classes), np.uint8)
+    rows[:, to_network] = labels
+    return rows
+
+
+def _evaluated(collection: Collection, decoded: DecodedCache, data: str) -> np.ndarray:
+    """Returns the indices of readable images, of the test split where the source has one."""
+    chosen = np.flatnonzero(decoded.readable)
+    if "test" in collection.given_splits:
+        chosen = chosen[np.array([collection.given_splits[int(i)] == "test" for i in chosen])]
+    if not len(chosen):
+        raise DataError(f"{data} holds no readable image")
+    return chosen
+
+
+def _subset(images: ImageArray, index: np.ndarray) -> ImageArray:
+    if isinstance(images, StreamedImages):
+        return images.subset(index)
+    return images if len(index) == len(images) else ImageView(images, index)
+
+
+def _unlabelled(paths: Sequence[Path], image_column: Callable[[Path], str | None]) -> Collection:
+    if len(paths) == 1 and is_pixel_table(paths[0]) and paths[0].is_file():
+        return read_unlabelled_pixels(paths[0])
+    names: list[str] = []
+    files: list[FileEntry] = []
+    for path in paths:
+        for name, entry in list_images(path, image_column=image_column(path)):
+            names.append(name)
+            files.append(entry)
+    if not files:
+        raise DataError(f"no images in {', '.join(map(str, paths))}")
+    return Collection(
+        names=names, labels=np.zeros(len(names), np.int64), classes=("",), files=files
+    )
+
+
+def open_unlabelled(
+    paths: Sequence[Path],
+    *,
+    preprocessing: Preprocessing,
+    progress: Progress = no_progress,
+    image_column: Callable[[Path], str | None] = lambda _: None,
+) -> Unlabelled:
+    """Returns the images of files, of folders with all below them, of tars and CSVs of names.
+
+    Args:
+        paths: in the order of the images.
+        preprocessing: of the network.
+        progress: called while decoding.
+        image_column: returns the column with the file names of a table; None to find it by name.
+
+    Raises:
+        DataError: a path does not exist, or a CSV names an image that does not.
+    """
+    opened = [expand_path(str(path)) for path in paths]
+    collection = _unlabelled(opened, image_column)
+    names = collection.names
+    image_format = format_of(preprocessing)
+    settings = DataSettings(data=str(paths[0]), cache=False)
+    decoded = load_images(collection, image_format, settings, progress)[0].decoded
+    readable = np.flatnonzero(decoded.readable)
+    return Unlabelled(
+        images=_subset(image_array(collection, image_format, decoded), readable),
+        names=[names[int(i)] for i in readable],
+        unreadable=[(names[i], reason) for i, reason in decoded.unreadable.items()],
+    )
