@@ -26,14 +26,19 @@ def colours(count: int) -> list[str]:
 
 
 def curves(
-    runs: Mapping[str, Mapping[Any, Any]], shades: Colours, target: Mapping[str, Any] | None
+    runs: Mapping[str, Mapping[Any, Any]],
+    shades: Colours,
+    target: Mapping[str, Any] | None,
+    *,
+    measure: str = "accuracy",
 ) -> str:
-    """Returns training loss and validation accuracy against steps and against seconds.
+    """Returns training loss and validation accuracy, or mAP, against steps and against seconds.
 
     Args:
         runs: of each candidate by seed, with rows `training` and `validation`.
         shades: colour of each candidate.
         target: accuracy to mark, if there is one.
+        measure: what is compared, accuracy or mAP.
     """
     with figure_of(9.2, 6.0, nrows=2, ncols=2, sharex="col", sharey="row") as (figure, axes):
         for column, time in enumerate(("step", "elapsed")):
@@ -47,13 +52,13 @@ def curves(
             axes[1][column].set_xlabel("steps" if time == "step" else "seconds")
         axes[0][0].set_ylabel("training loss")
         _logarithmic(axes[0][0])
-        axes[1][0].set_ylabel("validation accuracy")
+        axes[1][0].set_ylabel(f"validation {measure}")
         for one in axes[1]:
             one.yaxis.set_major_formatter(PercentFormatter(1.0))
             if target is not None:
                 one.axhline(target["accuracy"], color="#808080", linewidth=0.8, linestyle="--")
         axes[0][1].legend(loc="upper right")
-    return svg_of(figure, "training loss and validation accuracy against steps and seconds")
+    return svg_of(figure, f"training loss and validation {measure} against steps and seconds")
 
 
 def _band(
@@ -84,8 +89,10 @@ def _band(
     axes.plot(at, values.mean(0), color=colour, linewidth=1.5, label=label, marker=marker, ms=3)
 
 
-def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colours) -> str:
-    """Returns loss and accuracy of every trial against its learning rate, a line per candidate."""
+def sensitivity(
+    trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colours, *, measure: str = "accuracy"
+) -> str:
+    """Returns loss and accuracy, or mAP, of every trial against its learning rate, line by line."""
     with figure_of(9.2, 3.2, ncols=2) as (figure, (left, right)):
         for name, rows in trials.items():
             known = [row for row in rows if row["settings"].get("lr") is not None]
@@ -110,10 +117,10 @@ def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colou
         if any(r["loss"] for rows in trials.values() for r in rows):
             _logarithmic(left)
         left.set_ylabel("training loss")
-        right.set_ylabel("validation accuracy at the end")
+        right.set_ylabel(f"validation {measure} at the end")
         right.yaxis.set_major_formatter(PercentFormatter(1.0))
         right.legend(fontsize=8.5)
-    return svg_of(figure, "loss and accuracy of every trial against the learning rate")
+    return svg_of(figure, f"loss and {measure} of every trial against the learning rate")
 
 
 def _logarithmic(axes: Axes) -> None:
@@ -144,7 +151,9 @@ def _nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
+def intervals(
+    table: Sequence[Mapping[str, Any]], shades: Colours, *, measure: str = "accuracy"
+) -> str:
     """Returns the mean of each candidate with its interval, and a dot for every seed."""
     rows = [row for row in table if row["results"]]
     with figure_of(9.2, 0.75 + 0.34 * len(rows)) as (figure, axes):
@@ -160,7 +169,7 @@ def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
             seeds = list(row["results"].values())
             axes.plot(seeds, [line] * len(seeds), "o", color=colour, alpha=0.45, ms=4)
             axes.plot(row["mean"], line, "D", color=colour, ms=6)
-        axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel="accuracy")
+        axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel=measure)
         axes.set_yticks(range(len(rows)), [literal(row["name"]) for row in rows])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     return svg_of(figure, "mean of each candidate with its 95 % interval; pale dots are seeds")

@@ -38,13 +38,15 @@ def race_page(results: dict[str, Any], *, plane: str = "") -> str:
     names = [row["name"] for row in results["table"]]
     colours = dict(zip(names, race_figures.colours(len(names)), strict=True))
     ran = {name: curves for name, curves in results["curves"].items() if curves}
-    target = results["target"]
+    target, measure = results["target"], results.get("measure", "accuracy")
     return environment.get_template("race.html").render(
         r=results,
         colours=colours,
-        curves=Markup(race_figures.curves(ran, colours, target)) if ran else None,
-        rates=Markup(race_figures.sensitivity(results["trials"], colours)),
-        intervals=Markup(race_figures.intervals(results["table"], colours)) if ran else None,
+        curves=Markup(race_figures.curves(ran, colours, target, measure=measure)) if ran else None,
+        rates=Markup(race_figures.sensitivity(results["trials"], colours, measure=measure)),
+        intervals=Markup(race_figures.intervals(results["table"], colours, measure=measure))
+        if ran
+        else None,
         plane=Markup(plane),
         several_epochs=len({row["epochs"] for row in results["table"]}) > 1,
     )

@@ -13,7 +13,6 @@ from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import device_of_rank, pick_device, pick_precision
 from ravine.core.errors import SettingError
 from ravine.core.memory import keep_freed_memory
-from ravine.data.augment_settings import choose_operations
 from ravine.data.dataset import Dataset
 from ravine.models.table import describe_stem
 from ravine.ops.kernel_plan import KernelPlan, use_algorithms
@@ -23,6 +22,7 @@ from ravine.training.measured_statistics import MeasuredStatistics
 from ravine.training.plan import Plan
 from ravine.training.state import TrainingState
 from ravine.training.step_memory import StepMemory, measure_step_memory, refuse_too_large
+from ravine.workflows.augmentation import with_augmentation
 from ravine.workflows.automatic import resolve_plan, resolve_settings
 from ravine.workflows.builder import Builder
 from ravine.workflows.kernel_choice import PlanRequest, decide_kernels
@@ -123,12 +123,10 @@ def _spelled_out(
     session: Session,
 ) -> Recipe:
     """Returns the recipe with device, precision and augmentation, and reports the last."""
-    operations, reason = choose_operations(recipe, classes=dataset.classes)
-    session.notify(reason)
+    recipe = with_augmentation(recipe, dataset, session)
     return recipe.with_(
         device=device.type if recipe.device == "auto" else recipe.device,
         precision=str(precision).removeprefix("torch."),
-        augment=",".join(operations) or "none",
         **_form_of_labels(recipe, dataset),
     )
 

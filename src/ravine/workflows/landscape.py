@@ -32,6 +32,7 @@ from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.runs.links import refuse_link
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.surface import Surface
+from ravine.training.loss import plain_loss_of_each
 from ravine.training.model_file import check_model_code, load_model
 from ravine.training.plan import Plan
 from ravine.workflows.data_paths import located
@@ -84,7 +85,7 @@ def run_surface(
         files.append(file)
         surface = compute_surface(
             model,
-            _each_image,
+            plain_loss_of_each(several=run.trained.several),
             batches,
             asked.of_surface(along, policy),
             inputs=_inputs(along, points, epochs, _models(to, code, device)),
@@ -147,10 +148,6 @@ def _draw(
     return files
 
 
-def _each_image(logits: Tensor, labels: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, labels, reduction="none")
-
-
 def _model_file(path: str | Path) -> Path:
     file = Path(path)
     return file if file.is_file() else file / "model.safetensors"
@@ -174,7 +171,7 @@ def _waypoints(folder: Path) -> tuple[list[Path], list[float]]:
 def _batches(
     run: Run, asked: RunSurfaceSettings, device: torch.device, progress: Progress
 ) -> list[Batch]:
-    """Returns images (B, C, H, W) and labels (B,) of a random sample, the same in every call."""
+    """Returns images (B, C, H, W) and targets, (B,) or (B, K), of the same random sample always."""
     trained = run.trained
     settings = _read_by(run, asked)
     dataset = open_labelled(
@@ -184,6 +181,7 @@ def _batches(
         classes=trained.classes,
         progress=progress,
         settings=settings,
+        several=trained.several,
     )
     count = len(dataset.labels)
     order = torch.randperm(count, generator=generator_for("landscape images", seed=asked.seed))
@@ -196,7 +194,7 @@ def _batches(
         device=device,
         labels=np.asarray(dataset.labels),
     )
-    return [(batch.images, batch.labels) for batch in found]
+    return [(batch.images, batch.targets) for batch in found]
 
 
 def _read_by(run: Run, asked: RunSurfaceSettings) -> DataSettings:

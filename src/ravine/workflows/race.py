@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from torch import nn
-
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import make_folder, sweep_parts
 from ravine.core.errors import RunError, SettingError
@@ -26,7 +24,9 @@ from ravine.reports.race_page import render_race
 from ravine.runs.folder import RUNS, RunFolder, next_run_path
 from ravine.runs.links import refuse_link
 from ravine.runs.rows import read_json, write_json
+from ravine.runs.score import ACCURACY
 from ravine.training.gradient_noise import gradient_noise
+from ravine.training.loss import plain_loss_of_each
 from ravine.training.stop import stop_on_signals
 from ravine.workflows.race_images import training_images
 from ravine.workflows.race_kernels import decide_race_kernels
@@ -105,7 +105,8 @@ class Race:
             (row["rank"], row["name"], "–" if not row["results"] else share(row["mean"]))
             for row in self.table
         ]
-        return html_table(self.verdict, ("rank", "candidate", "accuracy"), rows)
+        measure = self.results.get("measure", ACCURACY)
+        return html_table(self.verdict, ("rank", "candidate", measure), rows)
 
     @property
     def winner(self) -> Path | None:
@@ -348,8 +349,9 @@ def _noise(spec: RaceSpec, runs: Mapping[str, Path], code: AllowedCode) -> dict[
     batches = training_images(spec, count=_NOISE_IMAGES, batch=_NOISE_BATCH)
     if len(batches) < 2:
         return None
-    model = Run.load(runs[best], allow_code=sorted(code.names)).model.train()
-    found = gradient_noise(model, nn.CrossEntropyLoss(), batches)
+    run = Run.load(runs[best], allow_code=sorted(code.names))
+    loss = plain_loss_of_each(several=run.trained.several)
+    found = gradient_noise(run.model.train(), lambda z, y: loss(z, y).mean(), batches)
     batch_of = {name: size or Recipe().batch for name, size in sizes.items()}
     return {
         "at": best,

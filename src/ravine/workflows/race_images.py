@@ -12,7 +12,7 @@ from ravine.workflows.recipe import Recipe
 
 
 def training_images(spec: RaceSpec, *, count: int, batch: int) -> list[tuple[Tensor, Tensor]]:
-    """Returns whole batches without augmentation: (B, C, H, W) float32 and labels (B,) int64.
+    """Returns whole batches without augmentation: (B, C, H, W) float32 and targets, (B,) or (B, K).
 
     Args:
         spec: of the race, whose seed chooses the images.
@@ -31,4 +31,4 @@ def training_images(spec: RaceSpec, *, count: int, batch: int) -> list[tuple[Ten
         device=torch.device("cpu"),
         labels=np.asarray(dataset.labels),
     )
-    return [(b.images, b.labels) for b in found]
+    return [(b.images, b.targets) for b in found]

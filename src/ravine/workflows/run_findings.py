@@ -1,6 +1,6 @@
 """The findings of a run, from its rows and its snapshots, kept in findings.jsonl."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ravine.checks.check_table import EXPLAINS
@@ -8,6 +8,7 @@ from ravine.core.events import Notice, Observer
 from ravine.findings.cure_trials import Trial
 from ravine.findings.finding import Finding, Findings, merge
 from ravine.findings.history_detectors import find_over_time, trace
+from ravine.findings.label_floor import ignorance_of, label_floor
 from ravine.findings.layer_detectors import find_in_snapshots
 from ravine.findings.target_floor import expected_floor
 from ravine.runs.file_schemas import AUDIT, fault_in
@@ -37,8 +38,16 @@ def find_in_run(
     if classes is None and folder.audit.exists():
         classes = _audited_classes(folder)
     rows = read_history(folder.history)
-    floor = _floor(settings, classes)
-    yield from find_over_time(trace(rows, classes=classes, normalised=normalised, floor=floor))
+    shares = label_shares(folder)
+    smoothing = float(settings.get("label_smoothing", 0.0))
+    known = trace(
+        rows,
+        classes=classes,
+        normalised=normalised,
+        floor=_floor(settings, classes, shares),
+        ignorance=None if shares is None else ignorance_of(shares, label_smoothing=smoothing),
+    )
+    yield from find_over_time(known)
     undone = list(_undone(folder))
     yield from undone
     for one in find_in_snapshots(layers.snapshots, not_finite=layers.not_finite):
@@ -51,8 +60,34 @@ def _audited_classes(folder: RunFolder) -> int | None:
     return None if fault_in(found, AUDIT) is not None else len(found.get("classes", [])) or None
 
 
-def _floor(settings: Mapping[str, Any], classes: int | None) -> float:
+def label_shares(folder: RunFolder) -> list[float] | None:
+    """Returns the shares of the labels among a run's training images, (K,), from its audit.
+
+    None where an image has one class, or there is no audit.
+    """
+    if not folder.audit.exists():
+        return None
+    found = read_json(folder.audit)
+    several = found.get("several")
+    if fault_in(found, AUDIT) is not None or not isinstance(several, dict):
+        return None
+    count = several.get("train")
+    if type(count) is not int or count < 1:
+        return None
+    return [min(1.0, row["counts"].get("train", 0) / count) for row in found["classes"]]
+
+
+def _floor(
+    settings: Mapping[str, Any], classes: int | None, shares: Sequence[float] | None
+) -> float:
     """Returns the least training loss that a recipe's targets allow; 0 without a number of K."""
+    if shares is not None:
+        return label_floor(
+            shares,
+            label_smoothing=float(settings.get("label_smoothing", 0.0)),
+            mixup=float(settings.get("mixup", 0.0)),
+            cutmix=float(settings.get("cutmix", 0.0)),
+        )
     if classes is None or classes < 2:
         return 0.0
     return expected_floor(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 from ravine.core.events import Event, Observer, PlanCorrected, TrainingStarted
 from ravine.core.lazy import lazy_module
 from ravine.data.dataset import Dataset
+from ravine.findings.label_floor import ignorance_of
 from ravine.ops.kernel_plan import use_algorithms
 from ravine.runs.checkpoints import load_latest, save_checkpoint
 from ravine.runs.folder import RunFolder
@@ -102,7 +103,11 @@ def _divergence(
     points = SavePoints(
         folder=folder.save_points, checkpoints=folder.checkpoints, ranks=session.ranks
     )
-    return Rollback(memory, points, classes=len(dataset.classes))
+    ignorance = None
+    if dataset.several:
+        shares = dataset.labels[dataset.splits["train"]].mean(0).tolist()
+        ignorance = ignorance_of(shares, label_smoothing=assembly.recipe.label_smoothing)
+    return Rollback(memory, points, classes=len(dataset.classes), ignorance=ignorance)
 
 
 def _restore(state: TrainingState, folder: RunFolder, session: Session) -> None:
