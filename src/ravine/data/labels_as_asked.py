@@ -31,11 +31,15 @@ def with_labels_as_asked(found: Collection, settings: DataSettings) -> Collectio
         raise DataError(
             f"{settings.data} gives images several labels or none; leave out --labels-per-image one"
         )
-    if asked != "several" or has_several(found.labels):
-        return found
-    if not found.files:
-        return replace(found, labels=as_rows(found.labels, len(found.classes)))
-    return _with_copies_merged(found)
+    if asked == "several" and not has_several(found.labels):
+        if found.files:
+            found = _with_copies_merged(found)
+        else:
+            found = replace(found, labels=as_rows(found.labels, len(found.classes)))
+    if has_several(found.labels) and found.understood is not None:
+        said = f"{found.understood.classes}, several labels per image"
+        found = replace(found, understood=replace(found.understood, classes=said))
+    return found
 
 
 def _with_copies_merged(found: Collection) -> Collection:

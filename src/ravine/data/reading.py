@@ -40,6 +40,8 @@ def settings_like(
             values[name] = given[name]
         elif before is not None and before in columns:
             values[name] = before
+    if columns and trained.get("label_separator") is not None:
+        values["label_separator"] = trained["label_separator"]
     return DataSettings.of(values)
 
 
