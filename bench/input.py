@@ -51,7 +51,7 @@ def make_photos(root: Path, count: int) -> float:
         grey = np.asarray(picture.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.float32)
         coloured = grey[..., None] * rng.uniform(0.5, 1.0, 3)
         noisy = coloured + rng.normal(0, 16, (HEIGHT, WIDTH, 3))
-        folder = root / sample.classes[sample.labels[number]]
+        folder = root / sample.classes[sample.labels[number]].replace("/", " or ")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{number:05d}.jpg"
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=85)

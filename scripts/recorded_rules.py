@@ -142,7 +142,7 @@ class Variant:
 def variants() -> list[Variant]:
     """Returns each rule with each combination of its options."""
     found = []
-    for kind in dict.fromkeys(row.kind for row in OPTIMIZERS.values()):
+    for kind in dict.fromkeys(row.kind for row in OPTIMIZERS.values() if row.kind.by_element):
         optimizer = kind([torch.nn.Parameter(torch.zeros(1))])
         for values in product(*kind.options.values()):
             options = dict(zip(kind.options, values, strict=True))

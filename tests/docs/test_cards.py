@@ -27,6 +27,7 @@ METHODS = {
     "RMSProp": "rmsprop",
     "Adam": "adam",
     "Nadam": "nadam",
+    "Muon": "muon",
     "weight decay": "weight-decay",
     "clipping by norm": "gradient-clipping",
     "clipping by value": "gradient-clipping",

@@ -39,7 +39,10 @@ def variants_of(kind: type[RuleOptimizer]) -> dict[str, Make]:
 
 
 MAKE: dict[str, Make] = {
-    name: make for row in OPTIMIZERS.values() for name, make in variants_of(row.kind).items()
+    name: make
+    for row in OPTIMIZERS.values()
+    if row.kind.by_element
+    for name, make in variants_of(row.kind).items()
 }
 every = pytest.mark.parametrize("name", sorted(MAKE))
 

@@ -224,12 +224,12 @@ def test_biases_and_norms_have_no_decay() -> None:
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_every_named_optimizer_is_built_from_settings_and_takes_a_step(name: str) -> None:
-    model = nn.Linear(3, 2)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2))
     optimizer = OptimizerSettings(optimizer=name).build_optimizer(model)
-    before = model.weight.detach().clone()
+    before = copy.deepcopy(list(model.parameters()))
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()
-    assert not torch.equal(before, model.weight)
+    assert not any(map(torch.equal, before, model.parameters()))
     assert optimizer.param_groups[0]["lr"] == OptimizerSettings(optimizer=name).default_lr()
 
 

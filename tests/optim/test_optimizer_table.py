@@ -18,6 +18,9 @@ from ravine.test_functions.javascript import rule_source
 HERE = Path(__file__).parent
 CARDS = HERE.parents[1] / "docs" / "methods"
 every_row = pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+every_row_by_element = pytest.mark.parametrize(
+    "name", sorted(name for name, row in OPTIMIZERS.items() if row.kind.by_element)
+)
 
 
 @every_row
@@ -28,7 +31,7 @@ def test_the_class_is_public_under_its_own_name(name: str) -> None:
     assert kind.__name__ in ravine.optim.__all__
 
 
-@every_row
+@every_row_by_element
 def test_every_variant_is_in_the_kernels_with_its_state(name: str) -> None:
     kind = OPTIMIZERS[name].kind
     optimizer = OPTIMIZERS[name].build([nn.Parameter(torch.zeros(1))])
@@ -38,7 +41,7 @@ def test_every_variant_is_in_the_kernels_with_its_state(name: str) -> None:
     assert (variant in KEEPS_MOMENTUM_PRODUCT) == kind.keeps_momentum_product
 
 
-@every_row
+@every_row_by_element
 def test_there_is_a_float64_loop_of_the_formula(name: str) -> None:
     formulas = (HERE / "test_rules_against_the_formulas.py").read_text()
 
@@ -50,7 +53,7 @@ def test_the_card_of_an_optimizer_has_its_name(name: str) -> None:
     assert f"--optimizer {name}" in (CARDS / f"{name}.md").read_text()
 
 
-@every_row
+@every_row_by_element
 def test_it_races_on_functions_and_runs_in_a_page(name: str) -> None:
     (candidate,) = parse_candidates(name)
     rule = candidate.rule(0.1)

@@ -27,7 +27,7 @@ assert triton is not None
 assert triton.INTERPRETED
 
 
-CLASSES = list(dict.fromkeys(row.kind for row in OPTIMIZERS.values()))
+CLASSES = list(dict.fromkeys(row.kind for row in OPTIMIZERS.values() if row.kind.by_element))
 NUMBERS = {"momentum": 0.8, "alpha": 0.95, "betas": (0.8, 0.95), "eps": 1e-6}
 
 

@@ -153,9 +153,7 @@ def test_predict_writes_labels_and_fills_both_forms_of_a_sample(
     assert all(row[1] == told[row[0]][1].replace("|", " ") for row in written(out)[1:])
 
 
-def test_a_sample_of_other_labels_is_refused(
-    run: ravine.Run, folder: Path, tmp_path: Path
-) -> None:
+def test_a_sample_of_other_labels_is_refused(run: ravine.Run, folder: Path, tmp_path: Path) -> None:
     sample = tmp_path / "s.csv"
     sample.write_text("id,labels\n0.png,bar zebra\n")
 
@@ -174,9 +172,7 @@ def test_the_page_has_a_row_for_each_label_and_no_confusion(run: ravine.Run) -> 
         assert f"<td>{name}</td>" in text
 
 
-def test_a_surface_of_the_run_has_its_loss_in_the_middle(
-    run: ravine.Run, tmp_path: Path
-) -> None:
+def test_a_surface_of_the_run_has_its_loss_in_the_middle(run: ravine.Run, tmp_path: Path) -> None:
     surfaces, _ = run_surface(
         run.path, out=tmp_path / "surface", images=60, nodes=3, along="random", policy="running"
     )
@@ -247,5 +243,5 @@ def test_a_network_of_one_class_an_image_refuses_several_labels(
         run.predict(folder / "test", threshold=0.5)
     with pytest.raises(SettingError, match="threshold 0.5 has no effect: the images have one"):
         ravine.train(table, out=tmp_path / "two", threshold=0.5, **SETTINGS)
-    with pytest.raises(SettingError, match="threshold"):
+    with pytest.raises(SettingError, match=r"threshold"):
         ravine.train(folder / "data/labels.csv", out=tmp_path / "three", threshold=1.2, **SETTINGS)

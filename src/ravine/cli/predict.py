@@ -26,6 +26,9 @@ Missing = Annotated[
     str, typer.Option(help="With --like, an id without a readable image: refuse or prior.")
 ]
 
+Like = Annotated[
+    Path | None, typer.Option(help="A sample submission: its ids, order and columns are kept.")
+]
 AnswersOption = Annotated[
     str,
     typer.Option(
@@ -40,10 +43,7 @@ def predict(
     images: Annotated[list[str], typer.Argument(help="Files, folders, or a CSV of file names.")],
     *,
     out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("predictions.csv"),
-    like: Annotated[
-        Path | None,
-        typer.Option(help="A sample submission: its ids, order and columns are kept."),
-    ] = None,
+    like: Like = None,
     positive: Positive = None,
     missing: Missing = "refuse",
     answers: AnswersOption = "auto",

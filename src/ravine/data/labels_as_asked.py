@@ -93,7 +93,7 @@ def _digest(entry: FileEntry) -> bytes:
 
 
 def refuse_one_label(labels: np.ndarray, classes: Sequence[str], data: str) -> None:
-    """Raises `DataError` if several labels an image are fewer than two labels in all."""
+    """Raises `DataError` if rows of labels (N, K) are of fewer than two labels, K < 2."""
     if has_several(labels) and labels.shape[1] < 2:
         only = classes[0] if classes else "none"
         raise DataError(f"{data} holds one label only, {only!r}; a classifier needs two or more")

@@ -14,13 +14,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from ravine.core.errors import SettingError
-from ravine.core.validation import check_choice, check_range
+from ravine.core.validation import check_choice
 from ravine.optim.decay import Decay
+from ravine.optim.hyperparameters import check_hyperparameters
 from ravine.optim.step_engine import Implementation, StepEngine, build_engine, engine_kind
 from ravine.optim.triton_engine import TritonSteps
 from ravine.optim.update_rules import Number, prepared
@@ -52,12 +53,15 @@ class RuleOptimizer(Optimizer):
         keeps_momentum_product: whether the state also has the product of the momenta so far.
         options: the hyperparameters that are no numbers, with all their values. `make kernels`
             writes a variant for each combination.
+        by_element: whether a weight's step depends on its own past alone. Kernels and pages are
+            written of such rules only.
     """
 
     accepts_sparse: ClassVar[bool] = False
     state_slots: ClassVar[tuple[str, ...]] = ()
     keeps_momentum_product: ClassVar[bool] = False
     options: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    by_element: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -89,6 +93,15 @@ class RuleOptimizer(Optimizer):
         saved = super().state_dict()
         return {**saved, "state": {key: dict(slots) for key, slots in saved["state"].items()}}
 
+    @classmethod
+    def arranged(
+        cls,
+        model: nn.Module,  # noqa: ARG003
+        groups: list[dict[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """Returns a network's groups as this rule wants them; most take them as they are."""
+        return groups
+
     @property
     def formula(self) -> str:
         """The update of the first group, as `repr` shows it."""
@@ -113,20 +126,7 @@ class RuleOptimizer(Optimizer):
 
     def check_group(self, group: Mapping[str, Any]) -> None:
         """Raises `SettingError` unless each hyperparameter is in its range."""
-        check_range("lr", group["lr"], low=0.0, high_open=True)
-        check_range("weight_decay", group["weight_decay"], low=0.0, high_open=True)
-        check_choice("decay", group["decay"], ["decoupled", "coupled"])
-        if "eps" in group:
-            # 0 would make 0/0 of a weight that has had no gradient yet.
-            check_range("eps", group["eps"], low=0.0, low_open=True, high_open=True)
-            if not isinstance(group["eps_in_root"], bool):
-                raise SettingError(f"eps_in_root is True or False, got {group['eps_in_root']!r}")
-        decays = {name: group[name] for name in ("momentum", "alpha") if name in group}
-        decays |= {f"betas[{index}]": beta for index, beta in enumerate(group.get("betas", ()))}
-        for name, value in decays.items():
-            check_range(name, value, low=0.0, high=1.0, high_open=True)
-        if "form" in group:
-            check_choice("form", group["form"], self.options["form"])
+        check_hyperparameters(group, self.options)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Replaces the state by a saved one, by position, in the types it was saved in.
@@ -151,7 +151,7 @@ class RuleOptimizer(Optimizer):
             kept = state_dict["state"].get(index, {})
             self.state[p] = {k: value.to(p.device, copy=True) for k, value in kept.items()}
 
-    def initial_state(self, w: Tensor) -> State:
+    def initial_state(self, w: Tensor, group: Mapping[str, Any]) -> State:  # noqa: ARG002
         """Returns the state of a parameter before its first step, without the step count.
 
         Zeros of the shape and type of `w`, and the empty product of the momenta, 1, 0-dim float64.
@@ -285,7 +285,7 @@ class RuleOptimizer(Optimizer):
                 if w.grad is not None and not self.state[w]:
                     _check_type(w, group)
                     zero = torch.zeros((), dtype=torch.int64, device=w.device)
-                    self.state[w] = {"step": zero, **self.initial_state(w)}
+                    self.state[w] = {"step": zero, **self.initial_state(w, group)}
                 for name, value in self.state[w].items() if w in self.state else ():
                     if value.shape == w.shape and value.stride() != w.stride():
                         laid_out = torch.empty_like(w, dtype=value.dtype)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ravine.optim.adam import Adam
     from ravine.optim.base import RuleOptimizer
     from ravine.optim.momentum import Momentum
+    from ravine.optim.muon import Muon
     from ravine.optim.nadam import Nadam
     from ravine.optim.rmsprop import RMSProp
 
@@ -39,6 +40,7 @@ class OptimizerRow:
         batch_exponent: lr is proportional to the batch to this power.
         without_norm: factor of lr for networks without normalisation layers.
         decay: form of weight decay where the user names none.
+        momentum: γ where the user names none.
     """
 
     summary: str
@@ -48,6 +50,7 @@ class OptimizerRow:
     batch_exponent: float = _ROOT
     without_norm: float = 0.1
     decay: Decay = "decoupled"
+    momentum: float = 0.9
 
     @property
     def kind(self) -> "type[RuleOptimizer]":
@@ -99,6 +102,12 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
         path="ravine.optim.nadam:Nadam",
         lr=0.003,
     ),
+    "muon": OptimizerRow(
+        summary="momentum whose step is made orthogonal, filter by filter",
+        path="ravine.optim.muon:Muon",
+        lr=0.02,
+        momentum=0.95,
+    ),
 }
 
 #: What other libraries call an optimizer, to its name here: Adam's decay is decoupled by default.
@@ -110,4 +119,4 @@ if not TYPE_CHECKING:
     )
 
 # The package re-exports these: a new class becomes public here.
-__all__ = ["OPTIMIZERS", "AdaGrad", "Adam", "Momentum", "Nadam", "RMSProp"]
+__all__ = ["OPTIMIZERS", "AdaGrad", "Adam", "Momentum", "Muon", "Nadam", "RMSProp"]

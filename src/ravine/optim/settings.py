@@ -41,8 +41,8 @@ class OptimizerSettings(Settings):
     """Learning rate at its peak; auto finds it by a range test; by default the optimizer's own for
     the batch, such as 3 for nesterov and 0.003 for adam. (Momentum: torch SGD's × 10.)"""
 
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    """γ: decay of the mean of the gradients."""
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    """γ: decay of the mean of the gradients; by default 0.9, for muon 0.95."""
 
     alpha: float | None = Field(default=None, ge=0, lt=1)
     """α: decay of the mean of squares; by default 0.99 for rmsprop, 0.999 for adam and nadam."""
@@ -102,7 +102,7 @@ class OptimizerSettings(Settings):
         """
         if self.optimizer not in ("momentum", "nesterov"):
             return ""
-        return f"; lr={lr * (1 - self.momentum):.3g} in torch.optim.SGD"
+        return f"; lr={lr * (1 - self._momentum):.3g} in torch.optim.SGD"
 
     def build_optimizer(self, model: "nn.Module") -> "RuleOptimizer":
         """Returns the optimizer of a model's parameters, in groups by `parameter_groups`."""
@@ -115,17 +115,22 @@ class OptimizerSettings(Settings):
             bias_lr_multiplier=self.bias_lr_multiplier,
         )
         decay = row.decay if self.decay == "auto" else self.decay
-        return row.build(groups, lr=lr, decay=decay, **self._hyperparameters())
+        arranged = row.kind.arranged(model, groups)
+        return row.build(arranged, lr=lr, decay=decay, **self._hyperparameters())
+
+    @property
+    def _momentum(self) -> float:
+        return OPTIMIZERS[self.optimizer].momentum if self.momentum is None else self.momentum
 
     def _hyperparameters(self) -> dict[str, Any]:
         """Returns those of momentum, alpha, betas and eps that the constructor takes."""
         known = _arguments_of(self.optimizer)
-        values: dict[str, Any] = {"momentum": self.momentum, "eps": self.eps}
+        values: dict[str, Any] = {"momentum": self._momentum, "eps": self.eps}
         if self.alpha is not None:
             values["alpha"] = self.alpha
         if "betas" in known:
             α = known["betas"].default[1] if self.alpha is None else self.alpha
-            values["betas"] = (self.momentum, α)
+            values["betas"] = (self._momentum, α)
         return {name: value for name, value in values.items() if name in known}
 
 

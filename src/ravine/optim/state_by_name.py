@@ -133,7 +133,8 @@ def _named(optimizer: RuleOptimizer, model: nn.Module) -> dict[str, nn.Parameter
 def _check_fit(
     optimizer: RuleOptimizer, name: str, p: nn.Parameter, slots: Mapping[str, Tensor]
 ) -> None:
-    fresh = optimizer.initial_state(torch.empty(1))
+    group = next(group for group in optimizer.param_groups if any(p is q for q in group["params"]))
+    fresh = optimizer.initial_state(torch.empty(1), group)
     expected = {"step": torch.Size(), **{slot: value.shape for slot, value in fresh.items()}}
     if slots.keys() != expected.keys():
         raise SettingError(

@@ -24,7 +24,11 @@ from ravine.optim.torch_conversion import from_torch
 
 CANDIDATES: Mapping[str, tuple[type[RuleOptimizer], Mapping[str, Any]]] = {
     "gd": (Momentum, {"momentum": 0.0}),
-    **{name: (row.kind, row.arguments) for name, row in OPTIMIZERS.items()},
+    **{
+        name: (row.kind, row.arguments)
+        for name, row in OPTIMIZERS.items()
+        if row.kind.by_element  # a function has two numbers, no matrix
+    },
 }
 Trial = Mapping[str, float]  # lr, and momentum and eps where they are searched too
 # Of torch.optim, those whose step of one element depends on others.
@@ -212,6 +216,10 @@ def _candidate(part: str) -> Candidate:
     if name.startswith("torch:"):
         kind = _torch_kind(name.removeprefix("torch:"))
         return Candidate(part, kind, {**_TORCH_DEFAULTS.get(kind.__name__, {}), **settings})
+    if name in OPTIMIZERS and name not in CANDIDATES:
+        raise SettingError(
+            f"{name} steps whole matrices and a function has two numbers: race it on images"
+        )
     if name not in CANDIDATES:
         near = difflib.get_close_matches(name, _torch_kinds(), n=1, cutoff=0.6)
         known = [*CANDIDATES, *(f"torch:{one}" for one in near)]

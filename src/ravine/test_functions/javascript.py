@@ -57,9 +57,8 @@ def rule_source(optimizer: RuleOptimizer) -> dict[str, Any]:
     Raises:
         NoJavaScript: it cannot be written.
     """
-    state = optimizer.initial_state(torch.zeros((), dtype=torch.float64))
     group = {**optimizer.param_groups[0], "lr": _RATE}
-
+    state = optimizer.initial_state(torch.zeros((), dtype=torch.float64), group)
     λ, coupled = group["weight_decay"], group["decay"] == "coupled"
 
     def step(w: Tensor, g: Tensor, k: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:

@@ -115,7 +115,13 @@ def _mean(values: np.ndarray) -> np.ndarray:
 def whole_scores(
     probabilities: np.ndarray, truth: np.ndarray, thresholds: np.ndarray
 ) -> LabelScores:
-    """Returns the figures of all images, each counted once."""
+    """Returns the figures of all images, each counted once.
+
+    Args:
+        probabilities: (N, K).
+        truth: (N, K) of 0 and 1.
+        thresholds: (K,), from which a probability is a yes.
+    """
     found = label_scores(probabilities, truth, thresholds, np.ones((1, len(truth))))
     return LabelScores(**{name: getattr(found, name)[0] for name in LabelScores.__slots__})
 

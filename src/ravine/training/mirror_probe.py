@@ -25,7 +25,8 @@ _IMAGES = 2400  # at most, of all classes
 _EACH = 300  # of a class
 _SIDE = 40  # pixels that the probe sees at most
 _WIDTHS = (16, 32, 32)
-_STEPS, _BATCH, _LR = 120, 64, 3e-3
+_LARGE = 20  # pixels a side from which the first convolution has a stride of 2
+_STEPS, _BATCH, _LR = 100, 64, 3e-3
 _SWAPPED = 0.5  # of the images that are told apart, from which two classes are mirror images
 _FEWEST = 0.15  # of all images of a class that have to be taken for the other
 
@@ -191,9 +192,11 @@ def _network(channels: int, side: int, classes: int, generator: torch.Generator)
     """Returns three convolutions with norms, and a linear layer that knows where things are."""
     layers: list[nn.Module] = []
     before = channels
-    for width in _WIDTHS:
-        layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
-        layers += [nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+    for number, width in enumerate(_WIDTHS):
+        stride = 2 if number == 0 and side >= _LARGE else 1
+        layers += [nn.Conv2d(before, width, 3, stride, padding=1, bias=False)]
+        layers += [nn.BatchNorm2d(width), nn.ReLU()]
+        layers += [nn.MaxPool2d(2, ceil_mode=True)] if stride == 1 else []
         before, side = width, -(-side // 2)
     network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * side * side, classes))
     with torch.no_grad():

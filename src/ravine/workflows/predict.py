@@ -6,7 +6,7 @@ Memory stays flat: of N images and K classes never more than a batch of probabil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import TypedDict, final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ravine.data.label_submission import Answers, LabelSetForm, label_set_form
 from ravine.data.sample_submission import read_sample
 from ravine.data.submission import write_form, write_label_sets, write_predictions
 from ravine.data.submission_form import SubmissionForm, submission_form
+from ravine.training.several_evaluation import Thresholds
 from ravine.workflows.run import Run
 
 
@@ -82,8 +83,7 @@ def predict_file(
     sample = None if like is None else read_sample(like)
     run = Run.load(path, allow_code=allow_code)
     thresholds = run.thresholds(threshold)
-    if answers != "auto" and thresholds is None:
-        raise SettingError("answers has no effect: the network answers with one class; drop it")
+    _refuse_answers(answers, thresholds)
     prior = run.training_shares() if missing == "prior" else None
     found = run.open_unlabelled(images, image_column=image_column, progress=progress)
     _refuse_none(found)
@@ -95,27 +95,15 @@ def predict_file(
 
     classes = run.members[0].classes
     if sample is None:
-        blocks = rows_of(np.arange(len(found.names)))
-        if thresholds is None:
-            write_predictions(out, found.names, classes, blocks)
-        else:
-            write_label_sets(out, found.names, classes, blocks, thresholds.values)
+        _write_plain(out, found, classes, rows_of(np.arange(len(found.names))), thresholds)
         return Written(count=len(found.names), unreadable=found.unreadable)
+    shared: _FormOptions = {"positive": positive, "missing": prior is not None}
     form: SubmissionForm | LabelSetForm
     if thresholds is None:
-        form = submission_form(
-            sample, found.names, classes, positive=positive, missing=prior is not None
-        )
+        form = submission_form(sample, found.names, classes, **shared)
     else:
-        form = label_set_form(
-            sample,
-            found.names,
-            classes,
-            thresholds.values,
-            answers=answers,
-            positive=positive,
-            missing=prior is not None,
-        )
+        values = thresholds.values
+        form = label_set_form(sample, found.names, classes, values, answers=answers, **shared)
     write_form(out, sample, form, found.names, rows_of(form.wanted), prior=prior)
     return Written(
         count=len(sample.ids),
@@ -123,6 +111,31 @@ def predict_file(
         answered_by_prior=form.without_image(sample.ids),
         interpretation=form.interpretation,
     )
+
+
+class _FormOptions(TypedDict):
+    positive: str | None
+    missing: bool
+
+
+def _write_plain(
+    out: Path,
+    found: Unlabelled,
+    classes: Sequence[str],
+    blocks: Iterator[np.ndarray],
+    thresholds: Thresholds | None,
+) -> None:
+    """Writes predictions without a sample: of one class an image, or of several labels."""
+    if thresholds is None:
+        write_predictions(out, found.names, classes, blocks)
+    else:
+        write_label_sets(out, found.names, classes, blocks, thresholds.values)
+
+
+def _refuse_answers(answers: Answers, thresholds: Thresholds | None) -> None:
+    """Raises `SettingError` if 0 and 1 are asked of a network that answers with one class."""
+    if answers != "auto" and thresholds is None:
+        raise SettingError("answers has no effect: the network answers with one class; drop it")
 
 
 def _refuse_none(found: Unlabelled) -> None:

@@ -143,12 +143,8 @@ class Run(RunRecord):
             RunError: the network's weights are not finite.
             SettingError: the threshold is out of range, or has no effect.
         """
-        settings = settings_like(
-            self.settings,
-            data=str(data),
-            labels=labels,
-            given={"image_column": image_column, "label_column": label_column},
-        )
+        columns = {"image_column": image_column, "label_column": label_column}
+        settings = settings_like(self.settings, data=str(data), labels=labels, given=columns)
         thresholds = self.thresholds(threshold)
         ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
         first = self.members[0]
@@ -163,13 +159,9 @@ class Run(RunRecord):
         )
         index, known = self._evaluated(dataset, str(data), held_out=held_out)
         plain, mirrored = ensemble.all(dataset.images, index)
+        truth, classes = dataset.labels[index], first.classes
         found = full_evaluation(
-            plain,
-            mirrored,
-            dataset.labels[index],
-            split=str(data),
-            classes=first.classes,
-            thresholds=thresholds,
+            plain, mirrored, truth, split=str(data), classes=classes, thresholds=thresholds
         )
         return found | {"trained_on": known}
 
