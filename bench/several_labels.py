@@ -33,7 +33,18 @@ from ravine.training.label_thresholds import choose_thresholds
 from ravine.training.several_evaluation import Thresholds, several_evaluation
 from ravine.workflows.recipe import Recipe
 
-NAMES = "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot".split()
+NAMES = [
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "boot",
+]
 SIDE, TRAIN, TEST = 32, 10_000, 2_000
 MODEL, BATCH = "resnet-cifar-8", 128
 FIGURES = ("mean_ap", "macro_f1", "micro_f1", "exact_match")
@@ -84,7 +95,7 @@ def by_ravine(data: Path, run: Path, epochs: float) -> dict[str, Any]:
     return shown(found) | {"processor, s": round(seconds, 1), "epochs": epochs}
 
 
-def by_hand(data: Path, run: Path, seconds: float) -> dict[str, Any]:
+def by_hand(data: Path, seconds: float) -> dict[str, Any]:
     """Returns the figures of a plain torch loop in so many processor seconds."""
     torch.manual_seed(0)
     settings = Recipe(data=str(data / "images"), labels=str(data / "labels.csv"))
@@ -173,7 +184,7 @@ def main() -> None:
         data = Path(place) / "data"
         paint(chosen.fashion, data)
         first = by_ravine(data, Path(place) / "run", chosen.epochs)
-        second = by_hand(data, Path(place) / "run", first["processor, s"])
+        second = by_hand(data, first["processor, s"])
         figures = {"ravine": first, "plain loop": second}
         command = f"python bench/several_labels.py FOLDER --epochs {chosen.epochs:g}"
         keep("several-labels", command, {"network": MODEL, **figures})

@@ -118,7 +118,7 @@ def test_any_jsonl_labels_a_folder_of_images(tmp_path: Path) -> None:
     ("rows", "message"),
     [
         ('{"file_name": "1.png", "label": ', "line 1: no JSON object"),
-        ('{"file_name": "1.png", "label": [1, 2]}', "which is no single class"),
+        ('{"file_name": "1.png", "label": [1, [2]]}', "which is no single class"),
         ('{"file_name": "1.png", "label": 0.5}', "which is no single class"),
         ('{"file_name": "1.png", "label": null}', "line 1: '1.png' has no label"),
         ('{"file_name": "../1.png", "label": 1}', "is no path below the folder"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ravine.core.errors import DataError, SettingError
 from ravine.data.augment_settings import AugmentSettings
@@ -59,6 +60,13 @@ def test_such_a_file_is_named_with_the_option_and_never_merged_in_silence(tree: 
     assert found.audit["conflicts"][0]["labels"] == ["cat", "dog"]
 
 
+def test_labels_that_all_images_have_are_nothing_to_learn(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((6, 8, 8), np.uint8), y=np.ones((6, 4), np.uint8))
+
+    with pytest.raises(DataError, match="every image has the same labels"):
+        open_dataset(DataSettings(data=str(tmp_path / "a.npz")), seed=0)
+
+
 def test_equal_names_in_two_folders_are_two_images(tree: Tree) -> None:
     found = _find(tree({"cat": 3, "dog": 3}), labels_per_image="several")
 
@@ -76,6 +84,65 @@ def test_lists_of_labels_in_jsonl_are_several(tree: Tree) -> None:
     found = _find(root)
 
     assert (found.classes, found.labels.tolist()) == (("a", "b"), [[1, 1], [0, 0], [0, 1], [1, 0]])
+
+
+def voc(root: Path, objects: dict[str, list[tuple[str, int]]]) -> Path:
+    """Writes a year of Pascal VOC: of each image (name, difficult) of its objects."""
+    for name, found in objects.items():
+        text = "".join(
+            f"<object><name>{kind}</name><bndbox><xmin>1</xmin></bndbox>"
+            f"<difficult>{hard}</difficult></object>"
+            for kind, hard in found
+        )
+        (root / "Annotations").mkdir(parents=True, exist_ok=True)
+        (root / f"Annotations/{name}.xml").write_text(f"<annotation>{text}</annotation>")
+        (root / "JPEGImages").mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(len(name) + ord(name[0])).integers(0, 256, (8, 8, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(root / f"JPEGImages/{name}.jpg")
+    return root
+
+
+def test_the_objects_of_pascal_voc_are_labels_but_for_difficult_ones(tmp_path: Path) -> None:
+    objects = {
+        "a": [("dog", 0), ("dog", 0), ("cat", 0)],
+        "b": [("cat", 0), ("dog", 1)],
+        "c": [],
+        "d": [("dog", 0)],
+        "e": [("cat", 0)],
+    }
+    root = voc(tmp_path / "VOCdevkit/VOC2007", objects)
+    (root / "ImageSets/Main").mkdir(parents=True)
+    (root / "ImageSets/Main/train.txt").write_text("a\nb\nc\n")
+    (root / "ImageSets/Main/val.txt").write_text("d\n")
+
+    for data in (root, root.parent):
+        found = _find(data)
+        assert found.classes == ("cat", "dog")
+        assert dict(zip(found.names, found.labels.tolist(), strict=True)) == {
+            "a.jpg": [1, 1],
+            "b.jpg": [1, 0],
+            "c.jpg": [0, 0],
+            "d.jpg": [0, 1],
+        }
+        assert found.given_splits == ["train", "train", "train", "validation"]
+        assert found.understood is not None
+        assert found.understood.left_out == ("boxes and masks", "1 difficult objects")
+    with pytest.raises(DataError, match="a.xml: the image has 2 kinds of objects; leave out"):
+        _find(root, labels_per_image="one")
+
+
+def test_one_kind_of_object_in_each_image_is_its_class(tmp_path: Path) -> None:
+    found = _find(voc(tmp_path, {"a": [("cat", 0)] * 2, "b": [("dog", 0)]}))
+
+    assert found.labels.tolist() == [0, 1]
+
+
+def test_a_torn_annotation_is_named(tmp_path: Path) -> None:
+    root = voc(tmp_path, {"a": [("cat", 0)], "b": [("dog", 0)]})
+    (root / "Annotations/b.xml").write_text("<annotation><object><name>do")
+
+    with pytest.raises(DataError, match="b.xml is no whole annotation"):
+        _find(root)
 
 
 def test_a_class_of_its_own_is_no_label_of_several(tree: Tree) -> None:

@@ -286,7 +286,7 @@ def test_an_image_without_a_label_is_one_of_none_only_where_several_are_asked_fo
 
 def test_a_separator_of_letters_is_refused() -> None:
     with pytest.raises(SettingError, match="takes one to three characters that are no letters"):
-        DataSettings(label_separator="and")
+        DataSettings.of({"label_separator": "and"})
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,5 @@ def refuse_one_label(labels: np.ndarray, classes: Sequence[str], data: str) -> N
     if has_several(labels) and labels.shape[1] < 2:
         only = classes[0] if classes else "none"
         raise DataError(f"{data} holds one label only, {only!r}; a classifier needs two or more")
+    if has_several(labels) and bool((labels.min(0) == labels.max(0)).all()):
+        raise DataError(f"{data}: every image has the same labels; there is nothing to learn")

@@ -23,8 +23,9 @@ from ravine.data.label_sets import as_rows, rarest_label
 
 _IMAGES = 2400  # at most, of all classes
 _EACH = 300  # of a class
-_SIDE = 40  # pixels that the probe sees at most
-_WIDTHS = (16, 32, 32)
+_SIDE = 64  # pixels that the probe sees at most
+_WIDTHS = (12, 24, 32)
+_GRID = 4  # parts a side in which something is
 _LARGE = 20  # pixels a side from which the first convolution has a stride of 2
 _STEPS, _BATCH, _LR = 100, 64, 3e-3
 _SWAPPED = 0.5  # of the images that are told apart, from which two classes are mirror images
@@ -180,7 +181,7 @@ def _chosen(dataset: Dataset, generator: torch.Generator) -> np.ndarray:
 
 
 def _pixels(dataset: Dataset, index: np.ndarray) -> Tensor:
-    """Returns images (N, C, S, S) float32 of mean 0 and deviation 1, S at most 40."""
+    """Returns images (N, C, S, S) float32 of mean 0 and deviation 1, S at most 64."""
     pixels = torch.from_numpy(np.ascontiguousarray(dataset.images[index])).permute(0, 3, 1, 2)
     values = pixels.float()
     if values.shape[2] > _SIDE:
@@ -188,41 +189,60 @@ def _pixels(dataset: Dataset, index: np.ndarray) -> Tensor:
     return (values - values.mean()) / values.std().clamp_min(1e-3)
 
 
-def _network(channels: int, side: int, classes: int, generator: torch.Generator) -> nn.Sequential:
-    """Returns three convolutions with norms, and a linear layer that knows where things are."""
-    layers: list[nn.Module] = []
-    before = channels
-    for number, width in enumerate(_WIDTHS):
-        stride = 2 if number == 0 and side >= _LARGE else 1
-        layers += [nn.Conv2d(before, width, 3, stride, padding=1, bias=False)]
-        layers += [nn.BatchNorm2d(width), nn.ReLU()]
-        layers += [nn.MaxPool2d(2, ceil_mode=True)] if stride == 1 else []
-        before, side = width, -(-side // 2)
-    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * side * side, classes))
-    with torch.no_grad():
-        for layer in network:
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                fan_in = layer.weight[0].numel()
-                gain = 2.0 if isinstance(layer, nn.Conv2d) else 0.1
-                layer.weight.normal_(0, math.sqrt(gain / fan_in), generator=generator)
-            if isinstance(layer, nn.Linear):
-                layer.bias.zero_()
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+@final
+class _Probe(nn.Module):
+    """Three convolutions; a linear layer reads what there is anywhere, and roughly where.
+
+    Args:
+        channels: C of the images.
+        side: S of the images.
+        classes: K.
+        generator: of the initial weights.
+    """
+
+    def __init__(self, channels: int, side: int, classes: int, generator: torch.Generator) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = channels
+        for number, width in enumerate(_WIDTHS):
+            stride = 2 if number == 0 and side >= _LARGE else 1
+            layers += [nn.Conv2d(before, width, 3, stride, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(width), nn.ReLU()]
+            layers += [nn.MaxPool2d(2, ceil_mode=True)] if stride == 1 else []
+            before = width
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(before * (1 + _GRID**2), classes)
+        with torch.no_grad():
+            for layer in (*self.features, self.head):
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    gain = 2.0 if isinstance(layer, nn.Conv2d) else 0.1
+                    deviation = math.sqrt(gain / layer.weight[0].numel())
+                    layer.weight.normal_(0, deviation, generator=generator)
+            self.head.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns logits (N, K) of images (N, C, S, S)."""
+        found = self.features(x)
+        anywhere = found.amax((2, 3))
+        where = F.adaptive_max_pool2d(found, _GRID).flatten(1)
+        return self.head(torch.cat([anywhere, where], 1))
 
 
 def _trained(
     images: Tensor, truth: Tensor, generator: torch.Generator, *, several: bool
 ) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # constructors draw from torch's own generator
-        network = _network(images.shape[1], images.shape[2], truth.shape[1], generator)
+        network = _Probe(images.shape[1], images.shape[2], truth.shape[1], generator)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=0.05)
-    batch = min(_BATCH, len(images))
+    batch, reach = min(_BATCH, len(images)), images.shape[2] // 8
     for step in range(_STEPS):
         for group in optimizer.param_groups:
             group["lr"] = _LR * min(1.0, (step + 1) / 10) * (1 - step / _STEPS)
         chosen = torch.randint(len(images), (batch,), generator=generator)
-        logits = network(images[chosen])
+        shifts = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
+        logits = network(images[chosen].roll(shifts, (2, 3)))
         if several:
             loss = F.binary_cross_entropy_with_logits(logits, truth[chosen])
         else:

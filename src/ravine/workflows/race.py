@@ -19,7 +19,6 @@ from ravine.core.html_table import html_table
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.renamed import with_new_names
-from ravine.data.opening import open_dataset
 from ravine.reports.race_page import render_race
 from ravine.runs.folder import RUNS, RunFolder, next_run_path
 from ravine.runs.links import refuse_link
@@ -28,7 +27,7 @@ from ravine.runs.score import ACCURACY
 from ravine.training.gradient_noise import gradient_noise
 from ravine.training.loss import plain_loss_of_each
 from ravine.training.stop import stop_on_signals
-from ravine.workflows.race_images import training_images
+from ravine.workflows.race_images import prepared_for_jobs, training_images
 from ravine.workflows.race_kernels import decide_race_kernels
 from ravine.workflows.race_plan import RacePlan, RaceSpec, make_spec
 from ravine.workflows.race_plane import draw_plane
@@ -209,7 +208,7 @@ def _run(
 ) -> Race:
     """Runs the missing jobs of a race and writes its results."""
     slots = allocate_slots(jobs=jobs, threads=spec.threads, device=spec.device)
-    open_dataset(Recipe.of(spec.base), seed=spec.race.seed, progress=progress)  # decodes it once
+    spec = prepared_for_jobs(spec, observe, progress)
     folder = _open(path, spec)
     with RunFolder(path).locked(), stop_on_signals() as stop:
         RunFolder(path).sweep()

@@ -141,7 +141,7 @@ def choose_separation(
     joined = any(JOINT in cell for cell in cells)
     found = find_separation([part for cell in cells for part in cell.split(JOINT)])
     if asked == "several" or joined:
-        return found or Separation("", True)
+        return found or _free_words(cells) or Separation("", True)
     if found is None and column.lower().endswith("s"):  # labels, tags, classes
         found = _free_words(cells)
     if found is None or found.sure:
