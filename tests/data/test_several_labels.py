@@ -127,7 +127,7 @@ def test_the_objects_of_pascal_voc_are_labels_but_for_difficult_ones(tmp_path: P
         assert found.given_splits == ["train", "train", "train", "validation"]
         assert found.understood is not None
         assert found.understood.left_out == ("boxes and masks", "1 difficult objects")
-    with pytest.raises(DataError, match="a.xml: the image has 2 kinds of objects; leave out"):
+    with pytest.raises(DataError, match=r"a.xml: the image has 2 kinds of objects; leave out"):
         _find(root, labels_per_image="one")
 
 
@@ -141,7 +141,7 @@ def test_a_torn_annotation_is_named(tmp_path: Path) -> None:
     root = voc(tmp_path, {"a": [("cat", 0)], "b": [("dog", 0)]})
     (root / "Annotations/b.xml").write_text("<annotation><object><name>do")
 
-    with pytest.raises(DataError, match="b.xml is no whole annotation"):
+    with pytest.raises(DataError, match=r"b.xml is no whole annotation"):
         _find(root)
 
 
@@ -152,7 +152,7 @@ def test_a_class_of_its_own_is_no_label_of_several(tree: Tree) -> None:
     )
     settings = DataSettings(data=str(root / "t.csv"), labels_per_image="several", label_column="a")
 
-    with pytest.raises(DataError, match="holds one label only, 'x'"):
+    with pytest.raises(DataError, match=r"holds one label only, 'x'"):
         open_dataset(settings, seed=0)
 
 

@@ -14,7 +14,7 @@ from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Unlabelled
 from ravine.data.label_submission import Answers, LabelSetForm, label_set_form
-from ravine.data.sample_submission import read_sample
+from ravine.data.sample_submission import SampleSubmission, read_sample
 from ravine.data.submission import write_form, write_label_sets, write_predictions
 from ravine.data.submission_form import SubmissionForm, submission_form
 from ravine.training.several_evaluation import Thresholds
@@ -97,13 +97,10 @@ def predict_file(
     if sample is None:
         _write_plain(out, found, classes, rows_of(np.arange(len(found.names))), thresholds)
         return Written(count=len(found.names), unreadable=found.unreadable)
-    shared: _FormOptions = {"positive": positive, "missing": prior is not None}
-    form: SubmissionForm | LabelSetForm
-    if thresholds is None:
-        form = submission_form(sample, found.names, classes, **shared)
-    else:
-        values = thresholds.values
-        form = label_set_form(sample, found.names, classes, values, answers=answers, **shared)
+    asked: _FormOptions = {"positive": positive, "missing": prior is not None}
+    if thresholds is not None:
+        asked |= {"thresholds": thresholds.values, "answers": answers}
+    form = _form(sample, found.names, classes, asked)
     write_form(out, sample, form, found.names, rows_of(form.wanted), prior=prior)
     return Written(
         count=len(sample.ids),
@@ -113,9 +110,30 @@ def predict_file(
     )
 
 
-class _FormOptions(TypedDict):
+class _FormOptions(TypedDict, total=False):
+    """What a submission is made by; thresholds and answers of several labels alone."""
+
     positive: str | None
     missing: bool
+    thresholds: np.ndarray
+    answers: Answers
+
+
+def _form(
+    sample: SampleSubmission, names: Sequence[str], classes: Sequence[str], asked: _FormOptions
+) -> SubmissionForm | LabelSetForm:
+    positive, missing = asked["positive"], asked["missing"]
+    if "thresholds" not in asked:
+        return submission_form(sample, names, classes, positive=positive, missing=missing)
+    return label_set_form(
+        sample,
+        names,
+        classes,
+        asked["thresholds"],
+        answers=asked["answers"],
+        positive=positive,
+        missing=missing,
+    )
 
 
 def _write_plain(
