@@ -3,7 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ravine.core.errors import RunError, SettingError
-from ravine.training.budget import correct_plan, is_time_to_correct, plan_for_budget
+from ravine.training.budget import (
+    budget_too_short,
+    correct_plan,
+    is_time_to_correct,
+    plan_for_budget,
+)
 from ravine.training.plan import Plan, Speed, plan_for_epochs
 from ravine.training.settings import TrainingSettings
 
@@ -39,33 +44,68 @@ def test_a_planned_run_ends_within_its_budget(seconds: float, speed: Speed, epoc
     assert taken <= seconds or plan.total_steps == 1
 
 
-@given(st.floats(200, 4000), st.floats(0.01, 0.5), st.integers(1, 500), st.floats(0.5, 1.9))
-def test_one_correction_brings_another_speed_back_into_the_budget(
-    seconds: float, step: float, epoch: int, slower: float
+@given(
+    st.floats(100, 4000),
+    st.floats(0.01, 0.5),
+    st.integers(1, 500),
+    st.floats(0.5, 2.5),
+    st.floats(0.0, 0.9),
+)
+def test_corrections_bring_a_machine_that_changes_its_speed_back_into_the_budget(
+    seconds: float, step: float, epoch: int, slower: float, since: float
 ) -> None:
-    speed = Speed(step=step, validation=step, final=5.0)
+    speed = Speed(step=step, validation=step, final=3.0)
     plan = plan_for_budget(seconds, speed, steps_per_epoch=epoch)
-    evaluation = plan.steps_per_epoch * plan.evaluate_every
-
-    def taken(steps: int) -> float:
-        return slower * (steps * step + steps // evaluation * step)
-
-    at = next(k for k in range(1, plan.end) if is_time_to_correct(plan, k, taken(k) / seconds))
-    corrected = correct_plan(
-        plan, step=at, step_seconds=step * slower, seconds_left=seconds - taken(at)
-    )
-    total = taken(corrected.end) + slower * 5.0
-    assert total <= seconds * 1.001
-    assert total >= 0.93 * seconds - 2 * slower * step
+    elapsed, done, paced, corrections = 0.0, 0, [], 0
+    while done < plan.end:
+        factor = slower if elapsed >= since * seconds else 1.0
+        paced.append(step * factor)
+        elapsed += step * factor
+        done += 1
+        if is_time_to_correct(plan, done, elapsed / seconds):
+            plan = correct_plan(
+                plan,
+                step=done,
+                step_seconds=sum(paced) / len(paced),
+                seconds_left=seconds - elapsed,
+            )
+            paced, corrections = [], corrections + 1
+        elapsed += step * factor if plan.evaluates_after(done) else 0.0
+    total = elapsed + 3.0 * (slower if elapsed >= since * seconds else 1.0)
+    assert corrections <= 5
+    assert total <= seconds * 1.05 + 2 * step * slower
+    assert total >= 0.9 * seconds - 4 * step * slower
 
 
 def test_progress_has_no_jump_at_a_correction_and_ends_at_one() -> None:
-    plan = Plan(total_steps=100, steps_per_epoch=20).corrected(60, 80)
-    assert plan.progress(60) == pytest.approx(0.6)
-    assert plan.progress(59) == pytest.approx(0.59)
-    assert plan.progress(70) == pytest.approx(0.8)
-    assert plan.progress(80) == 1.0
+    once = Plan(total_steps=100, steps_per_epoch=20).corrected(60, 80)
+    assert [once.progress(k) for k in (59, 60, 70, 80)] == pytest.approx([0.59, 0.6, 0.8, 1.0])
+    assert once.end == 80
+    twice = once.corrected(70, 110)
+    assert [twice.progress(k) for k in (59, 60, 70, 90, 110)] == pytest.approx(
+        [0.59, 0.6, 0.8, 0.9, 1.0]
+    )
+    assert twice.end == 110
+
+
+def test_a_plan_of_before_had_one_correction() -> None:
+    values = {
+        "total_steps": 100,
+        "steps_per_epoch": 20,
+        "correction": {"step": 60, "total_steps": 80},
+    }
+    plan = Plan.from_values(values)
     assert plan.end == 80
+    assert plan.settled
+
+
+@pytest.mark.parametrize(
+    "rows", [[(60, 50)], [(120, 130)], [(60, 80), (50, 90)], [(60, 80), (80, 90)]]
+)
+def test_corrections_in_another_order_are_refused(rows: list[tuple[int, int]]) -> None:
+    corrections = [{"step": step, "total_steps": end} for step, end in rows]
+    with pytest.raises(RunError, match="correction"):
+        Plan.from_values({"total_steps": 100, "steps_per_epoch": 9, "corrections": corrections})
 
 
 @given(speeds, st.integers(1, 1000), st.booleans())
@@ -73,7 +113,7 @@ def test_a_plan_survives_its_way_through_plain_values(
     speed: Speed, epoch: int, corrected: bool
 ) -> None:
     plan = plan_for_budget(600, speed, steps_per_epoch=epoch)
-    if corrected:
+    if corrected and plan.end > 1:
         plan = plan.corrected(1, 7)
     assert Plan.from_values(plan.to_values()) == plan
 
@@ -84,3 +124,16 @@ def test_a_plan_survives_its_way_through_plain_values(
 def test_a_plan_that_makes_no_sense_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(RunError, match="plan"):
         Plan.from_values(values)
+
+
+@pytest.mark.parametrize(("seconds", "is_short"), [(16.0, True), (90.0, False)])
+def test_a_budget_that_leaves_few_steps_names_one_that_would_do(
+    seconds: float, is_short: bool
+) -> None:
+    speed = Speed(step=0.4, validation=2.0, final=11.0)
+    said = budget_too_short(plan_for_budget(seconds, speed, steps_per_epoch=175), seconds)
+
+    assert bool(said) == is_short
+    if said:
+        enough = float(said.split("--budget ")[1].split("s")[0])
+        assert plan_for_budget(enough, speed, steps_per_epoch=175).end > 100

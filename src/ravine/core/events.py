@@ -136,7 +136,7 @@ class RolledBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCorrected:
-    """The plan of a run with a budget was corrected, once.
+    """The plan of a run with a budget was corrected, as it is at fixed shares of the run.
 
     Attributes:
         step: after which it was decided.

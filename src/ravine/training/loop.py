@@ -1,6 +1,6 @@
 """The training loop, in the open.
 
-    batch -> step -> (rollback) -> (one correction of the plan) -> (evaluation at an epoch's end)
+    batch -> step -> (rollback) -> (correction of the plan) -> (evaluation at an epoch's end)
           -> (checkpoint every minute and on a stop signal)
 
 Observers receive an event of each. They read, and change nothing.
@@ -33,6 +33,7 @@ from ravine.training.state import TrainingState
 from ravine.training.step_meter import StepMeter
 from ravine.training.train_step import Forward, StepResult, StepSettings, train_step
 
+_WORTH_SAYING = 0.02  # of a plan's steps; smaller corrections are in the events only
 Validation = Callable[[nn.Module], Evaluation]
 
 
@@ -70,7 +71,7 @@ def fit(
         divergence: what happens to a run that diverges; by default it stops.
         checkpointing: when and where the state is saved, and the stop signal; by default nothing is
             saved.
-        budget: corrects the plan once; by default there is none.
+        budget: corrects the plan at fixed shares; by default there is none.
         emit: receives every event.
 
     Raises:
@@ -97,7 +98,7 @@ def fit(
             meter.restart()
             checkpointing.save(state)
             continue
-        if plan.speed is not None and plan.correction is None:
+        if plan.speed is not None:
             plan = _corrected(plan, state.step, meter, budget, emit)
         if plan.evaluates_after(state.step) or state.step == plan.end:
             emit(_epoch_done(training, plan, meter, budget.clock))
@@ -118,12 +119,12 @@ def _report_rollback(back: RolledBack, emit: Observer) -> None:
 def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Observer) -> Plan:
     corrected = budget.corrected(plan, step, meter.seconds_per_step())
     if corrected is not plan:
+        meter.restart_pace()
         emit(
             PlanCorrected(step=step, before=plan.end, end=corrected.end, plan=corrected.to_values())
         )
-        if corrected.end != plan.end:  # else it is corrected by less than a step
-            text = f"plan corrected once: {plan.end} steps become {corrected.end}"
-            emit(Notice(text=text))
+        if abs(corrected.end - plan.end) > _WORTH_SAYING * plan.end:
+            emit(Notice(text=f"plan corrected: {plan.end} steps become {corrected.end}"))
     return corrected
 
 

@@ -1,8 +1,8 @@
 """How many steps a run takes, and how far it has come.
 
-With a budget, the number of steps follows from a measured speed, once, before step 1. At
-most one later correction is made; after it, progress runs linearly from where it
-was to 1 at the corrected end, so that the schedule has no jump.
+With a budget, the number of steps follows from a measured speed, before step 1. Corrections
+follow; after each, progress runs linearly from where it was to 1 at the corrected end, so
+that the schedule has no jump.
 """
 
 import math
@@ -13,6 +13,7 @@ from typing import Any, Self
 from ravine.core.errors import RunError
 
 _MOST = 2**53
+_NO_NUMBERS = ("correction", "corrections", "settled", "speed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,34 +63,37 @@ class Plan:
         total_steps: steps that were planned before step 1.
         steps_per_epoch: steps that visit each training image once.
         evaluate_every: epochs between evaluations on the validation images.
-        correction: the correction, once decided.
+        corrections: those decided so far, in the order of their steps.
         speed: what was measured before step 1, None without a budget.
+        settled: whether the run has ended by this plan: whoever repeats it corrects no more.
     """
 
     total_steps: int
     steps_per_epoch: int
     evaluate_every: int = 1
-    correction: Correction | None = None
+    corrections: tuple[Correction, ...] = ()
     speed: Speed | None = None
+    settled: bool = False
 
     @property
     def end(self) -> int:
         """The number of steps after which the run ends."""
-        return self.correction.total_steps if self.correction else self.total_steps
+        return self.corrections[-1].total_steps if self.corrections else self.total_steps
 
     def progress(self, step: int) -> float:
         """Returns how far the run has come before `step` (counted from 0), in [0, 1]."""
-        correction = self.correction
-        if correction is None or step < correction.step:
-            return step / self.total_steps
-        before = correction.step / self.total_steps
-        rest = correction.total_steps - correction.step
-        return before + (1 - before) * (step - correction.step) / rest
+        reached, since, end = 0.0, 0, self.total_steps
+        for one in self.corrections:
+            if step < one.step:
+                break
+            reached += (1 - reached) * (one.step - since) / (end - since)
+            since, end = one.step, one.total_steps
+        return reached + (1 - reached) * (step - since) / (end - since)
 
     def corrected(self, step: int, total_steps: int) -> Self:
         """Returns the plan that ends after `total_steps`, decided after `step` steps."""
-        total = max(total_steps, step + 1)
-        return replace(self, correction=Correction(step=step, total_steps=total))
+        one = Correction(step=step, total_steps=max(total_steps, step + 1))
+        return replace(self, corrections=(*self.corrections, one))
 
     def ends_epoch(self, step: int) -> bool:
         """Returns whether an epoch ends when `step` steps are done."""
@@ -99,10 +103,21 @@ class Plan:
         """Returns whether an evaluation follows when `step` steps are done."""
         return step % (self.steps_per_epoch * self.evaluate_every) == 0
 
+    def _is_in_order(self) -> bool:
+        """Whether each correction was decided after the one before and before the end of then."""
+        since, end = 0, self.total_steps
+        for one in self.corrections:
+            if not since <= one.step < min(end, one.total_steps):
+                return False
+            since, end = one.step, one.total_steps
+        return True
+
     def to_values(self) -> dict[str, Any]:
         """Returns the plan as plain values without None."""
         values = asdict(self)
-        return {key: value for key, value in values.items() if value is not None}
+        values["corrections"] = list(values["corrections"])
+        values["settled"] = self.settled or None
+        return {key: value for key, value in values.items() if value is not None and value != []}
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -112,25 +127,33 @@ class Plan:
             RunError: the values are no plan.
         """
         try:
-            whole = {k: _whole(v) for k, v in values.items() if k not in ("correction", "speed")}
-            correction, speed = values.get("correction"), values.get("speed")
+            whole = {k: _whole(v) for k, v in values.items() if k not in _NO_NUMBERS}
+            speed = values.get("speed")
             plan = cls(
                 **whole,
-                correction=Correction(**{k: _whole(v) for k, v in correction.items()})
-                if correction
-                else None,
+                corrections=tuple(
+                    Correction(**{k: _whole(v) for k, v in one.items()})
+                    for one in _corrections(values)
+                ),
                 speed=Speed(**{k: float(v) for k, v in speed.items()}) if speed else None,
+                settled=values.get("settled") is True or "correction" in values,
             )
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"[plan] of the recipe cannot be read: {error}") from None
         if min(plan.total_steps, plan.steps_per_epoch, plan.evaluate_every) < 1:
             raise RunError("[plan] of the recipe: its numbers must be at least 1")
-        fixed = plan.correction
-        if fixed is not None and not fixed.step < fixed.total_steps:
-            raise RunError("[plan] of the recipe: its correction lies outside of the run")
+        if not plan._is_in_order():
+            raise RunError("[plan] of the recipe: a correction lies outside of the run")
         if plan.speed is not None and not plan.speed.is_possible:
             raise RunError("[plan] of the recipe: its speed makes no sense")
         return plan
+
+
+def _corrections(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the corrections of a saved plan; those of before had one at most."""
+    if "correction" in values:
+        return [values["correction"]]
+    return list(values.get("corrections", ()))
 
 
 def _whole(value: Any) -> int:

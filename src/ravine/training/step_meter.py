@@ -17,12 +17,17 @@ class StepMeter:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._steps_before = 0
+        self._steps, self._steps_before = 0, 0
         self._seconds_before = 0.0
         self.restart()
 
     def restart(self) -> None:
-        """Begins a new mean; what follows an evaluation is timed from here."""
+        """Begins a new mean; what follows an evaluation is timed from here.
+
+        Steps that no `close` has counted were undone: the seconds of a step begin anew, too.
+        """
+        if self._steps:
+            self._steps_before, self._seconds_before = 0, 0.0
         self._loss = torch.zeros((), dtype=torch.float64, device=self._device)
         self._correct = torch.zeros((), dtype=torch.int64, device=self._device)
         self._steps, self._seen = 0, 0
@@ -50,8 +55,13 @@ class StepMeter:
         self._steps = 0
         return means
 
+    def restart_pace(self) -> None:
+        """Begins a new mean of the seconds of a step; those of the open epoch do not count."""
+        self._steps_before = -self._steps
+        self._seconds_before = -self._seconds() if self._steps else 0.0
+
     def seconds_per_step(self) -> float:
-        """Returns the mean seconds of a step so far, without the evaluations between."""
+        """Returns the mean seconds of a step since `restart_pace`, without the evaluations."""
         open_seconds = self._seconds() if self._steps else 0.0
         return (self._seconds_before + open_seconds) / (self._steps_before + self._steps)
 

@@ -6,7 +6,7 @@ best trained with, learning rate, number of steps, batch norm's statistics.
 
 from ravine.models.table import describe_stem
 from ravine.optim.lr_range_test import range_test
-from ravine.training.budget import plan_for_budget
+from ravine.training.budget import budget_too_short, plan_for_budget
 from ravine.training.loop import Training
 from ravine.training.measured_statistics import resolve_statistics
 from ravine.training.network_choice import (
@@ -21,8 +21,10 @@ from ravine.training.plan import Plan, plan_for_epochs
 from ravine.workflows.builder import Builder
 from ravine.workflows.recipe import Recipe
 
-_SECONDS_TO_MEASURE = 3.0
-_SECONDS_TO_COMPARE = 0.5
+# Seconds that measuring the steps of a run may take, and those of a network to choose from; and the
+# share of the budget that they may take at most.
+_SECONDS_TO_MEASURE, _SHARE_TO_MEASURE = 3.0, 0.04
+_SECONDS_TO_COMPARE, _SHARE_TO_COMPARE = 0.5, 0.01
 
 
 def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
@@ -59,6 +61,8 @@ def resolve_plan(
         left = builder.seconds_left(recipe.budget or 0.0)
         speed = found.speed.with_statistics()
         found = plan_for_budget(left, speed, steps_per_epoch=found.steps_per_epoch)
+    if plan is None and (said := budget_too_short(found, recipe.budget)):
+        builder.session.notify(said, warning=True)
     if statistics == "measured" and recipe.norm_statistics == "auto":
         builder.session.notify(builder.measured.reason(found.total_steps))
     return recipe.with_(norm_statistics=statistics), found
@@ -86,7 +90,8 @@ def _epochs_within(budget: float, recipe: Recipe, builder: Builder) -> float:
     several = builder.dataset.several
     candidate, _ = _with_model_defaults(recipe, _batch_choice(recipe, builder), several=several)
     training = builder.training(candidate)
-    speed = builder.speed(candidate, training, seconds=_SECONDS_TO_COMPARE)
+    seconds = min(_SECONDS_TO_COMPARE, _SHARE_TO_COMPARE * budget)
+    speed = builder.speed(candidate, training, seconds=seconds)
     steps = training.batches.steps_per_epoch
     plan = plan_for_budget(builder.seconds_left(budget), speed, steps_per_epoch=steps)
     return plan.total_steps / plan.steps_per_epoch
@@ -175,6 +180,7 @@ def _make_plan(recipe: Recipe, training: Training, builder: Builder) -> Plan:
     steps_per_epoch = training.batches.steps_per_epoch
     if recipe.budget is None:
         return plan_for_epochs(recipe.epochs or 1.0, steps_per_epoch=steps_per_epoch)
-    speed = builder.speed(recipe, training, seconds=_SECONDS_TO_MEASURE)
+    seconds = min(_SECONDS_TO_MEASURE, _SHARE_TO_MEASURE * recipe.budget)
+    speed = builder.speed(recipe, training, seconds=seconds)
     left = builder.seconds_left(recipe.budget)
     return plan_for_budget(left, speed, steps_per_epoch=steps_per_epoch)

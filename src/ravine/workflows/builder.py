@@ -40,7 +40,7 @@ from ravine.workflows.session import Session
 EVALUATION_BATCH = 500
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _IMAGES_TO_FIT = 2000
-_CLOSING_SECONDS = 0.5  # the last checkpoint, the weights, the mistakes' pictures
+_CLOSING_SECONDS = 1.0  # the last checkpoint, the weights, the mistakes' pictures
 
 
 @final

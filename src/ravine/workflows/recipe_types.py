@@ -39,7 +39,7 @@ class RecipeSettings(TypedDict, total=False):
     decay_schedule: str
     optimizer: str
     lr: float | Literal["auto"] | None
-    momentum: float
+    momentum: float | None
     alpha: float | None
     eps: float
     weight_decay: float

@@ -3,6 +3,7 @@
 `ravine train` and `ravine resume` both end here.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -82,7 +83,7 @@ def _train(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Ses
                 observer(event)
             session.emit(event)
 
-        fit(
+        plan = fit(
             assembly.training,
             assembly.plan,
             divergence=divergence,
@@ -90,6 +91,9 @@ def _train(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Ses
             budget=budget,
             emit=emit,
         )
+    if session.ranks.is_main and plan.speed is not None:
+        settled = replace(plan, settled=True)
+        write_recipe(folder.recipe, assembly.recipe.model_dump(), settled.to_values())
     _finish(assembly, dataset, folder, session)
     session.ranks.barrier()
 
