@@ -1,7 +1,7 @@
 """Budgets kept, and accuracy within them, on a machine that is quiet, busy, or becomes busy.
 
     python bench/budget.py DATA [--budgets 20s,60s,120s] [--loops 1] [--when quiet,start,middle]
-        [--recipe fast] [--repeats 1]
+        [--recipe NAME] [--repeats 1]
 
 Each run is `ravine train DATA --budget B` in a process of its own, after one that fills the cache.
 Beside it run as many endless loops as named, not pinned and of equal nice value: from the start,
@@ -32,10 +32,11 @@ def one_run(
 ) -> dict[str, Any]:
     """Trains once; the endless loops begin at the start or in the middle of the budget."""
     command = [sys.executable, "-m", "ravine", "train", data, "--budget", budget, "--out", str(out)]
+    command += ["--recipe", recipe] if recipe else []
     promised = seconds_of(budget)
     begin = {"quiet": None, "start": 0.0, "middle": promised / 2}[when]
     with stopped_loops(loops if begin is not None else 0) as beside:
-        process = subprocess.Popen([*command, "--recipe", recipe], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         started = out / "history.jsonl"
         timer = threading.Thread(target=_begin, args=(process, started, begin or 0.0, beside))
         timer.start()
@@ -49,6 +50,7 @@ def one_run(
     return {
         "budget, s": promised,
         "taken, s": round(taken, 1),
+        "evaluation, s": round(seconds["evaluation"], 1),
         "taken of promised": round(taken / promised, 3),
         "accuracy, %": round(100 * result["accuracy"], 2),
         "interval, %": [round(100 * v, 2) for v in result["interval"]],
@@ -70,7 +72,7 @@ def main() -> None:
     parser.add_argument("--budgets", default="20s,60s,120s")
     parser.add_argument("--when", default="quiet,start,middle")
     parser.add_argument("--loops", type=int, default=1)
-    parser.add_argument("--recipe", default="fast")
+    parser.add_argument("--recipe", help="fast, or a file; by default Ravine's defaults")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--no-keep", action="store_true")
     asked = parser.parse_args()

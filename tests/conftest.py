@@ -8,10 +8,13 @@ import torch
 from hypothesis import settings
 
 from ravine.kernels.library import LEVELS, load_library
+from ravine.reports import page
 
 # A test may be slow on a busy machine without being wrong.
 settings.register_profile("ravine", deadline=None)
 settings.load_profile("ravine")
+
+_DRAWINGS = page._drawings
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +63,24 @@ def torch_threads() -> Callable[[int], AbstractContextManager[None]]:
     return _torch_threads
 
 
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves the figures out of reports: they take longer than the run of a test about weights."""
+@pytest.fixture(scope="session", autouse=True)
+def _reports_without_figures() -> Iterator[pytest.MonkeyPatch]:
+    """Leaves the figures out of the reports of runs: they take longer than a small run.
+
+    A test of a page asks for the fixture `figures`.
+    """
     names = ("timeline", "curves", "rates", "scales", "updates", "variance", "reliability")
-    monkeypatch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(names))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(names))
+        yield patch
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws the figures of reports, as users have them."""
+    monkeypatch.setattr("ravine.reports.page._drawings", _DRAWINGS)
+
+
+@pytest.fixture
+def no_figures() -> None:
+    """Says what holds for all tests now; kept for tests that name it."""

@@ -40,7 +40,6 @@ def test_train_ends_with_the_paths_of_model_and_report(ravine, tmp_path: Path) -
     assert "epoch" in said.out
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_json_prints_an_object_per_line_and_nothing_else(ravine, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     for name in "ab":
         _paint(tmp_path / "data" / name, 10)
@@ -53,7 +52,6 @@ def test_json_prints_an_object_per_line_and_nothing_else(ravine, tmp_path: Path)
     assert kinds[-1] == "result"
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_set_and_recipe_reach_every_setting(ravine, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     for name in "ab":
         _paint(tmp_path / "data" / name, 10)
@@ -219,7 +217,6 @@ def test_predict_like_a_sample_keeps_its_form_and_names_a_missing_image(  # type
     assert not (tmp_path / "t.csv").exists()
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_resume_of_a_finished_run_says_so_and_verify_proves_it(ravine, trained: Path) -> None:  # type: ignore[no-untyped-def]
     said = ravine("resume", trained, "--verify")
     assert said.code == 0
@@ -245,7 +242,6 @@ def test_a_model_file_that_was_tampered_with_is_told(ravine, trained: Path, tmp_
     assert "torn" in said.err
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_run_is_the_newest_run_where_none_is_named(  # type: ignore[no-untyped-def]
     ravine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Path
 ) -> None:

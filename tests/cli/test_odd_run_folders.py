@@ -27,7 +27,6 @@ def run(trained: Path, tmp_path: Path) -> Path:
     ["evaluation.json", "environment.json", "audit.json", "variance.json", "history.jsonl",
      "findings.jsonl", "layers.jsonl", "recipe.toml"],
 )  # fmt: skip
-@pytest.mark.usefixtures("no_figures")
 def test_a_report_is_written_whatever_one_file_holds(  # type: ignore[no-untyped-def]
     ravine, run: Path, file: str, text: str
 ) -> None:
@@ -57,16 +56,30 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_rows_that_are_not_whole_are_left_out(ravine, run: Path, row: str) -> None:  # type: ignore[no-untyped-def]
+def _append(run: Path, text: str) -> None:
     for file in ("history.jsonl", "layers.jsonl", "findings.jsonl"):
         with (run / file).open("a") as lines:
-            lines.write(row + "\n")
+            lines.write(text + "\n")
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows_that_are_not_whole_are_left_out(ravine, run: Path, row: str) -> None:  # type: ignore[no-untyped-def]
+    _append(run, row)
 
     assert ravine("diagnose", run, "--rows-only").code == 0
     said = ravine("report", run)
 
     assert said.code == 0, said.err
+
+
+@pytest.mark.usefixtures("figures")
+def test_rows_that_are_not_whole_are_left_out_of_the_figures(ravine, run: Path) -> None:  # type: ignore[no-untyped-def]
+    _append(run, "\n".join(ROWS))
+
+    said = ravine("report", run)
+
+    assert said.code == 0, said.err
+    assert (run / "report.html").read_text().count("<svg") >= 3
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "loop"])

@@ -35,7 +35,6 @@ from ravine.workflows.race_worker.job import run_job
 from ravine.workflows.race_worker.slots import JobSlots
 from ravine.workflows.race_worker.timing import Timing
 
-pytestmark = pytest.mark.usefixtures("no_figures")
 Command = Callable[..., Any]
 NETWORK = """
 from pathlib import Path

@@ -63,7 +63,6 @@ def test_a_run_that_explodes_goes_back_with_half_of_the_rate_and_learns(
     assert "rolled-back" in (out / "report.html").read_text()
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("crash_at", [60, 99, 131])
 def test_a_crash_before_or_after_a_return_changes_nothing(
     whole: tuple[Path, list[RolledBack]], tmp_path: Path, crash_at: int
@@ -85,7 +84,6 @@ def test_a_crash_before_or_after_a_return_changes_nothing(
     assert (out / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_healthy_run_is_bitwise_the_same_with_its_losses_watched(tmp_path: Path) -> None:
     settings = SETTINGS | {"lr": 2.5, "epochs": 0.4}
     for name in ("stop", "rollback"):
@@ -94,7 +92,6 @@ def test_a_healthy_run_is_bitwise_the_same_with_its_losses_watched(tmp_path: Pat
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_it_gives_up_after_so_many_returns(tmp_path: Path) -> None:
     settings = SETTINGS | {"lr": 1e30, "image_size": 8, "batch": 8}
     with pytest.raises(RavineError, match=f"after {MOST} returns"):

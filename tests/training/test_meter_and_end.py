@@ -15,7 +15,6 @@ from ravine.runs.checkpoints import checkpoint_paths
 from ravine.training.stop import Interrupted
 from ravine.workflows import training_run
 
-pytestmark = pytest.mark.usefixtures("no_figures")
 SETTINGS: dict[str, Any] = {
     "model": "wrn-10-1", "batch": 8, "epochs": 2, "device": "cpu", "threads": 1,
     "checkpoint_every": 0, "convolution": "guess", "precision": "float32",

@@ -1,14 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ravine.core.errors import RunError, SettingError
-from ravine.training.budget import (
-    budget_too_short,
-    correct_plan,
-    is_time_to_correct,
-    plan_for_budget,
-)
+from ravine.training.budget import Budget, budget_too_short, plan_for_budget
+from ravine.training.clock import Clock
 from ravine.training.plan import Plan, Speed, plan_for_epochs
 from ravine.training.settings import TrainingSettings
 
@@ -56,25 +54,43 @@ def test_corrections_bring_a_machine_that_changes_its_speed_back_into_the_budget
 ) -> None:
     speed = Speed(step=step, validation=step, final=3.0)
     plan = plan_for_budget(seconds, speed, steps_per_epoch=epoch)
-    elapsed, done, paced, corrections = 0.0, 0, [], 0
+    clock = HandClock()
+    budget, done, lately = Budget(seconds=seconds, clock=clock), 0, []
     while done < plan.end:
-        factor = slower if elapsed >= since * seconds else 1.0
-        paced.append(step * factor)
-        elapsed += step * factor
+        factor = slower if clock.before >= since * seconds else 1.0
+        lately.append(step * factor)
+        clock.before += step * factor
         done += 1
-        if is_time_to_correct(plan, done, elapsed / seconds):
-            plan = correct_plan(
-                plan,
-                step=done,
-                step_seconds=sum(paced) / len(paced),
-                seconds_left=seconds - elapsed,
-            )
-            paced, corrections = [], corrections + 1
-        elapsed += step * factor if plan.evaluates_after(done) else 0.0
-    total = elapsed + 3.0 * (slower if elapsed >= since * seconds else 1.0)
-    assert corrections <= 5
-    assert total <= seconds * 1.05 + 2 * step * slower
+        if budget.is_time_to_check(plan, done):
+            plan = budget.corrected(plan, done, sum(lately) / len(lately))
+            lately = []
+        clock.before += step * factor if plan.evaluates_after(done) else 0.0
+    total = clock.before + 3.0 * (slower if clock.before >= since * seconds else 1.0)
+    assert len(plan.corrections) <= 20
+    assert (
+        total <= seconds * 1.03 + 2 * step * slower + 1.2
+    )  # evaluations slow down less than steps
     assert total >= 0.9 * seconds - 4 * step * slower
+
+
+class HandClock(Clock):
+    """A clock that stands still until its seconds are set."""
+
+    def elapsed(self) -> float:
+        return self.before
+
+
+def test_the_plan_of_an_ended_run_is_followed() -> None:
+    speed = Speed(step=1.0, validation=0.0, final=0.0)
+    plan = plan_for_budget(100.0, speed, steps_per_epoch=10)
+    clock = HandClock(before=90.0)
+
+    def due(plan: Plan, step: int) -> bool:
+        return Budget(seconds=100.0, clock=clock).is_time_to_check(plan, step)
+
+    assert due(plan, 50)
+    assert not due(replace(plan, settled=True), 50)
+    assert [due(plan.corrected(50, 80), step) for step in (49, 50, 51)] == [False, False, True]
 
 
 def test_progress_has_no_jump_at_a_correction_and_ends_at_one() -> None:

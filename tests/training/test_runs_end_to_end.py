@@ -16,7 +16,6 @@ from ravine.core.events import CheckpointSaved, Event, StepDone
 from ravine.runs.checkpoints import checkpoint_paths
 from ravine.runs.recipe_file import read_recipe
 
-without_figures = pytest.mark.usefixtures("no_figures")
 _SMALL = {"model": "wrn-10-1", "batch": 16, "device": "cpu", "checkpoint_every": 0.0}
 
 
@@ -32,6 +31,7 @@ def _until(step: int):  # type: ignore[no-untyped-def]
     return observe
 
 
+@pytest.mark.usefixtures("figures")
 def test_a_run_learns_and_leaves_what_the_design_names(stripes: Path, tmp_path: Path) -> None:
     run = ravine.train(stripes, out=tmp_path / "run", epochs=6, **_SMALL)
     assert run.result["accuracy"] > 0.9
@@ -48,13 +48,13 @@ def test_a_run_learns_and_leaves_what_the_design_names(stripes: Path, tmp_path: 
         "report.html",
     }
     assert [row["kind"] for row in run.history].count("epoch") == 6
+    assert (run.path / "report.html").read_text().count("<svg") >= 3
     settings, plan = read_recipe(run.path / "recipe.toml")
     assert plan is not None
     assert isinstance(settings["lr"], float)
     assert settings["augment"] == "crop"
 
 
-@without_figures
 @pytest.mark.parametrize("optimizer", ["nesterov", "nadam"])
 def test_a_run_stopped_at_any_step_ends_bitwise_like_one_that_was_not(
     stripes: Path, tmp_path: Path, optimizer: str
@@ -73,7 +73,6 @@ def test_a_run_stopped_at_any_step_ends_bitwise_like_one_that_was_not(
         assert resumed.result["accuracy"] == whole.result["accuracy"]
 
 
-@without_figures
 def test_a_torn_checkpoint_falls_back_and_the_end_is_the_same(
     stripes: Path, tmp_path: Path
 ) -> None:
@@ -90,7 +89,6 @@ def test_a_torn_checkpoint_falls_back_and_the_end_is_the_same(
     ).read_bytes()
 
 
-@without_figures
 def test_a_run_killed_by_the_system_is_resumed_bitwise(stripes: Path, tmp_path: Path) -> None:
     whole = ravine.train(stripes, out=tmp_path / "whole", epochs=4, **_SMALL)
     command = [sys.executable, "-m", "ravine", "train", str(stripes), "--out", str(tmp_path / "k")]
@@ -123,7 +121,6 @@ def test_sigterm_saves_a_checkpoint_and_says_how_to_go_on(stripes: Path, tmp_pat
     assert len(checkpoint_paths(tmp_path / "k/checkpoints")) == 1
 
 
-@without_figures
 def test_verify_proves_it_on_a_copy_and_sees_a_difference(stripes: Path, tmp_path: Path) -> None:
     run = ravine.train(stripes, out=tmp_path / "run", epochs=1, **_SMALL)
     found = ravine.verify(run.path)
@@ -138,7 +135,6 @@ def test_verify_proves_it_on_a_copy_and_sees_a_difference(stripes: Path, tmp_pat
     assert not list(tmp_path.glob(".verify-*"))
 
 
-@without_figures
 def test_watching_a_run_does_not_change_it(stripes: Path, tmp_path: Path) -> None:
     seen: list[Event] = []
     alone = ravine.train(stripes, out=tmp_path / "a", epochs=0.5, **_SMALL)
@@ -151,7 +147,6 @@ def test_watching_a_run_does_not_change_it(stripes: Path, tmp_path: Path) -> Non
     ).read_bytes()
 
 
-@without_figures
 def test_training_leaves_the_callers_random_state_and_threads_alone(
     stripes: Path, tmp_path: Path
 ) -> None:
@@ -164,7 +159,6 @@ def test_training_leaves_the_callers_random_state_and_threads_alone(
     assert torch.get_num_threads() == threads
 
 
-@without_figures
 def test_a_recipe_repeats_a_run_bitwise_even_one_with_a_budget(
     stripes: Path, tmp_path: Path
 ) -> None:
@@ -175,7 +169,6 @@ def test_a_recipe_repeats_a_run_bitwise_even_one_with_a_budget(
     ).read_bytes()
 
 
-@without_figures
 def test_changed_data_is_refused_on_resume(stripes: Path, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         ravine.train(stripes, out=tmp_path / "a", epochs=1, observers=[_until(3)], **_SMALL)
@@ -208,7 +201,6 @@ def test_a_diverging_run_is_stopped_in_one_line_and_its_weights_are_finite(
         sys.path.remove(str(tmp_path))
 
 
-@without_figures
 def test_the_model_file_alone_is_enough_to_predict(stripes: Path, tmp_path: Path) -> None:
     from PIL import Image
 

@@ -10,7 +10,6 @@ import ravine.training.loop as loop
 from ravine.core.errors import SettingError
 from ravine.core.events import Event, StepDone
 
-pytestmark = pytest.mark.usefixtures("no_figures")
 _SMALL = {"model": "wrn-10-1", "batch": 16, "device": "cpu", "checkpoint_every": 0.0}
 _MOVING = {"momentum_schedule": "one-cycle", "decay_schedule": "cosine", "momentum": 0.95}
 

@@ -18,7 +18,6 @@ from ravine.training.measured_statistics import SHORT, resolve_statistics
 from ravine.training.plan import plan_for_epochs
 from ravine.workflows.recipe import Recipe
 
-pytestmark = pytest.mark.usefixtures("no_figures")
 _SMALL = {"model": "wrn-10-1", "device": "cpu", "precision": "float32", "epochs": 2}
 
 

@@ -18,7 +18,6 @@ import ravine
 from ravine.runs.checkpoints import checkpoint_paths
 from ravine.runs.rows import read_json
 
-pytestmark = pytest.mark.usefixtures("no_figures")
 _SETTINGS = {
     "model": "wrn-10-1",
     "image_size": 16,

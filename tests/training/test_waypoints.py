@@ -7,7 +7,6 @@ import pytest
 import ravine
 from ravine.core.events import CheckpointSaved, Event, StepDone
 
-pytestmark = pytest.mark.usefixtures("no_figures")
 _SMALL = {"model": "wrn-10-1", "batch": 16, "device": "cpu", "epochs": 1.5, "keep_weights": 6}
 
 

@@ -14,10 +14,9 @@ from safetensors.torch import load_file, save_file
 
 import ravine
 from ravine.core.errors import DataError, RunError
-from ravine.data.reading import settings_like
 from ravine.workflows.diagnose import diagnose_run
 from ravine.workflows.predict import predict_file
-from ravine.workflows.predict_options import check_form
+from ravine.workflows.predict_options import FormOptions
 
 SETTINGS = {"model": "wrn-10-1", "epochs": 2, "batch": 8, "threads": 1, "convolution": "guess"}
 
@@ -104,15 +103,6 @@ def test_other_columns_are_found_by_their_options(run: ravine.Run, home: Path) -
     assert len(run.predict(other, image_column="shot").names) == 6
 
 
-def test_a_column_that_the_table_lacks_is_left_to_be_found_by_its_name(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("image;label;id_code\n")
-    before = {"image_column": "id_code", "label_column": "diagnosis"}
-    found = settings_like(before, data=str(tmp_path / "t.csv"), given={})
-    assert (found.image_column, found.label_column) == ("id_code", None)
-    folder = settings_like(before, data=str(tmp_path), given={})
-    assert (folder.image_column, folder.label_column) == (None, None)
-
-
 def test_images_that_were_trained_on_are_counted_and_left_out(run: ravine.Run, home: Path) -> None:
     labels = str(home / "a/train.csv")
     found = run.evaluate(home / "a/images", labels=labels)
@@ -166,7 +156,9 @@ def test_a_torn_test_image_gets_the_training_shares_on_request(run: ravine.Run, 
     sample.write_text("id,00016,00007\n2,0,0\n0,0,0\n1,0,0\n")
     with pytest.raises(DataError, match="1 of 3 ids: '2'"):
         predict_file(run.path, [str(images)], out=home / "o.csv", like=sample)
-    done = predict_file(run.path, [str(images)], out=home / "o.csv", like=sample, missing="prior")
+    done = predict_file(
+        run.path, [str(images)], out=home / "o.csv", like=sample, form=FormOptions(missing="prior")
+    )
     assert list(done.answered_by_prior) == ["2"]
     rows = (home / "o.csv").read_text().splitlines()
     audit = json.loads((run.path / "audit.json").read_text())
@@ -186,7 +178,7 @@ def test_a_torn_test_image_gets_the_training_shares_on_request(run: ravine.Run, 
 )
 def test_options_of_a_sample_need_one(missing: str, positive: str | None, told: str) -> None:
     with pytest.raises(ravine.core.errors.SettingError, match=told):
-        check_form(None, missing=missing, positive=positive)
+        FormOptions(missing=missing, positive=positive).check(None)
 
 
 def test_a_run_goes_on_from_any_folder_and_ends_with_the_same_weights(

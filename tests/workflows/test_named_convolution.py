@@ -50,7 +50,6 @@ def skip_without(level: str) -> None:
         pytest.skip(f"no {level} here")
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_named_algorithm_runs_what_it_can_and_the_best_guess_the_rest(
     noise: Path, tmp_path: Path
 ) -> None:
@@ -61,7 +60,6 @@ def test_a_named_algorithm_runs_what_it_can_and_the_best_guess_the_rest(
     assert found[3, 2] in ("direct", "torch")  # the better guess
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_guess_measures_nothing_and_two_runs_are_alike_to_the_bit(
     noise: Path, tmp_path: Path
 ) -> None:
@@ -84,7 +82,6 @@ def test_a_named_algorithm_that_can_run_nothing_here_is_refused_in_one_line(
     assert "\n" not in str(found.value)
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_f_4_in_bfloat16_runs_by_name_only(noise: Path, tmp_path: Path) -> None:
     library = load_library()
     if library is None or library.level_name != "avx512-bf16":

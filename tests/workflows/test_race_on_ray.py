@@ -12,7 +12,7 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from ravine.workflows.race import Race, race  # noqa: E402
-from ravine.workflows.race_worker.ray_jobs import pack, unpack  # noqa: E402
+from ravine.workflows.race_worker.packed_folder import pack, unpack  # noqa: E402
 
 SETTINGS: dict[str, Any] = {"model": "resnet-cifar-8", "batch": 16, "threads": 1}
 RULES = {"trials": 1, "seeds": 1, "epochs": 2.0}

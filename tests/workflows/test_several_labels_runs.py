@@ -15,6 +15,7 @@ from ravine.workflows.check import compare_variance
 from ravine.workflows.diagnose import diagnose_run
 from ravine.workflows.landscape import run_surface
 from ravine.workflows.predict import predict_file
+from ravine.workflows.predict_options import FormOptions
 
 LABELS = ("bar", "dot", "noise")
 SETTINGS = {
@@ -141,7 +142,7 @@ def test_predict_writes_labels_and_fills_both_forms_of_a_sample(
     predict_file(run.path, images, out=out, like=columns)
     assert written(out)[0] == ["id", "noise", "bar", "dot"]
     assert written(out)[2] == ["3.png", told["3.png"][4], told["3.png"][2], told["3.png"][3]]
-    predict_file(run.path, images, out=out, like=columns, answers="labels")
+    predict_file(run.path, images, out=out, like=columns, form=FormOptions(answers="labels"))
     said = told["7.png"][1].split("|")
     assert written(out)[1] == ["7.png", *(str(int(n in said)) for n in ("noise", "bar", "dot"))]
 

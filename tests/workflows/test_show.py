@@ -17,7 +17,7 @@ from ravine.workflows.race import Race
 from ravine.workflows.run import Run
 from ravine.workflows.show import NotebookScreen, showing
 
-pytestmark = pytest.mark.usefixtures("own_cache", "no_figures")
+pytestmark = pytest.mark.usefixtures("own_cache")
 SMALL = {"model": "wrn-10-1", "batch": 16, "device": "cpu", "epochs": 6}
 
 
@@ -35,12 +35,7 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    with pytest.MonkeyPatch.context() as patch:
-        names = ("timeline", "curves", "rates", "scales", "updates", "variance", "reliability")
-        patch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(names))
-        return ravine.train(
-            stripes, out=tmp_path_factory.mktemp("run") / "run", show="none", **SMALL
-        )
+    return ravine.train(stripes, out=tmp_path_factory.mktemp("run") / "run", show="none", **SMALL)
 
 
 def test_a_call_from_a_program_prints_lines_and_the_notices_are_logged(

@@ -45,7 +45,6 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_the_weights_are_those_of_a_run_without_a_monitor(watched: Path, tmp_path: Path) -> None:
     ravine.train("@fashion", out=tmp_path / "run", **(SETTINGS | {"monitor": 0.0}))
     assert not (tmp_path / "run" / "layers.jsonl").exists()
@@ -64,7 +63,6 @@ def test_every_layer_is_seen_from_the_first_step_on(watched: Path) -> None:
     assert all(0 < ratio < 1 for ratio in ratios)
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_snapshots_of_repeated_steps_are_taken_out(watched: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
 
@@ -83,7 +81,6 @@ def test_snapshots_of_repeated_steps_are_taken_out(watched: Path, tmp_path: Path
     assert (out / "model.safetensors").read_bytes() == (watched / "model.safetensors").read_bytes()
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_rollback_takes_the_snapshots_back_too(tmp_path: Path) -> None:
     out, seen = tmp_path / "run", list[Event]()
     settings = SETTINGS | {
@@ -115,7 +112,6 @@ def test_the_findings_of_a_run_are_kept_and_reported_when_it_ends(tmp_path: Path
         assert any(code in text or "not finite" in text for text in told)
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_the_first_value_that_is_not_finite_is_kept_with_its_layer(tmp_path: Path) -> None:
     out = tmp_path / "run"
     settings = SETTINGS | {"norm": "none", "lr": 1e30, "precision": "float32", "epochs": 0.05}
@@ -126,12 +122,14 @@ def test_the_first_value_that_is_not_finite_is_kept_with_its_layer(tmp_path: Pat
     assert found.direction == "forward"
 
 
+@pytest.mark.usefixtures("figures")
 def test_the_report_shows_layers_by_steps(watched: Path) -> None:
-    text = (watched / "report.html").read_text()
+    text = page(watched)
     assert "size of activations and gradients, layers by steps" in text
     assert "size of updates over size of weights, against steps" in text
 
 
+@pytest.mark.usefixtures("figures")
 def test_a_diagnosis_adds_the_variances_of_the_start(watched: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(watched, out)
@@ -141,6 +139,7 @@ def test_a_diagnosis_adds_the_variances_of_the_start(watched: Path, tmp_path: Pa
     assert "variance of activations and gradients" in (out / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("figures")
 def test_torn_and_hostile_rows_leave_the_page_whole(watched: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(watched, out)

@@ -1,7 +1,8 @@
 """`ravine evaluate`."""
 
 import json as json_format
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,15 +10,17 @@ from ravine.cli.display import evaluation_lines, watching
 from ravine.cli.options import (
     AllowCodeOrModel,
     Device,
-    ImageColumn,
     Json,
-    LabelColumn,
     Precision,
     Quiet,
     Threshold,
 )
 from ravine.cli.run_argument import TrainedArgument, existing_model
+from ravine.cli.setting_flags import options_of
 from ravine.core.lazy import lazy_module
+from ravine.data.reading_options import NOT_READ_AGAIN
+from ravine.data.settings import DataSettings
+from ravine.data.understanding import Understood
 
 if TYPE_CHECKING:
     from ravine.workflows import run as runs
@@ -25,13 +28,12 @@ else:
     runs = lazy_module("ravine.workflows.run")
 
 
+@options_of({"Reading": DataSettings}, omit=tuple(NOT_READ_AGAIN))
 def evaluate(
     run: TrainedArgument,
     data: Annotated[str, typer.Argument(help="Labelled images: any source that train takes.")],
     *,
     labels: Annotated[str | None, typer.Option(help="CSV with the labels.")] = None,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Leave out the images that were trained on.")
     ] = False,
@@ -42,8 +44,11 @@ def evaluate(
     allow_code: AllowCodeOrModel = None,
     quiet: Quiet = False,
     json: Json = False,
+    **reading: Any,
 ) -> None:
     """Measure a trained network on labelled images.
+
+    They are read as the training's were, as far as those options fit.
 
     Examples:
 
@@ -60,17 +65,20 @@ def evaluate(
         found = runs.Run.load(run, allow_code=allow_code or ()).evaluate(
             data,
             labels=labels,
-            image_column=image_column,
-            label_column=label_column,
             held_out=held_out,
             threshold=threshold,
             tta=tta,
             device=device,
             precision=precision,
             progress=screen.progress,
+            **reading,
         )
+    for note in found["notes"]:
+        print(f"ravine: {note}", file=sys.stderr)
     if json:
         print(json_format.dumps(found, ensure_ascii=False))
         return
+    if found["read_as"] and not quiet:
+        print(Understood(**found["read_as"]).line())
     for line in evaluation_lines(found, per_class=not quiet):
         print(line)

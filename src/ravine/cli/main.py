@@ -17,6 +17,7 @@ from typing import Annotated, Any, final
 import typer
 from typer.core import TyperGroup
 
+from ravine.cli.error_line import error_lines
 from ravine.cli.outside_errors import line_about
 from ravine.cli.short_help import Command
 from ravine.core.errors import CodeRefusedError, RavineError, SettingError
@@ -148,14 +149,14 @@ def main() -> None:
         _refuse_empty_arguments(sys.argv[1:])
         app()
     except CodeRefusedError as error:
-        print(f"ravine: {error.told}; if you trust it: {_allowing(error.name)}", file=sys.stderr)
+        _print_mistake(f"{error.told}; if you trust it: {_allowing(error.name)}")
         exit_process(2)
     except RavineError as error:
-        print(f"ravine: {' '.join(str(error).split())}", file=sys.stderr)
+        _print_mistake(str(error))
         exit_process(2)
     except Interrupted as stopped:
         if not is_secondary_process():
-            print(f"ravine: {stopped}; go on with: ravine resume {stopped.path}", file=sys.stderr)
+            _print_mistake(f"{stopped}; go on with: ravine resume {stopped.path}")
         exit_process(128 + stopped.signal_number)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -164,12 +165,17 @@ def main() -> None:
         exit_process(end.code)
     except Exception as error:
         if (line := line_about(error)) is not None:
-            print(f"ravine: {' '.join(line.split())}", file=sys.stderr)
+            _print_mistake(line)
             exit_process(2)
         if not is_distributed():
             raise
         traceback.print_exc()  # before the other processes end
         exit_process(1)
+
+
+def _print_mistake(text: str) -> None:
+    for line in error_lines(text):
+        print(line, file=sys.stderr)
 
 
 def _refuse_empty_arguments(words: list[str]) -> None:

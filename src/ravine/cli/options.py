@@ -24,8 +24,9 @@ Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 ImageColumn = Annotated[
     str | None, typer.Option(help="Column of the file names [as in training, or a usual name].")
 ]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of the labels [as in training, or a usual name].")
+ImagesFolder = Annotated[
+    str | None,
+    typer.Option("--images", help="Folder of the images that a CSV names [its own]."),
 ]
 Threshold = Annotated[
     float | None,

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCodeOrModel, Device, ImageColumn, Precision, Quiet, Threshold
+from ravine.cli.options import (
+    AllowCodeOrModel,
+    Device,
+    ImageColumn,
+    ImagesFolder,
+    Precision,
+    Quiet,
+    Threshold,
+)
 from ravine.cli.run_argument import TrainedArgument, existing_model
 from ravine.core.lazy import lazy_module
-from ravine.workflows.predict_options import check_form
+from ravine.workflows.predict_options import FormOptions
 
 if TYPE_CHECKING:
     from ravine.workflows import predict as workflow
@@ -22,6 +30,10 @@ Positive = Annotated[
     str | None,
     typer.Option(metavar="CLASS", help="With --like: one column takes its probability."),
 ]
+Top = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="With --like: the N likeliest classes, separated by blanks."),
+]
 Missing = Annotated[
     str, typer.Option(help="With --like, an id without a readable image: refuse or prior.")
 ]
@@ -29,7 +41,7 @@ Missing = Annotated[
 Like = Annotated[
     Path | None, typer.Option(help="A sample submission: its ids, order and columns are kept.")
 ]
-AnswersOption = Annotated[
+Answers = Annotated[
     str,
     typer.Option(
         metavar="auto|probabilities|labels",
@@ -45,10 +57,12 @@ def predict(
     out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("predictions.csv"),
     like: Like = None,
     positive: Positive = None,
+    top: Top = None,
     missing: Missing = "refuse",
-    answers: AnswersOption = "auto",
+    answers: Answers = "auto",
     threshold: Threshold = None,
     image_column: ImageColumn = None,
+    images_folder: ImagesFolder = None,
     tta: Annotated[bool, typer.Option("--tta", help="Mean with the mirror images.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -67,7 +81,8 @@ def predict(
 
     - `ravine predict RUN test_images/ --like sample_submission.csv --positive dog`
     """
-    check_form(like, missing=missing, positive=positive, answers=answers)
+    form = FormOptions(positive=positive, top=top, missing=missing, answers=answers)
+    form.check(like)
     run = existing_model(run)
     with watching(quiet=quiet, json=False) as screen:
         done = workflow.predict_file(
@@ -75,11 +90,10 @@ def predict(
             images,
             out=out,
             like=like,
-            positive=positive,
-            missing=missing,
-            answers=answers,  # type: ignore[arg-type]  # checked above
+            form=form,
             threshold=threshold,
             image_column=image_column,
+            images_folder=images_folder,
             tta=tta,
             device=device,
             precision=precision,
@@ -91,7 +105,9 @@ def predict(
 
 
 def _report(done: "workflow.Written", *, quiet: bool) -> None:
-    """Prints what was left out, and how a sample was interpreted."""
+    """Prints how the images were found, what was left out, and how a sample was interpreted."""
+    for note in done.notes:
+        print(f"ravine: {note}", file=sys.stderr)
     for name, reason in done.unreadable:
         print(f"ravine: left out {name}: {reason}", file=sys.stderr)
     for name in done.answered_by_prior[:_NAMED]:

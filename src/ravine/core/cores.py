@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+# What gives the libraries of a new process their threads.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Returns the cores that this process may keep busy, at least 1.

@@ -7,7 +7,9 @@ import socket
 from importlib import import_module
 from typing import Any
 
+from ravine.core.captured import captured_stderr
 from ravine.core.errors import SettingError
+from ravine.core.ray_token import reason_of_refusal, send_token_that_is_there
 
 _TIMEOUT = 5.0  # seconds for a TCP connection
 _BY_NAME = ("auto", "local")  # addresses that Ray resolves itself
@@ -16,25 +18,39 @@ _BY_NAME = ("auto", "local")  # addresses that Ray resolves itself
 def connect(address: str) -> Any:
     """Returns the module `ray`, connected to the cluster at `address`.
 
+    A token that lies where Ray keeps it is sent.
+
     Args:
         address: HOST:PORT, ray://HOST:PORT, or auto.
 
     Raises:
-        SettingError: Ray is not installed, or no cluster answers there.
+        SettingError: Ray is not installed, no cluster answers there, or it asks for another token.
     """
+    check_reachable(address)
+    send_token_that_is_there()
     try:
         ray = import_module("ray")
     except ImportError:
         raise SettingError(
             "--ray needs Ray, which is not installed: pip install 'ravine[ray]'"
         ) from None
-    check_reachable(address)
     if not ray.is_initialized():
+        _join(ray, address)
+    return ray
+
+
+def _join(ray: Any, address: str) -> None:
+    with captured_stderr() as printed:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise _no_answer(address, str(error).strip().splitlines()[0]) from None
-    return ray
+            return
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            first = str(error).strip().partition("\n")[0]
+            words = f"{first}\n{printed()}"
+    refused = reason_of_refusal(words)
+    if refused:
+        raise SettingError(f"the Ray cluster at {address} {refused}")
+    raise _no_answer(address, first)
 
 
 def check_reachable(address: str) -> None:

@@ -188,8 +188,12 @@ class Unlabelled:
         images: (N, S, S, C) uint8, memory-mapped or decoded on access.
         names: of the N images.
         unreadable: name and reason of each file that is no readable image.
+        by_row: whether a name says only the image's row in an array or table.
+        notes: how the images were found, in sentences.
     """
 
     images: ImageArray
     names: Sequence[str]
     unreadable: Sequence[tuple[str, str]]
+    by_row: bool = False
+    notes: tuple[str, ...] = ()

@@ -132,14 +132,17 @@ def _opened(content: bytes, *, large: bool) -> Iterator[Image.Image]:
         raise Unreadable(f"torn or damaged: {str(error) or type(error).__name__}") from None
 
 
-def decode_image(image: Image.Image, channels: int) -> np.ndarray:
+def decode_image(
+    image: Image.Image, channels: int, grey_range: tuple[float, float] | None = None
+) -> np.ndarray:
     """Returns an image that is open already, (H, W, C) uint8, by the same rule as a file's.
 
     Args:
         image: of any mode.
         channels: C, 1 or 3.
+        grey_range: values of deep grey that become 0 and 255; None for the rule `RULE`.
     """
-    return _decode_open(image, channels, None, None).pixels
+    return _decode_open(image, channels, None, grey_range).pixels
 
 
 def _decode_open(

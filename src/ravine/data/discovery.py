@@ -7,15 +7,12 @@ from pathlib import Path
 
 from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import Progress, no_progress
-from ravine.data.collection import Collection, FileEntry
+from ravine.data.collection import Collection
 from ravine.data.labels_as_asked import with_labels_as_asked
-from ravine.data.layouts import fits_any, layout_of, refuse_options_without_effect
+from ravine.data.layouts import Layout, fits_any, layout_of, refuse_options_without_effect
 from ravine.data.location import SAMPLE, expand_path, refuse_missing
 from ravine.data.settings import DataSettings
-from ravine.data.sources.labels_csv import IMAGE_COLUMNS, ImageIndex, find_column, read_rows
-from ravine.data.sources.listing import image_files
 from ravine.data.sources.mnist_family import idx_pairs, read_idx_pairs
-from ravine.data.sources.shards import images_in, is_shard
 from ravine.data.understanding import Understood
 
 
@@ -37,6 +34,16 @@ def find_collection(settings: DataSettings, progress: Progress = no_progress) ->
     refuse_options_without_effect(settings, str(path), layout.what, layout.options)
     found = _with_understood(layout.read(path, settings, progress), layout.name)
     return with_labels_as_asked(found, settings)
+
+
+def layout_at(settings: DataSettings) -> tuple[Path, Layout]:
+    """Returns the path that would be read, a table where there are `labels`, and its layout.
+
+    Raises:
+        DataError: no layout fits, or two do.
+    """
+    path, settings = _source(settings)
+    return path, layout_of(path, settings)
 
 
 def _with_understood(collection: Collection, layout: str) -> Collection:
@@ -65,31 +72,3 @@ def _source(settings: DataSettings) -> tuple[Path, DataSettings]:
     layout = settings.layout or (None if fits_any(table) else "table")
     changes = {"data": str(table), "images": str(root), "labels": None, "layout": layout}
     return table, settings.with_(**changes)
-
-
-def list_images(path: Path, *, image_column: str | None = None) -> list[tuple[str, FileEntry]]:
-    """Returns (name, entry) of the images of a folder, a tar, a CSV of names, or of one file.
-
-    Raises:
-        DataError: the path does not exist, or a CSV names an image that does not.
-    """
-    if path.is_dir():
-        return list(image_files(path))
-    if not path.is_file():
-        raise DataError(f"no such path: {path}")
-    if is_shard(path):
-        return images_in(path)
-    if path.suffix.lower() != ".csv":
-        facts = path.stat()
-        entry = FileEntry(path=str(path), size=facts.st_size, modified=facts.st_mtime_ns)
-        return [(path.name, entry)]
-    columns, rows = read_rows(path)
-    column = find_column(path, columns, image_column, IMAGE_COLUMNS, "image")
-    index = ImageIndex(path.parent)
-    found = []
-    for line, row in enumerate(rows, start=2):
-        name = index.find(row[column])
-        if name is None:
-            raise DataError(f"{path}, line {line}: no image {row[column]!r} below {path.parent}")
-        found.append((row[column], index.entries[name]))
-    return found

@@ -17,7 +17,7 @@ _CHANNELS = (1, 3, 4)
 
 
 def open_given(images: Sequence[Any], *, preprocessing: Preprocessing) -> Unlabelled:
-    """Returns images in the form that the network takes, resized and cropped as files are.
+    """Returns images in the form that the network takes, resized and fitted as files are.
 
     Args:
         images: Pillow's images; arrays (H, W), (H, W, C) or (N, H, W, C); tensors (H, W), (C, H, W)
@@ -29,7 +29,8 @@ def open_given(images: Sequence[Any], *, preprocessing: Preprocessing) -> Unlabe
     """
     singles = [one for image in images for one in _singles(image)]
     size, channels = preprocessing.image_size, preprocessing.channels
-    squares = [fit_square(decode_image(one, channels), size) for one in singles]
+    decoded = (decode_image(one, channels, preprocessing.grey_range) for one in singles)
+    squares = [fit_square(pixels, size, preprocessing.fit) for pixels in decoded]
     if not squares:
         raise DataError("there are no images to predict")
     return Unlabelled(

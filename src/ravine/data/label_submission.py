@@ -5,17 +5,16 @@ Shape letters: N images, M ids, K labels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 
 from ravine.core.errors import DataError, SettingError
-from ravine.data.matching import match_columns, match_ids, plain_spelling, unique_spellings
+from ravine.data.matching import match_columns, plain_spelling, unique_spellings
 from ravine.data.sample_labels import refuse_foreign_labels
 from ravine.data.sample_submission import SampleSubmission
 from ravine.data.split_notes import named
 
-Answers = Literal["auto", "probabilities", "labels"]
 SEPARATORS = ("|", ";", ",", " ")
 
 
@@ -68,13 +67,12 @@ class LabelSetForm:
 
 def label_set_form(
     sample: SampleSubmission,
-    names: Sequence[str],
+    indices: np.ndarray,
     classes: Sequence[str],
     thresholds: np.ndarray,
     *,
-    answers: Answers = "auto",
+    answers: str = "auto",
     positive: str | None = None,
-    missing: bool = False,
 ) -> LabelSetForm:
     """Returns what a sample wants of a network that answers with several labels.
 
@@ -85,18 +83,16 @@ def label_set_form(
 
     Args:
         sample: the ids and columns wanted.
-        names: of the N images.
+        indices: (M,) int64 of each id's image; -1 where it has none.
         classes: the names of the K labels.
         thresholds: (K,), from which a probability is a yes.
         answers: auto, probabilities or labels.
         positive: the label whose probability a single column takes; by default it is chosen.
-        missing: whether an id may be without an image.
 
     Raises:
-        DataError: an image is missing, or a column fits no label.
+        DataError: a column fits no label.
         SettingError: `positive` is no label, or there are several columns.
     """
-    indices = np.array(match_ids(sample.ids, names, str(sample.path), missing=missing), np.int64)
     order = _columns(sample, classes, positive)
     if order:
         says = answers != "labels"

@@ -49,6 +49,23 @@ def match_ids(
     return [fitting[0] if fitting else -1 for fitting in found]
 
 
+def match_rows(ids: Sequence[str], count: int) -> list[int] | None:
+    """Returns the row of each id that counts rows, from 0 or from 1; None where ids do not.
+
+    Ids that may be either, as 3 and 4 of 9 rows, are not taken for row numbers.
+
+    >>> match_rows(["1", "2", "3"], 3), match_rows(["0", "2"], 3), match_rows(["a"], 1)
+    ([0, 1, 2], [0, 2], None)
+    """
+    if not all(name.isdecimal() and name.isascii() for name in ids):
+        return None
+    numbers = [int(name) for name in ids]
+    least, greatest = min(numbers), max(numbers)
+    if least >= 0 and greatest == count:
+        return [number - 1 for number in numbers] if least > 0 else None
+    return numbers if least == 0 and greatest < count else None
+
+
 def _refuse_ambiguous(
     ids: Sequence[str], found: Sequence[Sequence[int]], names: Sequence[str], where: str
 ) -> None:

@@ -3,25 +3,27 @@
 Shape letters: N images, S height and width, C channels, K classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.class_matching import class_indices
-from ravine.data.collection import Collection, FileEntry
+from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset, ImageArray, ImageView, Preprocessing, Unlabelled
 from ravine.data.decoded_cache import DecodedCache
-from ravine.data.discovery import find_collection, list_images
+from ravine.data.discovery import find_collection
 from ravine.data.image_file import ImageFormat
 from ravine.data.label_sets import has_several
 from ravine.data.location import expand_path
 from ravine.data.opening import image_array, load_images
+from ravine.data.reading import Reading
 from ravine.data.settings import DataSettings
-from ravine.data.sources.pixel_table import is_pixel_table, read_unlabelled_pixels
 from ravine.data.streaming import StreamedImages
+from ravine.data.unlabelled import find_unlabelled
 
 
 def format_of(preprocessing: Preprocessing) -> ImageFormat:
@@ -64,16 +66,28 @@ def open_labelled(
     settings = settings or DataSettings.of({"data": data, "labels": labels})
     if several:
         settings = settings.with_(labels_per_image="several")
-    collection = find_collection(settings, progress)
-    if has_several(collection.labels) and not several:
-        raise DataError(
-            f"{data} has several labels per image, and the network answers with one class; "
-            "evaluate on images of one class each"
-        )
-    to_network = class_indices(collection.classes, classes, data)
+    found = Reading(settings=settings, collection=find_collection(settings, progress), notes=())
+    return open_reading(
+        found, preprocessing=preprocessing, classes=classes, several=several, progress=progress
+    )
+
+
+def open_reading(
+    found: Reading,
+    *,
+    preprocessing: Preprocessing,
+    classes: Sequence[str],
+    several: bool = False,
+    progress: Progress = no_progress,
+) -> Dataset:
+    """Returns labelled images that were found, decoded for a network; see `open_labelled`."""
+    collection, settings = found.collection, found.settings
+    if has_several(collection.labels) != several:
+        refuse_other_form(settings.data, several=several)
+    to_network = class_indices(collection.classes, classes, settings.data)
     image_format = format_of(preprocessing)
     decoded = load_images(collection, image_format, settings, progress)[0].decoded
-    chosen = _evaluated(collection, decoded, data)
+    chosen = _evaluated(collection, decoded, settings.data)
     names = collection.names
     unreadable = [{"name": names[i], "reason": why} for i, why in decoded.unreadable.items()]
     return Dataset(
@@ -86,6 +100,19 @@ def open_labelled(
         audit={"unreadable": unreadable},
         fingerprint="",
         digests=decoded.digests[chosen],
+    )
+
+
+def refuse_other_form(data: str, *, several: bool) -> None:
+    """Raises `DataError`: the labels of the data are of another form than the network's answers."""
+    if several:
+        raise DataError(
+            f"{data} has one class per image, and the network answers with several labels; "
+            "read it so: --labels-per-image several"
+        )
+    raise DataError(
+        f"{data} has several labels per image, and the network answers with one class; "
+        "evaluate on images of one class each"
     )
 
 
@@ -114,43 +141,29 @@ def _subset(images: ImageArray, index: np.ndarray) -> ImageArray:
     return images if len(index) == len(images) else ImageView(images, index)
 
 
-def _unlabelled(paths: Sequence[Path], image_column: Callable[[Path], str | None]) -> Collection:
-    if len(paths) == 1 and is_pixel_table(paths[0]) and paths[0].is_file():
-        return read_unlabelled_pixels(paths[0])
-    names: list[str] = []
-    files: list[FileEntry] = []
-    for path in paths:
-        for name, entry in list_images(path, image_column=image_column(path)):
-            names.append(name)
-            files.append(entry)
-    if not files:
-        raise DataError(f"no images in {', '.join(map(str, paths))}")
-    return Collection(
-        names=names, labels=np.zeros(len(names), np.int64), classes=("",), files=files
-    )
-
-
 def open_unlabelled(
     paths: Sequence[Path],
     *,
     preprocessing: Preprocessing,
+    trained: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
-    image_column: Callable[[Path], str | None] = lambda _: None,
+    **given: str | None,
 ) -> Unlabelled:
-    """Returns the images of files, of folders with all below them, of tars and CSVs of names.
+    """Returns images to predict, decoded for a network; see `find_unlabelled`.
 
     Args:
         paths: in the order of the images.
         preprocessing: of the network.
+        trained: settings of the training, which hold where they fit; {} where there are none.
         progress: called while decoding.
-        image_column: returns the column with the file names of a table; None to find it by name.
+        **given: `image_column` and `images` that the user names for these images.
 
     Raises:
         DataError: a path does not exist, or a CSV names an image that does not.
     """
     opened = [expand_path(str(path)) for path in paths]
-    collection = _unlabelled(opened, image_column)
-    names = collection.names
+    found = find_unlabelled(opened, trained=trained or {}, given=given, progress=progress)
+    collection, names = found.collection, found.collection.names
     image_format = format_of(preprocessing)
     settings = DataSettings(data=str(paths[0]), cache=False)
     decoded = load_images(collection, image_format, settings, progress)[0].decoded
@@ -159,4 +172,6 @@ def open_unlabelled(
         images=_subset(image_array(collection, image_format, decoded), readable),
         names=[names[int(i)] for i in readable],
         unreadable=[(names[i], reason) for i, reason in decoded.unreadable.items()],
+        by_row=found.by_row,
+        notes=found.notes,
     )

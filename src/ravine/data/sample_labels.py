@@ -1,4 +1,6 @@
-"""Labels of a sample submission that are none of the network's classes: refused, not guessed.
+"""Labels of a sample submission: how it writes the network's classes.
+
+Labels that are none of the classes are refused, not guessed.
 
 A judge compares texts. Where a sample says `zebra`, or counts its classes from 1, class names or
 numbers from 0 would be wrong in every row and accepted in silence.
@@ -8,6 +10,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ravine.core.errors import DataError
+from ravine.data.matching import plain_spelling, unique_spellings
+from ravine.data.sample_submission import SampleSubmission
 
 # What stands in samples where no label is meant.
 _PLACEHOLDERS = frozenset(
@@ -67,3 +71,39 @@ def _is_placeholder(value: str) -> bool:
 def _names(classes: Sequence[str]) -> str:
     more = ", …" if len(classes) > _SHOWN else ""
     return ", ".join(repr(name) for name in classes[:_SHOWN]) + more
+
+
+def sample_labels(sample: SampleSubmission, classes: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Returns the label of each of K classes as a sample writes it, and in a clause its kind.
+
+    Raises:
+        DataError: the sample's labels are none of the network's.
+    """
+    count = len(classes)
+    numbers = {str(index) for index in range(count)}
+    counts = sample.values <= numbers and not any(name.isdecimal() for name in classes)
+    if counts and "0" in sample.values:
+        kind = f"class numbers, 0 for {classes[0]!r} to {count - 1} for {classes[-1]!r}"
+        return tuple(str(index) for index in range(count)), kind
+    if shorter := _without_zeros(sample, classes):
+        return tuple(shorter), "class names as numbers, without zeros in front"
+    unique = unique_spellings(classes)
+    spelled = {unique[k]: v for v in sorted(sample.values) if (k := plain_spelling(v)) in unique}
+    known = {
+        value for value in sample.values if value in classes or plain_spelling(value) in unique
+    }
+    refuse_foreign_labels(sample.path, sample.values, classes, known)
+    labels = tuple(
+        name if name in sample.values else spelled.get(index, name)
+        for index, name in enumerate(classes)
+    )
+    return labels, "class names"
+
+
+def _without_zeros(sample: SampleSubmission, classes: Sequence[str]) -> list[str]:
+    """Returns classes such as 00016 as 16, where the sample writes numbers so; else none."""
+    if not all(name.isdecimal() for name in classes):
+        return []
+    shorter = [str(int(name)) for name in classes]
+    written = sample.values <= set(shorter) and not sample.values <= set(classes)
+    return shorter if written and len(set(shorter)) == len(classes) else []

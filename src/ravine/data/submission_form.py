@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ravine.core.errors import DataError, SettingError
+from ravine.data.likeliest import likeliest_labels, names_several
 from ravine.data.matching import (
     match_columns,
     match_ids,
+    match_rows,
     plain_spelling,
     unique_spellings,
 )
-from ravine.data.sample_labels import refuse_foreign_labels
+from ravine.data.sample_labels import sample_labels
 from ravine.data.sample_submission import SampleSubmission
 from ravine.data.split_notes import named
 
@@ -49,6 +51,7 @@ class SubmissionForm:
         indices: (M,) int64 of each id's image; -1 where it has none.
         order: the class of each column of probabilities; () for a column of labels.
         labels: of each of the K classes, for a column of labels.
+        top: how many of the likeliest labels a row names, separated by blanks.
         interpretation: how the sample was interpreted, in a clause.
     """
 
@@ -56,6 +59,7 @@ class SubmissionForm:
     order: tuple[int, ...]
     labels: tuple[str, ...]
     interpretation: str
+    top: int = 1
 
     @property
     def wanted(self) -> np.ndarray:
@@ -76,7 +80,8 @@ class SubmissionForm:
         if self.order:
             chosen = probabilities[list(self.order)].tolist()
             return [f"{p:.6g}" for p in chosen]
-        return [self.labels[int(probabilities.argmax())]]
+        likeliest = np.argsort(-probabilities, kind="stable")[: self.top]
+        return [" ".join(self.labels[int(index)] for index in likeliest)]
 
 
 def submission_form(
@@ -85,37 +90,61 @@ def submission_form(
     classes: Sequence[str],
     *,
     positive: str | None = None,
+    top: int | None = None,
     missing: bool = False,
+    by_row: bool = False,
 ) -> SubmissionForm:
     """Returns what a sample wants.
 
     One column per class takes probabilities. A single column takes the probability of one class
     where `positive` is given, where it has a class's name and holds numbers, or where it holds
     fractions and there are two classes; class indices from 0 where it holds such and no class has a
-    number for a name; else class names, in the sample's spelling.
+    number for a name; else class names, in the sample's spelling. Where its values are several
+    classes separated by blanks, or `top` is given, a row names so many of the likeliest.
 
     Args:
         sample: the ids and columns wanted.
         names: of the N images.
         classes: K names.
         positive: the class whose probability a single column takes; by default it is chosen.
+        top: how many of the likeliest classes a single column names; by default as the sample.
         missing: whether an id may be without an image.
+        by_row: whether the images are rows of an array or table, which ids count.
 
     Raises:
         DataError: an image is missing, or a column fits no class.
         SettingError: `positive` is no class.
     """
-    indices = np.array(match_ids(sample.ids, names, str(sample.path), missing=missing), np.int64)
+    indices = sample_indices(sample, names, missing=missing, by_row=by_row)
+    if top is not None or names_several(sample, classes):
+        labels, count, text = likeliest_labels(sample, classes, top)
+        return SubmissionForm(
+            indices=indices, order=(), labels=labels, interpretation=text, top=count
+        )
     if positive is not None:
         order, text = _named_class(sample, classes, positive)
     else:
         order, text = _probability_columns(sample, classes)
     if order:
         return SubmissionForm(indices=indices, order=order, labels=(), interpretation=text)
-    labels, text = _labels(sample, classes)
+    labels, text = sample_labels(sample, classes)
     if len(classes) == 2 and all(_is_number(value) for value in sample.values):
         text += "; for the probability of one class: --positive CLASS"
-    return SubmissionForm(indices=indices, order=(), labels=tuple(labels), interpretation=text)
+    return SubmissionForm(indices=indices, order=(), labels=labels, interpretation=text)
+
+
+def sample_indices(
+    sample: SampleSubmission, names: Sequence[str], *, missing: bool, by_row: bool
+) -> np.ndarray:
+    """Returns the image of each of M ids, (M,) int64; -1 where one has none; see `submission_form`.
+
+    Raises:
+        DataError: an image is missing.
+    """
+    rows = match_rows(sample.ids, len(names)) if by_row else None
+    if rows is None:
+        rows = match_ids(sample.ids, names, str(sample.path), missing=missing)
+    return np.array(rows, np.int64)
 
 
 def _named_class(
@@ -172,38 +201,6 @@ def _positive_of_two(classes: Sequence[str]) -> int:
     """Returns the second class, unless it alone is named like the absence of something."""
     absent = [bool(_NEGATIVE & set(plain_spelling(name).split())) for name in classes]
     return 0 if absent == [False, True] else 1
-
-
-def _labels(sample: SampleSubmission, classes: Sequence[str]) -> tuple[list[str], str]:
-    """Returns the label of each class, and in a clause what kind they are."""
-    count = len(classes)
-    numbers = {str(index) for index in range(count)}
-    counts = sample.values <= numbers and not any(name.isdecimal() for name in classes)
-    if counts and "0" in sample.values:
-        kind = f"class numbers, 0 for {classes[0]!r} to {count - 1} for {classes[-1]!r}"
-        return [str(index) for index in range(count)], kind
-    if shorter := _without_zeros(sample, classes):
-        return shorter, "class names as numbers, without zeros in front"
-    unique = unique_spellings(classes)
-    spelled = {unique[k]: v for v in sorted(sample.values) if (k := plain_spelling(v)) in unique}
-    known = {
-        value for value in sample.values if value in classes or plain_spelling(value) in unique
-    }
-    refuse_foreign_labels(sample.path, sample.values, classes, known)
-    labels = [
-        name if name in sample.values else spelled.get(index, name)
-        for index, name in enumerate(classes)
-    ]
-    return labels, "class names"
-
-
-def _without_zeros(sample: SampleSubmission, classes: Sequence[str]) -> list[str]:
-    """Returns classes such as 00016 as 16, where the sample writes numbers so; else none."""
-    if not all(name.isdecimal() for name in classes):
-        return []
-    shorter = [str(int(name)) for name in classes]
-    written = sample.values <= set(shorter) and not sample.values <= set(classes)
-    return shorter if written and len(set(shorter)) == len(classes) else []
 
 
 def _is_number(value: str) -> bool:

@@ -33,7 +33,7 @@ from ravine.training.state import TrainingState
 from ravine.training.step_meter import StepMeter
 from ravine.training.train_step import Forward, StepResult, StepSettings, train_step
 
-_WORTH_SAYING = 0.02  # of a plan's steps; smaller corrections are in the events only
+_WORTH_SAYING = 0.03  # of a plan's steps; smaller corrections are in the events only
 Validation = Callable[[nn.Module], Evaluation]
 
 
@@ -71,7 +71,7 @@ def fit(
         divergence: what happens to a run that diverges; by default it stops.
         checkpointing: when and where the state is saved, and the stop signal; by default nothing is
             saved.
-        budget: corrects the plan at fixed shares; by default there is none.
+        budget: corrects the plan as time goes by; by default there is none.
         emit: receives every event.
 
     Raises:
@@ -98,7 +98,7 @@ def fit(
             meter.restart()
             checkpointing.save(state)
             continue
-        if plan.speed is not None:
+        if budget.is_time_to_check(plan, state.step):
             plan = _corrected(plan, state.step, meter, budget, emit)
         if plan.evaluates_after(state.step) or state.step == plan.end:
             emit(_epoch_done(training, plan, meter, budget.clock))
@@ -118,8 +118,8 @@ def _report_rollback(back: RolledBack, emit: Observer) -> None:
 
 def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Observer) -> Plan:
     corrected = budget.corrected(plan, step, meter.seconds_per_step())
+    meter.restart_pace()
     if corrected is not plan:
-        meter.restart_pace()
         emit(
             PlanCorrected(step=step, before=plan.end, end=corrected.end, plan=corrected.to_values())
         )

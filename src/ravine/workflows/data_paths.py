@@ -41,7 +41,7 @@ def located(recipe: Recipe, folder: RunFolder, *, data: str | Path | None = None
     Raises:
         RunError: the data is not there any more.
     """
-    kept = _kept(folder)
+    kept = kept_paths(folder)
     found = {name: path for name, path in kept.items() if Path(path).exists()}
     if data is not None:
         found = _moved(kept, str(expand_path(str(data)).absolute())) | found
@@ -72,7 +72,8 @@ def refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
         )
 
 
-def _kept(folder: RunFolder) -> dict[str, str]:
+def kept_paths(folder: RunFolder) -> dict[str, str]:
+    """Returns the absolute paths that a run keeps of its data, labels and images, by setting."""
     try:
         paths: Any = read_environment(folder.environment).get("paths")
     except RunError:

@@ -20,9 +20,10 @@ from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
-from ravine.data.network_images import open_labelled
-from ravine.data.reading import settings_like
-from ravine.data.settings import DataSettings
+from ravine.data.discovery import find_collection
+from ravine.data.network_images import open_reading
+from ravine.data.opening import open_dataset
+from ravine.data.reading import Reading, read_again
 from ravine.landscapes.axes import DirectionInputs
 from ravine.landscapes.loss_surface import compute_surface
 from ravine.reports.hessian_figures import draw_sharpness
@@ -35,7 +36,7 @@ from ravine.runs.surface import Surface
 from ravine.training.loss import plain_loss_of_each
 from ravine.training.model_file import check_model_code, load_model
 from ravine.training.plan import Plan
-from ravine.workflows.data_paths import located
+from ravine.workflows.data_paths import located, refuse_other_data
 from ravine.workflows.landscape_settings import RunSurfaceSettings
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
@@ -173,15 +174,12 @@ def _batches(
 ) -> list[Batch]:
     """Returns images (B, C, H, W) and targets, (B,) or (B, K), of the same random sample always."""
     trained = run.trained
-    settings = _read_by(run, asked)
-    dataset = open_labelled(
-        settings.data,
-        labels=settings.labels,
+    dataset = open_reading(
+        _found(run, asked, progress),
         preprocessing=trained.preprocessing,
         classes=trained.classes,
-        progress=progress,
-        settings=settings,
         several=trained.several,
+        progress=progress,
     )
     count = len(dataset.labels)
     order = torch.randperm(count, generator=generator_for("landscape images", seed=asked.seed))
@@ -197,12 +195,28 @@ def _batches(
     return [(batch.images, batch.targets) for batch in found]
 
 
-def _read_by(run: Run, asked: RunSurfaceSettings) -> DataSettings:
-    """Returns how images are read: other data as it is named, else that of the run."""
+def _found(run: Run, asked: RunSurfaceSettings, progress: Progress) -> Reading:
+    """Returns other images as they are named, else those of the run.
+
+    Raises:
+        RunError: the run's own images are gone, or are not what the run began with.
+    """
+    classes = run.trained.classes
     if asked.data is not None:
-        return settings_like(run.settings, data=asked.data, labels=asked.labels, given={})
+        return read_again(
+            run.read_by,
+            data=asked.data,
+            labels=asked.labels,
+            classes=classes,
+            given=run.form_of_labels,
+            progress=progress,
+        )
     folder = open_run_folder(run.path)
     recipe = located(Recipe.of(read_recipe(folder.recipe)[0]), folder)
     if not recipe.data:
         raise RunError(f"{folder.recipe} names no data; name the images: --data")
-    return recipe if asked.labels is None else recipe.with_(labels=asked.labels)
+    if asked.labels is None:
+        refuse_other_data(folder, open_dataset(recipe, seed=recipe.seed, progress=progress))
+    else:
+        recipe = recipe.with_(labels=asked.labels)
+    return Reading(settings=recipe, collection=find_collection(recipe, progress), notes=())

@@ -18,8 +18,8 @@ from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Dataset, Unlabelled
 from ravine.data.given_images import open_given
-from ravine.data.network_images import open_labelled, open_unlabelled
-from ravine.data.reading import column_like, settings_like
+from ravine.data.network_images import open_reading, open_unlabelled
+from ravine.data.reading import read_again
 from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
 from ravine.runs.rows import read_json
 from ravine.runs.trained_images import were_trained_on
@@ -110,26 +110,24 @@ class Run(RunRecord):
         data: str | Path,
         *,
         labels: str | None = None,
-        image_column: str | None = None,
-        label_column: str | None = None,
         held_out: bool = False,
         threshold: float | None = None,
         tta: bool = False,
         device: str = "auto",
         precision: str = "auto",
         progress: Progress = no_progress,
+        **reading: Any,
     ) -> dict[str, Any]:
         """Returns accuracy with interval, confusion and calibration on labelled images.
 
         Of several labels per image it is mean average precision and F1, and figures of each label.
         Its "trained_on" is how many of them the network was trained on; None where the run does
-        not know.
+        not know. "read_as" is what the data was taken for, and "notes" say which options of the
+        training do not fit it.
 
         Args:
             data: a folder with one folder per class, or any other source that train takes.
             labels: a CSV with the labels of the images in `data`.
-            image_column: of the CSV; by default that of the training, else a usual name.
-            label_column: of the CSV; by default that of the training, else a usual name.
             held_out: leave out the images that were trained on.
             threshold: of every label, in [0, 1], where an image has several; by default each
                 label's own, from the training.
@@ -137,24 +135,31 @@ class Run(RunRecord):
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
             progress: receives the progress of slow work.
+            **reading: of `ravine.data.settings.DataSettings`, such as `label_column` or
+                `class_level`; by default those of the training, as far as they fit.
 
         Raises:
             DataError: the data cannot be read, or has a class that the network does not know.
             RunError: the network's weights are not finite.
-            SettingError: the threshold is out of range, or has no effect.
+            SettingError: the threshold, or a setting of `reading`, is out of range, unknown or
+                without effect.
         """
-        columns = {"image_column": image_column, "label_column": label_column}
-        settings = settings_like(self.settings, data=str(data), labels=labels, given=columns)
         thresholds = self.thresholds(threshold)
         ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
         first = self.members[0]
-        dataset = open_labelled(
-            str(data),
+        opened = read_again(
+            self.read_by,
+            data=str(data),
             labels=labels,
+            given=self.form_of_labels | reading,
+            classes=first.classes,
+            progress=progress,
+        )
+        dataset = open_reading(
+            opened,
             preprocessing=first.preprocessing,
             classes=first.classes,
             progress=progress,
-            settings=settings,
             several=first.several,
         )
         index, known = self._evaluated(dataset, str(data), held_out=held_out)
@@ -163,7 +168,14 @@ class Run(RunRecord):
         found = full_evaluation(
             plain, mirrored, truth, split=str(data), classes=classes, thresholds=thresholds
         )
-        return found | {"trained_on": known}
+        understood = opened.collection.understood
+        read_as = None if understood is None else understood.to_json()
+        return found | {"trained_on": known, "read_as": read_as, "notes": list(opened.notes)}
+
+    @property
+    def form_of_labels(self) -> dict[str, Any]:
+        """The setting by which data is read for the network: of several labels; else none."""
+        return {"labels_per_image": "several"} if self.members[0].several else {}
 
     def thresholds(self, given: float | None = None) -> Thresholds | None:
         """Returns the thresholds of several labels; None where an image has one class.
@@ -210,6 +222,7 @@ class Run(RunRecord):
         images: Any,
         *,
         image_column: str | None = None,
+        images_folder: str | None = None,
         threshold: float | None = None,
         tta: bool = False,
         device: str = "auto",
@@ -223,6 +236,7 @@ class Run(RunRecord):
                 array (H, W), (H, W, C) or (N, H, W, C); a tensor (H, W), (C, H, W) or
                 (N, C, H, W), of bytes or of floats in 0..1; or a list of paths, or of images.
             image_column: of the CSV; by default that of the training, else a usual name.
+            images_folder: of the images that a CSV names; by default its own, or the training's.
             threshold: of every label, in [0, 1], where an image has several; by default each
                 label's own, from the training.
             tta: mean over each image and its mirror image.
@@ -236,7 +250,9 @@ class Run(RunRecord):
             SettingError: the threshold is out of range, or has no effect.
         """
         thresholds = self.thresholds(threshold)
-        found = self.open_unlabelled(images, image_column=image_column, progress=progress)
+        found = self.open_unlabelled(
+            images, image_column=image_column, images_folder=images_folder, progress=progress
+        )
         index = np.arange(len(found.names))
         blocks = self.probabilities(
             found, index, tta=tta, device=device, precision=precision, progress=progress
@@ -255,6 +271,7 @@ class Run(RunRecord):
         images: Any,
         *,
         image_column: str | None = None,
+        images_folder: str | None = None,
         progress: Progress = no_progress,
     ) -> Unlabelled:
         """Returns images as the network takes them, without predicting; see `predict`."""
@@ -269,7 +286,9 @@ class Run(RunRecord):
             [Path(path) for path in paths],
             preprocessing=preprocessing,
             progress=progress,
-            image_column=lambda path: column_like(self.settings, path, image_column),
+            trained=self.read_by,
+            image_column=image_column,
+            images=images_folder,
         )
 
     def probabilities(

@@ -14,6 +14,7 @@ from ravine.runs.history_file import read_history
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, read_rows
 from ravine.runs.verdict import Verdict, diagnosing, judge
+from ravine.workflows.data_paths import kept_paths
 from ravine.workflows.run_text import run_html, run_text
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class RunRecord:
     def settings(self) -> dict[str, Any]:
         """The settings of the training; none where model.safetensors came without its run."""
         return _settings(self._folder)
+
+    @property
+    def read_by(self) -> dict[str, Any]:
+        """The settings of the training, with its data's paths as they lead from any folder."""
+        return self.settings | kept_paths(self._folder)
 
     @property
     def folds(self) -> int:

@@ -93,7 +93,7 @@ def read_hdf5(path: Path, settings: DataSettings, progress: Progress) -> Collect
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.name.lower().endswith(_ENDINGS))
     arrays: dict[str, H5Array] = {}
-    for array in (array for file in files for array in _arrays(file)):
+    for array in (array for file in files for array in hdf5_arrays(file)):
         if array.name in arrays:
             other = arrays[array.name].path.name
             raise DataError(f"{array.path} and {other} both hold {array.name}; name one of them")
@@ -104,8 +104,12 @@ def read_hdf5(path: Path, settings: DataSettings, progress: Progress) -> Collect
     return read_array_pairs("hdf5", pairs, labels_per_image=settings.labels_per_image)
 
 
-def _arrays(path: Path) -> Sequence[H5Array]:
-    """Returns the datasets of a file; the split that only the file's name says is in theirs."""
+def hdf5_arrays(path: Path) -> Sequence[H5Array]:
+    """Returns the datasets of a file; the split that only the file's name says is in theirs.
+
+    Raises:
+        DataError: it is packed or torn, or its datasets lie in other files.
+    """
     if path.suffix.lower() == ".gz":
         raise DataError(f"{path} is packed; unpack it first: gunzip {path.name}")
     h5py = format_library("h5py", "hdf5", path)

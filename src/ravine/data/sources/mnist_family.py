@@ -102,13 +102,30 @@ def idx_pairs(root: Path) -> list[IdxPair]:
     return pairs
 
 
+def unlabelled_idx_files(path: Path) -> list[Path]:
+    """Returns the IDX files of images at a path, whether or not they have labels."""
+    if path.is_file():
+        return [path]
+    files = [file for home in _homes(path) for file in _files(home)]
+    return [file for file in files if _IMAGES.search(_plain(file.name))]
+
+
+def idx_image_pixels(path: Path) -> PixelArray:
+    """Returns the images of an IDX file, upright.
+
+    Raises:
+        DataError: it is torn, or holds no images.
+    """
+    return _pixels(_read_header(path), _is_transposed(_stem(path)))
+
+
 def read_idx_pairs(pairs: Sequence[IdxPair]) -> Collection:
     """Returns the images of pairs of IDX files.
 
     Raises:
         DataError: a file is torn, or images and labels differ in number or size.
     """
-    headers = [_image_header(pair) for pair in pairs]
+    headers = [_read_header(pair.images) for pair in pairs]
     for header in headers:
         if header.shape[1:] != headers[0].shape[1:]:
             raise DataError(
@@ -118,7 +135,7 @@ def read_idx_pairs(pairs: Sequence[IdxPair]) -> Collection:
     parts = [_labels(pair, header) for pair, header in zip(pairs, headers, strict=True)]
     home, name = pairs[0].images.parent, pairs[0].name
     names = class_names(home, name.split(), parts)
-    transposed = "emnist" in name.split()
+    transposed = _is_transposed(name)
     paths = [path for pair in pairs for path in (pair.images, pair.labels)]
     single = len(pairs) == 1 and pairs[0].split == "train"
     counts = [(pair.split, header.shape[0]) for pair, header in zip(pairs, headers, strict=True)]
@@ -150,15 +167,19 @@ def _pixels(header: IdxHeader, transposed: bool) -> PixelArray:
     return BlockArray((count, height, width, 1), blocks)
 
 
-def _image_header(pair: IdxPair) -> IdxHeader:
-    header = read_idx_header(pair.images)
+def _is_transposed(name: str) -> bool:
+    return "emnist" in name.split()
+
+
+def _read_header(path: Path) -> IdxHeader:
+    header = read_idx_header(path)
     if len(header.shape) != 3 or header.dtype != np.uint8:
         raise DataError(
-            f"{pair.images} holds {header.dtype.name} of the shape {header.shape}; images are "
+            f"{path} holds {header.dtype.name} of the shape {header.shape}; images are "
             "bytes (N, H, W)"
         )
     if not header.length:
-        raise DataError(f"{pair.images} holds no images")
+        raise DataError(f"{path} holds no images")
     return header
 
 

@@ -60,7 +60,7 @@ def read_parquet(path: Path, settings: DataSettings, progress: Progress) -> Coll
         [shard.path for shard in shards],
         columns.image,
         cache=settings.cache,
-        batches=lambda: _batches(shards, columns, progress, len(labels)),
+        batches=lambda: image_batches(shards, columns, progress, len(labels)),
     )
     names = [name for one in rows for name in one.names]
     if len(entries) != len(labels):
@@ -110,7 +110,7 @@ def _understood(
 def _columns(shards: Sequence[ParquetShard], settings: DataSettings) -> ParquetColumns:
     first: ParquetColumns | None = None
     for shard in shards:
-        with _opened(shard.path) as file:
+        with OpenedParquet(shard.path) as file:
             found = find_columns(shard.path, file.schema_arrow, settings)
             group = settings.group_column
             if group is not None and group not in file.schema_arrow.names:
@@ -125,7 +125,7 @@ def _columns(shards: Sequence[ParquetShard], settings: DataSettings) -> ParquetC
     return first
 
 
-class _opened:
+class OpenedParquet:
     """Opens a parquet, and turns what pyarrow raises on a torn file into one line."""
 
     def __init__(self, path: Path) -> None:
@@ -154,7 +154,7 @@ def _torn(path: Path, error: BaseException) -> DataError:
 def _read_rows(shard: ParquetShard, columns: ParquetColumns, group: str | None) -> _Rows:
     wanted = [columns.label]
     path_field = f"{columns.image}.path" if columns.has_path else None
-    with _opened(shard.path) as file:
+    with OpenedParquet(shard.path) as file:
         wanted += [name for name in (path_field, group) if name is not None]
         table = file.read(columns=wanted)
         labels = _labels(shard.path, table.column(columns.label), columns)
@@ -210,7 +210,7 @@ def _classes(found: Sequence[str], columns: ParquetColumns) -> tuple[str, ...]:
     return class_order(occur)
 
 
-def _batches(
+def image_batches(
     shards: Sequence[ParquetShard], columns: ParquetColumns, progress: Progress, total: int
 ) -> Iterator[tuple[memoryview, np.ndarray]]:
     """Yields the bytes of the images of all shards, and their lengths (M,) int64, -1 for none."""
@@ -219,7 +219,7 @@ def _batches(
     for shard in shards:
         arrow = format_library("pyarrow", "parquet", shard.path)
         compute = format_library("pyarrow.compute", "parquet", shard.path)
-        with _opened(shard.path) as file:
+        with OpenedParquet(shard.path) as file:
             for batch in file.iter_batches(batch_size=_ROWS, columns=[leaf], use_threads=False):
                 column = batch.column(0)
                 if columns.in_struct:

@@ -9,7 +9,7 @@ Shape letters: K classes.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class ParquetColumns:
         image: column of the images.
         in_struct: the image is a struct with the field `bytes`.
         has_path: the struct also has the field `path`.
-        label: column of the labels.
+        label: column of the labels; "" where they are not wanted.
         names: K names of the classes that the schema gives to the numbers 0..K-1, or ().
     """
 
@@ -51,17 +51,22 @@ def find_columns(path: Path, schema: Any, settings: DataSettings) -> ParquetColu
         DataError: there is none, or there are several; the message names the option.
     """
     features = _features(schema)
+    found = find_image_column(path, schema, settings)
+    label = _label_column(path, schema, features, settings.label_column)
+    return replace(found, label=label, names=_class_names(path, label, features.get(label)))
+
+
+def find_image_column(path: Path, schema: Any, settings: DataSettings) -> ParquetColumns:
+    """Returns the column of images alone; see `find_columns`."""
     image = _image_column(path, schema, settings.image_column)
     kind = schema.field(image).type
-    label = _label_column(path, schema, features, settings.label_column)
     arrow = format_library("pyarrow", "parquet", path)
     struct = arrow.types.is_struct(kind)
     return ParquetColumns(
         image=image,
         in_struct=struct,
         has_path=struct and kind.get_field_index("path") >= 0,
-        label=label,
-        names=_class_names(path, label, features.get(label)),
+        label="",
     )
 
 

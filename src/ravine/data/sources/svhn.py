@@ -117,18 +117,36 @@ def _digits(found: Collection) -> Collection:
 
 def _pair(path: Path, split: str | None) -> ArrayPair:
     variables = _variables(path)
-    images = next((name for name in _IMAGES if name in variables), None)
     labels = next((name for name in _LABELS if name in variables), None)
-    if images is None or labels is None:
+    pixels = _image_array(path, variables)
+    if pixels is None or labels is None:
         shown = ", ".join(list(variables)[:6]) or "none"
         raise DataError(f"{path} has the variables {shown}; wanted are X (H, W, C, N) and y (N, 1)")
-    shape, dtype = variables[images]
-    if len(shape) != 4:
-        raise DataError(f"{path}: {images} has the shape {shape}; wanted is (H, W, C, N)")
-    pixels = MatArray(path, images, (shape[3], *shape[:3]), dtype)
     shape, dtype = variables[labels]
     flat = MatArray(path, labels, shape, dtype)
     return ArrayPair(split, pixels, flat)
+
+
+def mat_images(path: Path) -> list[MatArray]:
+    """Returns the array of images of a MATLAB file; none where it has none.
+
+    Raises:
+        DataError: the file is torn.
+    """
+    found = _image_array(path, _variables(path))
+    return [] if found is None else [found]
+
+
+def _image_array(
+    path: Path, variables: Mapping[str, tuple[tuple[int, ...], np.dtype]]
+) -> MatArray | None:
+    name = next((name for name in _IMAGES if name in variables), None)
+    if name is None:
+        return None
+    shape, dtype = variables[name]
+    if len(shape) != 4:
+        raise DataError(f"{path}: {name} has the shape {shape}; wanted is (H, W, C, N)")
+    return MatArray(path, name, (shape[3], *shape[:3]), dtype)
 
 
 def _variables(path: Path) -> Mapping[str, tuple[tuple[int, ...], np.dtype]]:

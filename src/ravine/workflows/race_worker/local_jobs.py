@@ -66,6 +66,7 @@ class LocalJobPool:
         devices: GPU of each slot; empty on the CPU.
         allow_code: the `module:callable`s that a job may import as its network.
         kernels: the plan of all jobs' convolutions, once decided.
+        client: of the fork server; one of its own is started with the first job.
     """
 
     folder: RaceFolder
@@ -76,8 +77,8 @@ class LocalJobPool:
     devices: tuple[str, ...] = ()
     allow_code: tuple[str, ...] = ()
     kernels: KernelPlan | None = None
+    client: ForkClient | None = None
     _running: dict[str, _Running] = field(default_factory=dict)
-    _client: ForkClient | None = None
     _checked: float = 0.0
 
     def use_kernels(self, kernels: KernelPlan) -> None:
@@ -125,21 +126,21 @@ class LocalJobPool:
 
     def close(self) -> None:
         """Asks the running jobs to save and leave, and waits for them."""
-        if self._client is None:
+        if self.client is None:
             return
-        if not self._client.close(grace=_GRACE):
+        if not self.client.close(grace=_GRACE):
             for running in self._running.values():
                 _kill(running.pid)
-            self._client.kill()
-        self._client = None
+            self.client.kill()
+        self.client = None
         for key in self._running:
             self._clean(key)
         self._running.clear()
 
     def _fork_server(self) -> ForkClient:
-        if self._client is None:
-            self._client = ForkClient(self.threads)
-        return self._client
+        if self.client is None:
+            self.client = ForkClient(self.threads)
+        return self.client
 
     def _send(self, task: Task, *, tries: int) -> None:
         key = task.key

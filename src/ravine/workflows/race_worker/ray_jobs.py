@@ -5,30 +5,18 @@ common disk; the data must lie at the same path on each. A machine that dies tak
 it: Ray starts the job elsewhere, from what was sent, and it ends bitwise as it would have.
 """
 
-import io
-import subprocess
-import sys
-import tarfile
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self, final
 
 from ravine.core.atomic import write_whole
 from ravine.core.ray_cluster import connect
 from ravine.ops.kernel_plan import KernelPlan
 from ravine.tournament.job_graph import Job, Outcome
-from ravine.workflows.race_worker.local_jobs import LocalJobPool
-from ravine.workflows.race_worker.messages import (
-    MeasureTask,
-    RemoteRequest,
-    Task,
-    TrainTask,
-    read_outcome,
-    read_timing,
-)
+from ravine.workflows.race_worker.messages import MeasureTask, RemoteRequest, Task, TrainTask
+from ravine.workflows.race_worker.packed_folder import pack, unpack
 from ravine.workflows.race_worker.race_folder import RaceFolder
+from ravine.workflows.race_worker.ray_slot import run_remote
 
 _RETRIES = 3
 
@@ -58,6 +46,7 @@ class RayJobPool:
     allow_code: tuple[str, ...] = ()
     kernels: KernelPlan | None = None
     _running: dict[str, tuple[Any, Task]] = field(default_factory=dict)
+    _remote: Any = None
 
     @classmethod
     def connect(
@@ -132,8 +121,11 @@ class RayJobPool:
             allow_code=self.allow_code,
             kernels=self.kernels,
         )
-        remote = self.ray.remote(num_cpus=self.threads, max_retries=_RETRIES)(run_remote)
-        self._running[task.key] = (remote.remote(request.to_json(), packed), task)
+        # One function for all tasks: Ray keeps the workers that have run it.
+        if self._remote is None:
+            self._remote = self.ray.remote(num_cpus=self.threads, max_retries=_RETRIES)(run_remote)
+        reference = self._remote.remote(request.to_json(), packed, self.threads)
+        self._running[task.key] = (reference, task)
 
     def _receive(self, task: Task, reference: Any) -> None:
         """Writes the result of a job, and its run folder."""
@@ -149,82 +141,3 @@ class RayJobPool:
         if isinstance(task, TrainTask):
             unpack(packed, self.folder.runs / task.run)
         write_whole(self.folder.result(task.key), result)
-
-
-def run_remote(request_json: str, packed: bytes) -> tuple[bytes, bytes]:
-    """Does one task on the machine where Ray starts it.
-
-    The training runs in a process of its own, with the same limits as on one's own machine.
-
-    Args:
-        request_json: a `RemoteRequest`.
-        packed: the run folder of the task so far; nothing if it has none.
-
-    Returns:
-        The result file, checked, and the packed run folder.
-
-    Raises:
-        ValueError: the text is no `RemoteRequest`.
-        RunError: the process left no valid result.
-    """
-    task = RemoteRequest.from_json(request_json).task
-    with tempfile.TemporaryDirectory(prefix="ravine-") as temporary:
-        folder = RaceFolder(Path(temporary) / "race")
-        folder.runs.mkdir(parents=True)
-        folder.outcomes.mkdir()
-        file = Path(temporary) / "request.json"
-        file.write_text(request_json, encoding="utf-8")
-        run = folder.runs / task.run if isinstance(task, TrainTask) else None
-        if run is not None:
-            unpack(packed, run)
-        command = [sys.executable, "-P", "-m", __name__, str(file), str(folder.path)]
-        subprocess.run(command, check=True)
-        result = folder.result(task.key)
-        if run is None:
-            read_timing(result)
-        else:
-            read_outcome(result)
-        return result.read_bytes(), pack(run) if run is not None else b""
-
-
-def pack(path: Path) -> bytes:
-    """Returns a folder as bytes; nothing where there is none."""
-    if not path.is_dir():
-        return b""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.add(path, arcname=".")
-    return buffer.getvalue()
-
-
-def unpack(packed: bytes, path: Path) -> None:
-    """Puts a packed folder at `path`, over the files there."""
-    if not packed:
-        return
-    path.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(path, filter="data")
-
-
-def _work(request_file: str, race: str) -> None:
-    """Does the task in a file with a pool of one slot: its fork server, limits and second try."""
-    request = RemoteRequest.from_json(Path(request_file).read_bytes())
-    pool = LocalJobPool(
-        folder=RaceFolder(Path(race)),
-        slots=1,
-        threads=request.threads,
-        memory=request.memory,
-        limit=request.limit,
-        allow_code=request.allow_code,
-        kernels=request.kernels,
-    )
-    try:
-        pool.submit(request.task)
-        while not pool.finished(1.0):
-            pass
-    finally:
-        pool.close()
-
-
-if __name__ == "__main__":
-    _work(*sys.argv[1:])
