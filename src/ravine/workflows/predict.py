@@ -81,10 +81,8 @@ def predict_file(
         DataError: an image, an id or a column is missing, or the disk does not allow it.
         RunError: there is no network, or its weights are not finite.
     """
-    sample = None if like is None else read_sample(like)
-    run = Run.load(path, allow_code=allow_code)
-    thresholds = run.thresholds(threshold)
-    form.refuse_without_effect(several=thresholds is not None)
+    sample, run = like and read_sample(like), Run.load(path, allow_code=allow_code)
+    thresholds = _thresholds(run, threshold, form)
     prior = run.training_shares() if form.missing == "prior" else None
     where = {"image_column": image_column, "images_folder": images_folder}
     found = _refuse_none(run.open_unlabelled(images, **where, progress=progress))
@@ -138,6 +136,17 @@ def _form(
         missing=form.missing == "prior",
         by_row=found.by_row,
     )
+
+
+def _thresholds(run: Run, given: float | None, form: FormOptions) -> Thresholds | None:
+    """Returns the thresholds of several labels; None where an image has one class.
+
+    Raises:
+        SettingError: the one that is given, or an option of the form, has no effect.
+    """
+    found = run.thresholds(given)
+    form.refuse_without_effect(several=found is not None)
+    return found
 
 
 def _write_plain(
