@@ -81,7 +81,8 @@ def predict_file(
         DataError: an image, an id or a column is missing, or the disk does not allow it.
         RunError: there is no network, or its weights are not finite.
     """
-    sample, run = like and read_sample(like), Run.load(path, allow_code=allow_code)
+    sample = None if like is None else read_sample(like)
+    run = Run.load(path, allow_code=allow_code)
     thresholds = _thresholds(run, threshold, form)
     prior = run.training_shares() if form.missing == "prior" else None
     where = {"image_column": image_column, "images_folder": images_folder}
@@ -98,13 +99,7 @@ def predict_file(
         return Written(count=len(found.names), unreadable=found.unreadable, notes=found.notes)
     chosen = _form(sample, found, classes, form, thresholds)
     write_form(out, sample, chosen, found.names, answers(chosen.wanted), prior=prior)
-    return Written(
-        count=len(sample.ids),
-        unreadable=found.unreadable,
-        answered_by_prior=chosen.without_image(sample.ids),
-        interpretation=chosen.interpretation,
-        notes=found.notes,
-    )
+    return _written(sample, found, chosen)
 
 
 def _form(
@@ -135,6 +130,18 @@ def _form(
         top=form.top,
         missing=form.missing == "prior",
         by_row=found.by_row,
+    )
+
+
+def _written(
+    sample: SampleSubmission, found: Unlabelled, form: SubmissionForm | LabelSetForm
+) -> Written:
+    return Written(
+        count=len(sample.ids),
+        unreadable=found.unreadable,
+        answered_by_prior=form.without_image(sample.ids),
+        interpretation=form.interpretation,
+        notes=found.notes,
     )
 
 
