@@ -83,7 +83,7 @@ def painted(folder: Path, kinds: tuple[str, ...], count: int = 60) -> Dataset:
     """Returns pictures of wedges that point left, right or up, at random positions."""
     points = {"left": (0, 5, 9, 0, 9, 10), "right": (9, 5, 0, 0, 0, 10), "up": (5, 0, 0, 9, 10, 9)}
     rng = np.random.default_rng(0)
-    for name, kind in zip("xyz", kinds, strict=False):
+    for name, kind in zip(("ka", "lo", "mi"), kinds, strict=False):
         (folder / name).mkdir(parents=True)
         for number in range(count):
             picture = Image.fromarray(rng.integers(0, 60, (20, 20), dtype=np.uint8))
