@@ -16,7 +16,7 @@ CONFIGURE = PATH="$(CURDIR)/$(BIN):$$PATH" && cmake -G Ninja -S . -DRAVINE_DRIVE
 SANITIZERS := -fsanitize=address,undefined
 ARM := aarch64-linux-gnu
 
-.PHONY: help setup demo test lint sanitize driver emulate-arm fuzz check format bench bench-all bench-optim bench-faults bench-fuzz bench-kills kernels lock map pictures
+.PHONY: help setup demo test lint sanitize driver emulate-arm fuzz check format bench bench-all bench-optim bench-faults bench-fuzz bench-kills kernels lock map docs wheel pictures
 
 help:
 	@echo 'make demo      train on the shipped sample for $(BUDGET) and write a report'
@@ -35,7 +35,9 @@ help:
 	@echo 'make bench-fuzz  3,000 odd inputs in groups, an hour or two'
 	@echo 'make bench-kills  1,000 kills at random instants, some hours'
 	@echo 'make kernels   write the update rules in C and Triton again'
-	@echo 'make map       write docs/map.md, the list of files, again'
+	@echo 'make map       write docs/map.md and docs/api/, the lists of files and names, again'
+	@echo 'make docs      build the site of docs/ into build/site; warnings are errors'
+	@echo 'make wheel     a wheel for this system into dist/, as an index takes it: URL=address of the sources'
 	@echo 'make lock      pin the newest versions that fit pyproject.toml'
 	@echo 'make pictures  draw the pictures of docs/ again'
 
@@ -112,6 +114,13 @@ kernels: setup
 
 map: setup
 	@$(BIN)/python scripts/make_map.py
+	@$(BIN)/python scripts/make_api_pages.py
+
+docs:
+	@$(PYTHON) scripts/make_docs.py
+
+wheel: setup
+	@$(BIN)/python scripts/make_wheel.py "$(URL)"
 
 lock:
 	@$(PYTHON) scripts/make_lock.py

@@ -8,7 +8,7 @@ import torch
 from hypothesis import settings
 
 from ravine.kernels.library import LEVELS, load_library
-from ravine.reports import page
+from ravine.reports import curve_figures, page
 
 # A test may be slow on a busy machine without being wrong.
 settings.register_profile("ravine", deadline=None)
@@ -69,9 +69,10 @@ def _reports_without_figures() -> Iterator[pytest.MonkeyPatch]:
 
     A test of a page asks for the fixture `figures`.
     """
-    names = ("timeline", "curves", "rates", "scales", "updates", "variance", "reliability")
+    names = ("timeline", "curves", "rates", "scales", "updates", "variance")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(names))
+        patch.setattr("ravine.reports.evaluation_page.reliability", lambda _: "")
         yield patch
 
 
@@ -79,6 +80,7 @@ def _reports_without_figures() -> Iterator[pytest.MonkeyPatch]:
 def figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws the figures of reports, as users have them."""
     monkeypatch.setattr("ravine.reports.page._drawings", _DRAWINGS)
+    monkeypatch.setattr("ravine.reports.evaluation_page.reliability", curve_figures.reliability)
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """What Linux has and other systems have not."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 # torch and asyncio load fcntl here themselves: it is hidden from what comes after them.
 _WITHOUT = """
@@ -32,3 +34,41 @@ def test_every_file_can_be_imported_where_locks_and_forks_of_linux_are_missing()
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) > 300
+
+
+# The lock of Windows, made of this system's, as msvcrt exists there only.
+_TRAINS = """
+import fcntl as of_this_system
+from types import SimpleNamespace
+sys.modules["msvcrt"] = SimpleNamespace(
+    LK_NBLCK=of_this_system.LOCK_EX | of_this_system.LOCK_NB,
+    LK_LOCK=of_this_system.LOCK_EX,
+    locking=lambda handle, mode, count: of_this_system.flock(handle, mode),
+)
+{without}
+import numpy as np
+from pathlib import Path
+import ravine.core.file_lock
+ravine.core.file_lock.sys = SimpleNamespace(platform="win32")
+folder = Path(sys.argv[1])
+chance = np.random.default_rng(0)
+images = chance.integers(0, 256, (60, 8, 8), dtype=np.uint8)
+np.savez(folder / "noise.npz", images=images, labels=np.arange(60) % 2)
+run = ravine.train(folder / "noise.npz", model="wrn-10-1", epochs=1, device="cpu",
+                   convolution="torch", out=folder / "run", show="none")
+assert ravine.Run.load(run.path).evaluate(folder / "noise.npz")["count"] == 60
+assert ravine.resume(run.path, show="none").result == run.result
+"""
+
+
+def test_a_run_is_trained_and_evaluated_where_they_are_missing(tmp_path: Path) -> None:
+    code = _TRAINS.format(without=_WITHOUT.partition("from importlib")[0])
+    environment = {**os.environ, "RAVINE_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]

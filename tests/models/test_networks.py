@@ -9,6 +9,7 @@ from torch import nn
 
 from ravine.core.errors import SettingError
 from ravine.models import build, describe_stem, summary
+from ravine.models.table import FAMILIES
 
 # Published counts, to the unit where methods give them so.
 EXACT = {
@@ -176,6 +177,16 @@ def test_a_network_of_ones_own_gets_what_it_asks_for(
         build("ownnets:wrong", classes=5)
     with pytest.raises(SettingError, match="has no 'absent'"):
         build("ownnets:absent", classes=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [pair for family in FAMILIES.values() for pair in family.parameters.items()],
+)
+def test_the_table_of_networks_has_their_parameters(name: str, millions: float) -> None:
+    with torch.device("meta"):
+        model = build(name, classes=10, channels=3, image_size=32)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.005)
 
 
 def test_the_summary_counts_parameters_and_multiply_adds() -> None:

@@ -18,7 +18,9 @@ from ravine.test_functions.animation import Picture, shown_steps, write_animatio
 from ravine.test_functions.candidates import parse_candidates
 from ravine.test_functions.function_race import race_on_function
 from ravine.test_functions.height_map import colour
+from ravine.test_functions.learning_rate_search import SearchBudget
 from ravine.test_functions.problems import make_problem
+from ravine.workflows import race_function as workflow
 
 RATES = {"momentum": 0.01, "adam": 0.3}
 
@@ -180,3 +182,22 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
             starts=2,
             out=tmp_path / "file/race",
         )
+
+
+def test_an_mp4_without_what_writes_it_is_refused_before_the_race(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ravine.workflows.race_function.find_spec", lambda _: None)
+    with pytest.raises(SettingError, match=r"pip install 'ravine\[video\]'"):
+        workflow.race_function(
+            make_problem("beale"),
+            parse_candidates("adam", {}),
+            steps=1,
+            start=None,
+            starts=1,
+            budget=SearchBudget(),
+            seed=0,
+            out=tmp_path / "race",
+            mp4=True,
+        )
+    assert not (tmp_path / "race").exists()

@@ -84,6 +84,10 @@ class Commands(TyperGroup):
         name, row, rest = super().resolve_command(ctx, args)
         return name, row if name is None else load_command(name), rest
 
+    def get_params(self, ctx: Any) -> Any:
+        """Returns the options, `--help` among them; flags name no value."""
+        return without_metavars(super().get_params(ctx))
+
 
 def load_command(name: str) -> Any:
     """Returns the command of this name with its options."""
@@ -92,10 +96,16 @@ def load_command(name: str) -> Any:
     )
     own.command(name, cls=Command)(getattr(import_module(f"ravine.cli.{name}"), name))
     command = typer.main.get_command(own)
-    for option in command.params:
-        if getattr(option, "is_flag", False) and option.metavar is None:
-            option.metavar = " "  # a flag takes no value: typer would name one
+    without_metavars(command.params)
     return command
+
+
+def without_metavars(options: Any) -> Any:
+    """Returns the options; those that are flags take no value, where typer would name one."""
+    for option in options:
+        if getattr(option, "is_flag", False) and option.metavar is None:
+            option.metavar = " "
+    return options
 
 
 app = typer.Typer(

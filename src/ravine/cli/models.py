@@ -1,5 +1,6 @@
 """`ravine models`."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,15 +10,17 @@ from rich.table import Table
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.lazy import lazy_module
 from ravine.models.settings import ModelSettings
-from ravine.models.table import MODELS, describe_stem, family_of
+from ravine.models.table import FAMILIES, describe_stem, family_of
 
 if TYPE_CHECKING:
     import torch
 
     from ravine.models import layer_table
+    from ravine.training import network_choice
 else:
     torch = lazy_module("torch")
     layer_table = lazy_module("ravine.models.layer_table")
+    network_choice = lazy_module("ravine.training.network_choice")
 
 
 def models(
@@ -42,14 +45,16 @@ def models(
     """
     console = Console()
     if name is None:
-        for pattern, about in MODELS.items():
-            console.print(f"[bold]{pattern:24}[/bold] {about}", highlight=False)
+        for line in _family_lines():
+            console.print(line, highlight=False, soft_wrap=True)
         return
-    settings = ModelSettings.of({"model": name, "skip": skip})
+    trained_with = network_choice.model_defaults(name, optimizer="nesterov")
+    own = {key: trained_with[key] for key in ModelSettings.model_fields if key in trained_with}
+    settings = ModelSettings.of({"model": name, "skip": skip, **own})
     code = AllowedCode.of(typed=[name])
     # Ravine's own networks are described without memory for their weights.
-    own = family_of(name).build is not None
-    with torch.device("meta" if own else "cpu"):
+    described = family_of(name).build is not None
+    with torch.device("meta" if described else "cpu"):
         model = settings.build_model(
             classes=classes, channels=channels, image_size=image_size, code=code
         )
@@ -67,3 +72,18 @@ def models(
     table.add_row("all", "", "", f"{total[0]:,}", f"{total[1]:,}", style="bold")
     console.print(table)
     console.print(describe_stem(name, image_size))
+
+
+def _family_lines() -> Iterator[str]:
+    """Yields the lines about all networks."""
+    width = max(map(len, FAMILIES))
+    for name, family in FAMILIES.items():
+        sizes = ", ".join(f"{one} {millions:.3g}" for one, millions in family.parameters.items())
+        yield f"[bold]{name:{width}}[/bold]  {family.summary}"
+        counts = f"; millions of parameters: {sizes}" if sizes else ""
+        yield f"{'':{width}}  {family.use}{counts}"
+    yield (
+        "Without --model: wrn-16-4 for small images, resnet-18 for larger ones, and with --budget "
+        "what fits into it."
+    )
+    yield "ravine models NAME shows one layer by layer, ravine bench NAME its speed here."

@@ -20,6 +20,9 @@ from ravine.training.settings import TrainingSettings
 from ravine.workflows.recipe import Recipe
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+WeightsOf = Annotated[
+    str, typer.Option(help="last, or best: of the best evaluation on the validation images.")
+]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 ImageColumn = Annotated[
     str | None, typer.Option(help="Column of the file names [as in training, or a usual name].")

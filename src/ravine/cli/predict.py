@@ -15,6 +15,7 @@ from ravine.cli.options import (
     Precision,
     Quiet,
     Threshold,
+    WeightsOf,
 )
 from ravine.cli.run_argument import TrainedArgument, existing_model
 from ravine.core.lazy import lazy_module
@@ -26,6 +27,9 @@ else:
     workflow = lazy_module("ravine.workflows.predict")
 
 _NAMED = 20
+Like = Annotated[
+    Path | None, typer.Option(help="A sample submission: its ids, order and columns are kept.")
+]
 Positive = Annotated[
     str | None,
     typer.Option(metavar="CLASS", help="With --like: one column takes its probability."),
@@ -36,10 +40,6 @@ Top = Annotated[
 ]
 Missing = Annotated[
     str, typer.Option(help="With --like, an id without a readable image: refuse or prior.")
-]
-
-Like = Annotated[
-    Path | None, typer.Option(help="A sample submission: its ids, order and columns are kept.")
 ]
 Answers = Annotated[
     str,
@@ -62,6 +62,7 @@ def predict(
     answers: Answers = "auto",
     threshold: Threshold = None,
     image_column: ImageColumn = None,
+    weights_of: WeightsOf = "last",
     images_folder: ImagesFolder = None,
     tta: Annotated[bool, typer.Option("--tta", help="Mean with the mirror images.")] = False,
     device: Device = "auto",
@@ -93,6 +94,7 @@ def predict(
             form=form,
             threshold=threshold,
             image_column=image_column,
+            weights_of=weights_of,
             images_folder=images_folder,
             tta=tta,
             device=device,
@@ -116,4 +118,4 @@ def _report(done: "workflow.Written", *, quiet: bool) -> None:
     if more > 0:
         print(f"ravine: and {more:,} more without a readable image", file=sys.stderr)
     if done.interpretation and not quiet:
-        print(done.interpretation)
+        print(f"the sample's columns were read as {done.interpretation}")

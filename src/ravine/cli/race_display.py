@@ -99,7 +99,7 @@ class _Bars:
 
 def _race_facts(event: "controller.RaceProgress") -> str:
     of = f" of {duration(event.budget)}" if event.budget else ""
-    return f"{event.done} of {event.known} jobs known, {duration(event.elapsed)}{of}"
+    return f"{event.done} of {event.known} jobs, {duration(event.elapsed)}{of or ' so far'}"
 
 
 def _job_facts(key: str, step: int, steps: int) -> str:
@@ -114,20 +114,21 @@ def show_race(race: "Race", *, json: bool) -> None:
         return
     width = max(len(row["name"]) for row in race.table)
     for row in race.table:
-        print(_table_line(row, width))
+        print(_table_line(row, width, race.results.get("target")))
     print(race.verdict)
     if race.winner is not None:
         print(f"recipe {race.winner}")
     print(f"report {race.report}")
 
 
-def _table_line(row: dict[str, Any], width: int) -> str:
+def _table_line(row: dict[str, Any], width: int, target: dict[str, Any] | None) -> str:
     if not row["results"]:
         return f"  –  {row['name']:{width}}  no run on a fresh seed ended"
     low, high = row["interval"]
     interval = (low, high) if low is not None and high is not None else None
     reached = row["seconds_to_target"]
-    when = f"target in {duration(reached)}" if reached is not None else "target never reached"
+    goal = f"{share(target['accuracy'])} " if target else "no target "
+    when = goal + (f"in {duration(reached)}" if reached is not None else "never reached")
     tied = f"  tied with {', '.join(row['tied'])}" if row["tied"] else ""
     accuracy = share(row["mean"], interval)
     return f"{row['rank']:3}  {row['name']:{width}}  {accuracy}  {when}{tied}"

@@ -4,7 +4,7 @@ import json as json_format
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ravine.cli.display import evaluation_lines
+from ravine.cli.evaluation_lines import evaluation_lines
 from ravine.core.launch import is_secondary_process
 from ravine.runs.verdict import Verdict, chance_of
 

@@ -38,6 +38,12 @@ def several_lines(found: Mapping[str, Any], *, per_label: bool) -> list[str]:
         )
     if found.get("tta"):
         lines.append(f"with test-time flip mAP {_share(found['tta'], 'mean_ap')}")
+    if (best := found.get("best")) and not best["is_last"]:
+        lines.append(
+            f"best of {best['evaluations']} evaluations: mAP {share(best['accuracy'])} on "
+            f"{best['images']:,} validation images after epoch {best['epoch']:.4g}, some of it by "
+            "luck; those weights: --weights-of best"
+        )
     return [*lines, *(_label_lines(found) if per_label else [])]
 
 

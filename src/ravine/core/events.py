@@ -136,7 +136,8 @@ class RolledBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCorrected:
-    """The plan of a run with a budget was corrected, as it is at fixed shares of the run.
+    """The plan of a run was corrected: to its budget, as it is at fixed shares of the run, or as
+    its validation stands still.
 
     Attributes:
         step: after which it was decided.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ravine.core.counted import counted
 from ravine.core.notice import Notice
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset
@@ -21,6 +22,7 @@ from ravine.data.label_sets import (
     hashable_label,
     label_facts,
 )
+from ravine.data.rule_line import rule_line
 
 _EXAMPLES = 20
 _SIZES = 20
@@ -200,7 +202,7 @@ def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
     notify(f"{found['count']:,} images, {len(dataset.classes)} classes: {counts}", warning=False)
     if facts := found["several"]:
         notify(facts_line(facts, "--labels-per-image one refuses them"), warning=False)
-    notify(found["rule"], warning=False)
+    notify(rule_line(found), warning=False)
     if found["reading"]["streamed"]:
         notify(f"images are decoded while training: {found['reading']['why']}", warning=False)
     for note in found.get("image_notes", ()):
@@ -209,13 +211,15 @@ def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
         notify(note, warning=note.startswith("no validation") or "too good" in note)
     if unreadable := found["unreadable"]:
         first = f"the first {unreadable[0]['name']}: {unreadable[0]['reason']}"
-        notify(f"{len(unreadable)} unreadable files left out, {first}")
+        notify(f"{counted(len(unreadable), 'unreadable file')} left out, {first}")
     if count := found["unlabelled"]["images"]:
         notify(
-            f"{count} images without a label left out, such as {found['unlabelled']['examples'][0]}"
+            f"{counted(count, 'image')} without a label left out, such as "
+            f"{found['unlabelled']['examples'][0]}"
         )
     if count := found["leakage"]["images"]:
-        notify(f"{count} images are on both sides of the split: {found['leakage']['action']}")
+        leaked = counted(count, "image")
+        notify(f"{leaked} on both sides of the split: {found['leakage']['action']}")
     _report_copies(found, notify)
     if advice := found["imbalance"]["advice"]:
         notify(advice)
@@ -237,5 +241,6 @@ def _report_copies(found: Mapping[str, Any], notify: Callable[..., None]) -> Non
         )
     if (doubles := found["duplicates"])["groups"]:
         pair = " = ".join(doubles["examples"][0][:2])
-        text = f"{doubles['images']:,} images have copies, in {doubles['groups']:,} groups"
+        groups = counted(doubles["groups"], "group")
+        text = f"{doubles['images']:,} images have copies, in {groups}"
         notify(f"{text}, such as {pair}", warning=False)

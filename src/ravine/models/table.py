@@ -5,7 +5,7 @@ The rows name their builders; torch is loaded when the first network is built.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,8 @@ class Family:
         examples: names with which an unknown name is compared.
         has_skip: whether it has skip connections.
         has_norm: whether it has batch norm that another norm can replace.
+        parameters: millions of some of `examples`, for ten classes; empty for networks of others.
+        use: when to take it, in a few words.
     """
 
     summary: str
@@ -58,6 +60,8 @@ class Family:
     examples: tuple[str, ...] = ()
     has_skip: bool = True
     has_norm: bool = True
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    use: str = ""
 
 
 #: By name, where D is a depth and K a width.
@@ -70,6 +74,8 @@ FAMILIES: Mapping[str, Family] = {
         examples=("alexnet",),
         has_skip=False,
         has_norm=False,
+        parameters={"alexnet": 28.57},
+        use="history; a yardstick without batch norm",
     ),
     "alexnet-2014": Family(
         summary="its single tower, without normalisation",
@@ -79,6 +85,8 @@ FAMILIES: Mapping[str, Family] = {
         examples=("alexnet-2014",),
         has_skip=False,
         has_norm=False,
+        parameters={"alexnet-2014": 28.71},
+        use="the same, simpler",
     ),
     "resnet-cifar-D": Family(
         summary="ResNet for small images, D = 6N+2: 20, 32, 44, 56, 110",
@@ -87,6 +95,8 @@ FAMILIES: Mapping[str, Family] = {
         check=cifar_blocks,
         stem=small_stem,
         examples=tuple(f"resnet-cifar-{depth}" for depth in (20, 32, 44, 56, 110)),
+        parameters={"resnet-cifar-20": 0.27, "resnet-cifar-110": 1.73},
+        use="small images, to compare depths",
     ),
     "preact-D": Family(
         summary="pre-activation ResNet with bottlenecks, D = 9N+2: 164, 1001",
@@ -95,6 +105,8 @@ FAMILIES: Mapping[str, Family] = {
         check=preact_blocks,
         stem=small_stem,
         examples=("preact-164", "preact-1001"),
+        parameters={"preact-164": 1.70, "preact-1001": 10.33},
+        use="very deep networks",
     ),
     "resnet-D": Family(
         summary="ResNet for large images: 18, 34, 50, 101, 152",
@@ -103,6 +115,8 @@ FAMILIES: Mapping[str, Family] = {
         check=large_blocks,
         stem=large_stem,
         examples=tuple(f"resnet-{depth}" for depth in (18, 34, 50, 101, 152)),
+        parameters={"resnet-18": 11.17, "resnet-50": 23.52, "resnet-152": 58.16},
+        use="photographs; the usual choice",
     ),
     "swift-K": Family(
         summary="six convolutions for quick results on small images, K = 1, 2",
@@ -110,6 +124,8 @@ FAMILIES: Mapping[str, Family] = {
         build="ravine.models.swift:swift",
         examples=("swift-1", "swift-2"),
         has_skip=False,
+        parameters={"swift-1": 1.98, "swift-2": 7.86},
+        use="minutes of time; what --budget takes first",
     ),
     "wrn-D-K": Family(
         summary="WideResNet, D = 6N+4, width K: wrn-16-4, wrn-40-4, wrn-28-10",
@@ -118,10 +134,17 @@ FAMILIES: Mapping[str, Family] = {
         check=wide_blocks,
         stem=small_stem,
         examples=("wrn-10-2", "wrn-16-2", "wrn-16-4", "wrn-16-8", "wrn-28-10", "wrn-40-4"),
+        parameters={"wrn-10-1": 0.08, "wrn-16-4": 2.75, "wrn-28-10": 36.48},
+        use="small images and hours; most accurate",
     ),
-    "module:callable": Family(summary="your own network", pattern=OWN_CODE, build=None),
+    "module:callable": Family(
+        summary="your own network", pattern=OWN_CODE, build=None, use="your own ideas"
+    ),
     "timm/NAME": Family(
-        summary="a network of timm, where it is installed", pattern="timm/.+", build=None
+        summary="a network of timm, where it is installed",
+        pattern="timm/.+",
+        build=None,
+        use="a thousand others",
     ),
 }
 MODELS: Mapping[str, str] = {name: family.summary for name, family in FAMILIES.items()}

@@ -1,26 +1,27 @@
 """The report of a run: one HTML file that opens offline and prints well."""
 
-from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ravine.core.atomic import write_whole
 from ravine.reports import curve_figures, layer_figures
-from ravine.reports.class_tables import class_rows, confused_pairs
 from ravine.reports.contents import Contents, gather
+from ravine.reports.evaluation_page import evaluation_parts
+from ravine.reports.page_environment import page_environment
 from ravine.reports.report_summary import summary_lines
-from ravine.reports.run_pictures import mistake_pictures, surface_pictures
+from ravine.reports.run_pictures import data_pictures, surface_pictures
 from ravine.reports.timeline import timeline
 from ravine.reports.variance_figure import variance_drawing
 from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import LayerRecords
-from ravine.runs.verdict import chance_of
 
-_MATRIX_UP_TO = 25  # classes; of more, only the most confused pairs are shown
+# Shown first; the others are folded.
+_MAIN_SETTINGS = (
+    *("data", "labels", "model", "optimizer", "lr", "batch", "epochs", "budget", "seed"),
+    *("schedule", "weight_decay", "augment", "mixup", "label_smoothing", "dropout", "image_size"),
+    *("precision", "device", "patience"),
+)
 
 
 def render_report(run: Path, *, layers: LayerRecords | None = None) -> Path:
@@ -46,49 +47,28 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
     """Returns the report of a run folder as HTML."""
     contents = gather(run, layers=layers)
     return (
-        _environment()
+        page_environment()
         .get_template("report.html")
         .render(
             contents=contents,
+            main_settings=_MAIN_SETTINGS,
             summary=summary_lines(contents),
-            chance=chance_of(contents.evaluation),
-            mistakes=mistake_pictures(run, contents.evaluation.get("mistakes", [])),
             surfaces=surface_pictures(run),
+            pictures=data_pictures(run),
             **_drawings(contents),
-            **_tables(contents),
+            **evaluation_parts(run, contents.evaluation),
         )
     )
-
-
-@cache
-def _environment() -> Environment:
-    """Returns the templates, which are compiled once."""
-    environment = Environment(
-        loader=PackageLoader("ravine.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": _percent,
-        "between": _between,
-        "duration": _duration,
-        "shown": _shown,
-    }
-    return environment
 
 
 def _drawings(contents: Contents) -> dict[str, Markup | None]:
     """Returns the figures; matplotlib escapes the texts in them, so that no filter is needed."""
     enough = bool(contents.epochs or len(contents.steps) > 1)
-    calibration = contents.evaluation.get("calibration")
     return {
         "timeline": _timeline(contents),
         "curves": Markup(curve_figures.curves(contents.epochs, contents.steps)) if enough else None,
         "rates": Markup(curve_figures.rates_and_speed(contents.steps)) if contents.steps else None,
         **_inside(contents),
-        "reliability": Markup(curve_figures.reliability(calibration)) if calibration else None,
     }
 
 
@@ -109,50 +89,3 @@ def _timeline(contents: Contents) -> Markup | None:
     if not dated or len(contents.steps) < 2:
         return None
     return Markup(timeline(contents.steps, dated))
-
-
-def _tables(contents: Contents) -> dict[str, Any]:
-    evaluation = contents.evaluation
-    if not evaluation:
-        return {"classes": [], "pairs": [], "matrix": None, "labels": []}
-    if "mean_ap" in evaluation:
-        return {"classes": [], "pairs": [], "matrix": None, "labels": evaluation["labels"]}
-    rows = evaluation["confusion"]
-    small = len(evaluation["classes"]) <= _MATRIX_UP_TO
-    shares = [[count / max(1, sum(row)) for count in row] for row in rows]
-    return {
-        "labels": [],
-        "classes": class_rows(evaluation),
-        "pairs": confused_pairs(evaluation),
-        "matrix": list(zip(evaluation["classes"], rows, shares, strict=True)) if small else None,
-    }
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f}"
-
-
-def _between(interval: Sequence[float] | None) -> str:
-    return "" if interval is None else f"{_percent(interval[0])}–{_percent(interval[1])}"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, list):
-        return ", ".join(_shown(item) for item in value) or "–"
-    return "–" if value is None or value == "" else str(value)

@@ -1,5 +1,6 @@
 """The summary of a report: the lines above everything else."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ravine.reports.class_tables import class_rows, confused_pairs
@@ -14,8 +15,10 @@ def summary_lines(contents: Contents) -> list[str]:
     lines: list[str] = []
     if contents.evaluation:
         lines += _about_result(contents)
+    lines += _about_stop(contents.plan)
+    lines += _about_best(contents.evaluation)
     if contents.epochs:
-        lines += _about_fit(contents.epochs[-1], contents.verdict)
+        lines += _about_fit(contents.epochs, contents.verdict)
     leaked = contents.audit.get("leakage", {}).get("images", 0)
     if leaked:
         lines.append(f"{leaked} images are on both sides of the split: see the data below.")
@@ -62,16 +65,50 @@ def _about_labels(evaluation: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _about_fit(last: dict[str, Any], verdict: Verdict) -> list[str]:
+def _about_stop(plan: dict[str, Any]) -> list[str]:
+    """Returns the line about an early end."""
+    stop = plan.get("stop") or {}
+    try:
+        per_epoch = int(plan["steps_per_epoch"])
+        ended, planned = int(stop["total_steps"]), int(plan["total_steps"])
+        found = int(stop["step"]) / per_epoch
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return []
+    return [
+        f"Validation stood still at epoch {found:.4g}: the run ended after epoch "
+        f"{ended / per_epoch:.4g} of {planned / per_epoch:.4g}."
+    ]
+
+
+def _about_best(evaluation: dict[str, Any]) -> list[str]:
+    """Returns the line about better weights along the way."""
+    best = evaluation.get("best")
+    if best is None or best["is_last"]:
+        return []
+    score = f"{100 * best['accuracy']:.1f} %"
+    said = f"mAP {score} on" if "mean_ap" in evaluation else f"{score} of"
+    return [
+        f"The best of {best['evaluations']} evaluations, after epoch {best['epoch']:.4g}: "
+        f"{said} {best['images']:,} validation images. Up to "
+        f"{100 * best['luck']:.1f} points of it are luck, as it was chosen on these images; its "
+        "weights are in best.safetensors (--weights-of best)."
+    ]
+
+
+def _about_fit(epochs: Sequence[dict[str, Any]], verdict: Verdict) -> list[str]:
     """Returns what the gap advises; nothing where a finding says what is wrong."""
+    last = epochs[-1]
     accuracy, training = last.get("accuracy"), last.get("train_accuracy")
     if accuracy is None or training is None or verdict.kind != "good":
         return []
     if training - accuracy > _GAP:
+        gap = f"Training accuracy is {100 * (training - accuracy):.1f} points above validation"
+        losses = [row["loss"] for row in epochs if row.get("loss") is not None]
+        if len(losses) > 1 and losses[-1] == min(losses):
+            return [f"{gap}, whose loss still falls: the network does not overfit yet."]
         return [
-            f"Training accuracy is {100 * (training - accuracy):.1f} points above validation: the "
-            "network overfits; more augmentation (--augment, --mixup 0.2) or --dropout 0.3 "
-            "may help."
+            f"{gap}: the network overfits; more augmentation (--augment, --mixup 0.2) or "
+            "--dropout 0.3 may help, which this run has not tried."
         ]
     return [
         "Training and validation accuracy are close: a longer run or a larger network may help."

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ravine.core.json_text import parse_json
+from ravine.core.regular_file import read_regular
+from ravine.runs.file_schemas import PICTURES, fault_in
 from ravine.runs.links import is_own_file
 
 _MOST_BYTES = 2_000_000  # the pictures that Ravine writes are smaller
@@ -23,6 +26,35 @@ def surface_pictures(run: Path) -> list[tuple[str, str]]:
     """Returns name and data URI of each loss surface of the run."""
     paths = sorted((run / "landscape").glob("*.png"))
     return [(path.stem, _uri(path)) for path in paths if _may_be_shown(run, path)]
+
+
+def data_pictures(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """Returns the augmented training images, with `uri`, and the pairs of copies, with `uris`.
+
+    Both are empty where the run has none, or where they cannot be read.
+    """
+    folder = run / "pictures"
+    path = folder / "index.json"
+    none: dict[str, list[dict[str, Any]]] = {"training": [], "pairs": []}
+    if not is_own_file(run, path):
+        return none
+    try:
+        found = parse_json(read_regular(path))
+    except (OSError, ValueError):
+        return none
+    if fault_in(found, PICTURES) is not None:
+        return none
+    shown = [
+        {**row, "uri": _uri(folder / row["image"])}
+        for row in found.get("training", [])
+        if _may_be_shown(run, folder / row["image"])
+    ]
+    pairs = [
+        {**row, "uris": [_uri(folder / name) for name in row["images"]]}
+        for row in found.get("pairs", [])
+        if all(_may_be_shown(run, folder / name) for name in row["images"])
+    ]
+    return {"training": shown, "pairs": pairs}
 
 
 def _may_be_shown(run: Path, path: Path) -> bool:

@@ -101,8 +101,8 @@ class Calibration(Loose):
     count: list[Count]
 
 
-class Mirrored(Loose):
-    """The result with test-time flip."""
+class OtherAccuracy(Loose):
+    """Another accuracy of the same images: with test-time flip, or within the first five."""
 
     accuracy: Share
     interval: Interval
@@ -118,6 +118,19 @@ class Mistake(Loose):
     image: str = ""
 
 
+class BestEvaluation(Loose):
+    """The best evaluation on the validation images along the way."""
+
+    step: Count
+    epoch: Annotated[float, Field(ge=0, le=1e12)]
+    accuracy: Share
+    loss: Number | None = None
+    evaluations: Count
+    images: Count
+    luck: Share
+    is_last: bool
+
+
 class EvaluationFile(Loose):
     """evaluation.json; how it holds the confusion is left to who reads it."""
 
@@ -128,7 +141,9 @@ class EvaluationFile(Loose):
     loss: Number | None = None
     classes: Annotated[list[str], Field(min_length=1)]
     calibration: Calibration | None = None
-    tta: Mirrored | None = None
+    tta: OtherAccuracy | None = None
+    top5: OtherAccuracy | None = None
+    best: BestEvaluation | None = None
     mistakes: list[Mistake] = []
 
 
@@ -182,6 +197,7 @@ class SeveralEvaluationFile(Loose):
     labels: Annotated[list[LabelRow], Field(min_length=1)]
     thresholds: ThresholdFacts
     tta: MirroredLabels | None = None
+    best: BestEvaluation | None = None
     mistakes: list[Mistake] = []
 
 
@@ -286,6 +302,29 @@ class AuditFile(Loose):
     rule: str = ""
 
 
+class TrainingPicture(Loose):
+    """An augmented training image of pictures/index.json."""
+
+    image: str
+    label: str
+
+
+class PairPicture(Loose):
+    """Two images with the same pixels."""
+
+    kind: str
+    names: Annotated[list[str], Field(min_length=2, max_length=2)]
+    labels: Annotated[list[str], Field(min_length=2, max_length=2)]
+    images: Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
+class PicturesFile(Loose):
+    """pictures/index.json."""
+
+    training: list[TrainingPicture] = []
+    pairs: list[PairPicture] = []
+
+
 class VarianceFactor(Loose):
     """The variance from layer to layer."""
 
@@ -343,6 +382,7 @@ EVALUATION = TypeAdapter[Any](
     ]
 )
 ENVIRONMENT = TypeAdapter[Any](EnvironmentFile)
+PICTURES = TypeAdapter[Any](PicturesFile)
 AUDIT = TypeAdapter[Any](AuditFile)
 VARIANCE = TypeAdapter[Any](Annotated[list[VarianceNetwork], Field(min_length=1, max_length=32)])
 

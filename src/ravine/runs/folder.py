@@ -79,6 +79,11 @@ class RunFolder:
         return self.path / "mistakes"
 
     @property
+    def pictures(self) -> Path:
+        """Pictures of the data: augmented training images, and copies under different labels."""
+        return self.path / "pictures"
+
+    @property
     def checkpoints(self) -> Path:
         """The whole training state, at intervals."""
         return self.path / "checkpoints"
@@ -102,6 +107,11 @@ class RunFolder:
     def model(self) -> Path:
         """The weights, with all that prediction needs."""
         return self.path / "model.safetensors"
+
+    @property
+    def best_model(self) -> Path:
+        """The weights of the best evaluation, where they are not the last ones."""
+        return self.path / "best.safetensors"
 
     @property
     def report(self) -> Path:
@@ -165,6 +175,7 @@ class RunFolder:
             self.save_points,
             self.weights,
             self.mistakes,
+            self.pictures,
             self.surfaces,
         ):
             if folder == self.path or not folder.is_symlink():

@@ -35,6 +35,7 @@ def refuse_linked_folders(folder: RunFolder) -> None:
         folder.save_points,
         folder.weights,
         folder.mistakes,
+        folder.pictures,
         folder.surfaces,
     ):
         refuse_link(path)

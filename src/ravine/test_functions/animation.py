@@ -8,9 +8,8 @@ optimizers themselves.
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-import imageio.v3 as imageio
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,8 +23,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ravine.core.atomic import disk_error
+from ravine.core.lazy import lazy_module
 from ravine.test_functions.function_race import CandidateResult, FunctionRace
 from ravine.test_functions.height_map import colour, height_map, shown
+
+if TYPE_CHECKING:
+    import imageio.v3 as imageio
+else:
+    imageio = lazy_module("imageio.v3")  # the extra video; only an MP4 needs it
 
 Frame = NDArray[np.uint8]
 _INK, _DIM, _PAPER, _FAINT = "#22303c", "#5b6872", "#ffffff", "#dfe5ea"

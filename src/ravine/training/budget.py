@@ -107,10 +107,12 @@ class Budget:
     def is_time_to_check(self, plan: Plan, step: int) -> bool:
         """Returns whether a twentieth of the budget or of the plan has gone by since last time.
 
-        A plan of an ended run, and one of a repeated run up to its last correction, is not checked:
-        it is followed.
+        A plan of an ended run, one of a repeated run up to its last correction, and one that was
+        shortened as validation stands still, is not checked: it is followed.
         """
         if self.seconds is None or plan.speed is None or plan.settled or step >= plan.end:
+            return False
+        if plan.stop is not None:
             return False
         if plan.corrections and step <= plan.corrections[-1].step:
             return False

@@ -20,6 +20,8 @@ from ravine.training.label_thresholds import DEFAULT_THRESHOLD
 from ravine.training.several_evaluation import Thresholds, mean_log_loss, several_evaluation
 
 _BINS = 15  # of the calibration, as in Guo et al. 2017
+_TOP = 5
+_CLASSES_FOR_TOP = 20  # from so many classes on, the true one among the first five says something
 
 
 class Images(Protocol):
@@ -49,6 +51,11 @@ class Evaluation:
     interval: tuple[float, float] | None
     loss: float
     scores: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """What evaluations of a run are compared by: accuracy, or mean average precision."""
+        return self.scores.get("mean_ap") or 0.0 if self.accuracy is None else self.accuracy
 
 
 @torch.no_grad()
@@ -161,6 +168,27 @@ def _summarise_several(log_probabilities: np.ndarray, truth: np.ndarray) -> Eval
     )
 
 
+def within_first(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any] | None:
+    """Returns how often the true class is among the five likeliest, with its 95 % interval.
+
+    None below 20 classes, where it says little. Of equal probabilities the earlier class counts as
+    the likelier one.
+
+    Args:
+        log_probabilities: (N, K).
+        labels: (N,) in 0..K-1.
+    """
+    count, classes = log_probabilities.shape
+    if classes < _CLASSES_FOR_TOP:
+        return None
+    own = log_probabilities[np.arange(count), labels][:, None]
+    before = (log_probabilities == own) & (np.arange(classes) < labels[:, None])
+    # A network that answers NaN has named nothing.
+    ranked = ((log_probabilities > own) | before).sum(1) < _TOP
+    hits = int((ranked & np.isfinite(own[:, 0])).sum())
+    return {"accuracy": hits / count, "interval": wilson_interval(hits, count)}
+
+
 def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Returns how often a true class (row) was taken for a class (column), (K, K) int64."""
     flat = np.bincount(labels * classes + predicted, minlength=classes**2)
@@ -259,4 +287,5 @@ def full_evaluation(
         "confusion": packed_confusion(confusion(predicted, labels, len(classes))),
         "calibration": calibration(np.exp(log_probabilities), labels),
         "tta": tta,
+        "top5": within_first(log_probabilities, labels),
     }

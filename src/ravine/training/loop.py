@@ -1,6 +1,7 @@
 """The training loop, in the open.
 
-    batch -> step -> (rollback) -> (correction of the plan) -> (evaluation at an epoch's end)
+    batch -> step -> (rollback) -> (correction of the plan)
+          -> (evaluation at an epoch's end, and an early stop where it stands still)
           -> (checkpoint every minute and on a stop signal)
 
 Observers receive an event of each. They read, and change nothing.
@@ -27,6 +28,7 @@ from ravine.training.budget import Budget
 from ravine.training.checkpointing import Checkpointing
 from ravine.training.clock import Clock
 from ravine.training.divergence import Divergence, StopOnDivergence
+from ravine.training.early_stop import end_early
 from ravine.training.evaluation import Evaluation
 from ravine.training.plan import Plan
 from ravine.training.state import TrainingState
@@ -52,6 +54,9 @@ class Training:
     schedules: Mapping[str, Curve]
     validate: Validation | None
     """Evaluates a network on the validation images, if there are any."""
+
+    patience: int = 0
+    """Epochs without a better evaluation after which the run comes to its end; 0 for no limit."""
 
 
 def fit(
@@ -101,7 +106,7 @@ def fit(
         if budget.is_time_to_check(plan, state.step):
             plan = _corrected(plan, state.step, meter, budget, emit)
         if plan.evaluates_after(state.step) or state.step == plan.end:
-            emit(_epoch_done(training, plan, meter, budget.clock))
+            plan = _evaluated(training, plan, schedules, budget.clock, emit)
             meter.restart()
         if (lost := divergence.lost(state)) is not None:
             checkpointing.save(state)
@@ -120,12 +125,14 @@ def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Ob
     corrected = budget.corrected(plan, step, meter.seconds_per_step())
     meter.restart_pace()
     if corrected is not plan:
-        emit(
-            PlanCorrected(step=step, before=plan.end, end=corrected.end, plan=corrected.to_values())
-        )
+        emit(_plan_corrected(plan, corrected, step))
         if abs(corrected.end - plan.end) > _WORTH_SAYING * plan.end:
             emit(Notice(text=f"plan corrected: {plan.end} steps become {corrected.end}"))
     return corrected
+
+
+def _plan_corrected(before: Plan, after: Plan, step: int) -> Event:
+    return PlanCorrected(step=step, before=before.end, end=after.end, plan=after.to_values())
 
 
 def _step_done(
@@ -145,12 +152,17 @@ def _step_done(
     )
 
 
-def _epoch_done(training: Training, plan: Plan, meter: StepMeter, clock: Clock) -> Event:
+def _evaluated(
+    training: Training, plan: Plan, schedules: Mapping[str, Curve], clock: Clock, emit: Observer
+) -> Plan:
+    """Evaluates at an epoch's end, and returns the plan, shortened where it ends early."""
     state = training.state
-    train_loss, train_accuracy, speed = meter.close()
+    train_loss, train_accuracy, speed = state.meter.close()
     found = training.validate(state.evaluated) if training.validate else None
     state.model.train()
-    return EpochDone(
+    if found is not None:
+        state.validations.add(state.step, found, state.evaluated)
+    done = EpochDone(
         epoch=state.step / plan.steps_per_epoch,
         step=state.step,
         total_steps=plan.end,
@@ -163,4 +175,21 @@ def _epoch_done(training: Training, plan: Plan, meter: StepMeter, clock: Clock) 
         elapsed=clock.elapsed(),
         measure="exact_match" if training.batches.several else "accuracy",
         scores=found.scores if found else {},
+    )
+    emit(done)
+    rows = state.validations.rows
+    ended = end_early(plan, state.step, rows, patience=training.patience, schedules=schedules)
+    if ended is not plan:
+        emit(_plan_corrected(plan, ended, state.step))
+        emit(Notice(text=_stop_text(plan, ended, training.patience)))
+    return ended
+
+
+def _stop_text(before: Plan, after: Plan, patience: int) -> str:
+    assert after.stop is not None
+    left = after.end - after.stop.step
+    rest = f"the rest of the schedule runs in {left} steps" if left else "the run ends here"
+    return (
+        f"validation stands still for {patience} epochs: {rest}, "
+        f"{after.end} in all instead of {before.end}"
     )

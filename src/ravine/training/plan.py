@@ -1,8 +1,8 @@
 """How many steps a run takes, and how far it has come.
 
 With a budget, the number of steps follows from a measured speed, before step 1. Corrections
-follow; after each, progress runs linearly from where it was to 1 at the corrected end, so
-that the schedule has no jump.
+follow, and at most one early stop; after each, progress runs linearly from where it was to 1 at
+the new end, so that the schedule has no jump.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any, Self
 from ravine.core.errors import RunError
 
 _MOST = 2**53
-_NO_NUMBERS = ("correction", "corrections", "settled", "speed")
+_NO_NUMBERS = ("correction", "corrections", "settled", "stop", "speed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Speed:
         return replace(
             self,
             validation=self.validation + self.statistics,
-            final=self.final + 2 * self.statistics,  # the last evaluation, and what is kept
+            final=self.final + 3 * self.statistics,  # the last evaluation, and what is kept
         )
 
 
@@ -63,7 +63,8 @@ class Plan:
         total_steps: steps that were planned before step 1.
         steps_per_epoch: steps that visit each training image once.
         evaluate_every: epochs between evaluations on the validation images.
-        corrections: those decided so far, in the order of their steps.
+        corrections: to the budget, those decided so far, in the order of their steps.
+        stop: the early end of a run whose validation stands still, once decided; the last word.
         speed: what was measured before step 1, None without a budget.
         settled: whether the run has ended by this plan: whoever repeats it corrects no more.
     """
@@ -72,28 +73,39 @@ class Plan:
     steps_per_epoch: int
     evaluate_every: int = 1
     corrections: tuple[Correction, ...] = ()
+    stop: Correction | None = None
     speed: Speed | None = None
     settled: bool = False
 
     @property
+    def _decided(self) -> list[Correction]:
+        """What was decided on the way, in the order of its steps."""
+        return [*self.corrections, *([] if self.stop is None else [self.stop])]
+
+    @property
     def end(self) -> int:
         """The number of steps after which the run ends."""
-        return self.corrections[-1].total_steps if self.corrections else self.total_steps
+        decided = self._decided
+        return decided[-1].total_steps if decided else self.total_steps
 
     def progress(self, step: int) -> float:
         """Returns how far the run has come before `step` (counted from 0), in [0, 1]."""
         reached, since, end = 0.0, 0, self.total_steps
-        for one in self.corrections:
+        for one in self._decided:
             if step < one.step:
                 break
             reached += (1 - reached) * (one.step - since) / (end - since)
             since, end = one.step, one.total_steps
-        return reached + (1 - reached) * (step - since) / (end - since)
+        return reached + (1 - reached) * (step - since) / (end - since) if step < end else 1.0
 
     def corrected(self, step: int, total_steps: int) -> Self:
         """Returns the plan that ends after `total_steps`, decided after `step` steps."""
         one = Correction(step=step, total_steps=max(total_steps, step + 1))
         return replace(self, corrections=(*self.corrections, one))
+
+    def stopped(self, step: int, total_steps: int) -> Self:
+        """Returns the plan that ends early, after `total_steps`, decided after `step` steps."""
+        return replace(self, stop=Correction(step=step, total_steps=total_steps))
 
     def ends_epoch(self, step: int) -> bool:
         """Returns whether an epoch ends when `step` steps are done."""
@@ -110,7 +122,8 @@ class Plan:
             if not since <= one.step < min(end, one.total_steps):
                 return False
             since, end = one.step, one.total_steps
-        return True
+        stop = self.stop
+        return stop is None or since <= stop.step <= min(end, stop.total_steps)
 
     def to_values(self) -> dict[str, Any]:
         """Returns the plan as plain values without None."""
@@ -128,13 +141,11 @@ class Plan:
         """
         try:
             whole = {k: _whole(v) for k, v in values.items() if k not in _NO_NUMBERS}
-            speed = values.get("speed")
+            speed, stop = values.get("speed"), values.get("stop")
             plan = cls(
                 **whole,
-                corrections=tuple(
-                    Correction(**{k: _whole(v) for k, v in one.items()})
-                    for one in _corrections(values)
-                ),
+                corrections=tuple(_correction(one) for one in _corrections(values)),
+                stop=_correction(stop) if stop else None,
                 speed=Speed(**{k: float(v) for k, v in speed.items()}) if speed else None,
                 settled=values.get("settled") is True or "correction" in values,
             )
@@ -147,6 +158,10 @@ class Plan:
         if plan.speed is not None and not plan.speed.is_possible:
             raise RunError("[plan] of the recipe: its speed makes no sense")
         return plan
+
+
+def _correction(values: Mapping[str, Any]) -> Correction:
+    return Correction(**{k: _whole(v) for k, v in values.items()})
 
 
 def _corrections(values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -96,6 +96,13 @@ class TrainingSettings(Settings):
     monitor: float = Field(default=0.01, ge=0, lt=1, allow_inf_nan=False)
     """Share of the time that snapshots of the network may take; 0 for no snapshots."""
 
+    patience: int = Field(default=0, ge=0, le=100_000)
+    """Epochs without a better validation result, after which the rest of the schedule is gone
+    through in as many epochs, and the run ends; 0 trains to the end."""
+
+    keep_best: bool = True
+    """Keep the weights of the best evaluation on the validation images beside the last ones."""
+
     keep_weights: int = Field(default=0, ge=0, le=1000)
     """Weights to keep along the way, for the trajectory of `ravine landscape`."""
 

@@ -15,6 +15,7 @@ from ravine.core.errors import RunError, SettingError
 from ravine.optim.base import RuleOptimizer
 from ravine.optim.state_by_name import load_named_state, named_state
 from ravine.optim.transaction import AdaptiveClip, ClipBy, Transaction
+from ravine.training.best_weights import Validations
 from ravine.training.divergence_state import DivergenceState
 from ravine.training.ema import Ema
 from ravine.training.step_meter import StepMeter
@@ -44,12 +45,14 @@ class TrainingState:
         elapsed: seconds of the budget that are used up.
         divergence: what decides about a rollback, where divergence is answered by one.
         meter: means over the steps since the last evaluation.
+        validations: the evaluations so far, and the weights of the best.
     """
 
     model: nn.Module
     transaction: Transaction
     ema: Ema | None
     meter: StepMeter
+    validations: Validations
     step: int = 0
     elapsed: float = 0.0
     divergence: DivergenceState | None = None
@@ -75,6 +78,8 @@ class TrainingState:
         kept = self.transaction.tensors()
         named |= {f"transaction/{name}": value for name, value in kept.items()}
         named |= {f"meter/{name}": value for name, value in self.meter.tensors().items()}
+        best = self.validations.tensors()
+        named |= {f"best/{name}": value for name, value in best.items()}
         guarded = self.divergence.tensors() if self.divergence else {}
         return named | {f"guard/{name}": value for name, value in guarded.items()}
 
@@ -82,7 +87,8 @@ class TrainingState:
         """Returns every plain value of the state."""
         guarded = {"guard": self.divergence.values()} if self.divergence else {}
         metered = {"meter": self.meter.values(), "meter_seconds": self.meter.clocks()}
-        return {"elapsed": self.elapsed, **metered, **guarded}
+        evaluated = {"validations": self.validations.values()}
+        return {"elapsed": self.elapsed, **metered, **evaluated, **guarded}
 
     def load(
         self, step: int, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
@@ -103,6 +109,8 @@ class TrainingState:
             if "meter" in values:  # not in checkpoints of before
                 metered = _under("meter/", tensors)
                 self.meter.load(metered, values["meter"], values["meter_seconds"])
+            if "validations" in values:  # not in checkpoints of before
+                self.validations.load(_under("best/", tensors), values["validations"])
             self.elapsed = float(values["elapsed"])
         except _UNFIT as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -118,6 +126,7 @@ def start_state(
     clip: float | AdaptiveClip | None = None,
     clip_by: ClipBy = "norm",
     takes_back: bool = False,
+    keeps_best: bool = False,
 ) -> TrainingState:
     """Returns the state before step 1.
 
@@ -128,12 +137,14 @@ def start_state(
         clip: as `Transaction` takes it.
         clip_by: as `Transaction` takes it.
         takes_back: whether a run that diverges goes back, so that the state remembers its losses.
+        keeps_best: whether the weights of the best evaluation are kept.
     """
     transaction = Transaction(optimizer, model, clip=clip, clip_by=clip_by)
     return TrainingState(
         model=model,
         transaction=transaction,
         meter=StepMeter(transaction.skipped.device),
+        validations=Validations(keeps=keeps_best),
         ema=Ema(model, ema) if ema else None,
         divergence=DivergenceState() if takes_back else None,
     )

@@ -90,6 +90,7 @@ def assemble(
     precision = pick_precision(recipe.precision, device)
     if device.type == "cpu":
         keep_freed_memory()
+    _refuse_idle_patience(recipe, dataset)
     recipe = _spelled_out(recipe, device, precision, dataset, session)
     builder = Builder(
         dataset=dataset, device=device, precision=precision, session=session, code=code
@@ -113,6 +114,15 @@ def assemble(
         stem=describe_stem(recipe.model, dataset.preprocessing.image_size),
         kernels=kernels,
     )
+
+
+def _refuse_idle_patience(recipe: Recipe, dataset: Dataset) -> None:
+    """Raises `SettingError` for patience without images to judge by."""
+    if recipe.patience and "validation" not in dataset.splits:
+        raise SettingError(
+            f"patience {recipe.patience}: there are no validation images to judge by; hold some "
+            "out with --validation 0.1"
+        )
 
 
 def _spelled_out(

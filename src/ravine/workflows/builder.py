@@ -103,6 +103,7 @@ class Builder:
             ),
             schedules=recipe.build_schedules(),
             validate=self.validation(recipe),
+            patience=recipe.patience,
         )
 
     def loss(self, recipe: Recipe, weights: torch.Tensor | None) -> Loss:
@@ -245,6 +246,8 @@ class Builder:
             clip=AdaptiveClip() if recipe.clip == "auto" else recipe.clip,
             clip_by=recipe.clip_by,
             takes_back=recipe.on_divergence != "stop",
+            # A fold's validation images are its test: none of its weights are chosen on them.
+            keeps_best=recipe.keep_best and recipe.fold is None,
         )
 
     def validation(self, recipe: Recipe) -> Validation | None:

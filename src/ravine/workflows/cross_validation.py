@@ -107,10 +107,6 @@ def pooled_evaluation(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     count = sum(int(one["count"]) for one in folds)
     tables = [dense_confusion(one["confusion"]) for one in folds]
     hits = sum(int(table.trace()) for table in tables)
-    tta = None
-    if all(one.get("tta") for one in folds):
-        right = round(sum(one["tta"]["accuracy"] * one["count"] for one in folds))
-        tta = {"accuracy": right / count, "interval": wilson_interval(right, count)}
     losses = [one["loss"] for one in folds]
     mean = None
     if None not in losses:
@@ -124,11 +120,21 @@ def pooled_evaluation(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "classes": list(folds[0]["classes"]),
         "confusion": packed_confusion(sum(tables[1:], tables[0])),
         "calibration": _pooled_calibration([one["calibration"] for one in folds]),
-        "tta": tta,
+        "tta": _pooled_accuracy(folds, "tta"),
+        "top5": _pooled_accuracy(folds, "top5"),
         "folds": [
             {name: one[name] for name in ("accuracy", "interval", "count", "loss")} for one in folds
         ],
     }
+
+
+def _pooled_accuracy(folds: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any] | None:
+    """Returns another accuracy of all images with its interval; None where a fold has none."""
+    if not all(one.get(name) for one in folds):
+        return None
+    count = sum(int(one["count"]) for one in folds)
+    hits = round(sum(one[name]["accuracy"] * one["count"] for one in folds))
+    return {"accuracy": hits / count, "interval": wilson_interval(hits, count)}
 
 
 def _pooled_calibration(folds: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:

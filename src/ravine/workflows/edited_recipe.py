@@ -19,7 +19,7 @@ from ravine.workflows.session import Session
 # Where the data lies is checked by its content; the others decide nothing of the training.
 _FREE = frozenset(
     {"data", "labels", "images", "cache", "workers", "stream"}
-    | {"checkpoint_every", "monitor", "keep_weights"}
+    | {"checkpoint_every", "monitor", "keep_weights", "keep_best"}
 )
 _ONLY_ROUNDING = frozenset({"threads", "device", "compile"})
 _PLANNED = ("total_steps", "steps_per_epoch", "evaluate_every")

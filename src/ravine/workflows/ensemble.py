@@ -59,7 +59,7 @@ class Ensemble:
             for each in zip(*answers, strict=True):
                 done += len(each[0][0])
                 yield _mean([plain for plain, _ in each]), _mean_of_mirrored(each)
-                self.progress("looking at images", done, len(index))
+                self.progress("images through the network", done, len(index))
         finally:
             for model in models:
                 model.to("cpu")

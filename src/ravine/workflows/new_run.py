@@ -24,6 +24,7 @@ from ravine.workflows.assemble import Assembly, assemble
 from ravine.workflows.cross_validation import check_same_images, create_folds, train_folds
 from ravine.workflows.cross_validation_result import write_folds_result
 from ravine.workflows.data_paths import located, paths_of
+from ravine.workflows.data_pictures import keep_data_pictures
 from ravine.workflows.distributed_session import open_in_turn
 from ravine.workflows.edited_recipe import settings_to_keep
 from ravine.workflows.recipe import Recipe
@@ -170,6 +171,7 @@ def _create(path: Path, assembly: Assembly, dataset: Dataset, own: Mapping[str, 
 
     def fill(new: RunFolder) -> None:
         write_json(new.audit, dataset.audit)
+        keep_data_pictures(new, assembly.training, dataset)
         write_trained_images(new.trained_images, dataset.digests[dataset.splits["train"]])
         write_json(new.environment, facts)
         write_kernel_plan(new.kernel_plan, assembly.kernels)

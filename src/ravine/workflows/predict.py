@@ -51,6 +51,7 @@ def predict_file(
     form: FormOptions = AS_THE_SAMPLE,
     threshold: float | None = None,
     image_column: str | None = None,
+    weights_of: str = "last",
     images_folder: str | None = None,
     tta: bool = False,
     device: str = "auto",
@@ -69,6 +70,7 @@ def predict_file(
         threshold: of every label, in [0, 1], where an image has several; by default each label's
             own.
         image_column: of a CSV of file names; by default that of the training.
+        weights_of: last, or best: those of the best evaluation on the validation images.
         images_folder: of the images that a CSV names; by default its own, or the training's.
         tta: mean over each image and its mirror image.
         device: auto, cpu, cuda or cuda:N.
@@ -82,7 +84,7 @@ def predict_file(
         RunError: there is no network, or its weights are not finite.
     """
     sample = None if like is None else read_sample(like)
-    run = Run.load(path, allow_code=allow_code)
+    run = Run.load(path, allow_code=allow_code, weights_of=weights_of)
     thresholds = _thresholds(run, threshold, form)
     prior = run.training_shares() if form.missing == "prior" else None
     where = {"image_column": image_column, "images_folder": images_folder}

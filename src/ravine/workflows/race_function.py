@@ -6,10 +6,12 @@ problem + candidates -> race (search, rollouts) -> convergence rates -> race.htm
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, final
 
 from ravine.core.atomic import disk_error, make_folder, write_whole
+from ravine.core.errors import SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.runs.rows import plain
 from ravine.test_functions.animation import write_animation
@@ -69,9 +71,12 @@ def race_function(
         progress: observer of slow work.
 
     Raises:
-        SettingError: a number does not fit, or the function is not finite.
+        SettingError: a number does not fit, the function is not finite, or an MP4 is wanted
+            without what writes it.
         RunError: the folder cannot be written.
     """
+    if mp4 and (find_spec("imageio") is None or find_spec("imageio_ffmpeg") is None):
+        raise SettingError("mp4 needs imageio and its ffmpeg: pip install 'ravine[video]'")
     race = race_on_function(
         problem, candidates, steps=steps, start=start, starts=starts, budget=budget, seed=seed,
         progress=progress,

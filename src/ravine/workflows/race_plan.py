@@ -125,6 +125,8 @@ def make_spec(
     composed, _ = compose(recipe, given, code=code)
     if composed.folds is not None:
         raise SettingError("a race trains one network a trial: leave out --folds")
+    if composed.patience:
+        raise SettingError("a race trains all for the same number of steps: leave out --patience")
     base = composed.changed_from_default()
     for name in ("epochs", "budget", "seed"):
         base.pop(name, None)
@@ -320,6 +322,7 @@ def _trials(
     settings = {
         "checkpoint_every": _CHECKPOINT_EVERY,
         "monitor": 0.0,
+        "keep_best": False,
         **settings,
         "seed": spec.race.seed,
         "epochs": epochs,

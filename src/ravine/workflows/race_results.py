@@ -22,7 +22,7 @@ from ravine.workflows.race_worker.loss_file import loss_curve
 from ravine.workflows.race_worker.race_folder import RaceFolder, RaceState
 
 _TARGET_IMAGES = 1000
-_OF_THE_RACE = ("threads", "keep_weights", "checkpoint_every", "monitor")
+_OF_THE_RACE = ("threads", "keep_weights", "checkpoint_every", "monitor", "keep_best")
 _SHARED = ("seed", "epochs", "data", "labels", *_OF_THE_RACE)
 
 Outcomes = Mapping[str, Outcome]

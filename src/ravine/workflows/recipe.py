@@ -44,6 +44,15 @@ class Recipe(
         return self
 
     @model_validator(mode="after")
+    def _patience_has_its_own_images(self) -> Self:
+        if self.patience and self.folds is not None:
+            raise SettingError(
+                "patience and folds exclude each other: a fold's validation images are its test, "
+                "and whoever stops by them is judged too well"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _momentum_to_move(self) -> Self:
         if self.momentum_schedule != "constant" and not self.has_momentum:
             raise SettingError(
@@ -158,6 +167,8 @@ def compose(
         settings.get(name) != value for name, value in changes.items() if name in _DECIDES_PLAN
     ):
         plan = None
+    if plan is not None:
+        plan.pop("stop", None)  # a new run decides for itself
     if recipe.epochs is None and recipe.budget is None:
         recipe = recipe.with_(budget=DEFAULT_BUDGET)
     return recipe, plan

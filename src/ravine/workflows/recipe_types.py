@@ -32,6 +32,8 @@ class RecipeSettings(TypedDict, total=False):
     checkpoint_every: float
     on_divergence: Literal["stop", "rollback"]
     monitor: float
+    patience: int
+    keep_best: bool
     keep_weights: int
     schedule: str
     warmup: float

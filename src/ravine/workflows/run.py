@@ -22,11 +22,13 @@ from ravine.data.network_images import open_reading, open_unlabelled
 from ravine.data.reading import read_again
 from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
 from ravine.runs.rows import read_json
+from ravine.runs.run_weights import check_weights_of, refuse_best_of_file, weights_path
 from ravine.runs.trained_images import were_trained_on
 from ravine.training.evaluation import full_evaluation
 from ravine.training.model_file import TrainedModel, load_model
 from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds
 from ravine.workflows.ensemble import Ensemble, ensemble_thresholds, refuse_not_finite
+from ravine.workflows.evaluation_folder import keep_evaluation, refuse_kept
 from ravine.workflows.predictions import Predictions
 from ravine.workflows.run_record import RunRecord
 
@@ -43,6 +45,7 @@ class Run(RunRecord):
         path: str | Path,
         *,
         allow_code: str | Sequence[str] = (),
+        weights_of: str = "last",
         model: str | None = None,
     ) -> Self:
         """Returns the run in the folder `path`, or the one of a model.safetensors.
@@ -50,18 +53,23 @@ class Run(RunRecord):
         Args:
             path: a run folder, or a model.safetensors, which alone is enough to predict.
             allow_code: the `module:callable` that may be imported, where the network is your own.
+            weights_of: last: those of the last step; best: those of the best evaluation on the
+                validation images, whose accuracy there is partly luck.
             model: the old name of `allow_code`.
 
         Raises:
-            RunError: there is no run there.
-            SettingError: `allow_code` is no `module:callable`.
+            RunError: there is no run there, or none of its weights are the best.
+            SettingError: `allow_code` is no `module:callable`, or `weights_of` another word.
         """
         path = usable_path("run", path)
         allowed = AllowedCode.of(allow_code, typed=[model])
+        check_weights_of(weights_of)
         if path.is_file():
+            refuse_best_of_file(path, weights_of)
             return cls(RunFolder(path.parent), path, code=allowed)
         folder = open_run_folder(path, folded=True)
-        return cls(folder, folder.model, code=replace(allowed, run=folder.path))
+        weights = weights_path(folder, weights_of)
+        return cls(folder, weights, code=replace(allowed, run=folder.path))
 
     @property
     def trained(self) -> TrainedModel:
@@ -113,6 +121,7 @@ class Run(RunRecord):
         held_out: bool = False,
         threshold: float | None = None,
         tta: bool = False,
+        out: str | Path | None = None,
         device: str = "auto",
         precision: str = "auto",
         progress: Progress = no_progress,
@@ -132,6 +141,7 @@ class Run(RunRecord):
             threshold: of every label, in [0, 1], where an image has several; by default each
                 label's own, from the training.
             tta: also give the result with test-time flip, apart.
+            out: a new folder to keep the result in: a page, evaluation.json, a CSV of predictions.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
             progress: receives the progress of slow work.
@@ -140,27 +150,24 @@ class Run(RunRecord):
 
         Raises:
             DataError: the data cannot be read, or has a class that the network does not know.
-            RunError: the network's weights are not finite.
+            RunError: the network's weights are not finite, or `out` exists.
             SettingError: the threshold, or a setting of `reading`, is out of range, unknown or
                 without effect.
         """
+        if out is not None:
+            refuse_kept(out := usable_path("out", out))
         thresholds = self.thresholds(threshold)
         ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
         first = self.members[0]
-        opened = read_again(
-            self.read_by,
-            data=str(data),
-            labels=labels,
-            given=self.form_of_labels | reading,
-            classes=first.classes,
-            progress=progress,
-        )
+        given = self.form_of_labels | reading
+        where: dict[str, Any] = {"data": str(data), "labels": labels, "given": given}
+        opened = read_again(self.read_by, classes=first.classes, progress=progress, **where)
         dataset = open_reading(
             opened,
             preprocessing=first.preprocessing,
             classes=first.classes,
-            progress=progress,
             several=first.several,
+            progress=progress,
         )
         index, known = self._evaluated(dataset, str(data), held_out=held_out)
         plain, mirrored = ensemble.all(dataset.images, index)
@@ -170,7 +177,10 @@ class Run(RunRecord):
         )
         understood = opened.collection.understood
         read_as = None if understood is None else understood.to_json()
-        return found | {"trained_on": known, "read_as": read_as, "notes": list(opened.notes)}
+        found |= {"trained_on": known, "read_as": read_as, "notes": list(opened.notes)}
+        if out is not None:
+            keep_evaluation(out, found, dataset, index, plain, network=str(self.path))
+        return found
 
     @property
     def form_of_labels(self) -> dict[str, Any]:

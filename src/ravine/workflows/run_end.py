@@ -19,7 +19,7 @@ from ravine.training.state import TrainingState
 from ravine.workflows.assemble import Assembly
 from ravine.workflows.session import Session
 
-_MISTAKES = 24
+MISTAKES = 24
 
 
 def thresholds_of(assembly: Assembly, dataset: Dataset) -> Thresholds | None:
@@ -75,8 +75,7 @@ def evaluate_run(
         thresholds=thresholds,
         chosen_here=thresholds is not None and thresholds.source == split,
     )
-    answers = _wrong_answers(plain, labels)
-    found["mistakes"] = _keep_mistakes(dataset, folder, index, plain, answers)
+    found["mistakes"] = keep_mistakes(dataset, folder, index, plain)
     found["ema"] = assembly.state.ema is not None
     return found
 
@@ -84,28 +83,24 @@ def evaluate_run(
 def _wrong_answers(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns (image, class) of the most confident errors, (M, 2) int64; see `worst_answers`."""
     if has_several(labels):
-        return worst_answers(log_probabilities, labels, _MISTAKES)
-    worst = worst_mistakes(log_probabilities, labels, _MISTAKES)
+        return worst_answers(log_probabilities, labels, MISTAKES)
+    worst = worst_mistakes(log_probabilities, labels, MISTAKES)
     return np.stack([worst, log_probabilities[worst].argmax(1)], axis=1)
 
 
-def _keep_mistakes(
-    dataset: Dataset,
-    folder: RunFolder,
-    index: np.ndarray,
-    log_probabilities: np.ndarray,
-    answers: np.ndarray,
+def keep_mistakes(
+    dataset: Dataset, folder: RunFolder, index: np.ndarray, log_probabilities: np.ndarray
 ) -> list[dict[str, object]]:
-    """Writes the pictures of errors, and returns a row for each.
+    """Writes the pictures of the most confident errors, and returns a row for each.
 
     Args:
         dataset: of the images.
-        folder: of the run.
+        folder: to write into.
         index: (N,) int64 in the data set, of the images evaluated.
         log_probabilities: (N, K).
-        answers: (M, 2), as `_wrong_answers` gives them.
     """
     make_folder(folder.mistakes)
+    answers = _wrong_answers(log_probabilities, dataset.labels[index])
     rows: list[dict[str, object]] = []
     for rank, (row, answer) in enumerate(answers.tolist()):
         name = f"{rank:02d}.png"

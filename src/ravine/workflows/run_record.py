@@ -14,6 +14,7 @@ from ravine.runs.history_file import read_history
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, read_rows
 from ravine.runs.verdict import Verdict, diagnosing, judge
+from ravine.training.plan import Plan
 from ravine.workflows.data_paths import kept_paths
 from ravine.workflows.run_text import run_html, run_text
 
@@ -64,6 +65,15 @@ class RunRecord:
     def settings(self) -> dict[str, Any]:
         """The settings of the training; none where model.safetensors came without its run."""
         return _settings(self._folder)
+
+    @property
+    def recorded_plan(self) -> Plan:
+        """The steps of the run: as planned, and what was decided on the way.
+
+        Raises:
+            RunError: the recipe is not there, or holds no plan.
+        """
+        return Plan.from_values(read_recipe(self._folder.recipe)[1] or {})
 
     @property
     def read_by(self) -> dict[str, Any]:

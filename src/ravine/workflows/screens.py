@@ -12,6 +12,7 @@ from typing import Any, Protocol, TextIO, final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from ravine.core.counted import counted
 from ravine.core.events import (
     CheckpointSaved,
     EpochDone,
@@ -212,7 +213,7 @@ def started_line(event: TrainingStarted) -> str:
     """Returns the line about the plan."""
     epochs = event.total_steps / event.steps_per_epoch
     return (
-        f"training {event.model}: {event.total_steps:,} steps of {event.batch} images, "
+        f"training {event.model}: {counted(event.total_steps, 'step')} of {event.batch} images, "
         f"{epochs:.1f} epochs"
     )
 

@@ -31,6 +31,7 @@ from ravine.training.step_memory import refusing_too_large
 from ravine.training.stop import StopRequest, stop_on_signals
 from ravine.training.waypoints import Waypoints
 from ravine.workflows.assemble import Assembly
+from ravine.workflows.best_model import keep_best
 from ravine.workflows.distributed_session import refuse_apart
 from ravine.workflows.observers import monitored
 from ravine.workflows.recipe import Recipe
@@ -215,8 +216,9 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
     _write_times(folder, trained_in, session.clock.elapsed())
     # The run has ended with its evaluation: all that belongs to it is written before, and the
     # report, which shows it, can be written again.
+    best = keep_best(assembly, dataset, folder)
     if found is not None:
-        write_json(folder.evaluation, found)
+        write_json(folder.evaluation, found | {"best": best})
     page.render_report(folder.path, layers=layers)
 
 

@@ -1,0 +1,99 @@
+"""The lines about an evaluation: accuracy, what it may be compared with, and its classes."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from ravine.cli.several_lines import several_lines
+from ravine.reports.class_tables import ClassRow, class_rows
+from ravine.runs.confusion import dense_confusion
+from ravine.workflows.screens import share
+
+_MOST = 40  # classes; of more, the weakest are shown
+_WEAKEST = 10
+
+
+def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
+    """Returns the lines about an evaluation.
+
+    Args:
+        found: as evaluation.json holds it.
+        per_class: with a line for each class.
+    """
+    if "mean_ap" in found:
+        return several_lines(found, per_label=per_class)
+    loss = "not finite" if found["loss"] is None else f"{found['loss']:.4f}"
+    lines = [
+        f"accuracy {_accuracy(found)} on {found['count']:,} images ({found['split']}), loss {loss}",
+        *_fold_lines(found),
+    ]
+    if known := found.get("trained_on"):
+        lines.append(
+            f"{known:,} of {found['count']:,} images were trained on; --held-out leaves them out"
+        )
+    if found.get("top5"):
+        lines.append(f"true class among the first five: {_accuracy(found['top5'])}")
+    if found.get("tta"):
+        lines.append(f"with test-time flip {_accuracy(found['tta'])}")
+    if best := found.get("best"):
+        lines += _best_lines(best)
+    return [*lines, *_class_lines(found)] if per_class else lines
+
+
+def _accuracy(found: dict[str, Any]) -> str:
+    return share(found["accuracy"], tuple(found["interval"]))
+
+
+def _fold_lines(found: dict[str, Any]) -> list[str]:
+    """Returns the lines about the folds of a cross-validated run."""
+    lines = []
+    if folds := found.get("folds"):
+        accuracies = [one["accuracy"] for one in folds]
+        lines.append(
+            f"each image by the network of {len(folds)} that was not trained on it; by fold: "
+            f"{share(min(accuracies))} to {share(max(accuracies))}"
+        )
+    if test := found.get("test"):
+        lines.append(
+            f"mean of the {len(folds or ())} networks: accuracy {_accuracy(test)} on "
+            f"{test['count']:,} images (test)"
+        )
+    return lines
+
+
+def _best_lines(best: dict[str, Any]) -> list[str]:
+    """Returns the line about better weights along the way, and what their number is worth."""
+    if best["is_last"]:
+        return []
+    return [
+        f"best of {best['evaluations']} evaluations: {share(best['accuracy'])} of "
+        f"{best['images']:,} validation images after epoch {best['epoch']:.4g}, up to "
+        f"{100 * best['luck']:.1f} points of it by luck; those weights: --weights-of best"
+    ]
+
+
+def _class_lines(found: dict[str, Any]) -> list[str]:
+    """Returns a line for each class, or for the weakest of many, after their mean F1."""
+    table = dense_confusion(found["confusion"]).tolist()
+    rows = class_rows({"classes": found["classes"], "confusion": table})
+    known = [row.f1 for row in rows if row.f1 is not None and row.count]
+    lines = [f"mean F1 of {len(known)} classes {fmean(known):.4f}"] if known else []
+    if len(rows) > _MOST:
+        rows = sorted(rows, key=lambda row: -1.0 if row.f1 is None else row.f1)[:_WEAKEST]
+        lines.append(f"the {_WEAKEST} weakest classes (--out keeps all):")
+    return [*lines, *_rows(rows)]
+
+
+def _rows(rows: Sequence[ClassRow]) -> list[str]:
+    width = max(len(row.name) for row in rows)
+    digits = max(len(f"{row.count:,}") for row in rows)
+    lines = []
+    for row in rows:
+        recall = "no image" if row.recall is None else share(row.recall)
+        precision = "never said" if row.precision is None else share(row.precision)
+        f1 = "–" if row.f1 is None else f"{row.f1:.3f}"
+        lines.append(
+            f"  {row.name:{width}}  images {row.count:{digits},}  recall {recall:>9}  "
+            f"precision {precision:>10}  F1 {f1:>5}"
+        )
+    return lines
