@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -82,8 +82,7 @@ def predict(
 
     - `ravine predict RUN test_images/ --like sample_submission.csv --positive dog`
     """
-    form = FormOptions(positive=positive, top=top, missing=missing, answers=answers)
-    form.check(like)
+    form = _form(like, positive=positive, top=top, missing=missing, answers=answers)
     run = existing_model(run)
     with watching(quiet=quiet, json=False) as screen:
         done = workflow.predict_file(
@@ -104,6 +103,12 @@ def predict(
         )
     _report(done, quiet=quiet)
     print(f"{done.count:,} predictions: {out}")
+
+
+def _form(like: Path | None, **options: Any) -> FormOptions:
+    form = FormOptions(**options)
+    form.check(like)
+    return form
 
 
 def _report(done: "workflow.Written", *, quiet: bool) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -17,17 +15,8 @@ from pydantic import (
     ValidationError,
 )
 
-_MOST = 3.5e38  # float32's; numbers beyond are no measurement
-Number = Annotated[float, Field(ge=-_MOST, le=_MOST, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
-
-
-class Loose(BaseModel):
-    """A JSON object of which only some keys are read."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+from ravine.runs.label_schemas import SeveralEvaluationFile
+from ravine.runs.schema_types import BestEvaluation, Count, Interval, Loose, Mistake, Number, Share
 
 
 class StepsRow(Loose):
@@ -108,29 +97,6 @@ class OtherAccuracy(Loose):
     interval: Interval
 
 
-class Mistake(Loose):
-    """One of the most confident errors."""
-
-    name: str
-    true: str
-    predicted: str
-    probability: Share
-    image: str = ""
-
-
-class BestEvaluation(Loose):
-    """The best evaluation on the validation images along the way."""
-
-    step: Count
-    epoch: Annotated[float, Field(ge=0, le=1e12)]
-    accuracy: Share
-    loss: Number | None = None
-    evaluations: Count
-    images: Count
-    luck: Share
-    is_last: bool
-
-
 class EvaluationFile(Loose):
     """evaluation.json; how it holds the confusion is left to who reads it."""
 
@@ -143,60 +109,6 @@ class EvaluationFile(Loose):
     calibration: Calibration | None = None
     tta: OtherAccuracy | None = None
     top5: OtherAccuracy | None = None
-    best: BestEvaluation | None = None
-    mistakes: list[Mistake] = []
-
-
-class LabelRow(Loose):
-    """A label of evaluation.json, where an image has several."""
-
-    name: str
-    count: Count
-    predicted: Count
-    threshold: Share
-    average_precision: Share | None = None
-    average_precision_interval: Interval | None = None
-    precision: Share | None = None
-    precision_interval: Interval
-    recall: Share | None = None
-    recall_interval: Interval
-    f1: Share | None = None
-    f1_interval: Interval | None = None
-
-
-class ThresholdFacts(Loose):
-    """Where the thresholds of labels come from."""
-
-    chosen_on_these_images: bool = False
-    macro_f1_cross_fitted: Share | None = None
-
-
-class MirroredLabels(Loose):
-    """The result with test-time flip, of several labels."""
-
-    mean_ap: Share
-    mean_ap_interval: Interval
-
-
-class SeveralEvaluationFile(Loose):
-    """evaluation.json where an image has several labels."""
-
-    split: str
-    count: Count
-    mean_ap: Share
-    mean_ap_interval: Interval
-    macro_f1: Share
-    macro_f1_interval: Interval
-    micro_f1: Share
-    micro_f1_interval: Interval
-    exact_match: Share
-    exact_match_interval: Interval
-    chance: Share
-    loss: Number | None = None
-    classes: Annotated[list[str], Field(min_length=1)]
-    labels: Annotated[list[LabelRow], Field(min_length=1)]
-    thresholds: ThresholdFacts
-    tta: MirroredLabels | None = None
     best: BestEvaluation | None = None
     mistakes: list[Mistake] = []
 

@@ -159,15 +159,12 @@ class Run(RunRecord):
         thresholds = self.thresholds(threshold)
         ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
         first = self.members[0]
-        given = self.form_of_labels | reading
-        where: dict[str, Any] = {"data": str(data), "labels": labels, "given": given}
+        where: dict[str, Any] = {"data": str(data), "labels": labels}
+        where["given"] = self.form_of_labels | reading
         opened = read_again(self.read_by, classes=first.classes, progress=progress, **where)
+        how: dict[str, Any] = {"several": first.several, "progress": progress}
         dataset = open_reading(
-            opened,
-            preprocessing=first.preprocessing,
-            classes=first.classes,
-            several=first.several,
-            progress=progress,
+            opened, preprocessing=first.preprocessing, classes=first.classes, **how
         )
         index, known = self._evaluated(dataset, str(data), held_out=held_out)
         plain, mirrored = ensemble.all(dataset.images, index)
