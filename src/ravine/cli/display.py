@@ -14,8 +14,8 @@ from typing import final
 from ravine.core.launch import is_secondary_process
 from ravine.core.progress import Progress as ProgressObserver
 from ravine.core.progress import no_progress
+from ravine.workflows.json_stream import JsonLines
 from ravine.workflows.screens import (
-    JsonLines,
     LiveScreen,
     Nothing,
     PlainLines,

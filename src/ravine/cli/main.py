@@ -62,11 +62,22 @@ COMMANDS: Mapping[str, CommandRow] = {
         "Look",
         "Write the report of a run, finished or not: one HTML page that opens offline.",
     ),
+    "watch": CommandRow(
+        "Look", "Show runs while they happen: a page in the browser, or in the terminal."
+    ),
+    "runs": CommandRow(
+        "Look",
+        "List the runs and races of a folder: state, accuracy, speed, time left, findings.",
+    ),
     "evaluate": CommandRow("Use", "Measure a trained network on labelled images."),
     "predict": CommandRow("Use", "Predict the classes of images into a CSV."),
     "race": CommandRow(
         "Compare",
         "Race optimizers, or any setting, on your own images, or on a test function.",
+    ),
+    "compare": CommandRow(
+        "Compare",
+        "Say what differs between two runs: recipe, and result with an interval.",
     ),
     "models": CommandRow("Compare", "Name the networks, or show one layer by layer."),
     "bench": CommandRow(

@@ -48,6 +48,20 @@ AllowCode = Annotated[
         help="Code that the run or recipe names as its network, if you trust it.",
     ),
 ]
+NotifyCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="COMMAND",
+        help="Called with what happened, as its last argument: at the end, at a critical finding.",
+    ),
+]
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-to", metavar="TRACKER", help="tensorboard, mlflow, wandb or trackio, as well."
+    ),
+]
 AllowCodeOrModel = Annotated[
     list[str] | None,
     typer.Option(

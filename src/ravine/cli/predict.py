@@ -101,8 +101,7 @@ def predict(
             allow_code=allow_code or (),
             progress=screen.progress,
         )
-    _report(done, quiet=quiet)
-    print(f"{done.count:,} predictions: {out}")
+    _report(done, out, quiet=quiet)
 
 
 def _form(like: Path | None, **options: Any) -> FormOptions:
@@ -111,8 +110,8 @@ def _form(like: Path | None, **options: Any) -> FormOptions:
     return form
 
 
-def _report(done: "workflow.Written", *, quiet: bool) -> None:
-    """Prints how the images were found, what was left out, and how a sample was interpreted."""
+def _report(done: "workflow.Written", out: Path, *, quiet: bool) -> None:
+    """Prints how the images were found, what was left out, how a sample was read, and the file."""
     for note in done.notes:
         print(f"ravine: {note}", file=sys.stderr)
     for name, reason in done.unreadable:
@@ -124,3 +123,4 @@ def _report(done: "workflow.Written", *, quiet: bool) -> None:
         print(f"ravine: and {more:,} more without a readable image", file=sys.stderr)
     if done.interpretation and not quiet:
         print(f"the sample's columns were read as {done.interpretation}")
+    print(f"{done.count:,} predictions: {out}")

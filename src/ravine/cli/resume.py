@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCode, Json, MovedData, Quiet
+from ravine.cli.options import AllowCode, Json, LogTo, MovedData, NotifyCommand, Quiet
 from ravine.cli.result import show_result
 from ravine.cli.run_argument import RunArgument, existing_run
 from ravine.core.lazy import lazy_module
+from ravine.trackers.tracker import names_in
 
 if TYPE_CHECKING:
     from ravine.workflows import resume as workflow
@@ -31,6 +32,8 @@ def resume(
         bool, typer.Option("--from-start", help="With --verify: train the copy from step 0.")
     ] = False,
     allow_code: AllowCode = None,
+    log_to: LogTo = None,
+    notify: NotifyCommand = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -57,6 +60,8 @@ def resume(
             observers=[screen.observe],
             progress=screen.progress,
             show="none",
+            log_to=names_in(log_to or ()),
+            notify=notify or (),
         )
     show_result(resumed, json=json)
     if verify:

@@ -1,13 +1,31 @@
 """`ravine train`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ravine.cli.display import watching
-from ravine.cli.options import AllowCode, Json, Quiet, data_argument, given, setting_options
+from ravine.cli.options import (
+    AllowCode,
+    Json,
+    LogTo,
+    NotifyCommand,
+    Quiet,
+    data_argument,
+    given,
+    setting_options,
+)
 from ravine.cli.result import show_result
+from ravine.core.launch import is_secondary_process
+from ravine.core.notice import Notice
+from ravine.runs.folder import RUNS
+from ravine.trackers.tracker import names_in
 from ravine.workflows import train as workflow
+from ravine.workflows import watch as watch_workflow
+from ravine.workflows.screens import Screen
 
 
 @setting_options
@@ -25,6 +43,11 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by name.")
     ] = None,
     allow_code: AllowCode = None,
+    log_to: LogTo = None,
+    notify: NotifyCommand = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Open the live page while it trains.")
+    ] = False,
     quiet: Quiet = False,
     json: Json = False,
     **settings: Any,
@@ -47,7 +70,7 @@ def train(
     """
     chosen = given(settings, set_ or [])
     images = data_argument(data, chosen)
-    with watching(quiet=quiet, json=json) as screen:
+    with watching(quiet=quiet, json=json) as screen, _page(out, screen, watch):
         run = workflow.train(
             images,
             out=out,
@@ -56,6 +79,23 @@ def train(
             observers=[screen.observe],
             progress=screen.progress,
             show="none",
+            log_to=names_in(log_to or ()),
+            notify=notify or (),
             **chosen,
         )
     show_result(run, json=json)
+
+
+@contextmanager
+def _page(out: str | None, screen: Screen, asked: bool) -> Iterator[None]:
+    """Serves the live page of the runs that this one lies among, where it is asked for."""
+    if not asked or is_secondary_process():
+        yield
+        return
+
+    def opened(url: str) -> None:
+        screen.observe(Notice(text=f"watching at {url} until this run ends, then: ravine watch"))
+        watch_workflow.open_page(url)
+
+    with watch_workflow.page_of(RUNS if out is None else Path(out).parent, ready=opened):
+        yield

@@ -24,6 +24,7 @@ class TrainingStarted:
         steps_per_epoch: of the training images.
         batch: images per step, over all ranks.
         model: name of the network.
+        run: path of the run folder; empty where there is none.
     """
 
     step: int
@@ -31,6 +32,7 @@ class TrainingStarted:
     steps_per_epoch: int
     batch: int
     model: str
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

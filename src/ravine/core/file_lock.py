@@ -5,6 +5,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from ravine.core.lazy import lazy_module
 
@@ -43,3 +44,25 @@ def wait_for_lock(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
     else:
         fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def is_locked(path: Path) -> bool:
+    """Returns whether a process holds the lock of a file; False where there is no such file.
+
+    It is asked with a shared lock that is given back at once: `try_lock` of a process that starts
+    in this very moment is repeated by its caller.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        if sys.platform == "win32":
+            try_lock(handle)
+        else:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -26,7 +26,9 @@ from ravine.runs.file_schemas import (
     StepsRow,
     fault_in,
 )
+from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
+from ravine.runs.run_state import RunState, read_state
 from ravine.runs.verdict import Verdict, judge
 
 # What a row leaves out is not known.
@@ -51,6 +53,7 @@ class Contents:
     variance: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     verdict: Verdict
+    state: RunState
 
 
 def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
@@ -92,6 +95,7 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         variance=_variance(run / "variance.json"),
         missing=missing,
         verdict=judge(run, evaluation=evaluation, findings=findings, recipe=recipe),
+        state=read_state(RunFolder(run), plan=plan if isinstance(plan, dict) else None),
     )
 
 

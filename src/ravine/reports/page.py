@@ -1,5 +1,6 @@
 """The report of a run: one HTML file that opens offline and prints well."""
 
+import time
 from pathlib import Path
 
 from markupsafe import Markup
@@ -9,7 +10,7 @@ from ravine.reports import curve_figures, layer_figures
 from ravine.reports.contents import Contents, gather
 from ravine.reports.evaluation_page import evaluation_parts
 from ravine.reports.page_environment import page_environment
-from ravine.reports.report_summary import summary_lines
+from ravine.reports.report_summary import progress_line, summary_lines
 from ravine.reports.run_pictures import data_pictures, surface_pictures
 from ravine.reports.timeline import timeline
 from ravine.reports.variance_figure import variance_drawing
@@ -53,6 +54,8 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
             contents=contents,
             main_settings=_MAIN_SETTINGS,
             summary=summary_lines(contents),
+            progress=progress_line(contents.state),
+            written=time.strftime("%Y-%m-%d %H:%M:%S"),
             surfaces=surface_pictures(run),
             pictures=data_pictures(run),
             **_drawings(contents),

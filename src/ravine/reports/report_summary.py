@@ -5,6 +5,7 @@ from typing import Any
 
 from ravine.reports.class_tables import class_rows, confused_pairs
 from ravine.reports.contents import Contents
+from ravine.runs.run_state import RunState
 from ravine.runs.verdict import Verdict
 
 _GAP = 0.05  # of training over validation accuracy, above which more regularisation helps
@@ -17,7 +18,7 @@ def summary_lines(contents: Contents) -> list[str]:
         lines += _about_result(contents)
     lines += _about_stop(contents.plan)
     lines += _about_best(contents.evaluation)
-    if contents.epochs:
+    if contents.epochs and contents.state.kind == "ended":
         lines += _about_fit(contents.epochs, contents.verdict)
     leaked = contents.audit.get("leakage", {}).get("images", 0)
     if leaked:
@@ -26,6 +27,35 @@ def summary_lines(contents: Contents) -> list[str]:
     if advice:
         lines.append(f"{advice[0].upper()}{advice[1:]}.")
     return lines
+
+
+def progress_line(state: RunState) -> str:
+    """Returns how far a run without a result has come.
+
+    >>> progress_line(RunState(kind="running", step=34, total_steps=140, left=106.2))
+    'step 34 of 140, about 1:46 left'
+    """
+    if not state.step:
+        return "no step is done yet"
+    text = f"step {state.step:,}"
+    if state.total_steps:
+        text += f" of {state.total_steps:,}"
+    if state.left is not None:
+        text += f", about {clock(state.left)} left"
+    if state.accuracy is not None:
+        text += f", validation {100 * state.accuracy:.1f} %"
+    return text
+
+
+def clock(seconds: float) -> str:
+    """Returns a duration as a clock shows it.
+
+    >>> clock(75.2), clock(4000)
+    ('1:15', '1:06:40')
+    """
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
 
 
 def _about_result(contents: Contents) -> list[str]:

@@ -22,6 +22,13 @@ def mistake_pictures(run: Path, mistakes: Sequence[dict[str, Any]]) -> list[dict
     return [{**row, "uri": _uri(path)} for row, path in paths if _may_be_shown(run, path)]
 
 
+def is_mistake_picture(run: Path, image: object) -> bool:
+    """Returns whether what a row of mistakes names is a picture of the run's own."""
+    if not isinstance(image, str) or not image.endswith(".png"):
+        return False
+    return _may_be_shown(run, run / image)
+
+
 def surface_pictures(run: Path) -> list[tuple[str, str]]:
     """Returns name and data URI of each loss surface of the run."""
     paths = sorted((run / "landscape").glob("*.png"))

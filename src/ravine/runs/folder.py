@@ -1,7 +1,9 @@
 """The run folder: the path of each file of a run. Plain files that people can read and copy."""
 
+import contextlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,13 +11,15 @@ from pathlib import Path
 
 from ravine.core.atomic import disk_error, sweep_parts, write_folder_whole
 from ravine.core.errors import RunError
-from ravine.core.file_lock import try_lock
+from ravine.core.file_lock import is_locked, try_lock
 from ravine.core.paths import usable_path
 from ravine.runs.recipe_file import read_recipe
 
 MIN_FOLDS, MAX_FOLDS = 2, 100  # of a cross-validated run
 RUNS = Path("runs")  # where runs without a name of their own lie
 LATEST = "latest"
+_LOCK = ".lock"
+_TRIES, _WAIT = 5, 0.02  # seconds between two tries to lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,11 @@ class RunFolder:
     def evaluation(self) -> Path:
         """The result of the final evaluation."""
         return self.path / "evaluation.json"
+
+    @property
+    def predictions(self) -> Path:
+        """What the network said of each image of the final evaluation."""
+        return self.path / "predictions.npz"
 
     @property
     def mistakes(self) -> Path:
@@ -144,6 +153,11 @@ class RunFolder:
         """Whether the run has its result, and its weights where it is one of one network."""
         return self.evaluation.is_file() and (self.model.is_file() or self.folds > 0)
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process works on the run now."""
+        return is_locked(self.path / _LOCK)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Locks the folder against a second process; the lock ends with this process.
@@ -152,11 +166,11 @@ class RunFolder:
             RunError: another process holds the lock, or the disk does not allow it.
         """
         try:
-            handle = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+            handle = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as error:
             raise disk_error(self.path, error) from error
         try:
-            try_lock(handle)
+            _lock(handle)
         except OSError:
             os.close(handle)
             raise RunError(
@@ -180,6 +194,20 @@ class RunFolder:
         ):
             if folder == self.path or not folder.is_symlink():
                 sweep_parts(folder)
+
+
+def _lock(handle: int) -> None:
+    """Locks a run folder; who asks whether it is locked holds the lock for an instant.
+
+    Raises:
+        OSError: another process holds the lock.
+    """
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(OSError):
+            try_lock(handle)
+            return
+        time.sleep(_WAIT)
+    try_lock(handle)
 
 
 def refuse_existing(path: Path) -> None:

@@ -7,7 +7,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard, TypeVar, cast, final
@@ -60,7 +60,12 @@ def read_layers(path: Path) -> LayerRecords:
 
     Rows that are not whole are left out; without a file there are none.
     """
-    rows = read_rows(path)
+    return read_layer_rows(read_rows(path))
+
+
+def read_layer_rows(rows: Iterable[Row]) -> LayerRecords:
+    """Returns what rows of a layers file hold; those that are not whole are left out."""
+    rows = list(rows)
     snapshots = [_snapshot_of(_read(row)) for row in rows if row.get("kind") == _KIND]
     lost = [_not_finite_of(row) for row in rows if row.get("kind") == "not-finite"]
     return LayerRecords(

@@ -27,14 +27,17 @@ from ravine.workflows.distributed_session import open_in_turn, threads_on_resume
 from ravine.workflows.edited_recipe import refuse_edited
 from ravine.workflows.kernel_choice import kernels_on_resume, refuse_other_kernels
 from ravine.workflows.new_run import TrainOptions, train_missing_folds
+from ravine.workflows.notify import notifying
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.session import Session, open_session
 from ravine.workflows.show import Show, showing
+from ravine.workflows.tracked import tracked
 from ravine.workflows.training_run import train_to_end
 
 if TYPE_CHECKING:
     from ravine.reports import page
+    from ravine.trackers.tracker import Logs
 else:
     page = lazy_module("ravine.reports.page")
 
@@ -47,6 +50,8 @@ def resume(
     observers: Sequence[Observer] = (),
     progress: Progress = no_progress,
     show: Show = "auto",
+    log_to: "str | Logs | Sequence[str | Logs]" = (),
+    notify: str | Sequence[str] = (),
 ) -> Run:
     """Goes on with a run that was stopped or killed, and returns it finished.
 
@@ -60,6 +65,9 @@ def resume(
         observers: receive the events of the training.
         progress: receives the progress of slow work.
         show: what this call shows while it trains, as for `ravine.train`.
+        log_to: trackers that get what the run folder gets: tensorboard, mlflow, wandb, trackio, or
+            any object with `log(dict, step)`. One that fails is left, and the run goes on.
+        notify: a command that is called at the end, as for `ravine.train`.
 
     Raises:
         RunError: there is no run, its data has changed, its network is code that was not allowed,
@@ -67,15 +75,21 @@ def resume(
         Interrupted: Ctrl-C or SIGTERM; a checkpoint is saved.
     """
     folder = open_run_folder(Path(path), folded=True)
-    with showing(show) as screen:
+    with (
+        showing(show) as screen,
+        notifying(notify, [*observers, screen.observe, log_notice]) as notifier,
+        tracked(log_to, notifier.observers) as tracking,
+    ):
         parts = TrainOptions(
             code=AllowedCode.of(allow_code, run=folder.path),
-            observers=[*observers, screen.observe, log_notice],
+            observers=[*notifier.observers, notifier, tracking],
             progress=screen.progress if progress is no_progress else progress,
         )
         go_on = _resume_folds if folder.folds else _resume_one
         go_on(folder, parts, data=data)
-    return Run.load(folder.path, allow_code=allow_code)
+        run = Run.load(folder.path, allow_code=allow_code)
+        notifier.notify("ended", repr(run))
+    return run
 
 
 def _resume_one(folder: RunFolder, parts: TrainOptions, *, data: str | Path | None) -> None:

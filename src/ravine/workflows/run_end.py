@@ -11,6 +11,7 @@ from ravine.data.dataset import Dataset
 from ravine.data.label_sets import described_label, has_several
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
+from ravine.runs.predictions_file import write_predictions
 from ravine.runs.rows import rewrite_rows
 from ravine.training.evaluation import full_evaluation, worst_mistakes
 from ravine.training.label_thresholds import choose_thresholds
@@ -75,6 +76,8 @@ def evaluate_run(
         thresholds=thresholds,
         chosen_here=thresholds is not None and thresholds.source == split,
     )
+    if not dataset.several:
+        write_predictions(folder.predictions, dataset.digests[index], plain.argmax(1), labels)
     found["mistakes"] = keep_mistakes(dataset, folder, index, plain)
     found["ema"] = assembly.state.ema is not None
     return found

@@ -1,7 +1,7 @@
 """The findings of a run, from its rows and its snapshots, kept in findings.jsonl."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from ravine.checks.check_table import EXPLAINS
 from ravine.core.events import Notice, Observer
@@ -19,6 +19,7 @@ from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, rewrite_rows
 
 _BY = "diagnose"  # marks the rows that a later diagnosis removes
+WHILE_TRAINING = "training"  # marks what was found before the end, which judges anew
 
 
 def find_in_run(
@@ -32,22 +33,17 @@ def find_in_run(
         layers: the content of layers.jsonl.
     """
     settings, _ = read_recipe(folder.recipe)
-    normalised = settings.get("norm", "batch") == "batch"
-    # Measured statistics fit the weights, so they do not explain a bad validation loss.
-    normalised = normalised and settings.get("norm_statistics") != "measured"
     if classes is None and folder.audit.exists():
         classes = _audited_classes(folder)
     rows = read_history(folder.history)
-    shares = label_shares(folder)
-    smoothing = float(settings.get("label_smoothing", 0.0))
-    known = trace(
-        rows,
-        classes=classes,
-        normalised=normalised,
-        floor=_floor(settings, classes, shares),
-        ignorance=None if shares is None else ignorance_of(shares, label_smoothing=smoothing),
+    yield from find_over_time(
+        trace(
+            rows,
+            classes=classes,
+            normalised=is_normalised(settings),
+            **bounds_of(folder, settings, classes),
+        )
     )
-    yield from find_over_time(known)
     undone = list(_undone(folder))
     yield from undone
     for one in find_in_snapshots(layers.snapshots, not_finite=layers.not_finite):
@@ -75,6 +71,38 @@ def label_shares(folder: RunFolder) -> list[float] | None:
     if type(count) is not int or count < 1:
         return None
     return [min(1.0, row["counts"].get("train", 0) / count) for row in found["classes"]]
+
+
+def is_normalised(settings: Mapping[str, Any]) -> bool:
+    """Returns whether batch norm's running statistics may explain a bad validation loss.
+
+    Measured statistics fit the weights, so that they do not.
+    """
+    batch = settings.get("norm", "batch") == "batch"
+    return batch and settings.get("norm_statistics") != "measured"
+
+
+class Bounds(TypedDict):
+    """The losses between which a network learns, as `trace` takes them."""
+
+    floor: float
+    ignorance: float | None
+
+
+def bounds_of(folder: RunFolder, settings: Mapping[str, Any], classes: int | None) -> Bounds:
+    """Returns the least training loss of a run's targets, and that of knowing only their shares.
+
+    Args:
+        folder: of the run, with the audit of its data.
+        settings: of its recipe.
+        classes: K, None where it is not known.
+    """
+    shares = label_shares(folder)
+    smoothing = float(settings.get("label_smoothing", 0.0))
+    return {
+        "floor": _floor(settings, classes, shares),
+        "ignorance": None if shares is None else ignorance_of(shares, label_smoothing=smoothing),
+    }
 
 
 def _floor(
@@ -118,12 +146,15 @@ def keep_findings(
     folder: RunFolder, findings: Findings, trials: Mapping[str, Trial] | None = None
 ) -> None:
     """Replaces the findings of an earlier diagnosis by these."""
-    others = [row for row in read_findings(folder.findings) if row.get("by") != _BY]
+    before = read_findings(folder.findings)
+    others = [row for row in before if row.get("by") not in (_BY, WHILE_TRAINING)]
+    found = {row.get("code"): row["found"] for row in before if "found" in row}
     tried = trials or {}
     rows: list[dict[str, Any]] = [
         {
             **one.row(),
             "by": _BY,
+            **({"found": found[one.code]} if one.code in found else {}),
             "trial": tried[one.code].row() if one.code in tried else None,
         }
         for one in findings
@@ -141,4 +172,4 @@ def notice(folder: RunFolder, *, classes: int, layers: LayerRecords, emit: Obser
     for one in findings:
         if one.severity != "note" and one.code != "not-finite":  # reported by the loop already
             text = f"{one.severity} {one.code}: {one.seen}; {one.cure}"
-            emit(Notice(text=text, warning=True))
+            emit(Notice(text=text, warning=True, details={"finding": one.row()}))

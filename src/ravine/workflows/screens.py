@@ -4,7 +4,6 @@ Reading a metric waits for the device, so it is read about once a second. Notice
 logger `ravine`, where a program can catch them (`core.notice_log`).
 """
 
-import json as json_format
 import sys
 import time
 from typing import Any, Protocol, TextIO, final
@@ -14,15 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from ravine.core.counted import counted
 from ravine.core.events import (
-    CheckpointSaved,
     EpochDone,
     Event,
     Notice,
     StepDone,
     TrainingStarted,
 )
-from ravine.runs.rows import plain
-from ravine.training.recorder import epoch_row, steps_row
+from ravine.training.recorder import steps_row
 
 _LINE_EVERY = 10.0
 _REFRESH_EVERY = 1.0
@@ -137,37 +134,6 @@ class StepWindow:
 
 
 @final
-class JsonLines:
-    """Prints one JSON object per event."""
-
-    def __init__(self) -> None:
-        self._window = StepWindow(_REFRESH_EVERY)
-
-    def observe(self, event: Event) -> None:
-        """Prints the event."""
-        row: dict[str, Any] | None = None
-        if isinstance(event, StepDone):
-            row = self._window.add(event)
-        elif isinstance(event, EpochDone):
-            row = epoch_row(event)
-            self._window.restart()
-        elif isinstance(event, Notice):
-            kind = "warning" if event.warning else "notice"
-            row = {"kind": kind, "text": event.text, **event.details}
-        elif isinstance(event, TrainingStarted):
-            self._window.steps_per_epoch = event.steps_per_epoch
-            self._window.restart()
-            row = {"kind": "start", "step": event.step, "total_steps": event.total_steps}
-        elif isinstance(event, CheckpointSaved):
-            row = {"kind": "checkpoint", "step": event.step, "path": event.path}
-        if row is not None:
-            print(json_format.dumps(plain(row), ensure_ascii=False), flush=True)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Prints nothing: slow work has no rows."""
-
-
-@final
 class PlainLines:
     """Prints lines, for files and pipes.
 
@@ -205,7 +171,7 @@ class PlainLines:
 
 def _notice_line(event: Notice) -> str:
     """Returns the line of a notice; a finding says its severity itself."""
-    marked = event.text.startswith(("critical ", "warning "))
+    marked = event.text.startswith(("critical ", "warning ")) or "finding" in event.details
     return event.text if marked or not event.warning else f"warning: {event.text}"
 
 

@@ -16,13 +16,16 @@ from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.location import refuse_missing
 from ravine.runs.folder import refuse_existing
+from ravine.workflows.notify import notifying
 from ravine.workflows.recipe import compose
 from ravine.workflows.recipe_types import RecipeSettings
 from ravine.workflows.show import Show, showing
+from ravine.workflows.tracked import tracked
 
 if TYPE_CHECKING:
     from ravine.core.events import Observer
     from ravine.ops.kernel_plan import KernelPlan
+    from ravine.trackers.tracker import Logs
     from ravine.workflows import new_run
     from ravine.workflows.run import Run
 else:
@@ -38,6 +41,8 @@ def train(
     observers: "Sequence[Observer]" = (),
     progress: Progress = no_progress,
     show: Show = "auto",
+    log_to: "str | Logs | Sequence[str | Logs]" = (),
+    notify: str | Sequence[str] = (),
     kernels: "KernelPlan | None" = None,
     **settings: Unpack[RecipeSettings],
 ) -> "Run":
@@ -55,6 +60,10 @@ def train(
         show: what this call shows while it trains: terminal (a moving line), notebook (a table),
             plain (lines on standard error), none, or auto: what fits. Notices go to the logger
             `ravine` too.
+        log_to: trackers that get what the run folder gets: tensorboard, mlflow, wandb, trackio, or
+            any object with `log(dict, step)`. One that fails is left, and the run goes on.
+        notify: a command, as text or as its words, that is called with what happened when the run
+            ends or fails, and at a critical finding.
         kernels: the algorithms of the network's convolutions, decided already, as a race does.
         **settings: any setting of `Recipe`, such as model, optimizer, lr, epochs, budget.
 
@@ -72,11 +81,17 @@ def train(
     if path is not None and not is_secondary_process():
         refuse_existing(path)
     refuse_missing(composed)
-    with showing(show) as screen:
+    with (
+        showing(show) as screen,
+        notifying(notify, [*observers, screen.observe, log_notice]) as notifier,
+        tracked(log_to, notifier.observers) as tracking,
+    ):
         parts = new_run.TrainOptions(
             code=code,
-            observers=[*observers, screen.observe, log_notice],
+            observers=[*notifier.observers, notifier, tracking],
             progress=screen.progress if progress is no_progress else progress,
             kernels=kernels,
         )
-        return new_run.train_new(composed, plan, path, parts)
+        run = new_run.train_new(composed, plan, path, parts)
+        notifier.notify("ended", repr(run))
+    return run

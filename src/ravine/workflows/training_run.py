@@ -33,6 +33,7 @@ from ravine.training.waypoints import Waypoints
 from ravine.workflows.assemble import Assembly
 from ravine.workflows.best_model import keep_best
 from ravine.workflows.distributed_session import refuse_apart
+from ravine.workflows.live_findings import LiveFindings
 from ravine.workflows.observers import monitored
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run_end import evaluate_run, report_undone_steps, thresholds_of
@@ -71,8 +72,8 @@ def _train(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Ses
     _restore(assembly.state, folder, session)
     if isinstance(divergence, Rollback):
         divergence.points.forget_after(assembly.state.step)
-    own = _observers(assembly, folder, session)
-    started = _started(assembly)
+    own = _observers(assembly, folder, session, classes=len(dataset.classes))
+    started = _started(assembly, folder)
     for observer in own:
         observer(started)
     session.emit(started)
@@ -133,7 +134,9 @@ def _restore(state: TrainingState, folder: RunFolder, session: Session) -> None:
     keep_history_until(folder.history, state.step)
 
 
-def _observers(assembly: Assembly, folder: RunFolder, session: Session) -> list[Observer]:
+def _observers(
+    assembly: Assembly, folder: RunFolder, session: Session, *, classes: int
+) -> list[Observer]:
     """Returns what writes the run folder while the run is trained; rank 0 writes."""
     if not session.ranks.is_main:
         return []
@@ -147,6 +150,7 @@ def _observers(assembly: Assembly, folder: RunFolder, session: Session) -> list[
             steps_per_epoch=steps_per_epoch,
         ),
         PlanWriter(folder.recipe, assembly.recipe),
+        LiveFindings(folder=folder, classes=classes, emit=session.emit),
     ]
 
 
@@ -163,13 +167,14 @@ class PlanWriter:
             write_recipe(self._path, self._recipe.model_dump(), dict(event.plan))
 
 
-def _started(assembly: Assembly) -> TrainingStarted:
+def _started(assembly: Assembly, folder: RunFolder) -> TrainingStarted:
     return TrainingStarted(
         step=assembly.state.step,
         total_steps=assembly.plan.end,
         steps_per_epoch=assembly.plan.steps_per_epoch,
         batch=assembly.recipe.batch,
         model=assembly.recipe.model,
+        run=str(folder.path),
     )
 
 
