@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ravine.cli.main import main
+from ravine.core.errors import RavineError
 
 LIMIT = 60.0  # seconds of the processor, of which a good case takes few
 _ASLEEP = 30.0  # seconds that a process may wait for something outside
@@ -27,11 +28,15 @@ class Case:
         words: the arguments of `ravine`.
         environment: variables that are set besides.
         wrong: says in words what is wrong where the command ended well; None for nothing.
+        call: is called instead of the command, which then only describes it.
+        refusals: exceptions that tell the caller of a mistake; they become exit code 2.
     """
 
     words: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     wrong: Callable[[Path, str], str | None] | None = None
+    call: Callable[[], object] | None = None
+    refusals: tuple[type[Exception], ...] = (RavineError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +96,7 @@ def _child(case: Case, folder: Path, output: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE, _FILE))
         os.environ.update(case.environment)
         sys.argv = ["ravine", *case.words]
-        main()
-        code = 0
+        code = _call(case) if case.call is not None else main() or 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -101,6 +105,20 @@ def _child(case: Case, folder: Path, output: Path) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _call(case: Case) -> int:
+    """Calls what the case calls; what it refuses in words is one line."""
+    assert case.call is not None
+    try:
+        case.call()
+    except case.refusals as error:
+        first = str(error).strip().partition("\n")[0]
+        if not first:
+            raise
+        print(f"ravine: {first}")
+        return 2
+    return 0
 
 
 def _wait(pid: int, limit: float) -> int | None:

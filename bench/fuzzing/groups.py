@@ -4,12 +4,18 @@ import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from fuzzing.archives import archive_case
+from fuzzing.calls import call_case
 from fuzzing.case import Case, remove
+from fuzzing.checkpoints import checkpoint_case
+from fuzzing.columns import column_case
 from fuzzing.commands import command_case
 from fuzzing.fixtures import Fixtures
+from fuzzing.loops import loop_case
 from fuzzing.recipes import recipe_case
 from fuzzing.runs import run_folder_case
 from fuzzing.samples import sample_case
+from fuzzing.tables import table_case
 from fuzzing.torchrun import torchrun_case
 from fuzzing.trees import tree_case
 
@@ -19,6 +25,12 @@ GROUPS: Mapping[str, Maker] = {
     "commands": command_case,
     "recipes": recipe_case,
     "runs": run_folder_case,
+    "checkpoints": checkpoint_case,
+    "tables": table_case,
+    "archives": archive_case,
+    "columns": column_case,
+    "calls": call_case,
+    "loops": loop_case,
     "samples": sample_case,
     "torchrun": torchrun_case,
     "trees": tree_case,

@@ -30,6 +30,27 @@ def text(chance: random.Random) -> str:
     return "".join(chance.choice(letters) for _ in range(chance.randint(1, 12)))
 
 
+def data_words(chance: random.Random, *source: str) -> list[str]:
+    """Returns the words of a short training, or of a check, on a source in the case's folder."""
+    if chance.random() < 0.15:
+        return ["check", *source, "--model", "wrn-10-1", "--no-learn", "--quiet"]
+    words = ["train", *source, "--model", "wrn-10-1", "--epochs", "0.2", "--batch", "12", "--quiet"]
+    return [*words, "--threads", "1", "--convolution", "guess", "--out", "new"]
+
+
+def torn(chance: random.Random, content: bytes) -> bytes:
+    """Returns bytes that are cut, changed at a place, or have others within."""
+    at = chance.randrange(len(content) + 1)
+    noise = bytes(chance.randrange(256) for _ in range(4))
+    return chance.choice(
+        (
+            content[:at],
+            content[:at] + noise + content[at + 4 :],
+            content[:at] + noise + content[at:],
+        )
+    )
+
+
 def value(chance: random.Random) -> Any:
     """Returns an odd value of JSON or TOML, without None."""
     return chance.choice(

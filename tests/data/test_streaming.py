@@ -95,7 +95,7 @@ def test_no_image_is_kept_on_disk(photos: Path, own_cache: Path) -> None:
 
 
 @given(st.data())
-@settings(max_examples=25)
+@settings(max_examples=8)
 def test_whatever_is_expected_and_asked_for_the_images_are_the_same(
     both: tuple[Dataset, Dataset], data: st.DataObject
 ) -> None:

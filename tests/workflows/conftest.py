@@ -1,13 +1,17 @@
 """Runs commands in this process: no other one has to import torch for them."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from io import StringIO
 
 import pytest
 
 from ravine.cli.main import main
+from ravine.workflows.race_worker.fork_client import ForkClient
+
+from .fork_servers import ForkServers
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -28,3 +32,14 @@ def race() -> Call:
     The jobs of the race are processes all the same.
     """
     return _race
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_servers() -> Iterator[None]:
+    """Lets the jobs of races be forked from one process that has imported torch."""
+    servers = ForkServers()
+    with pytest.MonkeyPatch.context() as patch:
+        forked = partial(ForkClient, spawn=servers.spawn)
+        patch.setattr("ravine.workflows.race_worker.local_jobs.ForkClient", forked)
+        yield
+    servers.close()

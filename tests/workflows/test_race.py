@@ -136,7 +136,7 @@ def stopped_after(out: Path, jobs: int, *arguments: object, by: signal.Signals) 
 
 
 def test_a_race_that_was_interrupted_and_killed_ends_bitwise_the_same(
-    striped: Path, whole: Path, tmp_path: Path
+    race: Call, striped: Path, whole: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "race"
     options = (striped, "--optimizers", "momentum,adam", *NETWORK, *RULES, "--plane")
@@ -148,9 +148,8 @@ def test_a_race_that_was_interrupted_and_killed_ends_bitwise_the_same(
     assert not (out / "results.json").exists()
     kept |= {path: path.stat().st_mtime_ns for path in out.glob("outcomes/*@*.json")}
     assert 3 <= len(kept) < 8
-    process = start("--out", out, "--quiet")
-    _, err = process.communicate(timeout=240)
-    assert (process.returncode, err) == (0, "")
+    code, _, err = race("--out", out, "--quiet")
+    assert (code, err) == (0, "")
     assert all(path.stat().st_mtime_ns == changed for path, changed in kept.items()), "done twice"
     assert timeless(out) == timeless(whole)
     assert weights(out) == weights(whole)

@@ -26,8 +26,9 @@ class Preprocessing:
         mean: per channel, of values in 0..1.
         std: per channel, of values in 0..1, above 0.
         fit: how a picture becomes square: crop, pad or squash.
-        large: whether pictures of 90 to 179 megapixels are read.
+        large: whether pictures of more than 90 megapixels are read.
         grey_range: values of deep grey that become 0 and 255; None for the general rule.
+        bands: of TIFFs of many bands, from 1; () to read pictures as they are.
     """
 
     image_size: int
@@ -37,9 +38,10 @@ class Preprocessing:
     fit: str = "crop"
     large: bool = False
     grey_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain values; those of the last three only where they are not as ever."""
+        """Returns plain values; those of the last four only where they are not as ever."""
         values = asdict(self)
         if self.fit == "crop":
             del values["fit"]
@@ -47,6 +49,8 @@ class Preprocessing:
             del values["large"]
         if self.grey_range is None:
             del values["grey_range"]
+        if not self.bands:
+            del values["bands"]
         return values
 
     @classmethod
@@ -65,6 +69,7 @@ class Preprocessing:
                 fit=str(values.get("fit", "crop")),
                 large=values.get("large", False) is True,
                 grey_range=_range(values.get("grey_range")),
+                bands=tuple(int(band) for band in values.get("bands", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -73,6 +78,7 @@ class Preprocessing:
         fits = len(made.mean) == len(made.std) == made.channels and made.channels in (1, 3)
         finite = all(map(math.isfinite, made.mean)) and all(0 < s < math.inf for s in made.std)
         fits = fits and made.fit in ("crop", "pad", "squash")
+        fits = fits and len(made.bands) in (0, made.channels) and min(made.bands, default=1) > 0
         if not (fits and finite and 8 <= made.image_size <= 2048):
             raise DataError("the preprocessing in the model file makes no sense")
         return made

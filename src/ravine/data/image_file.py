@@ -21,8 +21,9 @@ class ImageFormat:
         image_size: S, pixels a side.
         channels: C, 1 or 3.
         fit: how a picture becomes square: crop, pad or squash.
-        large: whether pictures of 90 to 179 megapixels are read.
+        large: whether pictures of more than 90 megapixels are read.
         grey_range: values of deep grey that become 0 and 255; None for the rule of `decode`.
+        bands: of TIFFs of many bands, from 1; () to read pictures as they are.
     """
 
     image_size: int
@@ -30,6 +31,7 @@ class ImageFormat:
     fit: str = "crop"
     large: bool = False
     grey_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, for the processes that decode."""
@@ -74,4 +76,5 @@ def decode_file(entry: FileEntry, image_format: ImageFormat) -> Decoded:
         draft=image_format.image_size,
         large=image_format.large,
         grey_range=image_format.grey_range,
+        bands=tuple(image_format.bands),
     )

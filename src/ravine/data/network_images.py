@@ -34,6 +34,7 @@ def format_of(preprocessing: Preprocessing) -> ImageFormat:
         fit=preprocessing.fit,
         large=preprocessing.large,
         grey_range=preprocessing.grey_range,
+        bands=preprocessing.bands,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.audit import audit
+from ravine.data.banded_tiff import refuse_without_library
 from ravine.data.cache_lookup import CacheHit, load_or_decode
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing
@@ -69,6 +70,8 @@ def open_collection(
     progress: Progress = no_progress,
 ) -> Dataset:
     """Returns images that were found, decoded, audited and split; see `open_dataset`."""
+    if settings.bands:
+        refuse_without_library()
     image_format, rule = choose_image_format(collection, settings)
     hit, load_mode = load_images(collection, image_format, settings, progress)
     confirmed = confirm_image_format(collection, hit.decoded, settings)
@@ -238,6 +241,7 @@ def _preprocessing(
         fit=image_format.fit,
         large=image_format.large,
         grey_range=image_format.grey_range,
+        bands=image_format.bands,
     )
 
 
