@@ -1,7 +1,10 @@
 """Checks that train for some steps and put everything back: eight examples, and a range test."""
 
+import inspect
 import time
 from collections.abc import Iterator
+
+from torch.optim import Optimizer
 
 from ravine.checks.context import CheckContext
 from ravine.checks.learning import check_overfit, check_rate, overfit, rate_range
@@ -18,7 +21,7 @@ def check_few_examples(context: CheckContext) -> Iterator[Finding]:
 
 def check_learning_rate(context: CheckContext) -> Iterator[Finding]:
     """Yields a learning rate that the range test, shortened for a slow network, finds wrong."""
-    if context.optimizer is None:
+    if context.optimizer is None or needs_closure(context.optimizer):
         return
     seconds = _seconds_of_a_step(context)
     if seconds is None:
@@ -33,6 +36,12 @@ def check_learning_rate(context: CheckContext) -> Iterator[Finding]:
     if found is not None:
         context.measured.range_test = found
         yield from check_rate(context, found)
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Returns whether a step must be given a function, as by L-BFGS: a range test gives none."""
+    given = inspect.signature(optimizer.step).parameters.get("closure")
+    return given is not None and given.default is inspect.Parameter.empty
 
 
 def _seconds_of_a_step(context: CheckContext) -> float | None:

@@ -85,9 +85,8 @@ def compare_variance(
     for number, (name, recipe) in enumerate(recipes.items()):
         progress("networks", number, len(recipes))
         model = _network(recipe, dataset, images)
-        profile, checked = _checked(
-            model, loss, recipe, batches, labels_probe=labels_probe, learn=learn
-        )
+        asked = {"labels_probe": labels_probe, "learn": learn}
+        profile, checked = _checked(model, loss, recipe, batches, **asked)
         if profile is None:  # the checks ended before the network was measured
             profile = variance_profile(model, images, lambda logits: loss(logits, targets))
         rows.append({**profile.row(name), **checked})

@@ -19,7 +19,13 @@ from ravine.tournament.rungs import rungs, search_cost
 from ravine.tournament.trial_points import at_point, points
 from ravine.workflows.race_settings import RaceSettings
 from ravine.workflows.race_worker.slots import JobSlots
-from ravine.workflows.race_worker.timing import Timing, Workload, epochs_within, slowest
+from ravine.workflows.race_worker.timing import (
+    Timing,
+    Workload,
+    epochs_within,
+    refuse_short_budget,
+    slowest,
+)
 from ravine.workflows.recipe import Recipe, compose
 
 _SEARCHED = ("lr", "momentum", "eps")
@@ -288,14 +294,24 @@ def _epochs(
     """Returns the epochs of a run of each candidate."""
     if race.budget is None:
         return dict.fromkeys(timings, race.epochs or 10.0)
+    load = _workload(race, slots)
+    return epochs_within(race.budget, timings, load, equal=race.equal, elapsed=elapsed)
+
+
+def _workload(race: RaceSettings, slots: JobSlots) -> Workload:
     jobs_of_trial = 1 + len(rungs(race.trials, early=race.early))
-    load = Workload(
+    return Workload(
         search_cost=search_cost(race.trials, early=race.early),
         seeds=race.seeds,
         jobs=race.trials * jobs_of_trial + race.seeds,
         slots=slots.count,
     )
-    return epochs_within(race.budget - elapsed, timings, load, equal=race.equal)
+
+
+def check_budget(race: RaceSettings, slots: JobSlots) -> None:
+    """Raises `SettingError` for a budget that is too short on any machine, at once."""
+    if race.budget is not None:
+        refuse_short_budget(race.budget, list(race.candidates), _workload(race, slots))
 
 
 def searchable(optimizer: str) -> set[str]:

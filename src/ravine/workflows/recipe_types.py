@@ -5,6 +5,7 @@ stands in `Recipe`, whose fields these are.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, TypedDict
 
 from ravine.nn.layer_names import Activation, DropoutForm, Norm
@@ -65,8 +66,8 @@ class RecipeSettings(TypedDict, total=False):
     mixup: float
     cutmix: float
     layout: str | None
-    labels: str | None
-    images: str | None
+    labels: str | Path | None
+    images: str | Path | None
     image_column: str | None
     label_column: str | None
     labels_per_image: Literal["auto", "one", "several"]
