@@ -28,6 +28,7 @@ from ravine.core.errors import SettingError
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding, Findings, merge
+from ravine.nn.freezing import training_mode_
 from ravine.optim.lr_range_test import RangeTest
 from ravine.propagation.recording import Recording
 from ravine.propagation.variance import VarianceProfile, as_layers, record
@@ -125,7 +126,7 @@ def _run_checks(context: CheckContext, *, labels_probe: bool, learn: bool) -> It
     if (yield from _run_stage("before", context)):
         return
     with preserve_training(context.model, context.optimizer):
-        context.model.train()
+        training_mode_(context.model)
         impossible = yield from _first_batch(context, context.samples[0].first(_EXAMPLES))
     if impossible:
         return

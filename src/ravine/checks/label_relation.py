@@ -26,6 +26,7 @@ from ravine.findings.thresholds import (
     LABELS_RELATED,
     SCORE_RELATED,
 )
+from ravine.nn.freezing import training_mode_
 
 _NEIGHBOURS = 10
 _MOST_EXAMPLES = 2000
@@ -236,7 +237,7 @@ def _short_training(
         n = len(training[0]) // 2
         training, held_out = (training[0].first(n),), (training[0].first(n, start=n),)
     with preserve_training(context.model):
-        context.model.train()
+        training_mode_(context.model)
         _train(context, training)
         with torch.no_grad():
             rows = [(context.answers_of(context.output(s), s), s.targets) for s in held_out]

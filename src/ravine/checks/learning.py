@@ -25,6 +25,7 @@ from ravine.findings.thresholds import (
     RATE_LOW,
     RATE_NEAR,
 )
+from ravine.nn.freezing import training_mode_
 from ravine.optim.lr_range_test import RangeTest, range_test
 
 _EXAMPLES = 8
@@ -92,7 +93,7 @@ def overfit(context: CheckContext) -> Overfit:
     best: Overfit | None = None
     for lr, steps in _TRIES:
         with preserve_training(model):
-            model.train()
+            training_mode_(model)
             _without_dropout(model)
             found = _learn(context, sample, lr, steps, waiting)
         best = found if best is None or found.learnt or found.after < best.after else best

@@ -10,6 +10,7 @@ from ravine.checks.context import CheckContext
 from ravine.checks.learning import check_overfit, check_rate, overfit, rate_range
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
+from ravine.nn.freezing import training_mode_
 
 _EXAMPLES, _MOST_STEPS, _FEWEST_STEPS, _SECONDS = 32, 60, 30, 5.0
 
@@ -47,7 +48,7 @@ def needs_closure(optimizer: Optimizer) -> bool:
 def _seconds_of_a_step(context: CheckContext) -> float | None:
     """Returns the time of a forward and backward pass; None where the loss has no gradient."""
     with preserve_training(context.model, context.optimizer):
-        context.model.train()
+        training_mode_(context.model)
         began = time.monotonic()
         value = context.value(context.samples[0].first(_EXAMPLES))
         if not value.requires_grad:

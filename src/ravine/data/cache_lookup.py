@@ -22,6 +22,7 @@ from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.cache_writer import write_cache
 from ravine.data.collection import Collection
+from ravine.data.decode import INTERPOLATION
 from ravine.data.decoded_cache import DecodedCache, open_cache
 from ravine.data.image_file import ImageFormat
 
@@ -58,6 +59,8 @@ def cache_key(collection: Collection, image_format: ImageFormat, *, images: bool
         head += f"/{image_format.grey_range}"
     if image_format.bands:
         head += f"/bands {image_format.bands}"
+    if (image_format.interpolation, image_format.crop_share) != (INTERPOLATION, 1.0):
+        head += f"/{image_format.interpolation}/{image_format.crop_share}"
     if not images:
         head += "/facts"
     digest = hashlib.sha256(head.encode())

@@ -24,6 +24,12 @@ RULE = (
     "turned as EXIF says; first frame of animations; transparency on white; 16-bit grey divided "
     "by 257; CMYK and palettes to RGB"
 )
+INTERPOLATION = "lanczos"
+_METHODS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
 SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 DEEP_MODES = SIXTEEN_BIT_MODES | {"I", "F"}
 GREY_MODES = frozenset({"1", "L", "LA", "La"}) | DEEP_MODES
@@ -286,7 +292,14 @@ def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.nan_to_num(scaled).round()
 
 
-def fit_square(pixels: np.ndarray, size: int, fit: str = "crop") -> np.ndarray:
+def fit_square(
+    pixels: np.ndarray,
+    size: int,
+    fit: str = "crop",
+    *,
+    interpolation: str = INTERPOLATION,
+    crop_share: float = 1.0,
+) -> np.ndarray:
     """Returns an image as a square.
 
     Args:
@@ -294,35 +307,38 @@ def fit_square(pixels: np.ndarray, size: int, fit: str = "crop") -> np.ndarray:
         size: S, pixels a side.
         fit: crop resizes the shorter side to S and cuts out the middle; pad resizes the longer
             side and adds black on both sides; squash resizes each side.
+        interpolation: lanczos, bicubic or bilinear, each over the area that a pixel covers.
+        crop_share: share of the side that crop keeps, in (0, 1]; timm's crop_pct.
 
     Returns:
         (S, S, C) uint8.
     """
     height, width, channels = pixels.shape
-    if height == width == size:
+    if height == width == size and (fit != "crop" or crop_share == 1.0):
         return pixels
     image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    method = _METHODS[interpolation]
     if fit == "pad" and height != width:
-        return _padded(image, size, channels)
-    if fit == "squash":
-        image = image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        return _padded(image, size, channels, method)
+    if fit in ("pad", "squash"):
+        image = image.resize((size, size), method, reducing_gap=3.0)
         return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
-    shorter = min(height, width)
-    left, top = (width - shorter) / 2, (height - shorter) / 2
+    side = min(height, width) * crop_share
+    left, top = (width - side) / 2, (height - side) / 2
     # Cropping while resizing: of 1×60,000 pixels only a square is ever allocated.
     image = image.resize(
         (size, size),
-        Image.Resampling.LANCZOS,
-        box=(left, top, left + shorter, top + shorter),
+        method,
+        box=(left, top, left + side, top + side),
         reducing_gap=3.0,
     )
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
 
 
-def _padded(image: Image.Image, size: int, channels: int) -> np.ndarray:
+def _padded(image: Image.Image, size: int, channels: int, method: Image.Resampling) -> np.ndarray:
     longer = max(image.size)
     width, height = (max(1, round(side * size / longer)) for side in image.size)
-    small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small = image.resize((width, height), method, reducing_gap=3.0)
     square = np.zeros((size, size, channels), np.uint8)
     top, left = (size - height) // 2, (size - width) // 2
     values = np.asarray(small, dtype=np.uint8).reshape(height, width, channels)

@@ -7,8 +7,10 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from ravine.data.collection import FileEntry
-from ravine.data.decode import Decoded, Unreadable, decode
+from ravine.data.decode import INTERPOLATION, Decoded, Unreadable, decode, fit_square
 
 _LARGEST_FILE = 1 << 29  # bytes of an image
 
@@ -24,6 +26,8 @@ class ImageFormat:
         large: whether pictures of more than 90 megapixels are read.
         grey_range: values of deep grey that become 0 and 255; None for the rule of `decode`.
         bands: of TIFFs of many bands, from 1; () to read pictures as they are.
+        interpolation: lanczos, bicubic or bilinear.
+        crop_share: share of the shorter side that crop keeps.
     """
 
     image_size: int
@@ -32,10 +36,22 @@ class ImageFormat:
     large: bool = False
     grey_range: tuple[float, float] | None = None
     bands: tuple[int, ...] = ()
+    interpolation: str = INTERPOLATION
+    crop_share: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, for the processes that decode."""
         return asdict(self)
+
+    def square(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns an image (H, W, C) uint8 as the square (S, S, C) uint8 of this format."""
+        return fit_square(
+            pixels,
+            self.image_size,
+            self.fit,
+            interpolation=self.interpolation,
+            crop_share=self.crop_share,
+        )
 
     @property
     def bytes_per_image(self) -> int:

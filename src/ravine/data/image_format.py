@@ -14,7 +14,14 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection, FileEntry
-from ravine.data.decode import GREY_MODES, RULE, ImageHeader, Unreadable, read_header
+from ravine.data.decode import (
+    GREY_MODES,
+    INTERPOLATION,
+    RULE,
+    ImageHeader,
+    Unreadable,
+    read_header,
+)
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.fit_choice import Fit, choose_fit
 from ravine.data.grey_scale import grey_scale
@@ -91,7 +98,7 @@ def _rule(facts: _ImageFacts, settings: DataSettings) -> tuple[ImageFormat, str]
     size, why = _image_size(facts.sizes, fit, settings)
     rule = (
         f"images become {size}×{size} ({why}), {'grey' if channels == 1 else 'colour'} ({colour}): "
-        f"{fit.said}; {RULE}"
+        f"{_fitted(fit, settings)}; {RULE}"
     )
     found = ImageFormat(
         image_size=size,
@@ -99,8 +106,20 @@ def _rule(facts: _ImageFacts, settings: DataSettings) -> tuple[ImageFormat, str]
         fit=fit.name,
         large=settings.large_images,
         bands=bands,
+        interpolation=settings.interpolation,
+        crop_share=settings.crop_share,
     )
     return found, rule
+
+
+def _fitted(fit: Fit, settings: DataSettings) -> str:
+    """Returns how pictures become square, in words."""
+    words = fit.said
+    if fit.name == "crop" and settings.crop_share < 1:
+        words += f" ({settings.crop_share:.4g} of the side)"
+    if settings.interpolation != INTERPOLATION:
+        words += f", {settings.interpolation}"
+    return words
 
 
 def _image_size(sizes: np.ndarray, fit: Fit, settings: DataSettings) -> tuple[int, str]:

@@ -35,6 +35,8 @@ def format_of(preprocessing: Preprocessing) -> ImageFormat:
         large=preprocessing.large,
         grey_range=preprocessing.grey_range,
         bands=preprocessing.bands,
+        interpolation=preprocessing.interpolation,
+        crop_share=preprocessing.crop_share,
     )
 
 

@@ -28,7 +28,7 @@ from ravine.data.labels_as_asked import refuse_one_label
 from ravine.data.load_mode import LoadMode, choose_load_mode
 from ravine.data.location import expand_path
 from ravine.data.name_groups import matched_names
-from ravine.data.settings import DataSettings
+from ravine.data.settings import DataSettings, for_channels
 from ravine.data.sources.listing import folders_in
 from ravine.data.split import split_images
 from ravine.data.split_notes import split_notes
@@ -93,7 +93,7 @@ def _split_and_audit(
 ) -> Dataset:
     decoded = hit.decoded
     splits, leakage, notes = _split(collection, decoded, settings, seed)
-    preprocessing = _preprocessing(image_format, decoded, splits["train"])
+    preprocessing = _preprocessing(image_format, decoded, splits["train"], settings)
     found = audit(
         collection,
         decoded,
@@ -228,20 +228,24 @@ def _identities(collection: Collection, decoded: DecodedCache) -> Sequence[bytes
 
 
 def _preprocessing(
-    image_format: ImageFormat, decoded: DecodedCache, train: np.ndarray
+    image_format: ImageFormat, decoded: DecodedCache, train: np.ndarray, settings: DataSettings
 ) -> Preprocessing:
     values = len(train) * image_format.image_size**2
     mean, squares = decoded.sums[train].sum(0) / values
     std = np.sqrt(np.maximum(squares - mean**2, 0))
+    channels = image_format.channels
     return Preprocessing(
         image_size=image_format.image_size,
-        channels=image_format.channels,
-        mean=tuple((mean / 255).tolist()),
-        std=tuple(float(s) if s > 0 else 1.0 for s in std / 255),
+        channels=channels,
+        mean=for_channels("mean", settings.mean, channels) or tuple((mean / 255).tolist()),
+        std=for_channels("std", settings.std, channels)
+        or tuple(float(s) if s > 0 else 1.0 for s in std / 255),
         fit=image_format.fit,
         large=image_format.large,
         grey_range=image_format.grey_range,
         bands=image_format.bands,
+        interpolation=image_format.interpolation,
+        crop_share=image_format.crop_share,
     )
 
 

@@ -1,12 +1,54 @@
 """Settings of the data: where it lies and how it is read."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
 from ravine.data.name_groups import check_name_pattern
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(gt=0, le=10)]
+
+
+def numbers_in(value: Any) -> Any:
+    """Returns the numbers of `0.5`, `0.485,0.456,0.406`, one number or a list.
+
+    Raises:
+        SettingError: a text holds something else.
+    """
+    if isinstance(value, str):
+        try:
+            return tuple(float(part) for part in value.split(",") if part.strip())
+        except ValueError:
+            raise SettingError(
+                f"mean and std are numbers such as 0.485,0.456,0.406, got {value[:60]!r}"
+            ) from None
+    return (value,) if isinstance(value, int | float) else value
+
+
+def for_channels(
+    name: str, values: tuple[float, ...] | None, channels: int
+) -> tuple[float, ...] | None:
+    """Returns one value per channel; grey images take the mean over colours.
+
+    Raises:
+        SettingError: there are neither one nor as many as channels.
+
+    >>> for_channels("mean", (0.25, 0.5, 0.75), 1)
+    (0.5,)
+    """
+    if not values or len(values) == channels:
+        return values or None
+    if channels == 1:
+        return (sum(values) / len(values),)
+    if len(values) == 1:
+        return values * channels
+    raise SettingError(
+        f"{name} has {len(values)} values, and the images have {channels} channels; give one, or "
+        f"one for each channel"
+    )
 
 
 class DataSettings(Settings):
@@ -89,6 +131,19 @@ class DataSettings(Settings):
     fit: Literal["auto", "crop", "pad", "squash"] = "auto"
     """How a picture becomes square: crop cuts out the middle, pad adds black, squash stretches;
     auto crops where no picture loses more than a fifth of its area, and says what it does."""
+
+    crop_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the shorter side that crop keeps, timm's crop_pct; with --weights theirs."""
+
+    interpolation: Literal["lanczos", "bicubic", "bilinear"] = "lanczos"
+    """How pictures are resized; with --weights as those were trained."""
+
+    mean: Annotated[tuple[Share, ...], BeforeValidator(numbers_in)] | None = None
+    """Mean of each channel, of values in 0..1, that is taken off: one number or one per channel;
+    by default that of the training images, with --weights theirs."""
+
+    std: Annotated[tuple[Deviation, ...], BeforeValidator(numbers_in)] | None = None
+    """Deviation of each channel by which it is divided; by default as for mean."""
 
     grey_range: Literal["auto", "set"] = "auto"
     """Grey of more than 8 bits, by one scale for all images: set takes their own range; auto too,

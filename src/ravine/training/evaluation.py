@@ -14,6 +14,7 @@ from torch import nn
 
 from ravine.core.wilson_interval import wilson_interval
 from ravine.data.label_sets import has_several
+from ravine.nn.freezing import training_mode_
 from ravine.runs.confusion import packed_confusion
 from ravine.training.label_scores import whole_scores
 from ravine.training.label_thresholds import DEFAULT_THRESHOLD
@@ -123,7 +124,8 @@ def batch_log_probabilities(
             logits = model(images)
             flipped = model(images.flip(3)) if mirrored else None
     finally:
-        model.train(was_training)
+        if was_training:
+            training_mode_(model)
     plain = _logarithms(logits, several=several)
     if flipped is None:
         return plain, None

@@ -22,7 +22,8 @@ from ravine.core.events import (
     StepDone,
     ignore,
 )
-from ravine.data.batches import Batch, TrainingBatches
+from ravine.data.batches import Batch, StepBatches
+from ravine.nn.freezing import training_mode_
 from ravine.schedules.scheduler import Curve, Scheduler
 from ravine.training.budget import Budget
 from ravine.training.checkpointing import Checkpointing
@@ -47,7 +48,7 @@ class Training:
     forward: Forward
     """Images (B, C, H, W) to logits (B, K): the network, compiled or not."""
 
-    batches: TrainingBatches
+    batches: StepBatches
     """By step: a pure function, so that a resumed run sees the same ones."""
 
     step: StepSettings
@@ -90,7 +91,7 @@ def fit(
     divergence.begin(state)
     schedules = divergence.schedules(training.schedules)
     scheduler = Scheduler(state.optimizer, steps=plan.total_steps, **schedules)
-    state.model.train()
+    training_mode_(state.model)
     (meter := state.meter).resume_clock()
     while state.step < plan.end:
         scheduler.set_at(plan.progress(state.step))
@@ -106,7 +107,9 @@ def fit(
         if budget.is_time_to_check(plan, state.step):
             plan = _corrected(plan, state.step, meter, budget, emit)
         if plan.evaluates_after(state.step) or state.step == plan.end:
-            plan = _evaluated(training, plan, schedules, budget.clock, emit)
+            plan = _evaluated(
+                training, plan, schedules, budget.clock, emit, measure=_measure(batch)
+            )
             meter.restart()
         if (lost := divergence.lost(state)) is not None:
             checkpointing.save(state)
@@ -148,18 +151,28 @@ def _step_done(
         seen=batch.count,
         skipped=state.transaction.skipped,
         elapsed=clock.elapsed(),
-        measure="accuracy" if batch.labels.dim() == 1 else "exact_match",
+        measure=_measure(batch),
     )
 
 
+def _measure(batch: Batch) -> str:
+    return "accuracy" if batch.labels.dim() == 1 else "exact_match"
+
+
 def _evaluated(
-    training: Training, plan: Plan, schedules: Mapping[str, Curve], clock: Clock, emit: Observer
+    training: Training,
+    plan: Plan,
+    schedules: Mapping[str, Curve],
+    clock: Clock,
+    emit: Observer,
+    *,
+    measure: str,
 ) -> Plan:
     """Evaluates at an epoch's end, and returns the plan, shortened where it ends early."""
     state = training.state
     train_loss, train_accuracy, speed = state.meter.close()
     found = training.validate(state.evaluated) if training.validate else None
-    state.model.train()
+    training_mode_(state.model)
     if found is not None:
         state.validations.add(state.step, found, state.evaluated)
     done = EpochDone(
@@ -173,7 +186,7 @@ def _evaluated(
         loss=found.loss if found else None,
         images_per_second=speed,
         elapsed=clock.elapsed(),
-        measure="exact_match" if training.batches.several else "accuracy",
+        measure=measure,
         scores=found.scores if found else {},
     )
     emit(done)

@@ -47,6 +47,17 @@ class TrainedModel:
         return self.thresholds is not None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """The content of a model.safetensors: tensors by name, classes, preprocessing, settings."""
+
+    tensors: dict[str, torch.Tensor]
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    settings: ModelSettings
+    thresholds: tuple[float, ...] | None = None
+
+
 def save_model(
     path: Path,
     model: nn.Module,
@@ -91,8 +102,8 @@ def check_model_code(path: Path, code: AllowedCode) -> None:
         code.check(str(settings.get("model")), source=path)
 
 
-def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
-    """Returns the network of a file, on the CPU, in evaluation mode.
+def read_model_file(path: Path, *, code: AllowedCode = NO_CODE) -> ModelFile:
+    """Returns what a file holds; no network is built.
 
     Args:
         path: model.safetensors.
@@ -113,16 +124,29 @@ def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
         thresholds = _thresholds(path, about, len(classes))
     except (KeyError, TypeError) as error:
         raise RunError(f"{path} was not written by Ravine: {error} is missing") from error
+    return ModelFile(
+        tensors=tensors,
+        classes=classes,
+        preprocessing=preprocessing,
+        settings=settings,
+        thresholds=thresholds,
+    )
+
+
+def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
+    """Returns the network of a file, on the CPU, in evaluation mode; see `read_model_file`."""
+    found = read_model_file(path, code=code)
+    settings, classes, preprocessing = found.settings, found.classes, found.preprocessing
     model = settings.build_model(
         classes=len(classes),
         channels=preprocessing.channels,
         image_size=preprocessing.image_size,
         code=code,
     )
-    if thresholds is not None:
-        add_named_biases_(model, tensors)
+    if found.thresholds is not None:
+        add_named_biases_(model, found.tensors)
     try:
-        model.load_state_dict(tensors)
+        model.load_state_dict(found.tensors)
     except RuntimeError as error:
         raise RunError(
             f"{path}: its weights do not fit {settings.model}: {str(error).splitlines()[0]}"
@@ -133,7 +157,7 @@ def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
         classes=classes,
         preprocessing=preprocessing,
         settings=settings,
-        thresholds=thresholds,
+        thresholds=found.thresholds,
     )
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ravine.core.atomic import make_folder, write_whole
-from ravine.data.batches import TrainingBatches
+from ravine.data.batches import StepBatches
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.label_sets import described_label
 from ravine.runs.folder import RunFolder
@@ -51,9 +51,7 @@ def keep_data_pictures(folder: RunFolder, training: Training, dataset: Dataset) 
     write_json(folder.pictures / "index.json", rows)
 
 
-def _training_images(
-    folder: Path, batches: TrainingBatches, dataset: Dataset
-) -> list[dict[str, Any]]:
+def _training_images(folder: Path, batches: StepBatches, dataset: Dataset) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for step in range(batches.steps_per_epoch):
         batch = batches.whole_batch_at(step)

@@ -17,6 +17,7 @@ from ravine.runs.kernel_plan_file import plan_from_values, plan_to_values
 from ravine.tournament.job_graph import JobGraph
 from ravine.tournament.rungs import rungs, search_cost
 from ravine.tournament.trial_points import at_point, points
+from ravine.workflows.fine_tuning import FINE_TUNING_LR
 from ravine.workflows.race_settings import RaceSettings
 from ravine.workflows.race_worker.slots import JobSlots
 from ravine.workflows.race_worker.timing import (
@@ -345,6 +346,8 @@ def _trials(
         "threads": slots.threads,
     }
     default_lr = recipe.default_lr(batch=recipe.batch, normalised=timing.normalised)
+    if recipe.weights is not None and recipe.freeze != "backbone":
+        default_lr *= FINE_TUNING_LR
     free = searchable(recipe.optimizer) - set(spec.fixed)
     return [
         settings | at_point(point, free=free, default_lr=default_lr)

@@ -50,6 +50,10 @@ class RecipeSettings(TypedDict, total=False):
     decay: Literal["auto", "coupled", "decoupled"]
     clip: float | Literal["auto"] | None
     clip_by: Literal["norm", "value", "agc"]
+    weights: str | None
+    freeze: str
+    layer_decay: float | None
+    views: int | None
     model: str
     activation: Activation
     norm: Norm
@@ -82,6 +86,10 @@ class RecipeSettings(TypedDict, total=False):
     fold: int | None
     image_size: int | None
     fit: Literal["crop", "pad", "squash"]
+    crop_share: float
+    interpolation: Literal["lanczos", "bicubic", "bilinear"]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     grey_range: Literal["auto", "set"]
     large_images: bool
     channels: Literal["auto", "1", "3"]

@@ -22,6 +22,7 @@ from ravine.workflows.assemble import assemble
 from ravine.workflows.builder import NORMS
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
+from ravine.workflows.start_weights import opened_start
 
 _SHARE = 0.92  # of the budget that is planned; the rest is for jobs that turn out slower
 CLOSING_SECONDS = 4.0  # for the tables and the page
@@ -65,15 +66,16 @@ def measure(
     """
     session = Session()
     wanted: dict[str, Any] = {"budget": _LONG} if with_steps else {"epochs": 1.0}
-    recipe = Recipe.of({**settings, **wanted})
     code = AllowedCode.of(allow_code)
+    recipe, start = opened_start(Recipe.of({**settings, **wanted}), session, code)
     dataset = open_dataset(recipe, seed=recipe.seed)
     opened = session.clock.elapsed()
     kernels = runnable_plan(kernels)
-    plan = assemble(recipe, dataset, session, plan=None, kernels=kernels, code=code).plan
+    parts: dict[str, Any] = {"plan": None, "kernels": kernels, "code": code, "start": start}
+    plan = assemble(recipe, dataset, session, **parts).plan
     began = time.monotonic()
     again = recipe.with_(budget=None, epochs=1.0)
-    assembly = assemble(again, dataset, session, plan=None, kernels=kernels, code=code)
+    assembly = assemble(again, dataset, session, **parts)
     built = time.monotonic() - began
     speed = plan.speed
     epoch = 0.0
