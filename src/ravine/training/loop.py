@@ -107,9 +107,7 @@ def fit(
         if budget.is_time_to_check(plan, state.step):
             plan = _corrected(plan, state.step, meter, budget, emit)
         if plan.evaluates_after(state.step) or state.step == plan.end:
-            plan = _evaluated(
-                training, plan, schedules, budget.clock, emit, measure=_measure(batch)
-            )
+            plan = _evaluated(training, plan, schedules, batch, budget.clock, emit)
             meter.restart()
         if (lost := divergence.lost(state)) is not None:
             checkpointing.save(state)
@@ -163,10 +161,9 @@ def _evaluated(
     training: Training,
     plan: Plan,
     schedules: Mapping[str, Curve],
+    batch: Batch,
     clock: Clock,
     emit: Observer,
-    *,
-    measure: str,
 ) -> Plan:
     """Evaluates at an epoch's end, and returns the plan, shortened where it ends early."""
     state = training.state
@@ -186,7 +183,7 @@ def _evaluated(
         loss=found.loss if found else None,
         images_per_second=speed,
         elapsed=clock.elapsed(),
-        measure=measure,
+        measure=_measure(batch),
         scores=found.scores if found else {},
     )
     emit(done)
