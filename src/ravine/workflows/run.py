@@ -194,14 +194,7 @@ class Run(RunRecord):
         return {"labels_per_image": "several"} if self.members[0].several else {}
 
     def thresholds(self, given: float | None = None) -> Thresholds | None:
-        """Returns the thresholds of several labels; None where an image has one class.
-
-        Args:
-            given: one for every label, in [0, 1]; by default those of the training.
-
-        Raises:
-            SettingError: it is out of range, or has no effect.
-        """
+        """Returns the thresholds of several labels, (K,), or None; see `thresholds_for`."""
         return thresholds_for(self.members, given)
 
     def _evaluated(
