@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from ravine.core.errors import RunError, SettingError
 from ravine.models.timm_library import TimmNetwork, refuse_other_size
-from ravine.weights.hub import input_of, read_hub_folder
+from ravine.weights.hub_weights import input_of, read_hub_folder
 
 
 def _folder(path: Path, config: object, card: str = "") -> Path:

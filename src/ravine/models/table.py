@@ -227,13 +227,7 @@ def make_network(
         skip=options.skip,
     )
     if family.build is None and name.startswith("timm/"):
-        network: nn.Module = timm_library.make_timm(
-            name.removeprefix(timm_library.PREFIX),
-            classes=classes,
-            channels=channels,
-            image_size=image_size,
-        )
-        return network
+        return _of_timm(name, classes, channels, image_size)
     if family.build is None:
         return external.own_network(
             name, classes=classes, channels=channels, image_size=image_size, code=code
@@ -252,3 +246,13 @@ def make_network(
         with torch.device("meta"):
             size_limits.refuse_too_large(name, make())
     return make()
+
+
+def _of_timm(name: str, classes: int, channels: int, image_size: int) -> "nn.Module":
+    network: nn.Module = timm_library.make_timm(
+        name.removeprefix(timm_library.PREFIX),
+        classes=classes,
+        channels=channels,
+        image_size=image_size,
+    )
+    return network

@@ -12,7 +12,7 @@ from ravine.data.dataset import Preprocessing
 from ravine.models.timm_library import describe_timm
 from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.training.model_file import read_model_file
-from ravine.weights.hub import fetch_folder, read_hub_folder
+from ravine.weights.hub_weights import fetch_folder, read_hub_folder
 from ravine.weights.trained_weights import NetworkInput, TrainedWeights
 from ravine.weights.weight_file import read_weight_file
 from ravine.workflows.weights_path import TIMM, is_run, refuse_missing_weights
