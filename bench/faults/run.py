@@ -3,8 +3,8 @@
     make bench-faults CIFAR=cifar10-jpeg.tar.gz     # about half an hour on one core
     python bench/faults/run.py --cifar FILE --only healthy --part set
 
-Rows land in bench/results/faults.jsonl, the table in docs/fault-zoo.md. Checks and thresholds were
-set on the part `set` and, after a first look, mended on the part `seen`; the part `told` is
+Rows land in bench/results/faults.jsonl; `page.py` writes docs/fault-zoo.md. Checks and thresholds
+were set on the part `set` and, after a first look, mended on the part `seen`; the part `told` is
 reported: the runs of `seen` on the other data.
 """
 
@@ -17,11 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from table import write_table
+from table import ROWS
 from training import diagnose
 from zoo import FAULTS, HEALTHY, Plan, on_other_data
 
-ROWS = Path(__file__).parents[1] / "results" / "faults.jsonl"
 PARTS = ("set", "seen", "told")
 
 
@@ -57,8 +56,6 @@ def main() -> None:
             wanted = any(kinds.get(one, one in name) for one in given.only.split(","))
             if wanted and given.part in (None, part) and (name, part, seed) not in done:
                 run_one(given, name, part, codes, plan, seed)
-    if given.rows == ROWS:
-        write_table(ROWS)
 
 
 def run_one(

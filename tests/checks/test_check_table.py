@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ravine.checks import short_trainings
-from ravine.checks.check_table import CHECKS, EXPLAINS, Check, functions_of
+from ravine.checks.check_kind import Check
+from ravine.checks.check_table import CHECKS, EXPLAINS, functions_of
 from ravine.findings.detectors import DETECTORS, RUN_EXPLAINS
 
 SOURCE = Path(inspect.getfile(short_trainings)).parents[1]

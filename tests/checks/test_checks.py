@@ -279,7 +279,7 @@ def test_several_inputs_and_dictionaries_are_handled() -> None:
             torch.optim.SGD(model.parameters(), lr=0.1),
             labels_probe=True,
         )
-        assert found.codes == ()
+        assert found.codes == ("shared-parameters",)
 
 
 class Pair(nn.Module):

@@ -389,11 +389,11 @@ def test_masks_next_to_images_with_labels_in_their_names_give_a_command_that_wor
 
 
 def test_an_empty_class_folder_is_refused_and_one_of_another_format_named(tmp_path: Path) -> None:
-    root = _files(tmp_path / "d", [*_each({"cat": 3, "dog": 3}), "owl/a.heic", "owl/b.heic"])
-    with pytest.raises(DataError, match=r"class folder 'owl' holds 2 \.heic and no image"):
+    root = _files(tmp_path / "d", [*_each({"cat": 3, "dog": 3}), "owl/a.nef", "owl/b.nef"])
+    with pytest.raises(DataError, match=r"class folder 'owl' holds 2 \.nef and no image"):
         _find(root)
-    (root / "owl" / "a.heic").unlink()
-    (root / "owl" / "b.heic").unlink()
+    (root / "owl" / "a.nef").unlink()
+    (root / "owl" / "b.nef").unlink()
     with pytest.raises(DataError, match="class folder 'owl' holds no image; add images or remove"):
         _find(root)
 
@@ -401,18 +401,18 @@ def test_an_empty_class_folder_is_refused_and_one_of_another_format_named(tmp_pa
 # Case 25: formats that are not read.
 
 
-def test_heic_files_and_files_without_an_ending_are_counted_and_said(tmp_path: Path) -> None:
-    names = [*_each({"cat": 3, "dog": 3}), *(f"cat/{n}.heic" for n in range(5))]
+def test_raw_files_and_files_without_an_ending_are_counted_and_said(tmp_path: Path) -> None:
+    names = [*_each({"cat": 3, "dog": 3}), *(f"cat/{n}.nef" for n in range(5))]
     names += ["dog/one", "dog/two", "notes.txt"]
 
     line = _line(_find(_files(tmp_path / "d", names)))
 
-    assert "left out: 5 .heic (convert them to .jpg or .png), 2 without an ending, 1 .txt" in line
+    assert "left out: 5 .nef (convert them to .jpg or .png), 2 without an ending, 1 .txt" in line
 
 
-def test_a_folder_of_heic_only_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds 4 \.heic files and no image that Ravine reads"):
-        _find(_files(tmp_path / "d", [f"{c}/{n}.heic" for c in "ab" for n in range(2)]))
+def test_a_folder_of_raw_only_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds 4 \.nef files and no image that Ravine reads"):
+        _find(_files(tmp_path / "d", [f"{c}/{n}.nef" for c in "ab" for n in range(2)]))
 
 
 def test_a_pipe_and_a_link_to_itself_do_no_harm(tree: Tree) -> None:

@@ -42,7 +42,7 @@ JUNK = [
     ".git/a.png",
     "meta/classes.txt",
     "labels.md",
-    "cat notes.heic",
+    "cat notes.nef",
     "README",
     ".ipynb_checkpoints/a.png",
 ]

@@ -79,7 +79,7 @@ def test_images_and_labels_together_are_refused(tree: Tree, tmp_path: Path) -> N
 
 def test_what_was_understood_is_reported_first_and_in_full(tree: Tree) -> None:
     root = tree({"Birds/crow": 3, "Birds/jay": 3, "Plants/rose": 3})
-    (root / "Plants" / "a.heic").write_bytes(b"")
+    (root / "Plants" / "a.nef").write_bytes(b"")
     dataset = open_dataset(DataSettings.of({"data": str(root)}), seed=0)
     events: list[Event] = []
 
@@ -93,7 +93,7 @@ def test_what_was_understood_is_reported_first_and_in_full(tree: Tree) -> None:
         "layout": "folders",
         "classes": "leaf folders, 3 (not the 2 folders above, Birds, Plants: --class-level 1)",
         "splits": "",
-        "left_out": ["1 .heic (convert them to .jpg or .png)"],
+        "left_out": ["1 .nef (convert them to .jpg or .png)"],
     }
 
 

@@ -1,12 +1,14 @@
-"""Satellite images of many bands, as EuroSAT's, are refused by name."""
+"""Satellite images of many bands, as EuroSAT's: refused by name, or read by chosen bands."""
 
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from ravine.core.errors import DataError
+from ravine.core.errors import DataError, SettingError
+from ravine.data.network_images import open_unlabelled
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
 from ravine.data.tiff_bands import tiff_bands
@@ -47,7 +49,7 @@ def test_thirteen_bands_are_refused_with_the_remedy(tmp_path: Path, order: str) 
         for number in range(3):
             tiff(tmp_path / name / f"{name}_{number}.tif", values + number, order)
 
-    with pytest.raises(DataError, match="is a TIFF of 13 bands; only grey and RGB are read; write"):
+    with pytest.raises(DataError, match="TIFF of 13 bands; name three of them, or one: --bands"):
         open_dataset(DataSettings(data=str(tmp_path)), seed=0)
 
 
@@ -56,3 +58,70 @@ def test_a_torn_head_is_no_error(keep: int, tmp_path: Path) -> None:
     tiff(tmp_path / "a.tif", np.zeros((2, 2, 13), np.uint16))
 
     assert tiff_bands((tmp_path / "a.tif").read_bytes()[:keep]) in (None, 1, 13)
+
+
+def eurosat(folder: Path, planar: str = "contig", kind: type = np.uint16) -> np.ndarray:
+    """Writes pictures of 13 bands, and returns the first, (8, 8, 13)."""
+    tifffile = pytest.importorskip("tifffile")
+    rng, first = np.random.default_rng(0), np.zeros(0)
+    for name in ("Forest", "River"):
+        (folder / name).mkdir(parents=True)
+        for number in range(3):
+            values = rng.integers(0, 120, (8, 8, 13)).astype(kind)
+            values[0, 0] = 10 * number
+            stored = values if planar == "contig" else np.moveaxis(values, 2, 0)
+            path = folder / name / f"{name}_{number}.tif"
+            tifffile.imwrite(path, stored, planarconfig=planar, photometric="minisblack")
+            first = first if first.size else values
+    return first.astype(np.float64)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.float32])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_chosen_bands_are_read_in_their_order_by_one_scale(
+    tmp_path: Path, planar: str, kind: type
+) -> None:
+    first = eurosat(tmp_path, planar, kind)
+    found = open_dataset(DataSettings(data=str(tmp_path), bands="4,3,2"), seed=0)
+    assert found.preprocessing.bands == (4, 3, 2)
+    assert found.preprocessing.grey_range is not None
+    low, high = found.preprocessing.grey_range
+    expected = ((first[:, :, [3, 2, 1]] - low) * 255 / (high - low)).round()
+    assert np.array_equal(found.images[0], expected)
+    again = open_unlabelled([tmp_path / "Forest"], preprocessing=found.preprocessing)
+    assert np.array_equal(again.images[0], expected)
+
+
+def test_one_band_makes_grey_images(tmp_path: Path) -> None:
+    eurosat(tmp_path)
+    found = open_dataset(DataSettings.of({"data": str(tmp_path), "bands": 8}), seed=0)
+    assert found.images.shape[3] == 1
+
+
+def test_bands_that_are_not_there_and_other_files_are_left_out_by_name(tmp_path: Path) -> None:
+    eurosat(tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "Forest/photo.png")
+    found = open_dataset(DataSettings(data=str(tmp_path), bands="1,2,3"), seed=0)
+    assert [row["name"] for row in found.audit["unreadable"]] == ["Forest/photo.png"]
+    with pytest.raises(DataError, match=r"no readable image|has 13 bands"):
+        open_dataset(DataSettings(data=str(tmp_path), bands="14"), seed=0)
+
+
+@pytest.mark.parametrize("bands", ["1,2", "0", "a", "1,2,3,4", "1,-2,3", "1,,3"])
+def test_bands_are_three_numbers_or_one(bands: str) -> None:
+    with pytest.raises(SettingError, match="three numbers from 1, or one"):
+        DataSettings.of({"data": "x", "bands": bands})
+
+
+def test_two_bands_are_refused_by_name(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            values = np.full((8, 8, 2), number, np.uint16)
+            path = tmp_path / name / f"{number}.tif"
+            tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(DataError, match=r"a TIFF of 2 bands; .*--bands"):
+        open_dataset(DataSettings(data=str(tmp_path)), seed=0)
+    found = open_dataset(DataSettings(data=str(tmp_path), bands="2"), seed=0)
+    assert found.images.shape == (6, 8, 8, 1)

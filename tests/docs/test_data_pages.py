@@ -41,7 +41,7 @@ TREES = {
     "folds": each({f"fold{n}/{c}": 2 for n in (1, 2) for c in ("cat", "dog")}),
     "cats": [f"train/{c}.{n}.jpg" for c in ("cat", "dog") for n in range(9)] + each({"test": 3}),
     "contest": [f"train/p{n}.png" for n in range(6)] + each({"test": 3}),
-    "phone": [*each({"cat": 3, "dog": 3}), *(f"cat/{n}.heic" for n in range(5)), "dog/one"],
+    "phone": [*each({"cat": 3, "dog": 3}), *(f"cat/{n}.nef" for n in range(5)), "dog/one"],
     "boxes": [f"{s}/{k}/{n}{e}" for s in ("train", "valid")
               for k, e in (("images", ".png"), ("labels", ".txt")) for n in range(3)],
 }  # fmt: skip

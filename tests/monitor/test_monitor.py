@@ -290,7 +290,7 @@ def test_looks_are_the_snapshots_as_rows_of_the_file() -> None:
         model(torch.randn(4, 3)).sum().backward()
         optimizer.step()
     (look,), (snapshot,) = monitor.looks, monitor.snapshots
-    keys = {"kind", "step", "lr", "layers", "parameters", "uncleared", "overhead"}
+    keys = {"kind", "step", "lr", "layers", "parameters", "overhead"}
     assert set(look) == keys
     assert set(look["layers"]["1"]) == {"kind", "mean", "var", "gradient_var", "dead"}
     assert look["layers"]["0"]["var"] == snapshot.layers["0"].var

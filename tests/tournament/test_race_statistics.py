@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from ravine.tournament.pooled_spread import pooled_spread
 from ravine.tournament.statistics import compare, holm, mean_interval, p_value, standings, verdict
 
 RACES = 4000
@@ -96,3 +97,74 @@ def test_the_verdict_of_few_runs_is_modest() -> None:
     assert "only one" in verdict(*standings({"a": {1: 0.5}, "b": {}}))
     assert "one seed" in verdict(*standings({"a": {1: 0.5}, "b": {1: 0.9}}))
     assert verdict(*standings({"a": {1: 0.5, 2: 0.6}, "b": {1: 0.6, 2: 0.5}})).startswith("Tied")
+
+
+def test_a_run_that_broke_is_the_worst_result_and_not_a_missing_one() -> None:
+    steady, breaks = {1: 0.60, 2: 0.61, 3: 0.60}, {1: 0.70}
+    table, comparisons = standings({"breaks": breaks, "steady": steady}, resolution=1 / IMAGES)
+    said = verdict(table, comparisons)
+
+    assert [one.name for one in table] == ["steady", "breaks"]
+    assert table[1].broken == (2, 3)
+    assert "breaks wins" not in said
+    assert "Runs that broke count as the worst result: breaks (2)." in said
+
+
+def test_a_candidate_at_chance_that_broke_once_loses_to_one_that_learnt() -> None:
+    wild = {1: 0.10, 2: 0.10}
+    others = {f"o{k}": {1: 0.46 + k / 500, 2: 0.45, 3: 0.46} for k in range(3)}
+    _, comparisons = standings({"wild": wild, **others}, resolution=1 / IMAGES)
+
+    lost = [c for c in comparisons if c.second == "wild"]
+    assert len(lost) == 3
+    assert not any(c.tied for c in lost)
+
+
+def test_a_candidate_that_never_ran_cannot_win_and_is_named() -> None:
+    ran = {"a": {1: 0.9, 2: 0.9, 3: 0.91}, "b": {1: 0.1, 2: 0.11, 3: 0.1}, "c": {}}
+    said = verdict(*standings(ran, resolution=1 / IMAGES))
+
+    assert said.startswith("a wins")
+    assert "Finished no run and cannot win: c." in said
+
+
+def test_a_candidate_that_lost_every_common_seed_does_not_win() -> None:
+    ahead_by_a_missing_run = {"a": {1: 0.70, 2: 0.71, 3: 0.95}, "b": {1: 0.75, 2: 0.76}}
+
+    assert " wins" not in verdict(*standings(ahead_by_a_missing_run, resolution=1 / IMAGES))
+
+
+def test_the_spread_is_that_of_a_two_way_layout_over_all_candidates() -> None:
+    chance = np.random.default_rng(4)
+    values = chance.normal(size=(4, 3))
+    residual = values - values.mean(0) - values.mean(1)[:, None] + values.mean()
+    found = pooled_spread(
+        {str(k): dict(enumerate(map(float, row))) for k, row in enumerate(values)}
+    )
+
+    assert found.freedom == 6
+    assert found.of_run == pytest.approx(math.sqrt((residual**2).sum() / 6))
+
+
+@pytest.mark.parametrize("breaks", [0.1, 0.3])
+def test_equal_candidates_whose_runs_break_have_no_false_winner(breaks: float) -> None:
+    chance = np.random.default_rng(1)
+    wins = 0
+    for _ in range(400):
+        accuracies = 0.85 + 0.01 * chance.standard_normal((4, 3))
+        ended = chance.random((4, 3)) >= breaks
+        results = {
+            f"same-{k}": {s: float(accuracies[k, s]) for s in range(3) if ended[k, s]}
+            for k in range(4)
+        }
+        wins += " wins" in verdict(*standings(results, resolution=1 / IMAGES))
+    assert wins / 400 < 0.05
+
+
+def test_the_verdict_says_which_difference_cannot_be_seen() -> None:
+    close = {"a": {1: 0.80, 2: 0.82, 3: 0.81}, "b": {1: 0.81, 2: 0.80, 3: 0.82}}
+    table, comparisons = standings(close, resolution=1 / IMAGES)
+    said = verdict(table, comparisons)
+
+    assert f"With 3 seeds a difference under {100 * comparisons[0].visible:.2g} points" in said
+    assert comparisons[0].visible > abs(comparisons[0].difference)

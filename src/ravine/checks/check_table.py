@@ -5,212 +5,282 @@ docs/diagnose.md. The order is that in which causes are believed: `merge` puts a
 first cause above it that explains it. The rows of `DETECTORS` are findings over time.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal, final
+from collections.abc import Mapping
+from typing import Final
 
 from ravine.checks.activations import check_symmetry, check_units, check_variances
-from ravine.checks.context import CheckContext
-from ravine.checks.inputs import check_inputs
+from ravine.checks.check_kind import (
+    LATER_UNITS,
+    LEARNING,
+    RATE,
+    START,
+    UNITS,
+    VALIDATION,
+    Check,
+    CheckFunction,
+)
+from ravine.checks.evaluation_mode import check_evaluation
+from ravine.checks.inputs import check_inputs, check_scale
 from ravine.checks.label_relation import check_label_relation
 from ravine.checks.labels import check_labels
-from ravine.checks.learning import check_decay
 from ravine.checks.loss_function import check_loss
 from ravine.checks.norm_statistics import check_norm_statistics
+from ravine.checks.parameter_groups import check_groups
+from ravine.checks.parameters import check_registered, check_shared
 from ravine.checks.short_trainings import check_few_examples, check_learning_rate
-from ravine.checks.wiring import (
-    check_dropout,
-    check_gradients,
-    check_mode,
-    check_optimizer,
-    check_step,
-)
+from ravine.checks.step_effect import check_step_effect
+from ravine.checks.strong_decay import check_decay
+from ravine.checks.targets import check_targets
+from ravine.checks.user_step import check_step
+from ravine.checks.wiring import check_dropout, check_gradients, check_mode, check_optimizer
+from ravine.findings import thresholds as limits
 from ravine.findings.detectors import DETECTORS, RUN_SYMPTOMS, Detector
-from ravine.findings.finding import Finding
-from ravine.findings.thresholds import (
-    DEAD,
-    EXPLODING,
-    FADED,
-    FEW_UNITS,
-    IMBALANCE,
-    IMBALANCE_FROM,
-    INITIAL_LOSS,
-    INITIAL_LOSS_NATS,
-    LABEL_NOISE,
-    LABELS_RELATED,
-    LARGE_INPUTS,
-    LARGE_LOGITS,
-    NORM_LOSS,
-    NORM_LOSS_NATS,
-    OVERFIT,
-    RATE_FAR,
-    RATE_HIGH,
-    RATE_LOW,
-    RATE_NEAR,
-    SATURATED,
-    SMALL_INPUTS,
-    STRONG_DECAY,
-    STRONG_DROPOUT,
-    UNSHUFFLED,
-    VANISHING,
-)
-
-CheckFunction = Callable[[CheckContext], Iterator[Finding]]
-Stage = Literal["before", "labels", "first batch", "state", "labels probe", "training"]
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One kind of finding before training.
-
-    Attributes:
-        code: of the finding.
-        function: that yields it, among others of its subject.
-        stage: when it runs: before any forward pass; on labels, once the number of outputs is
-            known; on the first batch, when it was measured; on the state of network and step; on
-            request; after training for some steps.
-        thresholds: of `thresholds.py`, that it compares with.
-        explains: codes of the symptoms that this cause brings about.
-    """
-
-    code: str
-    function: CheckFunction
-    stage: Stage
-    thresholds: tuple[float, ...] = ()
-    explains: tuple[str, ...] = ()
-
-
-_START: Final = ("exploding-at-start", "vanishing-at-start", "initial-loss-high")
-_LATER_UNITS: Final = ("units-died", "units-saturated")
-_UNITS: Final = ("dead-units", "saturated-units", *_LATER_UNITS)
-_RATE: Final = ("rate-too-high", "rate-too-low")
-_LEARNING: Final = ("zero-gradient", "cannot-overfit", *_RATE, *RUN_SYMPTOMS)
 
 CHECKS: Final[tuple[Check | Detector, ...]] = (
     Check(
         code="inputs-not-finite",
         function=check_inputs,
         stage="before",
-        explains=(*_START, *_UNITS, *_LEARNING, "labels-unrelated", "overfitting"),
+        explains=(*START, *UNITS, *LEARNING, "labels-unrelated", "overfitting"),
     ),
-    Check(code="labels-out-of-range", function=check_labels, stage="labels", explains=_LEARNING),
+    Check(code="labels-out-of-range", function=check_labels, stage="labels", explains=LEARNING),
+    Check(
+        code="inputs-scrambled",
+        function=check_inputs,
+        stage="before",
+        thresholds=(limits.SCRAMBLED,),
+        explains=(*LEARNING, "overfitting", "label-noise", "labels-undecided"),
+    ),
+    Check(
+        code="batches-repeat",
+        function=check_inputs,
+        stage="before",
+        explains=(*VALIDATION, "labels-undecided", "imbalance", "label-noise", *LEARNING),
+    ),
     Check(
         code="inputs-alike",
         function=check_inputs,
         stage="before",
-        explains=(*_START, *_UNITS, *_LEARNING, "labels-unrelated", "not-shuffled"),
+        explains=(*START, *UNITS, *LEARNING, "labels-unrelated", "not-shuffled"),
     ),
     Check(
         code="loss-of-wrong-sign",
         function=check_loss,
         stage="first batch",
-        explains=(*_LEARNING, "initial-loss-high", "overfitting"),
+        explains=(*LEARNING, "initial-loss-high", "overfitting"),
     ),
     Check(
         code="softmax-twice",
         function=check_loss,
         stage="first batch",
-        explains=(*_LEARNING, *_START, "activation-on-logits"),
+        explains=(*LEARNING, *START, "activation-on-logits"),
+    ),
+    Check(
+        code="sigmoid-twice",
+        function=check_targets,
+        stage="first batch",
+        explains=(*LEARNING, *START, "activation-on-logits"),
+    ),
+    Check(
+        code="targets-broadcast",
+        function=check_targets,
+        stage="first batch",
+        explains=(*LEARNING, *START, "overfitting"),
     ),
     Check(
         code="loss-expects-log-probabilities",
         function=check_loss,
         stage="first batch",
-        explains=(*_LEARNING, *_START, "overfitting"),
+        explains=(*LEARNING, *START, "overfitting"),
     ),
     Check(
         code="activation-on-logits",
         function=check_loss,
         stage="first batch",
-        explains=(*_LEARNING, *_UNITS, "initial-loss-high"),
+        explains=(*LEARNING, *UNITS, "initial-loss-high"),
     ),
     Check(
         code="step-does-not-update",
         function=check_step,
         stage="state",
-        explains=(*_LEARNING, "not-in-optimizer", "gradients-not-cleared"),
+        explains=DETECTORS["step-does-not-update"].explains,
+    ),
+    Check(
+        code="step-climbs",
+        function=check_step_effect,
+        stage="state",
+        thresholds=(limits.CLIMBS,),
+        explains=(*LEARNING, *LATER_UNITS, "overfitting"),
     ),
     Check(
         code="no-gradient",
         function=check_gradients,
         stage="first batch",
-        explains=(*_LEARNING, "not-in-optimizer", "vanishing-at-start"),
+        explains=(*LEARNING, "not-in-optimizer", "vanishing-at-start"),
     ),
-    Check(code="not-in-optimizer", function=check_optimizer, stage="before", explains=_LEARNING),
+    Check(code="not-in-optimizer", function=check_optimizer, stage="before", explains=LEARNING),
     Check(
         code="gradients-not-cleared",
         function=check_step,
         stage="state",
         explains=DETECTORS["gradients-not-cleared"].explains,
     ),
-    Check(  # with a step of the user's also by check_step
+    Check(
+        code="optimizer-remade",
+        function=check_step,
+        stage="state",
+        explains=DETECTORS["optimizer-remade"].explains,
+    ),
+    Check(
+        code="step-trains-something-else",
+        function=check_step_effect,
+        stage="state",
+        thresholds=(limits.UNRELATED_STEP,),
+        explains=(*LEARNING, "overfitting", "validation-at-chance"),
+    ),
+    Check(
+        code="updates-too-small",
+        function=check_step_effect,
+        stage="state",
+        thresholds=(limits.GRADIENT_CUT, limits.ROUNDED_AWAY),
+        explains=LEARNING,
+    ),
+    Check(
+        code="group-rate-differs",
+        function=check_groups,
+        stage="state",
+        thresholds=(limits.GROUP_RESTS, limits.GROUP_LEAPS),
+        explains=(*LEARNING, *LATER_UNITS),
+    ),
+    Check(
+        code="gradients-not-unscaled",
+        function=check_step_effect,
+        stage="state",
+        thresholds=(limits.GRADIENT_CUT,),
+        explains=(*LEARNING, *LATER_UNITS, "overfitting"),
+    ),
+    DETECTORS["weights-changed-outside"],
+    Check(  # with a step of the user's by check_step
         code="eval-mode",
         function=check_mode,
         stage="before",
-        explains=(*_LEARNING, *_START, "norm-statistics-disagree", "overfitting"),
+        explains=DETECTORS["eval-mode"].explains,
+    ),
+    Check(
+        code="examples-mixed",
+        function=check_evaluation,
+        stage="evaluation",
+        thresholds=(limits.MIXED,),
+        explains=(*LEARNING, *START, *VALIDATION, "initial-loss-high"),
+    ),
+    Check(
+        code="noisy-evaluation",
+        function=check_evaluation,
+        stage="evaluation",
+        thresholds=(limits.NOISY,),
+        explains=DETECTORS["noisy-evaluation"].explains,
+    ),
+    Check(
+        code="parameters-not-registered",
+        function=check_registered,
+        stage="first batch",
+        explains=("underfitting", "plateau", "cannot-overfit"),
+    ),
+    Check(
+        code="loss-ignores-examples",
+        function=check_targets,
+        stage="first batch",
+        explains=("underfitting", "plateau", "cannot-overfit", *VALIDATION),
+    ),
+    Check(
+        code="targets-uninformative",
+        function=check_targets,
+        stage="first batch",
+        thresholds=(limits.UNINFORMATIVE,),
+        explains=LEARNING,
+    ),
+    Check(
+        code="targets-not-scaled",
+        function=check_targets,
+        stage="first batch",
+        thresholds=(limits.LARGE_TARGETS,),
+        explains=(*LEARNING, *START, "overfitting"),
     ),
     Check(
         code="inputs-not-scaled",
-        function=check_inputs,
-        stage="before",
-        thresholds=(SMALL_INPUTS, LARGE_INPUTS),
-        explains=(*_START, *_UNITS, *_LEARNING, "overfitting"),
+        function=check_scale,
+        stage="first batch",
+        thresholds=(
+            limits.SMALL_INPUTS,
+            limits.LARGE_INPUTS,
+            limits.FLAT_INPUTS,
+            limits.SAME_OUTPUTS,
+        ),
+        explains=(*START, *UNITS, *LEARNING, "overfitting", "labels-undecided"),
     ),
     Check(
         code="symmetric-weights",
         function=check_symmetry,
         stage="before",
-        explains=(*_START, *_UNITS, *_LEARNING),
+        explains=(*START, *UNITS, *LEARNING),
     ),
     Check(
         code="dead-units",
         function=check_units,
         stage="first batch",
-        thresholds=(DEAD, FEW_UNITS, FADED),
-        explains=(*_LEARNING, *_START, "units-died"),
+        thresholds=(limits.DEAD, limits.FEW_UNITS, limits.FADED),
+        explains=(*LEARNING, *START, "units-died"),
     ),
     Check(
         code="saturated-units",
         function=check_units,
         stage="first batch",
-        thresholds=(SATURATED,),
-        explains=(*_START, *_LEARNING, "units-saturated", "overfitting"),
+        thresholds=(limits.SATURATED,),
+        explains=(*START, *LEARNING, "units-saturated", "overfitting"),
     ),
     Check(
         code="dropout-too-strong",
         function=check_dropout,
         stage="before",
-        thresholds=(STRONG_DROPOUT,),
-        explains=(*_START, "underfitting", "plateau", "rate-too-low", "cannot-overfit"),
+        thresholds=(limits.STRONG_DROPOUT,),
+        explains=(
+            *(*START, "underfitting", "plateau", "rate-too-low", "cannot-overfit"),
+            "dropout-on-logits",
+        ),
+    ),
+    Check(
+        code="dropout-on-logits",
+        function=check_targets,
+        stage="first batch",
+        explains=("underfitting", "plateau", "cannot-overfit", "rate-too-low"),
     ),
     Check(
         code="exploding-at-start",
         function=check_variances,
         stage="first batch",
-        thresholds=(EXPLODING, LARGE_LOGITS),
-        explains=(*_LEARNING, *_LATER_UNITS, "initial-loss-high", "overfitting"),
+        thresholds=(limits.EXPLODING, limits.LARGE_LOGITS),
+        explains=(*LEARNING, *LATER_UNITS, "initial-loss-high", "overfitting"),
     ),
     Check(
         code="vanishing-at-start",
         function=check_variances,
         stage="first batch",
-        thresholds=(VANISHING,),
-        explains=(*_LEARNING, *_LATER_UNITS),
+        thresholds=(limits.VANISHING,),
+        explains=(*LEARNING, *LATER_UNITS),
     ),
     Check(
         code="not-shuffled",
         function=check_labels,
         stage="labels",
-        thresholds=(UNSHUFFLED,),
-        explains=(*_RATE, *RUN_SYMPTOMS, "norm-statistics-disagree", "overfitting", "imbalance"),
+        thresholds=(limits.UNSHUFFLED,),
+        explains=(*RATE, *RUN_SYMPTOMS, "norm-statistics-disagree", "overfitting", "imbalance"),
     ),
     Check(
         code="labels-unrelated",
         function=check_label_relation,
         stage="labels probe",
-        thresholds=(LABELS_RELATED,),
-        explains=("label-noise", *_RATE, *RUN_SYMPTOMS, "overfitting"),
+        thresholds=(limits.LABELS_RELATED,),
+        explains=("label-noise", *RATE, *RUN_SYMPTOMS, "overfitting"),
     ),
     Check(
         code="zero-gradient",
@@ -219,31 +289,42 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=("cannot-overfit", "plateau", "underfitting"),
     ),
     Check(
-        code="decay-too-strong",
+        code="decay-too-strong",  # in a step of the user's by check_step_effect
         function=check_decay,
-        stage="before",
-        thresholds=(STRONG_DECAY,),
-        explains=("underfitting", "plateau", "rate-too-low"),
+        stage="first batch",
+        thresholds=(limits.STRONG_DECAY, limits.PENALTY),
+        explains=("underfitting", "plateau", *RATE, "cannot-overfit", "initial-loss-high"),
     ),
     Check(
         code="rate-too-high",
         function=check_learning_rate,
         stage="training",
-        thresholds=(RATE_HIGH, RATE_NEAR),
-        explains=(*_LATER_UNITS, *RUN_SYMPTOMS, "overfitting"),
+        thresholds=(limits.RATE_HIGH, limits.RATE_NEAR),
+        explains=(*LATER_UNITS, *RUN_SYMPTOMS, "overfitting"),
     ),
+    Check(
+        code="frozen-statistics-drift",
+        function=check_step,
+        stage="state",
+        explains=("norm-statistics-disagree", "underfitting", "overfitting", "plateau"),
+    ),
+    DETECTORS["averaged-weights-lag"],
+    DETECTORS["evaluated-in-training-mode"],
+    DETECTORS["validation-prepared-differently"],
     Check(
         code="norm-statistics-disagree",
         function=check_norm_statistics,
         stage="state",
-        thresholds=(NORM_LOSS, NORM_LOSS_NATS),
+        thresholds=(limits.NORM_LOSS, limits.NORM_LOSS_NATS),
         explains=DETECTORS["norm-statistics-disagree"].explains,
     ),
+    DETECTORS["validation-labels-unrelated"],
+    DETECTORS["validation-at-chance"],
     Check(
         code="label-noise",
         function=check_label_relation,
         stage="labels probe",
-        thresholds=(LABEL_NOISE,),
+        thresholds=(limits.LABEL_NOISE,),
         explains=("overfitting", "underfitting", "plateau"),
     ),
     DETECTORS["not-finite"],
@@ -252,7 +333,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="initial-loss-high",
         function=check_loss,
         stage="first batch",
-        thresholds=(INITIAL_LOSS, INITIAL_LOSS_NATS),
+        thresholds=(limits.INITIAL_LOSS, limits.INITIAL_LOSS_NATS),
         explains=("plateau",),
     ),
     DETECTORS["units-died"],
@@ -261,21 +342,29 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="cannot-overfit",
         function=check_few_examples,
         stage="training",
-        thresholds=(OVERFIT,),
+        thresholds=(limits.OVERFIT,),
         explains=("underfitting", "plateau"),
     ),
     Check(
         code="rate-too-low",
         function=check_learning_rate,
         stage="training",
-        thresholds=(RATE_LOW, RATE_FAR),
+        thresholds=(limits.RATE_LOW, limits.RATE_FAR),
         explains=DETECTORS["rate-too-low"].explains,
     ),
     Check(
         code="imbalance",
         function=check_labels,
         stage="labels",
-        thresholds=(IMBALANCE, IMBALANCE_FROM),
+        thresholds=(limits.IMBALANCE, limits.IMBALANCE_FROM),
+    ),
+    Check(code="shared-parameters", function=check_shared, stage="before"),
+    Check(code="optimizer-unseen", function=check_step, stage="state"),
+    Check(
+        code="labels-undecided",
+        function=check_label_relation,
+        stage="labels probe",
+        thresholds=(limits.FEW_LABELS, limits.FEW_PER_CLASS),
     ),
     DETECTORS["overfitting"],
     DETECTORS["underfitting"],

@@ -7,8 +7,9 @@ from typing import Any, final
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ravine.checks.check_batch import CheckBatch
+from ravine.checks.check_batch import CheckBatch, logits_of
 from ravine.checks.loss_form import Loss, LossForm
+from ravine.checks.step_record import StepPair, Tensors
 from ravine.core.nested import call_model
 from ravine.optim.lr_range_test import RangeTest
 from ravine.propagation.unit_activity import UnitActivity
@@ -30,6 +31,11 @@ class Measurements:
         units: activity of each activation, in the order of the calls.
         faded: of each activation, whether its input has next to no variance.
         range_test: of the learning rate; None where there was none.
+        steps: what the user's step does; None where none was given.
+        output: first floating tensor of the model's output, detached, in training mode.
+        leaves: tensors at the ends of the loss's graph.
+        penalty: gradient of the loss by the weights that does not pass through the output, by
+            index of the parameter; and that which does.
     """
 
     logits: Tensor | None = None
@@ -39,6 +45,10 @@ class Measurements:
     units: tuple[UnitActivity, ...] = ()
     faded: tuple[bool, ...] = ()
     range_test: RangeTest | None = None
+    steps: StepPair | None = None
+    output: Tensor | None = None
+    leaves: tuple[Tensor, ...] = ()
+    penalty: tuple[Tensors, Tensors] | None = None
 
 
 @final
@@ -61,6 +71,11 @@ class CheckContext:
     optimizer: Optimizer | None
     step: Step | None
     measured: Measurements = field(default_factory=Measurements)
+
+    def answers_of(self, output: object, sample: CheckBatch) -> Tensor | None:
+        """Returns an output (N, K) where its largest number is the answer to a label, else None."""
+        form = self.measured.loss_form
+        return None if form is not None and not form.answers else logits_of(output, sample)
 
     def output(self, sample: CheckBatch) -> Any:
         """Returns the model's output on a batch."""

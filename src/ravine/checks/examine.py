@@ -21,9 +21,14 @@ from ravine.checks.check_batch import CheckBatch, logits_of, take_batches
 from ravine.checks.check_table import EXPLAINS, functions_of
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_form import form_of
+from ravine.checks.parameters import leaves_of
+from ravine.checks.step_observation import observe_step
+from ravine.checks.step_record import Tensors
 from ravine.core.errors import SettingError
+from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding, Findings, merge
+from ravine.nn.freezing import training_mode_
 from ravine.optim.lr_range_test import RangeTest
 from ravine.propagation.recording import Recording
 from ravine.propagation.variance import VarianceProfile, as_layers, record
@@ -121,10 +126,12 @@ def _run_checks(context: CheckContext, *, labels_probe: bool, learn: bool) -> It
     if (yield from _run_stage("before", context)):
         return
     with preserve_training(context.model, context.optimizer):
-        context.model.train()
+        training_mode_(context.model)
         impossible = yield from _first_batch(context, context.samples[0].first(_EXAMPLES))
     if impossible:
         return
+    yield from _run_stage("evaluation", context)
+    context.measured.steps = observe_step(context)
     yield from _run_stage("state", context)
     if labels_probe:
         yield from _run_stage("labels probe", context)
@@ -167,11 +174,43 @@ def _first_batch(context: CheckContext, sample: CheckBatch) -> Generator[Finding
     faded = inputs_faded(recording)
     is_matched = len(faded) == len(measured.units)
     measured.faded = faded if is_matched else (False,) * len(measured.units)
-    value = context.value(sample)
-    if value.requires_grad:
-        value.backward()
+    value = _differentiated(context, sample)
     yield from _run_stage("first batch", context)
     return not bool(value.isfinite())
+
+
+def _differentiated(context: CheckContext, sample: CheckBatch) -> Tensor:
+    """Returns the loss of a batch, 0-dim, after its backward pass; keeps what checks read of it."""
+    measured, output = context.measured, context.output(sample)
+    measured.output = next(
+        (t.detach() for t in tensors_in(output) if t.is_floating_point() and t.dim()), None
+    )
+    value = context.loss(output, sample.targets)
+    if not value.requires_grad:
+        return value
+    measured.leaves = tuple(leaves_of(value))
+    value.backward()
+    measured.penalty = _past_the_output(context, output, sample)
+    return value
+
+
+def _past_the_output(
+    context: CheckContext, output: Any, sample: CheckBatch
+) -> tuple[Tensors, Tensors] | None:
+    """Returns the gradient of the loss by the weights past its outputs, and through them.
+
+    None where nothing goes past them.
+    """
+    weights = list(context.model.parameters())
+    alone = context.loss(map_tensors(output, Tensor.detach), sample.targets)
+    if not isinstance(alone, Tensor) or not alone.requires_grad:
+        return None
+    learning = {n: p for n, p in enumerate(weights) if p.requires_grad}
+    found = torch.autograd.grad(alone, list(learning.values()), allow_unused=True)
+    past = {n: g for n, g in zip(learning, found, strict=True) if g is not None}
+    whole = {n: p.grad for n, p in learning.items() if p.grad is not None}
+    through = {n: g - past[n] if n in past else g for n, g in whole.items()}
+    return (past, through) if past else None
 
 
 def _output(context: CheckContext, sample: CheckBatch) -> Any:

@@ -9,16 +9,23 @@ confused with each other alone: the floor of the confusions is the noise.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ravine.checks.check_batch import CheckBatch, logits_of
+from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
-from ravine.findings.thresholds import LABEL_NOISE, LABELS_RELATED
+from ravine.findings.thresholds import (
+    FEW_LABELS,
+    FEW_PER_CLASS,
+    LABEL_NOISE,
+    LABELS_RELATED,
+    SCORE_RELATED,
+)
+from ravine.nn.freezing import training_mode_
 
 _NEIGHBOURS = 10
 _MOST_EXAMPLES = 2000
@@ -122,8 +129,49 @@ def check_label_relation(context: CheckContext) -> Iterator[Finding]:
         if found.deviations > LABELS_RELATED:
             return
     trained = _short_training(context)
-    if trained is not None and trained.deviations < LABELS_RELATED:
-        yield _unrelated(found, trained)
+    if trained is None or trained.is_related:
+        return
+    doubt = _why_undecided(context, trained)
+    yield _unrelated(found, trained) if doubt is None else _undecided(trained, doubt)
+
+
+def _why_undecided(context: CheckContext, trained: "_ShortTraining") -> str | None:
+    """Returns why a chance accuracy says nothing against the labels; None where it does.
+
+    Too few examples of each class: hard ones are not learnt from them. A network that in the same
+    training does not learn labels which are a plain function of its inputs: brightness.
+    """
+    needed = max(FEW_LABELS, FEW_PER_CLASS * trained.classes)
+    if trained.count < needed:
+        return (
+            f"{trained.count} examples of {trained.classes} classes are too few to learn a hard "
+            f"relation from; give batches with {2 * needed} examples or more together"
+        )
+    control = _short_training(context, labels_of=_brightness)
+    if control is not None and not control.is_related:
+        return (
+            "the network does not learn labels made from the brightness of its inputs either; "
+            "mend what else is found first"
+        )
+    return None
+
+
+def _brightness(sample: CheckBatch) -> Tensor:
+    """Returns 1 for the brighter half of a batch, else 0, (N,)."""
+    means = sample.float_inputs[0].flatten(1).double().mean(1)
+    return (means > means.median()).long()
+
+
+def _undecided(trained: "_ShortTraining", doubt: str) -> Finding:
+    return Finding(
+        severity="note",
+        code="labels-undecided",
+        seen=f"cannot tell whether the labels belong to the inputs: a short training reaches "
+        f"{trained.accuracy:.1%}, and the commonest class has {trained.commonest:.1%}",
+        cause=doubt,
+        cure="print a few examples with their labels",
+        evidence=asdict(trained),
+    )
 
 
 def _features(sample: CheckBatch) -> Tensor | None:
@@ -143,35 +191,75 @@ class _ShortTraining:
         accuracy: in [0, 1].
         commonest: share of the commonest class.
         deviations: accuracy above that share, in standard deviations of a binomial.
+        score: mean logarithm of the probability of the labels above that of permuted labels, in
+            standard deviations over the permutations: it sees more than the accuracy.
+        count: examples that it was tried on, and about as many that it was trained on.
+        classes: that they have.
     """
 
     accuracy: float
     commonest: float
     deviations: float
+    score: float
+    count: int
+    classes: int
+
+    @property
+    def is_related(self) -> bool:
+        """Whether the labels show a relation to the inputs, by one measure or the other."""
+        return self.deviations > LABELS_RELATED or self.score > SCORE_RELATED
 
 
-def _short_training(context: CheckContext) -> _ShortTraining | None:
-    """Trains on the first half of the batches; None where the output is no logits."""
-    half = max(1, len(context.samples) // 2)
-    training, held_out = context.samples[:half], context.samples[half:]
+def _short_training(
+    context: CheckContext, labels_of: Callable[[CheckBatch], Tensor] | None = None
+) -> _ShortTraining | None:
+    """Trains on the first half of the batches; None where the output is no logits.
+
+    Args:
+        context: of the checks.
+        labels_of: gives a batch other labels (N,) than its own.
+    """
+    samples = context.samples
+    if labels_of is not None:
+        samples = tuple(replace(one, targets=labels_of(one)) for one in samples)
+    half = max(1, len(samples) // 2)
+    training, held_out = samples[:half], samples[half:]
     if not held_out:
         n = len(training[0]) // 2
         training, held_out = (training[0].first(n),), (training[0].first(n, start=n),)
     with preserve_training(context.model):
-        context.model.train()
+        training_mode_(context.model)
         _train(context, training)
         with torch.no_grad():
-            rows = [(logits_of(context.output(s), s), s.targets) for s in held_out]
-    correct = [(logits.argmax(1) == y) for logits, y in rows if logits is not None]
-    if not correct:
+            rows = [(context.answers_of(context.output(s), s), s.targets) for s in held_out]
+    known = [(logits, y) for logits, y in rows if logits is not None]
+    if not known:
         return None
-    count = sum(len(r) for r in correct)
-    accuracy = sum(int(r.sum()) for r in correct) / count
-    commonest = float(torch.cat([y for _, y in rows]).bincount().max()) / count
+    logits, labels = torch.cat([one for one, _ in known]), torch.cat([y for _, y in known])
+    count = len(labels)
+    accuracy = float((logits.argmax(1) == labels).double().mean())
+    commonest = float(labels.bincount().max()) / count
     spread = math.sqrt(max(commonest * (1 - commonest), 1e-4) / count)
     return _ShortTraining(
-        accuracy=accuracy, commonest=commonest, deviations=(accuracy - commonest) / spread
+        accuracy=accuracy,
+        commonest=commonest,
+        deviations=(accuracy - commonest) / spread,
+        score=_score(logits, labels),
+        count=count,
+        classes=len(labels.unique()),
     )
+
+
+def _score(logits: Tensor, labels: Tensor) -> float:
+    """Returns `_ShortTraining.score` of logits (N, K) and labels (N,)."""
+    logarithms = logits.double().log_softmax(1)
+    generator = torch.Generator().manual_seed(0)
+    orders = [torch.randperm(len(labels), generator=generator) for _ in range(_PERMUTATIONS)]
+    ours = float(logarithms.gather(1, labels[:, None]).mean())
+    others = torch.stack(
+        [logarithms.gather(1, labels[order.to(labels.device)][:, None]).mean() for order in orders]
+    )
+    return (ours - float(others.mean())) / max(float(others.std()), 1e-12)
 
 
 def _train(context: CheckContext, samples: Sequence[CheckBatch]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ravine.checks.check_batch import CheckBatch, logits_of
+from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext, layer_of
 from ravine.core.errors import SettingError
 from ravine.core.nested import tensors_in
@@ -24,8 +24,8 @@ from ravine.findings.thresholds import (
     RATE_HIGH,
     RATE_LOW,
     RATE_NEAR,
-    STRONG_DECAY,
 )
+from ravine.nn.freezing import training_mode_
 from ravine.optim.lr_range_test import RangeTest, range_test
 
 _EXAMPLES = 8
@@ -93,7 +93,7 @@ def overfit(context: CheckContext) -> Overfit:
     best: Overfit | None = None
     for lr, steps in _TRIES:
         with preserve_training(model):
-            model.train()
+            training_mode_(model)
             _without_dropout(model)
             found = _learn(context, sample, lr, steps, waiting)
         best = found if best is None or found.learnt or found.after < best.after else best
@@ -122,7 +122,7 @@ def _learn(
         output = context.output(sample)
         loss = context.loss(output, sample.targets)
         losses.append(float(loss.detach()))
-        accuracy = _accuracy(output, sample)
+        accuracy = _accuracy(context, output, sample)
         if step == 0 and accuracy is None:
             level = _learnt_below(context, output, sample, losses[0])
         if not math.isfinite(losses[-1]) or not loss.requires_grad:
@@ -153,8 +153,8 @@ def _backward(model: nn.Module, loss: Tensor, output: object, waiting: _Waiting)
     return any(t.grad is not None and float(t.grad.abs().max()) > waiting.least for t in outputs)
 
 
-def _accuracy(output: object, sample: CheckBatch) -> float | None:
-    logits = logits_of(output, sample)
+def _accuracy(context: CheckContext, output: object, sample: CheckBatch) -> float | None:
+    logits = context.answers_of(output, sample)
     return None if logits is None else float((logits.argmax(1) == sample.targets).double().mean())
 
 
@@ -299,28 +299,3 @@ def _beginning(found: RangeTest, level: float) -> float:
     least = found.losses.index(min(found.losses))
     above = [n for n in range(least) if found.losses[n] > level]
     return found.rates[above[-1] + 1 if above else 0]
-
-
-def check_decay(context: CheckContext) -> Iterator[Finding]:
-    """Yields weight decay that pulls the weights to 0 faster than they can learn."""
-    if context.optimizer is None:
-        return
-    for group in context.optimizer.param_groups:
-        decay = float(group.get("weight_decay", 0.0) or 0.0)
-        if decay <= 0 or not group["params"]:
-            continue
-        apart = (
-            isinstance(context.optimizer, torch.optim.AdamW) or group.get("decay") == "decoupled"
-        )
-        pull = decay if not apart else decay / 10
-        if pull > STRONG_DECAY:
-            yield Finding(
-                severity="warning",
-                code="decay-too-strong",
-                seen=f"weight decay is {decay:.3g}",
-                cause="the weights are pulled to 0 more strongly than the loss pulls them away",
-                cure="set weight_decay to 5e-4 (1e-2 for AdamW)",
-                evidence={"weight_decay": decay},
-                changes={"weight_decay": 5e-4},
-            )
-            return

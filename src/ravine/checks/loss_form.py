@@ -4,12 +4,17 @@ A constant added to all logits of an example shows what the loss does with them:
 the softmax itself stays the same, one that expects log-probabilities falls by the constant.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+_WRONG = 4  # ways of being wrong that are tried
+_SURE = 10.0  # an output that leaves no doubt
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -24,6 +29,8 @@ class LossForm:
         takes_logarithms: it falls by the constant.
         per_example: it is a mean and not a sum over the batch.
         slope: mean derivative by the target class's output, times N where it is a mean.
+        answers: whether output k is the answer k: sure right answers have clearly another loss
+            than sure wrong ones. It is not so for features that the loss compares itself.
     """
 
     value: float
@@ -31,6 +38,7 @@ class LossForm:
     takes_logarithms: bool
     per_example: bool
     slope: float
+    answers: bool
 
 
 def form_of(loss: Loss, logits: Tensor, targets: Tensor) -> LossForm | None:
@@ -55,4 +63,20 @@ def form_of(loss: Loss, logits: Tensor, targets: Tensor) -> LossForm | None:
         takes_logarithms=abs(moved / count + 3.0) < 1e-2,
         per_example=per_example,
         slope=0.0 if slope is None else float(slope.gather(1, target_class).sum()) / count,
+        answers=_takes_answers(loss, out.detach(), targets),
     )
+
+
+def _takes_answers(loss: Loss, out: Tensor, targets: Tensor) -> bool:
+    classes, clamped = out.shape[1], targets.clamp_min(0)
+    shifts = range(min(classes, _WRONG + 1))
+    with torch.no_grad():
+        values = [
+            float(loss(_SURE * F.one_hot((clamped + k) % classes, classes).to(out), targets))
+            for k in shifts
+        ]
+    right, wrong = values[0], values[1:]
+    if not wrong or not all(map(math.isfinite, values)):
+        return True  # nothing is known against it
+    middle, spread = sum(wrong) / len(wrong), max(wrong) - min(wrong)
+    return abs(right - middle) > max(3 * spread, 0.1 * abs(middle))

@@ -19,9 +19,10 @@ _CLEARLY_UPHILL = 0.05
 def check_loss(context: CheckContext) -> Iterator[Finding]:
     """Yields what does not fit between the network's end and the loss."""
     measured = context.measured
-    if measured.loss_form is not None and measured.logits is not None:
+    form = measured.loss_form
+    if form is not None and form.answers and measured.logits is not None:
         out = measured.logits.detach().double()
-        yield from _compare(measured.loss_form, out, measured.last_function)
+        yield from _compare(form, out, measured.last_function)
 
 
 def _compare(form: LossForm, out: Tensor, last: str) -> Iterator[Finding]:

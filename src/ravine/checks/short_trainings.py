@@ -1,12 +1,16 @@
 """Checks that train for some steps and put everything back: eight examples, and a range test."""
 
+import inspect
 import time
 from collections.abc import Iterator
+
+from torch.optim import Optimizer
 
 from ravine.checks.context import CheckContext
 from ravine.checks.learning import check_overfit, check_rate, overfit, rate_range
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
+from ravine.nn.freezing import training_mode_
 
 _EXAMPLES, _MOST_STEPS, _FEWEST_STEPS, _SECONDS = 32, 60, 30, 5.0
 
@@ -18,7 +22,7 @@ def check_few_examples(context: CheckContext) -> Iterator[Finding]:
 
 def check_learning_rate(context: CheckContext) -> Iterator[Finding]:
     """Yields a learning rate that the range test, shortened for a slow network, finds wrong."""
-    if context.optimizer is None:
+    if context.optimizer is None or needs_closure(context.optimizer):
         return
     seconds = _seconds_of_a_step(context)
     if seconds is None:
@@ -35,10 +39,16 @@ def check_learning_rate(context: CheckContext) -> Iterator[Finding]:
         yield from check_rate(context, found)
 
 
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Returns whether a step must be given a function, as by L-BFGS: a range test gives none."""
+    given = inspect.signature(optimizer.step).parameters.get("closure")
+    return given is not None and given.default is inspect.Parameter.empty
+
+
 def _seconds_of_a_step(context: CheckContext) -> float | None:
     """Returns the time of a forward and backward pass; None where the loss has no gradient."""
     with preserve_training(context.model, context.optimizer):
-        context.model.train()
+        training_mode_(context.model)
         began = time.monotonic()
         value = context.value(context.samples[0].first(_EXAMPLES))
         if not value.requires_grad:

@@ -1,22 +1,14 @@
-"""Checks of the wiring: the optimizer's parameters, gradients, modes, and the user's step."""
+"""Checks of the wiring: the optimizer's parameters, gradients, modes, dropout."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
+from torch import nn
 
-from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext, layer_of
-from ravine.core.errors import SettingError
-from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import STRONG_DROPOUT
 
 _BY_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
-_CALLS = 8  # of a step that accumulates, until the optimizer must have stepped
 
 
 def check_optimizer(context: CheckContext) -> Iterator[Finding]:
@@ -48,25 +40,47 @@ def check_optimizer(context: CheckContext) -> Iterator[Finding]:
 
 
 def check_mode(context: CheckContext) -> Iterator[Finding]:
-    """Yields a model left in evaluation mode, where that matters and no step sets the mode."""
+    """Yields a model left in evaluation mode, where that matters and no step sets the mode.
+
+    Layers that are frozen on purpose belong in evaluation mode.
+    """
     if context.step is not None:
         return
-    layers = [n for n, m in _layers_with_modes(context.model) if not m.training]
-    if layers:
-        yield _evaluating(layers, whole=not context.model.training)
+    layers = learning_layers_with_modes(context.model)
+    resting = [name for name in layers if not context.model.get_submodule(name).training]
+    if resting and not context.model.training:
+        yield eval_mode_finding(resting, whole=True)
+    elif resting:
+        yield eval_mode_finding(resting, whole=False)
 
 
-def _layers_with_modes(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(n, m) for n, m in model.named_modules() if isinstance(m, _BY_MODE)]
+def learning_layers_with_modes(model: nn.Module) -> list[str]:
+    """Returns the layers whose mode matters and that are not part of something frozen.
+
+    A norm is frozen where its own weights are; dropout and norms without weights where all of the
+    weights of the module around them are.
+    """
+    found = []
+    for name, module in model.named_modules():
+        if not isinstance(module, _BY_MODE):
+            continue
+        own = list(module.parameters(recurse=False))
+        around = own or list(model.get_submodule(name.rpartition(".")[0]).parameters())
+        if not around or any(p.requires_grad for p in around):
+            found.append(name)
+    return found
 
 
-def _evaluating(layers: list[str], *, whole: bool) -> Finding:
+def eval_mode_finding(layers: list[str], *, whole: bool) -> Finding:
+    """Returns the finding that layers are in evaluation mode while they train."""
     return Finding(
-        severity="critical" if whole else "warning",
+        severity="critical" if whole else "note",
         code="eval-mode",
         seen=f"{len(layers)} layers with batch norm or dropout are in evaluation mode"
         + (", and so is the whole model" if whole else ""),
-        cause="model.eval() was called and model.train() not after it",
+        cause="model.eval() was called and model.train() not after it"
+        if whole
+        else "these layers were set to evaluation mode alone, which may be meant",
         cure="call model.train() before every epoch of training",
         layer=layers[0],
         evidence={"layers": len(layers)},
@@ -111,116 +125,3 @@ def check_gradients(context: CheckContext) -> Iterator[Finding]:
         layer=layers[0],
         evidence={"parameters": len(without), "share": share},
     )
-
-
-@dataclass(slots=True)
-class _StepRecord:
-    """What the user's step did.
-
-    Attributes:
-        gradients: by index of the parameter, of each step of the optimizer.
-        training: of each forward pass, whether the model was in training mode.
-        calls: of the user's step.
-    """
-
-    gradients: list[dict[int, Tensor]] = field(default_factory=list)
-    training: list[bool] = field(default_factory=list)
-    calls: int = 0
-
-
-def check_step(context: CheckContext) -> Iterator[Finding]:
-    """Yields faults of the user's own step, called twice on one batch from one state."""
-    if context.step is None:
-        return
-    sample = context.samples[0]
-    with preserve_training(context.model, context.optimizer):
-        before = [p.detach().clone() for p in context.model.parameters()]
-        first = _observe(context, sample)
-        moved = any(
-            not torch.equal(a, b) for a, b in zip(before, context.model.parameters(), strict=True)
-        )
-        kept = [p.grad for p in context.model.parameters()]
-    if not first.gradients or not moved:
-        yield _does_not_update(first, moved)
-    with_modes = [name for name, _ in _layers_with_modes(context.model)]
-    if with_modes and first.training and not all(first.training):
-        yield _evaluating(with_modes, whole=True)
-    if not first.gradients:
-        return
-    with preserve_training(context.model, context.optimizer):
-        for p, gradient in zip(context.model.parameters(), kept, strict=True):
-            p.grad = gradient
-        second = _observe(context, sample)
-    if second.gradients:
-        yield from _compare(first.gradients[0], second.gradients[0])
-
-
-def _observe(context: CheckContext, sample: CheckBatch) -> _StepRecord:
-    """Calls the user's step until the optimizer has stepped once."""
-    record = _StepRecord()
-    parameters = list(context.model.parameters())
-
-    def before_step(_optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        grads = {n: p.grad.detach().clone() for n, p in enumerate(parameters) if p.grad is not None}
-        if grads:
-            record.gradients.append(grads)
-
-    def before_forward(module: nn.Module, _inputs: Any) -> None:
-        record.training.append(module.training)
-
-    hooks = [
-        register_optimizer_step_pre_hook(before_step),
-        context.model.register_forward_pre_hook(before_forward),
-    ]
-    assert context.step is not None
-    try:
-        while not record.gradients and record.calls < _CALLS:
-            record.calls += 1
-            try:
-                context.step(sample.original)
-            except Exception as error:
-                raise SettingError(
-                    f"step raises on a batch: {type(error).__name__}: {error}; pass a function "
-                    "that takes one batch as batches gives it, and trains on it"
-                ) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return record
-
-
-def _does_not_update(record: _StepRecord, moved: bool) -> Finding:
-    stepped = bool(record.gradients)
-    return Finding(
-        severity="critical",
-        code="step-does-not-update",
-        seen="the optimizer steps, and no weight of the model changes"
-        if stepped
-        else f"in {record.calls} calls the step never calls optimizer.step() with gradients"
-        + (", though weights change" if moved else ""),
-        cause="the optimizer holds other tensors, or its learning rate is 0"
-        if stepped
-        else "backward() or optimizer.step() is missing",
-        cure="make the optimizer from this model's parameters, with a learning rate above 0"
-        if stepped
-        else "call loss.backward() and then optimizer.step()",
-        evidence={"calls": record.calls},
-    )
-
-
-def _compare(first: dict[int, Tensor], second: dict[int, Tensor]) -> Iterator[Finding]:
-    """Yields gradients (by index) that a second step from the same weights finds added up."""
-    both = [n for n in first if n in second]
-    product = sum(float((first[n].double() * second[n].double()).sum()) for n in both)
-    square = sum(float(first[n].double().square().sum()) for n in both)
-    ratio = product / square if square > 0 else 1.0
-    if ratio > 1.5:
-        yield Finding(
-            severity="critical",
-            code="gradients-not-cleared",
-            seen=f"the second step on the same batch from the same weights has {ratio:.2f} times "
-            "the gradient of the first",
-            cause="the gradients of all earlier steps add up: zero_grad is not called",
-            cure="call optimizer.zero_grad() in every step, before loss.backward()",
-            evidence={"ratio": ratio},
-        )

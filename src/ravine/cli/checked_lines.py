@@ -15,6 +15,7 @@ _STAGES = {
     "before": "data and wiring",
     "labels": "labels",
     "first batch": "loss and signals",
+    "evaluation": "evaluation mode",
     "training": "learning",
     "labels probe": "whether labels belong to images (--labels-probe)",
     "state": "a step of your own loop (ravine.check(step=...) in it)",
@@ -59,6 +60,6 @@ def _groups() -> dict[str, Sequence[str]]:
     """Returns the codes by what is looked at: the rows of the run, then the stages of checks."""
     groups: dict[str, list[str]] = {"rows of the run": []}
     for row in check_table.CHECKS:
-        name = row.stage if isinstance(row, check_table.Check) else "rows of the run"
+        name = getattr(row, "stage", "rows of the run")
         groups.setdefault(name, []).append(row.code)
     return {name: list(dict.fromkeys(codes)) for name, codes in groups.items()}

@@ -17,6 +17,7 @@ from ravine.models.settings import ModelSettings
 from ravine.optim.settings import OptimizerSettings
 from ravine.schedules.settings import ScheduleSettings
 from ravine.training.settings import TrainingSettings
+from ravine.weights.settings import WeightSettings
 from ravine.workflows.recipe import Recipe
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -71,6 +72,7 @@ _ARGUMENTS = ("out", "recipe")  # of commands; not settings
 _PANELS: Mapping[str, type[Settings]] = {
     "Training": TrainingSettings,
     "Network": ModelSettings,
+    "Trained weights": WeightSettings,
     "Optimizer": OptimizerSettings,
     "Schedule": ScheduleSettings,
     "Data": DataSettings,

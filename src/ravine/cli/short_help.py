@@ -11,7 +11,8 @@ _SHARED = ("model", "optimizer", "lr", "batch", "epochs", "budget", "seed", "qui
 #: The options that `--help` of a command shows.
 FIRST: Mapping[str, tuple[str, ...]] = {
     "train": (
-        *_SHARED, "out", "recipe", "labels", "image_size", "validation", "augment", "device",
+        *_SHARED, "weights", "out", "recipe", "labels", "image_size", "validation", "augment",
+        "device",
     ),
     "race": (
         *_SHARED, "out", "recipe", "optimizers", "vary", "trials", "seeds", "function",

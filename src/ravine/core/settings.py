@@ -1,5 +1,6 @@
 """The base of every group of settings: frozen, validated, unknown names refused."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Self, get_args
 
@@ -29,12 +30,13 @@ class Settings(BaseModel):
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Returns the settings with these values, the rest being defaults.
 
-        Old names are read under their new ones (`ravine.core.renamed`).
+        Old names are read under their new ones (`ravine.core.renamed`), and paths as their text.
 
         Raises:
             SettingError: a value does not fit, or a name is unknown.
         """
         values = with_new_names(values, cls.model_fields)
+        values = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in values.items()}
         for name, value in values.items():
             if name not in cls.model_fields:
                 raise unknown("setting", name, sorted(cls.model_fields))

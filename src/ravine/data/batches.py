@@ -9,6 +9,7 @@ Shape letters: N images, B batch, C channels, H height, W width, K classes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -55,6 +56,23 @@ class Batch:
     def count(self) -> int:
         """Images of the global batch, over all ranks."""
         return len(self.labels if self.global_labels is None else self.global_labels)
+
+
+class StepBatches(Protocol):
+    """Batches by step, as a training reads them."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that visit each training image once."""
+        ...
+
+    def batch_at(self, step: int) -> Batch:
+        """Returns the batch of `step`, counted from 0: this rank's shard of it."""
+        ...
+
+    def whole_batch_at(self, step: int) -> Batch:
+        """Returns the images of the global batch of `step`, with the shards of all ranks."""
+        ...
 
 
 class TrainingBatches:
@@ -110,6 +128,22 @@ class TrainingBatches:
     def whole_batch_at(self, step: int) -> Batch:
         """Returns the global batch of `step`, with the shards of all ranks."""
         return self._make(step, None)
+
+    def indices_at(self, step: int) -> np.ndarray:
+        """Returns the data set indices of the images of a step's global batch, (B,) int64."""
+        return self._indices(step, None)
+
+    def augmented_view(self, index: np.ndarray, *, seed: int) -> Tensor:
+        """Returns images (B, C, H, W) float32 of indices (B,), augmented once as `seed` says."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self._images_of(index)))
+        pixels = pixels.permute(0, 3, 1, 2).to(self._device)
+        images = self._augmented(pixels, torch.Generator().manual_seed(seed))
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def _images_of(self, index: np.ndarray) -> np.ndarray:
+        if isinstance(self._images, Tensor):
+            return self._images[torch.from_numpy(index).to(self._images.device)].cpu().numpy()
+        return self._images[index]
 
     def _make(self, step: int, shard: Tensor | None) -> Batch:
         chosen = torch.from_numpy(self._indices(step, None))

@@ -22,10 +22,11 @@ from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.cache_writer import write_cache
 from ravine.data.collection import Collection
+from ravine.data.decode import INTERPOLATION
 from ravine.data.decoded_cache import DecodedCache, open_cache
 from ravine.data.image_file import ImageFormat
 
-_FORMAT = 3  # raise it when decoding changes
+_FORMAT = 4  # raise it when decoding changes
 _KEY_LENGTH = 32
 _STALE = 24 * 3600.0  # seconds after which an unfinished folder is that of a killed run
 _TORN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)
@@ -56,6 +57,10 @@ def cache_key(collection: Collection, image_format: ImageFormat, *, images: bool
         head += "/large"
     if image_format.grey_range is not None:
         head += f"/{image_format.grey_range}"
+    if image_format.bands:
+        head += f"/bands {image_format.bands}"
+    if (image_format.interpolation, image_format.crop_share) != (INTERPOLATION, 1.0):
+        head += f"/{image_format.interpolation}/{image_format.crop_share}"
     if not images:
         head += "/facts"
     digest = hashlib.sha256(head.encode())

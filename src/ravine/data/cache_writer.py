@@ -23,7 +23,7 @@ from ravine.core.cores import usable_cores
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.collection import Collection, FileEntry
-from ravine.data.decode import Unreadable, fit_square
+from ravine.data.decode import Unreadable
 from ravine.data.decoded_cache import channel_sums
 from ravine.data.image_file import ImageFormat, decode_file
 from ravine.data.pixel_array import PixelArray
@@ -76,7 +76,7 @@ class CacheWriter:
             mode: index of its Pillow mode.
             size: height and width of the image in the file.
         """
-        fitted = fit_square(pixels, self.image_format.image_size, self.image_format.fit)
+        fitted = self.image_format.square(pixels)
         if self.images is not None:
             self.images[index] = fitted
         head = f"{pixels.shape}".encode()

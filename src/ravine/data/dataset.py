@@ -7,12 +7,13 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, Self, final, runtime_checkable
 
 import numpy as np
 
 from ravine.core.errors import DataError
+from ravine.data.decode import INTERPOLATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +26,11 @@ class Preprocessing:
         mean: per channel, of values in 0..1.
         std: per channel, of values in 0..1, above 0.
         fit: how a picture becomes square: crop, pad or squash.
-        large: whether pictures of 90 to 179 megapixels are read.
+        large: whether pictures of more than 90 megapixels are read.
         grey_range: values of deep grey that become 0 and 255; None for the general rule.
+        bands: of TIFFs of many bands, from 1; () to read pictures as they are.
+        interpolation: lanczos, bicubic or bilinear.
+        crop_share: share of the shorter side that crop keeps, in (0, 1].
     """
 
     image_size: int
@@ -36,17 +40,17 @@ class Preprocessing:
     fit: str = "crop"
     large: bool = False
     grey_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] = ()
+    interpolation: str = INTERPOLATION
+    crop_share: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain values; those of the last three only where they are not as ever."""
-        values = asdict(self)
-        if self.fit == "crop":
-            del values["fit"]
-        if not self.large:
-            del values["large"]
-        if self.grey_range is None:
-            del values["grey_range"]
-        return values
+        """Returns plain values; those that have a default only where they are not as ever."""
+        return {
+            one.name: value
+            for one in fields(self)
+            if (value := getattr(self, one.name)) != one.default
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -64,6 +68,9 @@ class Preprocessing:
                 fit=str(values.get("fit", "crop")),
                 large=values.get("large", False) is True,
                 grey_range=_range(values.get("grey_range")),
+                bands=tuple(int(band) for band in values.get("bands", ())),
+                interpolation=str(values.get("interpolation", INTERPOLATION)),
+                crop_share=float(values.get("crop_share", 1.0)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -71,7 +78,9 @@ class Preprocessing:
             ) from None
         fits = len(made.mean) == len(made.std) == made.channels and made.channels in (1, 3)
         finite = all(map(math.isfinite, made.mean)) and all(0 < s < math.inf for s in made.std)
-        fits = fits and made.fit in ("crop", "pad", "squash")
+        fits = fits and made.fit in ("crop", "pad", "squash") and 0 < made.crop_share <= 1
+        fits = fits and made.interpolation in ("lanczos", "bicubic", "bilinear")
+        fits = fits and len(made.bands) in (0, made.channels) and min(made.bands, default=1) > 0
         if not (fits and finite and 8 <= made.image_size <= 2048):
             raise DataError("the preprocessing in the model file makes no sense")
         return made

@@ -16,17 +16,29 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from ravine.data.banded_tiff import BandsMissing, band_values, banded_size
 from ravine.data.openers import register_openers
 from ravine.data.tiff_bands import many_bands
 
 RULE = (
     "turned as EXIF says; first frame of animations; transparency on white; 16-bit grey divided "
-    "by 257, other deep grey by its own range; CMYK and palettes to RGB"
+    "by 257; CMYK and palettes to RGB"
 )
-_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
-GREY_MODES = frozenset({"1", "L", "LA", "La"}) | _DEEP
+INTERPOLATION = "lanczos"
+_METHODS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
+SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+DEEP_MODES = SIXTEEN_BIT_MODES | {"I", "F"}
+GREY_MODES = frozenset({"1", "L", "LA", "La"}) | DEEP_MODES
+BANDS = "bands"
+"""The mode of a TIFF whose bands were chosen."""
+
+_MOST_PIXELS = 1 << 30  # of a picture that is read by those who mean it
 _SIXTEEN_BITS = frozenset({"PNG", "PPM"})  # formats whose mode I is always 16-bit grey
-_PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284  # tags of TIFF
+_PHOTOMETRIC, _BITS, _PLANAR, _SAMPLE_FORMAT = 262, 258, 284, 339  # tags of TIFF
 _WITH_ALPHA = frozenset({"RGBA", "LA", "PA", "La", "RGBa"})
 
 
@@ -54,14 +66,12 @@ class ImageHeader:
     """The facts in an image file's header.
 
     Attributes:
-        side: pixels of the shorter side.
-        square: whether both sides are equal.
-        grey: whether the file's mode has no colour.
+        size: height and width, before it is turned as EXIF says.
+        mode: Pillow's, or `BANDS`.
     """
 
-    side: int
-    square: bool
-    grey: bool
+    size: tuple[int, int]
+    mode: str
 
 
 def decode(
@@ -71,6 +81,7 @@ def decode(
     draft: int | None = None,
     large: bool = False,
     grey_range: tuple[float, float] | None = None,
+    bands: tuple[int, ...] = (),
 ) -> Decoded:
     """Returns the image in a file's bytes, (H, W, C) uint8.
 
@@ -78,28 +89,56 @@ def decode(
         content: the file.
         channels: C, 1 or 3.
         draft: least pixels of the shorter side; a JPEG may then be decoded at a fraction.
-        large: read pictures of 90 to 179 megapixels, too.
+        large: read pictures of more than 90 megapixels, too.
         grey_range: values of deep grey that become 0 and 255; None for the rule `RULE`.
+        bands: of a TIFF of many, from 1, scaled by `grey_range`; () to read it as it is.
 
     Raises:
         Unreadable: the file is empty, torn, no image, or too large to be one.
     """
+    if bands:
+        values = _bands(content, bands)
+        pixels = _scaled(values, *(grey_range or (0.0, 255.0))).astype(np.uint8)
+        return Decoded(pixels, BANDS, (pixels.shape[0], pixels.shape[1]))
     with _opened(content, large=large) as image:
         return _decode_open(image, channels, draft, grey_range)
 
 
-def deep_range(content: bytes) -> tuple[float, float] | None:
-    """Returns the least and the greatest value of an image in deep grey; None for any other.
+def deep_range(content: bytes, bands: tuple[int, ...] = ()) -> tuple[float, float] | None:
+    """Returns the least and the greatest value of deep grey, or of bands; None for other images.
 
     Raises:
         Unreadable: the file is empty, torn, no image, or too large to be one.
     """
+    if bands:
+        return _finite_range(_bands(content, bands))
     with _opened(content, large=True) as image:
-        if image.mode not in _DEEP:
-            return None
-        values = np.asarray(image).astype(np.float64)
-        finite = values[np.isfinite(values)]
-        return (float(finite.min()), float(finite.max())) if finite.size else None
+        return _finite_range(_deep_values(image, image)) if image.mode in DEEP_MODES else None
+
+
+def _finite_range(values: np.ndarray) -> tuple[float, float] | None:
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else None
+
+
+def _bands(content: bytes, bands: tuple[int, ...]) -> np.ndarray:
+    """Returns chosen bands, (H, W, C) float64; whatever is wrong with the file is `Unreadable`."""
+    try:
+        return band_values(content, bands)
+    except BandsMissing as error:
+        raise Unreadable(str(error)) from None
+    # On damaged files tifffile raises many types: TiffFileError, struct.error, ValueError, …
+    except Exception as error:
+        raise Unreadable(f"no TIFF whose bands can be read: {str(error)[:80]}") from None
+
+
+def _deep_values(image: Image.Image, file: Image.Image) -> np.ndarray:
+    """Returns the values of an image in deep grey, float64; `file` has the tags."""
+    values = np.asarray(image)
+    # Pillow has no whole numbers of 32 bits without a sign: those above 2^31 come as negative.
+    if image.mode == "I" and file.format == "TIFF" and _tag(file, _SAMPLE_FORMAT) in (None, 1):
+        values = values.view(np.uint32) if _tag(file, _BITS) == 32 else values
+    return values.astype(np.float64)
 
 
 @contextmanager
@@ -109,7 +148,7 @@ def _opened(content: bytes, *, large: bool) -> Iterator[Image.Image]:
         raise Unreadable("the file is empty")
     register_openers()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _limit(large=large):
             warnings.simplefilter("ignore")
             if not large:
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -119,7 +158,8 @@ def _opened(content: bytes, *, large: bool) -> Iterator[Image.Image]:
         text = f"too many pixels, a decompression bomb? ({error}); --large-images reads it"
         raise Unreadable(text) from None
     except Image.DecompressionBombError as error:
-        raise Unreadable(f"too many pixels, a decompression bomb? ({error})") from None
+        known = "" if large else "; --large-images reads it"
+        raise Unreadable(f"too many pixels, a decompression bomb? ({error}){known}") from None
     except UnidentifiedImageError:
         reason = many_bands(content) or "not an image that Pillow can read"
         raise Unreadable(reason) from None
@@ -130,6 +170,18 @@ def _opened(content: bytes, *, large: bool) -> Iterator[Image.Image]:
     # On damaged files Pillow's decoders raise many types: struct.error, KeyError, …
     except Exception as error:
         raise Unreadable(f"torn or damaged: {str(error) or type(error).__name__}") from None
+
+
+@contextmanager
+def _limit(*, large: bool) -> Iterator[None]:
+    """Raises Pillow's limit of pixels for those who mean it, and puts it back."""
+    before = Image.MAX_IMAGE_PIXELS
+    if large:
+        Image.MAX_IMAGE_PIXELS = _MOST_PIXELS // 2  # Pillow refuses what has twice as many
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def decode_image(
@@ -157,12 +209,12 @@ def _decode_open(
         image.draft(None, (2 * draft, 2 * draft))
     image.load()
     upright = _upright(image)
-    if upright.mode in _DEEP:
+    if upright.mode in DEEP_MODES:
         inverted = image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == 0
         if grey_range is None:
             upright = _eight_bits(upright, image.format)
         else:
-            scaled = _scaled(np.asarray(upright).astype(np.float64), *grey_range)
+            scaled = _scaled(_deep_values(upright, image), *grey_range)
             upright = Image.fromarray(scaled.astype(np.uint8))
         if inverted:  # white is zero: Pillow inverts 8 bits and fewer only
             upright = ImageOps.invert(upright)
@@ -240,7 +292,14 @@ def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.nan_to_num(scaled).round()
 
 
-def fit_square(pixels: np.ndarray, size: int, fit: str = "crop") -> np.ndarray:
+def fit_square(
+    pixels: np.ndarray,
+    size: int,
+    fit: str = "crop",
+    *,
+    interpolation: str = INTERPOLATION,
+    crop_share: float = 1.0,
+) -> np.ndarray:
     """Returns an image as a square.
 
     Args:
@@ -248,35 +307,38 @@ def fit_square(pixels: np.ndarray, size: int, fit: str = "crop") -> np.ndarray:
         size: S, pixels a side.
         fit: crop resizes the shorter side to S and cuts out the middle; pad resizes the longer
             side and adds black on both sides; squash resizes each side.
+        interpolation: lanczos, bicubic or bilinear, each over the area that a pixel covers.
+        crop_share: share of the side that crop keeps, in (0, 1]; timm's crop_pct.
 
     Returns:
         (S, S, C) uint8.
     """
     height, width, channels = pixels.shape
-    if height == width == size:
+    if height == width == size and (fit != "crop" or crop_share == 1.0):
         return pixels
     image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    method = _METHODS[interpolation]
     if fit == "pad" and height != width:
-        return _padded(image, size, channels)
-    if fit == "squash":
-        image = image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        return _padded(image, size, channels, method)
+    if fit in ("pad", "squash"):
+        image = image.resize((size, size), method, reducing_gap=3.0)
         return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
-    shorter = min(height, width)
-    left, top = (width - shorter) / 2, (height - shorter) / 2
+    side = min(height, width) * crop_share
+    left, top = (width - side) / 2, (height - side) / 2
     # Cropping while resizing: of 1×60,000 pixels only a square is ever allocated.
     image = image.resize(
         (size, size),
-        Image.Resampling.LANCZOS,
-        box=(left, top, left + shorter, top + shorter),
+        method,
+        box=(left, top, left + side, top + side),
         reducing_gap=3.0,
     )
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
 
 
-def _padded(image: Image.Image, size: int, channels: int) -> np.ndarray:
+def _padded(image: Image.Image, size: int, channels: int, method: Image.Resampling) -> np.ndarray:
     longer = max(image.size)
     width, height = (max(1, round(side * size / longer)) for side in image.size)
-    small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small = image.resize((width, height), method, reducing_gap=3.0)
     square = np.zeros((size, size, channels), np.uint8)
     top, left = (size - height) // 2, (size - width) // 2
     values = np.asarray(small, dtype=np.uint8).reshape(height, width, channels)
@@ -284,15 +346,20 @@ def _padded(image: Image.Image, size: int, channels: int) -> np.ndarray:
     return square
 
 
-def read_header(file: str | Path | BinaryIO) -> ImageHeader | None:
-    """Returns the header of an image file, or None if it is no image."""
+def read_header(file: str | Path | BinaryIO, *, banded: bool = False) -> ImageHeader | None:
+    """Returns the header of an image file, or None if it is no image.
+
+    Args:
+        file: its path, or its bytes.
+        banded: whether it is a TIFF whose bands are chosen; `file` holds its bytes then.
+    """
     register_openers()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if banded and isinstance(file, io.BytesIO):
+                return ImageHeader(size=banded_size(file.getvalue()), mode=BANDS)
             with Image.open(file) as image:
-                width, height = image.size
-                grey = image.mode in GREY_MODES
-                return ImageHeader(side=min(width, height), square=width == height, grey=grey)
+                return ImageHeader(size=(image.height, image.width), mode=image.mode)
     except Exception:
         return None

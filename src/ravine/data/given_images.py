@@ -11,7 +11,8 @@ from PIL import Image
 
 from ravine.core.errors import DataError
 from ravine.data.dataset import Preprocessing, Unlabelled
-from ravine.data.decode import decode_image, fit_square
+from ravine.data.decode import decode_image
+from ravine.data.network_images import format_of
 
 _CHANNELS = (1, 3, 4)
 
@@ -28,9 +29,9 @@ def open_given(images: Sequence[Any], *, preprocessing: Preprocessing) -> Unlabe
         DataError: one has another type, shape or range.
     """
     singles = [one for image in images for one in _singles(image)]
-    size, channels = preprocessing.image_size, preprocessing.channels
-    decoded = (decode_image(one, channels, preprocessing.grey_range) for one in singles)
-    squares = [fit_square(pixels, size, preprocessing.fit) for pixels in decoded]
+    image_format = format_of(preprocessing)
+    decoded = (decode_image(one, image_format.channels, image_format.grey_range) for one in singles)
+    squares = [image_format.square(pixels) for pixels in decoded]
     if not squares:
         raise DataError("there are no images to predict")
     return Unlabelled(

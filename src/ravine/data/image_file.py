@@ -7,8 +7,10 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from ravine.data.collection import FileEntry
-from ravine.data.decode import Decoded, Unreadable, decode
+from ravine.data.decode import INTERPOLATION, Decoded, Unreadable, decode, fit_square
 
 _LARGEST_FILE = 1 << 29  # bytes of an image
 
@@ -21,8 +23,11 @@ class ImageFormat:
         image_size: S, pixels a side.
         channels: C, 1 or 3.
         fit: how a picture becomes square: crop, pad or squash.
-        large: whether pictures of 90 to 179 megapixels are read.
+        large: whether pictures of more than 90 megapixels are read.
         grey_range: values of deep grey that become 0 and 255; None for the rule of `decode`.
+        bands: of TIFFs of many bands, from 1; () to read pictures as they are.
+        interpolation: lanczos, bicubic or bilinear.
+        crop_share: share of the shorter side that crop keeps.
     """
 
     image_size: int
@@ -30,10 +35,23 @@ class ImageFormat:
     fit: str = "crop"
     large: bool = False
     grey_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] = ()
+    interpolation: str = INTERPOLATION
+    crop_share: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, for the processes that decode."""
         return asdict(self)
+
+    def square(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns an image (H, W, C) uint8 as the square (S, S, C) uint8 of this format."""
+        return fit_square(
+            pixels,
+            self.image_size,
+            self.fit,
+            interpolation=self.interpolation,
+            crop_share=self.crop_share,
+        )
 
     @property
     def bytes_per_image(self) -> int:
@@ -74,4 +92,5 @@ def decode_file(entry: FileEntry, image_format: ImageFormat) -> Decoded:
         draft=image_format.image_size,
         large=image_format.large,
         grey_range=image_format.grey_range,
+        bands=tuple(image_format.bands),
     )

@@ -1,18 +1,30 @@
-"""Chooses the size and the channels that fit the images, by a stated rule.
+"""Chooses the size, the channels and the fit of the images, by a stated rule.
 
 The headers of a sample of files give a first choice, which decoding needs. Decoding then reads
 every image; where all of them give another choice, they are decoded again.
+
+Shape letters: N images.
 """
 
 import io
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection, FileEntry
-from ravine.data.decode import GREY_MODES, RULE, ImageHeader, Unreadable, deep_range, read_header
+from ravine.data.decode import (
+    GREY_MODES,
+    INTERPOLATION,
+    RULE,
+    ImageHeader,
+    Unreadable,
+    read_header,
+)
 from ravine.data.decoded_cache import DecodedCache
+from ravine.data.fit_choice import Fit, choose_fit
+from ravine.data.grey_scale import grey_scale
 from ravine.data.image_file import ImageFormat, read_image_bytes
 from ravine.data.settings import DataSettings
 from ravine.data.tiff_bands import many_bands
@@ -20,12 +32,6 @@ from ravine.data.tiff_bands import many_bands
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 224)
 _KEPT_UP_TO = 96  # pixels a side up to which images of one square size stay as they are
 _SAMPLE = 500
-_SAMPLE_OF_RANGE = 2000  # files that are read for the range of deep grey
-_FITS = {
-    "crop": "shorter side resized, middle cut out",
-    "pad": "longer side resized, black added",
-    "squash": "each side resized",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +39,12 @@ class _ImageFacts:
     """What the choice depends on.
 
     Attributes:
-        sides: (N,) pixels of the shorter sides.
-        square: whether all images are square.
-        grey: whether all images are grey.
+        sizes: (N, 2) heights and widths.
+        modes: Pillow's modes that occur.
     """
 
-    sides: np.ndarray
-    square: bool
-    grey: bool
+    sizes: np.ndarray
+    modes: frozenset[str]
 
 
 def choose_image_format(collection: Collection, settings: DataSettings) -> tuple[ImageFormat, str]:
@@ -49,31 +53,7 @@ def choose_image_format(collection: Collection, settings: DataSettings) -> tuple
     Raises:
         DataError: no file is an image.
     """
-    image_format, rule = _rule(_facts_from_headers(collection), settings)
-    return _with_range(image_format, rule, collection, settings)
-
-
-def _with_range(
-    image_format: ImageFormat, rule: str, collection: Collection, settings: DataSettings
-) -> tuple[ImageFormat, str]:
-    """Adds the range of deep grey of a sample of the files, where it is asked for."""
-    if settings.grey_range != "set" or not collection.files:
-        return image_format, rule
-    step = max(1, len(collection.files) // _SAMPLE_OF_RANGE)
-    found = [_deep_range(entry) for entry in collection.files[::step]]
-    ranges = [one for one in found if one is not None]
-    if not ranges:
-        return image_format, rule
-    low, high = min(one[0] for one in ranges), max(one[1] for one in ranges)
-    rule += f"; with --grey-range set, deep grey from {low:g} to {high:g} becomes 0 to 255"
-    return replace(image_format, grey_range=(low, high)), rule
-
-
-def _deep_range(entry: FileEntry) -> tuple[float, float] | None:
-    try:
-        return deep_range(read_image_bytes(entry))
-    except Unreadable:
-        return None
+    return _chosen(_facts_from_headers(collection, settings), collection, settings)
 
 
 def confirm_image_format(
@@ -88,77 +68,108 @@ def confirm_image_format(
     readable = decoded.readable
     if not readable.any():
         return None
-    sizes = decoded.sizes[readable]
-    modes = {decoded.mode_names[mode] for mode in np.unique(decoded.modes[readable])}
-    facts = _ImageFacts(
-        sides=sizes.min(1),
-        square=bool((sizes[:, 0] == sizes[:, 1]).all()),
-        grey=modes <= GREY_MODES,
-    )
-    return _with_range(*_rule(facts, settings), collection, settings)
+    modes = (decoded.mode_names[mode] for mode in np.unique(decoded.modes[readable]))
+    facts = _ImageFacts(sizes=decoded.sizes[readable], modes=frozenset(modes))
+    return _chosen(facts, collection, settings)
+
+
+def _chosen(
+    facts: _ImageFacts, collection: Collection, settings: DataSettings
+) -> tuple[ImageFormat, str]:
+    image_format, rule = _rule(facts, settings)
+    scale = grey_scale(collection.files, facts.modes, settings)
+    if scale is None:
+        return image_format, rule
+    found = replace(image_format, grey_range=(scale.low, scale.high))
+    return found, f"{rule}; {scale.said}"
 
 
 def _rule(facts: _ImageFacts, settings: DataSettings) -> tuple[ImageFormat, str]:
-    sides = facts.sides
-    if settings.channels != "auto":
+    bands = settings.band_numbers
+    if bands:
+        channels, colour = len(bands), f"bands {', '.join(map(str, bands))}"
+    elif settings.channels != "auto":
         channels, colour = int(settings.channels), "as asked"
-    elif facts.grey:
+    elif facts.modes <= GREY_MODES:
         channels, colour = 1, "every image is grey"
     else:
         channels, colour = 3, "not every image is grey"
-    if settings.image_size is not None:
-        size, why = settings.image_size, "as asked"
-    elif facts.square and sides.min() == sides.max() and 8 <= sides[0] <= _KEPT_UP_TO:
-        size, why = int(sides[0]), "the size of all images"
-    else:
-        median = float(np.median(sides))
-        size = max([s for s in _SIZES if s <= median] or [_SIZES[0]])
-        why = f"from the median of the shorter sides, {median:.0f}"
+    fit = choose_fit(facts.sizes, settings.fit)
+    size, why = _image_size(facts.sizes, fit, settings)
     rule = (
         f"images become {size}×{size} ({why}), {'grey' if channels == 1 else 'colour'} ({colour}): "
-        f"{_FITS[settings.fit]}; {RULE}"
+        f"{_fitted(fit, settings)}; {RULE}"
     )
     found = ImageFormat(
-        image_size=size, channels=channels, fit=settings.fit, large=settings.large_images
+        image_size=size,
+        channels=channels,
+        fit=fit.name,
+        large=settings.large_images,
+        bands=bands,
+        interpolation=settings.interpolation,
+        crop_share=settings.crop_share,
     )
     return found, rule
 
 
-def _facts_from_headers(collection: Collection) -> _ImageFacts:
+def _fitted(fit: Fit, settings: DataSettings) -> str:
+    """Returns how pictures become square, in words."""
+    words = fit.said
+    if fit.name == "crop" and settings.crop_share < 1:
+        words += f" ({settings.crop_share:.4g} of the side)"
+    if settings.interpolation != INTERPOLATION:
+        words += f", {settings.interpolation}"
+    return words
+
+
+def _image_size(sizes: np.ndarray, fit: Fit, settings: DataSettings) -> tuple[int, str]:
+    """Returns the pixels a side, and why."""
+    if settings.image_size is not None:
+        return settings.image_size, "as asked"
+    low, high = int(sizes.min()), int(sizes.max())
+    if low == high and 8 <= low <= _KEPT_UP_TO:
+        return low, "the size of all images"
+    if fit.name == "crop":
+        median, what = float(np.median(sizes.min(1))), "the shorter sides"
+    else:  # the whole picture keeps about as many pixels as it has
+        median, what = float(np.median(np.sqrt(sizes.astype(np.float64).prod(1)))), "the sides"
+    size = max([s for s in _SIZES if s <= median] or [_SIZES[0]])
+    return size, f"from the median of {what}, {median:.0f}"
+
+
+def _facts_from_headers(collection: Collection, settings: DataSettings) -> _ImageFacts:
     if collection.pixels is not None:
         height, width, channels = collection.pixels.shape[1:]
-        return _ImageFacts(np.array([min(height, width)]), height == width, channels == 1)
+        mode = "L" if channels == 1 else "RGB"
+        return _ImageFacts(np.array([(height, width)]), frozenset({mode}))
+    header = partial(_header, banded=bool(settings.bands))
     step = max(1, len(collection.files) // _SAMPLE)
-    headers = [_header(entry) for entry in collection.files[::step]]
+    headers = [header(entry) for entry in collection.files[::step]]
     if not any(headers):
-        headers = [_header(entry) for entry in collection.files]
-    found = [header for header in headers if header is not None]
+        headers = [header(entry) for entry in collection.files]
+    found = [one for one in headers if one is not None]
     if not found:
-        first = collection.names[0]
-        if (bands := _bands(collection.files[0])) is not None:
-            raise DataError(
-                f"{first!r} is {bands}; write three of them as RGB first (EuroSAT has such a "
-                "version, EuroSAT_RGB)"
-            )
-        raise DataError(f"none of the {len(collection.files)} files is an image, such as {first!r}")
+        raise _no_image(collection)
     return _ImageFacts(
-        sides=np.array([header.side for header in found]),
-        square=all(header.square for header in found),
-        grey=all(header.grey for header in found),
+        sizes=np.array([one.size for one in found]), modes=frozenset(one.mode for one in found)
     )
 
 
-def _bands(entry: FileEntry) -> str | None:
+def _no_image(collection: Collection) -> DataError:
+    first = collection.names[0]
     try:
-        return many_bands(read_image_bytes(entry))
+        reason = many_bands(read_image_bytes(collection.files[0]))
     except Unreadable:
-        return None
+        reason = None
+    if reason is not None:
+        return DataError(f"{first!r} is {reason}")
+    return DataError(f"none of the {len(collection.files)} files is an image, such as {first!r}")
 
 
-def _header(entry: FileEntry) -> ImageHeader | None:
-    if entry.offset is None:
+def _header(entry: FileEntry, *, banded: bool) -> ImageHeader | None:
+    if entry.offset is None and not banded:
         return read_header(entry.path)
     try:
-        return read_header(io.BytesIO(read_image_bytes(entry)))
+        return read_header(io.BytesIO(read_image_bytes(entry)), banded=banded)
     except Unreadable:
         return None

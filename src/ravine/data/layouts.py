@@ -16,11 +16,13 @@ from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
 from ravine.data.sources.cifar import is_cifar, read_cifar
 from ravine.data.sources.coco_json import is_coco, read_coco
+from ravine.data.sources.cub import is_cub, read_cub
 from ravine.data.sources.folders import has_class_folders, read_folders
 from ravine.data.sources.gtsrb import is_gtsrb, read_gtsrb
 from ravine.data.sources.hdf5 import is_hdf5, read_hdf5
 from ravine.data.sources.labels_csv import is_table, read_table
 from ravine.data.sources.list_files import is_list_files, read_list_files
+from ravine.data.sources.mat_lists import is_cars, is_flowers, read_cars, read_flowers
 from ravine.data.sources.metadata_files import is_metadata, read_metadata
 from ravine.data.sources.mnist_family import is_idx, read_mnist
 from ravine.data.sources.npz import is_npz, read_npz
@@ -199,12 +201,33 @@ LAYOUTS = (
         over=frozenset({"folders", "table"}),
     ),
     Layout(
+        name="cub",
+        what="the numbered lists of CUB-200-2011",
+        fits=is_cub,
+        read=read_cub,
+        over=frozenset({"folders", "lists"}),
+    ),
+    Layout(
+        name="flowers-102",
+        what="Flowers-102's imagelabels.mat",
+        fits=is_flowers,
+        read=read_flowers,
+        over=frozenset({"folders", "lists"}),
+    ),
+    Layout(
+        name="stanford-cars",
+        what="the annotations of Stanford Cars",
+        fits=is_cars,
+        read=read_cars,
+        over=frozenset({"folders", "lists"}),
+    ),
+    Layout(
         name="lists",
         what="text files that list the images of each split",
         fits=is_list_files,
         read=read_list_files,
         over=frozenset({"folders"}),
-        options=frozenset({"images"}),
+        options=frozenset({"images", "class_level"}),
     ),
     Layout(
         name="split-tables",

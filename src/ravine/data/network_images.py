@@ -33,6 +33,9 @@ def format_of(preprocessing: Preprocessing) -> ImageFormat:
         fit=preprocessing.fit,
         large=preprocessing.large,
         grey_range=preprocessing.grey_range,
+        bands=preprocessing.bands,
+        interpolation=preprocessing.interpolation,
+        crop_share=preprocessing.crop_share,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.audit import audit
+from ravine.data.banded_tiff import refuse_without_library
 from ravine.data.cache_lookup import CacheHit, load_or_decode
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing
@@ -25,7 +26,7 @@ from ravine.data.image_notes import image_notes
 from ravine.data.load_mode import LoadMode, choose_load_mode
 from ravine.data.location import expand_path
 from ravine.data.name_groups import matched_names
-from ravine.data.settings import DataSettings
+from ravine.data.settings import DataSettings, for_channels
 from ravine.data.sources.listing import folders_in
 from ravine.data.split import split_images
 from ravine.data.split_notes import split_notes
@@ -67,6 +68,8 @@ def open_collection(
     progress: Progress = no_progress,
 ) -> Dataset:
     """Returns images that were found, decoded, audited and split; see `open_dataset`."""
+    if settings.bands:
+        refuse_without_library()
     image_format, rule = choose_image_format(collection, settings)
     hit, load_mode = load_images(collection, image_format, settings, progress)
     confirmed = confirm_image_format(collection, hit.decoded, settings)
@@ -88,7 +91,7 @@ def _split_and_audit(
 ) -> Dataset:
     decoded = hit.decoded
     splits, leakage, notes = _split(collection, decoded, settings, seed)
-    preprocessing = _preprocessing(image_format, decoded, splits["train"])
+    preprocessing = _preprocessing(image_format, decoded, splits["train"], settings)
     found = audit(
         collection,
         decoded,
@@ -221,19 +224,24 @@ def _identities(collection: Collection, decoded: DecodedCache) -> Sequence[bytes
 
 
 def _preprocessing(
-    image_format: ImageFormat, decoded: DecodedCache, train: np.ndarray
+    image_format: ImageFormat, decoded: DecodedCache, train: np.ndarray, settings: DataSettings
 ) -> Preprocessing:
     values = len(train) * image_format.image_size**2
     mean, squares = decoded.sums[train].sum(0) / values
     std = np.sqrt(np.maximum(squares - mean**2, 0))
+    channels = image_format.channels
     return Preprocessing(
         image_size=image_format.image_size,
-        channels=image_format.channels,
-        mean=tuple((mean / 255).tolist()),
-        std=tuple(float(s) if s > 0 else 1.0 for s in std / 255),
+        channels=channels,
+        mean=for_channels("mean", settings.mean, channels) or tuple((mean / 255).tolist()),
+        std=for_channels("std", settings.std, channels)
+        or tuple(float(s) if s > 0 else 1.0 for s in std / 255),
         fit=image_format.fit,
         large=image_format.large,
         grey_range=image_format.grey_range,
+        bands=image_format.bands,
+        interpolation=image_format.interpolation,
+        crop_share=image_format.crop_share,
     )
 
 

@@ -1,12 +1,54 @@
 """Settings of the data: where it lies and how it is read."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
 from ravine.data.name_groups import check_name_pattern
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(gt=0, le=10)]
+
+
+def numbers_in(value: Any) -> Any:
+    """Returns the numbers of `0.5`, `0.485,0.456,0.406`, one number or a list.
+
+    Raises:
+        SettingError: a text holds something else.
+    """
+    if isinstance(value, str):
+        try:
+            return tuple(float(part) for part in value.split(",") if part.strip())
+        except ValueError:
+            raise SettingError(
+                f"mean and std are numbers such as 0.485,0.456,0.406, got {value[:60]!r}"
+            ) from None
+    return (value,) if isinstance(value, int | float) else value
+
+
+def for_channels(
+    name: str, values: tuple[float, ...] | None, channels: int
+) -> tuple[float, ...] | None:
+    """Returns one value per channel; grey images take the mean over colours.
+
+    Raises:
+        SettingError: there are neither one nor as many as channels.
+
+    >>> for_channels("mean", (0.25, 0.5, 0.75), 1)
+    (0.5,)
+    """
+    if not values or len(values) == channels:
+        return values or None
+    if channels == 1:
+        return (sum(values) / len(values),)
+    if len(values) == 1:
+        return values * channels
+    raise SettingError(
+        f"{name} has {len(values)} values, and the images have {channels} channels; give one, or "
+        f"one for each channel"
+    )
 
 
 class DataSettings(Settings):
@@ -69,15 +111,33 @@ class DataSettings(Settings):
     image_size: int | None = Field(default=None, ge=8, le=2048)
     """Pixels a side that the network sees; by default what fits the images."""
 
-    fit: Literal["crop", "pad", "squash"] = "crop"
-    """How a picture becomes square: crop cuts out the middle, pad adds black, squash stretches."""
+    fit: Literal["auto", "crop", "pad", "squash"] = "auto"
+    """How a picture becomes square: crop cuts out the middle, pad adds black, squash stretches;
+    auto crops where no picture loses more than a fifth of its area, and says what it does."""
+
+    crop_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the shorter side that crop keeps, timm's crop_pct; with --weights theirs."""
+
+    interpolation: Literal["lanczos", "bicubic", "bilinear"] = "lanczos"
+    """How pictures are resized; with --weights as those were trained."""
+
+    mean: Annotated[tuple[Share, ...], BeforeValidator(numbers_in)] | None = None
+    """Mean of each channel, of values in 0..1, that is taken off: one number or one per channel;
+    by default that of the training images, with --weights theirs."""
+
+    std: Annotated[tuple[Deviation, ...], BeforeValidator(numbers_in)] | None = None
+    """Deviation of each channel by which it is divided; by default as for mean."""
 
     grey_range: Literal["auto", "set"] = "auto"
-    """Grey of more than 8 bits: auto divides 16 bits by 257 and scales others image by image; set
-    scales all images by one range, their own."""
+    """Grey of more than 8 bits, by one scale for all images: set takes their own range; auto too,
+    but divides 16 bits by 257 where they are in use."""
+
+    bands: str | None = None
+    """Bands of TIFFs of many, from 1: three of them, such as 4,3,2, or one; by default they are
+    refused."""
 
     large_images: bool = False
-    """Also read pictures of 90 to 179 megapixels, which else count as decompression bombs."""
+    """Also read pictures of more than 90 megapixels, which else count as decompression bombs."""
 
     channels: Literal["auto", "1", "3"] = "auto"
     """1 for grey, 3 for colour; auto is grey if every image is."""
@@ -90,6 +150,31 @@ class DataSettings(Settings):
 
     cache: bool = True
     """Keep decoded images in a cache, so that the next run starts at once."""
+
+    @field_validator("bands", mode="before")
+    @classmethod
+    def _bands_as_text(cls, value: object) -> object:
+        return str(value) if type(value) is int else value
+
+    @field_validator("bands")
+    @classmethod
+    def _one_or_three_bands(cls, value: str | None) -> str | None:
+        numbers = [] if value is None else value.split(",")
+        whole = all(n.strip().isdecimal() and int(n) > 0 for n in numbers)
+        if value is not None and not (whole and len(numbers) in (1, 3)):
+            raise SettingError(f"bands {value[:40]!r}: wanted are three numbers from 1, or one")
+        return value
+
+    @property
+    def band_numbers(self) -> tuple[int, ...]:
+        """The bands that are read, from 1; () where pictures are read as they are."""
+        return () if self.bands is None else tuple(int(n) for n in self.bands.split(","))
+
+    @model_validator(mode="after")
+    def _channels_of_bands(self) -> Self:
+        if self.bands is not None and self.channels not in ("auto", str(len(self.band_numbers))):
+            raise SettingError(f"channels {self.channels}: the bands {self.bands} decide them")
+        return self
 
     @field_validator("group_from_name")
     @classmethod

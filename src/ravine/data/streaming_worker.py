@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 from ravine.data.collection import FileEntry
-from ravine.data.decode import Unreadable, fit_square
+from ravine.data.decode import Unreadable
 from ravine.data.image_file import ImageFormat, decode_file
 
 
@@ -32,7 +32,7 @@ def decode_again(entry: FileEntry, image_format: ImageFormat) -> np.ndarray:
         raise Unreadable(error.strerror or str(error)) from None
     if (facts.st_size, facts.st_mtime_ns) != (entry.size, entry.modified):
         raise Unreadable("the file has been changed")
-    return fit_square(decoded.pixels, image_format.image_size, image_format.fit)
+    return image_format.square(decoded.pixels)
 
 
 def slots_in(memory: mmap.mmap, slots: int, image_format: ImageFormat) -> np.ndarray:

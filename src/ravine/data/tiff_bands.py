@@ -7,8 +7,7 @@ import struct
 
 _SAMPLES_PER_PIXEL = 277
 _MOST_TAGS = 4096
-READ = frozenset({1, 2, 3, 4})
-"""Bands that Pillow reads: grey or RGB, with or without alpha; or CMYK."""
+_PLAIN = frozenset({1, 3})  # grey or RGB: it is not the bands that are wrong
 
 
 def tiff_bands(content: bytes) -> int | None:
@@ -35,8 +34,8 @@ def tiff_bands(content: bytes) -> int | None:
 
 
 def many_bands(content: bytes) -> str | None:
-    """Returns why a TIFF of many bands is not read; None for other files."""
+    """Returns why a TIFF that Pillow refuses is not read, if it is for its bands; else None."""
     bands = tiff_bands(content)
-    if bands is None or bands in READ:
+    if bands is None or bands in _PLAIN:
         return None
-    return f"a TIFF of {bands} bands; only grey and RGB are read"
+    return f"a TIFF of {bands} bands; name three of them, or one: --bands 4,3,2"

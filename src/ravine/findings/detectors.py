@@ -11,17 +11,25 @@ from typing import Final, final
 from ravine.findings.finding import Finding
 from ravine.findings.history_detectors import find_over_time
 from ravine.findings.layer_detectors import find_in_snapshots
+from ravine.findings.loop_detectors import find_in_loop
 from ravine.findings.thresholds import (
+    AGREES,
     AT_CHANCE,
     BLOWN,
     DEAD,
     DIVERGED,
     LEARNT,
+    NOISY,
+    OUTSIDE,
     OVERFIT_GAP,
     OVERFIT_RISE,
     RATE_FELL,
+    RESTING,
     SATURATED,
+    SHIFTED,
+    SHIFTED_CERTAIN,
     SNAPSHOTS,
+    STRETCHED,
     UNDERFIT,
 )
 
@@ -47,7 +55,16 @@ class Detector:
     explains: tuple[str, ...] = ()
 
 
+_RATES: Final = ("rate-too-high", "rate-too-low")
+_VALIDATION: Final = ("overfitting", "norm-statistics-disagree", "validation-at-chance")
+_LEARNING: Final = ("zero-gradient", "cannot-overfit", *_RATES, *RUN_SYMPTOMS)
+
 _ROWS: Final = (
+    Detector(
+        code="step-does-not-update",
+        function=find_in_loop,
+        explains=(*_LEARNING, "not-in-optimizer", "gradients-not-cleared"),
+    ),
     Detector(
         code="gradients-not-cleared",
         function=find_in_snapshots,
@@ -56,7 +73,52 @@ _ROWS: Final = (
             *("units-died", "units-saturated", "overfitting"),
         ),
     ),
-    Detector(code="norm-statistics-disagree", function=find_over_time, explains=("overfitting",)),
+    Detector(code="optimizer-remade", function=find_in_loop, explains=_LEARNING),
+    Detector(
+        code="weights-changed-outside",
+        function=find_in_loop,
+        thresholds=(OUTSIDE,),
+        explains=(*_LEARNING, *_VALIDATION),
+    ),
+    Detector(
+        code="eval-mode",
+        function=find_in_loop,
+        thresholds=(RESTING,),
+        explains=(
+            *(*_LEARNING, *_VALIDATION, "initial-loss-high"),
+            *("exploding-at-start", "vanishing-at-start"),
+        ),
+    ),
+    Detector(
+        code="noisy-evaluation",
+        function=find_in_loop,
+        thresholds=(NOISY,),
+        explains=("underfitting", "plateau", "cannot-overfit", "rate-too-low", "overfitting"),
+    ),
+    Detector(code="averaged-weights-lag", function=find_in_loop, explains=_VALIDATION),
+    Detector(
+        code="evaluated-in-training-mode",
+        function=find_in_loop,
+        explains=(*_VALIDATION, "underfitting"),
+    ),
+    Detector(
+        code="validation-prepared-differently",
+        function=find_in_loop,
+        thresholds=(SHIFTED, STRETCHED, SHIFTED_CERTAIN),
+        explains=_VALIDATION,
+    ),
+    Detector(  # measured by find_in_loop; where there are rows alone, by find_over_time
+        code="norm-statistics-disagree",
+        function=find_in_loop,
+        thresholds=(AGREES,),
+        explains=("overfitting", "validation-at-chance"),
+    ),
+    Detector(
+        code="validation-labels-unrelated",
+        function=find_in_loop,
+        explains=("overfitting", "validation-at-chance"),
+    ),
+    Detector(code="validation-at-chance", function=find_over_time, explains=("overfitting",)),
     Detector(code="not-finite", function=find_in_snapshots, explains=("diverged", "units-died")),
     Detector(
         code="diverged",

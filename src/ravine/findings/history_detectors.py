@@ -266,32 +266,69 @@ def _generalisation(run: Trace) -> Iterator[Finding]:
     learns = train < 0.5 * run.chance
     if run.normalised and learns and rows[:, 1].min() > max(0.9 * run.chance, 2 * train):
         yield _disagreeing(int(rows[0, 0]), evidence)
+    elif learns and is_at_chance(rows, run):
+        yield at_chance({**evidence, "accuracy": float(rows[-1, 2])})
     elif learns and train < OVERFIT_GAP * loss and loss > OVERFIT_RISE * rows[least, 1]:
-        yield Finding(
-            severity="warning",
-            code="overfitting",
-            seen=f"the training loss is {train:.3g}, and the validation loss has risen from "
-            f"{rows[least, 1]:.3g} to {loss:.3g}",
-            cause="the network memorises its examples: there are too few for its size",
-            cure="more data or augmentation (--augment, --mixup 0.2), dropout (--dropout 0.3), "
-            "more weight decay, or stop at the best step",
-            step=int(rows[least, 0]),
-            evidence=evidence,
-            changes={"dropout": 0.3},
-        )
+        yield _overfitting(train, loss, int(rows[least, 0]), evidence)
     elif _underfits(rows, run):
         yield Finding(
-            severity="warning",
+            severity="note",
             code="underfitting",
             seen=f"the training loss stays at {train:.3g} and no longer falls"
             + (f", where the targets allow {run.floor:.3g}" if run.floor > 0.01 else "")
             + f"; the validation loss is as good ({loss:.3g})",
-            cause="the network is too small, or held back (dropout, weight decay)",
-            cure="make it wider or deeper, or take less dropout and weight decay",
+            cause="the network is too small, held back (dropout, weight decay), or not trained "
+            "long enough; the losses alone do not tell which",
+            cure="train a wider or deeper one, or with less dropout and weight decay, for as long: "
+            "if its training loss falls further, this one was too small",
             step=int(rows[len(rows) // 2, 0]),
             evidence=evidence,
             changes={"dropout": 0.0},
         )
+
+
+def _overfitting(train: float, loss: float, step: int, evidence: Mapping[str, float]) -> Finding:
+    return Finding(
+        severity="warning",
+        code="overfitting",
+        seen=f"the training loss is {train:.3g}, and the validation loss has risen from "
+        f"{evidence['least']:.3g} to {loss:.3g}",
+        cause="the network memorises its examples: there are too few for its size",
+        cure="more data or augmentation (--augment, --mixup 0.2), dropout (--dropout 0.3), "
+        "more weight decay, or stop at the best step",
+        step=step,
+        evidence=evidence,
+        changes={"dropout": 0.3},
+    )
+
+
+def is_at_chance(rows: np.ndarray, run: Trace) -> bool:
+    """Returns whether validation was never better than knowing nothing, after its first row.
+
+    Args:
+        rows: (n, 5) of `Trace.validations`.
+        run: that they belong to.
+    """
+    if len(rows) < 2 or rows[1:, 1].min() < AT_CHANCE * run.chance:
+        return False
+    known = rows[1:, 2][np.isfinite(rows[1:, 2])]
+    guessed = math.exp(-run.chance)
+    return not len(known) or bool(known[-1] < guessed + 0.25 * (1 - guessed))
+
+
+def at_chance(evidence: Mapping[str, float]) -> Finding:
+    """Returns the finding of a validation at chance of which nothing else is known."""
+    return Finding(
+        severity="warning",
+        code="validation-at-chance",
+        seen=f"the training loss is {evidence['training']:.3g}, and validation never was better "
+        f"than knowing nothing ({evidence['validation']:.3g}); cannot tell why",
+        cause="validation images are prepared otherwise, their labels do not belong to them, "
+        "another network is evaluated, or only single training examples were memorised",
+        cure="evaluate a batch of training images in evaluation mode: if that is good, compare the "
+        "preparation and labels of validation; a Monitor around the loop tells them apart",
+        evidence=evidence,
+    )
 
 
 def _underfits(rows: np.ndarray, run: Trace) -> bool:

@@ -4,6 +4,7 @@ A cross-entropy is never below the entropy of its targets, which is 0 only for h
 smoothing, mixup and cutmix raise it. A high loss is judged by what lies above this floor.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -169,4 +170,9 @@ def floor_of_softmax(logits: Tensor, slope: Tensor, loss: Tensor | float) -> Ten
 def known_floor(floors: Sequence[float]) -> float:
     """Returns the median of the floors that were found, 0 unless most were."""
     known = [one for one in floors if np.isfinite(one)]
-    return float(np.median(known)) if 2 * len(known) > len(floors) else 0.0
+    return float(np.median(known)) if are_known(floors) else 0.0
+
+
+def are_known(floors: Sequence[float]) -> bool:
+    """Returns whether most of some floors were found: the loss is a mean cross-entropy."""
+    return 2 * sum(map(math.isfinite, floors)) > len(floors)

@@ -37,11 +37,19 @@ RATE_HIGH: Final = 10.0
 RATE_NEAR: Final = 0.5
 RATE_LOW: Final = 1 / 100
 RATE_FAR: Final = 1 / 1000
+# Cosine of a step's update with the gradient of the loss, above which it climbs; of its gradient,
+# below which it may follow something else. Share of updates that are rounded away. Norm of the
+# gradient that reaches the optimizer over that of the loss, and its inverse.
+CLIMBS: Final = 0.3
+UNRELATED_STEP: Final = 0.7
+ROUNDED_AWAY: Final = 0.5
+GRADIENT_CUT: Final = 0.03
 # Decay of a step over the whole of training; and dropout.
 STRONG_DECAY: Final = 0.05
 STRONG_DROPOUT: Final = 0.8
 # Agreement of labels with inputs, in standard deviations of permuted labels.
 LABELS_RELATED: Final = 4.0
+SCORE_RELATED: Final = 2.5
 # Share of labels that look drawn at random.
 LABEL_NOISE: Final = 0.15
 # Loss of a batch with running statistics over that with its own, and their difference.
@@ -63,3 +71,36 @@ RATE_FELL: Final = 0.01
 
 # In a row, on other examples each, after which a unit that was 0 in all counts as dead.
 SNAPSHOTS: Final = 8
+# Noise of the output in evaluation mode, and influence of other examples on it, over its standard
+# deviation.
+NOISY: Final = 0.01
+MIXED: Final = 0.05
+# Root mean square of the targets of a regression.
+LARGE_TARGETS: Final = 30.0
+# Share of a constant answer's loss that the best network could take away.
+UNINFORMATIVE: Final = 0.05
+# Gradient past the outputs over that through them.
+PENALTY: Final = 2.0
+# Standard deviation of the inputs over their mean's size.
+FLAT_INPUTS: Final = 0.1
+# Correlation of the outputs with those of standardised inputs, below which their scale matters.
+SAME_OUTPUTS: Final = 0.9
+# Roughness of images that are read in another order of axes, over their own.
+SCRAMBLED: Final = 0.8
+# Labels, in all and of each class, fewer of which do not decide whether they belong to the inputs.
+FEW_LABELS: Final = 100
+FEW_PER_CLASS: Final = 20
+# Share of training passes in evaluation mode.
+RESTING: Final = 0.5
+# Change of the weights without the optimizer, over their norm.
+OUTSIDE: Final = 0.1
+# Inputs of validation against those of training: shift of the mean over the standard deviation,
+# factor between the standard deviations, and standard errors of the examples' means.
+SHIFTED: Final = 0.5
+STRETCHED: Final = 1.5
+SHIFTED_CERTAIN: Final = 5.0
+# Share of equal answers in training and evaluation mode.
+AGREES: Final = 0.5
+# Update of a parameter group over its weights' norm, of one step: it rests, it leaps.
+GROUP_RESTS: Final = 3e-6
+GROUP_LEAPS: Final = 1.0

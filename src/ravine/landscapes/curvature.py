@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ravine.core.progress import Progress
+from ravine.landscapes.deadline import Deadline
 from ravine.landscapes.directions import inner, moved_parameters
 from ravine.landscapes.evaluator import GridEvaluator
 from ravine.landscapes.hessian import convexity_over, sharpness, sharpness_along
@@ -34,7 +35,7 @@ def curvature(
             directions, `convexity` for a map of so many nodes a side.
         progress: is called after each part.
     """
-    found = dict(known)
+    found, deadline = dict(known), Deadline(seconds=settings.budget)  # as long again as the surface
     evaluator.move_to(*evaluator.centre)
     if settings.sharpness and "eigenvalues" not in found:
         progress("parts of the sharpness", 0, 2)
@@ -45,7 +46,9 @@ def curvature(
     wide, high = np.linspace(x[0], x[-1], side), np.linspace(y[0], y[-1], side if len(y) > 1 else 1)
     if side and len(found.get("convexity_x", ())) != side:
         found |= {
-            "convexity": convexity_over(evaluator, wide, high, coordinates, progress=progress),
+            "convexity": convexity_over(
+                evaluator, wide, high, coordinates, progress=progress, deadline=deadline
+            ),
             "convexity_x": wide,
             "convexity_y": high,
         }

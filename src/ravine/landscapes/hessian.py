@@ -1,9 +1,9 @@
 """Sharpness: eigenvalues, trace and density of the Hessian, each with its error.
 
-Products with the Hessian are those of curvlinops; eigenvalues are ARPACK's, the trace is
-Hutchinson's (1990), the density by Lanczos as in Papyan, "Traces of class/cross-class structure
-pervade deep learning spectra", 2020. The network is in evaluation mode, batch norm with running
-statistics, in float32 (or its own type).
+Products with the Hessian are those of curvlinops; the largest eigenvalues are ARPACK's, the ends of
+the spectrum those of `lanczos.py`, the trace is Hutchinson's (1990), the density by Lanczos as in
+Papyan, "Traces of class/cross-class structure pervade deep learning spectra", 2020. The network is
+in evaluation mode, batch norm with running statistics, in float32 (or its own type).
 """
 
 import math
@@ -21,10 +21,13 @@ from ravine.core.errors import SettingError
 from ravine.core.lazy import lazy_module
 from ravine.core.nested import call_model
 from ravine.core.progress import Progress, no_progress
+from ravine.landscapes.deadline import Deadline
 from ravine.landscapes.directions import Direction, inner, moved_parameters
 from ravine.landscapes.evaluator import GridEvaluator
+from ravine.landscapes.lanczos import ends_of
 from ravine.landscapes.node import FixedBatches, LossFunction, examples_of
 from ravine.landscapes.plane import Plane, preserve_all_but_weights, preserve_weights
+from ravine.landscapes.second_derivatives import differentiable_twice
 from ravine.landscapes.settings import require_curvlinops
 
 if TYPE_CHECKING:
@@ -33,8 +36,10 @@ else:
     linalg = lazy_module("scipy.sparse.linalg")
 
 _TOLERANCE = 1e-4  # of eigenvalues, relative
-_ROUGH = 1e-2  # of those whose ratio is drawn
+_ROUGH = 1e-3  # residuals of the ends whose ratio is drawn
 _FEW = 25  # parameters, up to which the Hessian is computed whole: ARPACK needs more
+_WHOLE = 512  # parameters, up to which it is computed whole where ARPACK does not converge
+_RESTARTS, _MOST_PRODUCTS = 60, 96  # of ARPACK, and for the ends of the spectrum
 _DENSITY_RUNS, _DENSITY_STEPS = 4, 64  # Lanczos runs, and products in each
 
 
@@ -139,7 +144,7 @@ def sharpness(
     """
     if samples < 2:
         raise SettingError(f"samples must be at least 2 for an error, got {samples}")
-    with preserve_all_but_weights(model):
+    with preserve_all_but_weights(model), differentiable_twice():
         torch.manual_seed(seed)
         operator = hessian(model, loss, batches)
         pairs = _largest(operator, top, seed)
@@ -185,7 +190,7 @@ def top_eigenvectors(
     model: nn.Module, loss: LossFunction, batches: FixedBatches, *, count: int, seed: int = 0
 ) -> list[tuple[float, Direction]]:
     """Returns the largest eigenvalues of the Hessian, each with its eigenvector of length 1."""
-    with preserve_all_but_weights(model):
+    with preserve_all_but_weights(model), differentiable_twice():
         found = _largest(hessian(model, loss, batches), count, seed)
     parameters = list(moved_parameters(model).values())
     return [(value, _as_direction(v, parameters)) for value, v in found]
@@ -201,7 +206,7 @@ def sharpness_along(
     model: nn.Module, loss: LossFunction, batches: FixedBatches, directions: Sequence[Direction]
 ) -> list[float]:
     """Returns dᵀHd/dᵀd for each direction d: the curvature that a picture along it shows."""
-    with preserve_all_but_weights(model):
+    with preserve_all_but_weights(model), differentiable_twice():
         operator = hessian(model, loss, batches)
         return [inner(d, operator @ d) / inner(d, d) for d in directions]
 
@@ -251,8 +256,11 @@ def convexity_over(
     *,
     seed: int = 0,
     progress: Progress = no_progress,
+    deadline: Deadline | None = None,
 ) -> np.ndarray:
     """Returns the (Y, X) of `convexity_map` for an evaluator whose model the caller restores.
+
+    NaN where the time is over.
 
     Args:
         evaluator: of the surface.
@@ -261,19 +269,26 @@ def convexity_over(
         coordinates: of a point (x, y) of the axes, along the directions.
         seed: of the eigenvalue solver.
         progress: is called for each node.
+        deadline: of the map.
     """
-    found = np.full((len(y), len(x)), np.nan)
+    found, cost, allowed = (
+        np.full((len(y), len(x)), np.nan),
+        0.0,
+        deadline or Deadline(seconds=None),
+    )
     for row, b in enumerate(y.tolist()):
         for column, a in enumerate(x.tolist()):
             progress("nodes of the convexity map", row * len(x) + column, found.size)
-            evaluator.move_to(*coordinates(a, b))
-            operator = hessian(evaluator.model, evaluator.loss, evaluator.batches)
-            try:
-                low, high = _ends(operator, seed, tolerance=_ROUGH)
-            except (linalg.ArpackError, SettingError):
+            if not allowed.allows(cost):
                 continue
+            before = allowed.used
+            evaluator.move_to(*coordinates(a, b))
+            with differentiable_twice():
+                operator = hessian(evaluator.model, evaluator.loss, evaluator.batches)
+                low, high = _ends(operator, seed, tolerance=_ROUGH)
             if math.isfinite(low) and high > 0:
                 found[row, column] = abs(min(low, 0.0) / high)
+            cost = allowed.used - before
     progress("nodes of the convexity map", found.size, found.size)
     return found
 
@@ -282,38 +297,57 @@ def _largest(operator: Any, count: int, seed: int) -> list[tuple[float, Tensor]]
     size = operator.shape[1]
     if count > size:
         raise SettingError(f"{count} eigenvalues of a Hessian of {size} rows; ask for fewer")
-    values, vectors = _eigen(operator, count, "LA", seed)
+    values, vectors = _eigen(operator, count, seed)
     order = np.argsort(-values)[:count]
     like = {"device": operator.device, "dtype": operator.dtype}
     return [(float(values[k]), torch.tensor(vectors[:, k], **like)) for k in order]
 
 
 def _ends(operator: Any, seed: int, *, tolerance: float = _TOLERANCE) -> tuple[float, float]:
-    values, _ = _eigen(operator, 2, "BE", seed, tolerance)
-    return float(values.min()), float(values.max())
+    """Returns lowest and highest eigenvalue; NaN where a product is not finite."""
+    if operator.shape[1] <= _FEW:
+        values, _ = _whole(operator)
+        return float(values[0]), float(values[-1])
+    found = ends_of(operator, most=_MOST_PRODUCTS, tolerance=tolerance, seed=seed)
+    return found.low, found.high
 
 
-def _eigen(
-    operator: Any, count: int, which: str, seed: int, tolerance: float = _TOLERANCE
-) -> tuple[np.ndarray, np.ndarray]:
+def _whole(operator: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns all eigenvalues (D,), lowest first, and eigenvectors (D, D); NaN for a NaN."""
+    size = operator.shape[1]
+    unit = torch.eye(size, device=operator.device, dtype=operator.dtype)
+    whole = (operator @ unit).double().cpu().numpy()
+    if not np.isfinite(whole).all():
+        return np.full(size, np.nan), np.full((size, size), np.nan)
+    values, vectors = np.linalg.eigh((whole + whole.T) / 2)
+    return values, vectors
+
+
+def _eigen(operator: Any, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns at least the largest eigenvalues, and their vectors."""
     size = operator.shape[1]
     if size <= max(_FEW, count + 1):
-        unit = torch.eye(size, device=operator.device, dtype=operator.dtype)
-        whole = (operator @ unit).double().cpu().numpy()
-        if not np.isfinite(whole).all():
-            return np.full(size, np.nan), np.full((size, size), np.nan)
-        values, vectors = np.linalg.eigh((whole + whole.T) / 2)
-        return values, vectors
+        return _whole(operator)
     start = np.random.default_rng(seed).normal(size=size)
     try:
         values, vectors = linalg.eigsh(
-            operator.to_scipy(np.float64), k=count, which=which, v0=start, tol=tolerance
+            operator.to_scipy(np.float64),
+            k=count,
+            which="LA",
+            v0=start,
+            tol=_TOLERANCE,
+            maxiter=_RESTARTS,
         )
     except linalg.ArpackNoConvergence as stopped:
         if len(stopped.eigenvalues) < count:
-            raise SettingError(
-                "the eigenvalues of the Hessian did not converge; use more examples, or fewer "
-                "eigenvalues"
-            ) from None
+            return _not_converged(operator)
         values, vectors = stopped.eigenvalues, stopped.eigenvectors
     return values, vectors
+
+
+def _not_converged(operator: Any) -> tuple[np.ndarray, np.ndarray]:
+    if operator.shape[1] <= _WHOLE:
+        return _whole(operator)
+    raise SettingError(
+        "the eigenvalues of the Hessian did not converge; use more examples, or fewer eigenvalues"
+    ) from None

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ravine.core.errors import SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.landscapes.axes import ChosenDirections, DirectionInputs, choose_directions
 from ravine.landscapes.continuation import check_continues, made_of
@@ -26,6 +27,8 @@ from ravine.landscapes.starting_values import choose_axes, set_precision, trim_b
 from ravine.landscapes.sweep import Sweep
 from ravine.landscapes.trajectory import Point
 from ravine.runs.surface import Surface
+
+_REPEATS = 1e-4  # relative difference of a loss that is computed twice
 
 
 def landscape(
@@ -126,6 +129,7 @@ def _prepare(
     saved: Surface | None,
 ) -> Sweep:
     centre, cost = set_precision(evaluator, settings.precision)
+    _check_repeatable(evaluator, centre)
     check_time(deadline, cost, int(saved.evaluated.sum()) if saved else 0)
     about = _about(evaluator, chosen, settings, centre)
     if saved is not None:
@@ -148,6 +152,17 @@ def _prepare(
     if saved is not None:
         sweep.continue_from(saved)
     return sweep
+
+
+def _check_repeatable(evaluator: GridEvaluator, centre: NodeLoss) -> None:
+    """Raises `SettingError` if a second pass at the centre gives another loss."""
+    again = evaluator.loss_at(*evaluator.centre)
+    if abs(again.loss - centre.loss) > _REPEATS * max(abs(centre.loss), abs(again.loss), 1e-12):
+        raise SettingError(
+            f"the network is noisy in evaluation mode: two passes of the same weights have the "
+            f"loss {centre.loss:.6g} and {again.loss:.6g}, which a surface would show; switch "
+            "that off in evaluation mode, as F.dropout(x, p, training=self.training) does"
+        )
 
 
 def _about(

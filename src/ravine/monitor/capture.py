@@ -1,10 +1,13 @@
 """The arguments and output gradients of a network's last call, by hooks on its outermost module.
 
+Calls without gradients are counted alone (`loop_watch.py`).
+
 The hooks are functions of this file that look into a table, so that a network that is copied or
 pickled inside the loop takes nothing of the monitor with it. They run outside compiled code.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, final
 
 import torch
@@ -13,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ravine.core.nested import tensors_in
 from ravine.monitor.layer_probe import Call
+from ravine.monitor.loop_watch import LoopWatch
 
 _MOST = 1 << 18  # numbers of an output that are kept whole
 _CAPTURES: "dict[nn.Module, Capture]" = {}  # of monitors that are open
@@ -26,14 +30,24 @@ class Capture:
         module: as it is called in the loop: plain, compiled or wrapped.
         examples: of which dL/d(output) is kept.
         on_backward: called when a backward pass reaches the output of a call, where `keeping`.
+        watch: is told of every call.
 
     Attributes:
+        step: that has been taken; set by the monitor.
+        is_probing: the monitor itself calls the network, which is not counted.
         call: the arguments, by reference, until the next call; None before the first.
         keeping: whether dL/d(output) is kept; set before the call.
         output_gradients: dL/d(output) of each tensor of the output, of the first examples.
     """
 
-    def __init__(self, module: nn.Module, examples: int, on_backward: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        examples: int,
+        on_backward: Callable[[], None],
+        watch: LoopWatch,
+    ) -> None:
+        self.watch, self.step, self.is_probing = watch, 0, False
         self.call: Call | None = None
         self.keeping = False
         self.output_gradients: list[Tensor | None] = []
@@ -46,6 +60,15 @@ class Capture:
             module.register_forward_pre_hook(_before_forward, with_kwargs=True),
             module.register_forward_hook(_after_forward),
         ]
+
+    @contextmanager
+    def probing(self) -> Iterator[None]:
+        """Calls inside are the monitor's own, and are not counted."""
+        self.is_probing = True
+        try:
+            yield
+        finally:
+            self.is_probing = False
 
     def close(self) -> None:
         """Takes the hooks away."""
@@ -102,16 +125,26 @@ def _hook(keep: Callable[[int, Tensor], None], index: int) -> Callable[[Tensor],
 
 
 def _capture_of(module: nn.Module) -> Capture | None:
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    if torch.compiler.is_compiling():
         return None
-    return _CAPTURES.get(module)
+    capture = _CAPTURES.get(module)
+    return None if capture is None or capture.is_probing else capture
 
 
 def _before_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if (capture := _capture_of(module)) is not None:
+    capture = _capture_of(module)
+    if capture is None:
+        return
+    if torch.is_grad_enabled():
+        capture.watch.on_training_pass(capture.step, training=module.training)
         capture.begin(args, kwargs)
+    else:
+        held = capture.call
+        trained = None if held is None else (held.args, held.kwargs)
+        capture.watch.on_plain_pass((args, kwargs), trained, training=module.training)
 
 
 def _after_forward(module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-    if (capture := _capture_of(module)) is not None:
+    capture = _capture_of(module)
+    if capture is not None and torch.is_grad_enabled():
         capture.end(output)

@@ -214,7 +214,7 @@ def probe_layers(
         output_gradients: dL/d(output) of each tensor of the output, of its shape; none for the
             forward pass alone.
     """
-    with _preserve_python_and_numpy(), preserve_state(model), torch.enable_grad():
+    with preserve_python_and_numpy(), preserve_state(model), torch.enable_grad():
         args, kwargs, leaves = _leaves(call)
         probe = LayerProbe(model)
         for index, leaf in enumerate(leaves):
@@ -271,7 +271,7 @@ def _precision(call: Call) -> torch.autocast:
 
 
 @contextmanager
-def _preserve_python_and_numpy() -> Iterator[None]:
+def preserve_python_and_numpy() -> Iterator[None]:
     """Puts the random states of Python and NumPy back; `preserve_state` does so for torch's."""
     python, numpy = random.getstate(), np.random.get_state()
     try:

@@ -5,6 +5,7 @@ from typing import Any, final
 
 from torch import Tensor
 
+from ravine.core.errors import SettingError
 from ravine.core.snapshot import Snapshot
 from ravine.monitor.host_copies import HostCopies
 
@@ -90,3 +91,15 @@ def _average(row: dict[str, Any], loss: float, accuracy: float | None) -> None:
     row["loss"] += (loss - row["loss"]) / n
     if accuracy is not None and row["accuracy"] is not None:
         row["accuracy"] += (accuracy - row["accuracy"]) / n
+
+
+def one_number(loss: Tensor) -> Tensor:
+    """Returns a loss of one element as 0-dim, without its graph.
+
+    Raises:
+        SettingError: it has more elements, or none.
+    """
+    if loss.numel() != 1:
+        shape = tuple(loss.shape)
+        raise SettingError(f"loss must be one number, got the shape {shape}; take .mean()")
+    return loss.detach().reshape(())

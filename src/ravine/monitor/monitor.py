@@ -17,6 +17,7 @@ run once more, eagerly (`layer_probe.py`). The training is bitwise the same with
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -28,20 +29,29 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from ravine.core.errors import SettingError
-from ravine.core.snapshot import LayerStatistics, NotFinite, ParameterStatistics, Snapshot
+from ravine.core.snapshot import LayerStatistics, NotFinite, Snapshot
 from ravine.core.validation import check_range
 from ravine.findings.detectors import RUN_EXPLAINS
 from ravine.findings.finding import Findings, merge
 from ravine.findings.history_detectors import find_over_time, trace
 from ravine.findings.layer_detectors import find_in_snapshots
-from ravine.findings.target_floor import floor_of_softmax, known_floor
+from ravine.findings.loop_detectors import find_in_loop
+from ravine.findings.target_floor import are_known, floor_of_softmax, known_floor
+from ravine.findings.thresholds import AGREES
 from ravine.monitor.capture import Capture
 from ravine.monitor.dead_units import DeadUnits
+from ravine.monitor.evaluation_probe import EvaluationProbe
 from ravine.monitor.host_copies import HostCopies
 from ravine.monitor.layer_probe import ProbedLayer, probe_layers
-from ravine.monitor.metric_buffer import MetricBuffer
+from ravine.monitor.loop_watch import LoopWatch, has_learning_modes
+from ravine.monitor.metric_buffer import MetricBuffer, one_number
 from ravine.monitor.overhead import OverheadBudget
-from ravine.monitor.update_statistics import UpdateRatios, effective_learning_rates, gradient_norms
+from ravine.monitor.update_statistics import (
+    UpdateRatios,
+    gradient_norms,
+    not_finite_by_norms,
+    parameter_statistics,
+)
 from ravine.monitor.watched_model import (
     has_batch_norm,
     optimized_parameters,
@@ -104,6 +114,12 @@ class Monitor:
         self._copies, self._buffer, self._dead = HostCopies(), MetricBuffer(), DeadUnits()
         self._floors: deque[float] = deque(maxlen=_FLOORS)
         self._can_probe = not synchronises_processes(self._model)
+        self._watch = LoopWatch(
+            list(self._parameters.values()),
+            self._optimizer,
+            has_modes=has_learning_modes(self._model),
+        )
+        self._evaluated = EvaluationProbe()
         self.step = 0
         self.not_finite: NotFinite | None = None
         self.notes: list[str] = []
@@ -130,7 +146,8 @@ class Monitor:
         """Registers the hooks."""
         if self._handles:
             raise SettingError("this monitor is on already; make a second one for a second loop")
-        self._capture = Capture(self._called, self._examples, self._on_backward)
+        self._capture = Capture(self._called, self._examples, self._on_backward, self._watch)
+        self._watch.open()
         self._capture.keeping = self._is_due and self._can_probe
         self._handles = [
             self._optimizer.register_step_pre_hook(self._before_step),
@@ -145,9 +162,11 @@ class Monitor:
         _trace: TracebackType | None,
     ) -> None:
         """Removes the hooks, and reads the numbers that have not arrived yet."""
+        self._probe_evaluation()
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        self._watch.close()
         if self._capture is not None:
             self._capture.close()
         self._read_all()
@@ -172,18 +191,38 @@ class Monitor:
     def findings(self) -> Findings:
         """What is wrong, as far as the snapshots and the recorded losses show it."""
         self._read_all()
+        record = self._watch.record(self.step, self._probe_evaluation())
+        agree = math.isnan(record.modes_agree) or record.modes_agree < AGREES
         history = trace(
             self._buffer.rows,
-            normalised=has_batch_norm(self._model),
+            classes=record.classes if are_known(self._floors) else None,
+            normalised=has_batch_norm(self._model) and agree,
             floor=known_floor(self._floors),
         )
         return merge(
             [
+                *find_in_loop(record, history),
                 *find_over_time(history),
                 *find_in_snapshots(self._buffer.snapshots, not_finite=self.not_finite),
             ],
             RUN_EXPLAINS,
         )
+
+    def _probe_evaluation(self) -> Mapping[str, Any]:
+        """Returns what passes on kept examples tell, once for each step."""
+        capture = self._capture
+        if capture is None or not self._can_probe or not self._watch.losses:
+            return {}
+        if self._evaluated.step == self.step or not self._handles:
+            return self._evaluated.found
+        if capture.call is not None:
+            self._watch.keep_training((capture.call.args, capture.call.kwargs))
+        try:
+            with capture.probing():
+                self._evaluated.probe(self._model, self._watch, step=self.step)
+        except Exception as error:
+            self._stop_probing(error)
+        return self._evaluated.found
 
     def record(
         self,
@@ -204,12 +243,10 @@ class Monitor:
             SettingError: the loss is not one number.
         """
         if isinstance(loss, Tensor):
-            if loss.numel() != 1:
-                shape = tuple(loss.shape)
-                raise SettingError(f"loss must be one number, got the shape {shape}; take .mean()")
-            loss = loss.detach().reshape(())
+            loss = one_number(loss)
         lr = float(self._optimizer.param_groups[0]["lr"])
         with self._budget.timed():
+            self._watch.on_loss(self.step, split)
             self._buffer.add(self.step, loss, split=split, accuracy=accuracy, lr=lr)
             if split == "train":
                 self._take_floor(loss)
@@ -228,8 +265,6 @@ class Monitor:
         self._buffer.send(self._copies)
         self._copies.collect(wait=True)
 
-    # --- around the optimizer's step
-
     def _before_step(self, *_: Any) -> None:
         self.step += 1
         if self._transaction is None and (self._is_due or self._budget.affords_norms):
@@ -245,6 +280,9 @@ class Monitor:
 
     def _after_step(self, *_: Any) -> None:
         with self._budget.timed():
+            self._watch.after_step()
+            if self._capture is not None:
+                self._capture.step = self.step
             if self._transaction is not None:
                 self._take_norms(self._transaction.sizes())
             if self._is_due:
@@ -256,8 +294,6 @@ class Monitor:
             self._backward_begun = False
             assert self._capture is not None
             self._capture.keeping = self._is_due and self._can_probe
-
-    # --- norms, and the first value that is not finite
 
     def _take_norms(self, norms: Tensor) -> None:
         self._norms = norms
@@ -280,7 +316,7 @@ class Monitor:
             rows = torch.tensor(numbers, dtype=torch.float64).reshape(len(steps), -1)
             for step, row in zip(steps, rows, strict=True):
                 if self.not_finite is None and not bool(row.isfinite().all()):
-                    self._keep_not_finite(self._located_by_norms(step, row))
+                    self._keep_not_finite(not_finite_by_norms(step, self._parameters, row))
 
         self._copies.send(list(norms), search)
 
@@ -294,28 +330,19 @@ class Monitor:
         for layer in self._forward_again():
             if layer.kind != "residual" and not layer.is_finite:
                 return NotFinite(step=self.step, layer=layer.name, direction="forward")
-        return self._located_by_norms(self.step, norms)
+        return not_finite_by_norms(self.step, self._parameters, norms)
 
     def _forward_again(self) -> list[ProbedLayer]:
         call = self._capture.call if self._capture is not None else None
         if call is None or not self._can_probe:
             return []
+        assert self._capture is not None
         try:
-            return probe_layers(self._model, call)
+            with self._capture.probing():
+                return probe_layers(self._model, call)
         except Exception as error:
             self._stop_probing(error)
             return []
-
-    def _located_by_norms(self, step: int, norms: Tensor) -> NotFinite:
-        """Takes the gradient nearest to the output; where none is finite, the loss was not."""
-        names = [n for n, p in self._parameters.items() if p.requires_grad]
-        broken = [name for name, norm in zip(self._parameters, norms.tolist(), strict=True)
-                  if not math.isfinite(norm)]  # fmt: skip
-        if len(broken) == len(names):
-            return NotFinite(step=step, layer=None, direction="forward")
-        return NotFinite(step=step, layer=broken[-1].rpartition(".")[0], direction="backward")
-
-    # --- a snapshot
 
     def _on_backward(self) -> None:
         """Notes whether gradients are there before the first backward pass of a step."""
@@ -332,7 +359,8 @@ class Monitor:
             return {}
         try:
             call = capture.call.first(self._examples)
-            layers = probe_layers(self._model, call, capture.output_gradients)
+            with capture.probing():
+                layers = probe_layers(self._model, call, capture.output_gradients)
         except Exception as error:
             self._stop_probing(error)
             return {}
@@ -344,11 +372,14 @@ class Monitor:
         self.notes.append(f"layers are not measured: {type(error).__name__}: {text}")
 
     def _finish_snapshot(self) -> None:
+        assert self._ratios is not None
         snapshot: Snapshot[Tensor | float] = Snapshot(
             step=self.step,
             lr=float(self._optimizer.param_groups[0]["lr"]),
             layers=self._layers,
-            parameters=self._parameter_statistics(),
+            parameters=parameter_statistics(
+                self._parameters, self._optimizer, self._ratios, self._norms
+            ),
             uncleared=self._uncleared,
         )
         self._ratios = self._uncleared = self._norms = None
@@ -357,20 +388,6 @@ class Monitor:
         self._send_norms()
         self._buffer.send(self._copies)
         self._copies.send_snapshot(snapshot, self._keep)
-
-    def _parameter_statistics(self) -> dict[str, ParameterStatistics[Tensor | float]]:
-        assert self._ratios is not None
-        ratios = self._ratios.values()
-        learning_rates = {id(p): lr for p, lr in effective_learning_rates(self._optimizer)}
-        norms = self._norms
-        return {
-            name: ParameterStatistics(
-                update_ratio=ratios.get(name),
-                gradient_norm=None if norms is None else norms[index],
-                learning_rate=learning_rates.get(id(p), math.nan),
-            )
-            for index, (name, p) in enumerate(self._parameters.items())
-        }
 
     def _keep(self, arrived: Snapshot[float]) -> None:
         snapshot = replace(arrived, overhead=self.overhead)

@@ -4,12 +4,15 @@ Large parameters are compared on a sample of their elements, so that a snapshot 
 much for a wide network as for a narrow one.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from ravine.core.snapshot import NotFinite, ParameterStatistics
 
 _SAMPLE = 16384  # elements of a parameter that are compared
 # The slot of squared gradients by the optimizers' own names, ours and torch's.
@@ -113,3 +116,42 @@ def _median_learning_rate(
     ε = float(group.get("eps", 0.0))
     root = (G + ε).sqrt() if group.get("eps_in_root", False) else G.sqrt() + ε
     return group["lr"] / root.double().median()
+
+
+def parameter_statistics(
+    parameters: Mapping[str, Tensor],
+    optimizer: Optimizer,
+    ratios: UpdateRatios,
+    norms: Tensor | None,
+) -> dict[str, ParameterStatistics[Tensor | float]]:
+    """Returns what the last step did to each parameter.
+
+    Args:
+        parameters: P of any shapes, by name.
+        optimizer: that took the step.
+        ratios: made before it.
+        norms: (P,) of their gradients.
+    """
+    values = ratios.values()
+    learning_rates = {id(p): lr for p, lr in effective_learning_rates(optimizer)}
+    return {
+        name: ParameterStatistics(
+            update_ratio=values.get(name),
+            gradient_norm=None if norms is None else norms[index],
+            learning_rate=learning_rates.get(id(p), math.nan),
+        )
+        for index, (name, p) in enumerate(parameters.items())
+    }
+
+
+def not_finite_by_norms(step: int, parameters: Mapping[str, Tensor], norms: Tensor) -> NotFinite:
+    """Returns where norms of gradients (P,) stopped being finite.
+
+    That is the gradient nearest to the output; where none is finite, the loss was not.
+    """
+    names = [n for n, p in parameters.items() if p.requires_grad]
+    broken = [name for name, norm in zip(parameters, norms.tolist(), strict=True)
+              if not math.isfinite(norm)]  # fmt: skip
+    if len(broken) == len(names):
+        return NotFinite(step=step, layer=None, direction="forward")
+    return NotFinite(step=step, layer=broken[-1].rpartition(".")[0], direction="backward")

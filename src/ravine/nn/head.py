@@ -33,6 +33,18 @@ def head_of(model: nn.Module, batch: Tensor | None = None) -> nn.Module | None:
     return called[-1] if called else None
 
 
+def head_name(model: nn.Module, batch: Tensor | None = None) -> str | None:
+    """Returns the name of the head; None without layers.
+
+    A network that says itself which layer classifies (timm's `get_classifier`) is asked; else it
+    is that of `head_of`, which takes `batch`, images (B, C, H, W), as it does here.
+    """
+    ask = getattr(model, "get_classifier", None)
+    said = ask() if callable(ask) else None
+    head = said if isinstance(said, LAYERS) else head_of(model, batch)
+    return next((name for name, module in model.named_modules() if module is head), None)
+
+
 @torch.no_grad()
 def call_order(model: nn.Module, batch: Tensor) -> list[nn.Module]:
     """Returns the linear layers and convolutions in the order of their first calls.

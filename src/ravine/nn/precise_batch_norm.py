@@ -12,14 +12,18 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ravine.nn.freezing import is_frozen
+
 _BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 Inputs = TypeVar("Inputs")
 
 
 def norms_with_statistics(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    """Returns the batch norms that keep running statistics."""
+    """Returns the batch norms that keep running statistics; frozen ones keep theirs for good."""
     return [
-        m for m in model.modules() if isinstance(m, _BATCH_NORMS) and m.running_mean is not None
+        m
+        for m in model.modules()
+        if isinstance(m, _BATCH_NORMS) and m.running_mean is not None and not is_frozen(m)
     ]
 
 

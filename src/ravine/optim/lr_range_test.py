@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from ravine.core.errors import SettingError
 from ravine.core.validation import check_range
+from ravine.nn.freezing import training_mode_
 
 _SMOOTHING = 0.9  # of the loss, a moving mean corrected for its start
 _SETTLED = 10  # losses, 1/(1 − smoothing), before which the mean is of too few to be judged
@@ -100,7 +101,7 @@ def range_test(
     high = middle * 100 if high is None else high
     check_range("low", low, low=0.0, low_open=True, high=high, high_open=True)
     with _restored(model, optimizer):
-        model.train()
+        training_mode_(model)
         rates, losses = _rise(model, optimizer, loss_fn, batches, low, high, steps, precision)
     return RangeTest(rates=tuple(rates), losses=tuple(losses), suggestion=suggest(rates, losses))
 

@@ -92,6 +92,15 @@ class OptimizerSettings(Settings):
         scaled = row.lr * (batch / BATCH) ** row.batch_exponent
         return scaled if normalised else scaled * row.without_norm
 
+    def lr_like_torch(self, lr: float) -> float:
+        """Returns the learning rate here of one that torch's update rule would have.
+
+        >>> OptimizerSettings(momentum=0.9).lr_like_torch(0.5)
+        5.0
+        """
+        is_mean = self.optimizer in ("momentum", "nesterov")
+        return round(lr / (1 - self._momentum), 12) if is_mean else lr
+
     def lr_of_torch(self, lr: float) -> str:
         """Returns what torch calls this learning rate, in words; empty where it is the same.
 
@@ -104,7 +113,9 @@ class OptimizerSettings(Settings):
             return ""
         return f"; lr={lr * (1 - self._momentum):.3g} in torch.optim.SGD"
 
-    def build_optimizer(self, model: "nn.Module") -> "RuleOptimizer":
+    def build_optimizer(
+        self, model: "nn.Module", *, layer_decay: float | None = None
+    ) -> "RuleOptimizer":
         """Returns the optimizer of a model's parameters, in groups by `parameter_groups`."""
         row = OPTIMIZERS[self.optimizer]
         lr = self.lr if isinstance(self.lr, float) else row.lr
@@ -113,6 +124,7 @@ class OptimizerSettings(Settings):
             weight_decay=self.weight_decay,
             lr=lr,
             bias_lr_multiplier=self.bias_lr_multiplier,
+            layer_decay=layer_decay,
         )
         decay = row.decay if self.decay == "auto" else self.decay
         arranged = row.kind.arranged(model, groups)

@@ -107,10 +107,14 @@ def average_backward(
 
 
 def maximum_forward(op: Operation, signals: Signals) -> Signal | None:
-    """Returns φ of the maximum of a window of equally correlated normal variables."""
+    """Returns φ of the maximum of a window of equally correlated normal variables.
+
+    None where windows overlap by half or more, as at stride 1: one input is then the maximum of
+    many windows at once, whose gradients add up, and the theory begins anew behind it.
+    """
     (signal,) = signals
     window = _window(op, signal)
-    if window is None:
+    if window is None or any(k >= 2 * s for k, s in zip(*window, strict=True)):
         return None
     moments = _maximum(signal, window[0])
     shape = op.shape[1:]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ravine.core.errors import SettingError
 from ravine.core.nested import call_model, tensors_in
 from ravine.core.preserve_state import preserve_state
+from ravine.nn.freezing import training_mode_
 from ravine.propagation.operations import Operation
 from ravine.propagation.recording import Recording
 
@@ -132,7 +133,7 @@ def variance_profile(
     if next((p for p in model.parameters() if p.requires_grad), None) is None:
         raise SettingError("the model has no parameters that learn; pass one that has")
     with preserve_state(model), torch.enable_grad():
-        recording = record(model.train(), inputs, loss)
+        recording = record(training_mode_(model), inputs, loss)
     return VarianceProfile(layers=as_layers(recording, inputs))
 
 

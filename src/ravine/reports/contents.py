@@ -22,6 +22,7 @@ from ravine.runs.file_schemas import (
     FINDING,
     HISTORY,
     VARIANCE,
+    WEIGHTS,
     EpochRow,
     StepsRow,
     fault_in,
@@ -33,6 +34,7 @@ from ravine.runs.verdict import Verdict, judge
 
 # What a row leaves out is not known.
 _NO_NUMBERS = dict.fromkeys([*StepsRow.model_fields, *EpochRow.model_fields])
+_RECORD_OF_WEIGHTS = ("weights.json", "the record of its weights was removed", WEIGHTS)
 _LINK = "is a link, which is not followed"
 
 
@@ -51,6 +53,7 @@ class Contents:
     findings: list[dict[str, Any]] = field(default_factory=list)
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     variance: list[dict[str, Any]] = field(default_factory=list)
+    weights: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     verdict: Verdict
     state: RunState
@@ -93,6 +96,9 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         findings=findings,
         snapshots=_snapshots(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
+        weights=read("weights.json", "its record was removed", WEIGHTS)
+        if recipe.get("weights")
+        else {},
         missing=missing,
         verdict=judge(run, evaluation=evaluation, findings=findings, recipe=recipe),
         state=read_state(RunFolder(run), plan=plan if isinstance(plan, dict) else None),

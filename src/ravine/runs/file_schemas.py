@@ -153,6 +153,16 @@ class EnvironmentFile(Loose):
     images_per_second: Number | None = None
 
 
+class WeightsFile(Loose):
+    """weights.json: where the trained weights of a run's start come from."""
+
+    source: str
+    fingerprint: str | None = None
+    licence: str | None = None
+    model: str | None = None
+    notes: list[str] = []
+
+
 class ClassCounts(Loose):
     """A class of audit.json."""
 
@@ -309,6 +319,7 @@ EVALUATION = TypeAdapter[Any](EvaluationFile)
 ENVIRONMENT = TypeAdapter[Any](EnvironmentFile)
 PICTURES = TypeAdapter[Any](PicturesFile)
 AUDIT = TypeAdapter[Any](AuditFile)
+WEIGHTS = TypeAdapter[Any](WeightsFile)
 VARIANCE = TypeAdapter[Any](Annotated[list[VarianceNetwork], Field(min_length=1, max_length=32)])
 
 

@@ -108,6 +108,21 @@ class RunFolder:
         return self.path / "weights"
 
     @property
+    def start(self) -> Path:
+        """The weights before step 1, where the run started from trained ones."""
+        return self.path / "start.safetensors"
+
+    @property
+    def source_weights(self) -> Path:
+        """The trained weights that all folds of a cross-validated run start from."""
+        return self.path / "source.safetensors"
+
+    @property
+    def weights_record(self) -> Path:
+        """Where the trained weights come from, their licence, and how they were fitted."""
+        return self.path / "weights.json"
+
+    @property
     def surfaces(self) -> Path:
         """Loss surfaces: numbers and pictures."""
         return self.path / "landscape"

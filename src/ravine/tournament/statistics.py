@@ -1,8 +1,10 @@
 """The statistics of a race: paired by seed, with intervals, corrected for many comparisons.
 
-Two candidates are compared by the differences of their results on the same seeds: a t test, since
-three or five differences are too few for a bootstrap, and Holm's correction (1979) over all pairs.
-Two whose corrected p is not below 0.05 are tied. A time that was never reached is infinite.
+Two candidates are compared by the differences of their results on the same seeds, by Student's t
+with a spread that is pooled over all candidates (`pooled_spread.py`: three differences alone would
+leave two degrees of freedom), and Holm's correction (1979) over all pairs. Two whose corrected p
+is not below 0.04 are tied. A run that broke is a result, the worst; so is a seed that only others
+finished. A time that was never reached is infinite.
 """
 
 import itertools
@@ -14,13 +16,14 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from ravine.core.lazy import lazy_module
+from ravine.tournament.pooled_spread import PooledSpread, complete, pooled_spread
 
 if TYPE_CHECKING:
     from scipy import special
 else:
     special = lazy_module("scipy.special")
 
-LEVEL = 0.05
+LEVEL = 0.04  # so that false winners, counted with the error of a count, stay under 5 %
 
 
 @final
@@ -31,10 +34,11 @@ class Comparison:
     Attributes:
         first: the one with the higher mean.
         second: the other.
-        difference: mean of first − second over the seeds that both ran on.
-        interval: of the difference, at 95 % for all pairs together (Bonferroni).
+        difference: mean of first − second over the seeds, broken runs counted as the worst.
+        interval: of the difference, at 96 % for all pairs together (Bonferroni).
         p: of no difference, corrected by Holm.
-        seeds: that both ran on.
+        seeds: that at least one candidate finished.
+        visible: least difference that could have been significant for all pairs together.
     """
 
     first: str
@@ -43,6 +47,7 @@ class Comparison:
     interval: tuple[float, float]
     p: float
     seeds: int
+    visible: float = math.inf
 
     @property
     def tied(self) -> bool:
@@ -53,7 +58,7 @@ class Comparison:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """An candidate in the table.
+    """A candidate in the table.
 
     Attributes:
         name: of the candidate.
@@ -61,7 +66,8 @@ class Standing:
         interval: 95 %, of the mean over the seeds (t).
         rank: 1 + the number of significantly better candidates.
         tied: candidates without a significant difference.
-        results: by seed.
+        results: by seed, of the runs that ended.
+        broken: seeds that others finished and this one did not.
     """
 
     name: str
@@ -70,10 +76,11 @@ class Standing:
     rank: int
     tied: tuple[str, ...]
     results: Mapping[int, float]
+    broken: tuple[int, ...] = ()
 
 
 def mean_interval(
-    values: Sequence[float], *, level: float = LEVEL, resolution: float = 0.0
+    values: Sequence[float], *, level: float = 0.05, resolution: float = 0.0
 ) -> tuple[float, float, float]:
     """Returns the mean and its interval by Student's t; infinite from one value alone.
 
@@ -128,47 +135,105 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def compare(
     results: Mapping[str, Mapping[int, float]], *, resolution: float = 0.0
 ) -> list[Comparison]:
-    """Returns every pair, compared on the seeds that both ran on.
+    """Returns every pair of candidates that finished a run.
 
     Args:
-        results: of each candidate, by seed; higher is better.
+        results: of each candidate, by seed; higher is better. A seed that a candidate lacks and
+            another has counts as the worst result there is.
         resolution: how finely they are known, 1/N for a share of N images.
     """
-    pairs = list(itertools.combinations([name for name in results if results[name]], 2))
-    raw: list[tuple[str, str, list[float]]] = []
-    for one, other in pairs:
-        seeds = sorted(set(results[one]) & set(results[other]))
-        differences = [results[one][s] - results[other][s] for s in seeds]
-        if differences and np.mean(differences) < 0:
+    ran = {name: dict(found) for name, found in results.items() if found}
+    spread, whole = pooled_spread(ran, resolution=resolution), complete(ran)
+    raw = []
+    for one, other in itertools.combinations(ran, 2):
+        differences = [whole[one][s] - whole[other][s] for s in whole[one]]
+        if np.mean(differences) < 0:
             one, other, differences = other, one, [-d for d in differences]
-        raw.append((one, other, differences or [0.0]))
-    corrected = holm([p_value(d, resolution=resolution) for *_, d in raw])
-    found = []
-    for (one, other, differences), p in zip(raw, corrected, strict=True):
-        mean, low, high = mean_interval(differences, level=LEVEL / len(raw), resolution=resolution)
-        found.append(
-            Comparison(
-                first=one,
-                second=other,
-                difference=mean,
-                interval=(low, high),
-                p=p,
-                seeds=len(differences),
-            )
-        )
-    return found
+        is_broken = len(ran[one]) < len(whole[one]) or len(ran[other]) < len(whole[other])
+        tested = _tested(differences, spread, resolution, is_broken=is_broken)
+        if is_broken and len(ran[other]) < len(whole[other]):
+            tested = _without_broken(tested, ran[one], ran[other], spread, resolution)
+        raw.append((one, other, *tested))
+    corrected = holm([p for *_, p in raw])
+    return [
+        _comparison(one, other, mean, error, freedom, p, len(raw), len(whole[one]))
+        for (one, other, mean, error, freedom, _), p in zip(raw, corrected, strict=True)
+    ]
+
+
+def _tested(
+    differences: Sequence[float], spread: PooledSpread, resolution: float, *, is_broken: bool
+) -> tuple[float, float, int, float]:
+    """Returns mean, standard error, degrees of freedom and p of one pair.
+
+    The pair's own spread counts where a run broke, and wherever it is larger than the pooled one.
+    """
+    mean, own = _mean_error(differences, resolution)
+    pooled = spread.of_run * math.sqrt(2 / len(differences))
+    error, freedom = pooled, spread.freedom
+    if len(differences) < 2 or not math.isfinite(pooled):
+        error = math.inf
+    elif is_broken or own > pooled:
+        error = max(own, pooled)
+        freedom = len(differences) - 1 if is_broken else freedom
+    if mean == 0 or not math.isfinite(error):
+        return mean, error, freedom, 1.0
+    if error == 0:
+        return mean, error, freedom, 0.0
+    return mean, error, freedom, float(2 * special.stdtr(freedom, -abs(mean) / error))
+
+
+def _without_broken(
+    whole: tuple[float, float, int, float],
+    one: Mapping[int, float],
+    other: Mapping[int, float],
+    spread: PooledSpread,
+    resolution: float,
+) -> tuple[float, float, int, float]:
+    """Returns the test of a pair whose loser broke; that of the seeds both finished, if clearer.
+
+    A candidate that loses clearly where it ran does not come closer by breaking elsewhere.
+    """
+    common = [one[s] - other[s] for s in one if s in other]
+    if len(common) < 2:
+        return whole
+    mean, error, freedom, p = _tested(common, spread, resolution, is_broken=False)
+    if mean <= 0 or p >= whole[3]:
+        return whole
+    return whole[0], min(error, whole[1]), freedom, p
+
+
+def _comparison(
+    one: str, other: str, mean: float, error: float, freedom: int, p: float, pairs: int, seeds: int
+) -> Comparison:
+    half = math.inf
+    if math.isfinite(error):
+        half = -float(special.stdtrit(freedom, LEVEL / pairs / 2)) * error
+    return Comparison(
+        first=one,
+        second=other,
+        difference=mean,
+        interval=(mean - half, mean + half),
+        p=p,
+        seeds=seeds,
+        visible=half,
+    )
 
 
 def standings(
     results: Mapping[str, Mapping[int, float]], *, resolution: float = 0.0
 ) -> tuple[list[Standing], list[Comparison]]:
-    """Returns the table, best mean first, those without a result last, and every comparison."""
+    """Returns the table, best mean first, those without a result last, and every comparison.
+
+    The mean counts a broken run as the worst result, as `compare` does.
+    """
     comparisons = compare(results, resolution=resolution)
+    whole = complete({name: found for name, found in results.items() if found})
     found = []
     for name, values in results.items():
         mean, low, high = math.nan, math.nan, math.nan
         if values:
-            mean, low, high = mean_interval(list(values.values()), resolution=resolution)
+            mean, low, high = mean_interval(list(whole[name].values()), resolution=resolution)
         lost = [c for c in comparisons if c.second == name and not c.tied]
         tied = [c for c in comparisons if name in (c.first, c.second) and c.tied]
         rank = 1 + len(lost) if values else len(results)
@@ -180,17 +245,26 @@ def standings(
                 rank=rank,
                 tied=tuple(c.second if c.first == name else c.first for c in tied),
                 results=dict(values),
+                broken=tuple(s for s in whole.get(name, ()) if s not in values),
             )
         )
-    found.sort(key=lambda s: (-s.mean if s.results else math.inf, s.name))
+    found.sort(key=lambda s: (-s.mean if s.results else math.inf, len(s.broken), s.name))
     return found, comparisons
 
 
 def verdict(table: Sequence[Standing], comparisons: Sequence[Comparison]) -> str:
-    """Returns the winner in one sentence; without a significant difference, who is tied."""
+    """Returns the winner in one sentence; without a significant difference, who is tied.
+
+    Broken runs, candidates that never finished one, and what cannot be seen with so many seeds are
+    said as well.
+    """
     ran = [standing for standing in table if standing.results]
     if not ran:
         return "No candidate finished a run on fresh seeds, so that nothing can be said."
+    return " ".join([_outcome(ran, comparisons), *_what_broke(table), *_power(ran, comparisons)])
+
+
+def _outcome(ran: Sequence[Standing], comparisons: Sequence[Comparison]) -> str:
     best = ran[0]
     if len(ran) == 1:
         return f"{best.name} is the only one that finished."
@@ -200,11 +274,31 @@ def verdict(table: Sequence[Standing], comparisons: Sequence[Comparison]) -> str
             "give --seeds 3 or more."
         )
     if not best.tied:
-        return f"{best.name} wins: it is better than every other, beyond doubt at 95 %."
+        return f"{best.name} wins: it is better than every other that ran, beyond doubt at 95 %."
     beaten = sum(1 for c in comparisons if not c.tied and best.name == c.first)
     names = ", ".join([best.name, *(s.name for s in ran if s.name in best.tied)])
     rest = f"; better beyond doubt than {beaten} other{'s' if beaten > 1 else ''}" if beaten else ""
     return f"Tied, not significantly different: {names}. {best.name} has the best mean{rest}."
+
+
+def _what_broke(table: Sequence[Standing]) -> list[str]:
+    broken = [f"{s.name} ({len(s.broken)})" for s in table if s.broken]
+    never = [s.name for s in table if not s.results]
+    said = []
+    if broken:
+        said.append(f"Runs that broke count as the worst result: {', '.join(broken)}.")
+    if never and len(never) < len(table):
+        said.append(f"Finished no run and cannot win: {', '.join(never)}.")
+    return said
+
+
+def _power(ran: Sequence[Standing], comparisons: Sequence[Comparison]) -> list[str]:
+    """Returns the least difference that this race can show, where there is one."""
+    least = min((c.visible for c in comparisons), default=math.inf)
+    if len(ran) < 2 or not math.isfinite(least):
+        return []
+    seeds = comparisons[0].seeds
+    return [f"With {seeds} seeds a difference under {100 * least:.2g} points cannot be seen."]
 
 
 def time_to(target: float, curve: Sequence[tuple[float, float]]) -> float:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ravine.core.wilson_interval import wilson_interval
+from ravine.nn.freezing import training_mode_
 from ravine.runs.confusion import packed_confusion
 
 _BINS = 15  # of the calibration, as in Guo et al. 2017
@@ -95,7 +96,8 @@ def batch_log_probabilities(
             logits = model(images)
             flipped = model(images.flip(3)) if mirrored else None
     finally:
-        model.train(was_training)
+        if was_training:
+            training_mode_(model)
     plain = logits.float().log_softmax(1)
     if flipped is None:
         return plain, None

@@ -22,7 +22,8 @@ from ravine.core.events import (
     StepDone,
     ignore,
 )
-from ravine.data.batches import Batch, TrainingBatches
+from ravine.data.batches import Batch, StepBatches
+from ravine.nn.freezing import training_mode_
 from ravine.schedules.scheduler import Curve, Scheduler
 from ravine.training.budget import Budget
 from ravine.training.checkpointing import Checkpointing
@@ -47,7 +48,7 @@ class Training:
     forward: Forward
     """Images (B, C, H, W) to logits (B, K): the network, compiled or not."""
 
-    batches: TrainingBatches
+    batches: StepBatches
     """By step: a pure function, so that a resumed run sees the same ones."""
 
     step: StepSettings
@@ -90,7 +91,7 @@ def fit(
     divergence.begin(state)
     schedules = divergence.schedules(training.schedules)
     scheduler = Scheduler(state.optimizer, steps=plan.total_steps, **schedules)
-    state.model.train()
+    training_mode_(state.model)
     (meter := state.meter).resume_clock()
     while state.step < plan.end:
         scheduler.set_at(plan.progress(state.step))
@@ -158,7 +159,7 @@ def _evaluated(
     state = training.state
     train_loss, train_accuracy, speed = state.meter.close()
     found = training.validate(state.evaluated) if training.validate else None
-    state.model.train()
+    training_mode_(state.model)
     if found is not None:
         state.validations.add(state.step, found, state.evaluated)
     done = EpochDone(

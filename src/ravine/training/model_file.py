@@ -30,6 +30,16 @@ class TrainedModel:
     settings: ModelSettings
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """The content of a model.safetensors: tensors by name, classes, preprocessing, settings."""
+
+    tensors: dict[str, torch.Tensor]
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    settings: ModelSettings
+
+
 def save_model(
     path: Path,
     model: nn.Module,
@@ -63,8 +73,8 @@ def check_model_code(path: Path, code: AllowedCode) -> None:
         code.check(str(settings.get("model")), source=path)
 
 
-def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
-    """Returns the network of a file, on the CPU, in evaluation mode.
+def read_model_file(path: Path, *, code: AllowedCode = NO_CODE) -> ModelFile:
+    """Returns what a file holds; no network is built.
 
     Args:
         path: model.safetensors.
@@ -84,6 +94,15 @@ def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
         preprocessing = Preprocessing.from_json(about["preprocessing"])
     except (KeyError, TypeError) as error:
         raise RunError(f"{path} was not written by Ravine: {error} is missing") from error
+    return ModelFile(
+        tensors=tensors, classes=classes, preprocessing=preprocessing, settings=settings
+    )
+
+
+def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
+    """Returns the network of a file, on the CPU, in evaluation mode; see `read_model_file`."""
+    found = read_model_file(path, code=code)
+    settings, classes, preprocessing = found.settings, found.classes, found.preprocessing
     model = settings.build_model(
         classes=len(classes),
         channels=preprocessing.channels,
@@ -91,7 +110,7 @@ def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
         code=code,
     )
     try:
-        model.load_state_dict(tensors)
+        model.load_state_dict(found.tensors)
     except RuntimeError as error:
         raise RunError(
             f"{path}: its weights do not fit {settings.model}: {str(error).splitlines()[0]}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from ravine.core.ranks import ALONE, Ranks
+from ravine.nn.freezing import training_mode_
 from ravine.training.evaluation import Images, class_probabilities
 from ravine.training.loop import Training
 from ravine.training.train_step import train_step
@@ -31,13 +32,14 @@ def seconds_per_step(
     saved = {name: value.clone() for name, value in state.tensors().items()}
     values, step = state.values(), state.step
     was_training = state.model.training
-    state.model.train()
+    training_mode_(state.model)
     for _ in range(_WARM_UP):
         _take_step(training)
     taken = _mean_seconds(training, seconds=seconds, most=most, ranks=ranks)
     state.load(step, saved, values)
     state.model.zero_grad(set_to_none=True)
-    state.model.train(was_training)
+    if not was_training:
+        state.model.eval()
     return taken
 
 

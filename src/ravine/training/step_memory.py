@@ -16,6 +16,7 @@ from torch import nn
 from ravine.core.errors import SettingError
 from ravine.core.memory import available_memory, is_out_of_memory
 from ravine.core.preserve_state import preserve_state
+from ravine.nn.freezing import training_mode_
 from ravine.training.loop import Training
 
 _IMAGES = 2, 4  # of the two sub-batches
@@ -91,7 +92,7 @@ def measure_step_memory(
         preserve_state(model),
         torch.autocast(device.type, settings.precision, enabled=narrow),
     ):
-        model.train()
+        training_mode_(model)
         for count in _IMAGES:
             kept.append(_bytes_kept(model, images[:count]))
     few, many = _IMAGES

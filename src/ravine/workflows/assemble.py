@@ -18,16 +18,20 @@ from ravine.data.dataset import Dataset
 from ravine.models.table import describe_stem
 from ravine.ops.kernel_plan import KernelPlan, use_algorithms
 from ravine.training.distributed import ShardedEvaluator
+from ravine.training.feature_batches import FeatureBatches
 from ravine.training.loop import Training
 from ravine.training.measured_statistics import MeasuredStatistics
 from ravine.training.plan import Plan
 from ravine.training.state import TrainingState
 from ravine.training.step_memory import StepMemory, measure_step_memory, refuse_too_large
+from ravine.weights.start import StartWeights
 from ravine.workflows.automatic import resolve_plan, resolve_settings
 from ravine.workflows.builder import Builder
+from ravine.workflows.fine_tuning import begin_fine_tuning
 from ravine.workflows.kernel_choice import PlanRequest, decide_kernels
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
+from ravine.workflows.start_choice import choose_start
 
 
 @final
@@ -47,6 +51,7 @@ class Assembly:
         stem: how the network takes in images of this size, in words; may be empty.
         kernels: the algorithm of each convolution; `use_algorithms(kernels.algorithms)` while it
             is trained.
+        start: the trained weights that it starts from, as it has them before step 1; or None.
     """
 
     recipe: Recipe
@@ -59,6 +64,7 @@ class Assembly:
     memory: StepMemory
     stem: str
     kernels: KernelPlan
+    start: StartWeights | None = None
 
     @property
     def state(self) -> TrainingState:
@@ -74,6 +80,8 @@ def assemble(
     plan: Plan | None,
     kernels: KernelPlan | None = None,
     code: AllowedCode = NO_CODE,
+    start: StartWeights | None = None,
+    features: bool = True,
 ) -> Assembly:
     """Returns the objects of a run.
 
@@ -85,34 +93,60 @@ def assemble(
         plan: of a run that goes on or is repeated; None to make one.
         kernels: of a run that goes on, or decided by a race; None to decide.
         code: the `module:callable`s that may be imported as the network.
+        start: the trained weights that it starts from; None for fresh ones.
+        features: whether a head over a frozen backbone is trained on features; else every step
+            runs the whole network.
     """
-    device = device_of_rank(pick_device(recipe.device), session.ranks)
-    precision = pick_precision(recipe.precision, device)
-    if device.type == "cpu":
-        keep_freed_memory()
     _refuse_idle_patience(recipe, dataset)
-    recipe = _spelled_out(recipe, device, precision, dataset, session)
-    builder = Builder(
-        dataset=dataset, device=device, precision=precision, session=session, code=code
-    )
+    builder = _builder(recipe, dataset, session, code=code, start=start)
+    recipe = _spelled_out(recipe, builder.device, builder.precision, dataset, session)
+    recipe, builder, unused = _with_start(recipe, builder)
     recipe = resolve_settings(recipe, builder)
     training = builder.training(recipe)
     memory = _step_memory(recipe, training, builder)
     if kernels is None:
         kernels = decide_kernels(plan_request(recipe, builder, training.state.model), session)
     with use_algorithms(kernels.algorithms):
+        if features:
+            recipe, training = begin_fine_tuning(recipe, training, builder, kernels)
+        start = builder.started(recipe, training.state.model) or unused
         recipe, plan = resolve_plan(recipe, plan, training, builder)
+    if not isinstance(training.batches, FeatureBatches):
+        training = replace(training, validate=builder.validation(recipe))
     return Assembly(
         recipe=recipe,
         plan=plan,
-        device=device,
-        precision=precision,
-        training=replace(training, validate=builder.validation(recipe)),
+        device=builder.device,
+        precision=builder.precision,
+        training=training,
         measured=builder.measured if recipe.norm_statistics == "measured" else None,
         evaluator=builder.evaluator,
         memory=memory,
         stem=describe_stem(recipe.model, dataset.preprocessing.image_size),
         kernels=kernels,
+        start=start,
+    )
+
+
+def _builder(
+    recipe: Recipe,
+    dataset: Dataset,
+    session: Session,
+    *,
+    code: AllowedCode,
+    start: StartWeights | None,
+) -> Builder:
+    """Returns the builder of a recipe's networks on the device of this process."""
+    device = device_of_rank(pick_device(recipe.device), session.ranks)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return Builder(
+        dataset=dataset,
+        device=device,
+        precision=pick_precision(recipe.precision, device),
+        session=session,
+        code=code,
+        start=start,
     )
 
 
@@ -140,6 +174,24 @@ def _spelled_out(
         precision=str(precision).removeprefix("torch."),
         augment=",".join(operations) or "none",
     )
+
+
+def _with_start(recipe: Recipe, builder: Builder) -> tuple[Recipe, Builder, StartWeights | None]:
+    """Returns the recipe with what is frozen spelled out, and the builder that starts so.
+
+    Of a run that starts fresh after all, also the record of why.
+    """
+    recipe, compared = choose_start(recipe, builder)
+    for line in compared:
+        builder.session.notify(line)
+    start = builder.start
+    if start is None:
+        return recipe, builder, None
+    record = {**start.record, **({"choice": compared} if compared else {})}
+    if recipe.weights is None and start.trained is not None:
+        unused = {"source": start.trained.source, "taken": False, **record}
+        return recipe, replace(builder, start=None), StartWeights(record=unused)
+    return recipe, replace(builder, start=replace(start, record=record)), None
 
 
 def _step_memory(recipe: Recipe, training: Training, builder: Builder) -> StepMemory:

@@ -19,6 +19,7 @@ from ravine.training.network_choice import (
 )
 from ravine.training.plan import Plan, plan_for_epochs
 from ravine.workflows.builder import Builder
+from ravine.workflows.fine_tuning import fine_tuning_lr, with_layer_decay
 from ravine.workflows.recipe import Recipe
 
 # Seconds that measuring the steps of a run may take, and those of a network to choose from; and the
@@ -34,6 +35,7 @@ def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
     chosen = _batch_choice(recipe, builder)
     recipe, defaults = _with_model_defaults(recipe, chosen)
     _report_defaults(recipe, chosen, defaults, builder)
+    recipe = with_layer_decay(recipe, builder)
     if recipe.lr is None:
         return _with_default_lr(recipe, chosen, builder)
     if recipe.lr == "auto":
@@ -144,6 +146,10 @@ def _with_default_lr(recipe: Recipe, chosen: BatchChoice | None, builder: Builde
     normalised = builder.has_norms(recipe)
     batch = chosen.batch_of_rate(normalised=normalised) if chosen else recipe.batch
     lr = recipe.default_lr(batch=batch, normalised=normalised)
+    if builder.start is not None:
+        lr, why = fine_tuning_lr(recipe, lr, builder)
+        builder.session.notify(f"learning rate {lr:.3g}: {why}{recipe.lr_of_torch(lr)}")
+        return recipe.with_(lr=float(f"{lr:.6g}"))
     where = "" if normalised else ", which has no normalisation"
     builder.session.notify(
         f"learning rate {lr:.3g}: the default of {recipe.optimizer} for batches of "

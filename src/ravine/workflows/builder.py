@@ -3,6 +3,7 @@
 It decides nothing: `automatic.py` does.
 """
 
+import time
 from dataclasses import dataclass
 from typing import final
 
@@ -14,6 +15,8 @@ from ravine.core.errors import SettingError
 from ravine.core.seeds import generator_for, seed_for
 from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
 from ravine.data.dataset import Dataset
+from ravine.nn.freezing import freeze_
+from ravine.nn.head import head_name
 from ravine.nn.init import init_
 from ravine.nn.measured_plan import shapes_of
 from ravine.nn.use_kernels import use_kernels_
@@ -21,6 +24,7 @@ from ravine.ops.algorithm import ConvolutionShape, has_choice
 from ravine.optim.transaction import AdaptiveClip
 from ravine.training.distributed import GradientSync, ShardedEvaluator
 from ravine.training.evaluation import Evaluation, summarise
+from ravine.training.feature_batches import FeatureBatches
 from ravine.training.loop import Training, Validation
 from ravine.training.loss import cross_entropy
 from ravine.training.measured_statistics import MeasuredStatistics
@@ -28,6 +32,7 @@ from ravine.training.plan import Speed
 from ravine.training.speed import seconds_per_image, seconds_per_step
 from ravine.training.state import TrainingState, start_state
 from ravine.training.train_step import Forward, StepSettings
+from ravine.weights.start import StartWeights, record_of
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 
@@ -48,6 +53,7 @@ class Builder:
         precision: of activations and products.
         session: whose ranks train together.
         code: the `module:callable`s that may be imported as the network.
+        start: the trained weights that networks start from; None for fresh ones.
     """
 
     dataset: Dataset
@@ -55,6 +61,7 @@ class Builder:
     precision: torch.dtype
     session: Session
     code: AllowedCode
+    start: StartWeights | None = None
 
     @property
     def evaluator(self) -> ShardedEvaluator:
@@ -133,9 +140,36 @@ class Builder:
             batch=batches.whole_batch_at(0).images if on_data else None,
             zero_residual=recipe.zero_init,
         )
-        if callable(fit_ := getattr(model, "fit_", None)):
+        if self.start is not None:
+            head = self.head_name(recipe, model)
+            self.start.put_into_(model, classes=self.dataset.classes, head=head)
+            freeze_(model, "none" if recipe.freeze == "auto" else recipe.freeze, head=head)
+        elif callable(fit_ := getattr(model, "fit_", None)):
             fit_(self._first_images())
         return model
+
+    def head_name(self, recipe: Recipe, model: nn.Module) -> str | None:
+        """Returns the name of the layer that gives a network's logits."""
+        batch = self.batches(recipe).whole_batch_at(0).images if is_foreign(recipe) else None
+        return head_name(model, batch)
+
+    def started(self, recipe: Recipe, model: nn.Module) -> StartWeights | None:
+        """Returns the weights that a network has now as those of its run's start, and reports them.
+
+        Args:
+            recipe: of the network.
+            model: before step 1.
+        """
+        if self.start is None or self.start.trained is None:
+            return self.start
+        head = self.head_name(recipe, model)
+        adapted = self.start.adapted(model, classes=self.dataset.classes, head=head)
+        assert adapted is not None
+        for note in adapted.notes:
+            self.session.notify(note)
+        stored = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+        record = record_of(self.start.trained, adapted) | dict(self.start.record)
+        return StartWeights(stored=stored, record=record)
 
     def shapes(self, model: nn.Module) -> tuple[ConvolutionShape, ...]:
         """Returns the shapes of a network's convolutions that may have a choice of algorithms."""
@@ -177,7 +211,12 @@ class Builder:
         step, alone = ranks.broadcast(step, image)
         image = alone / ranks.size
         validation = len(splits.get("validation", ())) * image
-        test = len(splits["test"]) * image if "test" in splits else validation
+        if isinstance(training.batches, FeatureBatches) and training.validate is not None:
+            began = time.monotonic()
+            training.validate(model)
+            validation = time.monotonic() - began
+        held_out = splits["test"] if "test" in splits else splits.get("validation", ())
+        test = len(held_out) * image
         passes = 2 if recipe.tta else 1
         return Speed(
             step=step,
@@ -207,7 +246,7 @@ class Builder:
     def _state(self, recipe: Recipe, model: nn.Module) -> TrainingState:
         return start_state(
             model,
-            recipe.build_optimizer(model),
+            recipe.build_optimizer(model, layer_decay=recipe.layer_decay),
             ema=recipe.ema,
             clip=AdaptiveClip() if recipe.clip == "auto" else recipe.clip,
             clip_by=recipe.clip_by,

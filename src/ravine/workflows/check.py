@@ -15,6 +15,7 @@ from ravine.checks.examine import examine
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import make_folder
 from ravine.core.device import pick_device
+from ravine.core.errors import SettingError
 from ravine.core.events import Observer
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
@@ -67,6 +68,11 @@ def compare_variance(
     for recipe in recipes.values():
         recipe.check_network()
     first = next(iter(recipes.values()))
+    if first.folds is not None and first.fold is None:
+        raise SettingError(
+            f"folds {first.folds}: a check looks at one network; name its fold (--fold 1), or "
+            "leave --folds out"
+        )
     dataset = open_dataset(first, seed=first.seed, progress=progress)
     if observer is not None:
         report_audit(dataset, observer)

@@ -21,6 +21,7 @@ from ravine.runs.folder import RunFolder, create_run_folder
 from ravine.runs.recipe_file import write_recipe
 from ravine.runs.rows import read_json, write_json
 from ravine.training.stop import Interrupted
+from ravine.weights.trained_weights import TrainedWeights, save_trained
 from ravine.workflows.data_paths import paths_of
 from ravine.workflows.recipe import Recipe
 
@@ -28,8 +29,10 @@ TrainFold = Callable[[RunFolder, Recipe], None]
 """Trains one fold in its folder to the end, or goes on with it."""
 
 
-def create_folds(path: Path, recipe: Recipe, *, ranks: Ranks) -> RunFolder:
-    """Makes the folder of a cross-validated run, with its recipe.
+def create_folds(
+    path: Path, recipe: Recipe, *, ranks: Ranks, trained: TrainedWeights | None = None
+) -> RunFolder:
+    """Makes the folder of a cross-validated run, with its recipe and the weights it starts from.
 
     Raises:
         SettingError: several processes train together.
@@ -44,6 +47,8 @@ def create_folds(path: Path, recipe: Recipe, *, ranks: Ranks) -> RunFolder:
     def fill(new: RunFolder) -> None:
         write_recipe(new.recipe, recipe.model_dump(exclude_unset=True), None)
         write_json(new.environment, {"paths": paths_of(recipe)})
+        if trained is not None:
+            save_trained(new.source_weights, trained)
 
     return create_run_folder(path, fill)
 

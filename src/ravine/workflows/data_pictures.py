@@ -2,7 +2,7 @@
 
     RUN/pictures/  index.json · training-00.png … · pair-00-0.png …
 
-The training images are those of the first batch, exactly as the network is given them: cropped,
+The training images are those of the first steps, exactly as the network is given them: cropped,
 flipped, mixed, with holes. A wrong augmentation, or labels that are not those of the images, show
 at a glance.
 
@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ravine.core.atomic import make_folder, write_whole
-from ravine.data.batches import Batch
+from ravine.data.batches import StepBatches
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import write_json
@@ -36,28 +36,32 @@ def keep_data_pictures(folder: RunFolder, training: Training, dataset: Dataset) 
 
     Args:
         folder: of the run, which has not begun.
-        training: whose first batch is shown.
+        training: whose first batches are shown.
         dataset: that it trains on.
 
     Raises:
         RunError: the disk is full or read-only.
     """
     make_folder(folder.pictures)
-    batch = training.batches.whole_batch_at(0)
     rows = {
-        "training": _training_images(folder.pictures, batch, dataset),
+        "training": _training_images(folder.pictures, training.batches, dataset),
         "pairs": _pairs(folder.pictures, dataset),
     }
     write_json(folder.pictures / "index.json", rows)
 
 
-def _training_images(folder: Path, batch: Batch, dataset: Dataset) -> list[dict[str, Any]]:
-    rows = []
-    pixels = as_bytes(batch.images[:_TRAINING_IMAGES], dataset.preprocessing)
-    for number, (image, target) in enumerate(zip(pixels, batch.targets, strict=False)):
-        name = f"training-{number:02d}.png"
-        _write_png(folder / name, image)
-        rows.append({"image": name, "label": caption_of(target, dataset.classes)})
+def _training_images(folder: Path, batches: StepBatches, dataset: Dataset) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for step in range(batches.steps_per_epoch):
+        batch = batches.whole_batch_at(step)
+        room = _TRAINING_IMAGES - len(rows)
+        pixels = as_bytes(batch.images[:room], dataset.preprocessing)
+        for image, target in zip(pixels, batch.targets, strict=False):
+            name = f"training-{len(rows):02d}.png"
+            _write_png(folder / name, image)
+            rows.append({"image": name, "label": caption_of(target, dataset.classes)})
+        if len(rows) == _TRAINING_IMAGES:
+            break
     return rows
 
 

@@ -21,11 +21,12 @@ from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RavineError, RunError, SettingError
 from ravine.core.lazy import lazy_module
 from ravine.core.progress import Progress, no_progress
-from ravine.data.batches import Batch, TrainingBatches
+from ravine.data.batches import Batch, StepBatches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
 from ravine.findings.cure_trials import Trial, compare
 from ravine.findings.finding import Finding, Findings, merge
+from ravine.nn.freezing import training_mode_
 from ravine.ops.kernel_plan import guessed_plan
 from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
 from ravine.runs.folder import RunFolder, open_run_folder
@@ -41,6 +42,7 @@ from ravine.workflows.data_paths import located, refuse_other_data
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run_findings import find_in_run, keep_findings
 from ravine.workflows.session import Session, open_session
+from ravine.workflows.start_weights import read_start
 
 if TYPE_CHECKING:
     from ravine.reports import page
@@ -67,7 +69,14 @@ class _Case:
     def assemble(self, recipe: Recipe) -> Assembly:
         guesses = guessed_plan((), "float32")  # nothing is measured for a few steps
         return assemble(
-            recipe, self.dataset, Session(), plan=self.plan, kernels=guesses, code=self.code
+            recipe,
+            self.dataset,
+            Session(),
+            plan=self.plan,
+            kernels=guesses,
+            code=self.code,
+            start=read_start(self.folder, recipe),
+            features=False,
         )
 
 
@@ -223,7 +232,7 @@ def _probe_labels(case: _Case) -> Iterator[Finding]:
 
 def _as_at_start(case: _Case) -> tuple[Assembly, list[Batch]]:
     assembly = case.assemble(case.recipe)
-    assembly.state.model.train()
+    training_mode_(assembly.state.model)
     batches = assembly.training.batches
     first = min(_BATCHES, batches.steps_per_epoch)
     return assembly, [batches.batch_at(step) for step in range(first)]
@@ -310,7 +319,7 @@ def _loss_after(case: _Case, recipe: Recipe, start: Checkpoint | None, steps: in
     if start is not None:
         _load(assembly, start)
     scheduler = Scheduler(state.optimizer, steps=case.plan.total_steps, **training.schedules)
-    state.model.train()
+    training_mode_(state.model)
     for _ in range(steps):
         scheduler.set_at(min(1.0, case.plan.progress(state.step)))
         batch = training.batches.batch_at(state.step)
@@ -334,7 +343,7 @@ def _load(assembly: Assembly, start: Checkpoint) -> None:
 
 
 @torch.no_grad()
-def _training_loss(model: nn.Module, batches: TrainingBatches) -> float:
+def _training_loss(model: nn.Module, batches: StepBatches) -> float:
     model.eval()
     losses = []
     for step in range(min(8, batches.steps_per_epoch)):

@@ -30,7 +30,9 @@ from ravine.workflows.edited_recipe import settings_to_keep
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.session import open_session
+from ravine.workflows.start_weights import opened_start, write_start
 from ravine.workflows.training_run import train_to_end
+from ravine.workflows.weights_source import open_weights
 
 
 @final
@@ -94,6 +96,8 @@ def train_recipe(
         refuse_existing(out)
     with open_session(observers=parts.observers, progress=parts.progress, ranks=ranks) as session:
         composed = composed.with_(threads=session.use_threads(composed.threads))
+        kept = None if folds is None else folds.source_weights
+        composed, start = opened_start(composed, session, code, kept=kept)
         opened = composed if folds is None else located(composed, folds)
         dataset = open_in_turn(opened, session)
         if folds is not None:
@@ -102,7 +106,7 @@ def train_recipe(
         report_audit(dataset, session.emit)
         planned = Plan.from_values(plan) if plan else None
         assembly = assemble(
-            composed, dataset, session, plan=planned, kernels=parts.kernels, code=code
+            composed, dataset, session, plan=planned, kernels=parts.kernels, code=code, start=start
         )
         path = out or next_run_path(RUNS, composed.data, assembly.recipe.model)
         path = Path(ranks.broadcast_text(str(path)))
@@ -117,7 +121,8 @@ def train_recipe(
 
 def _train_folds(recipe: Recipe, out: Path | None, parts: TrainOptions) -> Path:
     path = out or next_run_path(RUNS, recipe.data, f"{recipe.model}-{recipe.folds}-folds")
-    folder = create_folds(path, recipe, ranks=join_ranks())
+    trained = None if recipe.weights is None else open_weights(recipe.weights, code=parts.code)
+    folder = create_folds(path, recipe, ranks=join_ranks(), trained=trained)
     with folder.locked():
         train_missing_folds(folder, recipe, parts)
     return path
@@ -175,6 +180,7 @@ def _create(path: Path, assembly: Assembly, dataset: Dataset, own: Mapping[str, 
         write_trained_images(new.trained_images, dataset.digests[dataset.splits["train"]])
         write_json(new.environment, facts)
         write_kernel_plan(new.kernel_plan, assembly.kernels)
+        write_start(new, assembly.start)
         write_recipe(new.recipe, recipe.model_dump(), assembly.plan.to_values())
 
     return create_run_folder(path, fill)

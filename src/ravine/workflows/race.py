@@ -30,7 +30,7 @@ from ravine.training.gradient_noise import gradient_noise
 from ravine.training.stop import stop_on_signals
 from ravine.workflows.race_images import training_images
 from ravine.workflows.race_kernels import decide_race_kernels
-from ravine.workflows.race_plan import RacePlan, RaceSpec, make_spec
+from ravine.workflows.race_plan import RacePlan, RaceSpec, check_budget, make_spec
 from ravine.workflows.race_plane import draw_plane
 from ravine.workflows.race_results import gather
 from ravine.workflows.race_settings import RaceSettings, combinations
@@ -208,6 +208,8 @@ def _run(
 ) -> Race:
     """Runs the missing jobs of a race and writes its results."""
     slots = allocate_slots(jobs=jobs, threads=spec.threads, device=spec.device)
+    if not (path / "plan.json").exists():
+        check_budget(spec.race, slots)
     open_dataset(Recipe.of(spec.base), seed=spec.race.seed, progress=progress)  # decodes it once
     folder = _open(path, spec)
     with RunFolder(path).locked(), stop_on_signals() as stop:

@@ -17,9 +17,16 @@ from ravine.runs.kernel_plan_file import plan_from_values, plan_to_values
 from ravine.tournament.job_graph import JobGraph
 from ravine.tournament.rungs import rungs, search_cost
 from ravine.tournament.trial_points import at_point, points
+from ravine.workflows.fine_tuning import FINE_TUNING_LR
 from ravine.workflows.race_settings import RaceSettings
 from ravine.workflows.race_worker.slots import JobSlots
-from ravine.workflows.race_worker.timing import Timing, Workload, epochs_within, slowest
+from ravine.workflows.race_worker.timing import (
+    Timing,
+    Workload,
+    epochs_within,
+    refuse_short_budget,
+    slowest,
+)
 from ravine.workflows.recipe import Recipe, compose
 
 _SEARCHED = ("lr", "momentum", "eps")
@@ -288,14 +295,24 @@ def _epochs(
     """Returns the epochs of a run of each candidate."""
     if race.budget is None:
         return dict.fromkeys(timings, race.epochs or 10.0)
+    load = _workload(race, slots)
+    return epochs_within(race.budget, timings, load, equal=race.equal, elapsed=elapsed)
+
+
+def _workload(race: RaceSettings, slots: JobSlots) -> Workload:
     jobs_of_trial = 1 + len(rungs(race.trials, early=race.early))
-    load = Workload(
+    return Workload(
         search_cost=search_cost(race.trials, early=race.early),
         seeds=race.seeds,
         jobs=race.trials * jobs_of_trial + race.seeds,
         slots=slots.count,
     )
-    return epochs_within(race.budget - elapsed, timings, load, equal=race.equal)
+
+
+def check_budget(race: RaceSettings, slots: JobSlots) -> None:
+    """Raises `SettingError` for a budget that is too short on any machine, at once."""
+    if race.budget is not None:
+        refuse_short_budget(race.budget, list(race.candidates), _workload(race, slots))
 
 
 def searchable(optimizer: str) -> set[str]:
@@ -329,6 +346,8 @@ def _trials(
         "threads": slots.threads,
     }
     default_lr = recipe.default_lr(batch=recipe.batch, normalised=timing.normalised)
+    if recipe.weights is not None and recipe.freeze != "backbone":
+        default_lr *= FINE_TUNING_LR
     free = searchable(recipe.optimizer) - set(spec.fixed)
     return [
         settings | at_point(point, free=free, default_lr=default_lr)

@@ -31,10 +31,7 @@ def gather(spec: RaceSpec, plan: RacePlan, folder: RaceFolder, state: RaceState)
     graph, outcomes = plan.graph, folder.read_outcomes()
     best = {name: graph.best_trial(name, outcomes) for name in graph.trials}
     ended = {name: _ended_on_seeds(graph, name, outcomes) for name in graph.trials}
-    accuracies = {
-        name: {seed: _accuracy(outcome) for seed, outcome in found.items()}
-        for name, found in ended.items()
-    }
+    accuracies = _accuracies(graph, ended, outcomes)
     counts = [o.count for found in ended.values() for o in found.values() if o.count]
     table, comparisons = standings(accuracies, resolution=1 / max(counts) if counts else 0.0)
     curves = {
@@ -63,6 +60,32 @@ def gather(spec: RaceSpec, plan: RacePlan, folder: RaceFolder, state: RaceState)
         "out": _failures(outcomes),
         "recipe": _recipe_text(folder),
     }
+
+
+def _accuracies(
+    graph: JobGraph, ended: Mapping[str, Mapping[int, Outcome]], outcomes: Outcomes
+) -> dict[str, dict[int, float]]:
+    """Returns the results that are compared: on the seeds that no candidate is still to run.
+
+    A seed on which one broke stays, and counts as its worst result; one that the race had no time
+    for counts for none. Where all seeds are of that kind, what has ended is compared as it is.
+    """
+    found = {
+        name: {seed: _accuracy(outcome) for seed, outcome in runs.items()}
+        for name, runs in ended.items()
+    }
+    decided = {
+        seed
+        for seed in graph.seeds
+        if all(
+            (outcome := graph.outcomes_on_seeds(name, outcomes).get(seed)) is not None
+            and outcome.status != "paused"
+            for name in graph.trials
+            if found[name]
+        )
+    }
+    kept = {n: {s: v for s, v in runs.items() if s in decided} for n, runs in found.items()}
+    return kept if any(kept.values()) else found
 
 
 def _ended_on_seeds(graph: JobGraph, name: str, outcomes: Outcomes) -> dict[int, Outcome]:

@@ -23,6 +23,7 @@ from ravine.optim.settings import OptimizerSettings
 from ravine.runs.recipe_file import read_recipe
 from ravine.schedules.settings import ScheduleSettings
 from ravine.training.settings import TrainingSettings
+from ravine.weights.settings import WeightSettings
 
 DEFAULT_BUDGET = 600.0
 
@@ -34,6 +35,7 @@ class Recipe(
     OptimizerSettings,
     ScheduleSettings,
     TrainingSettings,
+    WeightSettings,
 ):
     """Everything that decides a run."""
 
@@ -138,6 +140,9 @@ _DECIDES_PLAN = {
     "class_level",
     "label_from_name",
     "split_column",
+    "weights",
+    "freeze",
+    "views",
 }
 
 

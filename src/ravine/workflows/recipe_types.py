@@ -5,6 +5,7 @@ stands in `Recipe`, whose fields these are.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, TypedDict
 
 from ravine.nn.layer_names import Activation, DropoutForm, Norm
@@ -48,6 +49,10 @@ class RecipeSettings(TypedDict, total=False):
     decay: Literal["auto", "coupled", "decoupled"]
     clip: float | Literal["auto"] | None
     clip_by: Literal["norm", "value", "agc"]
+    weights: str | None
+    freeze: str
+    layer_decay: float | None
+    views: int | None
     model: str
     activation: Activation
     norm: Norm
@@ -64,8 +69,8 @@ class RecipeSettings(TypedDict, total=False):
     mixup: float
     cutmix: float
     layout: str | None
-    labels: str | None
-    images: str | None
+    labels: str | Path | None
+    images: str | Path | None
     image_column: str | None
     label_column: str | None
     split_column: str | None
@@ -78,6 +83,10 @@ class RecipeSettings(TypedDict, total=False):
     fold: int | None
     image_size: int | None
     fit: Literal["crop", "pad", "squash"]
+    crop_share: float
+    interpolation: Literal["lanczos", "bicubic", "bilinear"]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     grey_range: Literal["auto", "set"]
     large_images: bool
     channels: Literal["auto", "1", "3"]

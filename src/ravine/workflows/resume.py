@@ -32,6 +32,7 @@ from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.session import Session, open_session
 from ravine.workflows.show import Show, showing
+from ravine.workflows.start_weights import read_start
 from ravine.workflows.tracked import tracked
 from ravine.workflows.training_run import train_to_end
 
@@ -117,7 +118,13 @@ def _resume_one(folder: RunFolder, parts: TrainOptions, *, data: str | Path | No
         planned = Plan.from_values(plan) if plan else None
         kernels = kernels_on_resume(folder, session)
         assembly = assemble(
-            recipe, dataset, session, plan=planned, kernels=kernels, code=parts.code
+            recipe,
+            dataset,
+            session,
+            plan=planned,
+            kernels=kernels,
+            code=parts.code,
+            start=read_start(folder, recipe),
         )
         if kernels is None and session.ranks.is_main:
             write_kernel_plan(folder.kernel_plan, assembly.kernels)
@@ -140,16 +147,25 @@ def _resume_folds(folder: RunFolder, parts: TrainOptions, *, data: str | Path | 
             keep_paths(folder, located(recipe, folder, data=data))
         if folder.evaluation.is_file():
             for observer in parts.observers:
-                text = f"{folder.path} has ended already; nothing to do"
-                observer(Notice(text=text, warning=False))
+                observer(
+                    Notice(text=f"{folder.path} has ended already; nothing to do", warning=False)
+                )
         else:
             train_missing_folds(folder, recipe, parts, go_on=go_on)
 
 
 def _report_ended(folder: RunFolder, session: Session) -> None:
-    session.notify(f"{folder.path} has ended already; nothing to do")
+    session.notify(_ended(folder))
     if session.ranks.is_main and not _has_report(folder):
         page.render_report(folder.path)
+
+
+def _ended(folder: RunFolder) -> str:
+    """Returns the line of a run that has ended, with the command that trains it further."""
+    return (
+        f"{folder.path} has ended already; nothing to do. To train it further: "
+        f"ravine train --weights {folder.path} --epochs 10"
+    )
 
 
 def _has_report(folder: RunFolder) -> bool:

@@ -16,11 +16,13 @@ from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.location import refuse_missing
 from ravine.runs.folder import refuse_existing
+from ravine.workflows.going_on import going_on
 from ravine.workflows.notify import notifying
 from ravine.workflows.recipe import compose
 from ravine.workflows.recipe_types import RecipeSettings
 from ravine.workflows.show import Show, showing
 from ravine.workflows.tracked import tracked
+from ravine.workflows.weights_path import refuse_missing_weights
 
 if TYPE_CHECKING:
     from ravine.core.events import Observer
@@ -75,8 +77,9 @@ def train(
     if data is not None:
         changes["data"] = str(data)
     code = AllowedCode.of(allow_code, typed=[changes.get("model")])
-    composed, plan = compose(recipe, changes, code=code)
+    composed, plan = compose(recipe, going_on(changes, recipe=recipe), code=code)
     composed.check_options()
+    refuse_missing_weights(composed.weights)
     path = None if out is None else usable_path("out", out)
     if path is not None and not is_secondary_process():
         refuse_existing(path)

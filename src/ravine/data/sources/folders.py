@@ -20,6 +20,7 @@ from ravine.data.sources.listing import (
     folders_in,
     image_files,
     list_folder,
+    remedy_for,
 )
 from ravine.data.sources.name_labels import name_pattern
 from ravine.data.sources.split_words import UNLABELLED, split_of
@@ -124,7 +125,7 @@ def left_out_said(listing: FolderListing) -> tuple[str, ...]:
     files = sorted(endings.items(), key=lambda pair: (pair[0] not in IMAGE_LIKE, -pair[1], pair[0]))
     said = [
         f"{count:,} {ending or 'without an ending'}"
-        + (" (convert them to .jpg or .png)" if ending in IMAGE_LIKE else "")
+        + (f" ({remedy_for(ending)})" if ending in IMAGE_LIKE else "")
         for ending, count in files
     ]
     folders = [*listing.passed_over, *_without_images(listing)]
@@ -169,7 +170,7 @@ def _refuse_empty_classes(
             count, ending = max(strange)
             raise DataError(
                 f"{shown_path(root)}: the class folder {shortened(folder, 40)!r} holds {count} "
-                f"{ending} and no image that Ravine reads; convert them to .jpg or .png"
+                f"{ending} and no image that Ravine reads; {remedy_for(ending)}"
             )
         if not inside:
             raise DataError(

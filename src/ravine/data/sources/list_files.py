@@ -4,10 +4,14 @@
     meta/train.txt meta/test.txt      Food-101: lines apple_pie/1005649         images/
     annotations/trainval.txt test.txt Oxford Pets: lines Abyssinian_100 1 1 1   images/
     labels/train1.txt …               DTD: lines banded/banded_0002.jpg         images/
+    data/images_variant_train.txt …   Aircraft: lines 1025794 707-320           data/images/
+    Partitions/Training_01.txt …      SUN397: lines /a/abbey/sun_aaalbzqrimafwbiv.jpg
 
 A list is one whose name says a split and whose first line names an image that is there. The label
 is the second column; without one it is the image's folder. Where each number in the second column
-stands for one beginning of the names (Abyssinian_…), that is the class's name.
+stands for one beginning of the names (Abyssinian_…), that is the class's name. Lists whose names
+differ only in the split belong together; of several such groups the one of the list that the user
+names is taken.
 
 Shape letters: N images.
 """
@@ -24,6 +28,7 @@ from ravine.core.progress import Progress
 from ravine.data.collection import Collection
 from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
+from ravine.data.sources.class_tree import folder_of, read_class_tree
 from ravine.data.sources.listed_images import (
     ListedImage,
     ListMeaning,
@@ -34,12 +39,17 @@ from ravine.data.sources.listed_images import (
 from ravine.data.sources.listing import EXTENSIONS
 from ravine.data.sources.name_words import ORDER, split_in
 
-_FOLDERS = ("", "meta", "annotations", "labels", "lists", "splits", "imagelist", "ImageSets")
-_IMAGES = ("", "images", "imgs", "image", "data", "img", "train", "val", "test")
+_FOLDERS = (
+    *("", "meta", "annotations", "labels", "lists", "splits", "imagelist", "ImageSets", "data"),
+    *("Partitions", "partitions"),
+)
+_IMAGES = ("", "images", "imgs", "image", "data", "img", "jpg", "train", "val", "test")
 _NO_CLASSES = frozenset({"", ".", "images", "image", "imgs", "img", "data", "jpegimages", "photos"})
 _HEAD = 1 << 16
 _MOST_FILES = 60
 _LAYOUT = "lists"
+_SPLIT_WORD = re.compile(r"trainval|training|train|validation|valid|val|testing|test")
+_JOINED = re.compile(r"train[-_]?val")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,7 @@ def _fitting(file: Path, split: str, roots: Sequence[Path]) -> _List | None:
     if not roots and file.parent.name in _FOLDERS:
         homes.append(file.parent.parent)  # never above what the user named
     folders = [home / name for home in dict.fromkeys(homes) for name in _IMAGES]
-    name = _fields(first)[0]
+    name = _fields(first)[0].lstrip("/")
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         return None
     found = base_of(folders, name)
@@ -136,27 +146,70 @@ def _fields(line: str) -> list[str]:
     return [line[: ending.end()], *line[ending.end() :].split()]
 
 
+def _group(path: Path) -> str:
+    """Returns a list's name without its split: lists of one group are those of one set."""
+    return _SPLIT_WORD.sub("", path.stem.lower())
+
+
+def _of_named(path: Path, settings: DataSettings) -> list[_List]:
+    """Returns the list that the user names, and those of its group for the other splits."""
+    homes = [expand_path(settings.images)] if settings.images else []
+    alone = _fitting(path, split_in(path.stem) or "train", homes)
+    if alone is None:
+        raise DataError(f"{path}: its first line names no image; name their folder: --images")
+    if split_in(path.stem) is None:
+        return [alone]
+    others = [
+        found
+        for file in _texts(path.parent)
+        if file != path and _group(file) == _group(path)
+        if (split := split_in(file.stem)) is not None
+        if (found := _fitting(file, split, homes)) is not None
+    ]
+    return _without_joined([alone, *others], named=alone)
+
+
+def _without_joined(lists: Sequence[_List], named: _List | None = None) -> list[_List]:
+    """Leaves out trainval.txt where there are train.txt and val.txt, unless it is named."""
+    if named is not None and _JOINED.search(named.path.stem.lower()):
+        taken = ("train", "validation")
+        return [one for one in lists if one is named or one.split not in taken]
+    apart = {one.split for one in lists if not _JOINED.search(one.path.stem.lower())}
+    if {"train", "validation"} <= apart:
+        return [one for one in lists if not _JOINED.search(one.path.stem.lower())]
+    return list(lists)
+
+
+def _with_labels(lists: Sequence[_List]) -> list[_List]:
+    """Leaves out lists of bare names in one folder, where others have labels."""
+    labelled = [one for one in lists if _says_labels(one)]
+    return labelled or list(lists)
+
+
+def _says_labels(one: _List) -> bool:
+    _, fields = _rows(one)[0]
+    return len(fields) > 1 or _folder(fields[0].lstrip("/")).lower() not in _NO_CLASSES
+
+
 def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> Collection:
     """Returns the images that a list names, or the lists of a folder.
 
     Raises:
         DataError: a line is torn, an image is missing, or two lists are for one split.
     """
-    if path.is_file():
-        alone = _fitting(path, "train", [expand_path(settings.images)] if settings.images else [])
-        if alone is None:
-            raise DataError(f"{path}: its first line names no image; name their folder: --images")
-        lists = [alone]
-    else:
-        lists = sorted(_lists(path), key=lambda one: (ORDER.index(one.split), one.path.name))
-        _refuse_ambiguous(path, lists)
+    found = _of_named(path, settings) if path.is_file() else _with_labels(_lists(path))
+    lists = sorted(
+        _without_joined(found) if path.is_dir() else found,
+        key=lambda one: (ORDER.index(one.split), one.path.name),
+    )
+    _refuse_ambiguous(path, lists)
     base = lists[0].base
-    rows = [(one, number, row) for one in lists for number, row in _rows(one)]
+    rows = _rows_of(lists)
     images = [
         ListedImage(
-            path=f"{row[0].removeprefix('./')}{one.ending}",
+            path=f"{row[0].removeprefix('./').lstrip('/')}{one.ending}",
             label=row[1] if len(row) > 1 else _folder(row[0]),
-            split=None if path.is_file() else one.split,
+            split=one.split if len(lists) > 1 or path.is_dir() else None,
             source=one.path,
             line=number,
         )
@@ -169,11 +222,22 @@ def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> C
         said = named or said
     elif {image.label.lower() for image in images} <= _NO_CLASSES:
         raise DataError(f"{lists[0].path} lists images without a label; write it behind each path")
+    else:
+        images, said = _by_folders(images, lists[0].path, settings)
     names = ", ".join(one.path.name for one in lists)
-    meaning = ListMeaning(
-        layout=_LAYOUT, classes=said, splits="" if path.is_file() else f"splits: {names}"
-    )
+    given = any(image.split for image in images)
+    meaning = ListMeaning(layout=_LAYOUT, classes=said, splits=f"splits: {names}" if given else "")
     return collect_listed(base, images, meaning)
+
+
+def _by_folders(
+    images: Sequence[ListedImage], source: Path, settings: DataSettings
+) -> tuple[list[ListedImage], str]:
+    """Returns the images with the folder that is the class, as of a tree on the disk."""
+    folders = dict.fromkeys(folder_of(image.path) for image in images)
+    tree = read_class_tree(folders, str(source), settings.class_level)
+    named = [replace(image, label=tree.labels[folder_of(image.path)]) for image in images]
+    return named, tree.said
 
 
 def _refuse_ambiguous(root: Path, lists: Sequence[_List]) -> None:
@@ -181,7 +245,8 @@ def _refuse_ambiguous(root: Path, lists: Sequence[_List]) -> None:
         if one.split == other.split:
             raise DataError(
                 f"{root} has {one.path.name} and {other.path.name}, both for {one.split}; name "
-                f"one of them: ravine train {one.path}"
+                f"one of them, and the lists of its name for other splits follow: ravine train "
+                f"{one.path}"
             )
         if (one.base, one.ending) != (other.base, other.ending):
             raise DataError(
@@ -191,17 +256,29 @@ def _refuse_ambiguous(root: Path, lists: Sequence[_List]) -> None:
 
 
 def _rows(one: _List) -> list[tuple[int, list[str]]]:
-    rows = []
-    for number, line in enumerate(read_text(one.path).splitlines(), start=1):
-        if fields := _fields(line):
-            rows.append((number, fields))
-    columns = len(rows[0][1])
-    for number, fields in rows:
+    """Returns (line, fields) of each line that is not empty."""
+    lines = enumerate(read_text(one.path).splitlines(), start=1)
+    return [(number, fields) for number, line in lines if (fields := _fields(line))]
+
+
+def _rows_of(lists: Sequence[_List]) -> list[tuple[_List, int, list[str]]]:
+    """Returns (list, line, fields) of all rows; a label with blanks in it is one field.
+
+    Raises:
+        DataError: a row has other columns than the first of its list.
+    """
+    found = [(one, number, fields) for one in lists for number, fields in _rows(one)]
+    counts = {len(fields) for _, _, fields in found}
+    if len(counts) > 1 and min(counts) > 1:  # 1025794 Boeing 707
+        return [(one, n, [fields[0], " ".join(fields[1:])]) for one, n, fields in found]
+    first: dict[Path, int] = {}
+    for one, number, fields in found:
+        columns = first.setdefault(one.path, len(fields))
         if len(fields) != columns or not fields[0]:
             raise DataError(
                 f"{one.path}, line {number}: {len(fields)} columns; the first line has {columns}"
             )
-    return rows
+    return found
 
 
 def _folder(name: str) -> str:

@@ -42,6 +42,18 @@ _NOT_READ = """
     .jpg_large .bpg .exr .hdr .mrxs .czi
 """
 IMAGE_LIKE = frozenset(_NOT_READ.split())  # endings of images that Ravine does not read
+_WITH_PLUGIN = frozenset({".heic", ".heif", ".hif"})
+
+
+def remedy_for(ending: str) -> str:
+    """Returns what to do with images of an ending that are not read.
+
+    >>> remedy_for(".nef")
+    'convert them to .jpg or .png'
+    """
+    if ending in _WITH_PLUGIN:
+        return "convert them, or: pip install 'ravine[heic]'"
+    return "convert them to .jpg or .png"
 
 
 _DEEPEST = 100  # folders below each other

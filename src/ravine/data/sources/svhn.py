@@ -56,7 +56,7 @@ class MatArray:
         Raises:
             DataError: the file is torn.
         """
-        values = np.asarray(_loaded(self.path, self.name))
+        values = np.asarray(mat_variable(self.path, self.name))
         values = np.moveaxis(values, -1, 0) if values.ndim == 4 else values
         if values.shape != self.shape:
             raise DataError(f"{self.path} is torn: {self.name} has the shape {values.shape}")
@@ -166,11 +166,16 @@ def _variables(path: Path) -> Mapping[str, tuple[tuple[int, ...], np.dtype]]:
     return found
 
 
-def _loaded(path: Path, name: str) -> Any:
+def mat_variable(path: Path, name: str) -> Any:
+    """Returns one variable of a MATLAB file.
+
+    Raises:
+        DataError: the file is torn, or has no such variable.
+    """
     scipy_io = format_library("scipy.io", "", path)
     found = _called(path, scipy_io.loadmat, str(path), variable_names=[name])
     if name not in found:
-        raise DataError(f"{path} is torn: it has no {name} any more")
+        raise DataError(f"{path} has no variable {name}; load it again")
     return found[name]
 
 

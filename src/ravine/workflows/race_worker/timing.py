@@ -22,6 +22,7 @@ from ravine.workflows.assemble import assemble
 from ravine.workflows.builder import NORMS
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
+from ravine.workflows.start_weights import opened_start
 
 _SHARE = 0.92  # of the budget that is planned; the rest is for jobs that turn out slower
 CLOSING_SECONDS = 4.0  # for the tables and the page
@@ -65,15 +66,16 @@ def measure(
     """
     session = Session()
     wanted: dict[str, Any] = {"budget": _LONG} if with_steps else {"epochs": 1.0}
-    recipe = Recipe.of({**settings, **wanted})
     code = AllowedCode.of(allow_code)
+    recipe, start = opened_start(Recipe.of({**settings, **wanted}), session, code)
     dataset = open_dataset(recipe, seed=recipe.seed)
     opened = session.clock.elapsed()
     kernels = runnable_plan(kernels)
-    plan = assemble(recipe, dataset, session, plan=None, kernels=kernels, code=code).plan
+    parts: dict[str, Any] = {"plan": None, "kernels": kernels, "code": code, "start": start}
+    plan = assemble(recipe, dataset, session, **parts).plan
     began = time.monotonic()
     again = recipe.with_(budget=None, epochs=1.0)
-    assembly = assemble(again, dataset, session, plan=None, kernels=kernels, code=code)
+    assembly = assemble(again, dataset, session, **parts)
     built = time.monotonic() - began
     speed = plan.speed
     epoch = 0.0
@@ -124,21 +126,52 @@ class Workload:
         return sum(self.jobs * t.around + self.runs * _END_SECONDS for t in timings.values())
 
 
+# A job and a step on a fast and on a common machine, where nothing is measured yet.
+_QUICK = Timing(epoch=0.0, around=0.3, steps_per_epoch=1, normalised=True)
+_COMMON = Timing(epoch=0.05, around=3.0, steps_per_epoch=1, normalised=True)
+_MEASURING = 12.0  # seconds, of kernels and steps, for a network
+
+
+def refuse_short_budget(budget: float, candidates: Sequence[str], load: Workload) -> None:
+    """Raises `SettingError` for a budget that no machine can keep, before anything is measured.
+
+    Args:
+        budget: seconds of the whole race.
+        candidates: their names.
+        load: runs of each of them.
+    """
+    quick, common = (dict.fromkeys(candidates, t) for t in (_QUICK, _COMMON))
+    least = (load.overhead(quick) / load.slots + CLOSING_SECONDS) / _SHARE
+    if budget < least:
+        needed = math.ceil((_needed(common, load) + _MEASURING) / 10) * 10
+        raise SettingError(
+            f"budget {budget:g}s is too short for {load.runs * len(candidates):.0f} runs: opening "
+            f"and ending them alone takes {least:.0f}s; give --budget {needed}s or more, or fewer "
+            "--trials and --seeds"
+        )
+
+
 def epochs_within(
-    budget: float, timings: Mapping[str, Timing], load: Workload, *, equal: str
+    budget: float,
+    timings: Mapping[str, Timing],
+    load: Workload,
+    *,
+    equal: str,
+    elapsed: float = 0.0,
 ) -> dict[str, float]:
     """Returns the epochs of a run of each candidate, so that the race ends within the budget.
 
     Args:
-        budget: seconds left.
+        budget: seconds of the whole race.
         timings: of the candidates.
         load: runs of each of them.
         equal: epochs or seconds.
+        elapsed: seconds that are used up, by measuring.
 
     Raises:
         SettingError: not even the shortest runs fit.
     """
-    left = budget * _SHARE - CLOSING_SECONDS - load.overhead(timings) / load.slots
+    left = (budget - elapsed) * _SHARE - CLOSING_SECONDS - load.overhead(timings) / load.slots
     if equal == "seconds":
         run = left / (load.runs * len(timings) / load.slots + 1)
         epochs = {name: run / t.epoch for name, t in timings.items()}
@@ -148,9 +181,10 @@ def epochs_within(
         epochs = dict.fromkeys(timings, left / (load.runs * total / load.slots + longest))
     if any(epochs[name] * t.steps_per_epoch < _LEAST_STEPS for name, t in timings.items()):
         raise SettingError(
-            f"budget {budget:.0f}s is too short for {load.runs * len(timings):.0f} runs here; "
-            f"give --budget {math.ceil(_needed(timings, load) / 10) * 10}s or more, "
-            "or fewer --trials and --seeds"
+            f"budget {budget:g}s is too short for {load.runs * len(timings):.0f} runs here"
+            + (f", of which measuring took {elapsed:.0f}s" if elapsed >= 1 else "")
+            + f"; give --budget {math.ceil((_needed(timings, load) + elapsed) / 10) * 10}s or more,"
+            " or fewer --trials and --seeds"
         )
     return {name: float(f"{count:.3g}") for name, count in epochs.items()}
 

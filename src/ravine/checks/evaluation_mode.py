@@ -1,0 +1,105 @@
+"""Checks of the network in evaluation mode: the same twice, and each example for itself."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ravine.checks.check_batch import CheckBatch
+from ravine.checks.context import CheckContext
+from ravine.core.nested import batch_size, call_model, map_tensors, slice_examples, tensors_in
+from ravine.core.preserve_training import preserve_training
+from ravine.findings.finding import Finding
+from ravine.findings.thresholds import MIXED, NOISY
+
+_EXAMPLES = 16
+
+
+def check_evaluation(context: CheckContext) -> Iterator[Finding]:
+    """Yields noise of repeated passes, and examples that influence each other's outputs."""
+    sample = context.samples[0].first(_EXAMPLES)
+    with preserve_training(context.model), torch.no_grad():
+        context.model.eval()
+        one = _output(context, sample.inputs)
+        again = _output(context, sample.inputs)
+        if one is None or again is None or len(one) < 4:
+            return
+        noise = _difference(one, again)
+        if noise > NOISY:
+            yield noisy_evaluation(noise)
+            return
+        influence = _influence(context, sample, one)
+    if influence > MIXED:
+        yield _mixed(context.model, influence)
+
+
+def _output(context: CheckContext, inputs: Any) -> Tensor | None:
+    """Returns the first output (N, …) with a number per example, float64."""
+    found = tensors_in(call_model(context.model, inputs))
+    size = batch_size(inputs)
+    fits = [t for t in found if t.is_floating_point() and t.dim() > 0 and len(t) == size]
+    return fits[0].double() if fits and bool(fits[0].isfinite().all()) else None
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    """Returns the root mean square difference over the standard deviation, of equal shapes."""
+    spread = max(float(one.std()), 1e-3 * float(one.abs().max()), 1e-12)
+    return float((one - other).square().mean().sqrt()) / spread
+
+
+def _influence(context: CheckContext, sample: CheckBatch, whole: Tensor) -> float:
+    """Returns how much outputs change when other examples of the batch are left out or reordered.
+
+    0 where the network takes no other number of examples.
+    """
+    size = len(sample)
+    order = torch.arange(size - 1, -1, -1, device=whole.device)
+    reordered = map_tensors(sample.inputs, lambda t: t[order] if t.dim() and len(t) == size else t)
+    half = slice_examples(sample.inputs, size // 2, size=size)
+    try:
+        turned, first = _output(context, reordered), _output(context, half)
+    except Exception:  # the user's network, on a batch that it was not made for
+        return 0.0
+    found = [0.0 if turned is None else _difference(whole, turned[order])]
+    found += [0.0 if first is None else _difference(whole[: size // 2], first)]
+    return max(found)
+
+
+def noisy_evaluation(noise: float) -> Finding:
+    """Returns the finding of a network whose output differs from pass to pass.
+
+    Args:
+        noise: root mean square difference over the standard deviation of the output.
+    """
+    return Finding(
+        severity="warning",
+        code="noisy-evaluation",
+        seen=f"in evaluation mode two passes of the same batch differ by {noise:.2g} of the "
+        "output's standard deviation",
+        cause="dropout or noise stays on: F.dropout without training=self.training, or a random "
+        "layer that does not ask for the mode",
+        cure="write F.dropout(x, p, training=self.training), or take nn.Dropout",
+        evidence={"noise": noise},
+    )
+
+
+def _mixed(model: nn.Module, influence: float) -> Finding:
+    by_norm = any(
+        isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is None
+        for m in model.modules()
+    )
+    return Finding(
+        severity="note" if by_norm else "warning",
+        code="examples-mixed",
+        seen="in evaluation mode the output of an example depends on the other examples of its "
+        f"batch: it changes by {influence:.2g} of its standard deviation",
+        cause="batch norm without running statistics"
+        if by_norm
+        else "an operation runs over the batch axis: a softmax or a norm with dim=0, or a reshape "
+        "or transpose that mixes examples and features",
+        cure="give batch norm running statistics, or evaluate in batches of the same kind"
+        if by_norm
+        else "take dim=1 (or -1) in place of 0; keep the first axis as it is in each reshape",
+        evidence={"influence": influence},
+    )

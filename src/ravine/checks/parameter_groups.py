@@ -1,0 +1,68 @@
+"""Checks of an optimizer's parameter groups: what one step changes in each of them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch.optim import Optimizer
+
+from ravine.checks.context import CheckContext
+from ravine.checks.short_trainings import needs_closure
+from ravine.checks.step_observation import declared_gradient, update_of
+from ravine.checks.step_record import Tensors, norm
+from ravine.findings.finding import Finding
+from ravine.findings.thresholds import GROUP_LEAPS, GROUP_RESTS
+
+_APART = 100.0  # factor between the learning rates of two groups, from which on they are compared
+
+
+def check_groups(context: CheckContext) -> Iterator[Finding]:
+    """Yields a group of parameters that hardly moves, or leaps, while the others train."""
+    optimizer = context.optimizer
+    if optimizer is None or needs_closure(optimizer) or not _differ(optimizer):
+        return
+    gradient = declared_gradient(context, context.samples[0])
+    if not gradient:
+        return
+    moved = _relative(context, optimizer, update_of(optimizer, context.model, gradient))
+    most = max(moved.values(), default=0.0)
+    for number, relative in moved.items():
+        lr = float(optimizer.param_groups[number]["lr"])
+        if relative < GROUP_RESTS and most > 100 * relative and lr > 0:
+            yield _finding(number, lr, relative, "hardly move", "it is frozen in all but name")
+        elif relative > GROUP_LEAPS:
+            yield _finding(number, lr, relative, "leap", "a step throws them away")
+
+
+def _differ(optimizer: Optimizer) -> bool:
+    lrs = [float(g["lr"]) for g in optimizer.param_groups if "lr" in g and g["params"]]
+    positive = [lr for lr in lrs if lr > 0]
+    return len(positive) > 1 and max(positive) > _APART * min(positive)
+
+
+def _relative(context: CheckContext, optimizer: Optimizer, updates: Tensors) -> Mapping[int, float]:
+    """Returns ‖Δw‖/‖w‖ of each group that holds weights of this network with a gradient."""
+    parameters = list(context.model.parameters())
+    at = {id(p): n for n, p in enumerate(parameters)}
+    found: dict[int, float] = {}
+    for number, group in enumerate(optimizer.param_groups):
+        held = [at[id(p)] for p in group["params"] if id(p) in at]
+        weights = {n: parameters[n].detach() for n in held if parameters[n].dim() > 1}
+        size = norm(weights)
+        moved = norm({n: updates[n] for n in weights if n in updates})
+        if size > 0 and moved > 0:
+            found[number] = moved / size
+    return found
+
+
+def _finding(number: int, lr: float, relative: float, does: str, why: str) -> Finding:
+    evidence: dict[str, Any] = {"group": float(number), "lr": lr, "relative": relative}
+    return Finding(
+        severity="warning",
+        code="group-rate-differs",
+        seen=f"the weights of parameter group {number} {does}: a step with its learning rate of "
+        f"{lr:.3g} changes them by {relative:.1e} of their norm",
+        cause=f"the group's learning rate does not fit: {why}",
+        cure="give the group a learning rate within a factor of 100 of the others, or freeze it "
+        "with requires_grad_(False)",
+        evidence=evidence,
+    )

@@ -1,0 +1,73 @@
+"""Checks of a network's parameters: known to it, and each layer used for one thing."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ravine.checks.context import CheckContext
+from ravine.core.nested import tensors_in
+from ravine.findings.finding import Finding
+
+
+def check_shared(context: CheckContext) -> Iterator[Finding]:
+    """Yields layers that stand in the network under several names."""
+    names: dict[int, list[str]] = {}
+    for name, module in context.model.named_modules(remove_duplicate=False):
+        if any(True for _ in module.parameters(recurse=False)):
+            names.setdefault(id(module), []).append(name)
+    shared = [found for found in names.values() if len(found) > 1]
+    if shared:
+        most = max(shared, key=len)
+        yield Finding(
+            severity="note",
+            code="shared-parameters",
+            seen=f"one layer stands at {len(most)} positions ({', '.join(most[:4])}"
+            + (", …)" if len(most) > 4 else ")")
+            + (f", and {len(shared) - 1} more are shared" if len(shared) > 1 else ""),
+            cause="[layer] * n repeats one object and makes no copies; weights may also be shared "
+            "on purpose",
+            cure="make each layer anew: [make_layer() for _ in range(n)]",
+            layer=most[0],
+            evidence={"positions": float(len(most)), "layers": float(len(shared))},
+        )
+
+
+def check_registered(context: CheckContext) -> Iterator[Finding]:
+    """Yields weights that the loss depends on and that neither network nor optimizer hold."""
+    sample = context.samples[0]
+    known = {id(p) for p in context.model.parameters()}
+    if context.optimizer is not None:
+        known |= {id(p) for group in context.optimizer.param_groups for p in group["params"]}
+    known |= {id(t) for t in tensors_in((sample.inputs, sample.targets))}
+    unknown = [p for p in context.measured.leaves if id(p) not in known]
+    if unknown:
+        numbers = sum(p.numel() for p in unknown)
+        of = numbers + sum(p.numel() for p in context.model.parameters() if p.requires_grad)
+        shapes = ", ".join(str(tuple(p.shape)) for p in unknown[:3])
+        yield Finding(
+            severity="warning",
+            code="parameters-not-registered",
+            seen=f"{len(unknown)} weights that the loss depends on are not among "
+            f"model.parameters(), nor in the optimizer: {shapes}"
+            + (" …" if len(unknown) > 3 else ""),
+            cause="layers lie in a Python list or dictionary, or tensors are no nn.Parameter of a "
+            "module, so that they never train, move to a device or get saved",
+            cure="put them into nn.ModuleList, nn.ModuleDict or nn.ParameterList",
+            evidence={"weights": float(len(unknown)), "share": numbers / max(1, of)},
+        )
+
+
+def leaves_of(loss: Tensor) -> list[Tensor]:
+    """Returns the tensors, of any shape, at the ends of the graph of a loss (0-dim)."""
+    waiting, seen, found = [loss.grad_fn], set[object](), list[Tensor]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, torch.Tensor) and variable.is_leaf:
+            found.append(variable)
+        waiting += [following for following, _ in node.next_functions]
+    return found

@@ -1,0 +1,81 @@
+"""Records of the user's step: gradients, updates, learning rates, modes; and their geometry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+# By index of the parameter in the order of the model.
+Tensors = Mapping[int, Tensor]
+
+
+@final
+@dataclass(slots=True, kw_only=True)
+class StepRecord:
+    """What happened until the optimizer stepped once.
+
+    Attributes:
+        optimizer: that stepped with gradients first; None where none did.
+        has_closure: its step was given a function, and computed gradients itself.
+        without_gradients: times that an optimizer stepped and no parameter had a gradient.
+        gradients: at its step.
+        updates: what it added to each parameter.
+        learning_rates: of its groups, one tuple for each call that it stepped in.
+        training: of each forward pass with gradients, whether the model was in training mode.
+        calls: of the user's step.
+        moved: whether a weight differs after them.
+        drifted: names of batch norms with frozen weights whose statistics differ after them.
+    """
+
+    optimizer: Optimizer | None = None
+    has_closure: bool = False
+    without_gradients: int = 0
+    gradients: Tensors = field(default_factory=dict)
+    updates: Tensors = field(default_factory=dict)
+    learning_rates: list[tuple[float, ...]] = field(default_factory=list)
+    training: list[bool] = field(default_factory=list)
+    calls: int = 0
+    moved: bool = False
+    drifted: tuple[str, ...] = ()
+
+    @property
+    def rests(self) -> bool:
+        """Whether the learning rates are 0 in all calls so far."""
+        return bool(self.learning_rates) and not any(
+            lr for lrs in self.learning_rates for lr in lrs
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPair:
+    """Two records from the same weights.
+
+    Attributes:
+        first: from the state as it was.
+        second: after it, with the gradients that it left; None where the first never stepped.
+        declared: gradient of the declared loss on the same batch; empty where it has none.
+    """
+
+    first: StepRecord
+    second: StepRecord | None
+    declared: Tensors
+
+
+def inner(one: Tensors, other: Tensors) -> float:
+    """Returns the inner product over the parameters that both have, in float64."""
+    both = [n for n in one if n in other]
+    return sum(float((one[n].double() * other[n].double()).sum()) for n in both)
+
+
+def norm(one: Tensors) -> float:
+    """Returns the Euclidean norm."""
+    return float(inner(one, one) ** 0.5)
+
+
+def cosine(one: Tensors, other: Tensors) -> float:
+    """Returns the cosine of the angle; 0 where one of them is 0."""
+    length = norm(one) * norm(other)
+    return inner(one, other) / length if length > 0 else 0.0

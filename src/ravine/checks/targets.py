@@ -1,0 +1,179 @@
+"""Checks of loss and targets together, by outputs that are made up for the purpose.
+
+The loss is called on outputs of which the right answer is known: fitting the targets, with the
+targets in another order, at random. So it needs no name and no source.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ravine.checks.context import CheckContext
+from ravine.findings.finding import Finding
+from ravine.findings.target_floor import measured_floor
+from ravine.findings.thresholds import LARGE_TARGETS, UNINFORMATIVE
+
+_SURE = 20.0  # a logit that leaves no doubt
+_DROPOUTS = ("dropout", "alpha_dropout", "feature_alpha_dropout", "feature_dropout")
+_IGNORED = -100  # the label that torch's losses pass over
+
+
+def check_targets(context: CheckContext) -> Iterator[Finding]:
+    """Yields outputs and targets that do not fit each other, and losses that pass over some."""
+    if context.measured.last_function in _DROPOUTS:
+        yield _dropped()
+    out, targets = context.measured.output, context.samples[0].targets
+    if out is None or not isinstance(targets, Tensor):
+        return
+    targets = targets[: len(out)] if targets.dim() else targets
+    if targets.is_floating_point():
+        yield from _sigmoid_twice(context, out, targets)
+        yield from _broadcast(context, out, targets)
+        yield from _large(out, targets)
+    yield from _ignored(context)
+    yield from _uninformative(context, out, targets)
+
+
+def _value(context: CheckContext, out: Tensor, targets: Tensor) -> float | None:
+    """Returns the loss of made-up outputs, None where it refuses them or is not finite."""
+    try:
+        with torch.no_grad():
+            found = float(context.loss(out, targets))
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _dropped() -> Finding:
+    return Finding(
+        severity="warning",
+        code="dropout-on-logits",
+        seen="the network ends in dropout, and the loss takes what it leaves",
+        cause="answers are set to 0 at random, and the loss is asked to repair that",
+        cure="put dropout before the last layer, not after it",
+    )
+
+
+def _sigmoid_twice(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
+    """A loss of logits is near 0 at sure logits; one of probabilities refuses or punishes them."""
+    is_squashed = bool((out >= 0).all() and (out <= 1).all())
+    ends = context.measured.last_function == "sigmoid"
+    shares = bool((targets >= 0).all() and (targets <= 1).all())
+    if not (is_squashed and ends and shares and out.shape == targets.shape):
+        return
+    sure = _value(context, _SURE * (2 * targets.round() - 1), targets.round())
+    fitted = _value(context, targets.round(), targets.round())
+    if sure is not None and fitted is not None and sure < 0.01 and fitted > 0.1:
+        yield Finding(
+            severity="critical",
+            code="sigmoid-twice",
+            seen="the network's outputs are probabilities, and the loss takes a sigmoid of them "
+            f"again: with every answer right it is still {fitted:.2g}",
+            cause="sigmoid stands before a loss that holds one itself (BCEWithLogitsLoss)",
+            cure="leave out the sigmoid at the network's end, or take BCELoss",
+            evidence={"fitted": fitted, "sure": sure},
+        )
+
+
+def _broadcast(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
+    """With (N, 1) against (N,) every output meets every target: their order is lost."""
+    if out.shape == targets.shape or targets.dim() == 0 or len(targets) < 3:
+        return
+    orders = [torch.arange(len(targets) - 1, -1, -1), torch.arange(len(targets)).roll(1)]
+    values = [_value(context, out, targets)]
+    values += [_value(context, out, targets[order.to(targets.device)]) for order in orders]
+    known = [v for v in values if v is not None]
+    varies = bool((targets != targets[:1]).any()) and bool((out != out[:1]).any())
+    if len(known) == len(values) and varies and max(known) - min(known) <= 1e-5 * abs(known[0]):
+        yield Finding(
+            severity="critical",
+            code="targets-broadcast",
+            seen=f"outputs {tuple(out.shape)} and targets {tuple(targets.shape)} are broadcast: "
+            "the loss stays the same when the targets are put in another order",
+            cause="every output is compared with every target, so that the network can learn "
+            "their mean alone",
+            cure="bring both to one shape: out.squeeze(1), or targets[:, None]",
+            evidence={"loss": known[0]},
+        )
+
+
+def _large(out: Tensor, targets: Tensor) -> Iterator[Finding]:
+    size = float(targets.double().square().mean().sqrt())
+    ours = float(out.double().square().mean().sqrt())
+    if size > LARGE_TARGETS and ours < 0.1 * size:
+        yield Finding(
+            severity="warning",
+            code="targets-not-scaled",
+            seen=f"targets have root mean square {size:.3g}, and outputs {ours:.3g}",
+            cause="the network begins far from its targets, and gradients are as large as they",
+            cure="subtract the targets' mean and divide by their standard deviation; undo it in "
+            "the prediction",
+            evidence={"targets": size, "outputs": ours},
+        )
+
+
+def _ignored(context: CheckContext) -> Iterator[Finding]:
+    """Yields classes on whose examples the loss has no gradient, whatever the outputs are."""
+    logits = context.measured.logits
+    known = [one.labels for one in context.samples if one.labels is not None]
+    if logits is None or not known:
+        return
+    labels = torch.cat(known)
+    labels = labels[labels != _IGNORED][:1024]
+    generator = torch.Generator().manual_seed(0)
+    silent: Tensor | None = None
+    for _ in range(2):
+        drawn = torch.randn(len(labels), logits.shape[1], generator=generator).to(logits)
+        slope = _slope(context, drawn, labels)
+        if slope is None or not bool(slope.any()):
+            return
+        rests = (slope == 0).flatten(1).all(1)
+        silent = rests if silent is None else silent & rests
+    assert silent is not None
+    classes = [k for k in labels.unique().tolist() if bool(silent[labels == k].all())]
+    if classes and int(silent.sum()) > 1:
+        shown = ", ".join(str(k) for k in classes[:5])
+        yield Finding(
+            severity="warning",
+            code="loss-ignores-examples",
+            seen=f"the loss has no gradient on the examples of class {shown} "
+            f"({float(silent.double().mean()):.0%} of all labels), whatever the outputs are",
+            cause="ignore_index is the number of a real class, or its weight is 0",
+            cure="take ignore_index=-100 (no class has it); give every class a weight above 0",
+            evidence={"classes": float(len(classes)), "share": float(silent.double().mean())},
+        )
+
+
+def _slope(context: CheckContext, out: Tensor, labels: Tensor) -> Tensor | None:
+    out = out.detach().requires_grad_()
+    try:
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(context.loss(out, labels), out)
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
+        return None
+    return slope
+
+
+def _uninformative(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
+    """Yields targets on which the best network is hardly better than one constant answer."""
+    form = context.measured.loss_form
+    if form is None or not form.takes_softmax or not form.per_example:
+        return
+    constant = measured_floor(context.loss, out, targets, alike=True)
+    floor = measured_floor(context.loss, out, targets)
+    if constant is None or floor is None or constant < 0.1:
+        return
+    gain = (constant - floor) / constant
+    if gain < UNINFORMATIVE:
+        yield Finding(
+            severity="warning",
+            code="targets-uninformative",
+            seen=f"the least loss that these targets allow is {floor:.4g}, and one constant answer "
+            f"reaches {constant:.4g}",
+            cause="label smoothing or mixing leaves next to nothing of the labels",
+            cure="take label smoothing near 0.1",
+            evidence={"floor": floor, "constant": constant},
+            changes={"label_smoothing": 0.1},
+        )

@@ -1,0 +1,147 @@
+"""Checks of the user's step: it updates, in training mode, by one optimizer, fresh gradients."""
+
+from collections.abc import Iterator
+
+from torch.optim import Optimizer
+
+from ravine.checks.context import CheckContext
+from ravine.checks.step_record import StepPair, StepRecord, inner
+from ravine.checks.wiring import eval_mode_finding, learning_layers_with_modes
+from ravine.findings.finding import Finding
+
+_WITHOUT_STATE = ("SGD",)  # where no group has momentum, nothing is lost with the optimizer
+
+
+def check_step(context: CheckContext) -> Iterator[Finding]:
+    """Yields faults of the user's own step, called twice on one batch from one state."""
+    pair = context.measured.steps
+    if pair is None:
+        return
+    first = pair.first
+    with_modes = learning_layers_with_modes(context.model)
+    if with_modes and first.training and not any(first.training):
+        yield eval_mode_finding(with_modes, whole=True)
+    if first.optimizer is None:
+        yield _custom_update(first) if first.moved else _never_steps(first)
+        return
+    yield from _resting(first, pair)
+    yield from _remade(context, pair)
+    if pair.second is not None and not first.has_closure:
+        yield from _compare(first, pair.second)
+    yield from _drifting(first)
+
+
+def _never_steps(record: StepRecord) -> Finding:
+    cleared = record.without_gradients > 0
+    return Finding(
+        severity="critical",
+        code="step-does-not-update",
+        seen=f"in {record.calls} calls the step "
+        + (
+            f"called optimizer.step() {record.without_gradients} times, each without a gradient"
+            if cleared
+            else "never calls optimizer.step() with gradients"
+        )
+        + ", and no weight changes",
+        cause="the gradients are cleared between backward() and step(), or the loss that "
+        "backward() is called on is a copy without the network's graph"
+        if cleared
+        else "backward() or optimizer.step() is missing, a condition around it is never true, or "
+        "it is called on a wrapper that does not pass it on",
+        cure="call optimizer.zero_grad(), loss.backward(), optimizer.step(), in this order, on the "
+        "loss as the network gave it",
+        evidence={"calls": record.calls},
+    )
+
+
+def _custom_update(record: StepRecord) -> Finding:
+    return Finding(
+        severity="note",
+        code="optimizer-unseen",
+        seen=f"weights change in {record.calls} calls of the step, and no torch optimizer stepped "
+        "with gradients",
+        cause="the step updates the weights by itself",
+        cure="nothing, where that is meant; else call optimizer.step()",
+        evidence={"calls": record.calls},
+    )
+
+
+def _resting(first: StepRecord, pair: StepPair) -> Iterator[Finding]:
+    """Yields a step that changes nothing, unless a schedule is about to raise its rate from 0."""
+    records = [first] if pair.second is None else [first, pair.second]
+    if any(record.moved for record in records):
+        return
+    if first.rests and _will_rise(first.optimizer):
+        return
+    yield Finding(
+        severity="critical",
+        code="step-does-not-update",
+        seen="the optimizer steps, and no weight of the model changes"
+        + (f"; its learning rate is 0 in {len(first.learning_rates)} calls" if first.rests else ""),
+        cause="the learning rate is 0"
+        if first.rests
+        else "the optimizer holds other tensors, or a wrapper's step() does not call the inner one",
+        cure="make the optimizer from this model's parameters, with a learning rate above 0",
+        evidence={"calls": first.calls},
+    )
+
+
+def _will_rise(optimizer: Optimizer | None) -> bool:
+    """Returns whether a schedule is attached that multiplies a learning rate above 0."""
+    groups = [] if optimizer is None else optimizer.param_groups
+    return any(float(group.get("initial_lr", 0.0)) > 0 for group in groups)
+
+
+def _remade(context: CheckContext, pair: StepPair) -> Iterator[Finding]:
+    """Yields an optimizer that is another object in each call of the step."""
+    one, other = pair.first.optimizer, pair.second and pair.second.optimizer
+    if one is None or other is None or one is other or context.optimizer in (one, other):
+        return
+    loses = not _is_stateless(one)
+    yield Finding(
+        severity="warning" if loses else "note",
+        code="optimizer-remade",
+        seen=f"each call of the step makes a new {type(one).__name__} and steps with it"
+        + ("; its momentum and averages begin at 0 each time" if loses else ""),
+        cause="the optimizer is constructed inside the step",
+        cure="make the optimizer once, before the loop over batches",
+        evidence={"optimizers": 2.0},
+    )
+
+
+def _is_stateless(optimizer: Optimizer) -> bool:
+    is_plain = type(optimizer).__name__ in _WITHOUT_STATE
+    return is_plain and not any(group.get("momentum") for group in optimizer.param_groups)
+
+
+def _compare(first: StepRecord, second: StepRecord) -> Iterator[Finding]:
+    """Yields gradients that a second step from the same weights finds added up."""
+    square = inner(first.gradients, first.gradients)
+    ratio = inner(first.gradients, second.gradients) / square if square > 0 else 1.0
+    if ratio > 1.5:
+        yield Finding(
+            severity="critical",
+            code="gradients-not-cleared",
+            seen=f"the second step on the same batch from the same weights has {ratio:.2f} times "
+            "the gradient of the first",
+            cause="the gradients of all earlier steps add up: zero_grad is not called",
+            cure="call optimizer.zero_grad() in every step, before loss.backward()",
+            evidence={"ratio": ratio},
+        )
+
+
+def _drifting(record: StepRecord) -> Iterator[Finding]:
+    """Yields batch norms whose weights are frozen and whose statistics a step changes."""
+    if not record.drifted:
+        return
+    yield Finding(
+        severity="warning",
+        code="frozen-statistics-drift",
+        seen=f"{len(record.drifted)} batch norms have frozen weights, and a step still changes "
+        "their running statistics",
+        cause="requires_grad_(False) does not stop them: they follow the batches in training mode, "
+        "so that the frozen part is not what it was trained as",
+        cure="call .eval() on the frozen part after model.train()",
+        layer=record.drifted[0],
+        evidence={"norms": float(len(record.drifted))},
+    )

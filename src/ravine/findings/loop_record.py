@@ -1,0 +1,90 @@
+"""What a monitor saw of the loop around a network, as plain numbers: optimizers, modes, validation.
+
+`loop_detectors.py` derives findings from it; `ravine.monitor` fills it in.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideChange:
+    """A change of the weights between two steps that no optimizer made.
+
+    Attributes:
+        step: after which it came.
+        relative: its norm over that of the weights, on a sample of them.
+        of_update: its norm over that of the optimizer's update before it; NaN where unknown.
+    """
+
+    step: int
+    relative: float
+    of_update: float = math.nan
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputShift:
+    """Inputs of validation against those of training, of one channel: the one that differs most.
+
+    Attributes:
+        trained: mean and standard deviation in training.
+        validated: mean and standard deviation in validation.
+        deviations: difference of the means of examples, in standard errors.
+        correlation: of the mean example of validation with that of training, over all places.
+    """
+
+    trained: tuple[float, float]
+    validated: tuple[float, float]
+    deviations: float
+    correlation: float
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopRecord:
+    """What happened around a network.
+
+    Attributes:
+        steps: of the watched optimizer.
+        losses: training losses that were recorded.
+        other_steps: steps of other optimizers on the same weights.
+        other_optimizers: how many different ones, one after the other.
+        calls: forward passes with gradients.
+        resting_calls: those in evaluation mode, where layers that learn have a mode.
+        resting_from: step from which on they are in evaluation mode; None where they end in
+            training mode.
+        outside: changes of weights that no optimizer made.
+        validations: recorded losses of held-out data, by step.
+        elsewhere: those before which the watched network made no forward pass without gradients.
+        in_training_mode: those whose passes ran in training mode, where layers have a mode.
+        swapped: those whose passes ran with other weights than the last step left.
+        shift: inputs of validation against those of training; None where they were not seen.
+        sure_in_training: mean largest probability on a batch of training, in evaluation mode.
+        sure_in_validation: the same on one of validation.
+        classes: K of the logits; None where they are no (N, K).
+        modes_agree: share of examples of a training batch with the same answer in both modes;
+            NaN where it is not known.
+        noise: difference of two passes in evaluation mode, over the output's standard deviation.
+    """
+
+    steps: int = 0
+    losses: int = 0
+    other_steps: int = 0
+    other_optimizers: int = 0
+    calls: int = 0
+    resting_calls: int = 0
+    resting_from: int | None = None
+    outside: tuple[OutsideChange, ...] = ()
+    validations: int = 0
+    elsewhere: int = 0
+    in_training_mode: int = 0
+    swapped: int = 0
+    shift: InputShift | None = None
+    sure_in_training: float = math.nan
+    sure_in_validation: float = math.nan
+    classes: int | None = None
+    modes_agree: float = math.nan
+    noise: float = math.nan

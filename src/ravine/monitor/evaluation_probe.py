@@ -1,0 +1,168 @@
+"""Passes that tell training from validation: the same batch in both modes, twice, and how sure.
+
+They run on a few kept examples after the training, or when findings are asked for. No labels are
+needed. Buffers, modes and random states stay.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from ravine.core.nested import batch_size, tensors_in
+from ravine.core.preserve_state import preserve_state
+from ravine.findings.loop_record import InputShift
+from ravine.monitor.layer_probe import preserve_python_and_numpy
+from ravine.monitor.loop_watch import Call, LoopWatch
+
+_FEWEST = 4  # examples
+
+
+@final
+class EvaluationProbe:
+    """What such passes told last.
+
+    Attributes:
+        step: after which they ran; -1 before the first.
+        found: fields of a `LoopRecord`.
+    """
+
+    def __init__(self) -> None:
+        self.step, self.found = -1, dict[str, Any]()
+
+    def probe(self, model: nn.Module, watch: LoopWatch, *, step: int) -> None:
+        """Runs the passes on what the watch has kept of training and validation."""
+        self.step, self.found = step, {}
+        with preserve_python_and_numpy():
+            self.found = dict(probe_evaluation(model, watch.trained, watch.validated))
+
+
+def probe_evaluation(
+    model: nn.Module, trained: Call | None, validated: Call | None
+) -> Mapping[str, Any]:
+    """Returns the fields of a `LoopRecord` that need passes; those that cannot be known are left.
+
+    Args:
+        model: any module, uncompiled; it is left bitwise as it was.
+        trained: arguments of a batch of training.
+        validated: arguments of a batch of validation.
+    """
+    found: dict[str, Any] = {}
+    with preserve_state(model), torch.no_grad():
+        if trained is not None:
+            found |= _on_training(model, trained)
+        if validated is not None:
+            model.eval()
+            out = _output(model, validated)
+            found["sure_in_validation"] = _sure(out)
+            if trained is None and out is not None:
+                found["noise"] = _difference(out, _output(model, validated))
+    if trained is not None and validated is not None:
+        found["shift"] = input_shift(trained, validated)
+    return found
+
+
+def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
+    model.eval()
+    out, again = _output(model, call), _output(model, call)
+    found: dict[str, Any] = {"sure_in_training": _sure(out)}
+    if out is None or again is None:
+        return found
+    found["noise"] = _difference(out, again)
+    if out.dim() == 2 and out.shape[1] > 1:
+        model.train()
+        learning = _output(model, call)
+        found["classes"] = out.shape[1]
+        if learning is not None and learning.shape == out.shape:
+            found["modes_agree"] = float((learning.argmax(1) == out.argmax(1)).double().mean())
+    return found
+
+
+def _output(model: nn.Module, call: Call) -> Tensor | None:
+    """Returns the first output (N, …) with a number per example, float64."""
+    args, kwargs = call
+    size = batch_size(call)
+    fits = [
+        t
+        for t in tensors_in(model(*args, **kwargs))
+        if t.is_floating_point() and t.dim() > 0 and len(t) == size
+    ]
+    return fits[0].double() if fits and size >= _FEWEST else None
+
+
+def _sure(out: Tensor | None) -> float:
+    """Returns the mean largest probability of logits (N, K), NaN for another output."""
+    if out is None or out.dim() != 2 or out.shape[1] < 2:
+        return math.nan
+    return float(out.softmax(1).max(1).values.mean())
+
+
+def _difference(one: Tensor, other: Tensor | None) -> float:
+    if other is None or not bool(one.isfinite().all()):
+        return math.nan
+    spread = max(float(one.std()), 1e-3 * float(one.abs().max()), 1e-12)
+    return float((one - other).square().mean().sqrt()) / spread
+
+
+def input_shift(trained: Call, validated: Call) -> InputShift | None:
+    """Returns how the first floating input differs, in the channel where it differs most.
+
+    None where there is none, or its examples have another shape.
+    """
+    x, y = _floating(trained), _floating(validated)
+    if x is None or y is None or x.dim() != y.dim() or x.shape[1] != y.shape[1]:
+        return None
+    if len(x) < _FEWEST or len(y) < _FEWEST:
+        return None
+    channels = range(x.shape[1]) if x.dim() > 2 else (slice(None),)
+    found = [_shift(x[:, c], y[:, c]) for c in channels]
+    same = x.shape[1:] == y.shape[1:]
+    correlation = _correlation(x.mean(0), y.mean(0)) if same else 1.0
+    most = max(found, key=lambda one: one[2] * _effect(one))
+    return InputShift(
+        trained=most[0], validated=most[1], deviations=most[2], correlation=correlation
+    )
+
+
+def _floating(call: Call) -> Tensor | None:
+    fits = [t for t in tensors_in(call) if t.is_floating_point() and t.dim() > 1]
+    return fits[0].double() if fits else None
+
+
+Shift = tuple[tuple[float, float], tuple[float, float], float]
+
+
+def _shift(x: Tensor, y: Tensor) -> Shift:
+    """Returns (mean, deviation) of both, and the larger difference in standard errors.
+
+    Compared are the means of examples, and the logarithms of their deviations.
+    """
+    a, b = x.flatten(1), y.flatten(1)
+    deviations = [_errors(a.mean(1), b.mean(1))]
+    if a.shape[1] > 1 and b.shape[1] > 1:
+        spreads = [t.std(1).clamp_min(1e-12).log() for t in (a, b)]
+        deviations.append(_errors(*spreads))
+    return (
+        (float(a.mean()), float(a.std())),
+        (float(b.mean()), float(b.std())),
+        max(deviations),
+    )
+
+
+def _errors(one: Tensor, other: Tensor) -> float:
+    error = (one.var() / len(one) + other.var() / len(other)).sqrt().clamp_min(1e-12)
+    return float((one.mean() - other.mean()).abs() / error)
+
+
+def _effect(one: Shift) -> float:
+    (mean, std), (other_mean, other_std), _ = one
+    stretch = abs(math.log(max(other_std, 1e-12) / max(std, 1e-12)))
+    return stretch + abs(other_mean - mean) / max(std, 1e-12)
+
+
+def _correlation(one: Tensor, other: Tensor) -> float:
+    a, b = one.flatten() - one.mean(), other.flatten() - other.mean()
+    size = float(a.norm() * b.norm())
+    return float((a * b).sum()) / size if size > 0 else 1.0

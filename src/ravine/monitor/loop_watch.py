@@ -1,0 +1,204 @@
+"""What happens around the watched network: optimizers, modes, changed weights, validation.
+
+Plain counters, filled in by hooks; nothing here reads from the device but where weights changed
+between two steps, and at the first pass of a validation.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from ravine.core.nested import batch_size, map_tensors, slice_examples, tensors_in
+from ravine.findings.loop_record import LoopRecord, OutsideChange
+
+_SAMPLED, _ELEMENTS = 4, 64  # largest parameters that are compared, and elements of each
+_MOST_OUTSIDE = 64
+_EXAMPLES, _FEWEST, _MOST_NUMBERS = 64, 8, 1 << 21  # of a batch that is kept
+_SAME = 1e-6  # relative difference of weights that were put back
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@final
+class LoopWatch:
+    """Counts what happens around a network.
+
+    Args:
+        parameters: of the watched optimizer.
+        optimizer: that is watched.
+        has_modes: whether layers that learn have a mode.
+
+    Attributes:
+        calls: forward passes with gradients; `resting_calls` of them in evaluation mode.
+        resting_from: step from which on all of them were.
+        outside: changes of the weights between two steps.
+        validations: by step; `elsewhere`, `in_training_mode` and `swapped` as in `LoopRecord`.
+        trained: first examples of the batch of training before the last validation.
+        validated: first examples of the last validation.
+        losses: training losses that were recorded.
+        other_steps: of other optimizers; `other_optimizers` different ones.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Tensor], optimizer: Optimizer, *, has_modes: bool
+    ) -> None:
+        self._parameters, self._optimizer = list(parameters), optimizer
+        self._ids, self._has_modes = {id(p) for p in parameters}, has_modes
+        largest = sorted(self._parameters, key=lambda p: -p.numel())[:_SAMPLED]
+        self._compared = [p for p in largest if p.numel()]
+        self._kept: Tensor | None = None
+        self._version, self._update, self._is_undoing = -1, math.nan, False
+        self._last_other: Optimizer | None = None
+        self._passes = self._passes_in_training = 0
+        self._is_swapped = False
+        self._validated_at = -1
+        self.calls = self.resting_calls = self.losses = 0
+        self.other_steps = self.other_optimizers = 0
+        self.resting_from: int | None = None
+        self.outside: list[OutsideChange] = []
+        self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
+        self.trained: Call | None = None
+        self.validated: Call | None = None
+        self._handle: Any = None
+
+    def open(self) -> None:
+        """Watches all optimizers from now on."""
+        self._handle = register_optimizer_step_post_hook(self._after_any_step)
+
+    def close(self) -> None:
+        """Watches none any more; what is kept of batches stays."""
+        if self._handle is not None:
+            self._handle.remove()
+        self._handle = self._last_other = None
+
+    def _after_any_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        if optimizer is self._optimizer:
+            return
+        first = next((p for group in optimizer.param_groups for p in group["params"]), None)
+        if id(first) in self._ids:
+            self.other_steps += 1
+            self.other_optimizers += optimizer is not self._last_other
+            self._last_other = optimizer
+            self.after_step()
+
+    def after_step(self) -> None:
+        """Keeps a sample of the weights as the step left them."""
+        found = self._sample()
+        # Reads from the device, but only after a change from outside.
+        self._update = math.nan
+        if self._kept is not None and self._is_undoing:
+            self._update = float((found - self._kept).norm())
+        self._is_undoing = False
+        self._kept, self._version = found, self._versions()
+
+    def _versions(self) -> int:
+        return sum(p._version for p in self._parameters)
+
+    def _sample(self) -> Tensor:
+        parts = []
+        for p in self._compared:
+            flat = p.detach().reshape(-1)
+            parts.append(flat[:: max(1, len(flat) // _ELEMENTS)][:_ELEMENTS].float())
+        return torch.cat(parts)
+
+    def _changed(self) -> float:
+        """Returns how far the weights are from where the last step left them, relative."""
+        if self._kept is None or self._versions() == self._version:
+            return 0.0
+        now = self._sample()
+        change = float((now - self._kept).norm() / self._kept.norm().clamp_min(1e-12))
+        return change if change > _SAME else 0.0
+
+    def on_training_pass(self, step: int, *, training: bool) -> None:
+        """Counts a pass with gradients."""
+        self.calls += 1
+        if training or not self._has_modes:
+            self.resting_from = None
+        else:
+            self.resting_calls += 1
+            self.resting_from = step + 1 if self.resting_from is None else self.resting_from
+        change = self._changed()
+        if change and self._kept is not None:
+            size = float(self._kept.norm()) * change
+            if len(self.outside) < _MOST_OUTSIDE:
+                found = OutsideChange(step=step, relative=change, of_update=size / self._update)
+                self.outside.append(found)
+            self._kept, self._version = self._sample(), self._versions()
+            self._is_undoing = True
+
+    def on_plain_pass(self, call: Call, trained: Call | None, *, training: bool) -> None:
+        """Counts a pass without gradients; keeps examples of the first one of a validation."""
+        self._passes += 1
+        self._passes_in_training += training and self._has_modes
+        if self._passes == 1:
+            self._is_swapped = self._changed() > 0
+            self.validated = _first_examples(call)
+            if trained is not None:
+                self.trained = _first_examples(trained)
+
+    def keep_training(self, call: Call) -> None:
+        """Keeps examples of a batch of training, where there are none yet."""
+        if self.trained is None:
+            self.trained = _first_examples(call)
+
+    def record(self, steps: int, probed: Mapping[str, Any]) -> LoopRecord:
+        """Returns what was seen.
+
+        Args:
+            steps: of the watched optimizer.
+            probed: fields of the record that passes on kept examples gave.
+        """
+        return LoopRecord(
+            steps=steps,
+            losses=self.losses,
+            other_steps=self.other_steps,
+            other_optimizers=self.other_optimizers,
+            calls=self.calls,
+            resting_calls=self.resting_calls,
+            resting_from=self.resting_from,
+            outside=tuple(self.outside),
+            validations=self.validations,
+            elsewhere=self.elsewhere,
+            in_training_mode=self.in_training_mode,
+            swapped=self.swapped,
+            **probed,
+        )
+
+    def on_loss(self, step: int, split: str) -> None:
+        """Counts a recorded loss."""
+        if split == "train":
+            self.losses += 1
+            return
+        if step != self._validated_at:
+            self._validated_at = step
+            self.validations += 1
+            self.elsewhere += self._passes == 0
+            self.swapped += self._passes > 0 and self._is_swapped
+            self.in_training_mode += 0 < self._passes == self._passes_in_training
+        self._passes = self._passes_in_training = 0
+
+
+def _first_examples(call: Call) -> Call:
+    """Returns copies of the first examples of a call's arguments."""
+    size = batch_size(call)
+    numbers = max((t.numel() for t in tensors_in(call)), default=0) // max(1, size)
+    count = min(_EXAMPLES, max(_FEWEST, _MOST_NUMBERS // max(1, numbers)))
+    args, kwargs = slice_examples(call, count, size=size)
+    return map_tensors((args, kwargs), lambda t: t.detach().clone())
+
+
+def has_learning_modes(model: nn.Module) -> bool:
+    """Returns whether a layer has a mode and is not part of something frozen."""
+    kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+    for name, module in model.named_modules():
+        if isinstance(module, kinds):
+            own = list(module.parameters(recurse=False))
+            around = own or list(model.get_submodule(name.rpartition(".")[0]).parameters())
+            if not around or any(p.requires_grad for p in around):
+                return True
+    return False

@@ -1,0 +1,1 @@
+"""Trained weights: where they come from, what they are, and how they fit another network."""

@@ -1,0 +1,109 @@
+"""Tensors of a safetensors file that anybody may have written. No pickle is ever opened.
+
+The header is judged before the library reads it, so that a lying one is named by what is wrong.
+"""
+
+import json
+import struct
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ravine.core.errors import RunError
+from ravine.core.json_text import parse_json
+
+PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".tar")
+_LENGTH = 8  # bytes of the header's length
+_LARGEST_HEADER = 100_000_000  # the format's own limit
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "state_dict.")
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raises `RunError` for a file of torch.save, by its name or its first bytes.
+
+    The message holds the two lines that convert it.
+    """
+    with path.open("rb") as file:
+        start = file.read(_LENGTH + 1)
+    # A header's length may begin with any byte; a brace after it begins the header itself.
+    by_bytes = start.startswith(_ZIP) or (start.startswith(_PICKLE) and start[_LENGTH:] != b"{")
+    if path.suffix.lower() not in PICKLES and not by_bytes:
+        return
+    named = path.with_suffix("") if path.suffix != ".safetensors" else Path(f"{path}-converted")
+    target = Path(f"{named}.safetensors")
+    raise RunError(
+        f"{path} is a pickle, which can run code when it is opened, so that Ravine opens none; if "
+        f"you trust it, these two lines of Python make {target.name} of it:\n"
+        "import io, pathlib, torch; from safetensors.torch import save_file; "
+        f'found = torch.load(io.BytesIO(pathlib.Path("{path}").read_bytes()), "cpu", '
+        "weights_only=True)\n"
+        "save_file({k: v.clone().contiguous() for k, v in found.get('state_dict', found).items()}, "
+        f'"{target}")'
+    )
+
+
+def read_weight_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Returns the tensors of a file, of any shapes, by name, and its metadata.
+
+    A prefix that a wrapper has put before every name, such as `module.`, is taken off.
+
+    Raises:
+        RunError: the file is missing, a pickle, torn, or its header lies.
+    """
+    if not path.is_file():
+        raise RunError(f"no file {path}")
+    try:
+        refuse_pickle(path)
+        _check_header(path)
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, ValueError, OSError, RuntimeError, OverflowError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{path} is torn or no safetensors file: {first[:200]}") from error
+    if not tensors:
+        raise RunError(f"{path} holds no tensors")
+    return _without_wrapper(tensors), metadata
+
+
+def _check_header(path: Path) -> None:
+    """Raises `ValueError` where the header does not describe the bytes that follow it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_LENGTH)
+        if len(head) < _LENGTH:
+            raise ValueError(f"{size} bytes are no header")
+        (length,) = struct.unpack("<Q", head)
+        if length > min(size - _LENGTH, _LARGEST_HEADER):
+            raise ValueError(f"its header claims {length:,} bytes of the file's {size:,}")
+        try:
+            header = parse_json(file.read(length).decode())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"its header is no JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    _check_offsets(header, size - _LENGTH - length)
+
+
+def _check_offsets(header: dict[str, object], content: int) -> None:
+    """Raises `ValueError` where a tensor's bytes lie outside of the file's content."""
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+        if not isinstance(offsets, list) or len(offsets) != 2:
+            raise ValueError(f"its header says of {name[:60]!r} not where it lies")
+        first, last = offsets
+        if not (type(first) is int and type(last) is int and 0 <= first <= last <= content):
+            raise ValueError(
+                f"its header places {name[:60]!r} at bytes {first} to {last} of {content:,}"
+            )
+
+
+def _without_wrapper(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    for prefix in _WRAPPERS:
+        if all(name.startswith(prefix) for name in tensors):
+            return _without_wrapper({k.removeprefix(prefix): v for k, v in tensors.items()})
+    return tensors

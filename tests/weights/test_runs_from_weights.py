@@ -1,0 +1,239 @@
+"""Runs that start from trained weights: what they take over, keep, and resume from."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import ravine
+from ravine.core.errors import RunError, SettingError
+from ravine.core.events import Event, Notice
+from ravine.core.tensor_file import load_tensors
+from ravine.runs.rows import read_json
+
+SMALL = {"threads": 1, "device": "cpu", "precision": "float32", "convolution": "guess"}
+
+
+def _pictures(path: Path, classes: list[str], *, channels: int = 1, seed: int = 0) -> Path:
+    """Writes 8×8 stripes of a period and direction for each class."""
+    chance = np.random.default_rng(seed)
+    shape = (40 * len(classes), 10, 10, channels)
+    images = chance.integers(0, 60, shape)
+    for number in range(len(classes)):
+        of_class = images[number :: len(classes)]
+        along = of_class if number % 2 else of_class.swapaxes(1, 2)
+        along[:, :: 2 + number // 2] += 150
+    labels = np.array(classes)[np.arange(len(images)) % len(classes)]
+    np.savez(path, images=images.astype(np.uint8), labels=labels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def source(home: Path) -> ravine.Run:
+    """A run on three classes, in colour."""
+    data = _pictures(home / "three.npz", ["along", "across", "fine"], channels=3)
+    return ravine.train(data, out=home / "source", model="wrn-10-1", epochs=2, batch=16, **SMALL)
+
+
+def test_a_run_starts_from_anothers_weights_with_its_input_and_keeps_classes_by_name(
+    source: ravine.Run, home: Path
+) -> None:
+    data = _pictures(home / "grey.npz", ["across", "new"], seed=1)
+    lines: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Notice):
+            lines.append(event.text)
+
+    run = ravine.train(
+        data, out=home / "grey", weights=str(source.path), epochs=1, observers=[listen], **SMALL
+    )
+
+    start, _ = load_tensors(run.path / "start.safetensors")
+    before = load_file(source.path / "model.safetensors")
+    assert torch.equal(start["1.branch.0.weight"], before["1.branch.0.weight"])
+    assert torch.equal(start["0.weight"], before["0.weight"].sum(1, keepdim=True))
+    assert run.settings["model"] == "wrn-10-1"
+    about = source.trained.preprocessing
+    assert run.trained.preprocessing.mean == pytest.approx((sum(about.mean) / 3,))
+    assert any(
+        line.startswith("input as the weights were trained: image_size 10") for line in lines
+    )
+    assert any("the sum of the filters" in line for line in lines)
+    record = read_json(run.path / "weights.json")
+    assert record["source"] == str(source.path)
+    assert record["classes_kept"] == ["across"]
+    page = (run.path / "report.html").read_text()
+    assert "Training started from weights of" in page
+    assert record["fingerprint"] in page
+
+
+def test_a_run_resumes_bitwise_when_its_source_is_gone(source: ravine.Run, home: Path) -> None:
+    moved = home / "moved"
+    shutil.copytree(source.path, moved)
+    data = home / "three.npz"
+    run = ravine.train(data, out=home / "gone", weights=str(moved), epochs=2, batch=16, **SMALL)
+    shutil.rmtree(moved)
+
+    assert ravine.verify(run.path, from_start=True).same
+
+
+def test_an_ended_run_is_trained_further_on_its_own_images(source: ravine.Run, home: Path) -> None:
+    run = ravine.train(weights=str(source.path), epochs=1, out=home / "further", threads=1)
+
+    assert run.settings["data"] == str((home / "three.npz").absolute())
+    assert run.settings["batch"] == 16
+    assert run.settings["epochs"] == 1
+    start, _ = load_tensors(run.path / "start.safetensors")
+    kept = load_file(source.path / "model.safetensors")
+    assert all(torch.equal(start[name], value) for name, value in kept.items())
+
+
+def test_resuming_an_ended_run_names_the_command_that_trains_it_further(
+    source: ravine.Run,
+) -> None:
+    lines: list[str] = []
+    ravine.resume(source.path, observers=[lambda e: lines.append(getattr(e, "text", ""))])
+
+    assert f"ravine train --weights {source.path} --epochs 10" in lines[0]
+
+
+def test_a_file_without_metadata_needs_its_network_named(source: ravine.Run, home: Path) -> None:
+    plain = home / "plain.safetensors"
+    save_file(load_file(source.path / "model.safetensors"), plain)
+    data = home / "three.npz"
+
+    with pytest.raises(SettingError, match="does not say of which network it is; name it"):
+        ravine.train(data, out=home / "x", weights=str(plain), epochs=1, **SMALL)
+    run = ravine.train(
+        data, out=home / "named", weights=str(plain), model="wrn-10-1", epochs=1, **SMALL
+    )
+
+    start, _ = load_tensors(run.path / "start.safetensors")
+    assert torch.equal(start["2.last.weight"], load_file(plain)["2.last.weight"])
+
+
+def test_another_network_than_the_weights_is_refused_before_a_folder_is_made(
+    source: ravine.Run, home: Path
+) -> None:
+    with pytest.raises(RunError, match="does not fit this network"):
+        ravine.train(
+            home / "three.npz",
+            out=home / "wide",
+            weights=str(source.path),
+            model="wrn-10-2",
+            epochs=1,
+            **SMALL,
+        )
+    assert not (home / "wide").exists()
+
+
+def test_weights_that_are_not_there_are_refused_with_those_that_are(
+    source: ravine.Run, home: Path
+) -> None:
+    with pytest.raises(RunError, match=r"no weights .*nothing: .*there are: .*source"):
+        ravine.train(home / "three.npz", weights=str(home / "nothing"), epochs=1)
+
+
+def test_folds_start_from_weights_that_the_run_keeps(source: ravine.Run, home: Path) -> None:
+    moved = home / "for-folds"
+    shutil.copytree(source.path, moved)
+    run = ravine.train(
+        home / "three.npz", out=home / "folds", weights=str(moved), folds=2, epochs=1, **SMALL
+    )
+    shutil.rmtree(moved)
+    shutil.rmtree(run.path / "fold-2")
+    (run.path / "evaluation.json").unlink()
+
+    again = ravine.resume(run.path)
+
+    start, _ = load_tensors(again.path / "fold-2" / "start.safetensors")
+    kept = load_file(source.path / "model.safetensors")
+    assert torch.equal(start["2.last.weight"], kept["2.last.weight"])
+
+
+def test_a_frozen_backbone_trains_its_head_on_kept_features_and_resumes_bitwise(
+    source: ravine.Run, home: Path
+) -> None:
+    data = _pictures(home / "new.npz", ["dots", "along", "wide"], seed=2)
+    lines: list[str] = []
+
+    run = ravine.train(
+        data,
+        out=home / "frozen",
+        weights=str(source.path),
+        freeze="backbone",
+        epochs=3,
+        views=2,
+        batch=16,
+        checkpoint_every=0,
+        observers=[lambda e: lines.append(getattr(e, "text", ""))],
+        **SMALL,
+    )
+
+    start, _ = load_tensors(run.path / "start.safetensors")
+    end = load_file(run.path / "model.safetensors")
+    assert {name for name in end if not torch.equal(start[name], end[name])} == {
+        "6.weight",
+        "6.bias",
+    }
+    assert any(line.startswith("features of 108 images in 2 views") for line in lines)
+    assert run.result["accuracy"] == run.epochs[-1]["accuracy"]  # by features, and by images
+    assert ravine.verify(run.path).same
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:  # the features are made once more
+        patch.setenv("RAVINE_CACHE", str(home / "another-cache"))
+        assert ravine.verify(run.path, from_start=True).same
+
+
+def test_fine_tuning_fits_the_head_first_and_slows_the_first_layers(
+    source: ravine.Run, home: Path
+) -> None:
+    data = _pictures(home / "tune.npz", ["dots", "along", "wide"], seed=3)
+
+    run = ravine.train(data, out=home / "tuned", weights=str(source.path), epochs=2, **SMALL)
+
+    layers = 9  # of wrn-10-1 before its head, shortcuts included
+    assert run.settings["freeze"] == "none"
+    start, _ = load_tensors(run.path / "start.safetensors")
+    kept = load_file(source.path / "model.safetensors")
+    assert 0.5 < run.settings["layer_decay"] < 1
+    assert run.settings["layer_decay"] ** layers == pytest.approx(0.1, rel=0.01)
+    assert torch.equal(start["3.last.weight"], kept["3.last.weight"])
+    assert not torch.equal(start["6.weight"][0], kept["6.weight"][0])
+    assert ravine.verify(run.path, from_start=True).same
+
+
+def test_a_budget_compares_fresh_frozen_and_fine_tuned_and_says_why(
+    source: ravine.Run, home: Path
+) -> None:
+    data = _pictures(home / "choose.npz", ["dots", "along", "wide"], seed=4)
+    lines: list[str] = []
+
+    run = ravine.train(
+        data,
+        out=home / "chosen",
+        weights=str(source.path),
+        budget=8.0,
+        observers=[lambda e: lines.append(getattr(e, "text", ""))],
+        **SMALL,
+    )
+
+    said = [line for line in lines if "on validation images" in line]
+    assert len(said) == 1
+    assert all(way in said[0] for way in ("frozen", "fine-tuned", "fresh"))
+    assert read_json(run.path / "weights.json")["choice"] == said
+    assert run.settings["freeze"] in ("none", "backbone")
+
+
+def test_frozen_fresh_weights_are_refused(home: Path) -> None:
+    with pytest.raises(SettingError, match="freeze backbone keeps layers as they are, and fresh"):
+        ravine.train(home / "three.npz", freeze="backbone", epochs=1)
