@@ -31,6 +31,7 @@ def wanted(project: dict) -> list[str]:
         *project["build-system"]["requires"],
         *project["dependency-groups"]["dev"],
         *project["dependency-groups"]["formats"],
+        *project["dependency-groups"]["exports"],
         *project["dependency-groups"]["live"],
     ]
 

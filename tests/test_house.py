@@ -25,7 +25,7 @@ COMMANDS = {
     "race",
     "race_function",
 }
-COMMANDS |= {"compare", "report", "resume", "train", "watch"}
+COMMANDS |= {"compare", "export", "push", "report", "resume", "train", "watch"}
 TWICE = {"__init__.py", "settings.py"} | {f"{name}.py" for name in COMMANDS}
 
 # Words of a private dialect that the field's words replaced (docs/glossary.md). Matched against

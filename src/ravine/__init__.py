@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         TrainingDiverged,
     )
     from ravine.core.version import __version__
+    from ravine.exports.own_network import export
     from ravine.landscapes import Surface, landscape
     from ravine.monitor.monitor import Monitor
     from ravine.training.stop import Interrupted
@@ -39,6 +40,7 @@ _NAMES = {
     "TrainingDiverged": "ravine.core.errors",
     "__version__": "ravine.core.version",
     "check": "ravine.checks.examine",
+    "export": "ravine.exports.own_network",
     "landscape": "ravine.landscapes.loss_surface",
     "race": "ravine.workflows.race",
     "resume": "ravine.workflows.resume",
@@ -61,6 +63,7 @@ __all__ = [
     "__version__",
     "check",
     "data",
+    "export",
     "landscape",
     "landscapes",
     "models",

@@ -71,6 +71,12 @@ COMMANDS: Mapping[str, CommandRow] = {
     ),
     "evaluate": CommandRow("Use", "Measure a trained network on labelled images."),
     "predict": CommandRow("Use", "Predict the classes of images into a CSV."),
+    "export": CommandRow(
+        "Use", "Write a trained network as ONNX or another format, and prove that it is right."
+    ),
+    "push": CommandRow(
+        "Use", "Upload a trained network with a model card to the Hugging Face hub."
+    ),
     "race": CommandRow(
         "Compare",
         "Race optimizers, or any setting, on your own images, or on a test function.",
@@ -79,7 +85,10 @@ COMMANDS: Mapping[str, CommandRow] = {
         "Compare",
         "Say what differs between two runs: recipe, and result with an interval.",
     ),
-    "models": CommandRow("Compare", "Name the networks, or show one layer by layer."),
+    "models": CommandRow(
+        "Compare",
+        "Name the networks, or show one layer by layer; of a run, also how fast it answers here.",
+    ),
     "bench": CommandRow(
         "Compare",
         "Measure how fast this machine trains a network: plain loop, best flags, Ravine.",

@@ -87,9 +87,10 @@ def gradient_sums_of(dy: Tensor, mean: Tensor) -> Tensor | None:
 
 
 def _attach(tensor: Tensor, name: str, value: Any) -> None:
-    setattr(tensor, name, (value, tensor._version))
+    if not tensor.is_inference():  # whose changes torch does not count
+        setattr(tensor, name, (value, tensor._version))
 
 
 def _attached(tensor: Tensor, name: str) -> Any:
-    value, version = getattr(tensor, name, (None, -1))
-    return value if version == tensor._version else None
+    value, version = getattr(tensor, name, (None, None))
+    return value if version is not None and version == tensor._version else None

@@ -141,17 +141,19 @@ def algorithm_for(
     padding: int,
     dtype: DTypeName,
     bias: bool,
+    few: bool = False,
 ) -> Algorithm:
     """Returns the active plan's algorithm for a `ConvolutionShape`, or else the best guess.
 
-    Numbers, not an object, so that a compiled graph asks once, when it is made.
+    Numbers, not an object, so that a compiled graph asks once, when it is made. For `few` images
+    the guess is torch's: what the others do once for a batch does not pay.
     """
     shape = ConvolutionShape(
         channels, out_channels, height, width, kernel, stride, padding, dtype, bias
     )
     if _active.asked is not None:
         _active.asked[shape] = None
-    return _active.algorithms.get(shape) or candidates(shape)[0]
+    return _active.algorithms.get(shape) or ("torch" if few else candidates(shape)[0])
 
 
 # As in library_inputs.py.

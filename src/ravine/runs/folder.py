@@ -128,6 +128,11 @@ class RunFolder:
         return self.path / "landscape"
 
     @property
+    def exports(self) -> Path:
+        """A folder for each format in which the network was exported."""
+        return self.path / "exports"
+
+    @property
     def model(self) -> Path:
         """The weights, with all that prediction needs."""
         return self.path / "model.safetensors"

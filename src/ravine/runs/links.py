@@ -37,6 +37,7 @@ def refuse_linked_folders(folder: RunFolder) -> None:
         folder.mistakes,
         folder.pictures,
         folder.surfaces,
+        folder.exports,
     ):
         refuse_link(path)
 

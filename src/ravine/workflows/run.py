@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from torch import nn
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import DataError, RunError
+from ravine.core.lazy import lazy_module
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.data.dataset import Dataset, Unlabelled
@@ -29,6 +30,14 @@ from ravine.training.model_file import TrainedModel, load_model
 from ravine.workflows.ensemble import Ensemble, refuse_not_finite
 from ravine.workflows.evaluation_folder import keep_evaluation, refuse_kept
 from ravine.workflows.run_record import RunRecord
+
+if TYPE_CHECKING:
+    from ravine.exports import proof, proved
+    from ravine.workflows import run_export
+else:
+    proof = lazy_module("ravine.exports.proof")
+    proved = lazy_module("ravine.exports.proved")
+    run_export = lazy_module("ravine.workflows.run_export")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,6 +319,60 @@ class Run(RunRecord):
             device=device,
             precision=precision,
             mirrored=tta,
+            progress=progress,
+        )
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: str = "onnx",
+        with_preprocessing: bool = False,
+        int8: bool = False,
+        data: str | Path | None = None,
+        labels: str | None = None,
+        tolerance: float | None = None,
+        most_lost: float = 0.01,
+        progress: Progress = no_progress,
+    ) -> "proof.Proof":
+        """Writes the network into the folder `path`, and returns the proof that the file is right.
+
+        The network and the file answer for the run's validation images; where they differ by more
+        than the tolerance, nothing is kept. Beside the file stand proof.json, README.md and
+        predict.py, a short program that runs it without Ravine.
+
+        Args:
+            path: of the folder; an earlier export there is replaced.
+            format: onnx, pt2, openvino or safetensors-timm.
+            with_preprocessing: the file takes bytes and gives probabilities.
+            int8: quantise the file, calibrated on training images; onnx only.
+            data: labelled images to prove it on; by default the run's own held-out ones.
+            labels: a CSV with the labels of the images in `data`.
+            tolerance: largest difference of a probability that is allowed; by default 1e-4.
+            most_lost: accuracy, in 0..1, that an int8 file may lose.
+            progress: receives the progress of slow work.
+
+        Raises:
+            DataError: `data` cannot be read.
+            RunError: the file does not answer as the network does, or there are no images.
+            SettingError: a package is missing, or the format cannot hold the network.
+        """
+        wanted = proved.Wanted(
+            format=format,
+            int8=int8,
+            tolerance=proof.TOLERANCE if tolerance is None else tolerance,
+            most_lost=most_lost,
+        )
+        trained = self.trained
+        refuse_not_finite(trained.model, str(self._model_path))
+        return run_export.export_run(
+            self._folder,
+            trained,
+            usable_path("path", path),
+            wanted,
+            with_preprocessing=with_preprocessing,
+            data=None if data is None else str(data),
+            labels=labels,
             progress=progress,
         )
 
