@@ -40,6 +40,8 @@ help:
 	@echo 'make wheel     a wheel for this system into dist/, as an index takes it: URL=address of the sources'
 	@echo 'make lock      pin the newest versions that fit pyproject.toml'
 	@echo 'make pictures  draw the pictures of docs/ again'
+	@echo 'make page-pictures RUNS=folder  take those of the pages, in headless Chromium'
+	@echo 'make schema    write docs/json-stream.schema.json again'
 
 setup:
 	@$(or $(PYTHON),$(error Ravine needs Python 3.11 or later; make PYTHON=/path/to/python3.11 names one)) \
@@ -127,3 +129,10 @@ lock:
 
 pictures: setup
 	@$(BIN)/python docs/make_pictures.py
+
+page-pictures: setup
+	@$(if $(RUNS),,$(error name a folder of runs: make page-pictures RUNS=runs))
+	@$(BIN)/python docs/make_page_pictures.py "$(RUNS)"
+
+schema: setup
+	@$(BIN)/python scripts/make_schema.py

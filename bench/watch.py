@@ -1,6 +1,6 @@
 """The live page's figures: first picture, frames, processor time, memory; and a tracker's.
 
-    .venv/bin/python bench/watch.py [--seconds 60]
+    .venv/bin/python bench/watch.py [--epochs 0.5]
 
 Headless Chromium opens the page of a server of its own: of 200 runs of 10,000 steps, of a run of
 1,000,000 rows, and of a run that trains meanwhile (WRN-16-4 on the sample). Processor times are
@@ -117,10 +117,10 @@ def long_run(page: Page, folder: Path) -> dict[str, Any]:
         return {"rows": ROWS, "first_ms": first, "memory_mb": peak_memory(pid), **best}
 
 
-def training(page: Page, folder: Path, seconds: float) -> dict[str, Any]:
+def training(page: Page, folder: Path, epochs: float) -> dict[str, Any]:
     """Measures the server's processor time over the training's, with the page open."""
     folder.mkdir()
-    words = ["train", "@fashion", "--model", "wrn-16-4", "--budget", f"{seconds:.0f}s"]
+    words = ["train", "@fashion", "--model", "wrn-16-4", "--epochs", f"{epochs:g}"]
     words += ["--threads", "1", "--quiet", "--out", str(folder / "run")]
     with server(folder) as (url, pid):
         training = subprocess.Popen([sys.executable, "-m", "ravine", *words])
@@ -146,7 +146,7 @@ def training(page: Page, folder: Path, seconds: float) -> dict[str, Any]:
         }  # fmt: skip
 
 
-def tracker(folder: Path, seconds: float) -> dict[str, Any]:
+def tracker(folder: Path, epochs: float) -> dict[str, Any]:
     """Measures the processor time of the threads that write TensorBoard's files during a run."""
     import ravine
 
@@ -162,7 +162,7 @@ def tracker(folder: Path, seconds: float) -> dict[str, Any]:
 
     began = time.process_time()
     ravine.train(
-        "@fashion", model="wrn-16-4", budget=seconds, threads=1, out=folder / "tracked",
+        "@fashion", model="wrn-16-4", epochs=epochs, threads=1, out=folder / "tracked",
         log_to="tensorboard", observers=[look], show="none",
     )  # fmt: skip
     whole = time.process_time() - began
@@ -176,7 +176,7 @@ def tracker(folder: Path, seconds: float) -> dict[str, Any]:
 def main() -> None:
     """Measures and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each training")
+    parser.add_argument("--epochs", type=float, default=0.5, help="of each training")
     parser.add_argument("--only", nargs="*", help="many, long, training, tracker")
     asked = parser.parse_args()
     found = kept("watch")
@@ -185,14 +185,14 @@ def main() -> None:
         measures = {
             "many": lambda: many_runs(page, place / "many"),
             "long": lambda: long_run(page, place / "long"),
-            "training": lambda: training(page, place / "training", asked.seconds),
-            "tracker": lambda: tracker(place, asked.seconds),
+            "training": lambda: training(page, place / "training", asked.epochs),
+            "tracker": lambda: tracker(place, asked.epochs),
         }
         for name, measure in measures.items():
             if asked.only is None or name in asked.only:
                 found[name] = measure()
                 print(name, json.dumps(found[name]), flush=True)
-    keep("watch", f"bench/watch.py --seconds {asked.seconds:g}", found)
+                keep("watch", f"bench/watch.py --epochs {asked.epochs:g}", found)
 
 
 if __name__ == "__main__":

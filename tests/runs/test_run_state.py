@@ -13,7 +13,10 @@ from ravine.runs.run_state import read_state
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path)
-    plan = {"total_steps": 140, "steps_per_epoch": 10, "correction": {"step": 9, "total_steps": 90}}
+    plan = {
+        "total_steps": 140,
+        "corrections": [{"step": 5, "total_steps": 120}, {"step": 9, "total_steps": 90}],
+    }
     write_recipe(folder.recipe, {"model": "wrn-10-1"}, plan)
     epoch = {"kind": "epoch", "epoch": 3, "step": 30, "accuracy": 0.8, "interval": [0.7, 0.9]}
     append_row(folder.history, epoch)
@@ -30,6 +33,13 @@ def test_a_run_whose_lock_is_held_is_running_and_says_what_is_left(folder: RunFo
     assert (state.step, state.total_steps, state.epoch, state.loss) == (36, 90, 3.6, 1.5)
     assert state.left == pytest.approx((90 - 36) * 12 / 36)
     assert (state.accuracy, state.interval) == (0.8, (0.7, 0.9))
+
+
+def test_a_plan_of_before_and_one_that_stops_early_have_their_ends(folder: RunFolder) -> None:
+    end = {"step": 30, "total_steps": 40}
+    for name in ("correction", "stop"):
+        assert read_state(folder, plan={"total_steps": 140, name: end}).total_steps == 40
+    assert read_state(folder, plan={"total_steps": 140, "corrections": 3}).total_steps == 140
 
 
 def test_a_run_that_nobody_works_on_was_stopped(folder: RunFolder) -> None:

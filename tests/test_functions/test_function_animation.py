@@ -17,7 +17,7 @@ from ravine.optim import Adam, Momentum
 from ravine.test_functions.animation import Picture, shown_steps, write_animation
 from ravine.test_functions.candidates import parse_candidates
 from ravine.test_functions.function_race import race_on_function
-from ravine.test_functions.height_map import colour
+from ravine.test_functions.height_map import colours
 from ravine.test_functions.learning_rate_search import SearchBudget
 from ravine.test_functions.problems import make_problem
 from ravine.workflows import race_function as workflow
@@ -50,7 +50,7 @@ def test_the_last_frame_shows_the_optimizers_own_state() -> None:
         # And on the pixels: the middle of the head has the candidate's colour.
         column, row = head.axes.transData.transform(w.detach().numpy())
         ink = pixels[pixels.shape[0] - 1 - int(row), int(column)]
-        assert ink.tolist() == [[0x00, 0x72, 0xB2], [0xD5, 0x5E, 0x00]][index]
+        assert bytes(ink.tolist()).hex() == colours(race)[index][1:]
 
 
 def test_a_frame_in_the_middle_shows_no_later_step() -> None:
@@ -106,9 +106,9 @@ def test_every_candidate_keeps_its_own_colour_in_the_gif(tmp_path: Path) -> None
     with Image.open(tmp_path / "race.gif") as gif:
         gif.seek(gif.n_frames - 1)
         pixels = np.asarray(gif.convert("RGB")).reshape(-1, 3)
-    for index in range(6):
-        ink = bytes.fromhex(colour(index)[1:])
-        assert (pixels == list(ink)).all(axis=1).sum() > 20, colour(index)
+    for colour in colours(race):
+        ink = bytes.fromhex(colour[1:])
+        assert (pixels == list(ink)).all(axis=1).sum() > 20, colour
     assert (pixels == [0xFF, 0xD2, 0x3F]).all(axis=1).sum() > 20  # the stars of the minima
 
 

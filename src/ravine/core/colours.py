@@ -23,7 +23,7 @@ SHADES: Final[Mapping[str, Shade]] = {
     "green": Shade("#007a5c", "#2bc79a"),
     "pink": Shade("#a3467f", "#e59bc8"),
     "ochre": Shade("#846000", "#e6b422"),
-    "teal": Shade("#00707f", "#4fc3d0"),
+    "olive": Shade("#4f6f00", "#a8c94a"),
     "violet": Shade("#6a4c93", "#b79be0"),
     "grey": Shade("#5d6672", "#a0a8b4"),
 }
@@ -33,7 +33,7 @@ NAMED: Final[Mapping[str, str]] = {
     "validation": "vermilion",
     "gradient descent": "grey",
     "momentum": "blue",
-    "nesterov": "teal",
+    "nesterov": "olive",
     "adagrad": "ochre",
     "rmsprop": "green",
     "adam": "vermilion",

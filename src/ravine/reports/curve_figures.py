@@ -16,6 +16,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from ravine.core.colours import SHADES
+from ravine.reports.direct_labels import End, label_ends
 from ravine.reports.figure_style import ACCENT, GREY, SECOND, axes_style
 
 _INK = "#010203"  # stands for the page's text colour
@@ -56,6 +58,8 @@ def svg_of(figure: Figure, title: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text.replace(_INK, "currentColor")
+    for name, shade in SHADES.items():  # a drawing that is kept as a file of its own has the hex
+        text = text.replace(shade.light, f"var(--{name}, {shade.light})")
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 inherit", text)
     text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
     text = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", text, count=1)
@@ -73,7 +77,7 @@ def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) ->
             axes.plot(at, values, color=ACCENT, alpha=0.25, linewidth=0.8)
             ends = [row["epoch"] for row in epochs]
             train = [row[f"train_{name}"] for row in epochs]
-            axes.plot(ends, train, color=ACCENT, marker="o", markersize=3, label="training")
+            axes.plot(ends, train, color=ACCENT, marker="o", markersize=3)
             rows = [row for row in epochs if row.get(name) is not None]
             axes.plot(
                 [row["epoch"] for row in rows],
@@ -81,7 +85,6 @@ def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) ->
                 color=SECOND,
                 marker="o",
                 markersize=3,
-                label="validation",
             )
             axes.set(xlabel="epoch", title=unit)
             axes.title.set_fontsize(10.5)
@@ -93,12 +96,25 @@ def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) ->
             color=SECOND,
             alpha=0.18,
             linewidth=0,
-            label="95 % interval",
         )
-        right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        right.legend(loc="lower right")
+        right.yaxis.set_major_formatter(PercentFormatter(1.0))
         _start_at_zero(left, [row["loss"] for row in steps])
+        for axes, name in ((left, "loss"), (right, "accuracy")):
+            label_ends(axes, _ends(epochs, name))
     return svg_of(figure, "loss and accuracy against epochs")
+
+
+def _ends(epochs: Sequence[dict[str, Any]], name: str) -> list[End]:
+    """Returns the last points of training and validation."""
+    found = []
+    for text, key, colour in (
+        ("training", f"train_{name}", ACCENT),
+        ("validation", name, SECOND),
+    ):
+        rows = [row for row in epochs if row.get(key) is not None]
+        if rows:
+            found.append(End(rows[-1]["epoch"], rows[-1][key], text, colour))
+    return found
 
 
 def _start_at_zero(axes: Axes, values: Sequence[float | None]) -> None:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-# Okabe, Ito 2008: distinct for readers of every colour vision.
-ACCENT, SECOND, GREY = "#0072b2", "#d55e00", "#808080"
+from ravine.core.colours import SHADES
+
+# Those of light paper; in a page they follow its colours (`curve_figures.svg_of`).
+ACCENT, SECOND, GREY = (SHADES[name].light for name in ("blue", "vermilion", "grey"))
 
 
 def axes_style(ink: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ravine.reports.evaluation_page import evaluation_parts
 from ravine.reports.page_environment import page_environment
 from ravine.reports.report_summary import progress_line, summary_lines
 from ravine.reports.run_pictures import data_pictures, surface_pictures
+from ravine.reports.surface_drawing import surface_drawings
 from ravine.reports.timeline import timeline
 from ravine.reports.variance_figure import variance_drawing
 from ravine.runs.folder import RunFolder
@@ -56,7 +57,8 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
             summary=summary_lines(contents),
             progress=progress_line(contents.state),
             written=time.strftime("%Y-%m-%d %H:%M:%S"),
-            surfaces=surface_pictures(run),
+            surfaces=surface_drawings(run),
+            surface_images=surface_pictures(run),
             pictures=data_pictures(run),
             **_drawings(contents),
             **evaluation_parts(run, contents.evaluation),

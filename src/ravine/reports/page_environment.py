@@ -4,6 +4,9 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ravine.core.page_style import page_style
 
 
 @cache
@@ -16,6 +19,7 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["page_style"] = Markup(page_style())
     environment.filters |= {"percent": _percent, "duration": _duration, "shown": _shown}
     return environment
 

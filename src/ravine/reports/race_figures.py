@@ -10,19 +10,19 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
+from ravine.core.colours import SHADES, shades_of
 from ravine.reports.curve_figures import figure_of, svg_of
-from ravine.reports.figure_style import literal
+from ravine.reports.direct_labels import End, label_ends
+from ravine.reports.figure_style import GREY, literal
 from ravine.runs.surface import Surface
 
-# Okabe, Ito 2008, without the yellow that is lost on white.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#808080", "#7a5195")
 Colours = Mapping[str, str]
 _POINTS = 120
 
 
-def colours(count: int) -> list[str]:
-    """Returns a colour for each candidate; after eight they come again."""
-    return [_COLOURS[k % len(_COLOURS)] for k in range(count)]
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Returns the colour of each candidate by its name; after eight they come again."""
+    return {name: SHADES[shade].light for name, shade in shades_of(names).items()}
 
 
 def curves(
@@ -43,7 +43,7 @@ def curves(
                 one = axes[line][column]
                 for name, by_seed in runs.items():
                     rows = [run[part] for run in by_seed.values() if run[part]]
-                    _band(one, rows, time, value, colour=shades[name], label=literal(name))
+                    _band(one, rows, time, value, colour=shades[name])
             axes[1][column].set_xlabel("steps" if time == "step" else "seconds")
         axes[0][0].set_ylabel("training loss")
         _logarithmic(axes[0][0])
@@ -51,9 +51,24 @@ def curves(
         for one in axes[1]:
             one.yaxis.set_major_formatter(PercentFormatter(1.0))
             if target is not None:
-                one.axhline(target["accuracy"], color="#808080", linewidth=0.8, linestyle="--")
-        axes[0][1].legend(loc="upper right")
+                one.axhline(target["accuracy"], color=GREY, linewidth=0.8, linestyle="--")
+        for line, (part, value) in enumerate((("training", "loss"), ("validation", "accuracy"))):
+            label_ends(axes[line][1], _ends(runs, shades, part, value))
     return svg_of(figure, "training loss and validation accuracy against steps and seconds")
+
+
+def _ends(
+    runs: Mapping[str, Mapping[Any, Any]], shades: Colours, part: str, value: str
+) -> list[End]:
+    """Returns where each candidate's mean over its seeds ends, against seconds."""
+    found = []
+    for name, by_seed in runs.items():
+        last = [run[part][-1] for run in by_seed.values() if run[part]]
+        if last:
+            at = min(float(row["elapsed"]) for row in last)
+            mean = float(np.mean([row[value] for row in last]))
+            found.append(End(at, mean, name, shades[name]))
+    return found
 
 
 def _band(
@@ -63,7 +78,6 @@ def _band(
     value: str,
     *,
     colour: str,
-    label: str,
 ) -> None:
     if not runs:
         return
@@ -81,11 +95,12 @@ def _band(
     )
     marker = "o" if len(at) < 30 and value == "accuracy" else None
     axes.fill_between(at, values.min(0), values.max(0), color=colour, alpha=0.16, linewidth=0)
-    axes.plot(at, values.mean(0), color=colour, linewidth=1.5, label=label, marker=marker, ms=3)
+    axes.plot(at, values.mean(0), color=colour, linewidth=1.5, marker=marker, ms=3)
 
 
 def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colours) -> str:
     """Returns loss and accuracy of every trial against its learning rate, a line per candidate."""
+    ends: list[End] = []
     with figure_of(9.2, 3.2, ncols=2) as (figure, (left, right)):
         for name, rows in trials.items():
             known = [row for row in rows if row["settings"].get("lr") is not None]
@@ -103,8 +118,10 @@ def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colou
                 marker="o",
                 ms=4.5,
                 linewidth=1.2,
-                label=literal(name),
             )
+            if ended:
+                rate, last = ended[-1]["settings"]["lr"], _nan(ended[-1]["accuracy"])
+                ends.append(End(float(rate), last, name, colour))
         for axes in (left, right):
             axes.set(xscale="log", xlabel="learning rate")
         if any(r["loss"] for rows in trials.values() for r in rows):
@@ -112,7 +129,7 @@ def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colou
         left.set_ylabel("training loss")
         right.set_ylabel("validation accuracy at the end")
         right.yaxis.set_major_formatter(PercentFormatter(1.0))
-        right.legend(fontsize=8.5)
+        label_ends(right, [end for end in ends if math.isfinite(end.y)])
     return svg_of(figure, "loss and accuracy of every trial against the learning rate")
 
 

@@ -8,6 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ravine.core.atomic import write_whole
+from ravine.core.colours import shades_of
+from ravine.core.page_style import page_style
 from ravine.reports import race_figures
 from ravine.runs.rows import read_json
 
@@ -34,14 +36,15 @@ def race_page(results: dict[str, Any], *, plane: str = "") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["page_style"] = Markup(page_style())
     environment.filters |= {"percent": _percent, "seconds": _seconds, "count": _count}
     names = [row["name"] for row in results["table"]]
-    colours = dict(zip(names, race_figures.colours(len(names)), strict=True))
+    colours = race_figures.colours(names)
     ran = {name: curves for name, curves in results["curves"].items() if curves}
     target = results["target"]
     return environment.get_template("race.html").render(
         r=results,
-        colours=colours,
+        shades=shades_of(names),
         curves=Markup(race_figures.curves(ran, colours, target)) if ran else None,
         rates=Markup(race_figures.sensitivity(results["trials"], colours)),
         intervals=Markup(race_figures.intervals(results["table"], colours)) if ran else None,

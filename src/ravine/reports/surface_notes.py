@@ -8,6 +8,25 @@ import numpy as np
 from ravine.runs.surface import Surface
 
 
+def seen_in(surface: Surface) -> str:
+    """Returns what a surface shows, in a sentence: how much the loss rises, and how far away."""
+    x, y, lowest = surface.minimum
+    known = surface.height[np.isfinite(surface.height)]
+    if not len(known) or lowest <= 0:
+        return "The loss around the network"
+    rise = float(known.max()) / lowest
+    far = np.hypot(surface.x[None, :] - x, surface.y[:, None] - y)
+    steep = far[np.isfinite(surface.height) & (surface.height > 10 * lowest)]
+    if rise < 2:
+        return f"Flat: the loss stays within a factor of {rise:.2g} of its least, {lowest:.3g}"
+    if not len(steep):
+        return f"A gentle slope: the loss rises {rise:.2g}-fold from its least, {lowest:.3g}"
+    return (
+        f"Steep walls: the loss is ten times its least, {lowest:.3g}, at a distance of "
+        f"{float(steep.min()):.2g}, and {rise:,.0f} times at the most"
+    )
+
+
 def notes(surface: Surface) -> list[str]:
     """Returns what a surface leaves out, a line each: kind, policy, centre, nodes, holes, slice."""
     about = surface.about

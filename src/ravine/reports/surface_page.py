@@ -9,7 +9,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from ravine.reports.surface_notes import notes
+from ravine.core.page_style import page_style
+from ravine.reports.surface_notes import notes, seen_in
 from ravine.runs.surface import Surface
 
 COLOURS = "viridis"
@@ -36,7 +37,7 @@ def surface_page(surfaces: Sequence[Surface], *, title: str) -> str:
     }
     text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     template = files("ravine.reports").joinpath("templates/surface.html").read_text("utf-8")
-    return template.replace("/*DATA*/null", text)
+    return template.replace("/*STYLE*/", page_style()).replace("/*DATA*/null", text)
 
 
 def _shown(surface: Surface, name: str, logarithmic: bool) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def _shown(surface: Surface, name: str, logarithmic: bool) -> dict[str, Any]:
         "points": [{name: _plain(path[name][k]) for name in path} for k in range(count)],
         "labels": surface.about.get("labels", ["", ""]),
         "notes": notes(surface),
+        "seen": seen_in(surface),
     }
 
 

@@ -96,12 +96,14 @@ def _kind(folder: RunFolder) -> StateKind:
 
 
 def _total(plan: Mapping[str, Any] | None) -> int | None:
-    """Returns the last step of a plan, as it was corrected."""
+    """Returns the last step of a plan, as it was corrected or stopped last."""
     values = plan or {}
-    correction = values.get("correction")
-    corrected = correction.get("total_steps") if isinstance(correction, Mapping) else None
-    total = corrected or values.get("total_steps")
-    return total if type(total) is int and total > 0 else None
+    several = values.get("corrections")
+    later = [values.get("correction"), *(several if isinstance(several, list) else ())]
+    known = [one for one in (values, *later, values.get("stop")) if isinstance(one, Mapping)]
+    totals = [one.get("total_steps") for one in known]
+    found = [total for total in totals if type(total) is int and total > 0]
+    return found[-1] if found else None
 
 
 def state_of(

@@ -25,7 +25,7 @@ from PIL import Image
 from ravine.core.atomic import disk_error
 from ravine.core.lazy import lazy_module
 from ravine.test_functions.function_race import CandidateResult, FunctionRace
-from ravine.test_functions.height_map import colour, height_map, shown
+from ravine.test_functions.height_map import colours, height_map, shown
 
 if TYPE_CHECKING:
     import imageio.v3 as imageio
@@ -61,7 +61,7 @@ def write_animation(race: FunctionRace, gif: Path | None, mp4: Path | None = Non
         mp4: path of the MP4, None for none.
     """
     frames = list(Picture(race).frames(shown_steps(race.steps)))
-    own = [colour(index) for index in range(min(7, len(race.results)))]
+    own = colours(race)[:8]
     inks = [_INK, _STAR, _PAPER, *own, *(to_hex(_darker(ink)) for ink in own)]
     for path, write in ((gif, _write_gif), (mp4, _write_mp4)):
         if path is not None:
@@ -212,17 +212,18 @@ class Picture:
         wanted = [(np.log(ends[index]) - low) / (high - low) for index, _ in results]
         positions = _spread([min(1.0, max(0.0, at)) for at in wanted], spacing, low=0.02, high=0.98)
         searched = any(result.found for _, result in results)
+        inks = colours(self._race)
         for (index, result), height in zip(results, positions, strict=True):
             star = "*" if searched and result.found is None else ""
             edge = " (edge of the range)" if result.found and result.found.at_edge else ""
-            line = {"arrowstyle": "-", "color": colour(index), "linewidth": 0.8, "alpha": 0.6}
+            line = {"arrowstyle": "-", "color": inks[index], "linewidth": 0.8, "alpha": 0.6}
             self._loss.annotate(
                 "", (_last(result), ends[index]), (1.035, height), textcoords="axes fraction",
                 arrowprops=line, annotation_clip=False,
             )  # fmt: skip
             at: Any = {"transform": self._loss.transAxes, "va": "center", "clip_on": False}
             self._loss.plot(
-                1.045, height, "o", color=colour(index), markersize=6, clip_on=False,
+                1.045, height, "o", color=inks[index], markersize=6, clip_on=False,
                 transform=self._loss.transAxes,
             )  # fmt: skip
             name = f"{result.candidate.label}  η {shown(result.lr)}{star}{edge}"
@@ -245,9 +246,10 @@ class Picture:
         self._losses: list[Line2D] = []
         self._leaders: list[Line2D] = []
         self._labels: list[Text] = []
+        inks = colours(self._race)
         for index, result in enumerate(self._race.results):
-            ink = colour(index)
-            line: Any = {"color": ink, "animated": True, "linestyle": "-" if index < 7 else "--"}
+            ink = inks[index]
+            line: Any = {"color": ink, "animated": True, "linestyle": "-" if index < 8 else "--"}
             (path,) = self._map.plot([], [], linewidth=1.9, path_effects=_CASING_OF_PATH, **line)
             (loss,) = self._loss.plot([], [], linewidth=1.5, **line)
             (leader,) = self._map.plot([], [], linewidth=0.8, alpha=0.6, **line)

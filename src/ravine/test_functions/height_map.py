@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ravine.core.colours import SHADES, shades_of
 from ravine.test_functions.function_race import FunctionRace
 
 Array = NDArray[np.float64]
@@ -62,13 +63,15 @@ def height_map(race: FunctionRace, *, nodes: int = 101) -> HeightMap:
     )
 
 
-# Okabe and Ito 2008: distinct with any kind of colour vision; the last is the colour of text.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#22303c")
+def shades(race: FunctionRace) -> list[str]:
+    """Returns the shade of each candidate, by its name: the same on every page."""
+    named = shades_of([result.candidate.label for result in race.results])
+    return [named[result.candidate.label] for result in race.results]
 
 
-def colour(index: int) -> str:
-    """Returns the colour of the candidate with this index."""
-    return COLOURS[index % len(COLOURS)]
+def colours(race: FunctionRace) -> list[str]:
+    """Returns the colour of each candidate on light paper."""
+    return [SHADES[shade].light for shade in shades(race)]
 
 
 def shown(value: float, digits: int = 3) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ravine.core.page_style import page_style
 from ravine.runs.rows import plain
 from ravine.test_functions.function_race import CandidateResult, FunctionRace
-from ravine.test_functions.height_map import HeightMap, colour, height_map, shown
+from ravine.test_functions.height_map import HeightMap, height_map, shades, shown
 from ravine.test_functions.javascript import NoJavaScript, gradient_source, rule_source
 from ravine.test_functions.quadratic import ConvergenceRow
 from ravine.test_functions.rollout import rollout
@@ -42,6 +43,7 @@ def function_page(race: FunctionRace, convergence: tuple[ConvergenceRow, ...] = 
     )
     return (
         template.replace("/*TITLE*/", _escaped(race.problem.title))
+        .replace("/*STYLE*/", page_style())
         .replace("/*DATA*/null", text.replace("<", "\\u003c"))
         .replace("/*CODE*/null", code)
     )
@@ -111,7 +113,10 @@ def _data(
         },
         "rows": examples.rows.tolist() if examples else None,
         "batches": examples.batches(race.steps, seed=race.seed).tolist() if examples else None,
-        "lanes": [_result_data(result, colour(index)) for index, result in enumerate(race.results)],
+        "lanes": [
+            _result_data(result, shade)
+            for result, shade in zip(race.results, shades(race), strict=True)
+        ],
         "rates": [_convergence_data(row) for row in convergence],
     }
 

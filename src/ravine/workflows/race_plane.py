@@ -58,7 +58,7 @@ def draw_plane(
         surface, trajectories = _surface(spec, runs, seconds, code, progress)
     except RavineError as error:
         return str(error)
-    shades = dict(zip(names, colours(len(names)), strict=True))
+    shades = colours(names)
     surface.save(race / "plane.npz")
     write_whole(race / "plane.svg", plane(surface, trajectories, shades).encode())
     return None

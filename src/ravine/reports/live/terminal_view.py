@@ -20,6 +20,7 @@ _STYLES: Final = {"running": "green", "stopped": "yellow", "ended": "dim"}
 _SEVERITIES: Final = {"critical": "bold red", "warning": "yellow"}
 _NARROW: Final = 60  # columns, below which a curve takes the whole width
 _FINDINGS: Final = 4
+_DECADES: Final = 60  # the largest value over the least, above which a curve is logarithmic
 _GAP: Final = "  "
 
 
@@ -109,7 +110,11 @@ def _accuracy(feed: RunFeed) -> Sequence[float]:
 def _curve_lines(name: str, values: Sequence[float], *, width: int, height: int) -> list[str]:
     known = [v for v in values if math.isfinite(v)]
     span = f"{min(known):.4g} to {max(known):.4g}, now {known[-1]:.4g}" if known else "no value yet"
-    drawn = braille_curve(thinned(values, 4 * width), width=width, height=height)
+    points = thinned(values, 4 * width)
+    if known and min(known) > 0 and max(known) > _DECADES * min(known):
+        points = [math.log10(v) if v > 0 else math.nan for v in points]
+        span += ", logarithmic"
+    drawn = braille_curve(points, width=width, height=height)
     return [f"{name}: {span}"[:width], *drawn]
 
 

@@ -161,7 +161,7 @@ const RavineCharts = (() => {
       this.log = Boolean(options.log);
       this.button = element("button", "log", this.caption);
       this.button.type = "button";
-      this.button.setAttribute("aria-label", `${this.title}: logarithmic`);
+      this.button.setAttribute("aria-label", `log scale of ${this.title}`);
       this.button.addEventListener("click", () => { this.log = !this.log; this.chosen = true; this.redraw(); });
       if (options.percent) this.button.hidden = true;
     }

@@ -3,7 +3,7 @@
 const RunPanels = (() => {
   const { Chart, timeline, element, brief, percent, clock } = RavineCharts;
   const { HeatMap, viridis, rangeOf } = RavineHeat;
-  const SHADES = ["blue", "vermilion", "green", "pink", "ochre", "teal", "violet", "grey"];
+  const SHADES = ["blue", "vermilion", "green", "pink", "ochre", "olive", "violet", "grey"];
   const CHARTS = [
     { name: "loss", title: "Loss", flags: true, epochs: ["train_loss", "loss"] },
     { name: "accuracy", title: "Accuracy", percent: true, epochs: ["train_accuracy", "accuracy"] },
