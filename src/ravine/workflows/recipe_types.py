@@ -82,13 +82,14 @@ class RecipeSettings(TypedDict, total=False):
     folds: int | None
     fold: int | None
     image_size: int | None
-    fit: Literal["crop", "pad", "squash"]
+    fit: Literal["auto", "crop", "pad", "squash"]
     crop_share: float
     interpolation: Literal["lanczos", "bicubic", "bilinear"]
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     grey_range: Literal["auto", "set"]
     large_images: bool
+    bands: str | None
     channels: Literal["auto", "1", "3"]
     stream: Literal["auto", "on", "off"]
     workers: int | None
