@@ -1,6 +1,5 @@
-"""Networks from outside Ravine: the user's own, and timm's."""
+"""Networks of the user's own; `timm_library` has those of timm."""
 
-import importlib
 import inspect
 
 from torch import nn
@@ -32,19 +31,3 @@ def own_network(
     if not isinstance(made, nn.Module):
         raise SettingError(f"model {name!r} made a {type(made).__name__} and no torch.nn.Module")
     return made
-
-
-def timm_network(name: str, *, classes: int, channels: int) -> nn.Module:
-    """Returns timm's network of this name, with fresh weights.
-
-    Raises:
-        SettingError: timm is not installed, or does not know the name.
-    """
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError:
-        raise SettingError(f"model 'timm/{name}' needs timm: pip install 'ravine[timm]'") from None
-    if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
-        raise SettingError(f"timm has no model {name!r}{f'; near: {near}' if near else ''}")
-    return timm.create_model(name, num_classes=classes, in_chans=channels)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ravine.core.allowed_code import OWN_CODE, AllowedCode
 from ravine.core.errors import SettingError, unknown
 from ravine.core.lazy import lazy_module, named_object
+from ravine.models import timm_library
 from ravine.models.depths import (
     cifar_blocks,
     large_blocks,
@@ -226,7 +227,7 @@ def make_network(
         skip=options.skip,
     )
     if family.build is None and name.startswith("timm/"):
-        return external.timm_network(name.removeprefix("timm/"), classes=classes, channels=channels)
+        return _of_timm(name, classes, channels, image_size)
     if family.build is None:
         return external.own_network(
             name, classes=classes, channels=channels, image_size=image_size, code=code
@@ -245,3 +246,13 @@ def make_network(
         with torch.device("meta"):
             size_limits.refuse_too_large(name, make())
     return make()
+
+
+def _of_timm(name: str, classes: int, channels: int, image_size: int) -> "nn.Module":
+    network: nn.Module = timm_library.make_timm(
+        name.removeprefix(timm_library.PREFIX),
+        classes=classes,
+        channels=channels,
+        image_size=image_size,
+    )
+    return network

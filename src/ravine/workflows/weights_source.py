@@ -1,5 +1,6 @@
 """Opens what `--weights` names: a run, a safetensors file, a folder or a network of the hub."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ravine.core.allowed_code import AllowedCode
@@ -8,8 +9,10 @@ from ravine.core.json_text import parse_json
 from ravine.core.paths import usable_path
 from ravine.core.regular_file import read_regular
 from ravine.data.dataset import Preprocessing
+from ravine.models.timm_library import describe_timm
 from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.training.model_file import read_model_file
+from ravine.weights.hub_weights import fetch_folder, read_hub_folder
 from ravine.weights.trained_weights import NetworkInput, TrainedWeights
 from ravine.weights.weight_file import read_weight_file
 from ravine.workflows.weights_path import TIMM, is_run, refuse_missing_weights
@@ -37,7 +40,7 @@ def open_weights(weights: str, *, code: AllowedCode) -> TrainedWeights:
     elif path.is_dir():
         found = _of_folder(path, code)
     elif weights.startswith(TIMM):
-        raise SettingError(f"weights {weights}: not yet")
+        found = _of_timm(weights)
     else:
         refuse_missing_weights(weights)
         raise AssertionError(weights)
@@ -102,6 +105,22 @@ def _of_file(path: Path, code: AllowedCode) -> TrainedWeights:
 
 
 def _of_folder(path: Path, code: AllowedCode) -> TrainedWeights:
-    if (path / "model.safetensors").is_file():
-        return _of_file(path / "model.safetensors", code)
-    raise RunError(f"{path} holds neither recipe.toml nor model.safetensors")
+    """Returns the weights of a folder as on the hub, or with a model.safetensors of Ravine's."""
+    file = path / "model.safetensors"
+    if file.is_file() and not (path / "config.json").is_file():
+        return _of_file(file, code)
+    found, architecture = read_hub_folder(path, source=str(path))
+    return replace(found, network={"model": f"{TIMM}{architecture}"} if architecture else {})
+
+
+def _of_timm(weights: str) -> TrainedWeights:
+    """Returns the weights of a network of timm, from the hub's cache or from the hub."""
+    network = describe_timm(weights.removeprefix(TIMM))
+    repository = network.pretrained.get("hf_hub_id")
+    if not repository:
+        raise SettingError(
+            f"{weights} has no weights on the hub; without weights: --model {weights}"
+        )
+    folder = fetch_folder(str(repository), wanted=weights)
+    found, _ = read_hub_folder(folder, source=weights, record=network.pretrained)
+    return replace(found, network={"model": f"{TIMM}{network.architecture}"})
