@@ -360,7 +360,7 @@ def test_classes_in_images_next_to_folders_of_text_are_read(tmp_path: Path) -> N
         (
             [f"{k}/{n}.{e}" for k, e in (("JPEGImages", "jpg"), ("Annotations", "xml"))
              for n in range(3)],
-            r"laid out for detection \(VOC",
+            r"is no whole annotation of Pascal VOC",
         ),
         ([f"{k}/{n}.png" for k in ("images", "masks") for n in range(3)], "for segmentation"),
     ],

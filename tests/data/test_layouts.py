@@ -56,7 +56,7 @@ def test_an_option_that_a_layout_cannot_follow_is_refused_by_name(tree: Tree, op
 
     for data in (tree({"cat": 2, "dog": 2}), "@fashion"):
         with pytest.raises(SettingError, match=f"--{flag} has no effect: .* drop it"):
-            _find(data, **{option: "patient"})
+            _find(data, **{option: "|" if option == "label_separator" else "patient"})
 
 
 @pytest.mark.parametrize("data", ["~nosuchuser/x", "x" * 300, "a\0b", "no/such/folder"])

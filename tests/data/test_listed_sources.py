@@ -118,7 +118,7 @@ def test_any_jsonl_labels_a_folder_of_images(tmp_path: Path) -> None:
     ("rows", "message"),
     [
         ('{"file_name": "1.png", "label": ', "line 1: no JSON object"),
-        ('{"file_name": "1.png", "label": [1, 2]}', "which is no single class"),
+        ('{"file_name": "1.png", "label": [1, [2]]}', "which is no single class"),
         ('{"file_name": "1.png", "label": 0.5}', "which is no single class"),
         ('{"file_name": "1.png", "label": null}', "line 1: '1.png' has no label"),
         ('{"file_name": "../1.png", "label": 1}', "is no path below the folder"),
@@ -181,15 +181,20 @@ def test_inaturalist_s_jsons_give_classes_and_splits(tmp_path: Path, folder: str
     assert found.understood.left_out == ("test2018.json, without categories",)
 
 
-def test_boxes_of_several_categories_are_laid_out_for_detection(tmp_path: Path) -> None:
+def test_boxes_of_several_categories_are_several_labels(tmp_path: Path) -> None:
     paint(tmp_path / "images" / "a.png")
     _coco(tmp_path / "train.json", {1: "a.png"}, {1: 7})
     content = json.loads((tmp_path / "train.json").read_text())
-    content["annotations"].append({"id": 9, "image_id": 1, "category_id": 2})
+    box = {"bbox": [1, 1, 4, 4]}
+    content["annotations"] += [{"id": 9, "image_id": 1, "category_id": 2, **box}] * 2
     (tmp_path / "train.json").write_text(json.dumps(content))
 
-    with pytest.raises(DataError, match="several categories: for detection"):
-        _find(tmp_path)
+    found = _find(tmp_path)
+    assert [found.classes[k] for k in np.flatnonzero(found.labels[0])] == list(found.classes)
+    assert found.understood is not None
+    assert "boxes and masks" in found.understood.left_out
+    with pytest.raises(DataError, match="several categories; leave out --labels-per-image one"):
+        _find(tmp_path, labels_per_image="one")
 
 
 @pytest.mark.parametrize(

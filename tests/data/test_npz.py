@@ -25,8 +25,8 @@ def _images(count: int = 6, seed: int = 0, size: int = 8) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
-def _find(path: Path) -> Collection:
-    return find_collection(DataSettings(data=str(path)))
+def _find(path: Path, **options: object) -> Collection:
+    return find_collection(DataSettings.of({"data": str(path), **options}))
 
 
 def _open(path: Path) -> Dataset:
@@ -87,11 +87,26 @@ def test_one_hot_rows_are_the_column_of_their_one(tmp_path: Path, dtype: str) ->
     assert _find(_saved(tmp_path, x=_images(), y=rows)).labels.tolist() == LABELS.tolist()
 
 
-def test_several_labels_per_image_are_refused_by_name(tmp_path: Path) -> None:
+def test_rows_with_more_than_one_1_or_none_are_several_labels(tmp_path: Path) -> None:
     rows = np.zeros((6, 14), np.uint8)
     rows[0, [2, 5]] = 1
+    path = _saved(tmp_path, train_images=_images(), train_labels=rows)
 
-    with pytest.raises(DataError, match=r"train_labels \(6, 14\) gives an image several labels"):
+    found = _find(path)
+
+    assert np.array_equal(found.labels, rows)
+    assert found.classes == tuple(str(k) for k in range(14))
+    with pytest.raises(DataError, match="an image has several labels or none; leave out"):
+        _find(path, labels_per_image="one")
+
+
+def test_a_share_in_rows_of_labels_is_refused(tmp_path: Path) -> None:
+    rows = np.eye(6, dtype=np.float32)
+    rows[3, 3] = 0.3
+
+    with pytest.raises(
+        DataError, match=r"train_labels \(6, 6\) holds 0.3; rows of labels are of 0"
+    ):
         _find(_saved(tmp_path, train_images=_images(), train_labels=rows))
 
 

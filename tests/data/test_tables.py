@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ravine.core.errors import DataError, RavineError
+from ravine.core.errors import DataError, RavineError, SettingError
 from ravine.data.collection import Collection
 from ravine.data.discovery import find_collection
 from ravine.data.opening import open_dataset
 from ravine.data.settings import DataSettings
-from ravine.data.sources.several_labels import one_hot_label
+from ravine.data.sources.several_labels import one_hot_labels
 from ravine.data.sources.table_file import read_table_file
 
 
@@ -198,45 +198,95 @@ def test_one_hot_columns_are_classes_by_their_names(table: Make) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("2,0,0,1,1", r"line 4: rust, scab are all 1: several labels, .*--label-column rust"),
+        ("2,0,0,1,1", r"line 4: rust, scab are all 1: several labels; .*--label-column rust"),
         ("2,0,0,0,0", r"line 4: none of the columns healthy, multiple_diseases, rust, scab is 1"),
     ],
 )
-def test_rows_that_are_not_one_hot_are_refused(table: Make, row: str, message: str) -> None:
+def test_rows_that_are_not_one_hot_are_several_labels_or_refused_if_one_is_asked_for(
+    table: Make, row: str, message: str
+) -> None:
     rows = [f"{n}," + ",".join("01"[n % 4 == c] for c in range(4)) for n in range(12)]
     rows[2] = row
     path = table(HOT + "\n".join(rows))
 
+    found = _find(path)
+    assert found.labels[2].tolist() == [int(value) for value in row.split(",")[1:]]
+    assert found.labels[3].tolist() == [0, 0, 0, 1]
     with pytest.raises(DataError, match=message):
-        _find(path)
+        _find(path, labels_per_image="one")
     assert _find(path, label_column="rust").classes == ("0", "1")
 
 
-def test_a_share_in_a_one_hot_column_is_named() -> None:
+def test_a_share_in_a_one_hot_column_is_named(table: Make) -> None:
     with pytest.raises(DataError, match=r"t.csv, line 9: the column 'b' says '0.6'; wanted is 0"):
-        one_hot_label("t.csv", ["a", "b"], ["0", "0.6"], 9)
+        one_hot_labels("t.csv", ["a", "b"], ["0", "0.6"], 9)
+    rows = "\n".join(f"{n},{n % 2},{0.3 if n == 4 else 1}" for n in range(12))
+    with pytest.raises(DataError, match=r"line 6: the column 'b' says '0.3'; wanted is 0 or 1"):
+        _find(table("image,a,b\n" + rows))
 
 
 @pytest.mark.parametrize(
-    "labels",
+    ("labels", "classes"),
     [
-        ["scab", "rust", "scab rust", "healthy"],
-        ["a|b", "a", "b", "c"],
-        ["a;b", "a", "b", "c"],
-        ["51 616", "616 734", "51 734", "51 616 734"],
-        ["['a', 'b']", "['a']", "['b']", "['c']"],
-        ['"a, b"', "a", "b", "c"],
+        (["scab", "rust", "scab rust", "healthy"], "healthy rust scab"),
+        (["a|b", "a", "b", "c"], "a b c"),
+        (["a;b", "a", "b", "c"], "a b c"),
+        (["['a', 'b']", "['a']", "['b']", "['c']"], "a b c"),
+        (['"a, b"', "a", "b", "c"], "a b c"),
+        (["5 6", "6 7", "5 7", "5 6 7", "6", "7 6"], "5 6 7"),
     ],
 )
-def test_several_labels_are_refused_unless_the_column_is_named(
-    table: Make, labels: list[str]
+def test_cells_of_several_labels_are_separated(
+    table: Make, labels: list[str], classes: str
 ) -> None:
-    rows = [f'{n},"{labels[n % 4].strip(chr(34))}"' for n in range(12)]
-    path = table("image,labels\n" + "\n".join(rows))
+    cells = [labels[n % len(labels)].strip('"') for n in range(12)]
+    path = table("image,labels\n" + "\n".join(f'{n},"{cell}"' for n, cell in enumerate(cells)))
 
-    with pytest.raises(DataError, match="is several labels, and Ravine trains one an image"):
+    found = _find(path)
+    assert found.classes == tuple(classes.split())
+    for cell, row in zip(cells, found.labels, strict=True):
+        assert [int(name in cell) for name in found.classes] == row.tolist()
+    assert len(_find(path, labels_per_image="one").classes) == len(set(labels))
+
+
+def test_words_that_may_be_several_labels_or_one_name_are_refused_and_both_are_named(
+    table: Make,
+) -> None:
+    labels = ["clear road", "haze road", "clear river", "road"]
+    path = table("image,tags\n" + "\n".join(f"{n},{labels[n % 4]}" for n in range(12)))
+
+    with pytest.raises(DataError, match=r"--labels-per-image several, or one$"):
+        _find(path, label_column="tags")
+    several = _find(path, label_column="tags", labels_per_image="several")
+    assert several.classes == ("clear", "haze", "river", "road")
+    one = _find(path, label_column="tags", labels_per_image="one")
+    assert one.classes == tuple(sorted(labels))
+
+
+def test_rows_of_one_image_are_its_labels_where_several_are_asked_for(table: Make) -> None:
+    rows = [f"{n % 6},{'abc'[n // 6 + n % 2]}" for n in range(12)]
+    path = table("image,label\n" + "\n".join(rows))
+
+    with pytest.raises(DataError, match="have several labels: --labels-per-image several"):
         _find(path)
-    assert len(_find(path, label_column="labels").classes) == 4
+    found = _find(path, labels_per_image="several")
+    assert found.labels.tolist() == [[1, 1, 0], [0, 1, 1]] * 3
+
+
+def test_an_image_without_a_label_is_one_of_none_only_where_several_are_asked_for(
+    table: Make,
+) -> None:
+    path = table("image,label\n" + "\n".join(f"{n},{['a', 'b', ''][n % 3]}" for n in range(12)))
+
+    with pytest.raises(DataError, match=r"line 4: '2' has no label"):
+        _find(path)
+    found = _find(path, labels_per_image="several")
+    assert found.labels.tolist() == [[1, 0], [0, 1], [0, 0]] * 4
+
+
+def test_a_separator_of_letters_is_refused() -> None:
+    with pytest.raises(SettingError, match="takes one to three characters that are no letters"):
+        DataSettings.of({"label_separator": "and"})
 
 
 @pytest.mark.parametrize(

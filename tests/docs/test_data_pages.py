@@ -17,7 +17,7 @@ CLASSES = ("rose", "tulip", "lily")
 
 def commands() -> Iterator[tuple[str, str, str]]:
     """Yields (page, command, the line it prints) of every block of the pages of this suite."""
-    for page in ("index.md", "folders.md", "tables.md"):
+    for page in ("index.md", "folders.md", "tables.md", "several-labels.md"):
         lines = (PAGES / page).read_text().splitlines()
         for number, line in enumerate(lines):
             if line.startswith("    $ ravine train"):
@@ -61,6 +61,13 @@ TABLES = {
     "orchard/train.csv": table(
         "image,labels",
         [f"{n},{['scab', 'rust', 'scab rust', 'healthy'][n % 4]}" for n in range(12)],
+    ),
+    "wardrobe/train.csv": table(
+        "image,coat,bag,boot", [f"{n},{n % 2},{int(n % 3 == 0)},{int(n > 8)}" for n in range(12)]
+    ),
+    "sky/train.csv": table(
+        "image,tags",
+        [f"{n},{['clear road', 'haze road', 'clear river', 'road'][n % 4]}" for n in range(12)],
     ),
     "coded/train.csv": table("id,label", [f"{n},{n % 3}" for n in range(12)]),
     "pets/train.csv": table(

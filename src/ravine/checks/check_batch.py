@@ -56,6 +56,14 @@ class CheckBatch:
             return None
         return targets
 
+    @property
+    def label_rows(self) -> Tensor | None:
+        """Several labels an example as rows of 0 and 1, (N, K); None where targets are not that."""
+        targets = self.targets
+        if not isinstance(targets, Tensor) or targets.dim() != 2 or targets.shape[1] < 2:
+            return None
+        return targets if bool(((targets == 0) | (targets == 1)).all()) else None
+
 
 def logits_of(output: object, sample: CheckBatch) -> Tensor | None:
     """Returns the output of a batch where it is one row (N, K) per label, else None."""

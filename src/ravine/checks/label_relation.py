@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.label_set_relation import check_label_sets
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
@@ -115,6 +116,14 @@ def noise_floor(predicted: Tensor, labels: Tensor, classes: int) -> float:
 
 def check_label_relation(context: CheckContext) -> Iterator[Finding]:
     """Yields labels that have nothing to do with the inputs, or that are partly random."""
+    rows = [(_features(one), one.label_rows) for one in context.samples]
+    sets = [(x, y) for x, y in rows if x is not None and y is not None and len(x) == len(y)]
+    if sets and len(sets) == len(rows):
+        inputs = torch.cat([x for x, _ in sets])[:_MOST_EXAMPLES]
+        yield from check_label_sets(
+            context, inputs, torch.cat([y for _, y in sets])[:_MOST_EXAMPLES], _train
+        )
+        return
     pairs = [(_features(one), one.labels) for one in context.samples]
     known = [(x, y) for x, y in pairs if x is not None and y is not None and len(x) == len(y)]
     found: Agreement | None = None

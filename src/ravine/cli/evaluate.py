@@ -15,6 +15,7 @@ from ravine.cli.options import (
     Json,
     Precision,
     Quiet,
+    Threshold,
     WeightsOf,
 )
 from ravine.cli.run_argument import TrainedArgument, existing_model
@@ -45,6 +46,7 @@ def evaluate(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Leave out the images that were trained on.")
     ] = False,
+    threshold: Threshold = None,
     out: Out = None,
     weights_of: WeightsOf = "last",
     tta: Annotated[bool, typer.Option("--tta", help="Also with test-time flip.")] = False,
@@ -77,6 +79,7 @@ def evaluate(
             data,
             labels=labels,
             held_out=held_out,
+            threshold=threshold,
             tta=tta,
             out=out,
             device=device,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from ravine.cli.several_lines import several_lines
 from ravine.reports.class_tables import ClassRow, class_rows
 from ravine.runs.confusion import dense_confusion
 from ravine.workflows.screens import share
@@ -19,6 +20,8 @@ def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
         found: as evaluation.json holds it.
         per_class: with a line for each class.
     """
+    if "mean_ap" in found:
+        return several_lines(found, per_label=per_class)
     loss = "not finite" if found["loss"] is None else f"{found['loss']:.4f}"
     lines = [
         f"accuracy {_accuracy(found)} on {found['count']:,} images ({found['split']}), loss {loss}",

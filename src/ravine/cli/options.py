@@ -32,6 +32,12 @@ ImagesFolder = Annotated[
     str | None,
     typer.Option("--images", help="Folder of the images that a CSV names [its own]."),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0, max=1.0, help="Of several labels: probability of a yes [each label's own]."
+    ),
+]
 MovedData = Annotated[
     str | None, typer.Option(help="Where the data has been moved to; checked to be the same.")
 ]

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from ravine.cli.options import (
     ImagesFolder,
     Precision,
     Quiet,
+    Threshold,
     WeightsOf,
 )
 from ravine.cli.run_argument import TrainedArgument, existing_model
@@ -40,6 +41,13 @@ Top = Annotated[
 Missing = Annotated[
     str, typer.Option(help="With --like, an id without a readable image: refuse or prior.")
 ]
+Answers = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|probabilities|labels",
+        help="With --like, of several labels in columns: probabilities, or labels for 0 and 1.",
+    ),
+]
 
 
 def predict(
@@ -51,6 +59,8 @@ def predict(
     positive: Positive = None,
     top: Top = None,
     missing: Missing = "refuse",
+    answers: Answers = "auto",
+    threshold: Threshold = None,
     image_column: ImageColumn = None,
     weights_of: WeightsOf = "last",
     images_folder: ImagesFolder = None,
@@ -72,8 +82,7 @@ def predict(
 
     - `ravine predict RUN test_images/ --like sample_submission.csv --positive dog`
     """
-    form = FormOptions(positive=positive, top=top, missing=missing)
-    form.check(like)
+    form = _form(like, positive=positive, top=top, missing=missing, answers=answers)
     run = existing_model(run)
     with watching(quiet=quiet, json=False) as screen:
         done = workflow.predict_file(
@@ -82,6 +91,7 @@ def predict(
             out=out,
             like=like,
             form=form,
+            threshold=threshold,
             image_column=image_column,
             weights_of=weights_of,
             images_folder=images_folder,
@@ -91,12 +101,17 @@ def predict(
             allow_code=allow_code or (),
             progress=screen.progress,
         )
-    _report(done, quiet=quiet)
-    print(f"{done.count:,} predictions: {out}")
+    _report(done, out, quiet=quiet)
 
 
-def _report(done: "workflow.Written", *, quiet: bool) -> None:
-    """Prints how the images were found, what was left out, and how a sample was interpreted."""
+def _form(like: Path | None, **options: Any) -> FormOptions:
+    form = FormOptions(**options)
+    form.check(like)
+    return form
+
+
+def _report(done: "workflow.Written", out: Path, *, quiet: bool) -> None:
+    """Prints how the images were found, what was left out, how a sample was read, and the file."""
     for note in done.notes:
         print(f"ravine: {note}", file=sys.stderr)
     for name, reason in done.unreadable:
@@ -108,3 +123,4 @@ def _report(done: "workflow.Written", *, quiet: bool) -> None:
         print(f"ravine: and {more:,} more without a readable image", file=sys.stderr)
     if done.interpretation and not quiet:
         print(f"the sample's columns were read as {done.interpretation}")
+    print(f"{done.count:,} predictions: {out}")

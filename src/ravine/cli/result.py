@@ -2,7 +2,7 @@
 
 import json as json_format
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ravine.cli.evaluation_lines import evaluation_lines
 from ravine.core.launch import is_secondary_process
@@ -19,7 +19,7 @@ def show_result(run: "Run", *, json: bool) -> None:
     evaluated = (run.path / "evaluation.json").is_file()
     result, verdict = run.result if evaluated else {}, run.verdict
     if json:
-        row = {"kind": "result", "accuracy": result.get("accuracy"), "run": str(run.path)}
+        row = {"kind": "result", **_score(result), "run": str(run.path)}
         row |= {"verdict": verdict.kind, "chance": chance_of(result), "next": verdict.command}
         print(json_format.dumps(row, ensure_ascii=False))
         return
@@ -34,6 +34,13 @@ def show_result(run: "Run", *, json: bool) -> None:
     # A terminal makes a link of it; what reads a pipe wants the path.
     print(f"report {page.resolve().as_uri() if sys.stdout.isatty() else page}")
     print(f"next   {verdict.command}")
+
+
+def _score(result: dict[str, Any]) -> dict[str, Any]:
+    """Returns the accuracy of a result; of several labels mAP and macro F1."""
+    if "mean_ap" in result:
+        return {"mean_ap": result["mean_ap"], "macro_f1": result["macro_f1"]}
+    return {"accuracy": result.get("accuracy")}
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:

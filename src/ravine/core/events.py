@@ -5,7 +5,7 @@ stay on the device and belong to the run.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,11 +44,13 @@ class StepDone:
         total_steps: of the run.
         lr: learning rate of the step.
         loss: 0-dim, the mean over the batch.
-        correct: 0-dim, images of the batch that were classified correctly.
+        correct: 0-dim, images of the batch that were answered correctly.
         gradient_norm: 0-dim, before clipping.
         seen: images of the batch, over all ranks.
         skipped: 0-dim, whether the step was undone.
         elapsed: seconds of training.
+        measure: what `correct` is a share of: accuracy, or exact_match where an image has several
+            labels, all of which have to be right.
     """
 
     step: int
@@ -60,6 +62,7 @@ class StepDone:
     seen: int
     skipped: "torch.Tensor"
     elapsed: float
+    measure: str = "accuracy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +74,15 @@ class EpochDone:
         step: attempted steps so far.
         total_steps: of the run.
         train_loss: mean over the epoch's training batches.
-        train_accuracy: in [0, 1], over the same batches.
-        accuracy: in [0, 1] on the validation images, or None.
+        train_accuracy: in [0, 1], over the same batches; of several labels the exact matches.
+        accuracy: in [0, 1] on the validation images, or None; None with several labels.
         interval: its 95 % interval, or None.
         loss: on the validation images, or None.
         images_per_second: of training.
         elapsed: seconds of training.
+        measure: as in `StepDone`.
+        scores: of several labels, on the validation images: mean_ap and macro_f1 (at 0.5), in
+            [0, 1]; else empty.
     """
 
     epoch: float
@@ -89,6 +95,8 @@ class EpochDone:
     loss: float | None
     images_per_second: float
     elapsed: float
+    measure: str = "accuracy"
+    scores: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 Shape letters: N images, C channels.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,14 @@ from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.duplicates import Leakage, duplicate_groups
+from ravine.data.label_sets import (
+    class_counts,
+    described_label,
+    facts_line,
+    has_several,
+    hashable_label,
+    label_facts,
+)
 from ravine.data.rule_line import rule_line
 
 _EXAMPLES = 20
@@ -57,6 +64,9 @@ def audit(
         **_duplicates(collection, decoded, readable),
         "leakage": _leakage(leakage, names),
         "imbalance": _imbalance(collection, splits["train"]),
+        "several": label_facts(collection.labels[readable], len(splits["train"]))
+        if has_several(collection.labels)
+        else None,
         "rule": rule,
         "reading": dict(load_mode),
         "seconds": decoded.seconds,
@@ -86,7 +96,7 @@ def _left_out(collection: Collection, decoded: DecodedCache) -> dict[str, Any]:
 def _classes(collection: Collection, splits: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     count = len(collection.classes)
     per_split = {
-        split: np.bincount(collection.labels[index], minlength=count).tolist()
+        split: class_counts(collection.labels[index], count).tolist()
         for split, index in splits.items()
     }
     return [
@@ -116,7 +126,9 @@ def _duplicates(
     """Returns images with the same pixels, and those of them with different labels."""
     duplicates = duplicate_groups(decoded.digests, readable)
     conflicts = [
-        group for group in duplicates if len({int(collection.labels[i]) for i in group}) > 1
+        group
+        for group in duplicates
+        if len({hashable_label(collection.labels[i]) for i in group}) > 1
     ]
     return {
         "duplicates": {
@@ -127,7 +139,9 @@ def _duplicates(
         "conflicts": [
             {
                 "names": [collection.names[i] for i in group],
-                "labels": [collection.classes[collection.labels[i]] for i in group],
+                "labels": [
+                    described_label(collection.labels[i], collection.classes) for i in group
+                ],
             }
             for group in conflicts[:_EXAMPLES]
         ],
@@ -153,13 +167,15 @@ def _action(kept_out: int, in_test: int) -> str:
 
 
 def _imbalance(collection: Collection, train: np.ndarray) -> dict[str, Any]:
-    counts = Counter(collection.labels[train].tolist())
+    found = class_counts(collection.labels[train], len(collection.classes)).tolist()
+    counts = {label: count for label, count in enumerate(found) if count}
     smallest = min(counts, key=lambda label: counts[label])
     largest = max(counts, key=lambda label: counts[label])
     ratio = counts[largest] / counts[smallest]
     names = collection.classes
     advice = None
-    if ratio >= _IMBALANCED:
+    # Labels are of different frequency by nature, where an image has several.
+    if ratio >= _IMBALANCED and not has_several(collection.labels):
         advice = (
             f"class {names[largest]!r} has {ratio:.1f} times the images of {names[smallest]!r}: "
             "consider --balance loss or --balance sample"
@@ -184,6 +200,8 @@ def report_audit(dataset: Dataset, observer: Callable[[Notice], None]) -> None:
         observer(Notice(text=understood["line"], details=details))
     counts = ", ".join(f"{len(index):,} {name}" for name, index in dataset.splits.items())
     notify(f"{found['count']:,} images, {len(dataset.classes)} classes: {counts}", warning=False)
+    if facts := found["several"]:
+        notify(facts_line(facts, "--labels-per-image one refuses them"), warning=False)
     notify(rule_line(found), warning=False)
     if found["reading"]["streamed"]:
         notify(f"images are decoded while training: {found['reading']['why']}", warning=False)
@@ -219,6 +237,7 @@ def _report_copies(found: Mapping[str, Any], notify: Callable[..., None]) -> Non
         notify(
             f"{many} under different labels: {' = '.join(first['names'][:3])}, which is "
             f"{' or '.join(dict.fromkeys(first['labels']))}"
+            + ("" if found["several"] else "; where it has both: --labels-per-image several")
         )
     if (doubles := found["duplicates"])["groups"]:
         pair = " = ".join(doubles["examples"][0][:2])

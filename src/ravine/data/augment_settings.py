@@ -47,6 +47,11 @@ class AugmentSettings(Settings):
             check_choice("augment", name, OPERATIONS)
         return self
 
+    @property
+    def is_left_to_ravine(self) -> bool:
+        """Whether the operations are those that the data allows."""
+        return self.augment.strip().lower() == "auto"
+
     def named_operations(self) -> tuple[str, ...]:
         """Returns the operations that are named; none for auto."""
         named = [part.strip().lower() for part in self.augment.split(",") if part.strip()]
@@ -63,15 +68,24 @@ def choose_operations(
     >>> choose_operations(AugmentSettings(), classes=["0", "1", "2"])[0]
     ('crop',)
     """
-    if settings.augment.strip().lower() != "auto":
+    if not settings.is_left_to_ravine:
         named = settings.named_operations()
         return named, f"augmentation: {', '.join(named) or 'none'}, as asked"
     why_not = _forbids_flip(classes)
     if why_not:
-        return (
-            "crop",
-        ), f"augmentation: crop; no flip, since {why_not} (--augment flip,crop adds it)"
+        return without_flip(("flip", "crop"), why_not)
     return ("flip", "crop"), "augmentation: flip, crop (--augment none switches it off)"
+
+
+def without_flip(operations: Sequence[str], why: str) -> tuple[tuple[str, ...], str]:
+    """Returns operations without flip, and the reason in a sentence.
+
+    >>> without_flip(("flip", "crop"), "the class 'b' has a side")[0]
+    ('crop',)
+    """
+    kept = tuple(name for name in operations if name != "flip")
+    said = f"augmentation: {', '.join(kept)}; no flip, since {why}"
+    return kept, f"{said} (--augment {','.join(operations)} adds it)"
 
 
 def _forbids_flip(classes: Sequence[str]) -> str | None:

@@ -27,7 +27,7 @@ from ravine.data.augment_operations import (
 )
 from ravine.data.augment_settings import AugmentSettings
 from ravine.data.dataset import Dataset, ImageArray, Preprocessing
-from ravine.data.mixing import mix
+from ravine.data.mixing import as_targets, mix
 from ravine.data.streaming import Prefetcher
 from ravine.kernels.library import load_library
 from ravine.kernels.pixels import PixelsJob, pixels_to_values
@@ -41,9 +41,9 @@ class Batch:
 
     Attributes:
         images: (B, C, H, W) float32, normalised, channels_last, on the device.
-        targets: (B,) int64 labels, or (B, K) float32 probabilities.
-        labels: (B,) int64, before mixing.
-        global_labels: (G,) int64, labels of the global batch of G images over all ranks, where
+        targets: (B,) int64 labels, or (B, K) float32: shares, or several labels in 0..1.
+        labels: (B,) int64, or (B, K) uint8 of several labels, before mixing.
+        global_labels: (G,) or (G, K), labels of the global batch of G images over all ranks, where
             this is one rank's shard; else None.
     """
 
@@ -88,7 +88,7 @@ class TrainingBatches:
         ranks: each batch is sharded over these.
 
     Raises:
-        SettingError: a batch is too small to be sharded.
+        SettingError: a batch is too small to be sharded, or `balance` does not fit the labels.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class TrainingBatches:
         self._labels = torch.from_numpy(dataset.labels).to(device)
         self._images = _on_device(dataset.images, device)
         self._classes = len(dataset.classes)
+        self.several = dataset.several
         self._augmenter = make_augmenter(
             settings, classes=dataset.classes, image_size=dataset.preprocessing.image_size
         )
@@ -117,6 +118,11 @@ class TrainingBatches:
         self._shard = shard_indices(self._batch, ranks)
         self._prefetcher = Prefetcher(dataset.images)
         self._balanced = balance == "sample"
+        if self._balanced and dataset.several:
+            raise SettingError(
+                "balance sample: an image of several labels is of no one class to draw evenly; "
+                "take --balance loss, or none"
+            )
         self._train_labels = torch.from_numpy(dataset.labels[dataset.splits["train"]])
         self._orders: dict[int, Tensor] = {}
         self.steps_per_epoch = len(self._index) // self._batch
@@ -174,7 +180,7 @@ class TrainingBatches:
 
     def _mix(self, step: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Returns images (B, C, S, S) and targets after mixup or cutmix, where one is on."""
-        targets = labels
+        targets = labels if labels.dim() == 1 else as_targets(labels, self._classes)
         if any(self._mixing):
             images, targets = mix(
                 images,
@@ -238,7 +244,7 @@ def evaluation_batches(
         preprocessing: of the network.
         batch: images at a time.
         device: of the network.
-        labels: (N,) int64, or None for zeros.
+        labels: (N,) int64, or (N, K) uint8 of several labels, or None for zeros.
     """
     normalise = _Normaliser(preprocessing, device)
     prefetcher = Prefetcher(images)
@@ -252,9 +258,10 @@ def evaluation_batches(
             device
         )
         found = np.zeros(len(chosen), np.int64) if labels is None else labels[chosen]
-        targets = torch.from_numpy(found).to(device)
+        on_device = torch.from_numpy(found).to(device)
+        targets = on_device if on_device.dim() == 1 else on_device.float()
         values = normalise.from_bytes(pixels.permute(0, 3, 1, 2), None)
-        yield Batch(images=values, targets=targets, labels=targets)
+        yield Batch(images=values, targets=targets, labels=on_device)
 
 
 def shard_indices(batch: int, ranks: Ranks) -> Tensor | None:
@@ -290,6 +297,23 @@ def class_weights(labels: np.ndarray, classes: int) -> Tensor:
     """
     counts = np.bincount(labels, minlength=classes)
     weights = np.where(counts > 0, len(labels) / (classes * np.maximum(counts, 1)), 0.0)
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+def positive_weights(labels: np.ndarray) -> Tensor:
+    """Returns (N − N_k)/N_k for each label k, (K,) float32: how rare it is; 1 where none has it.
+
+    As `pos_weight` of torch's `BCEWithLogitsLoss`: positives and negatives of a label then weigh
+    alike.
+
+    Args:
+        labels: (N, K) uint8 of 0 and 1.
+
+    >>> positive_weights(np.array([[1, 1], [0, 1], [0, 1], [0, 0]], np.uint8))
+    tensor([3.0000, 0.3333])
+    """
+    counts = labels.sum(0, dtype=np.int64)
+    weights = np.where(counts > 0, (len(labels) - counts) / np.maximum(counts, 1), 1.0)
     return torch.from_numpy(weights.astype(np.float32))
 
 

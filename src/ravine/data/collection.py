@@ -47,7 +47,7 @@ class Collection:
 
     Attributes:
         names: of the images, as the user knows them.
-        labels: (N,) int64 in 0..K-1.
+        labels: (N,) int64 in 0..K-1; or (N, K) uint8 of 0 and 1, where images have several.
         classes: K names.
         given_splits: the split that the source gives each image, or None; () if it gives none.
         groups: of the N images, each kept on one side of the split; () if there are none.
@@ -56,6 +56,7 @@ class Collection:
         content_key: identifies the content of `pixels`; files are identified by their entries.
         unlabelled: names of files without a label.
         understood: what the source was taken for, or None.
+        label_separator: what stands between the labels in a cell, as `several_labels` has it.
     """
 
     names: Sequence[str]
@@ -68,6 +69,7 @@ class Collection:
     content_key: str = ""
     unlabelled: Sequence[str] = ()
     understood: Understood | None = None
+    label_separator: str = ""
 
 
 SPLIT_NAMES = {

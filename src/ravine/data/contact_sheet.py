@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ravine.core.atomic import write_whole
 from ravine.data.dataset import Dataset
+from ravine.data.label_sets import described_label, rarest_label
 
 _COLUMNS = 10
 _MOST = 60  # images
@@ -29,13 +30,14 @@ def choose_examples(labels: np.ndarray, train: np.ndarray, *, most: int = _MOST)
     Where there are more classes than room, classes at even steps, one image each.
 
     Args:
-        labels: (N,) int64.
+        labels: (N,) int64, or (N, K) uint8: then by the rarest label of each image.
         train: int64 indices of the training images.
         most: images at most.
 
     >>> choose_examples(np.array([0, 1, 0, 1, 0]), np.arange(5), most=4)
     [0, 4, 1, 3]
     """
+    labels = rarest_label(labels)
     of_class: dict[int, list[int]] = {}
     for index in train.tolist():
         of_class.setdefault(int(labels[index]), []).append(index)
@@ -60,7 +62,7 @@ def write_contact_sheet(path: Path, dataset: Dataset) -> int:
     """
     chosen = choose_examples(dataset.labels, dataset.splits["train"])
     pictures = [np.asarray(dataset.images[index]) for index in chosen]
-    captions = [dataset.classes[dataset.labels[index]] for index in chosen]
+    captions = [described_label(dataset.labels[index], dataset.classes) for index in chosen]
     buffer = io.BytesIO()
     draw_sheet(pictures, captions).save(buffer, "PNG")
     write_whole(path, buffer.getvalue())

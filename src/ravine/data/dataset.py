@@ -14,6 +14,7 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.decode import INTERPOLATION
+from ravine.data.label_sets import has_several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,7 @@ class Dataset:
 
     Attributes:
         images: (N, S, S, C) uint8, memory-mapped or decoded on access.
-        labels: (N,) int64 in 0..K-1.
+        labels: (N,) int64 in 0..K-1; or (N, K) uint8 of 0 and 1, where images have several.
         classes: K names.
         splits: sorted int64 indices by name: train, and validation and test where they exist.
         names: of the images, as the user knows them.
@@ -160,6 +161,7 @@ class Dataset:
         audit: plain values, as in audit.json.
         fingerprint: of content, labels, splits and preprocessing.
         digests: (N, 16) uint8 of the images' pixels before they are resized.
+        label_separator: what stands between the labels in a cell of the table; "" for none.
     """
 
     images: ImageArray
@@ -171,6 +173,12 @@ class Dataset:
     audit: dict[str, Any]
     fingerprint: str
     digests: np.ndarray = field(default_factory=lambda: np.zeros((0, 16), np.uint8))
+    label_separator: str = ""
+
+    @property
+    def several(self) -> bool:
+        """Whether an image has several labels, and not one class."""
+        return has_several(self.labels)
 
     @property
     def content_fingerprint(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.collection import Collection
+from ravine.data.labels_as_asked import with_labels_as_asked
 from ravine.data.layouts import Layout, fits_any, layout_of, refuse_options_without_effect
 from ravine.data.location import SAMPLE, expand_path, refuse_missing
 from ravine.data.settings import DataSettings
@@ -26,11 +27,13 @@ def find_collection(settings: DataSettings, progress: Progress = no_progress) ->
     if settings.data == SAMPLE:
         refuse_options_without_effect(settings, SAMPLE, "the shipped sample", frozenset())
         sample = Path(str(resources.files("ravine.data") / "sample"))
-        return _with_understood(read_idx_pairs(idx_pairs(sample)), "idx")
+        found = _with_understood(read_idx_pairs(idx_pairs(sample)), "idx")
+        return with_labels_as_asked(found, settings)
     path, settings = _source(settings)
     layout = layout_of(path, settings)
     refuse_options_without_effect(settings, str(path), layout.what, layout.options)
-    return _with_understood(layout.read(path, settings, progress), layout.name)
+    found = _with_understood(layout.read(path, settings, progress), layout.name)
+    return with_labels_as_asked(found, settings)
 
 
 def layout_at(settings: DataSettings) -> tuple[Path, Layout]:

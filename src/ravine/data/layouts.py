@@ -35,6 +35,7 @@ from ravine.data.sources.split_tables import has_split_tables, read_split_tables
 from ravine.data.sources.stl10 import is_stl10, read_stl10
 from ravine.data.sources.svhn import is_svhn, read_svhn
 from ravine.data.sources.tiny_imagenet import is_tiny_imagenet, read_tiny_imagenet
+from ravine.data.sources.voc import is_voc, read_voc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +65,16 @@ OPTIONS = (
     "images",
     "image_column",
     "label_column",
+    "label_separator",
     "split_column",
     "group_column",
     "class_level",
     "label_from_name",
 )
 _OF_TREES = frozenset({"class_level", "label_from_name"})
-_OF_TABLES = frozenset({"images", "image_column", "label_column", "split_column", "group_column"})
+_OF_TABLES = frozenset(
+    {"images", "image_column", "label_column", "label_separator", "split_column", "group_column"}
+)
 
 
 def _read_shards(path: Path, settings: DataSettings, progress: Progress) -> Collection:
@@ -180,11 +184,18 @@ LAYOUTS = (
     ),
     Layout(
         name="coco",
-        what="COCO-style JSON with one category per image",
+        what="COCO-style JSON with categories for each image",
         fits=is_coco,
         read=read_coco,
         over=frozenset({"folders"}),
         options=frozenset({"images"}),
+    ),
+    Layout(
+        name="voc",
+        what="Pascal VOC's Annotations and JPEGImages",
+        fits=is_voc,
+        read=read_voc,
+        over=frozenset({"folders", "lists"}),
     ),
     Layout(
         name="tiny-imagenet",

@@ -16,12 +16,12 @@ def mixup(images: Tensor, labels: Tensor, classes: int, *, lam: float) -> tuple[
 
     Args:
         images: (B, C, H, W) float.
-        labels: (B,) int64 in 0..K-1.
+        labels: (B,) int64 in 0..K-1, or (B, K) uint8 of 0 and 1.
         classes: K.
         lam: λ in [0, 1].
 
     Returns:
-        Images (B, C, H, W) and targets (B, K) float32 that sum to 1.
+        Images (B, C, H, W) and targets (B, K) float32; shares that sum to 1, of one class each.
     """
     mixed = torch.lerp(images.flip(0), images, lam)
     return mixed, _mixed_targets(labels, classes, lam)
@@ -37,13 +37,13 @@ def cutmix(
 
     Args:
         images: (B, C, H, W).
-        labels: (B,) int64 in 0..K-1.
+        labels: (B,) int64 in 0..K-1, or (B, K) uint8 of 0 and 1.
         classes: K.
         lam: λ in [0, 1].
         centre: of the box, as fractions of height and width in [0, 1].
 
     Returns:
-        Images (B, C, H, W) and targets (B, K) float32 that sum to 1.
+        Images (B, C, H, W) and targets (B, K) float32; shares that sum to 1, of one class each.
     """
     height, width = images.shape[2:]
     half = (1 - lam) ** 0.5 / 2
@@ -58,8 +58,14 @@ def cutmix(
 
 
 def _mixed_targets(labels: Tensor, classes: int, lam: float) -> Tensor:
-    one_hot = F.one_hot(labels, classes).float()
-    return lam * one_hot + (1 - lam) * one_hot.flip(0)
+    rows = as_targets(labels, classes)
+    return lam * rows + (1 - lam) * rows.flip(0)
+
+
+def as_targets(labels: Tensor, classes: int) -> Tensor:
+    """Returns labels (B,) int64 or (B, K) uint8 as targets (B, K) float32."""
+    rows = labels if labels.dim() == 2 else F.one_hot(labels, classes)
+    return rows.float()
 
 
 def mix(
@@ -77,14 +83,14 @@ def mix(
 
     Args:
         images: (B, C, H, W) float.
-        labels: (B,) int64 in 0..K-1.
+        labels: (B,) int64 in 0..K-1, or (B, K) uint8 of 0 and 1.
         classes: K.
         mixup_alpha: α of mixup, 0 for off.
         cutmix_alpha: α of cutmix, 0 for off; not both 0.
         seed: of this batch.
 
     Returns:
-        Images (B, C, H, W) and targets (B, K) float32 that sum to 1.
+        Images (B, C, H, W) and targets (B, K) float32; shares that sum to 1, of one class each.
     """
     rng = np.random.default_rng(seed)
     with_mixup = mixup_alpha > 0 and (cutmix_alpha == 0 or rng.random() < 0.5)

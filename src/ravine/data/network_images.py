@@ -17,6 +17,7 @@ from ravine.data.dataset import Dataset, ImageArray, ImageView, Preprocessing, U
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.discovery import find_collection
 from ravine.data.image_file import ImageFormat
+from ravine.data.label_sets import has_several
 from ravine.data.location import expand_path
 from ravine.data.opening import image_array, load_images
 from ravine.data.reading import Reading
@@ -47,6 +48,7 @@ def open_labelled(
     classes: Sequence[str],
     progress: Progress = no_progress,
     settings: DataSettings | None = None,
+    several: bool = False,
 ) -> Dataset:
     """Returns labelled images for an evaluation, all in the split `test`.
 
@@ -59,13 +61,18 @@ def open_labelled(
         classes: K names that the network knows.
         progress: called while decoding.
         settings: how `data` is read, with its columns; by default with usual names.
+        several: whether the network answers with several labels an image.
 
     Raises:
         DataError: there is a class that the network does not know, or nothing to read.
     """
     settings = settings or DataSettings.of({"data": data, "labels": labels})
+    if several:
+        settings = settings.with_(labels_per_image="several")
     found = Reading(settings=settings, collection=find_collection(settings, progress), notes=())
-    return open_reading(found, preprocessing=preprocessing, classes=classes, progress=progress)
+    return open_reading(
+        found, preprocessing=preprocessing, classes=classes, several=several, progress=progress
+    )
 
 
 def open_reading(
@@ -73,10 +80,13 @@ def open_reading(
     *,
     preprocessing: Preprocessing,
     classes: Sequence[str],
+    several: bool = False,
     progress: Progress = no_progress,
 ) -> Dataset:
     """Returns labelled images that were found, decoded for a network; see `open_labelled`."""
     collection, settings = found.collection, found.settings
+    if has_several(collection.labels) != several:
+        refuse_other_form(settings.data, several=several)
     to_network = class_indices(collection.classes, classes, settings.data)
     image_format = format_of(preprocessing)
     decoded = load_images(collection, image_format, settings, progress)[0].decoded
@@ -85,7 +95,7 @@ def open_reading(
     unreadable = [{"name": names[i], "reason": why} for i, why in decoded.unreadable.items()]
     return Dataset(
         images=_subset(image_array(collection, image_format, decoded), chosen),
-        labels=to_network[collection.labels[chosen]],
+        labels=_as_network(collection.labels[chosen], to_network, len(classes)),
         classes=tuple(classes),
         splits={"test": np.arange(len(chosen))},
         names=[names[int(i)] for i in chosen],
@@ -94,6 +104,28 @@ def open_reading(
         fingerprint="",
         digests=decoded.digests[chosen],
     )
+
+
+def refuse_other_form(data: str, *, several: bool) -> None:
+    """Raises `DataError`: the labels of the data are of another form than the network's answers."""
+    if several:
+        raise DataError(
+            f"{data} has one class per image, and the network answers with several labels; "
+            "read it so: --labels-per-image several"
+        )
+    raise DataError(
+        f"{data} has several labels per image, and the network answers with one class; "
+        "evaluate on images of one class each"
+    )
+
+
+def _as_network(labels: np.ndarray, to_network: np.ndarray, classes: int) -> np.ndarray:
+    """Returns labels of either form, of the data's M classes, as those of the network's K."""
+    if not has_several(labels):
+        return to_network[labels]
+    rows = np.zeros((len(labels), classes), np.uint8)
+    rows[:, to_network] = labels
+    return rows
 
 
 def _evaluated(collection: Collection, decoded: DecodedCache, data: str) -> np.ndarray:

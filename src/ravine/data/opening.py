@@ -23,6 +23,8 @@ from ravine.data.duplicates import Leakage, without_leakage
 from ravine.data.image_file import ImageFormat
 from ravine.data.image_format import choose_image_format, confirm_image_format
 from ravine.data.image_notes import image_notes
+from ravine.data.label_sets import has_several
+from ravine.data.labels_as_asked import refuse_one_label
 from ravine.data.load_mode import LoadMode, choose_load_mode
 from ravine.data.location import expand_path
 from ravine.data.name_groups import matched_names
@@ -113,6 +115,7 @@ def _split_and_audit(
         audit=found,
         fingerprint=_fingerprint(collection, decoded, splits, preprocessing),
         digests=decoded.digests,
+        label_separator=collection.label_separator,
     )
 
 
@@ -205,7 +208,8 @@ def refuse_no_training(collection: Collection, data: str) -> None:
 
 
 def _refuse_one_class(collection: Collection, data: str) -> None:
-    if len(np.unique(collection.labels)) >= 2:
+    refuse_one_label(collection.labels, collection.classes, data)
+    if has_several(collection.labels) or len(np.unique(collection.labels)) >= 2:
         return
     only = collection.classes[collection.labels[0]]
     inner = expand_path(data) / only

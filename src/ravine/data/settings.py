@@ -73,6 +73,13 @@ class DataSettings(Settings):
     label_column: str | None = None
     """Column of the CSV with the labels; by default found by its name."""
 
+    labels_per_image: Literal["auto", "one", "several"] = "auto"
+    """Labels of an image: one, or several, each a question of its own; auto: what the data says."""
+
+    label_separator: str | None = None
+    """What stands between the labels of an image in one column, such as | or a blank; by default
+    found in the column."""
+
     split_column: str | None = None
     """Column of the CSV with the split; by default found by name and values; none for none."""
 
@@ -97,6 +104,16 @@ class DataSettings(Settings):
     @classmethod
     def _level_as_text(cls, value: object) -> object:
         return str(value) if type(value) is int else value
+
+    @field_validator("label_separator")
+    @classmethod
+    def _short_separator(cls, separator: str | None) -> str | None:
+        if separator is not None and (not 1 <= len(separator) <= 3 or separator.isalnum()):
+            raise SettingError(
+                f"label_separator {separator[:20]!r}: takes one to three characters that are no "
+                "letters, such as '|', ';' or ' '"
+            )
+        return separator
 
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share held out for validation where none is given, at most 5,000 images; 0 for none."""

@@ -14,6 +14,8 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.folds import assign_folds, in_seeded_order
+from ravine.data.label_sets import class_counts, has_several
+from ravine.data.label_shares import folds_of, hold_out
 
 _MOST_VALIDATION = 5000
 
@@ -34,7 +36,7 @@ def split_images(
     A class with one image, or with all its images in one group, is trained on and not held out.
 
     Args:
-        labels: (N,) int64 in 0..K-1.
+        labels: (N,) int64 in 0..K-1, or (N, K) uint8 where images have several.
         usable: (N,) bool; unreadable images are in no split.
         identity: of the N images; images of one identity stay in one split.
         given: the split that the source gives each image; () if it gives none.
@@ -58,7 +60,8 @@ def split_images(
     _refuse_missing(labels, train, classes)
     if holds_out:
         share = min(share, _MOST_VALIDATION / len(train))
-        held = _held_out(labels[train], [identity[i] for i in train], share=share, seed=seed)
+        held_out = hold_out if has_several(labels) else _held_out
+        held = held_out(labels[train], [identity[i] for i in train], share=share, seed=seed)
         if held.any():
             splits |= {"train": train[~held], "validation": train[held]}
     return {name: np.sort(index).astype(np.int64) for name, index in splits.items()}
@@ -85,13 +88,14 @@ def _one_fold(
     number, folds = fold
     pool = np.concatenate([splits[name] for name in ("train", "validation") if name in splits])
     pool = np.sort(pool)
-    of = assign_folds(labels[pool], [identity[i] for i in pool], folds=folds, seed=seed)
+    assign = folds_of if has_several(labels) else assign_folds
+    of = assign(labels[pool], [identity[i] for i in pool], folds=folds, seed=seed)
     kept = {name: index for name, index in splits.items() if name == "test"}
     return kept | {"train": pool[of != number], "validation": pool[of == number]}
 
 
 def _refuse_missing(labels: np.ndarray, train: np.ndarray, classes: Sequence[str]) -> None:
-    counts = np.bincount(labels[train], minlength=len(classes))
+    counts = class_counts(labels[train], len(classes))
     for name, count in zip(classes, counts, strict=True):
         if count == 0:
             raise DataError(f"class {name!r} has no readable image to train on; add some")

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ravine.data.label_sets import class_counts
+
 _NAMED = 3
 
 
@@ -21,7 +23,7 @@ def split_notes(
     """Returns sentences about a split, for the audit; none where there is nothing to say.
 
     Args:
-        labels: (N,) int64 in 0..K-1.
+        labels: (N,) int64 in 0..K-1, or (N, K) uint8.
         splits: sorted int64 indices by name.
         groups: of the N images, or ().
         classes: K names.
@@ -60,8 +62,8 @@ def _about_classes(
     labels: np.ndarray, splits: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> list[str]:
     validation = splits.get("validation", np.array([], np.int64))
-    trained = np.bincount(labels[splits["train"]], minlength=len(classes))
-    held = np.bincount(labels[validation], minlength=len(classes))
+    trained = class_counts(labels[splits["train"]], len(classes))
+    held = class_counts(labels[validation], len(classes))
     if not len(validation):
         return ["no validation: no image can be held out, as no class has one to spare"]
     notes = []

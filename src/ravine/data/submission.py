@@ -15,6 +15,7 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.data.csv_file import needs_quotes, write_csv
+from ravine.data.label_submission import LabelSetForm
 from ravine.data.matching import match_ids
 from ravine.data.sample_submission import SampleSubmission, read_sample
 from ravine.data.submission_form import SubmissionForm, submission_form
@@ -23,6 +24,7 @@ __all__ = [
     "match_ids",
     "read_sample",
     "write_form",
+    "write_label_sets",
     "write_predictions",
     "write_submission",
 ]
@@ -62,7 +64,7 @@ def write_submission(
 def write_form(
     path: Path,
     sample: SampleSubmission,
-    form: SubmissionForm,
+    form: SubmissionForm | LabelSetForm,
     names: Sequence[str],
     probabilities: Blocks,
     *,
@@ -96,7 +98,7 @@ def write_form(
         rows(),
         separator=sample.separator,
         quote_all=needs_quotes([*sample.columns, *sample.ids, *form.labels]),
-        check=lambda part: _check_against(sample, part),
+        check=lambda part: _check_against(sample, part, may_be_empty=form.may_be_empty),
     )
 
 
@@ -125,6 +127,35 @@ def write_predictions(
     write_csv(path, rows(), quote_all=needs_quotes([*names, *classes]))
 
 
+def write_label_sets(
+    path: Path,
+    names: Sequence[str],
+    classes: Sequence[str],
+    probabilities: Blocks,
+    thresholds: np.ndarray,
+) -> None:
+    """Writes image, labels with `|` between them, and the probability of every label.
+
+    Args:
+        path: the CSV to write.
+        names: of the N images.
+        classes: the names of the K labels.
+        probabilities: of the N images, finite.
+        thresholds: (K,), from which a probability is a yes.
+
+    Raises:
+        DataError: a probability is no number, or the disk does not allow it.
+    """
+
+    def rows() -> Iterator[Sequence[str]]:
+        yield ["image", "labels", *classes]
+        for name, row in zip(names, _finite(_each(probabilities), names), strict=True):
+            found = "|".join(classes[int(k)] for k in np.flatnonzero(row >= thresholds))
+            yield [name, found, *(f"{p:.6g}" for p in row.tolist())]
+
+    write_csv(path, rows(), quote_all=needs_quotes([*names, *classes]))
+
+
 def _each(probabilities: Blocks) -> Iterator[np.ndarray]:
     if isinstance(probabilities, np.ndarray):
         yield from probabilities
@@ -143,14 +174,14 @@ def _finite(rows: Iterable[np.ndarray], names: Sequence[str]) -> Iterator[np.nda
         yield row
 
 
-def _check_against(sample: SampleSubmission, path: Path) -> None:
+def _check_against(sample: SampleSubmission, path: Path, *, may_be_empty: bool) -> None:
     """Compares the finished file with the sample, read back as a judge reads it."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file, delimiter=sample.separator)
         same = tuple(next(rows, ())) == sample.columns
         count = 0
         for row, name in zip(rows, sample.ids, strict=False):
-            whole = len(row) == len(sample.columns) and "" not in row
+            whole = len(row) == len(sample.columns) and (may_be_empty or "" not in row)
             same = same and whole and row[sample.id_column] == name
             count += 1
         if not same or count < len(sample.ids) or next(rows, None) is not None:

@@ -66,6 +66,11 @@ class SubmissionForm:
         """The indices of images to predict, int64 of shape (W,), in the order of the ids."""
         return self.indices[self.indices >= 0]
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a cell may be empty: never."""
+        return False
+
     def without_image(self, ids: Sequence[str]) -> list[str]:
         """Returns those of the M ids that have no image."""
         return [name for name, i in zip(ids, self.indices.tolist(), strict=True) if i < 0]
@@ -110,10 +115,7 @@ def submission_form(
         DataError: an image is missing, or a column fits no class.
         SettingError: `positive` is no class.
     """
-    where = str(sample.path)
-    rows = match_rows(sample.ids, len(names)) if by_row else None
-    found = match_ids(sample.ids, names, where, missing=missing) if rows is None else rows
-    indices = np.array(found, np.int64)
+    indices = sample_indices(sample, names, missing=missing, by_row=by_row)
     if top is not None or names_several(sample, classes):
         labels, count, text = likeliest_labels(sample, classes, top)
         return SubmissionForm(
@@ -129,6 +131,20 @@ def submission_form(
     if len(classes) == 2 and all(_is_number(value) for value in sample.values):
         text += "; for the probability of one class: --positive CLASS"
     return SubmissionForm(indices=indices, order=(), labels=labels, interpretation=text)
+
+
+def sample_indices(
+    sample: SampleSubmission, names: Sequence[str], *, missing: bool, by_row: bool
+) -> np.ndarray:
+    """Returns the image of each of M ids, (M,) int64; -1 where one has none; see `submission_form`.
+
+    Raises:
+        DataError: an image is missing.
+    """
+    rows = match_rows(sample.ids, len(names)) if by_row else None
+    if rows is None:
+        rows = match_ids(sample.ids, names, str(sample.path), missing=missing)
+    return np.array(rows, np.int64)
 
 
 def _named_class(

@@ -42,6 +42,8 @@ class Trace:
         classes: K, None where it is not known.
         normalised: the network has batch norm.
         floor: the least training loss that the targets allow, `target_floor`; 0 for hard labels.
+        ignorance: the loss of knowing only how frequent each label is, where an image has several;
+            None where it has one class.
     """
 
     steps: np.ndarray
@@ -52,6 +54,7 @@ class Trace:
     classes: int | None
     normalised: bool
     floor: float = 0.0
+    ignorance: float | None = None
 
     def level(self, share: float) -> float:
         """Returns the training loss at a share of the way from the floor to `chance`."""
@@ -60,6 +63,8 @@ class Trace:
     @property
     def chance(self) -> float:
         """The loss of a network that knows nothing: ln K, or that of the first rows."""
+        if self.ignorance is not None:
+            return self.ignorance
         if self.classes:
             return math.log(self.classes)
         known = self.losses[np.isfinite(self.losses)]
@@ -72,6 +77,7 @@ def trace(
     classes: int | None = None,
     normalised: bool = False,
     floor: float = 0.0,
+    ignorance: float | None = None,
 ) -> Trace:
     """Returns the rows of history.jsonl as arrays."""
     steps = [row for row in history if row.get("kind") == "step" and "step" in row]
@@ -88,6 +94,7 @@ def trace(
         classes=classes,
         normalised=normalised,
         floor=floor,
+        ignorance=ignorance,
     )
 
 

@@ -54,13 +54,22 @@ def expected_floor(
     (0.0, 0.45)
     """
     means = [
-        _expected_entropy(classes, label_smoothing, *kept)
-        for kept in (
-            *([_beta(mixup)] if mixup > 0 else []),
-            *([_kept_areas(cutmix)] if cutmix > 0 else []),
-        )
+        _expected_entropy(classes, label_smoothing, *kept) for kept in mixing_shares(mixup, cutmix)
     ]
     return float(np.mean(means)) if means else _unmixed(classes, label_smoothing)
+
+
+def mixing_shares(mixup: float, cutmix: float) -> list[tuple[Array, Array]]:
+    """Returns for mixup and for cutmix, where they are on, shares of an image and their weights.
+
+    Args:
+        mixup: its α, 0 for off.
+        cutmix: its α, 0 for off.
+    """
+    return [
+        *([_beta(mixup)] if mixup > 0 else []),
+        *([_kept_areas(cutmix)] if cutmix > 0 else []),
+    ]
 
 
 def _eta(share: Array | float) -> Array:

@@ -110,6 +110,8 @@ def _has_square_confusion(evaluation: dict[str, Any]) -> bool:
 
     One that holds only what is not 0 is written out as a table.
     """
+    if "mean_ap" in evaluation:
+        return True  # of several labels, which are not confused with each other
     table, classes = evaluation.get("confusion"), len(evaluation["classes"])
     if isinstance(table, dict):
         try:

@@ -68,15 +68,26 @@ def svg_of(figure: Figure, title: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
 
 
+_ONE = ("accuracy", "train_accuracy", ("accuracy", "accuracy"))
+_SEVERAL = ("exact_match", "train_exact_match", ("mean_ap", "all labels right; validation: mAP"))
+
+
 def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) -> str:
-    """Returns loss and accuracy against epochs, training and validation."""
+    """Returns loss and accuracy against epochs, training and validation.
+
+    With several labels an image it is the exact matches of the training, and mAP of the validation.
+    """
+    several = any(row.get("train_exact_match") is not None for row in epochs)
+    steps_as, train_as, name_as = _SEVERAL if several else _ONE
     with figure_of(9.2, 3.1, ncols=2) as (figure, (left, right)):
         at = [float(row["epoch"]) for row in steps]
-        for axes, name, unit in ((left, "loss", "loss"), (right, "accuracy", "accuracy")):
-            values = [row[name] for row in steps]
+        of_loss = (left, "loss", "train_loss", "loss", "loss")
+        of_score = (right, steps_as, train_as, name_as[0], name_as[1])
+        for axes, of_step, of_epoch, name, unit in (of_loss, of_score):
+            values = [row[of_step] for row in steps]
             axes.plot(at, values, color=ACCENT, alpha=0.25, linewidth=0.8)
             ends = [row["epoch"] for row in epochs]
-            train = [row[f"train_{name}"] for row in epochs]
+            train = [row[of_epoch] for row in epochs]
             axes.plot(ends, train, color=ACCENT, marker="o", markersize=3)
             rows = [row for row in epochs if row.get(name) is not None]
             axes.plot(

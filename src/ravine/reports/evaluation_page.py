@@ -36,7 +36,8 @@ def render_evaluation(path: Path) -> Path:
     evaluation = read_json(folder.evaluation)
     if (fault := fault_in(evaluation, EVALUATION)) is not None:
         raise RunError(f"{folder.evaluation} does not hold what it should ({fault})")
-    evaluation["confusion"] = dense_confusion(evaluation["confusion"]).tolist()
+    if "mean_ap" not in evaluation:
+        evaluation["confusion"] = dense_confusion(evaluation["confusion"]).tolist()
     parts = evaluation_parts(path, evaluation)
     text = page_environment().get_template("evaluation.html").render(e=evaluation, **parts)
     write_whole(folder.report, text.encode())
@@ -74,12 +75,14 @@ def _calibration_line(evaluation: dict[str, Any]) -> str:
 
 
 def _tables(evaluation: dict[str, Any]) -> dict[str, Any]:
-    if not evaluation:
-        return {"classes": [], "pairs": [], "matrix": None, "confusion_image": None}
+    none: dict[str, Any] = {"classes": [], "pairs": [], "matrix": None, "confusion_image": None}
+    if not evaluation or "mean_ap" in evaluation:
+        return {**none, "labels": evaluation.get("labels", [])}
     rows = evaluation["confusion"]
     small = len(evaluation["classes"]) <= _MATRIX_UP_TO
     shares = [[count / max(1, sum(row)) for count in row] for row in rows]
     return {
+        "labels": [],
         "classes": class_rows(evaluation),
         "pairs": confused_pairs(evaluation, _PAIRS if small else _MORE_PAIRS),
         "matrix": list(zip(evaluation["classes"], rows, shares, strict=True)) if small else None,

@@ -1,5 +1,6 @@
 """The templates of pages, and how values are written in them."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -20,12 +21,17 @@ def page_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["page_style"] = Markup(page_style())
-    environment.filters |= {"percent": _percent, "duration": _duration, "shown": _shown}
+    environment.filters |= {"percent": _percent, "between": _between}
+    environment.filters |= {"duration": _duration, "shown": _shown}
     return environment
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{_percent(interval[0])}–{_percent(interval[1])}"
 
 
 def _duration(seconds: float | None) -> str:

@@ -17,7 +17,7 @@ def summary_lines(contents: Contents) -> list[str]:
     if contents.evaluation:
         lines += _about_result(contents)
     lines += _about_stop(contents.plan)
-    lines += _about_best(contents.evaluation.get("best"))
+    lines += _about_best(contents.evaluation)
     if contents.epochs and contents.state.kind == "ended":
         lines += _about_fit(contents.epochs, contents.verdict)
     leaked = contents.audit.get("leakage", {}).get("images", 0)
@@ -59,6 +59,8 @@ def clock(seconds: float) -> str:
 
 
 def _about_result(contents: Contents) -> list[str]:
+    if "mean_ap" in contents.evaluation:
+        return _about_labels(contents.evaluation)
     pairs = confused_pairs(contents.evaluation, 1)
     weakest = min(class_rows(contents.evaluation), key=lambda row: row.f1 or 0.0)
     lines = []
@@ -70,6 +72,26 @@ def _about_result(contents: Contents) -> list[str]:
         )
     if weakest.f1 is not None:
         lines.append(f"The weakest class is {weakest.name}, with an F1 of {weakest.f1:.3f}.")
+    return lines
+
+
+def _about_labels(evaluation: dict[str, Any]) -> list[str]:
+    """Returns the weakest label, and how far the thresholds flatter F1."""
+    known = [row for row in evaluation["labels"] if row.get("average_precision") is not None]
+    lines = []
+    if known:
+        weakest = min(known, key=lambda row: row["average_precision"])
+        lines.append(
+            f"The weakest label is {weakest['name']}, with an average precision of "
+            f"{weakest['average_precision']:.3f} on {weakest['count']:,} images."
+        )
+    facts = evaluation["thresholds"]
+    fair = facts.get("macro_f1_cross_fitted")
+    if facts.get("chosen_on_these_images") and fair is not None:
+        lines.append(
+            "Thresholds were chosen on these images, so that F1 is too good: chosen on the other "
+            f"half of them, macro F1 is {100 * fair:.1f} %."
+        )
     return lines
 
 
@@ -88,13 +110,16 @@ def _about_stop(plan: dict[str, Any]) -> list[str]:
     ]
 
 
-def _about_best(best: dict[str, Any] | None) -> list[str]:
+def _about_best(evaluation: dict[str, Any]) -> list[str]:
     """Returns the line about better weights along the way."""
+    best = evaluation.get("best")
     if best is None or best["is_last"]:
         return []
+    score = f"{100 * best['accuracy']:.1f} %"
+    said = f"mAP {score} on" if "mean_ap" in evaluation else f"{score} of"
     return [
         f"The best of {best['evaluations']} evaluations, after epoch {best['epoch']:.4g}: "
-        f"{100 * best['accuracy']:.1f} % of {best['images']:,} validation images. Up to "
+        f"{said} {best['images']:,} validation images. Up to "
         f"{100 * best['luck']:.1f} points of it are luck, as it was chosen on these images; its "
         "weights are in best.safetensors (--weights-of best)."
     ]

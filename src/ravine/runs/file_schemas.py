@@ -7,19 +7,16 @@ fit is left out by the pages, and is refused by a run that goes on.
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 
-_MOST = 3.5e38  # float32's; numbers beyond are no measurement
-Number = Annotated[float, Field(ge=-_MOST, le=_MOST, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
-
-
-class Loose(BaseModel):
-    """A JSON object of which only some keys are read."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+from ravine.runs.label_schemas import SeveralEvaluationFile
+from ravine.runs.schema_types import BestEvaluation, Count, Interval, Loose, Mistake, Number, Share
 
 
 class StepsRow(Loose):
@@ -30,6 +27,7 @@ class StepsRow(Loose):
     epoch: Annotated[float, Field(ge=0, le=1e12)]
     loss: Number | None = None
     accuracy: Share | None = None
+    exact_match: Share | None = None
     lr: Number | None = None
     images_per_second: Number | None = None
     elapsed: Number | None = None
@@ -45,8 +43,11 @@ class EpochRow(Loose):
     epoch: Annotated[float, Field(ge=0, le=1e12)]
     train_loss: Number | None = None
     train_accuracy: Share | None = None
+    train_exact_match: Share | None = None
     accuracy: Share | None = None
     interval: Interval | None = None
+    mean_ap: Share | None = None
+    macro_f1: Share | None = None
     loss: Number | None = None
     elapsed: Number | None = None
     images_per_second: Number | None = None
@@ -94,29 +95,6 @@ class OtherAccuracy(Loose):
 
     accuracy: Share
     interval: Interval
-
-
-class Mistake(Loose):
-    """One of the most confident errors."""
-
-    name: str
-    true: str
-    predicted: str
-    probability: Share
-    image: str = ""
-
-
-class BestEvaluation(Loose):
-    """The best evaluation on the validation images along the way."""
-
-    step: Count
-    epoch: Annotated[float, Field(ge=0, le=1e12)]
-    accuracy: Share
-    loss: Number | None = None
-    evaluations: Count
-    images: Count
-    luck: Share
-    is_last: bool
 
 
 class EvaluationFile(Loose):
@@ -310,12 +288,21 @@ class LossesRow(Loose):
     elapsed: Number | None = None
 
 
+def _has_several(evaluation: Any) -> bool:
+    return isinstance(evaluation, dict) and "mean_ap" in evaluation
+
+
 HISTORY = TypeAdapter[Any](
     Annotated[StepsRow | EpochRow | RollbackRow, Field(discriminator="kind")]
 )
 LOSSES = TypeAdapter[Any](LossesRow)
 FINDING = TypeAdapter[Any](FindingRow)
-EVALUATION = TypeAdapter[Any](EvaluationFile)
+EVALUATION = TypeAdapter[Any](
+    Annotated[
+        Annotated[EvaluationFile, Tag("one")] | Annotated[SeveralEvaluationFile, Tag("several")],
+        Discriminator(lambda value: "several" if _has_several(value) else "one"),
+    ]
+)
 ENVIRONMENT = TypeAdapter[Any](EnvironmentFile)
 PICTURES = TypeAdapter[Any](PicturesFile)
 AUDIT = TypeAdapter[Any](AuditFile)
@@ -333,7 +320,8 @@ def fault_in(value: Any, schema: TypeAdapter[Any]) -> str | None:
         schema.validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])[:80]
+        tagged = schema is EVALUATION
+        where = ".".join(str(part) for part in first["loc"][tagged:])[:80]
         message = first["msg"]
         return f"{where or 'it'}: {message[0].lower()}{message[1:]}"[:200]
     except RecursionError:

@@ -12,6 +12,7 @@ from ravine.runs.history_file import read_findings
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
 from ravine.runs.run_state import RunState, StateKind, read_state
+from ravine.runs.score import score_of
 
 EntryKind = Literal["run", "folds", "race"]
 _RANK: Mapping[str, int] = {"critical": 0, "warning": 1, "note": 2}
@@ -132,7 +133,7 @@ def read_entry(path: Path, root: Path) -> RunEntry:
         kind="folds" if folder.folds else "run",
         state=state,
         settings=settings,
-        accuracy=result.get("accuracy", state.accuracy),
+        accuracy=score_of(result) if result else state.accuracy,
         interval=None if interval is None else (interval[0], interval[1]),
         measured_on=f"{result['count']:,} {result['split']}" if result else "",
         findings=_findings(folder),

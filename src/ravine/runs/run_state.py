@@ -13,6 +13,7 @@ from ravine.runs.file_schemas import HISTORY, fault_in
 from ravine.runs.folder import RunFolder
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.row_reader import last_rows
+from ravine.runs.score import score_of
 
 StateKind = Literal["running", "ended", "stopped"]
 _TAILS = (1 << 13, 1 << 17, 1 << 20)  # bytes of history.jsonl: some 35 rows, 600, 4,700
@@ -85,7 +86,7 @@ def _last_of_each(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def _is_validation(row: Mapping[str, Any]) -> bool:
-    return row.get("kind") == "epoch" and row.get("accuracy") is not None
+    return row.get("kind") == "epoch" and score_of(row) is not None
 
 
 def _kind(folder: RunFolder) -> StateKind:
@@ -122,7 +123,7 @@ def state_of(
     steps = [row for row in rows if row.get("kind") == "step"]
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     last = max([*steps[-1:], *epochs[-1:]], key=lambda row: row["step"], default={})
-    known = [row for row in epochs if row.get("accuracy") is not None]
+    known = [row for row in epochs if score_of(row) is not None]
     validated: Mapping[str, Any] = known[-1] if known else {}
     step, elapsed = int(last.get("step", 0)), last.get("elapsed")
     left = None
@@ -137,7 +138,7 @@ def state_of(
         elapsed=elapsed,
         left=left,
         loss=last.get("loss") if last.get("kind") == "step" else last.get("train_loss"),
-        accuracy=validated.get("accuracy"),
+        accuracy=score_of(validated),
         interval=None if interval is None else (interval[0], interval[1]),
         images_per_second=last.get("images_per_second"),
     )

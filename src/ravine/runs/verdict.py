@@ -37,6 +37,9 @@ class Verdict:
 def chance_of(evaluation: Mapping[str, Any]) -> float | None:
     """Returns the accuracy of naming the most frequent class always, in [0, 1].
 
+    Of several labels it is the mean average precision of answers drawn at random: the mean share of
+    the labels.
+
     Args:
         evaluation: as in evaluation.json; None without its confusion matrix, or where that
             cannot be read.
@@ -44,6 +47,8 @@ def chance_of(evaluation: Mapping[str, Any]) -> float | None:
     >>> chance_of({"confusion": [[5, 1], [2, 2]]})
     0.6
     """
+    if "mean_ap" in evaluation:
+        return float(evaluation.get("chance", 0.0))
     try:
         counts = dense_confusion(evaluation.get("confusion")).sum(1)
     except RunError:
@@ -78,7 +83,8 @@ def judge(
     folder = shlex.quote(str(run))
     if (row := by_severity["critical"]) is not None:
         return _of_finding(row, "broken", f"Broken: {row.get('text')}", run, recipe)
-    chance, interval = chance_of(evaluation), evaluation.get("interval")
+    chance = chance_of(evaluation)
+    interval = evaluation.get("interval", evaluation.get("mean_ap_interval"))
     if chance is not None and interval and interval[0] <= chance:
         headline = f"No better than chance, which is {100 * chance:.3g} %"
         return Verdict(kind="chance", headline=headline, command=diagnosing(run))

@@ -10,6 +10,7 @@ from ravine.core.snapshot import Snapshot
 _STEP: Final = {
     "loss": "train/loss",
     "accuracy": "train/accuracy",
+    "exact_match": "train/exact_match",
     "lr": "train/lr",
     "gradient_norm": "train/gradient_norm",
     "images_per_second": "train/images_per_second",
@@ -20,6 +21,8 @@ _EPOCH: Final = {
     "train_accuracy": "epoch/train_accuracy",
     "loss": "validation/loss",
     "accuracy": "validation/accuracy",
+    "mean_ap": "validation/mean_ap",
+    "macro_f1": "validation/macro_f1",
 }
 
 

@@ -24,7 +24,7 @@ class Evaluated:
 
     Attributes:
         step: steps done.
-        accuracy: in [0, 1].
+        accuracy: in [0, 1]; of several labels the mean average precision.
         loss: the mean cross-entropy; NaN or infinite where a network is broken.
     """
 
@@ -60,7 +60,7 @@ class Validations:
 
     def add(self, step: int, found: Evaluation, model: nn.Module) -> None:
         """Records an evaluation, and copies the model's weights where it is the best so far."""
-        row = Evaluated(step=step, accuracy=found.accuracy, loss=found.loss)
+        row = Evaluated(step=step, accuracy=found.score, loss=found.loss)
         before = self.best
         self.rows.append(row)
         if self.keeps and (before is None or row.score > before.score):

@@ -150,7 +150,11 @@ class ShardedEvaluator:
             device=self.device,
         )
         plain, both = class_probabilities(
-            model, batches, precision=self.precision, mirrored=mirrored
+            model,
+            batches,
+            precision=self.precision,
+            mirrored=mirrored,
+            several=self.dataset.several,
         )
         if not shared:
             return plain, both

@@ -83,14 +83,22 @@ class Rollback:
         memory: the divergence state of the run.
         points: the save points.
         classes: K; a loss of ln K is that of knowing nothing.
+        ignorance: the loss of knowing nothing, where an image has several labels; None for ln K.
 
     Attributes:
         points: the same.
     """
 
-    def __init__(self, memory: DivergenceState, points: SavePoints, *, classes: int) -> None:
+    def __init__(
+        self,
+        memory: DivergenceState,
+        points: SavePoints,
+        *,
+        classes: int,
+        ignorance: float | None = None,
+    ) -> None:
         self._memory, self.points = memory, points
-        self._nothing = math.log(max(classes, 2))
+        self._nothing = math.log(max(classes, 2)) if ignorance is None else ignorance
 
     def schedules(self, schedules: Mapping[str, Curve]) -> dict[str, Curve]:
         """Returns the schedules with learning rates that follow the divergence state's scale."""

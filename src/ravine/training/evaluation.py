@@ -3,17 +3,22 @@
 Shape letters in this file: N images, B batch, C channels, H height, W width, K classes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ravine.core.wilson_interval import wilson_interval
+from ravine.data.label_sets import has_several
 from ravine.nn.freezing import training_mode_
 from ravine.runs.confusion import packed_confusion
+from ravine.training.label_scores import whole_scores
+from ravine.training.label_thresholds import DEFAULT_THRESHOLD
+from ravine.training.several_evaluation import Thresholds, mean_log_loss, several_evaluation
 
 _BINS = 15  # of the calibration, as in Guo et al. 2017
 _TOP = 5
@@ -31,12 +36,27 @@ class Images(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The result on one split."""
+    """The result on one split.
+
+    Attributes:
+        count: images.
+        accuracy: in [0, 1]; None where an image has several labels.
+        interval: its 95 % interval, or None.
+        loss: mean over the images.
+        scores: of several labels, mean_ap and macro_f1 (at 0.5), None where no label occurs; else
+            empty.
+    """
 
     count: int
-    accuracy: float
-    interval: tuple[float, float]
+    accuracy: float | None
+    interval: tuple[float, float] | None
     loss: float
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """What evaluations of a run are compared by: accuracy, or mean average precision."""
+        return self.scores.get("mean_ap") or 0.0 if self.accuracy is None else self.accuracy
 
 
 @torch.no_grad()
@@ -46,9 +66,10 @@ def class_probabilities(
     *,
     precision: torch.dtype,
     mirrored: bool = False,
+    several: bool = False,
     each: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns the log-probabilities (N, K) float32 of the classes of each image.
+    """Returns the log-probabilities (N, K) float32 of the classes, or labels, of each image.
 
     The second array, None unless `mirrored`, is the logarithm of the mean of the
     probabilities of each image and of its mirror image (test-time flip).
@@ -58,13 +79,14 @@ def class_probabilities(
         batches: images on the model's device.
         precision: type of activations and products.
         mirrored: also evaluate the mirror images.
+        several: whether each label has a probability of its own.
         each: called with the number of images after each batch.
     """
     plain: list[torch.Tensor] = []
     both: list[torch.Tensor] = []
     for batch in batches:
         one, two = batch_log_probabilities(
-            model, batch.images, precision=precision, mirrored=mirrored
+            model, batch.images, precision=precision, mirrored=mirrored, several=several
         )
         plain.append(one)
         if two is not None:
@@ -79,7 +101,12 @@ def class_probabilities(
 
 @torch.no_grad()
 def batch_log_probabilities(
-    model: nn.Module, images: torch.Tensor, *, precision: torch.dtype, mirrored: bool
+    model: nn.Module,
+    images: torch.Tensor,
+    *,
+    precision: torch.dtype,
+    mirrored: bool,
+    several: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Returns `class_probabilities` of one batch: (B, K) float32 each, on the model's device.
 
@@ -88,6 +115,7 @@ def batch_log_probabilities(
         images: (B, C, H, W), normalised.
         precision: type of activations and products.
         mirrored: also evaluate the mirror images.
+        several: whether each label has a probability of its own.
     """
     was_training = model.training
     model.eval()
@@ -98,20 +126,27 @@ def batch_log_probabilities(
     finally:
         if was_training:
             training_mode_(model)
-    plain = logits.float().log_softmax(1)
+    plain = _logarithms(logits, several=several)
     if flipped is None:
         return plain, None
-    pair = torch.stack([plain, flipped.float().log_softmax(1)])
+    pair = torch.stack([plain, _logarithms(flipped, several=several)])
     return plain, pair.logsumexp(0) - np.log(2.0)
 
 
+def _logarithms(logits: torch.Tensor, *, several: bool) -> torch.Tensor:
+    """Returns ln softmax(z), or ln σ(z) with several labels, (B, K) float32."""
+    return F.logsigmoid(logits.float()) if several else logits.float().log_softmax(1)
+
+
 def summarise(log_probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Returns accuracy with its 95 % interval and mean cross-entropy.
+    """Returns accuracy with its 95 % interval, or the scores of several labels, and mean loss.
 
     Args:
         log_probabilities: (N, K).
-        labels: (N,) in 0..K-1.
+        labels: (N,) in 0..K-1, or (N, K) of 0 and 1.
     """
+    if has_several(labels):
+        return _summarise_several(log_probabilities, labels)
     count = len(labels)
     hits = int((log_probabilities.argmax(1) == labels).sum())
     return Evaluation(
@@ -119,6 +154,19 @@ def summarise(log_probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
         accuracy=hits / count,
         interval=wilson_interval(hits, count),
         loss=float(-log_probabilities[np.arange(count), labels].mean(dtype=np.float64)),
+    )
+
+
+def _summarise_several(log_probabilities: np.ndarray, truth: np.ndarray) -> Evaluation:
+    probabilities = np.exp(log_probabilities.astype(np.float64))
+    found = whole_scores(probabilities, truth, np.full(truth.shape[1], DEFAULT_THRESHOLD))
+    values = {"mean_ap": float(found.mean_ap), "macro_f1": float(found.macro_f1)}
+    return Evaluation(
+        count=len(truth),
+        accuracy=None,
+        interval=None,
+        loss=mean_log_loss(log_probabilities, truth),
+        scores={name: value if np.isfinite(value) else None for name, value in values.items()},
     )
 
 
@@ -201,16 +249,30 @@ def full_evaluation(
     *,
     split: str,
     classes: Sequence[str],
+    thresholds: Thresholds | None = None,
+    chosen_here: bool = False,
 ) -> dict[str, Any]:
     """Returns the plain content of evaluation.json, without the mistakes' pictures.
 
     Args:
         log_probabilities: (N, K).
         with_mirrored: (N, K), those of the mean with the mirror image; or None.
-        labels: (N,) in 0..K-1.
+        labels: (N,) in 0..K-1, or (N, K) of 0 and 1.
         split: name of the split.
         classes: the K names.
+        thresholds: of several labels; by default 0.5.
+        chosen_here: whether they were chosen on these images.
     """
+    if has_several(labels):
+        return several_evaluation(
+            log_probabilities,
+            with_mirrored,
+            labels,
+            split=split,
+            classes=classes,
+            thresholds=thresholds or Thresholds.default(len(classes)),
+            chosen_here=chosen_here,
+        )
     result = summarise(log_probabilities, labels)
     predicted = log_probabilities.argmax(1)
     tta = None

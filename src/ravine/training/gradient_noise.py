@@ -6,7 +6,7 @@ tr Σ/|G|² is the batch at which both are as large.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -36,13 +36,15 @@ class GradientNoise:
 
 
 def gradient_noise(
-    model: nn.Module, loss: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
+    model: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    batches: Iterable[tuple[Tensor, Tensor]],
 ) -> GradientNoise:
     """Returns the noise at the model's weights; gradients and buffers are left as they were.
 
     Args:
         model: in the mode in which the noise is measured.
-        loss: mean over the images of a batch.
+        loss: of outputs and targets, the mean over the images of a batch.
         batches: inputs (B, ...) and targets (B, ...), at least 2 batches, all of one size.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]

@@ -107,7 +107,7 @@ def fit(
         if budget.is_time_to_check(plan, state.step):
             plan = _corrected(plan, state.step, meter, budget, emit)
         if plan.evaluates_after(state.step) or state.step == plan.end:
-            plan = _evaluated(training, plan, schedules, budget.clock, emit)
+            plan = _evaluated(training, plan, schedules, batch, budget.clock, emit)
             meter.restart()
         if (lost := divergence.lost(state)) is not None:
             checkpointing.save(state)
@@ -149,11 +149,21 @@ def _step_done(
         seen=batch.count,
         skipped=state.transaction.skipped,
         elapsed=clock.elapsed(),
+        measure=_measure(batch),
     )
 
 
+def _measure(batch: Batch) -> str:
+    return "accuracy" if batch.labels.dim() == 1 else "exact_match"
+
+
 def _evaluated(
-    training: Training, plan: Plan, schedules: Mapping[str, Curve], clock: Clock, emit: Observer
+    training: Training,
+    plan: Plan,
+    schedules: Mapping[str, Curve],
+    batch: Batch,
+    clock: Clock,
+    emit: Observer,
 ) -> Plan:
     """Evaluates at an epoch's end, and returns the plan, shortened where it ends early."""
     state = training.state
@@ -173,6 +183,8 @@ def _evaluated(
         loss=found.loss if found else None,
         images_per_second=speed,
         elapsed=clock.elapsed(),
+        measure=_measure(batch),
+        scores=found.scores if found else {},
     )
     emit(done)
     rows = state.validations.rows

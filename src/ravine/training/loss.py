@@ -1,4 +1,4 @@
-"""From logits and targets to the loss."""
+"""From logits and targets to the loss: of one class an image, or of several labels."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,3 +19,49 @@ def cross_entropy(*, label_smoothing: float, class_weights: torch.Tensor | None)
         class_weights: (K,) float32 factors of the classes' losses, or None.
     """
     return partial(F.cross_entropy, label_smoothing=label_smoothing, weight=class_weights)
+
+
+def binary_cross_entropy(
+    *, label_smoothing: float, positive_weights: torch.Tensor | None, reduction: str = "mean"
+) -> Loss:
+    """Returns the binary cross-entropy of logits (B, K) float32 and targets (B, K) in 0..1.
+
+    Of an image it is the sum over its K labels, with σ the logistic function,
+
+        L = -Σ_k [w_k y_k ln σ(z_k) + (1 − y_k) ln (1 − σ(z_k))]
+
+    the negative log-likelihood of its labels where each is a Bernoulli variable of its own (Bishop,
+    "Pattern Recognition and Machine Learning", 2006, section 5.2). The slope by a logit is σ(z) − y
+    as that of the cross-entropy is softmax(z) − y, so that learning rates found for one fit the
+    other; torch's `binary_cross_entropy_with_logits` with its mean over labels is L/K.
+
+    Label smoothing s makes y into (1 − s)·y + s/2: of K = 2 answers to each question. Mixed images
+    have the mean of both images' labels as y, in which L is linear.
+
+    Args:
+        label_smoothing: s in [0, 1).
+        positive_weights: w, (K,) float32, or None for 1.
+        reduction: mean over images, or none for the loss of each, (B,).
+    """
+
+    def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        y = targets.to(logits.dtype)
+        if label_smoothing:
+            y = y * (1 - label_smoothing) + label_smoothing / 2
+        each = F.binary_cross_entropy_with_logits(
+            logits, y, pos_weight=positive_weights, reduction="none"
+        ).sum(1)
+        return each.mean() if reduction == "mean" else each
+
+    return loss
+
+
+def plain_loss_of_each(*, several: bool) -> Loss:
+    """Returns the loss of each image, (B,), without smoothing and weights.
+
+    Args:
+        several: whether targets are rows of 0 and 1, (B, K), and not classes (B,).
+    """
+    if several:
+        return binary_cross_entropy(label_smoothing=0.0, positive_weights=None, reduction="none")
+    return partial(F.cross_entropy, reduction="none")

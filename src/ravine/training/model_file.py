@@ -4,9 +4,10 @@ Loading it runs no code: a network of the user's own (`module:callable`) is only
 user names it again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,18 +17,34 @@ from ravine.core.errors import RunError
 from ravine.core.tensor_file import load_metadata, load_tensors, save_tensors
 from ravine.data.dataset import Preprocessing
 from ravine.models.settings import ModelSettings
+from ravine.nn.label_prior import add_named_biases_
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
-    """A network in evaluation mode with its preprocessing and its classes."""
+    """A network in evaluation mode with its preprocessing and its classes.
+
+    Attributes:
+        model: images (B, C, S, S) to logits (B, K).
+        classes: names of the K classes, or labels.
+        preprocessing: of the images.
+        settings: of the network.
+        thresholds: (K) of several labels, from which a probability is a yes; None where an image
+            has one class.
+    """
 
     model: nn.Module
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     settings: ModelSettings
+    thresholds: tuple[float, ...] | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether each label has a probability of its own."""
+        return self.thresholds is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +55,7 @@ class ModelFile:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     settings: ModelSettings
+    thresholds: tuple[float, ...] | None = None
 
 
 def save_model(
@@ -47,8 +65,17 @@ def save_model(
     settings: ModelSettings,
     classes: Sequence[str],
     preprocessing: Preprocessing,
+    thresholds: Sequence[float] | None = None,
 ) -> None:
     """Writes the file: the same bytes for the same weights and settings.
+
+    Args:
+        path: of the file.
+        model: the network.
+        settings: that it is built from.
+        classes: the K names.
+        preprocessing: of its images.
+        thresholds: (K) of several labels; None where an image has one class.
 
     Raises:
         RunError: the disk is full or read-only.
@@ -60,6 +87,8 @@ def save_model(
         "classes": list(classes),
         "preprocessing": preprocessing.to_json(),
     }
+    if thresholds is not None:
+        about |= {"labels_per_image": "several", "thresholds": list(thresholds)}
     save_tensors(path, model.state_dict(), about)
 
 
@@ -92,10 +121,15 @@ def read_model_file(path: Path, *, code: AllowedCode = NO_CODE) -> ModelFile:
         settings = ModelSettings.of(about["model"])
         classes = tuple(str(name) for name in about["classes"])
         preprocessing = Preprocessing.from_json(about["preprocessing"])
+        thresholds = _thresholds(path, about, len(classes))
     except (KeyError, TypeError) as error:
         raise RunError(f"{path} was not written by Ravine: {error} is missing") from error
     return ModelFile(
-        tensors=tensors, classes=classes, preprocessing=preprocessing, settings=settings
+        tensors=tensors,
+        classes=classes,
+        preprocessing=preprocessing,
+        settings=settings,
+        thresholds=thresholds,
     )
 
 
@@ -109,6 +143,8 @@ def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
         image_size=preprocessing.image_size,
         code=code,
     )
+    if found.thresholds is not None:
+        add_named_biases_(model, found.tensors)
     try:
         model.load_state_dict(found.tensors)
     except RuntimeError as error:
@@ -117,5 +153,20 @@ def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
         ) from error
     model = model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return TrainedModel(
-        model=model, classes=classes, preprocessing=preprocessing, settings=settings
+        model=model,
+        classes=classes,
+        preprocessing=preprocessing,
+        settings=settings,
+        thresholds=found.thresholds,
     )
+
+
+def _thresholds(path: Path, about: Mapping[str, Any], count: int) -> tuple[float, ...] | None:
+    """Returns the thresholds of several labels; None where an image has one class."""
+    if about.get("labels_per_image", "one") == "one":
+        return None
+    values = about["thresholds"]
+    fits = isinstance(values, list) and len(values) == count
+    if not (fits and all(type(v) in (int, float) and 0 <= v <= 1 for v in values)):
+        raise RunError(f"{path}: its thresholds are not {count} numbers from 0 to 1")
+    return tuple(float(value) for value in values)

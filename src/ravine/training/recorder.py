@@ -74,7 +74,7 @@ def steps_row(events: list[StepDone], seconds: float, steps_per_epoch: int) -> d
         "step": last.step,
         "epoch": last.step / steps_per_epoch,
         "loss": float(finite.mean()) if len(finite) else None,
-        "accuracy": int(torch.stack([event.correct for event in events]).sum()) / seen,
+        last.measure: int(torch.stack([event.correct for event in events]).sum()) / seen,
         "lr": last.lr,
         "images_per_second": seen / max(seconds, 1e-9),
         "elapsed": last.elapsed,
@@ -84,15 +84,15 @@ def steps_row(events: list[StepDone], seconds: float, steps_per_epoch: int) -> d
 
 
 def epoch_row(event: EpochDone) -> dict[str, Any]:
-    """Returns the row of one epoch."""
+    """Returns the row of one epoch; with several labels the scores stand for the accuracy."""
+    one = {"accuracy": event.accuracy, "interval": event.interval}
     return {
         "kind": "epoch",
         "epoch": event.epoch,
         "step": event.step,
         "train_loss": event.train_loss,
-        "train_accuracy": event.train_accuracy,
-        "accuracy": event.accuracy,
-        "interval": event.interval,
+        f"train_{event.measure}": event.train_accuracy,
+        **(one if event.measure == "accuracy" else event.scores),
         "loss": event.loss,
         "elapsed": event.elapsed,
         "images_per_second": event.images_per_second,

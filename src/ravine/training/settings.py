@@ -80,6 +80,10 @@ class TrainingSettings(Settings):
     balance: Literal["none", "loss", "sample"] = "none"
     """Remedy for rare classes: weigh their loss, or draw them more often."""
 
+    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | Literal["auto"] = "auto"
+    """Of several labels: the probability from which an image has one; auto: for each label the one
+    with the best F1 on the validation images, 0.5 without any."""
+
     tta: bool = False
     """Also evaluate with the mean over each image and its mirror image, reported apart."""
 

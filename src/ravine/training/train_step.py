@@ -63,7 +63,7 @@ def train_step(
     loss = settings.loss(logits, batch.targets)
     loss.backward()
 
-    correct = (logits.detach().argmax(1) == batch.labels).sum()
+    correct = hits(logits.detach(), batch.labels)
     if settings.gradient_sync:
         loss, correct = settings.gradient_sync.merge(loss, correct, batch)
     decision = state.transaction.step(loss, clear=True)
@@ -72,6 +72,20 @@ def train_step(
         state.ema.update(state.model, applied=applied, ok=decision.ok)
     state.step += 1
     return StepResult(loss=loss.detach(), correct=correct, gradient_norm=decision.norm)
+
+
+def hits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Returns how many of B images are answered right, 0-dim.
+
+    Of several labels an image, those whose every label is right at a probability of 0.5.
+
+    Args:
+        logits: (B, K).
+        labels: (B,) int64, or (B, K) of 0 and 1.
+    """
+    if labels.dim() == 1:
+        return (logits.argmax(1) == labels).sum()
+    return ((logits > 0) == (labels > 0)).all(1).sum()
 
 
 def _seed(seed: int, device: torch.device) -> None:

@@ -13,7 +13,6 @@ from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.device import device_of_rank, pick_device, pick_precision
 from ravine.core.errors import SettingError
 from ravine.core.memory import keep_freed_memory
-from ravine.data.augment_settings import choose_operations
 from ravine.data.dataset import Dataset
 from ravine.models.table import describe_stem
 from ravine.ops.kernel_plan import KernelPlan, use_algorithms
@@ -25,6 +24,7 @@ from ravine.training.plan import Plan
 from ravine.training.state import TrainingState
 from ravine.training.step_memory import StepMemory, measure_step_memory, refuse_too_large
 from ravine.weights.start import StartWeights
+from ravine.workflows.augmentation import with_augmentation
 from ravine.workflows.automatic import resolve_plan, resolve_settings
 from ravine.workflows.builder import Builder
 from ravine.workflows.fine_tuning import begin_fine_tuning
@@ -167,13 +167,25 @@ def _spelled_out(
     session: Session,
 ) -> Recipe:
     """Returns the recipe with device, precision and augmentation, and reports the last."""
-    operations, reason = choose_operations(recipe, classes=dataset.classes)
-    session.notify(reason)
+    recipe = with_augmentation(recipe, dataset, session)
     return recipe.with_(
         device=device.type if recipe.device == "auto" else recipe.device,
         precision=str(precision).removeprefix("torch."),
-        augment=",".join(operations) or "none",
+        **_form_of_labels(recipe, dataset),
     )
+
+
+def _form_of_labels(recipe: Recipe, dataset: Dataset) -> dict[str, str]:
+    """Returns the settings that read the labels as they were read, where images have several."""
+    if not dataset.several:
+        if recipe.threshold != "auto":
+            raise SettingError(
+                f"threshold {recipe.threshold:g} has no effect: the images have one class each; "
+                "leave it out"
+            )
+        return {}
+    separator = dataset.label_separator or recipe.label_separator
+    return {"labels_per_image": "several", **({"label_separator": separator} if separator else {})}
 
 
 def _with_start(recipe: Recipe, builder: Builder) -> tuple[Recipe, Builder, StartWeights | None]:

@@ -33,7 +33,8 @@ def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
     if recipe.model == "auto":
         recipe = _with_network(recipe, builder)
     chosen = _batch_choice(recipe, builder)
-    recipe, defaults = _with_model_defaults(recipe, chosen)
+    several = builder.dataset.several
+    recipe, defaults = _with_model_defaults(recipe, chosen, several=several)
     _report_defaults(recipe, chosen, defaults, builder)
     recipe = with_layer_decay(recipe, builder)
     if recipe.lr is None:
@@ -88,7 +89,8 @@ def _with_network(recipe: Recipe, builder: Builder) -> Recipe:
 
 def _epochs_within(budget: float, recipe: Recipe, builder: Builder) -> float:
     """Returns the epochs that a network would make within the budget: measured."""
-    candidate, _ = _with_model_defaults(recipe, _batch_choice(recipe, builder))
+    several = builder.dataset.several
+    candidate, _ = _with_model_defaults(recipe, _batch_choice(recipe, builder), several=several)
     training = builder.training(candidate)
     seconds = min(_SECONDS_TO_COMPARE, _SHARE_TO_COMPARE * budget)
     speed = builder.speed(candidate, training, seconds=seconds)
@@ -111,10 +113,16 @@ def _batch_choice(recipe: Recipe, builder: Builder) -> BatchChoice | None:
 
 
 def _with_model_defaults(
-    recipe: Recipe, chosen: BatchChoice | None
+    recipe: Recipe, chosen: BatchChoice | None, *, several: bool
 ) -> tuple[Recipe, dict[str, float | str]]:
-    """Returns the recipe with what the user has left open, and those settings."""
-    wanted = model_defaults(recipe.model, optimizer=recipe.optimizer)
+    """Returns the recipe with what the user has left open, and those settings.
+
+    Label smoothing found for one class an image is not taken for `several` labels: it would raise
+    each of many small probabilities.
+    """
+    wanted = dict(model_defaults(recipe.model, optimizer=recipe.optimizer))
+    if several:
+        wanted.pop("label_smoothing", None)
     free = {k: v for k, v in wanted.items() if k not in recipe.model_fields_set}
     if chosen:
         recipe = recipe.with_(batch=chosen.batch)

@@ -8,6 +8,7 @@ from ravine.runs.folder import RunFolder
 from ravine.training.best_weights import luck_of_choice
 from ravine.training.model_file import save_model
 from ravine.workflows.assemble import Assembly
+from ravine.workflows.run_end import thresholds_of
 
 
 def keep_best(assembly: Assembly, dataset: Dataset, folder: RunFolder) -> dict[str, Any] | None:
@@ -30,12 +31,14 @@ def keep_best(assembly: Assembly, dataset: Dataset, folder: RunFolder) -> dict[s
         model.load_state_dict(state.validations.weights)
         if assembly.measured is not None:
             assembly.measured.measure_(model)
+        thresholds = thresholds_of(assembly, dataset)
         save_model(
             folder.best_model,
             model,
             settings=assembly.recipe,
             classes=dataset.classes,
             preprocessing=dataset.preprocessing,
+            thresholds=None if thresholds is None else thresholds.values.tolist(),
         )
     evaluations = len(state.validations.rows)
     images = len(dataset.splits["validation"])

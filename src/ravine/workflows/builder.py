@@ -13,11 +13,17 @@ from torch import nn
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import SettingError
 from ravine.core.seeds import generator_for, seed_for
-from ravine.data.batches import TrainingBatches, class_weights, evaluation_batches
+from ravine.data.batches import (
+    TrainingBatches,
+    class_weights,
+    evaluation_batches,
+    positive_weights,
+)
 from ravine.data.dataset import Dataset
 from ravine.nn.freezing import freeze_
 from ravine.nn.head import head_name
 from ravine.nn.init import init_
+from ravine.nn.label_prior import set_label_prior_
 from ravine.nn.measured_plan import shapes_of
 from ravine.nn.use_kernels import use_kernels_
 from ravine.ops.algorithm import ConvolutionShape, has_choice
@@ -26,7 +32,7 @@ from ravine.training.distributed import GradientSync, ShardedEvaluator
 from ravine.training.evaluation import Evaluation, summarise
 from ravine.training.feature_batches import FeatureBatches
 from ravine.training.loop import Training, Validation
-from ravine.training.loss import cross_entropy
+from ravine.training.loss import Loss, binary_cross_entropy, cross_entropy
 from ravine.training.measured_statistics import MeasuredStatistics
 from ravine.training.plan import Speed
 from ravine.training.speed import seconds_per_image, seconds_per_step
@@ -90,13 +96,14 @@ class Builder:
         model = self.network(recipe, batches)
         weights = self._class_weights(recipe)
         ranks = self.session.ranks
-        sync = GradientSync(ranks, model, class_weights=weights) if ranks.size > 1 else None
+        of_classes = None if self.dataset.several else weights
+        sync = GradientSync(ranks, model, class_weights=of_classes) if ranks.size > 1 else None
         return Training(
             state=self._state(recipe, model),
             forward=_compiled(model, self.device) if recipe.compile else model,
             batches=batches,
             step=StepSettings(
-                loss=cross_entropy(label_smoothing=recipe.label_smoothing, class_weights=weights),
+                loss=self.loss(recipe, weights),
                 precision=self.precision,
                 seed=recipe.seed,
                 gradient_sync=sync,
@@ -105,6 +112,18 @@ class Builder:
             validate=self.validation(recipe),
             patience=recipe.patience,
         )
+
+    def loss(self, recipe: Recipe, weights: torch.Tensor | None) -> Loss:
+        """Returns the loss of logits (B, K) and targets: of one class an image, or several labels.
+
+        Args:
+            recipe: with label smoothing.
+            weights: (K,) of `--balance loss`, or None.
+        """
+        smoothing = recipe.label_smoothing
+        if self.dataset.several:
+            return binary_cross_entropy(label_smoothing=smoothing, positive_weights=weights)
+        return cross_entropy(label_smoothing=smoothing, class_weights=weights)
 
     def batches(self, recipe: Recipe) -> TrainingBatches:
         """Returns the training batches of a recipe."""
@@ -140,6 +159,8 @@ class Builder:
             batch=batches.whole_batch_at(0).images if on_data else None,
             zero_residual=recipe.zero_init,
         )
+        if self.dataset.several:
+            self._set_prior(model, batches)
         if self.start is not None:
             head = self.head_name(recipe, model)
             self.start.put_into_(model, classes=self.dataset.classes, head=head)
@@ -147,6 +168,17 @@ class Builder:
         elif callable(fit_ := getattr(model, "fit_", None)):
             fit_(self._first_images())
         return model
+
+    def _set_prior(self, model: nn.Module, batches: TrainingBatches) -> None:
+        """Lets a network of several labels begin at their shares among the training images."""
+        rows = self.dataset.labels[self.dataset.splits["train"]]
+        shares = torch.from_numpy(rows.mean(0))
+        if not set_label_prior_(model, shares, batches.whole_batch_at(0).images[:2]):
+            self.session.notify(
+                "the network's last layer does not set its logits by biases: they begin as they "
+                "are drawn, not at the shares of the labels",
+                warning=True,
+            )
 
     def head_name(self, recipe: Recipe, model: nn.Module) -> str | None:
         """Returns the name of the layer that gives a network's logits."""
@@ -241,6 +273,8 @@ class Builder:
         if recipe.balance != "loss":
             return None
         labels = self.dataset.labels[self.dataset.splits["train"]]
+        if self.dataset.several:
+            return positive_weights(labels).to(self.device)
         return class_weights(labels, len(self.dataset.classes)).to(self.device)
 
     def _state(self, recipe: Recipe, model: nn.Module) -> TrainingState:

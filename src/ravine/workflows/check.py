@@ -3,12 +3,11 @@
 It wires data, networks, the variance theory and the checks, and computes nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ravine.checks.examine import examine
@@ -25,9 +24,11 @@ from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
 from ravine.nn.init import init_
+from ravine.nn.label_prior import set_label_prior_
 from ravine.propagation.variance import VarianceProfile, variance_profile
 from ravine.reports.variance_figure import draw_variance
 from ravine.runs.rows import write_json
+from ravine.training.loss import Loss, binary_cross_entropy, cross_entropy
 from ravine.workflows.check_variants import variants
 from ravine.workflows.recipe import Recipe
 
@@ -78,14 +79,16 @@ def compare_variance(
         report_audit(dataset, observer)
     device = pick_device(first.device)
     batches = _batches(dataset, first, device)
-    images, labels = batches[0]
+    images, targets = batches[0]
+    loss = _loss(several=dataset.several)
     rows = []
     for number, (name, recipe) in enumerate(recipes.items()):
         progress("networks", number, len(recipes))
         model = _network(recipe, dataset, images)
-        profile, checked = _checked(model, recipe, batches, labels_probe=labels_probe, learn=learn)
+        asked = {"labels_probe": labels_probe, "learn": learn}
+        profile, checked = _checked(model, loss, recipe, batches, **asked)
         if profile is None:  # the checks ended before the network was measured
-            profile = variance_profile(model, images, _loss(labels))
+            profile = variance_profile(model, images, lambda logits: loss(logits, targets))
         rows.append({**profile.row(name), **checked})
     make_folder(out)
     draw_variance(rows, [out / "variance.png", out / "variance.svg"])
@@ -94,7 +97,7 @@ def compare_variance(
 
 
 def _batches(dataset: Dataset, recipe: Recipe, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """Returns training images (B, C, H, W) and labels (B,) of a random sample."""
+    """Returns training images (B, C, H, W) and targets, (B,) or (B, K), of a random sample."""
     index = dataset.splits["train"]
     order = torch.randperm(len(index), generator=generator_for("check", seed=recipe.seed))
     chosen = index[order[: _BATCHES * _IMAGES].numpy()]
@@ -106,11 +109,12 @@ def _batches(dataset: Dataset, recipe: Recipe, device: torch.device) -> list[tup
         device=device,
         labels=dataset.labels,
     )
-    return [(batch.images, batch.targets.long()) for batch in found]
+    return [(batch.images, batch.targets) for batch in found]
 
 
 def _checked(
     model: nn.Module,
+    loss: Loss,
     recipe: Recipe,
     batches: list[tuple[Tensor, Tensor]],
     *,
@@ -122,9 +126,7 @@ def _checked(
     lr = recipe.lr if isinstance(recipe.lr, float) else None
     lr = recipe.default_lr(batch=recipe.batch, normalised=normalised) if lr is None else lr
     optimizer = recipe.with_(lr=lr).build_optimizer(model)
-    done = examine(
-        model.train(), F.cross_entropy, batches, optimizer, labels_probe=labels_probe, learn=learn
-    )
+    done = examine(model.train(), loss, batches, optimizer, labels_probe=labels_probe, learn=learn)
     suggested = None if done.rates is None else done.rates.suggestion
     return done.variance, {
         "findings": [one.row() for one in done.findings],
@@ -141,7 +143,7 @@ def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:
             image_size=dataset.preprocessing.image_size,
             code=AllowedCode.of(typed=[recipe.model]),
         ).to(images.device)
-    return init_(
+    init_(
         model,
         recipe.init,
         activation=recipe.activation,
@@ -149,7 +151,14 @@ def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:
         batch=images,
         zero_residual=recipe.zero_init,
     )
+    if dataset.several:
+        shares = torch.from_numpy(dataset.labels[dataset.splits["train"]].mean(0))
+        set_label_prior_(model, shares, images[:2])
+    return model
 
 
-def _loss(labels: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda logits: F.cross_entropy(logits, labels)
+def _loss(*, several: bool) -> Loss:
+    """Returns the mean loss of a batch, without label smoothing."""
+    if several:
+        return binary_cross_entropy(label_smoothing=0.0, positive_weights=None)
+    return cross_entropy(label_smoothing=0.0, class_weights=None)

@@ -15,6 +15,7 @@ from ravine.runs.predictions_file import outcomes_on_the_same, read_predictions
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
 from ravine.runs.run_list import RunEntry, read_entry
+from ravine.runs.score import score_of
 from ravine.tournament.proportions import Difference, paired_difference, unpaired_difference
 from ravine.workflows.recipe import Recipe
 
@@ -119,7 +120,7 @@ def _facts(folder: RunFolder) -> dict[str, Any]:
     except RunError:
         environment = {}
     return {
-        "accuracy": result.get("accuracy"),
+        "accuracy": score_of(result),
         "loss": result.get("loss"),
         "seconds of training": environment.get("seconds", {}).get("training"),
         "images per second": environment.get("images_per_second"),

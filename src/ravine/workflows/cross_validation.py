@@ -23,6 +23,7 @@ from ravine.runs.rows import read_json, write_json
 from ravine.training.stop import Interrupted
 from ravine.weights.trained_weights import TrainedWeights, save_trained
 from ravine.workflows.data_paths import paths_of
+from ravine.workflows.pooled_labels import pooled_labels
 from ravine.workflows.recipe import Recipe
 
 TrainFold = Callable[[RunFolder, Recipe], None]
@@ -106,6 +107,8 @@ def pooled_evaluation(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Args:
         folds: evaluation.json of each fold.
     """
+    if "mean_ap" in folds[0]:
+        return pooled_labels(folds)
     count = sum(int(one["count"]) for one in folds)
     tables = [dense_confusion(one["confusion"]) for one in folds]
     hits = sum(int(table.trace()) for table in tables)

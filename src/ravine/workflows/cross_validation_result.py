@@ -45,6 +45,11 @@ def write_folds_result(
         plain, mirrored = ensemble.all(dataset.images, np.asarray(test))
         labels = dataset.labels[test]
         found["test"] = full_evaluation(
-            plain, mirrored, labels, split="test", classes=dataset.classes
+            plain,
+            mirrored,
+            labels,
+            split="test",
+            classes=dataset.classes,
+            thresholds=run.thresholds(),
         )
     write_json(folder.evaluation, found)

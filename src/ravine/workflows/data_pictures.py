@@ -21,6 +21,7 @@ from torch import Tensor
 from ravine.core.atomic import make_folder, write_whole
 from ravine.data.batches import StepBatches
 from ravine.data.dataset import Dataset, Preprocessing
+from ravine.data.label_sets import described_label
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import write_json
 from ravine.training.loop import Training
@@ -76,12 +77,14 @@ def as_bytes(images: Tensor, preprocessing: Preprocessing) -> np.ndarray:
 def caption_of(target: Tensor, classes: Sequence[str]) -> str:
     """Returns the class of a target, 0-dim, or those of a mixed one, (K,), with their shares.
 
+    Of several labels that are not mixed it is all of them.
+
     >>> import torch
     >>> caption_of(torch.tensor([0.75, 0.0, 0.25]), ["cat", "dog", "emu"])
     'cat 75 %, emu 25 %'
     """
-    if target.ndim == 0:
-        return classes[int(target)]
+    if target.ndim == 0 or bool(((target == 0) | (target == 1)).all()):
+        return described_label(target.cpu().numpy(), classes)
     shares = [(float(share), name) for share, name in zip(target, classes, strict=True)]
     largest = sorted((one for one in shares if one[0] > _LEAST_SHARE), reverse=True)[:_NAMED]
     if len(largest) == 1:
@@ -103,7 +106,7 @@ def _pairs(folder: Path, dataset: Dataset) -> list[dict[str, Any]]:
         images = [f"pair-{number:02d}-{side}.png" for side in range(len(names))]
         for image, name in zip(images, names, strict=True):
             _write_png(folder / image, np.asarray(dataset.images[index[name]]))
-        labels = [dataset.classes[dataset.labels[index[name]]] for name in names]
+        labels = [described_label(dataset.labels[index[name]], dataset.classes) for name in names]
         rows.append({"kind": kind, "names": list(names), "labels": labels, "images": images})
     return rows
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,6 +27,7 @@ from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
 from ravine.findings.cure_trials import Trial, compare
 from ravine.findings.finding import Finding, Findings, merge
+from ravine.findings.label_floor import ignorance_of
 from ravine.nn.freezing import training_mode_
 from ravine.ops.kernel_plan import guessed_plan
 from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
@@ -35,12 +37,13 @@ from ravine.runs.layers_file import read_layers
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import write_json
 from ravine.schedules.scheduler import Scheduler
+from ravine.training.loss import Loss, plain_loss_of_each
 from ravine.training.plan import Plan
 from ravine.training.train_step import train_step
 from ravine.workflows.assemble import Assembly, assemble
 from ravine.workflows.data_paths import located, refuse_other_data
 from ravine.workflows.recipe import Recipe
-from ravine.workflows.run_findings import find_in_run, keep_findings
+from ravine.workflows.run_findings import find_in_run, keep_findings, label_shares
 from ravine.workflows.session import Session, open_session
 from ravine.workflows.start_weights import read_start
 
@@ -50,7 +53,8 @@ else:
     page = lazy_module("ravine.reports.page")
 
 _BATCHES = 16
-_WORST = 10.0  # times ln K, what a diverged run counts as
+_WORST = 10.0  # times the loss of knowing nothing, what a diverged run counts as
+_NEAR_CHANCE = 1.2  # times the mean average precision of answers at random
 # Settings that decide the initial weights or their names: a cure by one of them begins at step 0.
 _FROM_START = ("init", "norm", "model", "activation", "skip", "zero_init", "ema")
 _ELSE = {"init": "lsuv", "dropout": 0.1}  # what is tried where the run has the cure already
@@ -117,7 +121,10 @@ def diagnose_run(
             found = list(find_in_run(folder, classes=classes, layers=layers))
             found += _look_inside(case, labels_probe=labels_probe)
             findings = merge(found, EXPLAINS)
-            if not labels_probe and _suspects_labels(findings, rows, classes=classes):
+            chance = float(np.mean(label_shares(folder) or [1 / classes]))
+            if not labels_probe and _suspects_labels(
+                findings, rows, classes=classes, chance=chance
+            ):
                 findings = merge([*found, *_probe_labels(case)], EXPLAINS)
     keep_findings(folder, findings)
     if folder.history.exists():
@@ -214,12 +221,23 @@ def _look_inside(case: _Case, *, labels_probe: bool) -> list[Finding]:
     return found
 
 
-def _suspects_labels(findings: Findings, rows: list[dict[str, Any]], *, classes: int) -> bool:
-    """Returns whether nothing was learnt that holds for other images than the training's."""
+def _suspects_labels(
+    findings: Findings, rows: list[dict[str, Any]], *, classes: int, chance: float
+) -> bool:
+    """Returns whether nothing was learnt that holds for other images than the training's.
+
+    Args:
+        findings: so far.
+        rows: of history.jsonl.
+        classes: K.
+        chance: mean average precision of answers at random, of several labels.
+    """
     if "plateau" in findings.codes:
         return True
     epochs = [row for row in rows if row.get("kind") == "epoch" and row.get("interval")]
     at_chance = bool(epochs) and max(row["interval"][0] for row in epochs) <= 1 / classes
+    if scores := [row["mean_ap"] for row in rows if row.get("mean_ap") is not None]:
+        at_chance = max(scores) <= _NEAR_CHANCE * chance
     return at_chance and "overfitting" in findings.codes
 
 
@@ -325,11 +343,19 @@ def _loss_after(case: _Case, recipe: Recipe, start: Checkpoint | None, steps: in
         batch = training.batches.batch_at(state.step)
         train_step(state, training.forward, batch, settings=training.step)
     if training.validate is None:
-        loss = _training_loss(state.evaluated, training.batches)
+        each = plain_loss_of_each(several=case.dataset.several)
+        loss = _training_loss(state.evaluated, training.batches, each)
     else:
         loss = training.validate(state.evaluated).loss
     # Far above ln K one loss is as bad as another, and would outweigh all other seeds.
-    return min(loss, _WORST * math.log(max(2, len(case.dataset.classes))))
+    return min(loss, _WORST * _ignorance(case.dataset))
+
+
+def _ignorance(dataset: Dataset) -> float:
+    """Returns the loss of a network that knows nothing of an image."""
+    if dataset.several:
+        return ignorance_of(dataset.labels[dataset.splits["train"]].mean(0).tolist())
+    return math.log(max(2, len(dataset.classes)))
 
 
 def _load(assembly: Assembly, start: Checkpoint) -> None:
@@ -343,10 +369,10 @@ def _load(assembly: Assembly, start: Checkpoint) -> None:
 
 
 @torch.no_grad()
-def _training_loss(model: nn.Module, batches: StepBatches) -> float:
+def _training_loss(model: nn.Module, batches: StepBatches, each: Loss) -> float:
     model.eval()
     losses = []
     for step in range(min(8, batches.steps_per_epoch)):
         batch = batches.batch_at(step)
-        losses.append(float(nn.functional.cross_entropy(model(batch.images), batch.targets)))
+        losses.append(float(each(model(batch.images), batch.targets).mean()))
     return sum(losses) / len(losses)

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from ravine.core.device import pick_device, pick_precision
-from ravine.core.errors import RunError
+from ravine.core.errors import RunError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import ImageArray
 from ravine.training.evaluation import batch_log_probabilities
 from ravine.training.model_file import TrainedModel
+from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds
 
 _BATCH = 500
 
@@ -87,9 +88,37 @@ class Ensemble:
         precision = pick_precision(self.precision, device)
         for batch in batches:
             plain, both = batch_log_probabilities(
-                member.model, batch.images, precision=precision, mirrored=self.mirrored
+                member.model,
+                batch.images,
+                precision=precision,
+                mirrored=self.mirrored,
+                several=member.several,
             )
             yield plain.cpu().numpy(), None if both is None else both.cpu().numpy()
+
+
+def thresholds_for(members: Sequence[TrainedModel], given: float | None) -> Thresholds | None:
+    """Returns the thresholds of several labels; None where an image has one class.
+
+    Args:
+        members: whose thresholds are averaged.
+        given: one for every label, in [0, 1]; by default those of the training.
+
+    Raises:
+        SettingError: it is out of range, or has no effect.
+    """
+    found = [one.thresholds for one in members if one.thresholds is not None]
+    if len(found) < len(members):
+        if given is not None:
+            raise SettingError(
+                "threshold has no effect: the network answers with one class; leave it out"
+            )
+        return None
+    if given is None:
+        return Thresholds(values=np.mean(found, axis=0), source=CHOSEN_HERE)
+    if not 0 <= given <= 1:
+        raise SettingError(f"threshold {given:g} is no probability; give one from 0 to 1")
+    return Thresholds(values=np.full(len(found[0]), given), source="given")
 
 
 def _mean(log_probabilities: Sequence[np.ndarray]) -> np.ndarray:

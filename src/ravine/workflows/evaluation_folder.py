@@ -18,8 +18,7 @@ from ravine.data.csv_file import write_csv
 from ravine.data.dataset import Dataset
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import write_json
-from ravine.training.evaluation import worst_mistakes
-from ravine.workflows.run_end import MISTAKES, keep_mistakes
+from ravine.workflows.run_end import keep_mistakes
 
 if TYPE_CHECKING:
     from ravine.reports import evaluation_page
@@ -56,13 +55,15 @@ def keep_evaluation(
         RunError: it exists, or the disk does not allow it.
     """
     refuse_kept(out)
-    worst = worst_mistakes(log_probabilities, dataset.labels[index], MISTAKES)
 
     def fill(part: Path) -> None:
         folder = RunFolder(part)
-        mistakes = keep_mistakes(dataset, folder, index[worst], log_probabilities[worst])
+        mistakes = keep_mistakes(dataset, folder, index, log_probabilities)
         write_json(folder.evaluation, {**found, "network": network, "mistakes": mistakes})
-        write_csv(part / "predictions.csv", _rows(dataset, index, log_probabilities))
+        rows = _rows(dataset, index, log_probabilities)
+        if dataset.several:
+            rows = _label_rows(dataset, index, log_probabilities, found["labels"])
+        write_csv(part / "predictions.csv", rows)
         evaluation_page.render_evaluation(part)
 
     try:
@@ -70,6 +71,23 @@ def keep_evaluation(
     except OSError as error:
         raise disk_error(out, error) from error
     write_folder_whole(out, fill)
+
+
+def _label_rows(
+    dataset: Dataset,
+    index: np.ndarray,
+    log_probabilities: np.ndarray,
+    labels: Sequence[Mapping[str, Any]],
+) -> Iterator[Sequence[str]]:
+    """Yields the header, and of each image its true and predicted labels and all probabilities."""
+    yield ["image", "true", "predicted", *dataset.classes]
+    thresholds = np.array([row["threshold"] for row in labels])
+    for image, row in zip(index, np.exp(log_probabilities), strict=True):
+        true, predicted = (
+            "|".join(dataset.classes[int(k)] for k in np.flatnonzero(one))
+            for one in (dataset.labels[image], row >= thresholds)
+        )
+        yield [dataset.names[image], true, predicted, *(f"{value:.6g}" for value in row)]
 
 
 def _rows(

@@ -33,6 +33,7 @@ from ravine.runs.folder import RunFolder, open_run_folder
 from ravine.runs.links import refuse_link
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.surface import Surface
+from ravine.training.loss import plain_loss_of_each
 from ravine.training.model_file import check_model_code, load_model
 from ravine.training.plan import Plan
 from ravine.workflows.data_paths import located, refuse_other_data
@@ -85,7 +86,7 @@ def run_surface(
         files.append(file)
         surface = compute_surface(
             model,
-            _each_image,
+            plain_loss_of_each(several=run.trained.several),
             batches,
             asked.of_surface(along, policy),
             inputs=_inputs(along, points, epochs, _models(to, code, device)),
@@ -148,10 +149,6 @@ def _draw(
     return files
 
 
-def _each_image(logits: Tensor, labels: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, labels, reduction="none")
-
-
 def _model_file(path: str | Path) -> Path:
     file = Path(path)
     return file if file.is_file() else file / "model.safetensors"
@@ -175,12 +172,13 @@ def _waypoints(folder: Path) -> tuple[list[Path], list[float]]:
 def _batches(
     run: Run, asked: RunSurfaceSettings, device: torch.device, progress: Progress
 ) -> list[Batch]:
-    """Returns images (B, C, H, W) and labels (B,) of a random sample, the same in every call."""
+    """Returns images (B, C, H, W) and targets, (B,) or (B, K), of the same random sample always."""
     trained = run.trained
     dataset = open_reading(
         _found(run, asked, progress),
         preprocessing=trained.preprocessing,
         classes=trained.classes,
+        several=trained.several,
         progress=progress,
     )
     count = len(dataset.labels)
@@ -194,7 +192,7 @@ def _batches(
         device=device,
         labels=np.asarray(dataset.labels),
     )
-    return [(batch.images, batch.labels) for batch in found]
+    return [(batch.images, batch.targets) for batch in found]
 
 
 def _found(run: Run, asked: RunSurfaceSettings, progress: Progress) -> Reading:
@@ -206,7 +204,12 @@ def _found(run: Run, asked: RunSurfaceSettings, progress: Progress) -> Reading:
     classes = run.trained.classes
     if asked.data is not None:
         return read_again(
-            run.read_by, data=asked.data, labels=asked.labels, classes=classes, progress=progress
+            run.read_by,
+            data=asked.data,
+            labels=asked.labels,
+            classes=classes,
+            given=run.form_of_labels,
+            progress=progress,
         )
     folder = open_run_folder(run.path)
     recipe = located(Recipe.of(read_recipe(folder.recipe)[0]), folder)

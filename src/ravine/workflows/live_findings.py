@@ -24,7 +24,7 @@ from ravine.runs.layers_file import LayerRecords, read_layer_rows
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.row_reader import RowReader
 from ravine.runs.rows import rewrite_rows
-from ravine.workflows.run_findings import WHILE_TRAINING, floor_of, is_normalised
+from ravine.workflows.run_findings import WHILE_TRAINING, bounds_of, is_normalised
 
 _SHARE: Final = 1 / 300  # of the time of a training
 _EVERY: Final = 1.0  # seconds, at least
@@ -107,7 +107,7 @@ class LiveFindings:
             self._rows,
             classes=self.classes,
             normalised=is_normalised(self._settings),
-            floor=floor_of(self._settings, self.classes),
+            **bounds_of(self.folder, self._settings, self.classes),
         )
         found = [
             *find_over_time(run),

@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from torch import nn
-
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import make_folder, sweep_parts
 from ravine.core.errors import RunError, SettingError
@@ -21,14 +19,15 @@ from ravine.core.html_table import html_table
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.renamed import with_new_names
-from ravine.data.opening import open_dataset
 from ravine.reports.race_page import render_race
 from ravine.runs.folder import RUNS, RunFolder, next_run_path
 from ravine.runs.links import refuse_link
 from ravine.runs.rows import read_json, write_json
+from ravine.runs.score import ACCURACY
 from ravine.training.gradient_noise import gradient_noise
+from ravine.training.loss import plain_loss_of_each
 from ravine.training.stop import stop_on_signals
-from ravine.workflows.race_images import training_images
+from ravine.workflows.race_images import prepared_for_jobs, training_images
 from ravine.workflows.race_kernels import decide_race_kernels
 from ravine.workflows.race_plan import RacePlan, RaceSpec, check_budget, make_spec
 from ravine.workflows.race_plane import draw_plane
@@ -105,7 +104,8 @@ class Race:
             (row["rank"], row["name"], "–" if not row["results"] else share(row["mean"]))
             for row in self.table
         ]
-        return html_table(self.verdict, ("rank", "candidate", "accuracy"), rows)
+        measure = self.results.get("measure", ACCURACY)
+        return html_table(self.verdict, ("rank", "candidate", measure), rows)
 
     @property
     def winner(self) -> Path | None:
@@ -210,7 +210,7 @@ def _run(
     slots = allocate_slots(jobs=jobs, threads=spec.threads, device=spec.device)
     if not (path / "plan.json").exists():
         check_budget(spec.race, slots)
-    open_dataset(Recipe.of(spec.base), seed=spec.race.seed, progress=progress)  # decodes it once
+    spec = prepared_for_jobs(spec, observe, progress)
     folder = _open(path, spec)
     with RunFolder(path).locked(), stop_on_signals() as stop:
         RunFolder(path).sweep()
@@ -350,8 +350,9 @@ def _noise(spec: RaceSpec, runs: Mapping[str, Path], code: AllowedCode) -> dict[
     batches = training_images(spec, count=_NOISE_IMAGES, batch=_NOISE_BATCH)
     if len(batches) < 2:
         return None
-    model = Run.load(runs[best], allow_code=sorted(code.names)).model.train()
-    found = gradient_noise(model, nn.CrossEntropyLoss(), batches)
+    run = Run.load(runs[best], allow_code=sorted(code.names))
+    loss = plain_loss_of_each(several=run.trained.several)
+    found = gradient_noise(run.model.train(), lambda z, y: loss(z, y).mean(), batches)
     batch_of = {name: size or Recipe().batch for name, size in sizes.items()}
     return {
         "at": best,

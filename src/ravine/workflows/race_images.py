@@ -1,18 +1,43 @@
 """Training images of a race without augmentation, the same at every call."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from ravine.core.events import Observer
+from ravine.core.progress import Progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_dataset
+from ravine.workflows.augmentation import with_augmentation
 from ravine.workflows.race_plan import RaceSpec
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.session import Session
+
+
+def prepared_for_jobs(spec: RaceSpec, observe: Observer, progress: Progress) -> RaceSpec:
+    """Returns the spec with the augmentation that the data allows, decided once for all jobs.
+
+    The images are decoded on the way, into the cache that the jobs read.
+
+    Args:
+        spec: of the race.
+        observe: receives what was decided.
+        progress: called while decoding.
+    """
+    recipe = Recipe.of(spec.base)
+    dataset = open_dataset(recipe, seed=spec.race.seed, progress=progress)
+    if not recipe.is_left_to_ravine:
+        return spec
+    seeded = recipe.with_(seed=spec.race.seed)
+    chosen = with_augmentation(seeded, dataset, Session(observers=[observe]))
+    return replace(spec, base={**spec.base, "augment": chosen.augment})
 
 
 def training_images(spec: RaceSpec, *, count: int, batch: int) -> list[tuple[Tensor, Tensor]]:
-    """Returns whole batches without augmentation: (B, C, H, W) float32 and labels (B,) int64.
+    """Returns whole batches without augmentation: (B, C, H, W) float32 and targets, (B,) or (B, K).
 
     Args:
         spec: of the race, whose seed chooses the images.
@@ -31,4 +56,4 @@ def training_images(spec: RaceSpec, *, count: int, batch: int) -> list[tuple[Ten
         device=torch.device("cpu"),
         labels=np.asarray(dataset.labels),
     )
-    return [(b.images, b.labels) for b in found]
+    return [(b.images, b.targets) for b in found]

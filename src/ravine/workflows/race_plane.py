@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor, nn
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import write_whole
@@ -21,6 +20,7 @@ from ravine.landscapes.trajectory import Point
 from ravine.reports.race_figures import colours, plane
 from ravine.runs.folder import RunFolder
 from ravine.runs.surface import Surface
+from ravine.training.loss import plain_loss_of_each
 from ravine.workflows.race_images import training_images
 from ravine.workflows.race_plan import RaceSpec
 from ravine.workflows.run import Run
@@ -81,9 +81,10 @@ def _surface(
         own.append(dict(Run.load(runs[name], allow_code=allowed).model.state_dict()))
         points += own
         belongs += [name] * len(own)
+    best_run = Run.load(runs[best], allow_code=allowed)
     surface = landscape(
-        Run.load(runs[best], allow_code=allowed).model,
-        _each_image,
+        best_run.model,
+        plain_loss_of_each(several=best_run.trained.several),
         training_images(spec, count=_IMAGES, batch=_BATCH),
         along="trajectory",
         trajectory=points,
@@ -99,7 +100,3 @@ def _surface(
 
 def _waypoints(run: Path) -> list[Path]:
     return sorted(RunFolder(run).weights.glob("step-*.safetensors"))
-
-
-def _each_image(logits: Tensor, labels: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, labels, reduction="none")

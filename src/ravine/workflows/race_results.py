@@ -1,16 +1,19 @@
 """The numbers of a race, gathered from its run folders as plain values for results.json."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from ravine.core.wilson_interval import wilson_interval
+from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_history
 from ravine.runs.links import is_own_file, refuse_link
 from ravine.runs.recipe_file import read_recipe, write_recipe
+from ravine.runs.rows import read_json
+from ravine.runs.score import measure_of, score_of
 from ravine.tournament.job_graph import JobGraph, Outcome, run_of
 from ravine.tournament.statistics import Standing, median_time, standings, time_to, verdict
 from ravine.workflows.race_fairness import fairness
@@ -50,6 +53,7 @@ def gather(spec: RaceSpec, plan: RacePlan, folder: RaceFolder, state: RaceState)
         "elapsed": state.elapsed,
         "target": target,
         "measured_on": _measured_on(ended),
+        "measure": _measure([folder.runs / graph.seed_run(n, s) for n in ended for s in ended[n]]),
         "table": rows,
         "comparisons": [asdict(c) | {"tied": c.tied} for c in comparisons],
         "trials": _trials(graph, outcomes),
@@ -160,11 +164,21 @@ def _times(curves: Mapping[int, Any], target: Mapping[str, Any] | None) -> dict[
 def _curves(run: Path) -> dict[str, Any]:
     """Returns training loss by step and validation accuracy by epoch, with the seconds of each."""
     validation = [
-        {"step": row["step"], "elapsed": row.get("elapsed") or 0.0, "accuracy": row["accuracy"]}
+        {"step": row["step"], "elapsed": row.get("elapsed") or 0.0, "accuracy": score}
         for row in read_history(run / "history.jsonl")
-        if row.get("kind") == "epoch" and row.get("accuracy") is not None
+        if row.get("kind") == "epoch" and (score := score_of(row)) is not None
     ]
     return {"training": loss_curve(run), "validation": validation}
+
+
+def _measure(runs: Sequence[Path]) -> str:
+    """Returns what candidates are compared by: accuracy, or mAP where images have several labels.
+
+    The key `accuracy` holds it in either case.
+    """
+    files = [RunFolder(run).evaluation for run in runs]
+    found = next((read_json(file) for file in files if file.is_file()), {})
+    return measure_of(found)
 
 
 def _measured_on(ended: Mapping[str, Mapping[int, Outcome]]) -> str:

@@ -28,6 +28,7 @@ class RecipeSettings(TypedDict, total=False):
     ema: float
     norm_statistics: Literal["auto", "running", "measured"]
     balance: Literal["none", "loss", "sample"]
+    threshold: float | Literal["auto"]
     tta: bool
     checkpoint_every: float
     on_divergence: Literal["stop", "rollback"]
@@ -73,6 +74,8 @@ class RecipeSettings(TypedDict, total=False):
     images: str | Path | None
     image_column: str | None
     label_column: str | None
+    labels_per_image: Literal["auto", "one", "several"]
+    label_separator: str | None
     split_column: str | None
     group_column: str | None
     group_from_name: str | None

@@ -4,7 +4,7 @@ Shape letters: N images, B images of a batch, K classes.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -27,8 +27,10 @@ from ravine.runs.run_weights import check_weights_of, refuse_best_of_file, weigh
 from ravine.runs.trained_images import were_trained_on
 from ravine.training.evaluation import full_evaluation
 from ravine.training.model_file import TrainedModel, load_model
-from ravine.workflows.ensemble import Ensemble, refuse_not_finite
+from ravine.training.several_evaluation import Thresholds
+from ravine.workflows.ensemble import Ensemble, refuse_not_finite, thresholds_for
 from ravine.workflows.evaluation_folder import keep_evaluation, refuse_kept
+from ravine.workflows.predictions import Predictions
 from ravine.workflows.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -38,28 +40,6 @@ else:
     proof = lazy_module("ravine.exports.proof")
     proved = lazy_module("ravine.exports.proved")
     run_export = lazy_module("ravine.workflows.run_export")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """The probabilities that a network predicts for images.
-
-    Attributes:
-        names: paths of the N images, as they were found.
-        classes: names of the K classes.
-        probabilities: (N, K) float32, rows sum to 1.
-        unreadable: name and reason of each file that is no readable image.
-    """
-
-    names: Sequence[str]
-    classes: tuple[str, ...]
-    probabilities: np.ndarray
-    unreadable: Sequence[tuple[str, str]]
-
-    @property
-    def labels(self) -> list[str]:
-        """The likeliest class of each image."""
-        return [self.classes[index] for index in self.probabilities.argmax(1)]
 
 
 class Run(RunRecord):
@@ -132,7 +112,8 @@ class Run(RunRecord):
         one = found[0]
         for path, other in zip(paths, found, strict=True):
             sizes = [(m.preprocessing.image_size, m.preprocessing.channels) for m in (one, other)]
-            if other.classes != one.classes or sizes[0] != sizes[1]:
+            same = other.classes == one.classes and other.several == one.several
+            if not same or sizes[0] != sizes[1]:
                 raise RunError(f"{path} has other classes or images than {paths[0]}")
         return found
 
@@ -147,6 +128,7 @@ class Run(RunRecord):
         *,
         labels: str | None = None,
         held_out: bool = False,
+        threshold: float | None = None,
         tta: bool = False,
         out: str | Path | None = None,
         device: str = "auto",
@@ -156,6 +138,7 @@ class Run(RunRecord):
     ) -> dict[str, Any]:
         """Returns accuracy with interval, confusion and calibration on labelled images.
 
+        Of several labels per image it is mean average precision and F1, and figures of each label.
         Its "trained_on" is how many of them the network was trained on; None where the run does
         not know. "read_as" is what the data was taken for, and "notes" say which options of the
         training do not fit it.
@@ -164,6 +147,8 @@ class Run(RunRecord):
             data: a folder with one folder per class, or any other source that train takes.
             labels: a CSV with the labels of the images in `data`.
             held_out: leave out the images that were trained on.
+            threshold: of every label, in [0, 1], where an image has several; by default each
+                label's own, from the training.
             tta: also give the result with test-time flip, apart.
             out: a new folder to keep the result in: a page, evaluation.json, a CSV of predictions.
             device: auto, cpu, cuda or cuda:N.
@@ -175,21 +160,26 @@ class Run(RunRecord):
         Raises:
             DataError: the data cannot be read, or has a class that the network does not know.
             RunError: the network's weights are not finite, or `out` exists.
-            SettingError: `reading` has a setting that is unknown or out of range.
+            SettingError: the threshold, or a setting of `reading`, is out of range, unknown or
+                without effect.
         """
         if out is not None:
             refuse_kept(out := usable_path("out", out))
+        thresholds = self.thresholds(threshold)
         ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
         first = self.members[0]
-        where: dict[str, Any] = {"data": str(data), "labels": labels, "given": reading}
+        where: dict[str, Any] = {"data": str(data), "labels": labels}
+        where["given"] = self.form_of_labels | reading
         opened = read_again(self.read_by, classes=first.classes, progress=progress, **where)
+        how: dict[str, Any] = {"several": first.several, "progress": progress}
         dataset = open_reading(
-            opened, preprocessing=first.preprocessing, classes=first.classes, progress=progress
+            opened, preprocessing=first.preprocessing, classes=first.classes, **how
         )
         index, known = self._evaluated(dataset, str(data), held_out=held_out)
         plain, mirrored = ensemble.all(dataset.images, index)
+        truth, classes = dataset.labels[index], first.classes
         found = full_evaluation(
-            plain, mirrored, dataset.labels[index], split=str(data), classes=first.classes
+            plain, mirrored, truth, split=str(data), classes=classes, thresholds=thresholds
         )
         understood = opened.collection.understood
         read_as = None if understood is None else understood.to_json()
@@ -197,6 +187,15 @@ class Run(RunRecord):
         if out is not None:
             keep_evaluation(out, found, dataset, index, plain, network=str(self.path))
         return found
+
+    @property
+    def form_of_labels(self) -> dict[str, Any]:
+        """The setting by which data is read for the network: of several labels; else none."""
+        return {"labels_per_image": "several"} if self.members[0].several else {}
+
+    def thresholds(self, given: float | None = None) -> Thresholds | None:
+        """Returns the thresholds of several labels, (K,), or None; see `thresholds_for`."""
+        return thresholds_for(self.members, given)
 
     def _evaluated(
         self, dataset: Dataset, data: str, *, held_out: bool
@@ -224,6 +223,7 @@ class Run(RunRecord):
         *,
         image_column: str | None = None,
         images_folder: str | None = None,
+        threshold: float | None = None,
         tta: bool = False,
         device: str = "auto",
         precision: str = "auto",
@@ -237,6 +237,8 @@ class Run(RunRecord):
                 (N, C, H, W), of bytes or of floats in 0..1; or a list of paths, or of images.
             image_column: of the CSV; by default that of the training, else a usual name.
             images_folder: of the images that a CSV names; by default its own, or the training's.
+            threshold: of every label, in [0, 1], where an image has several; by default each
+                label's own, from the training.
             tta: mean over each image and its mirror image.
             device: auto, cpu, cuda or cuda:N.
             precision: auto, float32 or bfloat16.
@@ -245,7 +247,9 @@ class Run(RunRecord):
         Raises:
             DataError: there is nothing to read.
             RunError: the network's weights are not finite.
+            SettingError: the threshold is out of range, or has no effect.
         """
+        thresholds = self.thresholds(threshold)
         found = self.open_unlabelled(
             images, image_column=image_column, images_folder=images_folder, progress=progress
         )
@@ -259,6 +263,7 @@ class Run(RunRecord):
             classes=classes,
             probabilities=np.concatenate([np.zeros((0, len(classes)), np.float32), *blocks]),
             unreadable=list(found.unreadable),
+            thresholds=None if thresholds is None else thresholds.values,
         )
 
     def open_unlabelled(
@@ -383,10 +388,11 @@ class Run(RunRecord):
             RunError: the audit of the data is not in the run folder.
         """
         folders = self._fold_folders() or [self._folder]
-        rows = read_json(folders[0].audit).get("classes", [])
+        audit = read_json(folders[0].audit)
+        rows = audit.get("classes", [])
         try:
             counts = {str(row["name"]): int(row["counts"]["train"]) for row in rows}
             found = np.array([counts[name] for name in self.members[0].classes], np.float64)
         except (KeyError, TypeError, ValueError):
             raise RunError(f"{folders[0].audit} does not hold the training shares") from None
-        return found / found.sum()
+        return found / (audit["several"]["train"] if audit.get("several") else found.sum())

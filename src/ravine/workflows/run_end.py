@@ -8,11 +8,14 @@ from PIL import Image
 
 from ravine.core.atomic import make_folder, write_whole
 from ravine.data.dataset import Dataset
+from ravine.data.label_sets import described_label, has_several
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
 from ravine.runs.predictions_file import write_predictions
 from ravine.runs.rows import rewrite_rows
 from ravine.training.evaluation import full_evaluation, worst_mistakes
+from ravine.training.label_thresholds import choose_thresholds
+from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds, worst_answers
 from ravine.training.state import TrainingState
 from ravine.workflows.assemble import Assembly
 from ravine.workflows.session import Session
@@ -20,8 +23,31 @@ from ravine.workflows.session import Session
 MISTAKES = 24
 
 
+def thresholds_of(assembly: Assembly, dataset: Dataset) -> Thresholds | None:
+    """Returns the thresholds of a run's labels; None where an image has one class.
+
+    Unless the recipe gives one for all, they are chosen on the validation images. Every rank calls
+    this.
+    """
+    if not dataset.several:
+        return None
+    given, count = assembly.recipe.threshold, len(dataset.classes)
+    if given != "auto":
+        return Thresholds(values=np.full(count, float(given)), source="given")
+    index = dataset.splits.get(CHOSEN_HERE)
+    if index is None:
+        return Thresholds.default(count)
+    logs, _ = assembly.evaluator.class_probabilities(assembly.state.evaluated, index)
+    chosen = choose_thresholds(np.exp(logs.astype(np.float64)), dataset.labels[index])
+    return Thresholds(values=chosen, source=CHOSEN_HERE)
+
+
 def evaluate_run(
-    assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session
+    assembly: Assembly,
+    dataset: Dataset,
+    folder: RunFolder,
+    session: Session,
+    thresholds: Thresholds | None = None,
 ) -> dict[str, Any] | None:
     """Evaluates on the test images, else on the validation images, and returns the result.
 
@@ -41,39 +67,61 @@ def evaluate_run(
     )
     if not session.ranks.is_main:
         return None
-    found = full_evaluation(plain, mirrored, labels, split=split, classes=dataset.classes)
-    write_predictions(folder.predictions, dataset.digests[index], plain.argmax(1), labels)
-    worst = worst_mistakes(plain, labels, MISTAKES)
-    found["mistakes"] = keep_mistakes(dataset, folder, index[worst], plain[worst])
+    found = full_evaluation(
+        plain,
+        mirrored,
+        labels,
+        split=split,
+        classes=dataset.classes,
+        thresholds=thresholds,
+        chosen_here=thresholds is not None and thresholds.source == split,
+    )
+    if not dataset.several:
+        write_predictions(folder.predictions, dataset.digests[index], plain.argmax(1), labels)
+    found["mistakes"] = keep_mistakes(dataset, folder, index, plain)
     found["ema"] = assembly.state.ema is not None
     return found
+
+
+def _wrong_answers(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns (image, class) of the most confident errors, (M, 2) int64; see `worst_answers`."""
+    if has_several(labels):
+        return worst_answers(log_probabilities, labels, MISTAKES)
+    worst = worst_mistakes(log_probabilities, labels, MISTAKES)
+    return np.stack([worst, log_probabilities[worst].argmax(1)], axis=1)
 
 
 def keep_mistakes(
     dataset: Dataset, folder: RunFolder, index: np.ndarray, log_probabilities: np.ndarray
 ) -> list[dict[str, object]]:
-    """Writes the pictures of misclassified images, and returns a row for each.
+    """Writes the pictures of the most confident errors, and returns a row for each.
 
     Args:
         dataset: of the images.
         folder: to write into.
-        index: (N,) int64 of the images.
+        index: (N,) int64 in the data set, of the images evaluated.
         log_probabilities: (N, K).
     """
     make_folder(folder.mistakes)
+    answers = _wrong_answers(log_probabilities, dataset.labels[index])
     rows: list[dict[str, object]] = []
-    for rank, (image, logs) in enumerate(zip(index, log_probabilities, strict=True)):
+    for rank, (row, answer) in enumerate(answers.tolist()):
         name = f"{rank:02d}.png"
+        image = int(index[row])
         pixels = np.asarray(dataset.images[image])
         buffer = io.BytesIO()
         Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
         write_whole(folder.mistakes / name, buffer.getvalue())
+        label = dataset.labels[image]
+        missed = dataset.several and label[answer] > 0
+        said = dataset.classes[answer]
+        probability = float(np.exp(log_probabilities[row, answer]))
         rows.append(
             {
                 "name": dataset.names[image],
-                "true": dataset.classes[dataset.labels[image]],
-                "predicted": dataset.classes[int(logs.argmax())],
-                "probability": float(np.exp(logs.max())),
+                "true": described_label(label, dataset.classes),
+                "predicted": f"not {said}" if missed else said,
+                "probability": 1 - probability if missed else probability,
                 "image": f"{folder.mistakes.name}/{name}",
             }
         )

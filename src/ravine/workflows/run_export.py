@@ -46,6 +46,15 @@ class _Images:
     calibration: np.ndarray
 
 
+def _refuse_several(trained: TrainedModel) -> None:
+    """Raises `SettingError` for a network of several labels, whose thresholds no format holds."""
+    if trained.several:
+        raise SettingError(
+            "an export of a network that answers with several labels is not made yet; its "
+            "model.safetensors holds weights and thresholds, and ravine predict answers"
+        )
+
+
 def export_run(
     folder: RunFolder,
     trained: TrainedModel,
@@ -58,6 +67,7 @@ def export_run(
     progress: Progress = no_progress,
 ) -> Proof:
     """Writes the network of a run into the folder `path`; see `Run.export`."""
+    _refuse_several(trained)
     wanted.refuse_missing_packages()
     _refuse_preprocessing(with_preprocessing, wanted)
     found = _images(folder, trained, data=data, labels=labels, progress=progress)

@@ -1,13 +1,14 @@
 """The findings of a run, from its rows and its snapshots, kept in findings.jsonl."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypedDict
 
 from ravine.checks.check_table import EXPLAINS
 from ravine.core.events import Notice, Observer
 from ravine.findings.cure_trials import Trial
 from ravine.findings.finding import Finding, Findings, merge
 from ravine.findings.history_detectors import find_over_time, trace
+from ravine.findings.label_floor import ignorance_of, label_floor
 from ravine.findings.layer_detectors import find_in_snapshots
 from ravine.findings.target_floor import expected_floor
 from ravine.runs.file_schemas import AUDIT, fault_in
@@ -35,9 +36,14 @@ def find_in_run(
     if classes is None and folder.audit.exists():
         classes = _audited_classes(folder)
     rows = read_history(folder.history)
-    floor = floor_of(settings, classes)
-    normalised = is_normalised(settings)
-    yield from find_over_time(trace(rows, classes=classes, normalised=normalised, floor=floor))
+    yield from find_over_time(
+        trace(
+            rows,
+            classes=classes,
+            normalised=is_normalised(settings),
+            **bounds_of(folder, settings, classes),
+        )
+    )
     undone = list(_undone(folder))
     yield from undone
     for one in find_in_snapshots(layers.snapshots, not_finite=layers.not_finite):
@@ -50,6 +56,23 @@ def _audited_classes(folder: RunFolder) -> int | None:
     return None if fault_in(found, AUDIT) is not None else len(found.get("classes", [])) or None
 
 
+def label_shares(folder: RunFolder) -> list[float] | None:
+    """Returns the shares of the labels among a run's training images, (K,), from its audit.
+
+    None where an image has one class, or there is no audit.
+    """
+    if not folder.audit.exists():
+        return None
+    found = read_json(folder.audit)
+    several = found.get("several")
+    if fault_in(found, AUDIT) is not None or not isinstance(several, dict):
+        return None
+    count = several.get("train")
+    if type(count) is not int or count < 1:
+        return None
+    return [min(1.0, row["counts"].get("train", 0) / count) for row in found["classes"]]
+
+
 def is_normalised(settings: Mapping[str, Any]) -> bool:
     """Returns whether batch norm's running statistics may explain a bad validation loss.
 
@@ -59,8 +82,40 @@ def is_normalised(settings: Mapping[str, Any]) -> bool:
     return batch and settings.get("norm_statistics") != "measured"
 
 
-def floor_of(settings: Mapping[str, Any], classes: int | None) -> float:
+class Bounds(TypedDict):
+    """The losses between which a network learns, as `trace` takes them."""
+
+    floor: float
+    ignorance: float | None
+
+
+def bounds_of(folder: RunFolder, settings: Mapping[str, Any], classes: int | None) -> Bounds:
+    """Returns the least training loss of a run's targets, and that of knowing only their shares.
+
+    Args:
+        folder: of the run, with the audit of its data.
+        settings: of its recipe.
+        classes: K, None where it is not known.
+    """
+    shares = label_shares(folder)
+    smoothing = float(settings.get("label_smoothing", 0.0))
+    return {
+        "floor": _floor(settings, classes, shares),
+        "ignorance": None if shares is None else ignorance_of(shares, label_smoothing=smoothing),
+    }
+
+
+def _floor(
+    settings: Mapping[str, Any], classes: int | None, shares: Sequence[float] | None
+) -> float:
     """Returns the least training loss that a recipe's targets allow; 0 without a number of K."""
+    if shares is not None:
+        return label_floor(
+            shares,
+            label_smoothing=float(settings.get("label_smoothing", 0.0)),
+            mixup=float(settings.get("mixup", 0.0)),
+            cutmix=float(settings.get("cutmix", 0.0)),
+        )
     if classes is None or classes < 2:
         return 0.0
     return expected_floor(

@@ -46,25 +46,36 @@ def run_text(run: Finished) -> str:
         last = run.steps[-1]["step"] if run.steps else 0
         return f"{text}: no result yet, step {last} ({folder.path})"
     found = read_json(folder.evaluation)
-    low, high = found["interval"]
     where = f"images in {found['split']}" if "folds" in found else f"{found['split']} images"
-    text += f": {share(found['accuracy'], (low, high))} of {found['count']:,} {where}"
+    text += f": {_result(found)} {found['count']:,} {where}"
     seconds = read_json(folder.environment).get("seconds", {}).get("training")
     return text + (f", {seconds:.0f} s" if seconds else "")
 
 
+def _result(found: Mapping[str, Any]) -> str:
+    """Returns the accuracy, or with several labels mAP and macro F1, each with its interval."""
+    if "mean_ap" in found:
+        scores = [share(found[n], tuple(found[f"{n}_interval"])) for n in ("mean_ap", "macro_f1")]
+        return f"mAP {scores[0]}, macro F1 {scores[1]} on"
+    return f"{share(found['accuracy'], tuple(found['interval']))} of"
+
+
 def run_html(run: Finished) -> str:
     """Returns the line, the chance, and a table of the last epochs."""
+    last = run.epochs[-_LAST:]
+    several = any("train_exact_match" in row for row in last)
+    training, validation = ("exact_match", "mean_ap") if several else ("accuracy", "accuracy")
     rows = [
         (
             f"{row['epoch']:.4g}",
             f"{row['train_loss']:.3f}",
-            share(row["train_accuracy"]),
-            "–" if row.get("accuracy") is None else share(row["accuracy"]),
+            share(row[f"train_{training}"]),
+            "–" if row.get(validation) is None else share(row[validation]),
         )
-        for row in run.epochs[-_LAST:]
+        for row in last
     ]
-    columns = ("epoch", "loss", "training accuracy", "validation accuracy")
+    names = (f"training {training.replace('_', ' ')}", "validation accuracy")
+    columns = ("epoch", "loss", names[0], "validation mAP" if several else names[1])
     folder = run._folder
     chance = chance_of(read_json(folder.evaluation)) if folder.evaluation.is_file() else None
     title = run_text(run) + (f"; chance is {100 * chance:.3g} %" if chance else "")

@@ -65,11 +65,19 @@ def epoch_line(event: EpochDone) -> str:
     """Returns the line about one epoch."""
     text = (
         f"epoch {event.epoch:5.4g}  loss {event.train_loss:.3f}  "
-        f"training {share(event.train_accuracy)}"
+        f"training {_exact(event.measure)}{share(event.train_accuracy)}"
     )
+    if event.scores and event.loss is not None:
+        mean_ap, f1 = (share(event.scores[n] or 0.0) for n in ("mean_ap", "macro_f1"))
+        text += f"  validation mAP {mean_ap} macro F1 {f1} loss {event.loss:.3f}"
     if event.accuracy is not None and event.loss is not None:
         text += f"  validation {share(event.accuracy, event.interval)} loss {event.loss:.3f}"
     return f"{text}  {event.images_per_second:,.0f} images/s  {duration(event.elapsed)}"
+
+
+def _exact(measure: str) -> str:
+    """Returns what stands before a share of the training images: nothing before an accuracy."""
+    return "" if measure == "accuracy" else "exact match "
 
 
 @final
@@ -181,9 +189,14 @@ def step_line(row: dict[str, Any], total_steps: int) -> str:
     loss = "not finite" if row["loss"] is None else f"{row['loss']:.3f}"
     left = (total_steps - row["step"]) * row["elapsed"] / max(row["step"], 1)
     return (
-        f"step {row['step']:,}/{total_steps:,}  loss {loss}  training {share(row['accuracy'])}  "
+        f"step {row['step']:,}/{total_steps:,}  loss {loss}  training {_of_row(row)}  "
         f"lr {row['lr']:.3g}  {row['images_per_second']:,.0f} images/s  left {duration(left)}"
     )
+
+
+def _of_row(row: dict[str, Any]) -> str:
+    measure = "accuracy" if "accuracy" in row else "exact_match"
+    return f"{_exact(measure)}{share(row[measure])}"
 
 
 @final

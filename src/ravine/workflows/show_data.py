@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
-
 from ravine.core.progress import Progress, no_progress
 from ravine.data.audit import report_audit
 from ravine.data.collection import Collection
 from ravine.data.contact_sheet import write_contact_sheet
 from ravine.data.dataset import Dataset
+from ravine.data.label_sets import class_counts, has_several
 from ravine.data.opening import find_training_images, open_collection
 from ravine.data.settings import DataSettings
 
@@ -45,7 +44,7 @@ def first_answer(settings: DataSettings, progress: Progress = no_progress) -> Co
 
 def found_row(collection: Collection, settings: DataSettings) -> dict[str, Any]:
     """Returns the first answer as plain values."""
-    counts = np.bincount(collection.labels, minlength=len(collection.classes))
+    counts = class_counts(collection.labels, len(collection.classes))
     understood = collection.understood
     given = Counter(split or "none" for split in collection.given_splits)
     groups = set(collection.groups) - {""}
@@ -53,6 +52,7 @@ def found_row(collection: Collection, settings: DataSettings) -> dict[str, Any]:
         "data": settings.data,
         "understood": None if understood is None else understood.to_json(),
         "images": len(collection.names),
+        "labels_per_image": "several" if has_several(collection.labels) else "one",
         "classes": [
             {"name": name, "images": int(count)}
             for name, count in zip(collection.classes, counts, strict=True)

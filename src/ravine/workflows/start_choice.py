@@ -111,8 +111,8 @@ def _decide(
     recipe: Recipe, frozen: StartTrial, tuned: StartTrial, fresh: StartTrial
 ) -> tuple[Recipe, list[str]]:
     compared = f"{frozen.text()}, {tuned.text()}, {fresh.text()} on validation images"
-    best = max(frozen.evaluation.accuracy, tuned.evaluation.accuracy)
-    if fresh.evaluation.accuracy > best:
+    best = max(frozen.evaluation.score, tuned.evaluation.score)
+    if fresh.evaluation.score > best:
         text = (
             f"fresh weights: better than trained ones here ({compared}); --freeze none keeps them"
         )
@@ -123,13 +123,18 @@ def _decide(
             f"the images ({compared})"
         )
         return recipe.with_(freeze="backbone"), [text]
-    if frozen.evaluation.interval[0] > tuned.evaluation.accuracy:
+    if _least(frozen.evaluation) > tuned.evaluation.score:
         text = f"frozen backbone: better than fine-tuning by more than chance ({compared})"
         return recipe.with_(freeze="backbone"), [text]
     text = (
         f"fine-tuned: no worse in a short trial, with the rest of the budget to gain ({compared})"
     )
     return recipe.with_(freeze="none"), [text]
+
+
+def _least(found: Evaluation) -> float:
+    """Returns the lower end of an accuracy's interval; of several labels the score itself."""
+    return found.score if found.interval is None else found.interval[0]
 
 
 def _no_choice(recipe: Recipe, builder: Builder) -> str | None:

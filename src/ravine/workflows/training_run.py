@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 from ravine.core.events import Event, Observer, PlanCorrected, TrainingStarted
 from ravine.core.lazy import lazy_module
 from ravine.data.dataset import Dataset
+from ravine.findings.label_floor import ignorance_of
 from ravine.ops.kernel_plan import use_algorithms
 from ravine.runs.checkpoints import load_latest, save_checkpoint
 from ravine.runs.folder import RunFolder
@@ -35,7 +36,7 @@ from ravine.workflows.distributed_session import refuse_apart
 from ravine.workflows.live_findings import LiveFindings
 from ravine.workflows.observers import monitored
 from ravine.workflows.recipe import Recipe
-from ravine.workflows.run_end import evaluate_run, report_undone_steps
+from ravine.workflows.run_end import evaluate_run, report_undone_steps, thresholds_of
 from ravine.workflows.run_findings import notice
 from ravine.workflows.session import Session
 
@@ -108,7 +109,11 @@ def _divergence(
     points = SavePoints(
         folder=folder.save_points, checkpoints=folder.checkpoints, ranks=session.ranks
     )
-    return Rollback(memory, points, classes=len(dataset.classes))
+    ignorance = None
+    if dataset.several:
+        shares = dataset.labels[dataset.splits["train"]].mean(0).tolist()
+        ignorance = ignorance_of(shares, label_smoothing=assembly.recipe.label_smoothing)
+    return Rollback(memory, points, classes=len(dataset.classes), ignorance=ignorance)
 
 
 def _restore(state: TrainingState, folder: RunFolder, session: Session) -> None:
@@ -197,6 +202,7 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
     trained_in = session.clock.elapsed()
     if assembly.measured is not None:
         assembly.measured.measure_(assembly.state.evaluated)
+    thresholds = thresholds_of(assembly, dataset)
     if session.ranks.is_main:
         save_model(
             folder.model,
@@ -204,8 +210,9 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
             settings=assembly.recipe,
             classes=dataset.classes,
             preprocessing=dataset.preprocessing,
+            thresholds=None if thresholds is None else thresholds.values.tolist(),
         )
-    found = evaluate_run(assembly, dataset, folder, session)
+    found = evaluate_run(assembly, dataset, folder, session, thresholds)
     if not session.ranks.is_main:
         return
     report_undone_steps(assembly.state, folder, session)

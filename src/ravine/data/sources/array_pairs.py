@@ -16,7 +16,7 @@ from ravine.core.errors import DataError
 from ravine.data.collection import Collection
 from ravine.data.pixel_array import BlockArray, PixelArray, files_key, joined
 from ravine.data.sources.array_images import ImageLayout, image_layout
-from ravine.data.sources.array_labels import label_values, labelled_classes
+from ravine.data.sources.array_labels import label_values, labelled_classes, one_form
 from ravine.data.sources.name_words import ORDER, SPLIT_WORDS, words
 from ravine.data.sources.stored_array import StoredArray, described, read_array
 from ravine.data.sources.value_range import Scale, as_bytes, common_scale, range_of
@@ -103,7 +103,11 @@ def _named(path: Path, names: Sequence[str], kind: frozenset[str]) -> Mapping[st
 
 
 def read_array_pairs(
-    layout: str, found: PairedArrays, class_names: StoredArray | None = None
+    layout: str,
+    found: PairedArrays,
+    class_names: StoredArray | None = None,
+    *,
+    labels_per_image: str = "auto",
 ) -> Collection:
     """Returns the images of pairs of arrays.
 
@@ -111,6 +115,7 @@ def read_array_pairs(
         layout: name of the layout, for the line on what was understood.
         found: the pairs, of one or several files.
         class_names: array (K,) of names, or None.
+        labels_per_image: as in `DataSettings`.
 
     Raises:
         DataError: the arrays do not fit each other, or cannot be images and labels.
@@ -124,7 +129,11 @@ def read_array_pairs(
                 "hold images of different size or channels; make them equal"
             )
     counts = [(pair.split, one.shape[0]) for pair, one in zip(pairs, layouts, strict=True)]
-    values = [label_values(pair.labels, pair.images.shape[0]) for pair in pairs]
+    values = one_form(
+        [label_values(pair.labels, pair.images.shape[0]) for pair in pairs],
+        asked=labels_per_image,
+        source=str(pairs[0].labels.path),
+    )
     named = None if class_names is None else read_array(class_names)
     classes, labels = labelled_classes(pairs[0].labels, _same_kind(pairs, values), named)
     splits = any(pair.split for pair in pairs)
@@ -145,7 +154,7 @@ def read_array_pairs(
 
 
 def _same_kind(pairs: Sequence[ArrayPair], values: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns all labels, (N,); refuses text in one split and numbers in another."""
+    """Returns all labels, (N,) or (N, K); refuses text in one split and numbers in another."""
     text = [one.dtype.kind == "U" for one in values]
     if any(text) and not all(text):
         raise DataError(

@@ -1,12 +1,12 @@
-"""COCO-style JSON with one category per image, as iNaturalist's.
+"""COCO-style JSON with a category for each image, as iNaturalist's, or with several.
 
     train2018.json val2018.json (test2018.json)      images below train_val2018/ …
     annotations/train.json                           images in images/ or train/
 
 A file holds `images` (id, file_name), `annotations` (image_id, category_id) and `categories`
 (id, name) (https://cocodataset.org/#format-data; Van Horn et al., "The iNaturalist species
-classification and detection dataset", 2018). Images with annotations of several categories are
-laid out for detection and refused.
+classification and detection dataset", 2018). Where an image has annotations of several categories,
+its labels are all of them; boxes and masks are not used.
 
 Shape letters: N images.
 """
@@ -45,14 +45,16 @@ class _CocoFile:
     Attributes:
         path: of the file.
         names: path of each image by id.
-        category: id of the category of each labelled image by id of the image.
+        category: ids of the categories of each labelled image by id of the image, each once.
+        has_boxes: whether annotations have boxes or masks.
         categories: name by id.
     """
 
     path: Path
     names: Mapping[Any, str]
-    category: Mapping[Any, Any]
+    category: Mapping[Any, tuple[Any, ...]]
     categories: Mapping[Any, str]
+    has_boxes: bool
 
 
 def is_coco(path: Path) -> bool:
@@ -92,7 +94,8 @@ def read_coco(path: Path, settings: DataSettings, progress: Progress) -> Collect
     """Returns the images of a JSON, or of the JSONs for training and for validation in a folder.
 
     Raises:
-        DataError: a file is torn, an image has several categories, or images are missing.
+        DataError: a file is torn, images are missing, or an image has several categories and one
+            is asked for.
     """
     files = [path] if path.is_file() else _files(path)
     read = [_read(file) for file in files]
@@ -109,13 +112,18 @@ def read_coco(path: Path, settings: DataSettings, progress: Progress) -> Collect
     order = sorted(zip(splits, labelled, strict=True), key=lambda p: ORDER.index(p[0] or "train"))
     names = _category_names(labelled)
     base = _base(path, order[0][1], settings)
-    images = [image for split, one in order for image in _images(one, names, split)]
+    several = _has_several(labelled, settings.labels_per_image)
+    images = [
+        image for split, one in order for image in _images(one, names, split, several=several)
+    ]
     without = sum(len(one.names) - len(one.category) for one in labelled)
     left_out = [f"{without:,} images without a category"] if without else []
+    if several and any(one.has_boxes for one in labelled):
+        left_out.append("boxes and masks")
     left_out += [f"{one.path.name}, without categories" for one in read if not one.category]
     meaning = ListMeaning(
         layout=_LAYOUT,
-        classes="categories",
+        classes="categories of the annotations" if several else "categories",
         splits="splits: the names of the files" if len(labelled) > 1 else "",
         left_out=tuple(left_out),
         order=tuple(names.values()),
@@ -123,11 +131,33 @@ def read_coco(path: Path, settings: DataSettings, progress: Progress) -> Collect
     return collect_listed(base, images, meaning, count_rest=False)
 
 
-def _images(one: _CocoFile, names: Mapping[str, str], split: str | None) -> Sequence[ListedImage]:
+def _has_several(files: Sequence[_CocoFile], asked: str) -> bool:
+    """Returns whether images have several labels each.
+
+    Raises:
+        DataError: one has several categories, and one label an image is asked for.
+    """
+    for one in files:
+        for image, kinds in one.category.items():
+            if len(kinds) > 1 and asked == "one":
+                raise DataError(
+                    f"{one.path} gives {str(one.names.get(image, image))[:40]!r} several "
+                    "categories; leave out --labels-per-image one; class folders next to it: "
+                    "--layout folders"
+                )
+    return asked == "several" or any(len(k) > 1 for one in files for k in one.category.values())
+
+
+def _images(
+    one: _CocoFile, names: Mapping[str, str], split: str | None, *, several: bool
+) -> Sequence[ListedImage]:
+    """Returns the labelled images of a file."""
+    named = {key: tuple(names[str(kind)] for kind in kinds) for key, kinds in one.category.items()}
     return [
         ListedImage(
             path=name,
-            label=names[str(one.category[key])],
+            label="" if several else named[key][0],
+            labels=named[key] if several else None,
             split=split,
             source=one.path,
             line=number,
@@ -181,22 +211,21 @@ def _read(path: Path) -> _CocoFile:
     try:
         names = {row["id"]: str(row["file_name"]) for row in content["images"]}
         categories = {row["id"]: str(row["name"]) for row in content.get("categories", [])}
-        pairs = [(row["image_id"], row["category_id"]) for row in content.get("annotations", [])]
-        category = dict(pairs)
+        rows = content.get("annotations", [])
+        category: dict[Any, tuple[Any, ...]] = {}
+        for row in rows:
+            before = category.get(row["image_id"], ())
+            if row["category_id"] not in before:
+                category[row["image_id"]] = (*before, row["category_id"])
+        has_boxes = any(row.get("bbox") or row.get("segmentation") for row in rows)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is no COCO-style JSON: wanted are images (id, file_name), annotations "
             f"(image_id, category_id) and categories (id, name); {error}"[:190]
         ) from None
-    for image, kind in pairs:
-        if category[image] != kind:
-            raise DataError(
-                f"{path} gives {str(names.get(image, image))[:40]!r} several categories: for "
-                "detection, or several labels per image; class folders next to it: --layout folders"
-            )
     strange = [image for image in category if image not in names]
-    unknown = [kind for kind in category.values() if kind not in categories]
+    unknown = [kind for kinds in category.values() for kind in kinds if kind not in categories]
     if strange or unknown:
         odd = f"the image {strange[0]}" if strange else f"the category {unknown[0]}"
         raise DataError(f"{path}: an annotation names {odd}, which is not in the file")
-    return _CocoFile(path, names, category, categories)
+    return _CocoFile(path, names, category, categories, has_boxes)

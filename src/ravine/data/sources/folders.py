@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection, FileEntry, class_order, label_indices
+from ravine.data.label_sets import label_rows
 from ravine.data.settings import DataSettings
 from ravine.data.sources.class_tree import (
     ClassTree,
@@ -106,6 +107,31 @@ def collected(
         given_splits=given if any(given) else (),
         files=[images[index][1] for index in chosen],
         unlabelled=[images[i][0] for i, label in enumerate(labels) if not label],
+    )
+
+
+def collected_sets(
+    images: Sequence[tuple[str, FileEntry]],
+    sets: Sequence[tuple[str, ...]],
+    splits: Sequence[str | None],
+    *,
+    order: Sequence[str] = (),
+) -> Collection:
+    """Returns images that have several labels each, or none.
+
+    Args:
+        images: (name, entry) of N images.
+        sets: the labels of the N images.
+        splits: of the N images.
+        order: the labels in their order, if it is not by number or by name.
+    """
+    classes = tuple(order) or class_order({label for labels in sets for label in labels})
+    return Collection(
+        names=[name for name, _ in images],
+        labels=label_rows(sets, classes),
+        classes=classes,
+        given_splits=list(splits) if any(splits) else (),
+        files=[entry for _, entry in images],
     )
 
 

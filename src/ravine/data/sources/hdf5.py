@@ -100,7 +100,8 @@ def read_hdf5(path: Path, settings: DataSettings, progress: Progress) -> Collect
         arrays[array.name] = array
     found = array_pairs(path, list(arrays), arrays.__getitem__)
     masks = tuple(name for name in arrays if not set(words(name)) & (IMAGE_WORDS | LABEL_WORDS))
-    return read_array_pairs("hdf5", PairedArrays(found.pairs, (*found.left_out, *masks)))
+    pairs = PairedArrays(found.pairs, (*found.left_out, *masks))
+    return read_array_pairs("hdf5", pairs, labels_per_image=settings.labels_per_image)
 
 
 def hdf5_arrays(path: Path) -> Sequence[H5Array]:

@@ -13,9 +13,15 @@ from ravine.data.collection import Collection, FileEntry
 from ravine.data.settings import DataSettings
 from ravine.data.sources.class_names_file import NamedClasses, named_classes
 from ravine.data.sources.class_tree import folder_of, read_split_tree
-from ravine.data.sources.folders import collected
+from ravine.data.sources.folders import collected, collected_sets
 from ravine.data.sources.image_index import ImageIndex
-from ravine.data.sources.several_labels import one_hot_label, refuse_combined
+from ravine.data.sources.several_labels import (
+    JOINT,
+    choose_separation,
+    has_one_each,
+    one_hot_labels,
+    separated,
+)
 from ravine.data.sources.split_words import UNLABELLED
 from ravine.data.sources.table_columns import (
     IMAGE_COLUMNS,
@@ -88,12 +94,27 @@ def read_table(path: Path, folder: Path, settings: DataSettings) -> Collection:
         numbers = tuple(str(number + 1) for number in range(len(table.columns)))
         table = replace(table, columns=numbers, has_header=False)
     columns = choose_columns(table, settings, index.find)
-    rows, repeated = _without_repeats(table, columns, _read(table, columns, index))
+    unites = settings.labels_per_image == "several"
+    rows, repeated = _without_repeats(table, columns, _read(table, columns, index), unites=unites)
     splits, by = _splits(table, columns, rows, settings)
-    _refuse_missing_labels(table, rows, splits)
-    if columns.label and settings.label_column is None:
-        refuse_combined(table.name, columns.label, rows.labels, rows.lines)
-    return _collected(table, columns, index, rows, splits, by, repeated)
+    separator = _separator(table, columns, rows, settings)
+    if separator is None or (columns.label and settings.labels_per_image != "several"):
+        _refuse_missing_labels(table, rows, splits)
+    found, said, of_label = _labelled(table, columns, index, rows, splits, separator)
+    used = set(rows.names)
+    without_row = [n for n in index.entries if n not in used and n not in index.copies]
+    groups = [g for g, has in zip(rows.groups, of_label, strict=True) if has]
+    return replace(
+        found,
+        groups=groups if columns.group else (),
+        unlabelled=[*found.unlabelled, *without_row],
+        understood=Understood(
+            "table",
+            f"{_said(table, columns)}, {len(found.classes):,}{said}",
+            _splits_said(by, found.given_splits),
+            tuple(_left_out(index, rows, repeated, len(without_row), separator)),
+        ),
+    )
 
 
 def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
@@ -109,7 +130,9 @@ def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
             missing.add(line, fields[image])
             continue
         said = (
-            one_hot_label(table.name, columns.one_hot, [fields[i] for i in classes], line)
+            JOINT.join(
+                one_hot_labels(table.name, columns.one_hot, [fields[i] for i in classes], line)
+            )
             if label is None
             else fields[label]
         )
@@ -145,23 +168,36 @@ class _Missing:
             )
 
 
-def _without_repeats(table: Table, columns: Columns, rows: _Rows) -> tuple[_Rows, int]:
+def _without_repeats(
+    table: Table, columns: Columns, rows: _Rows, *, unites: bool
+) -> tuple[_Rows, int]:
     """Returns the rows without those that repeat others, and their number.
+
+    Args:
+        table: for messages.
+        columns: of it.
+        rows: all of them.
+        unites: whether the labels of several rows of one image are all its labels.
 
     Raises:
         DataError: two rows of one image differ in label, split or group.
     """
     first: dict[str, int] = {}
+    index_of: dict[str, int] = {}
     kept = _Rows()
     all_said = zip(rows.labels, rows.splits, rows.groups, strict=True)
     for number, (name, said) in enumerate(zip(rows.names, all_said, strict=True)):
         label, split, group = said
         line = rows.lines[number]
         if name not in first:
-            first[name] = number
+            first[name], index_of[name] = number, len(kept.names)
             kept.add(name, rows.written[number], said, line)
             continue
         before = first[name]
+        at = index_of[name]
+        if unites:
+            kept.labels[at] = f"{kept.labels[at]}{JOINT}{label}"
+            label = rows.labels[before]
         for what, one, other in (
             (columns.label or "the label", rows.labels[before], label),
             (columns.split, rows.splits[before], split),
@@ -171,7 +207,7 @@ def _without_repeats(table: Table, columns: Columns, rows: _Rows) -> tuple[_Rows
                 raise DataError(
                     f"{table.name}: {shortened(name, 40)!r} is in line {rows.lines[before]} and "
                     f"again in line {line}, with {shortened(what, 20)} {shortened(one, 20)!r} and "
-                    f"{shortened(other, 20)!r}; remove one of them"
+                    f"{shortened(other, 20)!r}; remove one of them{_or_unite(what, columns)}"
                 )
     return kept, len(rows.names) - len(kept.names)
 
@@ -225,32 +261,39 @@ def _refuse_missing_labels(table: Table, rows: _Rows, splits: Sequence[str | Non
             )
 
 
-def _collected(
+def _separator(table: Table, columns: Columns, rows: _Rows, settings: DataSettings) -> str | None:
+    """Returns what separates the labels of a cell; None where each image has one label."""
+    asked = settings.labels_per_image
+    if columns.label:
+        found = choose_separation(table.name, columns.label, rows.labels, rows.lines, settings)
+        return None if found is None else found.separator
+    one_each = has_one_each(table.name, columns.one_hot, rows.labels, rows.lines, asked)
+    return None if one_each else ""
+
+
+def _labelled(
     table: Table,
     columns: Columns,
     index: ImageIndex,
     rows: _Rows,
     splits: Sequence[str | None],
-    by: str,
-    repeated: int,
-) -> Collection:
-    named = named_classes(table.path, rows.labels) if columns.label else NamedClasses(rows.labels)
+    separator: str | None,
+) -> tuple[Collection, str, list[bool]]:
+    """Returns the labelled images, what names the classes, and which rows have a label."""
     images: list[tuple[str, FileEntry]] = [(name, index.entries[name]) for name in rows.names]
+    if separator is not None:
+        sets = [separated(cell, separator) for cell in rows.labels]
+        found = collected_sets(images, sets, splits, order=columns.one_hot)
+        return replace(found, label_separator=separator), "", [True] * len(sets)
+    named = named_classes(table.path, rows.labels) if columns.label else NamedClasses(rows.labels)
     found = collected(images, named.labels, splits, order=named.order)
-    used = set(rows.names)
-    without_row = [n for n in index.entries if n not in used and n not in index.copies]
-    groups = [group for group, label in zip(rows.groups, named.labels, strict=True) if label]
-    return replace(
-        found,
-        groups=groups if columns.group else (),
-        unlabelled=[*found.unlabelled, *without_row],
-        understood=Understood(
-            "table",
-            f"{_said(table, columns)}, {len(found.classes):,}{named.said}",
-            _splits_said(by, found.given_splits),
-            tuple(_left_out(index, rows, repeated, len(without_row))),
-        ),
-    )
+    return found, named.said, [bool(label) for label in named.labels]
+
+
+def _or_unite(what: str, columns: Columns) -> str:
+    if what != (columns.label or "the label"):
+        return ""
+    return ", or where an image may have several labels: --labels-per-image several"
 
 
 def _said(table: Table, columns: Columns) -> str:
@@ -267,12 +310,15 @@ def _splits_said(by: str, given: Sequence[str | None]) -> str:
     return f"{' and '.join(held_out) or 'train'}: {by}"
 
 
-def _left_out(index: ImageIndex, rows: _Rows, repeated: int, without_row: int) -> Iterator[str]:
+def _left_out(
+    index: ImageIndex, rows: _Rows, repeated: int, without_row: int, separator: str | None
+) -> Iterator[str]:
     if repeated:
         yield f"{repeated:,} repeated rows"
     if index.copies:
         yield f"{len(index.copies):,} files with the bytes of another"
-    if blank := sum(not label for label in rows.labels):
+    blank = sum(not label for label in rows.labels)
+    if blank and separator is None:
         yield f"{blank:,} test rows without a label"
     if without_row:
         yield f"{without_row:,} images without a row"

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection, FileEntry, class_order, label_indices
+from ravine.data.label_sets import label_rows
 from ravine.data.sources.listing import EXTENSIONS, image_files
 from ravine.data.understanding import Understood
 
@@ -23,11 +24,12 @@ class ListedImage:
 
     Attributes:
         path: of the image, below the folder of the images.
-        label: name of its class.
+        label: name of its class; "" where `labels` has them.
         split: train, validation or test, or None.
         source: the list.
         line: of the list, or the number of its entry, from 1.
         group: kept on one side of the split; "" for none.
+        labels: names of its labels, where images have several each; else None.
     """
 
     path: str
@@ -36,6 +38,7 @@ class ListedImage:
     source: Path
     line: int
     group: str = ""
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +77,9 @@ def collect_listed(
     if not images:
         raise DataError(f"{base}: the lists name no image with a label")
     entries = _entries(base, images)
-    for image in images:
-        if not image.label or len(image.label) > _LONGEST_LABEL or not image.label.isprintable():
-            raise DataError(
-                f"{image.source}, line {image.line}: {image.path[:60]!r} has no label that can be "
-                "the name of a class"
-            )
-    found = {image.label for image in images}
+    several = any(image.labels is not None for image in images)
+    sets = [_label_set(image, several=several) for image in images]
+    found = {label for labels in sets for label in labels}
     ordered = [name for name in meaning.order if name in found]
     classes = tuple(ordered) if len(ordered) == len(found) else class_order(found)
     rest = _rest(base, images) if count_rest else []
@@ -88,7 +87,9 @@ def collect_listed(
     given = any(image.split for image in images)
     return Collection(
         names=[image.path for image in images],
-        labels=label_indices([image.label for image in images], classes),
+        labels=label_rows(sets, classes)
+        if several
+        else label_indices([image.label for image in images], classes),
         classes=classes,
         given_splits=[image.split for image in images] if given else (),
         groups=[i.group for i in images] if any(i.group for i in images) else (),
@@ -98,6 +99,18 @@ def collect_listed(
             meaning.layout, f"{meaning.classes}, {len(classes):,}", meaning.splits, said
         ),
     )
+
+
+def _label_set(image: ListedImage, *, several: bool) -> tuple[str, ...]:
+    """Returns the labels of an image, the one that it has or all of several."""
+    labels = (image.label,) if image.labels is None else image.labels
+    for label in labels:
+        if not label or len(label) > _LONGEST_LABEL or not label.isprintable():
+            raise DataError(
+                f"{image.source}, line {image.line}: {image.path[:60]!r} has no label that can be "
+                "the name of a class"
+            )
+    return labels
 
 
 def _rest(base: Path, images: Sequence[ListedImage]) -> list[str]:

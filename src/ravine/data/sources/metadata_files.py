@@ -118,6 +118,11 @@ def _images(
         name, label = row.get(file_column), row.get(column)
         if not isinstance(name, str) or not name:
             raise DataError(f"{file}, line {line}: no {file_column}")
+        if isinstance(label, list) and all(isinstance(one, int | str) for one in label):
+            names = tuple(dict.fromkeys(str(one).strip() for one in label))
+            path = f"{prefix}{name.removeprefix('./')}"
+            yield ListedImage(path=path, label="", split=None, source=file, line=line, labels=names)
+            continue
         if isinstance(label, list | dict | float):
             raise DataError(
                 f"{file}, line {line}: {column!r} holds {str(label)[:40]}, which is no single "
@@ -136,7 +141,8 @@ def _with_splits(images: Sequence[ListedImage]) -> tuple[list[ListedImage], tupl
     for image in images:
         split = splits[_top(image)]
         # Tests on the hub have no labels, or -1.
-        if image.label in ("", "-1") and split in ("test", UNLABELLED):
+        blank = image.labels is None and image.label in ("", "-1")
+        if blank and split in ("test", UNLABELLED):
             unlabelled += 1
             continue
         kept.append(replace(image, split=split) if given and split != UNLABELLED else image)

@@ -16,6 +16,7 @@ import numpy as np
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.collection import Collection
+from ravine.data.label_sets import has_several
 from ravine.data.settings import DataSettings
 from ravine.data.sources.array_pairs import (
     IMAGE_WORDS,
@@ -55,7 +56,9 @@ def read_npz_folder(path: Path, settings: DataSettings, progress: Progress) -> C
             "on, or move the others away"
         )
     pairs = _pairs(path, files)
-    found = read_array_pairs("npz-folder", PairedArrays(tuple(pairs)))
+    found = read_array_pairs(
+        "npz-folder", PairedArrays(tuple(pairs)), labels_per_image=settings.labels_per_image
+    )
     return _with_names(found, path, names[0].split(), f"the array {pairs[0].labels.name}")
 
 
@@ -63,7 +66,7 @@ def _with_names(found: Collection, path: Path, name: Sequence[str], column: str)
     """Returns the collection with the class names that a file in the folder gives its numbers."""
     splits = "splits: the names of the files"
     classes, labels, source = found.classes, found.labels, column
-    if all(label.isdecimal() for label in classes):
+    if not has_several(labels) and all(label.isdecimal() for label in classes):
         numbers = np.array([int(label) for label in classes], np.int64)
         named = class_names(path, name, [numbers[labels]])
         classes, labels, source = named.classes, named.labels, named.source

@@ -1,65 +1,163 @@
 """Tables in which an image has more than one label: told apart from classes of several words.
 
-Ravine trains one label an image. A combination is not made a class in silence.
+An image has several labels where its row has more than one 1, where a cell holds several labels
+between separators, or where rows repeat the image with other labels. A combination is never made a
+class in silence: where two readings are likely, the table is refused and both are named.
 """
 
+import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ravine.core.errors import DataError
+from ravine.data.settings import DataSettings
 from ravine.data.sources.table_file import listed
 from ravine.data.understanding import shortened
 
-_ALWAYS = re.compile(r"[|;]")
-_MAYBE = re.compile(r"[,\s]+")
+JOINT = "\x1f"
+"""ASCII's unit separator, between the labels that a reader found itself: no table holds it."""
+LIST = "["
+"""The separator of cells such as `['a', 'b']`."""
+
+_CLEAR = ("|", ";")
+_MAYBE = (",", " ")
 _YES = frozenset({"1", "1.0", "true"})
 _NO = frozenset({"0", "0.0", "false", "-1", "-1.0"})
+_SURE = 2  # distinct cells for each word, from which cells are combinations of these words
 
 
-def combined_label(labels: Sequence[str]) -> int | None:
-    """Returns the index of the first label that is several, or None.
+@dataclass(frozen=True, slots=True)
+class Separation:
+    """How the cells of a column are several labels.
 
-    `a|b`, `a;b` and `[...]` are. With commas or blanks it depends on the others: the parts are
-    labels of their own too ("scab rust" next to "scab" and "rust"), or there are fewer parts than
-    labels, as combinations have; "golden retriever" next to "red fox" is one label.
-
-    >>> combined_label(["scab", "rust", "scab rust"])
-    2
-    >>> combined_label(["red fox", "golden retriever"])
+    Attributes:
+        separator: between labels; `LIST` for lists in brackets, "" for one label a cell.
+        sure: whether no other reading is likely.
+        first: index of the first cell that holds several labels, or 0.
     """
-    distinct = sorted(set(labels))
-    several = {label for label in distinct if _ALWAYS.search(label) or label.startswith("[")}
-    if not several:
-        parts = {label: [p for p in _MAYBE.split(label) if p] for label in distinct}
-        known = set(distinct)
-        words = {part for label in distinct for part in parts[label]}
-        longer = [label for label in distinct if len(parts[label]) > 1]
-        several = {label for label in longer if all(part in known for part in parts[label])}
-        if not several and longer and len(words) < len(distinct):
-            several = set(longer)
-    return next((index for index, label in enumerate(labels) if label in several), None)
+
+    separator: str
+    sure: bool
+    first: int = 0
 
 
-def refuse_combined(table: str, column: str, labels: Sequence[str], lines: Sequence[int]) -> None:
-    """Raises `DataError` if a label column holds several labels for an image.
+def find_separation(cells: Sequence[str]) -> Separation | None:
+    """Returns how cells hold several labels; None where each is one label.
+
+    `|`, `;` and `[...]` separate. With commas or blanks it depends on all cells: the parts are
+    labels of their own too ("scab rust" next to "scab" and "rust"), or many cells are made of few
+    words, as combinations are; "golden retriever" next to "red fox" is one label.
+
+    >>> find_separation(["scab", "rust", "scab rust"])
+    Separation(separator=' ', sure=True, first=2)
+    >>> find_separation(["red fox", "golden retriever"])
+    """
+    distinct = sorted({cell for cell in cells if cell})
+    for mark in _CLEAR:
+        if any(mark in cell for cell in distinct):
+            return Separation(mark, True, _first(cells, mark))
+    if any(_is_list(cell) for cell in distinct):
+        return Separation(LIST, True, _first(cells, LIST))
+    for mark in _MAYBE:
+        longer = [cell for cell in distinct if len(separated(cell, mark)) > 1]
+        words = {part for cell in distinct for part in separated(cell, mark)}
+        known = [cell for cell in longer if set(separated(cell, mark)) <= set(distinct)]
+        sure = bool(longer) and (len(known) == len(longer) or _SURE * len(words) <= len(distinct))
+        if known or (longer and len(words) < len(distinct)):
+            return Separation(mark, sure, cells.index((known or longer)[0]))
+    return None
+
+
+def _free_words(cells: Sequence[str]) -> Separation | None:
+    """Returns a separation that is not sure: words recur in other cells, at other positions."""
+    for mark in _MAYBE:
+        positions: dict[str, set[tuple[int, int]]] = {}
+        for cell in sorted(set(cells)):
+            parts = separated(cell, mark)
+            for position, part in enumerate(parts):
+                positions.setdefault(part, set()).add((position, len(parts)))
+        longer = [index for index, cell in enumerate(cells) if len(separated(cell, mark)) > 1]
+        if longer and any(len(at) > 1 for at in positions.values()):
+            return Separation(mark, False, longer[0])
+    return None
+
+
+def _first(cells: Sequence[str], mark: str) -> int:
+    return next((index for index, cell in enumerate(cells) if mark in cell), 0)
+
+
+def _is_list(cell: str) -> bool:
+    return cell.startswith("[") and cell.endswith("]")
+
+
+def separated(cell: str, separator: str) -> tuple[str, ...]:
+    """Returns the labels in a cell, each once, in order.
+
+    >>> separated("b | a|b", "|"), separated("['a', 'b c']", LIST), separated("a", "")
+    (('b', 'a'), ('a', 'b c'), ('a',))
+    """
+    found: list[str] = []
+    for text in cell.split(JOINT):
+        if separator == LIST and _is_list(text):
+            found += _list_items(text)
+        elif separator and separator != LIST:
+            pattern = r"\s+" if separator.isspace() else re.escape(separator)
+            found += re.split(pattern, text)
+        else:
+            found.append(text)
+    return tuple(dict.fromkeys(part.strip() for part in found if part.strip()))
+
+
+def _list_items(text: str) -> list[str]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return [item.strip().strip("'\"") for item in text[1:-1].split(",")]
+    return [str(value) for value in values if not isinstance(value, list | dict)]
+
+
+def choose_separation(
+    table: str, column: str, cells: Sequence[str], lines: Sequence[int], settings: DataSettings
+) -> Separation | None:
+    """Returns how the cells of a label column are several labels; None where each is one class.
 
     Args:
         table: for messages.
         column: its name.
-        labels: of N rows.
+        cells: of N rows.
         lines: of the N rows, in the file.
+        settings: `labels_per_image` and `label_separator`.
+
+    Raises:
+        DataError: the cells can be read in two ways, and the settings do not say which.
     """
-    index = combined_label(labels)
-    if index is not None:
-        raise DataError(
-            f"{table}, line {lines[index]}: {shortened(labels[index], 40)!r} is several labels, "
-            "and Ravine trains one an image; if each combination is a class: "
-            f"--label-column {shortened(column, 30)}"
-        )
+    asked = settings.labels_per_image
+    given = settings.label_separator
+    if asked == "one":
+        return None
+    if given is not None:
+        return Separation(given, True, next((i for i, c in enumerate(cells) if given in c), 0))
+    joined = any(JOINT in cell for cell in cells)
+    found = find_separation([part for cell in cells for part in cell.split(JOINT)])
+    if asked == "several" or joined:
+        return found or _free_words(cells) or Separation("", True)
+    if found is None and column.lower().endswith("s"):  # labels, tags, classes
+        found = _free_words(cells)
+    if found is None or found.sure:
+        return found
+    word = "a comma" if found.separator == "," else "a blank"
+    raise DataError(
+        f"{table}, line {lines[found.first]}: {shortened(cells[found.first], 40)!r} in "
+        f"{shortened(column, 20)!r} may be several labels or a name with {word}; say which: "
+        "--labels-per-image several, or one"
+    )
 
 
-def one_hot_label(table: str, columns: Sequence[str], values: Sequence[str], line: int) -> str:
-    """Returns the column that is 1 in a row.
+def one_hot_labels(
+    table: str, columns: Sequence[str], values: Sequence[str], line: int
+) -> tuple[str, ...]:
+    """Returns the columns that are 1 in a row.
 
     Args:
         table: for messages.
@@ -68,12 +166,9 @@ def one_hot_label(table: str, columns: Sequence[str], values: Sequence[str], lin
         line: of the row.
 
     Raises:
-        DataError: none is, several are, or a value is neither 0 nor 1.
+        DataError: a value is neither 0 nor 1.
     """
     lower = [value.lower() for value in values]
-    found = [name for name, value in zip(columns, lower, strict=True) if value in _YES]
-    if len(found) == 1 and all(value in _YES or value in _NO for value in lower):
-        return found[0]
     for name, value in zip(columns, lower, strict=True):
         if value not in _YES and value not in _NO:
             raise DataError(
@@ -81,12 +176,41 @@ def one_hot_label(table: str, columns: Sequence[str], values: Sequence[str], lin
                 f"{shortened(value, 20)!r}; wanted is 0 or 1, or the column with the label: "
                 "--label-column"
             )
+    return tuple(name for name, value in zip(columns, lower, strict=True) if value in _YES)
+
+
+def has_one_each(
+    table: str, columns: Sequence[str], cells: Sequence[str], lines: Sequence[int], asked: str
+) -> bool:
+    """Returns whether rows of 0 and 1 are classes: exactly one 1 in each.
+
+    Args:
+        table: for messages.
+        columns: K names.
+        cells: of N rows, the columns that are 1, with `JOINT` between them.
+        lines: of the N rows, in the file.
+        asked: `labels_per_image`.
+
+    Raises:
+        DataError: one label an image is asked for, and a row has several or none.
+    """
+    for cell, line in zip(cells, lines, strict=True):
+        found = separated(cell, "")
+        if len(found) != 1 and asked == "one":
+            raise _not_one(table, columns, found, line)
+        if len(found) != 1:
+            return False
+    return asked != "several"
+
+
+def _not_one(table: str, columns: Sequence[str], found: Sequence[str], line: int) -> DataError:
     if not found:
-        raise DataError(
+        return DataError(
             f"{table}, line {line}: none of the columns {listed(columns, 60)} is 1; remove the "
-            "line, or name the column with the label: --label-column"
+            "line, or leave out --labels-per-image one"
         )
-    raise DataError(
-        f"{table}, line {line}: {listed(found, 60)} are all 1: several labels, and Ravine trains "
-        f"one an image; to train one of them against the rest: --label-column {found[0][:30]}"
+    return DataError(
+        f"{table}, line {line}: {listed(found, 60)} are all 1: several labels; leave out "
+        "--labels-per-image one, or train one of them against the rest: "
+        f"--label-column {found[0][:30]}"
     )

@@ -7,8 +7,11 @@ and a column of 0 and 1 for each class. The split is the folder's; names are bel
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection, class_order, label_indices
+from ravine.data.label_sets import as_rows, has_several, label_rows
 from ravine.data.settings import DataSettings
 from ravine.data.sources.folders import has_class_folders
 from ravine.data.sources.labels_csv import read_table
@@ -96,8 +99,7 @@ def _has_splits(folder: Path) -> bool:
 
 def _joined(root: Path, parts: Sequence[tuple[str | None, str, Collection]]) -> Collection:
     """Returns the images of all tables, the classes of all in one order."""
-    labels = [part.classes[label] for _, _, part in parts for label in part.labels]
-    classes = class_order(set(labels))
+    classes, labels = _joined_labels([part for _, _, part in parts])
     given: list[str | None] = []
     for split, _, part in parts:
         own = part.given_splits or [None] * len(part.names)
@@ -108,7 +110,7 @@ def _joined(root: Path, parts: Sequence[tuple[str | None, str, Collection]]) -> 
     own_splits = "" if first is None else first.splits
     return Collection(
         names=[prefix + name for _, prefix, part in parts for name in part.names],
-        labels=label_indices(labels, classes),
+        labels=labels,
         classes=classes,
         given_splits=given if any(given) else (),
         groups=[group for _, _, part in parts for group in part.groups],
@@ -121,6 +123,26 @@ def _joined(root: Path, parts: Sequence[tuple[str | None, str, Collection]]) -> 
             (*_left_out(parts), *_without_table(root, parts)),
         ),
     )
+
+
+def _joined_labels(parts: Sequence[Collection]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Returns the classes of all tables in one order, and the labels as indices of them.
+
+    Where one table has several labels an image, all have.
+    """
+    if not any(has_several(part.labels) for part in parts):
+        names = [part.classes[label] for part in parts for label in part.labels]
+        classes = class_order(set(names))
+        return classes, label_indices(names, classes)
+    orders = {part.classes for part in parts}
+    every = class_order({name for order in orders for name in order})
+    classes = orders.pop() if len(orders) == 1 else every
+    sets = [
+        {part.classes[int(k)] for k in np.flatnonzero(row)}
+        for part in parts
+        for row in as_rows(part.labels, len(part.classes))
+    ]
+    return classes, label_rows(sets, classes)
 
 
 def _without_table(root: Path, parts: Sequence[tuple[str | None, str, Collection]]) -> list[str]:

@@ -130,7 +130,7 @@ def choose_columns(table: Table, settings: DataSettings, find: Finder) -> Column
     rest = [name for name in rest if name not in split_columns(table.columns, taken=set())]
     if len(rest) == 1:
         return Columns(image, rest[0], (), split, group)
-    if len(rest) > 1 and all(_is_binary(sample[name]) for name in rest):
+    if len(rest) > 1 and _are_one_hot([sample[name] for name in rest]):
         return Columns(image, "", tuple(rest), split, group)
     raise _without_usual_name(table.path, table.columns, "label")
 
@@ -197,6 +197,20 @@ def _is_index(name: str, values: Sequence[str]) -> bool:
     """Returns whether a column is the row's number, as pandas writes it."""
     unnamed = not name or name.lower().startswith("unnamed: ") or name.lower() == "index"
     return unnamed and all(value.isdecimal() or not value for value in values)
+
+
+def _are_one_hot(columns: Sequence[Sequence[str]]) -> bool:
+    """Returns whether columns are of 0 and 1; one share between them is named by its line later."""
+    if not any(_is_binary(values) for values in columns):
+        return False
+    return all(_is_binary(values) or all(map(_is_share, values)) for values in columns)
+
+
+def _is_share(value: str) -> bool:
+    try:
+        return 0 <= float(value) <= 1
+    except ValueError:
+        return value.lower() in _BINARY
 
 
 def _is_binary(values: Sequence[str]) -> bool:

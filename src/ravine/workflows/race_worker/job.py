@@ -28,6 +28,7 @@ from ravine.runs.history_file import read_history
 from ravine.runs.links import refuse_link
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
+from ravine.runs.score import score_of
 from ravine.tournament.job_graph import Job, Outcome, Status
 from ravine.training.stop import Interrupted
 from ravine.workflows.race_worker.loss_file import (
@@ -215,9 +216,9 @@ def _end_of(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     if fault_in(found, EVALUATION) is not None:
         found = {}
     return {
-        "accuracy": last.get("accuracy"),
+        "accuracy": score_of(last),
         "validation_loss": last.get("loss"),
-        "final": found.get("accuracy"),
+        "final": score_of(found),
         "count": int(found.get("count", 0)),
     }
 
