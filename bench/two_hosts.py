@@ -1,12 +1,12 @@
 """torchrun over two hosts, one of which is killed: the other ends, one host goes on.
 
-    python bench/two_hosts.py [--epochs 3] [--lose killed unplugged]      (root on Linux; no GPU)
+    python bench/two_hosts.py [--epochs 6] [--lose killed unplugged]      (root on Linux; no GPU)
 
 The hosts are two network namespaces with names of their own, joined by a cable; gloo sums the
 gradients. `killed`: all processes of the second host get SIGKILL. `unplugged`: its cable is cut, so
 that nothing tells the first host. `ravine resume` then goes on with one process on the first host.
-Without batch norm and dropout the losses of the steps are those of an undisturbed run of one
-process, up to rounding, exactly if each step has the same images: the order of the data.
+Without batch norm and dropout the losses of the epochs are those of an undisturbed run of one
+process, up to rounding, if each step has the same images: the order of the data.
 """
 
 import argparse
@@ -111,20 +111,19 @@ def write_images(path: Path) -> None:
 
 
 def losses(run: Path) -> list[float]:
-    """Returns the loss of each step, in order."""
-    rows = [row for row in read_rows(run / "history.jsonl") if row["kind"] == "step"]
-    return [row["loss"] for row in sorted(rows, key=lambda row: row["step"])]
+    """Returns the training loss of each epoch, in order."""
+    return [row["train_loss"] for row in read_rows(run / "history.jsonl") if row["kind"] == "epoch"]
 
 
-def lose_a_host(way: str, words: list[str], run: Path, at_step: int) -> dict[str, Any]:
-    """Trains on two hosts until a step, loses the second, and goes on with one process."""
+def lose_a_host(way: str, words: list[str], run: Path, epochs: int) -> dict[str, Any]:
+    """Trains on two hosts for some epochs, loses the second, and goes on with one process."""
     with two_hosts() as (first, second):
         began = time.monotonic()
         processes = [
             host.start(*torchrun(rank, "train", *words, "--out", str(run)))
             for rank, host in enumerate((first, second))
         ]
-        while not (run / "history.jsonl").exists() or len(losses(run)) < at_step:
+        while not (run / "history.jsonl").exists() or len(losses(run)) < epochs:
             if processes[0].poll() is not None:
                 raise RuntimeError(processes[0].communicate()[1])
             time.sleep(0.1)
@@ -147,7 +146,7 @@ def lose_a_host(way: str, words: list[str], run: Path, at_step: int) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--epochs", default="3")
+    parser.add_argument("--epochs", default="6")
     parser.add_argument("--lose", nargs="*", default=["killed"], choices=["killed", "unplugged"])
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -161,12 +160,13 @@ def main() -> None:
         undisturbed = losses(place / "alone")
         figures = {}
         for way in chosen.lose:
-            row = lose_a_host(way, words, place / way, at_step=len(undisturbed) // 3)
+            row = lose_a_host(way, words, place / way, epochs=len(undisturbed) // 3)
             found = np.array(losses(place / way))
-            differs = np.abs(found / np.array(undisturbed) - 1).max() if len(found) else np.inf
+            whole = len(found) == len(undisturbed)
+            differs = np.abs(found / np.array(undisturbed) - 1).max() if whole else np.inf
             row |= {
-                "steps": len(found),
-                "largest relative difference of a step's loss": float(differs),
+                "epochs": len(found),
+                "largest relative difference of an epoch's loss": float(differs),
                 "the same order of data": bool(differs < ROUNDING),
             }
             figures[way] = row
