@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +248,24 @@ def test_a_head_on_a_frozen_backbone_is_validated_as_its_network_is(
     assert head.trained.classes == ("top", "mid", "rough")
     assert head.epochs[-1]["loss"] == pytest.approx(head.result["loss"], rel=0.05)
     assert head.result["mean_ap"] > 0.8
+
+
+def test_an_export_answers_with_the_labels_that_the_run_predicts(
+    run: ravine.Run, folder: Path, tmp_path: Path
+) -> None:
+    images = sorted((folder / "test").glob("*.png"))
+    proof = run.export(tmp_path / "pt2", format="pt2", data=folder / "test/words.csv")
+    program = [sys.executable, str(tmp_path / "pt2/predict.py"), *map(str, images)]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+
+    said = {row["image"]: row["class"] for row in csv.DictReader(done.stdout.splitlines())}
+    found = run.predict(images, precision="float32")
+    names = dict(zip(map(str, images), found.labels, strict=True))
+    assert said == {image: "|".join(labels) for image, labels in names.items()}
+    assert (proof.images, proof.differing) == (30, 0)
+    assert proof.accuracy is not None
+    own = run.evaluate(folder / "test/words.csv", precision="float32")
+    assert proof.accuracy.value == pytest.approx(own["exact_match"])
 
 
 def test_a_network_of_one_class_an_image_refuses_several_labels(

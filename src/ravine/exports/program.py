@@ -146,4 +146,4 @@ def _decision(facts: Facts) -> str:
     if facts.rule.kind == "one":
         return 'about["classes"][int(p.argmax())]'
     limits = list(facts.rule.thresholds) or [0.5] * len(facts.classes)
-    return f'" ".join(c for c, v, t in zip(about["classes"], p, {limits}) if v >= t)'
+    return f'"|".join(c for c, v, t in zip(about["classes"], p, {limits}) if v >= t)'

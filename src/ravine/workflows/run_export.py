@@ -17,6 +17,7 @@ from ravine.data.network_images import open_reading
 from ravine.data.opening import open_dataset
 from ravine.data.reading import read_again
 from ravine.exports.card import CardFacts, card_of
+from ravine.exports.decisions import DecisionRule
 from ravine.exports.exportable import Exportable, plain_copy
 from ravine.exports.facts import Facts
 from ravine.exports.own_network import answering
@@ -46,15 +47,6 @@ class _Images:
     calibration: np.ndarray
 
 
-def _refuse_several(trained: TrainedModel) -> None:
-    """Raises `SettingError` for a network of several labels, whose thresholds no format holds."""
-    if trained.several:
-        raise SettingError(
-            "an export of a network that answers with several labels is not made yet; its "
-            "model.safetensors holds weights and thresholds, and ravine predict answers"
-        )
-
-
 def export_run(
     folder: RunFolder,
     trained: TrainedModel,
@@ -67,7 +59,6 @@ def export_run(
     progress: Progress = no_progress,
 ) -> Proof:
     """Writes the network of a run into the folder `path`; see `Run.export`."""
-    _refuse_several(trained)
     wanted.refuse_missing_packages()
     _refuse_preprocessing(with_preprocessing, wanted)
     found = _images(folder, trained, data=data, labels=labels, progress=progress)
@@ -113,7 +104,15 @@ def facts_of(trained: TrainedModel, *, inside: bool = False) -> Facts:
         input_shape=(made.channels, made.image_size, made.image_size),
         preprocessing=made,
         inside=inside,
+        rule=_rule(trained),
     )
+
+
+def _rule(trained: TrainedModel) -> DecisionRule:
+    """Returns how the network's outputs become classes, or labels by their thresholds."""
+    if trained.thresholds is None:
+        return DecisionRule()
+    return DecisionRule(kind="several", thresholds=trained.thresholds)
 
 
 def card_facts(folder: RunFolder, *, name: str, license_name: str = "") -> CardFacts:
@@ -153,12 +152,18 @@ def _images(
     if data is not None:
         settings = read_recipe(folder.recipe)[0] if folder.recipe.is_file() else {}
         opened = read_again(
-            settings, data=data, labels=labels, classes=trained.classes, progress=progress
+            settings,
+            data=data,
+            labels=labels,
+            classes=trained.classes,
+            given={"labels_per_image": "several"} if trained.several else None,
+            progress=progress,
         )
         dataset = open_reading(
             opened,
             preprocessing=trained.preprocessing,
             classes=trained.classes,
+            several=trained.several,
             progress=progress,
         )
         index = np.arange(len(dataset.labels))
