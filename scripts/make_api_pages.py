@@ -21,8 +21,8 @@ ROOMS = {
     "landscapes": "Loss surfaces",
 }
 TRAINING = [
-    "train", "resume", "verify", "Run", "race", "Race", "RavineError", "SettingError", "DataError",
-    "RunError", "TrainingDiverged", "Interrupted",
+    "train", "resume", "verify", "Run", "race", "Race", "export", "RavineError", "SettingError",
+    "DataError", "RunError", "TrainingDiverged", "Interrupted",
 ]  # fmt: skip
 DIAGNOSIS = ["check", "Monitor"]
 FRONT_DOOR = {"training": ("Training and runs", TRAINING), "diagnosis": ("Diagnosis", DIAGNOSIS)}
@@ -31,6 +31,7 @@ RETURNED = {
     "training": [
         "ravine.workflows.run.Predictions",
         "ravine.workflows.recipe_types.RecipeSettings",
+        "ravine.exports.proof.Proof",
     ],
     "diagnosis": ["ravine.findings.finding.Finding", "ravine.findings.finding.Findings"],
 }

@@ -160,16 +160,34 @@ def options() -> set[str]:
     return {"help", "help-all", *of_commands, *settings}
 
 
+OPTION = r"(?<![\w-])--([a-z][a-z0-9-]*)"
+# Programs that a page calls beside Ravine; what follows is theirs as far as Ravine's own name.
+OTHERS = r"#SBATCH|(?<![\w-])(?:sbatch|srun|torchrun|ray|tensorboard)(?= )"
+SCRIPT = r"(?:bench|docs)/\w+\.py"
+
+
+def options_of_others(text: str) -> set[str]:
+    """Returns the options in the commands of other programs, and of Ravine's scripts."""
+    commands = re.findall(rf"(?:{OTHERS}|{SCRIPT})([^`\n]*?)(?:\bravine\b|`|$)", text, re.MULTILINE)
+    return {name for command in commands for name in re.findall(OPTION, command)}
+
+
 @every_page
 def test_every_option_that_is_named_exists(page: Path) -> None:
-    known = options()
-    # Those of a benchmark's command are its own, and so are those of torchrun.
-    text = re.sub(r"python bench/[^`\n]*|torchrun --[^`\n]*? -m", "", page.read_text())
-    named = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", text))
+    text = page.read_text().replace("\\\n", "")
+    known = options() | options_of_others(text)
+    named = set(re.findall(OPTION, text))
     if page.name == "CONTRIBUTING.md":
         named -= {"check"}
 
     assert {name for name in named if name.removeprefix("no-") not in known} == set()
+
+
+@every_page
+def test_every_option_of_a_script_stands_in_the_script(page: Path) -> None:
+    for script, words in re.findall(rf"({SCRIPT})( [^`\n]*)", page.read_text()):
+        for name in re.findall(OPTION, words):
+            assert f'"--{name}"' in (ROOT / script).read_text(), f"{script} --{name}"
 
 
 def test_every_named_recipe_is_explained() -> None:
