@@ -1,5 +1,6 @@
 """Whether mirrored images of one class look like another: answers counted, and pictures asked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,34 @@ def test_symmetric_classes_are_flipped_and_no_random_state_is_used(tmp_path: Pat
 
     assert torch.equal(torch.random.get_rng_state(), before)
     assert with_augmentation(Recipe(), dataset, Session()).augment == "flip,crop"
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_short_budget_is_not_spent_on_mirror_images_and_the_reason_says_so(
+    tmp_path: Path,
+) -> None:
+    dataset = painted(tmp_path / "arrows", ("left", "right"), count=40)
+    told: list[str] = []
+    session = Session(observers=[lambda notice: told.append(notice.text)])  # type: ignore[union-attr]
+
+    short = with_augmentation(Recipe(budget=29.0), dataset, session)
+    long = with_augmentation(Recipe(budget=6000.0), dataset, session)
+
+    assert (short.augment, long.augment) == ("flip,crop", "crop")
+    assert told[0].endswith("mirror images are not compared in a budget below 30 s")
+    with pytest.raises(TimeoutError):
+        find_mirrored_pair(dataset, seed=0, seconds=0.001)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_large_arrows_are_found_as_small_ones_are(tmp_path: Path) -> None:
+    dataset = painted(tmp_path / "arrows", ("left", "right"))
+    large = replace(dataset, images=np.repeat(np.repeat(dataset.images[:], 5, 1), 5, 2))
+
+    found = find_mirrored_pair(large, seed=0)
+
+    assert found is not None
+    assert found.taken > 0.5
 
 
 def test_what_is_named_is_not_asked_about() -> None:

@@ -126,14 +126,14 @@ def batch_log_probabilities(
     finally:
         if was_training:
             training_mode_(model)
-    plain = _logarithms(logits, several=several)
+    plain = log_probabilities_of(logits, several=several)
     if flipped is None:
         return plain, None
-    pair = torch.stack([plain, _logarithms(flipped, several=several)])
+    pair = torch.stack([plain, log_probabilities_of(flipped, several=several)])
     return plain, pair.logsumexp(0) - np.log(2.0)
 
 
-def _logarithms(logits: torch.Tensor, *, several: bool) -> torch.Tensor:
+def log_probabilities_of(logits: torch.Tensor, *, several: bool) -> torch.Tensor:
     """Returns ln softmax(z), or ln σ(z) with several labels, (B, K) float32."""
     return F.logsigmoid(logits.float()) if several else logits.float().log_softmax(1)
 

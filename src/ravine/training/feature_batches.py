@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ravine.data.batches import Batch, TrainingBatches
-from ravine.training.evaluation import Evaluation, summarise
+from ravine.data.label_sets import has_several
+from ravine.training.evaluation import Evaluation, log_probabilities_of, summarise
 from ravine.training.features import HeadOnly
 
 
@@ -22,7 +23,7 @@ class FeatureBatches:
         batches: of the images.
         views: V arrays (N, F) float32, a row for each training image in the order of `index`.
         index: (N,) int64, sorted, of the training images.
-        labels: (I,) int64, of all images of the data set.
+        labels: (I,) int64 or (I, K) uint8, of all images of the data set.
         device: of the head.
     """
 
@@ -62,7 +63,7 @@ class FeatureValidation:
         head: name of the layer in the network that is evaluated.
         end: whose layers after the head are used.
         features: (M, F) float32.
-        labels: (M,) int64.
+        labels: (M,) int64, or (M, K) uint8 of 0 and 1.
         precision: of activations and products.
     """
 
@@ -80,10 +81,11 @@ class FeatureValidation:
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> Evaluation:
-        """Returns accuracy and loss of a network with the backbone of the features."""
+        """Returns what a network with the backbone of the features scores, and its loss."""
         layer = model.get_submodule(self._head)
         device = next(layer.parameters()).device
         features = self._features.to(device)
         with torch.autocast(device.type, self._precision, enabled=self._precision != torch.float32):
             logits: Tensor = self._end.after(layer(features))
-        return summarise(logits.float().log_softmax(1).cpu().numpy(), self._labels)
+        found = log_probabilities_of(logits, several=has_several(self._labels))
+        return summarise(found.cpu().numpy(), self._labels)

@@ -9,6 +9,7 @@ Shape letters: N images, S height and width, C channels, K classes.
 """
 
 import math
+import time
 from dataclasses import dataclass
 from typing import final
 
@@ -23,11 +24,13 @@ from ravine.data.label_sets import as_rows, rarest_label
 
 _IMAGES = 2400  # at most, of all classes
 _EACH = 300  # of a class
-_SIDE = 64  # pixels that the probe sees at most
+_SIDE = 48  # pixels that the probe sees at most
 _WIDTHS = (12, 24, 32)
 _GRID = 4  # parts a side in which something is
-_LARGE = 20  # pixels a side from which the first convolution has a stride of 2
-_STEPS, _BATCH, _LR = 100, 64, 3e-3
+_LARGE = 20  # pixels a side from which the first convolution has a stride
+_STRIDED = 16  # pixels a side that such a convolution leaves, about
+_AT_ONCE = 100  # images that are made smaller at a time
+_STEPS, _BATCH, _LR = 60, 64, 3e-3
 _SWAPPED = 0.5  # of the images that are told apart, from which two classes are mirror images
 _FEWEST = 0.15  # of all images of a class that have to be taken for the other
 
@@ -52,7 +55,9 @@ class MirroredPair:
     count: int
 
 
-def find_mirrored_pair(dataset: Dataset, *, seed: int) -> MirroredPair | None:
+def find_mirrored_pair(
+    dataset: Dataset, *, seed: int, seconds: float = math.inf
+) -> MirroredPair | None:
     """Returns the classes that are most clearly each other's mirror image; None without any.
 
     Two networks answer, each for the half of the images that it was not trained on. No random
@@ -61,7 +66,12 @@ def find_mirrored_pair(dataset: Dataset, *, seed: int) -> MirroredPair | None:
     Args:
         dataset: whose training images are asked about.
         seed: of the run.
+        seconds: that it may take.
+
+    Raises:
+        TimeoutError: there is no answer within `seconds`.
     """
+    end = time.monotonic() + seconds
     generator = generator_for("mirror probe", seed=seed)
     index = _chosen(dataset, generator)
     pixels = _pixels(dataset, index)
@@ -71,7 +81,7 @@ def find_mirrored_pair(dataset: Dataset, *, seed: int) -> MirroredPair | None:
     for part in (half, ~half):
         if not bool(part.any()) or bool(part.all()):
             return None
-        network = _trained(pixels[~part], truth[~part], generator, several=dataset.several)
+        network = _trained(pixels[~part], truth[~part], generator, several=dataset.several, end=end)
         held_out = pixels[part]
         for row, images in enumerate((held_out, held_out.flip(3))):
             says[row, part] = _answers(network, images, several=dataset.several)
@@ -181,12 +191,20 @@ def _chosen(dataset: Dataset, generator: torch.Generator) -> np.ndarray:
 
 
 def _pixels(dataset: Dataset, index: np.ndarray) -> Tensor:
-    """Returns images (N, C, S, S) float32 of mean 0 and deviation 1, S at most 64."""
-    pixels = torch.from_numpy(np.ascontiguousarray(dataset.images[index])).permute(0, 3, 1, 2)
-    values = pixels.float()
-    if values.shape[2] > _SIDE:
-        values = F.interpolate(values, size=(_SIDE, _SIDE), mode="area")
+    """Returns images (N, C, S, S) float32 of mean 0 and deviation 1, S at most 48."""
+    parts = [_seen(dataset.images[index[i : i + _AT_ONCE]]) for i in range(0, len(index), _AT_ONCE)]
+    values = torch.cat(parts)
     return (values - values.mean()) / values.std().clamp_min(1e-3)
+
+
+def _seen(images: np.ndarray) -> Tensor:
+    """Returns images (B, S, S, C) of bytes as (B, C, S, S) float32, S at most 48."""
+    values = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+    return (
+        F.interpolate(values, size=(_SIDE, _SIDE), mode="area")
+        if len(images[0]) > _SIDE
+        else values
+    )
 
 
 @final
@@ -205,8 +223,9 @@ class _Probe(nn.Module):
         layers: list[nn.Module] = []
         before = channels
         for number, width in enumerate(_WIDTHS):
-            stride = 2 if number == 0 and side >= _LARGE else 1
-            layers += [nn.Conv2d(before, width, 3, stride, padding=1, bias=False)]
+            stride = max(2, round(side / _STRIDED)) if number == 0 and side >= _LARGE else 1
+            kernel = max(3, 2 * stride - 1)
+            layers += [nn.Conv2d(before, width, kernel, stride, padding=kernel // 2, bias=False)]
             layers += [nn.BatchNorm2d(width), nn.ReLU()]
             layers += [nn.MaxPool2d(2, ceil_mode=True)] if stride == 1 else []
             before = width
@@ -229,7 +248,7 @@ class _Probe(nn.Module):
 
 
 def _trained(
-    images: Tensor, truth: Tensor, generator: torch.Generator, *, several: bool
+    images: Tensor, truth: Tensor, generator: torch.Generator, *, several: bool, end: float
 ) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # constructors draw from torch's own generator
         network = _Probe(images.shape[1], images.shape[2], truth.shape[1], generator)
@@ -238,6 +257,8 @@ def _trained(
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=0.05)
     batch, reach = min(_BATCH, len(images)), images.shape[2] // 8
     for step in range(_STEPS):
+        if time.monotonic() > end:
+            raise TimeoutError
         for group in optimizer.param_groups:
             group["lr"] = _LR * min(1.0, (step + 1) / 10) * (1 - step / _STEPS)
         chosen = torch.randint(len(images), (batch,), generator=generator)

@@ -4,6 +4,8 @@ Before images are mirrored by default, a small network is asked whether mirror i
 look like another; the answer is in the recipe, so that a run that goes on does not ask again.
 """
 
+import math
+
 from ravine.core.ranks import Ranks
 from ravine.data.augment_settings import choose_operations, without_flip
 from ravine.data.dataset import Dataset
@@ -11,25 +13,38 @@ from ravine.training.mirror_probe import MirroredPair, find_mirrored_pair
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 
+_SHARE = 20  # of the budget, one part is the probe's
+_SHORTEST = 30.0  # seconds of a budget within which it is worth asking
+
 
 def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Recipe:
     """Returns the recipe with its augmentation spelled out, and reports why it is that one."""
     operations, reason = choose_operations(recipe, classes=dataset.classes)
     if recipe.is_left_to_ravine and "flip" in operations:
-        said = _asked(dataset, recipe.seed, session.ranks)
-        if said:
-            operations, reason = without_flip(operations, said)
+        why, unasked = _asked(dataset, recipe, session.ranks)
+        if why:
+            operations, reason = without_flip(operations, why)
+        reason += unasked
     session.notify(reason)
     return recipe.with_(augment=",".join(operations) or "none")
 
 
-def _asked(dataset: Dataset, seed: int, ranks: Ranks) -> str:
-    """Returns why mirrored images are no training images, or ""; the same on all ranks."""
-    said = ""
-    if ranks.is_main:
-        found = find_mirrored_pair(dataset, seed=seed)
-        said = "" if found is None else why_not(found, dataset)
-    return ranks.broadcast_text(said)
+def _asked(dataset: Dataset, recipe: Recipe, ranks: Ranks) -> tuple[str, str]:
+    """Returns why mirrored images are no training images, or "", and why that is not known, or "".
+
+    The same on all ranks.
+    """
+    why = unasked = ""
+    if recipe.budget is not None and recipe.budget < _SHORTEST:
+        unasked = f"; mirror images are not compared in a budget below {_SHORTEST:g} s"
+    elif ranks.is_main:
+        seconds = math.inf if recipe.budget is None else recipe.budget / _SHARE
+        try:
+            found = find_mirrored_pair(dataset, seed=recipe.seed, seconds=seconds)
+            why = "" if found is None else why_not(found, dataset)
+        except TimeoutError:
+            unasked = f"; mirror images could not be compared within {seconds:.3g} s"
+    return ranks.broadcast_text(why), ranks.broadcast_text(unasked)
 
 
 def why_not(found: MirroredPair, dataset: Dataset) -> str:
