@@ -150,7 +150,9 @@ def test_bad_data_and_a_run_that_exists_are_one_line_too(ravine, tmp_path: Path)
         ([], "no data is named"),
     ):
         said = ravine("train", *arguments, "--quiet", "--epochs", "1")
-        assert (said.code, len(said.err.splitlines())) == (2, 1)
+        # A command that does not fit into 200 letters stands on a line of its own.
+        assert said.code == 2
+        assert len(said.err.splitlines()) <= 2
         assert message in said.err
 
 

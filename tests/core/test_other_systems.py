@@ -38,6 +38,7 @@ def test_every_file_can_be_imported_where_locks_and_forks_of_linux_are_missing()
 
 # The lock of Windows, made of this system's, as msvcrt exists there only.
 _TRAINS = """
+import asyncio, subprocess, sys  # they ask for msvcrt themselves
 import fcntl as of_this_system
 from types import SimpleNamespace
 sys.modules["msvcrt"] = SimpleNamespace(
@@ -48,8 +49,9 @@ sys.modules["msvcrt"] = SimpleNamespace(
 {without}
 import numpy as np
 from pathlib import Path
-import ravine.core.file_lock
+import ravine.core.file_lock, ravine.core.memory
 ravine.core.file_lock.sys = SimpleNamespace(platform="win32")
+ravine.core.memory.sys = SimpleNamespace(platform="win32", modules=sys.modules)
 folder = Path(sys.argv[1])
 chance = np.random.default_rng(0)
 images = chance.integers(0, 256, (60, 8, 8), dtype=np.uint8)

@@ -117,7 +117,7 @@ def test_sigterm_saves_a_checkpoint_and_says_how_to_go_on(stripes: Path, tmp_pat
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert f"go on with: ravine resume {tmp_path / 'k'}" in errors
+    assert f"go on with: ravine resume {tmp_path / 'k'}" in errors.replace("\n", " ")
     assert len(checkpoint_paths(tmp_path / "k/checkpoints")) == 1
 
 
@@ -222,7 +222,7 @@ def test_the_model_file_alone_is_enough_to_predict(stripes: Path, tmp_path: Path
     right = [label == str(true) for label, true in zip(found.labels, labels, strict=False)]
     assert sum(right) >= 27
     one = ravine.Run.load(run.path).predict(folder / "007.png")
-    np.testing.assert_allclose(one.probabilities[0], found.probabilities[7], atol=1e-5)
+    np.testing.assert_allclose(one.probabilities[0], found.probabilities[7], atol=1e-3)  # bfloat16
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import subprocess
 import sys
 from typing import IO
 
+from ravine.core.cores import THREAD_VARIABLES
+
 # Takes pairs of pipes, environments and folders; answers with the process id of a fork server.
 _SOURCE = """
 import json, os, signal, socket, sys, traceback
@@ -61,11 +63,11 @@ class ForkServers:
         self._channel: socket.socket | None = None
 
     def spawn(self, threads: int) -> "Forked":
-        """Returns a fork server whose jobs have one thread each, as all processes of the tests."""
-        assert threads == 1
+        """Returns a fork server whose jobs have so many threads each."""
         channel = self._start()
         requests, events = os.pipe(), os.pipe()
-        text = json.dumps([dict(os.environ), os.getcwd()]).encode()
+        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+        text = json.dumps([environment, os.getcwd()]).encode()
         socket.send_fds(channel, [text], [requests[0], events[1]])
         pid = int(channel.recv(64))
         os.close(requests[0])

@@ -25,12 +25,15 @@ from ravine.workflows.screens import (
 
 
 @contextmanager
-def watching(*, quiet: bool, json: bool) -> Iterator[Screen]:
-    """Gives the screen that fits the options and the output; of several processes, one shows."""
+def watching(*, quiet: bool, json: bool, is_training: bool = False) -> Iterator[Screen]:
+    """Gives the screen that fits the options and the output; of several processes, one shows.
+
+    The JSON stream of a training tells the progress of slow work; other commands print results.
+    """
     if is_secondary_process():
         yield Nothing()
     elif json:
-        yield JsonLines()
+        yield JsonLines(tells_progress=is_training)
     elif quiet:
         yield QuietScreen()
     elif sys.stderr.isatty():

@@ -78,7 +78,10 @@ def models(
 
 def _is_run(path: Path) -> bool:
     """Returns whether a name is the path of a run folder or of a model.safetensors."""
-    return path.suffix == ".safetensors" or (path / "recipe.toml").is_file()
+    try:
+        return path.suffix == ".safetensors" or (path / "recipe.toml").is_file()
+    except OSError:  # longer than a path can be
+        return False
 
 
 def _show_run(path: Path, allow_code: list[str], console: Console) -> None:

@@ -52,7 +52,7 @@ def resume(
     - `ravine resume runs/photos-1 --allow-code mynets:small`
     """
     run = existing_run(run, unfinished=not verify, folded=not verify)
-    with watching(quiet=quiet, json=json) as screen:
+    with watching(quiet=quiet, json=json, is_training=True) as screen:
         resumed = workflow.resume(
             run,
             data=data,
@@ -70,7 +70,7 @@ def resume(
 
 def _verify(run: Path, *, from_start: bool, code: Sequence[str], quiet: bool, json: bool) -> None:
     """Resumes a copy, and prints whether it ends with the same weights."""
-    with watching(quiet=quiet, json=json) as screen:
+    with watching(quiet=quiet, json=json, is_training=True) as screen:
         found = workflow.verify(
             run,
             from_start=from_start,

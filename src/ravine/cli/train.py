@@ -70,7 +70,7 @@ def train(
     """
     chosen = given(settings, set_ or [])
     images = data_argument(data, chosen)
-    with watching(quiet=quiet, json=json) as screen, _page(out, screen, watch):
+    with watching(quiet=quiet, json=json, is_training=True) as screen, _page(out, screen, watch):
         run = workflow.train(
             images,
             out=out,

@@ -71,10 +71,11 @@ def last_rows(path: Path, size: int = 1 << 14) -> list[dict[str, Any]]:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return []
+    facts = os.fstat(handle)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(handle)
+        return []
     with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            return []
         start = max(0, facts.st_size - size)
         file.seek(start)
         lines = file.read(size).split(b"\n")[1 if start else 0 : -1]

@@ -6,14 +6,19 @@ starts: those belong to what the weights are now.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ravine.core.lazy import lazy_module
 from ravine.core.paths import usable_path
 from ravine.runs.folder import open_run_folder
 from ravine.runs.recipe_file import read_recipe
-from ravine.workflows.data_paths import located
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.weights_path import is_run
+
+if TYPE_CHECKING:
+    from ravine.workflows import data_paths
+else:
+    data_paths = lazy_module("ravine.workflows.data_paths")
 
 # What belongs to a run's start, input or length is decided anew, from its weights.
 _ANEW = frozenset(
@@ -41,7 +46,7 @@ def going_on(changes: Mapping[str, Any], *, recipe: str | Path | None = None) ->
         return dict(changes)
     folder = open_run_folder(usable_path("weights", weights))
     settings, _ = read_recipe(folder.recipe)
-    before = located(Recipe.of(settings), folder)
+    before = data_paths.located(Recipe.of(settings), folder)
     given = any(changes.get(name) is not None for name in _LENGTHS)
     dropped = _ANEW.union(_LENGTHS if given else ())
     kept = {name: getattr(before, name) for name in settings if name not in dropped}

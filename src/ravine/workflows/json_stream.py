@@ -203,9 +203,14 @@ def stream_schema() -> dict[str, Any]:
 
 @final
 class JsonLines:
-    """Prints the rows of the stream."""
+    """Prints the rows of the stream.
 
-    def __init__(self) -> None:
+    Args:
+        tells_progress: of slow work, too; a command whose output is one object does not.
+    """
+
+    def __init__(self, *, tells_progress: bool = True) -> None:
+        self._tells_progress = tells_progress
         self._steps: list[StepDone] = []
         self._since = time.monotonic()
         self._progress_at = 0.0
@@ -219,7 +224,7 @@ class JsonLines:
     def progress(self, what: str, done: int, total: int) -> None:
         """Prints a row once a second, and where the work is done."""
         now = time.monotonic()
-        if now - self._progress_at >= _EVERY or done == total:
+        if self._tells_progress and (now - self._progress_at >= _EVERY or done == total):
             self._progress_at = now
             row = StreamProgress(what=what, done=done, total=total)
             print(json_format.dumps(row.model_dump(), ensure_ascii=False), flush=True)

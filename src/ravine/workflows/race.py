@@ -210,8 +210,10 @@ def _run(
     slots = allocate_slots(jobs=jobs, threads=spec.threads, device=spec.device)
     if not (path / "plan.json").exists():
         check_budget(spec.race, slots)
-    spec = prepared_for_jobs(spec, observe, progress)
-    folder = _open(path, spec)
+    prepared = prepared_for_jobs(spec, observe, progress)
+    # A race of before left the augmentation to its jobs; it goes on so.
+    folder = _open(path, spec if _leaves_augmentation(path) else prepared)
+    spec = RaceSpec.from_values(read_json(folder.spec))
     with RunFolder(path).locked(), stop_on_signals() as stop:
         RunFolder(path).sweep()
         sweep_parts(folder.outcomes)
@@ -289,6 +291,14 @@ def _open(path: Path, spec: RaceSpec) -> RaceFolder:
     for run in folder.runs.iterdir():
         refuse_link(run)
     return folder
+
+
+def _leaves_augmentation(path: Path) -> bool:
+    """Returns whether a race at `path` has not decided the augmentation for all its jobs."""
+    file = RaceFolder(path).spec
+    if not file.is_file():
+        return False
+    return Recipe.of(RaceSpec.from_values(read_json(file)).base).is_left_to_ravine
 
 
 def _check_same(path: Path, before: RaceSpec, now: RaceSpec) -> None:

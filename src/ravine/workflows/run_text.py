@@ -30,6 +30,11 @@ class Finished(Protocol):
         ...
 
     @property
+    def result(self) -> dict[str, Any]:
+        """The final evaluation, checked."""
+        ...
+
+    @property
     def verdict(self) -> Verdict:
         """What holds of it."""
         ...
@@ -45,7 +50,7 @@ def run_text(run: Finished) -> str:
     if not folder.evaluation.is_file():
         last = run.steps[-1]["step"] if run.steps else 0
         return f"{text}: no result yet, step {last} ({folder.path})"
-    found = read_json(folder.evaluation)
+    found = run.result
     where = f"images in {found['split']}" if "folds" in found else f"{found['split']} images"
     text += f": {_result(found)} {found['count']:,} {where}"
     seconds = read_json(folder.environment).get("seconds", {}).get("training")
