@@ -150,24 +150,7 @@ def _images(
         RunError: the run has none, or its data is not there or another.
     """
     if data is not None:
-        settings = read_recipe(folder.recipe)[0] if folder.recipe.is_file() else {}
-        opened = read_again(
-            settings,
-            data=data,
-            labels=labels,
-            classes=trained.classes,
-            given={"labels_per_image": "several"} if trained.several else None,
-            progress=progress,
-        )
-        dataset = open_reading(
-            opened,
-            preprocessing=trained.preprocessing,
-            classes=trained.classes,
-            several=trained.several,
-            progress=progress,
-        )
-        index = np.arange(len(dataset.labels))
-        return _chosen(dataset, data, index, index[:0])
+        return _named(folder, trained, data, labels, progress)
     if not folder.recipe.is_file():
         raise RunError(f"{folder.path} has no recipe.toml; name labelled images: --data")
     recipe = located(Recipe.of(read_recipe(folder.recipe)[0]), folder)
@@ -183,6 +166,30 @@ def _images(
     train = dataset.splits["train"]
     order = torch.randperm(len(train), generator=generator_for("calibration", seed=recipe.seed))
     return _chosen(dataset, split, dataset.splits[split], train[order[:_CALIBRATION].numpy()])
+
+
+def _named(
+    folder: RunFolder, trained: TrainedModel, data: str, labels: str | None, progress: Progress
+) -> _Images:
+    """Returns the labelled images of a source, as the network takes them."""
+    settings = read_recipe(folder.recipe)[0] if folder.recipe.is_file() else {}
+    opened = read_again(
+        settings,
+        data=data,
+        labels=labels,
+        classes=trained.classes,
+        given={"labels_per_image": "several"} if trained.several else None,
+        progress=progress,
+    )
+    dataset = open_reading(
+        opened,
+        preprocessing=trained.preprocessing,
+        classes=trained.classes,
+        several=trained.several,
+        progress=progress,
+    )
+    index = np.arange(len(dataset.labels))
+    return _chosen(dataset, data, index, index[:0])
 
 
 def _chosen(dataset: Dataset, source: str, index: np.ndarray, calibration: np.ndarray) -> _Images:
