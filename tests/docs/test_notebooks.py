@@ -76,4 +76,4 @@ def test_a_race_ends_with_a_verdict() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "race runs/race: " in done.stdout
     assert "report.html winner.toml" in done.stdout
-    assert len(list(Path("runs/race/runs").glob("*/model.safetensors"))) == 4
+    assert len(list(Path("runs/race/runs").glob("*-seed-*/model.safetensors"))) == 4
