@@ -261,3 +261,23 @@ def test_bits_that_flip_and_ends_that_are_lost_never_give_a_traceback(
     assert "\n" not in said
     assert len(said) <= 200 + len(str(tmp_path))
     assert not list(own_cache.glob(".*.part"))
+
+
+def test_what_was_spooled_goes_when_its_parquet_changes_or_is_gone(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    def spools() -> set[str]:
+        return {folder.name for folder in own_cache.glob("images-*")}
+
+    for name in ("a", "b"):
+        pq.write_table(hub_table([0, 1, 2, 3], [0, 1, 0, 1]), tmp_path / f"{name}.parquet")
+        _find(tmp_path / f"{name}.parquet")
+    first = spools()
+    assert len(first) == 2
+    _find(tmp_path / "a.parquet")
+    assert spools() == first
+    pq.write_table(hub_table([4, 5, 6, 7, 8], [0, 1, 0, 1, 1]), tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").unlink()
+    assert len(_find(tmp_path / "a.parquet").names) == 5
+    assert len(spools()) == 1
+    assert not spools() & first

@@ -14,9 +14,12 @@ from safetensors.torch import load_file, save_file
 
 import ravine
 from ravine.core.errors import DataError, RunError
+from ravine.runs.folder import RunFolder
+from ravine.workflows.data_paths import located
 from ravine.workflows.diagnose import diagnose_run
 from ravine.workflows.predict import predict_file
 from ravine.workflows.predict_options import FormOptions
+from ravine.workflows.recipe import Recipe
 
 SETTINGS = {"model": "wrn-10-1", "epochs": 2, "batch": 8, "threads": 1, "convolution": "guess"}
 
@@ -237,3 +240,11 @@ def test_a_run_of_before_is_resumed_by_the_path_as_typed(
     assert (copy / "model.safetensors").read_bytes() == (
         run.path / "model.safetensors"
     ).read_bytes()
+
+
+def test_a_run_from_before_fit_cut_out_the_middle(tmp_path: Path) -> None:
+    before = Recipe.of({"data": "@fashion"})
+    chosen = Recipe.of({"data": "@fashion", "fit": "pad"})
+
+    assert located(before, RunFolder(tmp_path)).fit == "crop"
+    assert located(chosen, RunFolder(tmp_path)).fit == "pad"

@@ -47,6 +47,8 @@ def located(recipe: Recipe, folder: RunFolder, *, data: str | Path | None = None
         found = _moved(kept, str(expand_path(str(data)).absolute())) | found
         found["data"] = str(expand_path(str(data)).absolute())
     changes = {name: path for name, path in found.items() if getattr(recipe, name)}
+    if "fit" not in recipe.model_fields_set:  # runs of before cut out the middle
+        changes["fit"] = "crop"
     recipe = recipe.with_(**changes) if changes else recipe
     if recipe.data and not recipe.data.startswith("@") and not expand_path(recipe.data).exists():
         raise RunError(

@@ -2,6 +2,7 @@
 
     images.bin   the images, one behind the other
     index.npy    (N, 2) int64, where each begins and how many bytes it has; -1 bytes: there is none
+    about.json   the files that it was made of, so that it goes when they change or are gone
 
 The folder lies in Ravine's cache under the identity of the files that it was made of, so that
 decoding and streaming read byte ranges of it as of a tar. Without a cache it is temporary.
@@ -10,6 +11,7 @@ Shape letters: N images, M images of a batch.
 """
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -23,7 +25,8 @@ from ravine.data.cache_lookup import cache_root, no_cache, publish
 from ravine.data.collection import FileEntry
 from ravine.data.pixel_array import files_key
 
-_IMAGES, _INDEX = "images.bin", "index.npy"
+_IMAGES, _INDEX, _ABOUT = "images.bin", "index.npy", "about.json"
+_PREFIX = "images-"
 
 Batches = Callable[[], Iterator[tuple[memoryview, np.ndarray]]]
 """Yields the bytes of M images, one behind the other, and their lengths (M,) int64, -1 for none."""
@@ -50,19 +53,40 @@ def spooled_images(
         _fill(folder, paths, batches)
         return _entries(folder) or []
     root = cache_root()
-    folder = root / f"images-{files_key(paths, reading)[:32]}"
+    folder = root / _name(paths, reading)
     found = _entries(folder)
     if found is not None:
         return found
     try:
         root.mkdir(parents=True, exist_ok=True)
+        _clear_stale(root)
         with scratch_folder(folder) as part:
             _fill(part, paths, batches)
+            about = {"paths": [str(path.absolute()) for path in paths], "reading": reading}
+            (part / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             publish(part, folder, _INDEX)
     except OSError as error:
         raise no_cache(root, error) from None
     return _entries(folder) or []
+
+
+def _name(paths: Sequence[Path], reading: str) -> str:
+    return f"{_PREFIX}{files_key([path.absolute() for path in paths], reading)[:32]}"
+
+
+def _clear_stale(root: Path) -> None:
+    """Removes spools whose files have changed or are gone; they would never be read again."""
+    for folder in root.glob(f"{_PREFIX}*"):
+        try:
+            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            paths = [Path(path) for path in about["paths"]]
+            there = all(path.is_file() for path in paths)
+            current = _name(paths, about["reading"]) if there else ""
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # of another version
+        if current != folder.name:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fill(folder: Path, paths: Sequence[Path], batches: Batches) -> None:
