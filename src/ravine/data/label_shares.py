@@ -28,7 +28,7 @@ def divide(
 
     >>> rows = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.uint8)
     >>> divide(rows, [b"a", b"b", b"c", b"d"], shares=[0.5, 0.5], seed=0).tolist()
-    [0, 1, 0, 1]
+    [1, 0, 0, 1]
     """
     members: dict[bytes, list[int]] = {}
     for index, who in enumerate(identity):

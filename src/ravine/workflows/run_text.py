@@ -30,11 +30,6 @@ class Finished(Protocol):
         ...
 
     @property
-    def result(self) -> dict[str, Any]:
-        """The final evaluation, checked."""
-        ...
-
-    @property
     def verdict(self) -> Verdict:
         """What holds of it."""
         ...
@@ -50,7 +45,7 @@ def run_text(run: Finished) -> str:
     if not folder.evaluation.is_file():
         last = run.steps[-1]["step"] if run.steps else 0
         return f"{text}: no result yet, step {last} ({folder.path})"
-    found = run.result
+    found = read_json(folder.evaluation)
     where = f"images in {found['split']}" if "folds" in found else f"{found['split']} images"
     text += f": {_result(found)} {found['count']:,} {where}"
     seconds = read_json(folder.environment).get("seconds", {}).get("training")
@@ -62,7 +57,8 @@ def _result(found: Mapping[str, Any]) -> str:
     if "mean_ap" in found:
         scores = [share(found[n], tuple(found[f"{n}_interval"])) for n in ("mean_ap", "macro_f1")]
         return f"mAP {scores[0]}, macro F1 {scores[1]} on"
-    return f"{share(found['accuracy'], tuple(found['interval']))} of"
+    interval = tuple(found.get("interval") or ())
+    return f"{share(found['accuracy'], interval if len(interval) == 2 else None)} of"
 
 
 def run_html(run: Finished) -> str:
