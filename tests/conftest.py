@@ -81,8 +81,3 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws the figures of reports, as users have them."""
     monkeypatch.setattr("ravine.reports.page._drawings", _DRAWINGS)
     monkeypatch.setattr("ravine.reports.evaluation_page.reliability", curve_figures.reliability)
-
-
-@pytest.fixture
-def no_figures() -> None:
-    """Says what holds for all tests now; kept for tests that name it."""
