@@ -16,13 +16,13 @@ from ravine.models.settings import ModelSettings, build
      "preact-900000002", "wrn-10-" + "9" * 6000],
 )  # fmt: skip
 def test_a_depth_or_width_beyond_reason_is_refused_at_once(name: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(SettingError, match="may be at most 2000"):
         ModelSettings.of({"model": name})
     with pytest.raises(SettingError, match="may be at most 2000"):
         build(name, classes=2)
 
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_weights_that_do_not_fit_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
