@@ -2,7 +2,8 @@
 
 A convolution packs or transforms its weights at each call, which pays for a batch: for a single
 image it takes longer than the products. Who calls a network again and again without training it
-keeps them: they are packed at the first call, and anew where a weight has another version.
+keeps them, for few images: they are packed at the first call, and anew where a weight has another
+version.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from ravine.kernels.convolve import ConvolveJob, kernel_bytes
 from ravine.ops.library_inputs import loaded_library
+
+_FEW = 16  # images; with more, packing is lost among the products
 
 _current: ContextVar["PackedWeights | None"] = ContextVar("packed_weights", default=None)
 
@@ -45,12 +48,14 @@ class PackedWeights:
         self._kept.clear()
 
     def fill(self, job: ConvolveJob, weight: Tensor) -> None:
-        """Gives a job, forward and by vectors, the packed form of its weight.
+        """Gives a job of few images, forward and by vectors, the packed form of its weight.
 
         Args:
             job: of `weight`, (D, C, k, k) float32; filled up to its kernels.
             weight: that a module holds.
         """
+        if job.images > _FEW:
+            return
         key = (weight.data_ptr(), job.algorithm, job.is_float32)
         version = 0 if weight.is_inference() else weight._version
         found = self._kept.get(key)

@@ -4,7 +4,7 @@ Shape letters: N images, B images of a batch, K classes.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -16,6 +16,7 @@ from ravine.core.errors import RunError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import ImageArray
+from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
 from ravine.training.evaluation import batch_log_probabilities
 from ravine.training.model_file import TrainedModel
 from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds
@@ -37,6 +38,7 @@ class Ensemble:
         precision: auto, float32 or bfloat16.
         mirrored: also answer with test-time flip.
         progress: receives how many images are done.
+        packed: the weights of the members, as few images' products read them.
     """
 
     members: Sequence[TrainedModel]
@@ -44,6 +46,7 @@ class Ensemble:
     precision: str = "auto"
     mirrored: bool = False
     progress: Progress = no_progress
+    packed: PackedWeights = field(default_factory=PackedWeights)
 
     def batches(self, images: ImageArray, index: np.ndarray) -> Iterator[LogProbabilities]:
         """Yields the answers for images, a batch at a time.
@@ -87,13 +90,14 @@ class Ensemble:
         )
         precision = pick_precision(self.precision, device)
         for batch in batches:
-            plain, both = batch_log_probabilities(
-                member.model,
-                batch.images,
-                precision=precision,
-                mirrored=self.mirrored,
-                several=member.several,
-            )
+            with keep_packed_weights(self.packed):
+                plain, both = batch_log_probabilities(
+                    member.model,
+                    batch.images,
+                    precision=precision,
+                    mirrored=self.mirrored,
+                    several=member.several,
+                )
             yield plain.cpu().numpy(), None if both is None else both.cpu().numpy()
 
 

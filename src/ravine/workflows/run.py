@@ -21,6 +21,7 @@ from ravine.data.dataset import Dataset, Unlabelled
 from ravine.data.given_images import open_given
 from ravine.data.network_images import open_reading, open_unlabelled
 from ravine.data.reading import read_again
+from ravine.ops.packed_weights import PackedWeights
 from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
 from ravine.runs.rows import read_json
 from ravine.runs.run_weights import check_weights_of, refuse_best_of_file, weights_path
@@ -316,16 +317,25 @@ class Run(RunRecord):
             yield np.exp(plain if mirrored is None else mirrored)
 
     def _ensemble(self, *, device: str, precision: str, tta: bool, progress: Progress) -> Ensemble:
-        for number, member in enumerate(self.members, start=1):
-            where = self._folder.fold(number).path if self.folds else self._model_path
-            refuse_not_finite(member.model, str(where))
         return Ensemble(
-            members=self.members,
+            members=self._finite_members,
             device=device,
             precision=precision,
             mirrored=tta,
             progress=progress,
+            packed=self._packed,
         )
+
+    @cached_property
+    def _finite_members(self) -> tuple[TrainedModel, ...]:
+        for number, member in enumerate(self.members, start=1):
+            where = self._folder.fold(number).path if self.folds else self._model_path
+            refuse_not_finite(member.model, str(where))
+        return self.members
+
+    @cached_property
+    def _packed(self) -> PackedWeights:
+        return PackedWeights()
 
     def export(
         self,
