@@ -4,7 +4,7 @@ Shape letters: N images, B images of a batch, K classes.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -16,7 +16,7 @@ from ravine.core.errors import RunError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import ImageArray
-from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
+from ravine.ops.packed_weights import keep_packed_weights
 from ravine.training.evaluation import batch_log_probabilities
 from ravine.training.model_file import TrainedModel
 from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds
@@ -38,7 +38,6 @@ class Ensemble:
         precision: auto, float32 or bfloat16.
         mirrored: also answer with test-time flip.
         progress: receives how many images are done.
-        packed: the weights of the members, as few images' products read them.
     """
 
     members: Sequence[TrainedModel]
@@ -46,7 +45,6 @@ class Ensemble:
     precision: str = "auto"
     mirrored: bool = False
     progress: Progress = no_progress
-    packed: PackedWeights = field(default_factory=PackedWeights)
 
     def batches(self, images: ImageArray, index: np.ndarray) -> Iterator[LogProbabilities]:
         """Yields the answers for images, a batch at a time.
@@ -90,7 +88,7 @@ class Ensemble:
         )
         precision = pick_precision(self.precision, device)
         for batch in batches:
-            with keep_packed_weights(self.packed):
+            with keep_packed_weights(member.packed):
                 plain, both = batch_log_probabilities(
                     member.model,
                     batch.images,

@@ -21,7 +21,6 @@ from ravine.data.dataset import Dataset, Unlabelled
 from ravine.data.given_images import open_given
 from ravine.data.network_images import open_reading, open_unlabelled
 from ravine.data.reading import read_again
-from ravine.ops.packed_weights import PackedWeights
 from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
 from ravine.runs.rows import read_json
 from ravine.runs.run_weights import check_weights_of, refuse_best_of_file, weights_path
@@ -323,7 +322,6 @@ class Run(RunRecord):
             precision=precision,
             mirrored=tta,
             progress=progress,
-            packed=self._packed,
         )
 
     @cached_property
@@ -332,10 +330,6 @@ class Run(RunRecord):
             where = self._folder.fold(number).path if self.folds else self._model_path
             refuse_not_finite(member.model, str(where))
         return self.members
-
-    @cached_property
-    def _packed(self) -> PackedWeights:
-        return PackedWeights()
 
     def export(
         self,
@@ -378,11 +372,10 @@ class Run(RunRecord):
             tolerance=proof.TOLERANCE if tolerance is None else tolerance,
             most_lost=most_lost,
         )
-        trained = self.trained
-        refuse_not_finite(trained.model, str(self._model_path))
+        refuse_not_finite(self.model, str(self._model_path))
         return run_export.export_run(
             self._folder,
-            trained,
+            self.trained,
             usable_path("path", path),
             wanted,
             with_preprocessing=with_preprocessing,
@@ -399,9 +392,8 @@ class Run(RunRecord):
         """
         folders = self._fold_folders() or [self._folder]
         audit = read_json(folders[0].audit)
-        rows = audit.get("classes", [])
         try:
-            counts = {str(row["name"]): int(row["counts"]["train"]) for row in rows}
+            counts = {str(r["name"]): int(r["counts"]["train"]) for r in audit.get("classes", [])}
             found = np.array([counts[name] for name in self.members[0].classes], np.float64)
         except (KeyError, TypeError, ValueError):
             raise RunError(f"{folders[0].audit} does not hold the training shares") from None
