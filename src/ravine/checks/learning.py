@@ -261,9 +261,9 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
     fall: on easy data it goes on falling far above a good learning rate.
     """
     lr = _reference(context)
-    first, least = statistics.median(found.losses[:_SETTLED]), min(found.losses)
-    if not least < first * 0.97:
-        return  # nothing was learnt at any learning rate
+    if not learns_in(found):
+        return
+    first, least = _first(found), min(found.losses)
     begins = _beginning(found, first - _BEGUN * (first - least))
     ratio = lr / found.suggestion
     evidence = {
@@ -292,6 +292,15 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
             evidence=evidence,
             changes={"lr": found.suggestion},
         )
+
+
+def learns_in(found: RangeTest) -> bool:
+    """Returns whether anything was learnt at any learning rate; else its suggestion is noise."""
+    return min(found.losses) < _first(found) * 0.97
+
+
+def _first(found: RangeTest) -> float:
+    return statistics.median(found.losses[:_SETTLED])
 
 
 def _beginning(found: RangeTest, level: float) -> float:
