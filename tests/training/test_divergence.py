@@ -30,6 +30,7 @@ SETTINGS: dict[str, Any] = {
     "threads": 1,
     "precision": "float32",
     "on_divergence": "rollback",
+    "convolution": "guess",  # measured plans may differ
 }
 
 
@@ -63,7 +64,7 @@ def test_a_run_that_explodes_goes_back_with_half_of_the_rate_and_learns(
     assert "rolled-back" in (out / "report.html").read_text()
 
 
-@pytest.mark.parametrize("crash_at", [60, 99, 131])
+@pytest.mark.parametrize("crash_at", [60, pytest.param(99, marks=pytest.mark.slow), 131])
 def test_a_crash_before_or_after_a_return_changes_nothing(
     whole: tuple[Path, list[RolledBack]], tmp_path: Path, crash_at: int
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_healthy_run_is_bitwise_the_same_with_its_losses_watched(tmp_path: Pat
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_it_gives_up_after_so_many_returns(tmp_path: Path) -> None:
     settings = SETTINGS | {"lr": 1e30, "image_size": 8, "batch": 8}
     with pytest.raises(RavineError, match=f"after {MOST} returns"):
