@@ -1,6 +1,6 @@
-"""Checks that train for some steps and restore everything.
+"""The trainings that checks judge: eight examples that must be overfitted, and a range test.
 
-Eight examples must be overfitted; the learning rate is compared with a range test.
+Each restores everything that it changed.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Checks that train for some steps and put everything back: eight examples, and a range test."""
+"""Which trainings are affordable, and what is found: eight examples, and the range test."""
 
 import inspect
 import math
