@@ -88,21 +88,34 @@ def compare_variance(
         report_audit(dataset, observer)
     device = pick_device(first.device)
     batches = _batches(dataset, first, device)
-    images, targets = batches[0]
+    images, _ = batches[0]
     loss = _loss(several=dataset.several)
     rows = []
     for number, (name, recipe) in enumerate(recipes.items()):
         progress("networks", number, len(recipes))
         model = _network(recipe, dataset, images, start)
         asked = {"labels_probe": labels_probe, "learn": learn}
-        profile, checked = _checked(model, loss, recipe, batches, **asked)
-        if profile is None:  # the checks ended before the network was measured
-            profile = variance_profile(model, images, lambda logits: loss(logits, targets))
-        rows.append({**profile.row(name), **checked})
+        rows.append(_row(name, model, recipe, batches, loss, **asked))
     make_folder(out)
     draw_variance(rows, [out / "variance.png", out / "variance.svg"])
     write_json(out / "variance.json", {"networks": rows})
     return rows
+
+
+def _row(
+    name: str,
+    model: nn.Module,
+    recipe: Recipe,
+    batches: list[tuple[Tensor, Tensor]],
+    loss: Loss,
+    **asked: bool,
+) -> dict[str, Any]:
+    """Returns the row of a network; the model is trained on the way."""
+    profile, checked = _checked(model, loss, recipe, batches, **asked)
+    if profile is None:  # the checks ended before the network was measured
+        images, targets = batches[0]
+        profile = variance_profile(model, images, lambda logits: loss(logits, targets))
+    return {**profile.row(name), **checked}
 
 
 def _with_weights(
