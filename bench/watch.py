@@ -122,6 +122,8 @@ def training(page: Page, folder: Path, epochs: float) -> dict[str, Any]:
     folder.mkdir()
     words = ["train", "@fashion", "--model", "wrn-16-4", "--epochs", f"{epochs:g}"]
     words += ["--threads", "1", "--quiet", "--out", str(folder / "run")]
+    # The page before goes on asking its server, which has ended.
+    page.send("Page.navigate", url="about:blank")
     with server(folder) as (url, pid):
         training = subprocess.Popen([sys.executable, "-m", "ravine", *words])
         while not (folder / "run" / "history.jsonl").exists() and training.poll() is None:

@@ -125,6 +125,10 @@ def test_the_plan_decides_the_bits_and_verify_replays_it(stripes: Path, tmp_path
     weights = (changed.path / "model.safetensors").read_bytes()
     assert weights != (whole.path / "model.safetensors").read_bytes()
     assert ravine.verify(changed.path, from_start=True).same
+    repeated = ravine.train(recipe=changed.path / "recipe.toml", out=tmp_path / "repeated")
+    assert weights == (repeated.path / "model.safetensors").read_bytes()
+    own = ravine.train(recipe=changed.path / "recipe.toml", seed=1, out=tmp_path / "own")
+    assert plan_of(own.path) == plan_of(whole.path)
 
 
 def test_a_plan_that_cannot_run_here_is_told_and_made_anew(

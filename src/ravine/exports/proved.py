@@ -30,6 +30,7 @@ from ravine.exports.program import has_program, program_text
 from ravine.exports.proof import TOLERANCE, Proof, ProofBatch, compare
 from ravine.exports.quantise import quantise_onnx
 from ravine.exports.runner import Runner
+from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
 
 PROOF = "proof.json"
 PROGRAM = "predict.py"
@@ -132,7 +133,7 @@ def write_proved(
             raise RunError(f"{path} is not kept: {proof.fault}")
         (folder / PROOF).write_text(json.dumps(proof.to_json(), indent=1) + "\n", encoding="utf-8")
         (folder / CARD).write_text(card(proof), encoding="utf-8")
-        if exportable.facts.preprocessing is not None and has_program(wanted.format):
+        if has_program(exportable.facts, wanted.format):
             text = program_text(exportable.facts, wanted.format)
             (folder / PROGRAM).write_text(text, encoding="utf-8")
         shutil.rmtree(path, ignore_errors=True)  # an earlier export
@@ -218,11 +219,12 @@ def _latencies(
 ) -> dict[str, Latency]:
     """Returns the times of the network and of the files, by images at a time."""
     found = {}
-    for count in _TIMED:
-        normalised, given = (_repeated(values, count) for values in first[:2])
-        programs: dict[str, Callable[[], Any]] = {"network": _call(answers, normalised)}
-        programs |= {name: _call(runner.run, given) for name, runner in runners.items()}
-        found[str(count)] = latency(programs)
+    with keep_packed_weights(PackedWeights()):  # as `Run.predict` answers
+        for count in _TIMED:
+            normalised, given = (_repeated(values, count) for values in first[:2])
+            programs: dict[str, Callable[[], Any]] = {"network": _call(answers, normalised)}
+            programs |= {name: _call(runner.run, given) for name, runner in runners.items()}
+            found[str(count)] = latency(programs)
     return found
 
 

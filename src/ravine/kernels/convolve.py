@@ -20,11 +20,13 @@ _NUMBERS = (
 
 
 class ConvolveJob(ctypes.Structure):
-    """struct convolution of c/convolve.h: addresses, 0 for absent tensors, then numbers."""
+    """struct convolution of c/convolve.h: addresses, 0 for absent tensors, and numbers."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in _ADDRESSES),
         *((name, ctypes.c_int64) for name in _NUMBERS),
+        ("kernels", ctypes.c_void_p),
+        ("packed", ctypes.c_int64),
     )
 
 
@@ -60,3 +62,11 @@ def convolve(library: Library, job: ConvolveJob) -> None:
     failed = library.run("ravine_convolve", job)
     if failed:
         raise MemoryError("no memory for a convolution")
+
+
+def kernel_bytes(library: Library, job: ConvolveJob) -> int:
+    """Returns the bytes of a convolution's kernels as its products read them; not by tiles."""
+    function = library.functions.ravine_kernel_bytes
+    function.restype = ctypes.c_int64
+    found: int = function(ctypes.c_int32(library.level), ctypes.byref(job))
+    return found

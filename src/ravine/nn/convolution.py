@@ -14,6 +14,7 @@ from ravine.ops.kernel_plan import algorithm_for
 from ravine.ops.library_convolution import library_convolution
 from ravine.ops.library_inputs import match_layout, operations_are_observed
 from ravine.ops.norm_passes import NormSpec
+from ravine.ops.packed_weights import packed_weights
 
 # Images of an inference, from which on the library's algorithms are faster: WRN-16-4, ResNet-18 and
 # swift-1 take half the time by torch's for one image, and three quarters for 16 by the library's.
@@ -116,9 +117,13 @@ class Conv2d(nn.Conv2d):
             int(self.padding[0]),
             "bfloat16" if x.dtype is torch.bfloat16 else "float32",
             self.bias is not None,
-            few=not torch.compiler.is_compiling() and len(x) < _FEW and not self._has_gradient(),
+            few=not torch.compiler.is_compiling() and len(x) < _FEW and self._packs_alone(),
         )
         return found if is_whole(found) or self._has_gradient() else "torch"
+
+    def _packs_alone(self) -> bool:
+        """Whether the weights would be packed for this call alone, which learns nothing."""
+        return not self._has_gradient() and packed_weights() is None
 
     def _has_gradient(self) -> bool:
         return torch.is_grad_enabled() and self.weight.requires_grad

@@ -16,6 +16,7 @@ from ravine.ops.algorithm import number_in_library
 from ravine.ops.algorithm_names import Algorithm
 from ravine.ops.epilogue_statistics import AppliedNorm
 from ravine.ops.library_inputs import address, loaded_library
+from ravine.ops.packed_weights import packed_weights
 
 
 def convolution_pass(
@@ -196,10 +197,10 @@ def _convolve(
     **more: int | None,
 ) -> None:
     """Fills y, forward or backward."""
-    filters = filters.detach().contiguous(memory_format=torch.channels_last)
+    laid_out = filters.detach().contiguous(memory_format=torch.channels_last)
     job = ConvolveJob(
         x=x.data_ptr(),
-        w=filters.data_ptr(),
+        w=laid_out.data_ptr(),
         residual=address(residual),
         y=y.data_ptr(),
         images=len(x),
@@ -214,4 +215,7 @@ def _convolve(
         is_float32=x.dtype is torch.float32,
         **more,
     )
+    learns = job.backward or job.sums
+    if job.algorithm and not learns and (kept := packed_weights()) is not None:
+        kept.fill(job, filters)
     convolve(loaded_library(), job)

@@ -31,6 +31,8 @@ def norm_activation(
         fork: the x of the result has a gradient of its own, which the norm's backward pass adds
             to that of its input; else it is the x that was passed.
     """
+    if not torch.is_grad_enabled():
+        return norm_forward_pass(x, residual, norm)[0], x
     y, forked, mean, rstd = _NormActivation.apply(x, residual, norm.weight, norm.bias, norm, fork)
     if residual is None and y.requires_grad:
         weight, bias = norm.weight.detach(), norm.bias.detach()

@@ -82,10 +82,11 @@ def _convolution(
     algorithm: Algorithm,
     fork: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    learns = torch.is_grad_enabled()
-    made_by = norm_of(x) if learns else None
+    if not torch.is_grad_enabled():
+        y, _ = convolution_pass(x, weight, stride, padding, algorithm=algorithm, residual=residual)
+        return y, x, None
     y, sums, forked = _Convolution.apply(
-        x, weight, residual, stride, padding, algorithm, learns, fork, made_by
+        x, weight, residual, stride, padding, algorithm, fork, norm_of(x)
     )
     return y, x if forked is None else forked, sums
 
@@ -100,7 +101,6 @@ class _Convolution(torch.autograd.Function):
         stride: int,
         padding: int,
         algorithm: Algorithm,
-        learns: bool,
         fork: bool,
         norm: AppliedNorm | None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -109,7 +109,7 @@ class _Convolution(torch.autograd.Function):
         ctx.stride, ctx.padding, ctx.algorithm = stride, padding, algorithm
         ctx.set_materialize_grads(False)
         y, sums = convolution_pass(
-            x, weight, stride, padding, algorithm=algorithm, residual=residual, sums_wanted=learns
+            x, weight, stride, padding, algorithm=algorithm, residual=residual, sums_wanted=True
         )
         if sums is not None:
             ctx.mark_non_differentiable(sums)
@@ -118,11 +118,11 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, _: None, dx_more: Tensor | None) -> tuple[Any, ...]:
         if dy is None:
-            return dx_more, *(None,) * 8
+            return dx_more, *(None,) * 7
         x, weight, *saved = ctx.saved_tensors
         if gradient_graph_is_wanted():
             dx, dweight = _gradients_in_torch(dy, x, weight, ctx, dx_more)
-            return dx, dweight, dy if ctx.needs_input_grad[2] else None, *(None,) * 6
+            return dx, dweight, dy if ctx.needs_input_grad[2] else None, *(None,) * 5
         norm = AppliedNorm._make([*saved, ctx.activation]) if saved else None
         dy = match_layout(x, dy)
         dx_more = None if dx_more is None else match_layout(x, dx_more)
@@ -138,7 +138,7 @@ class _Convolution(torch.autograd.Function):
             dweight = weight_gradient_pass(
                 dy, x, weight.shape[2], ctx.stride, ctx.padding, algorithm=ctx.algorithm
             )
-        return dx, dweight, dy if ctx.needs_input_grad[2] else None, *(None,) * 6
+        return dx, dweight, dy if ctx.needs_input_grad[2] else None, *(None,) * 5
 
 
 def _gradients_in_torch(

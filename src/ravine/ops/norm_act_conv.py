@@ -47,10 +47,16 @@ def norm_act_convolution(
         padding: along both sides.
         algorithm: a whole one that `ops.algorithm.can_run` this shape.
     """
+    if not torch.is_grad_enabled():
+        mean, rstd = measure_statistics(x, norm)
+        applied = AppliedNorm(x, mean, rstd, norm.weight, norm.bias, norm.activation)
+        y, _ = convolution_pass(
+            x, weight, stride, padding, algorithm=algorithm, residual=residual, norm=applied
+        )
+        return y, x, None
     return _NormActConvolution.apply(
-        x, norm.weight, norm.bias, weight, residual, norm, stride, padding, algorithm,
-        torch.is_grad_enabled(),
-    )  # fmt: skip
+        x, norm.weight, norm.bias, weight, residual, norm, stride, padding, algorithm
+    )
 
 
 class _NormActConvolution(torch.autograd.Function):
@@ -66,7 +72,6 @@ class _NormActConvolution(torch.autograd.Function):
         stride: int,
         padding: int,
         algorithm: Algorithm,
-        learns: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         mean, rstd = measure_statistics(x, norm)
         applied = AppliedNorm(x, mean, rstd, norm_weight, norm_bias, norm.activation)
@@ -81,7 +86,7 @@ class _NormActConvolution(torch.autograd.Function):
             padding,
             algorithm=algorithm,
             residual=residual,
-            sums_wanted=learns,
+            sums_wanted=True,
             norm=applied,
         )
         if sums is not None:
@@ -91,7 +96,7 @@ class _NormActConvolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, dx_more: Tensor | None, _: None) -> tuple[Any, ...]:
         if dy is None:
-            return dx_more, *(None,) * 9
+            return dx_more, *(None,) * 8
         weight, *saved = ctx.saved_tensors
         norm = AppliedNorm._make([*saved, ctx.activation])
         x, stride, padding = norm.x, ctx.stride, ctx.padding
@@ -101,7 +106,7 @@ class _NormActConvolution(torch.autograd.Function):
         dresidual = dy if ctx.needs_input_grad[4] else None
         if gradient_graph_is_wanted():
             gradients = _gradients_in_torch(dy, made, weight, ctx, dx_more)
-            return *gradients, dresidual, *(None,) * 5
+            return *gradients, dresidual, *(None,) * 4
         dy = match_layout(x, dy)
         dx = dweight = dnorm_weight = dnorm_bias = None
         if any(ctx.needs_input_grad[:3]):
@@ -115,7 +120,7 @@ class _NormActConvolution(torch.autograd.Function):
             dweight = weight_gradient_pass(
                 dy, x, weight.shape[2], stride, padding, algorithm=ctx.algorithm, norm=norm
             )
-        return dx, dnorm_weight, dnorm_bias, dweight, dresidual, *(None,) * 5
+        return dx, dnorm_weight, dnorm_bias, dweight, dresidual, *(None,) * 4
 
 
 def _gradients_in_torch(

@@ -5,7 +5,7 @@ user names it again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ravine.core.tensor_file import load_metadata, load_tensors, save_tensors
 from ravine.data.dataset import Preprocessing
 from ravine.models.settings import ModelSettings
 from ravine.nn.label_prior import add_named_biases_
+from ravine.ops.packed_weights import PackedWeights
 
 _FORMAT = 1
 
@@ -33,6 +34,7 @@ class TrainedModel:
         settings: of the network.
         thresholds: (K) of several labels, from which a probability is a yes; None where an image
             has one class.
+        packed: the network's weights, as products of few images read them.
     """
 
     model: nn.Module
@@ -40,6 +42,7 @@ class TrainedModel:
     preprocessing: Preprocessing
     settings: ModelSettings
     thresholds: tuple[float, ...] | None = None
+    packed: PackedWeights = field(default_factory=PackedWeights)
 
     @property
     def several(self) -> bool:

@@ -16,6 +16,7 @@ from ravine.core.errors import RunError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import ImageArray
+from ravine.ops.packed_weights import keep_packed_weights
 from ravine.training.evaluation import batch_log_probabilities
 from ravine.training.model_file import TrainedModel
 from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds
@@ -87,13 +88,14 @@ class Ensemble:
         )
         precision = pick_precision(self.precision, device)
         for batch in batches:
-            plain, both = batch_log_probabilities(
-                member.model,
-                batch.images,
-                precision=precision,
-                mirrored=self.mirrored,
-                several=member.several,
-            )
+            with keep_packed_weights(member.packed):
+                plain, both = batch_log_probabilities(
+                    member.model,
+                    batch.images,
+                    precision=precision,
+                    mirrored=self.mirrored,
+                    several=member.several,
+                )
             yield plain.cpu().numpy(), None if both is None else both.cpu().numpy()
 
 

@@ -255,6 +255,28 @@ def kernels_on_resume(folder: RunFolder, session: Session) -> KernelPlan | None:
     return _of_main(plan or guessed_plan((), "float32"), session.ranks)
 
 
+def kernels_to_repeat(recipe: Path, session: Session) -> KernelPlan | None:
+    """Returns the plan of the run whose recipe is repeated; None where there is none made here.
+
+    Without it, shapes that the first run had no time to measure would be measured now, and the
+    weights would differ.
+
+    Args:
+        recipe: the file of the recipe; the run's plan lies beside it.
+        session: of the new run; rank 0 decides for all ranks.
+    """
+    try:
+        plan = read_kernel_plan(RunFolder(recipe.parent).kernel_plan)
+    except RunError as error:
+        session.notify(f"{error}; convolutions are decided anew", warning=True)
+        plan = None
+    if plan is not None and (plan.machine != MachineKind.here() or plan.unable()):
+        plan = None
+    if session.ranks.broadcast(plan is None)[0]:
+        return None
+    return _of_main(plan, session.ranks)
+
+
 def refuse_other_kernels(folder: RunFolder) -> None:
     """Raises `RunError` if this machine cannot repeat a run with its kernel plan."""
     if why := _why_not(read_kernel_plan(folder.kernel_plan), folder):

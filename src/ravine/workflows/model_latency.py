@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ravine.core.device import has_fast_bfloat16
 from ravine.exports.latency import latency
+from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
 
 _TIMED = (1, 64)  # images at a time
 _CPU = torch.device("cpu")
@@ -45,9 +46,11 @@ def forward(network: nn.Module, images: Tensor, precision: str) -> Callable[[], 
         precision: float32 or bfloat16.
     """
 
+    packed = PackedWeights()
+
     def run() -> Tensor:
-        bfloat16 = precision == "bfloat16"
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+        with torch.no_grad(), autocast, keep_packed_weights(packed):
             found: Tensor = network(images)
         return found
 

@@ -27,6 +27,7 @@ from ravine.workflows.data_paths import located, paths_of
 from ravine.workflows.data_pictures import keep_data_pictures
 from ravine.workflows.distributed_session import open_in_turn
 from ravine.workflows.edited_recipe import settings_to_keep
+from ravine.workflows.kernel_choice import kernels_to_repeat
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.session import open_session
@@ -38,12 +39,17 @@ from ravine.workflows.weights_source import open_weights
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
-    """What a training is given beside its recipe; see `train`."""
+    """What a training is given beside its recipe; see `train`.
+
+    Attributes:
+        repeated: the file of the recipe, where it is followed without a change.
+    """
 
     code: AllowedCode
     observers: Sequence[Observer] = ()
     progress: Progress = no_progress
     kernels: KernelPlan | None = None
+    repeated: Path | None = None
 
 
 def train_new(
@@ -105,8 +111,11 @@ def train_recipe(
         session.start_clock()
         report_audit(dataset, session.emit)
         planned = Plan.from_values(plan) if plan else None
+        kernels = parts.kernels
+        if kernels is None and parts.repeated is not None:
+            kernels = kernels_to_repeat(parts.repeated, session)
         assembly = assemble(
-            composed, dataset, session, plan=planned, kernels=parts.kernels, code=code, start=start
+            composed, dataset, session, plan=planned, kernels=kernels, code=code, start=start
         )
         path = out or next_run_path(RUNS, composed.data, assembly.recipe.model)
         path = Path(ranks.broadcast_text(str(path)))

@@ -316,16 +316,20 @@ class Run(RunRecord):
             yield np.exp(plain if mirrored is None else mirrored)
 
     def _ensemble(self, *, device: str, precision: str, tta: bool, progress: Progress) -> Ensemble:
-        for number, member in enumerate(self.members, start=1):
-            where = self._folder.fold(number).path if self.folds else self._model_path
-            refuse_not_finite(member.model, str(where))
         return Ensemble(
-            members=self.members,
+            members=self._finite_members,
             device=device,
             precision=precision,
             mirrored=tta,
             progress=progress,
         )
+
+    @cached_property
+    def _finite_members(self) -> tuple[TrainedModel, ...]:
+        for number, member in enumerate(self.members, start=1):
+            where = self._folder.fold(number).path if self.folds else self._model_path
+            refuse_not_finite(member.model, str(where))
+        return self.members
 
     def export(
         self,
@@ -368,11 +372,10 @@ class Run(RunRecord):
             tolerance=proof.TOLERANCE if tolerance is None else tolerance,
             most_lost=most_lost,
         )
-        trained = self.trained
-        refuse_not_finite(trained.model, str(self._model_path))
+        refuse_not_finite(self.model, str(self._model_path))
         return run_export.export_run(
             self._folder,
-            trained,
+            self.trained,
             usable_path("path", path),
             wanted,
             with_preprocessing=with_preprocessing,
@@ -389,9 +392,8 @@ class Run(RunRecord):
         """
         folders = self._fold_folders() or [self._folder]
         audit = read_json(folders[0].audit)
-        rows = audit.get("classes", [])
         try:
-            counts = {str(row["name"]): int(row["counts"]["train"]) for row in rows}
+            counts = {str(r["name"]): int(r["counts"]["train"]) for r in audit.get("classes", [])}
             found = np.array([counts[name] for name in self.members[0].classes], np.float64)
         except (KeyError, TypeError, ValueError):
             raise RunError(f"{folders[0].audit} does not hold the training shares") from None

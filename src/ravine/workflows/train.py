@@ -94,6 +94,7 @@ def train(
             observers=[*notifier.observers, notifier, tracking],
             progress=screen.progress if progress is no_progress else progress,
             kernels=kernels,
+            repeated=Path(recipe) if recipe and plan and not changes.keys() - {"data"} else None,
         )
         run = new_run.train_new(composed, plan, path, parts)
         notifier.notify("ended", repr(run))

@@ -130,6 +130,19 @@ static void run(struct call *c, int level, int threads)
     expect("success", ravine_convolve(level, &c->job, threads) == DONE);
 }
 
+/* Runs a call twice with kernels that are kept: packed by the first, read by the second. */
+static void check_kept_kernels(struct call *c, int level)
+{
+    const void *y = c->job.y;
+    size_t bytes = size_of(c->results, (int)c->job.is_float32);
+    c->job.kernels = allocate((size_t)ravine_kernel_bytes(level, &c->job));
+    for (int again = 0; again < 2; again++) {
+        c->job.packed = again;
+        run(c, level, THREADS);
+        expect_same(again ? "y of kept kernels" : "y with kernels to keep", c->job.y, y, bytes);
+    }
+}
+
 static void check_call(struct call *c, int level, const char *way, const struct layer *l)
 {
     const struct convolution *o = &c->job;
@@ -144,6 +157,8 @@ static void check_call(struct call *c, int level, const char *way, const struct 
     run(c, level, THREADS);
     expect_near("y", o->y, (int)o->is_float32, c->y, c->results, 0);
     expect_same("y with other threads", o->y, y, size_of(c->results, (int)o->is_float32));
+    if (!o->backward && o->algorithm != TILES)
+        check_kept_kernels(c, level);
     if (!c->sums)
         return;
     expect_near("sums", o->sums, 1, c->wanted_sums, c->sums, 0);

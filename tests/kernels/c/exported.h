@@ -17,6 +17,7 @@ enum { DONE, NO_MEMORY, LACKING }; /* what functions return */
 
 int32_t ravine_level(void);
 int32_t ravine_convolve(int32_t level, const struct convolution *, int32_t threads);
+int64_t ravine_kernel_bytes(int32_t level, const struct convolution *);
 int32_t ravine_weight_gradient(int32_t level, const struct weights *, int32_t threads);
 void ravine_norm_forward(int32_t level, const struct norm *, int32_t threads);
 void ravine_norm_backward(int32_t level, const struct norm *, int32_t threads);

@@ -65,6 +65,15 @@ static struct blocks lay_out_blocks(int64_t images, int64_t height, int64_t widt
     return b;
 }
 
+/* Rows of tiles that a thread takes at a time: those of whole images, whose sums are then one
+   thread's; without sums, of few images so many that each thread has some. */
+INLINE int64_t rows_of_unit(const struct blocks *b, int64_t images, int64_t threads, int has_sums)
+{
+    if (has_sums || b->units >= threads)
+        return b->unit * b->rows_of_image;
+    return (images * b->rows_of_image + threads - 1) / threads;
+}
+
 /* Adds to the parts how many tiles a segment has in each. */
 static void count_tiles(const struct blocks *b, const struct segment *s, struct parts *p)
 {

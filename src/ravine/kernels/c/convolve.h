@@ -33,6 +33,10 @@ struct convolution {
     int64_t relu;       /* act is a ReLU, else nothing */
     int64_t algorithm;  /* one of the above */
     int64_t is_float32; /* images are, else bfloat16; not by tiles */
+    /* Forward and not by tiles, w as the products read it, `kernel_bytes` at a line's beginning:
+       written here, or with `packed` read from here. Null: for this call alone. */
+    float *kernels;
+    int64_t packed;
 };
 
 #endif

@@ -29,6 +29,7 @@ struct side {
 struct phase {
     struct side down, across;
     struct blocks b;
+    int64_t rows;         /* of results, that a thread takes at a time */
     const float *kernels; /* panels of (taps, in, columns) words */
 };
 
@@ -37,7 +38,7 @@ struct task {
     const struct convolution *o;
     struct phase phases[MOST_PHASES];
     int64_t phase_count;
-    int64_t unit, units; /* images that a thread takes at a time, and how often */
+    int64_t units; /* how often threads take some */
     const float *scale;  /* rstd·weight of the norm, or null */
 };
 
@@ -87,26 +88,31 @@ static void find_phases(struct task *k)
     }
 }
 
-static void lay_out_phases(struct task *k)
+static void lay_out_phases(struct task *k, int64_t threads)
 {
     const struct convolution *o = k->o;
-    int64_t words = 0;
+    int64_t words = 0, unit = o->images;
     for (int64_t i = 0; i < k->phase_count; i++)
         words = most(words, row_words(o, &k->phases[i]));
     size_t a_result = (size_t)(words + GROUP) * sizeof(float);
-    k->unit = o->images;
     for (int64_t i = 0; i < k->phase_count; i++) {
         struct phase *p = &k->phases[i];
         if (p->down.results <= 0 || p->across.results <= 0)
             continue;
         p->b = lay_out_blocks(o->images, p->down.results, p->across.results, 1, a_result);
-        k->unit = least(k->unit, p->b.unit);
+        unit = least(unit, p->b.unit);
     }
-    k->units = (o->images + k->unit - 1) / k->unit;
+    k->units = (o->images + unit - 1) / unit;
     for (int64_t i = 0; i < k->phase_count; i++) {
-        struct blocks *b = &k->phases[i].b;
-        b->rows = least(b->rows, k->unit * b->rows_of_image);
-        b->tiles = b->rows * b->columns;
+        struct phase *p = &k->phases[i];
+        p->rows = unit * p->b.rows_of_image;
+        p->b.rows = least(p->b.rows, p->rows);
+        p->b.tiles = p->b.rows * p->b.columns;
+    }
+    if (!o->backward && k->phases[0].b.tiles > 0) {
+        struct phase *all = &k->phases[0];
+        all->rows = rows_of_unit(&all->b, o->images, threads, o->sums != NULL);
+        k->units = (o->images * all->b.rows_of_image + all->rows - 1) / all->rows;
     }
 }
 
@@ -249,8 +255,7 @@ static void work_on_phase(const struct task *k, const struct workspace *d, int64
     const struct phase *p = &k->phases[phase];
     struct segment segments[MOST_SEGMENTS];
     struct parts parts;
-    int64_t from = unit * k->unit * p->b.rows_of_image;
-    int64_t end = least(o->images, (unit + 1) * k->unit) * p->b.rows_of_image;
+    int64_t from = unit * p->rows, end = least(o->images * p->b.rows_of_image, from + p->rows);
     for (; from < end; from += p->b.rows) {
         int64_t to = least(end, from + p->b.rows);
         int64_t count = find_segments(&p->b, from, to, segments, &parts);
@@ -290,20 +295,30 @@ static struct sizes measure(const struct task *k)
     return z;
 }
 
+/* Returns the bytes of the packed kernels, of the pass forward. */
+int64_t DIRECT_NAME(kernel_bytes)(const struct convolution *o, int32_t threads)
+{
+    (void)threads;
+    int64_t words = o->kernel * o->kernel * o->in / IN_WORD;
+    return (int64_t)lines((size_t)(words * o->out) * sizeof(float));
+}
+
 /* Returns 0, or 1 where there is not enough memory. */
 int32_t DIRECT_NAME(convolve)(const struct convolution *o, int32_t wanted)
 {
     struct task k = {.o = o};
     find_phases(&k);
-    lay_out_phases(&k);
+    lay_out_phases(&k, wanted);
     struct sizes z = measure(&k);
     int threads = (int)most(1, least(wanted, k.units));
     size_t scale = lines((size_t)(o->backward ? o->out : o->in) * sizeof(float));
     size_t each = z.strip + z.gathered + z.products;
+    if (o->kernels)
+        z.kernels = 0;
     char *memory = aligned_alloc(LINE, z.kernels + scale + each * (size_t)threads);
     if (!memory)
         return 1;
-    char *kernels = memory;
+    char *kernels = o->kernels ? (char *)o->kernels : memory;
     for (int64_t i = 0; i < k.phase_count; i++) {
         k.phases[i].kernels = (const float *)kernels;
         kernels += lines((size_t)(row_words(o, &k.phases[i]) * o->out) * sizeof(float));
@@ -318,7 +333,7 @@ int32_t DIRECT_NAME(convolve)(const struct convolution *o, int32_t wanted)
         struct workspace d = {(element *)own, (element *)(own + z.strip),
                               (float *)(own + z.strip + z.gathered)};
 #pragma omp for schedule(dynamic)
-        for (int64_t c = 0; c < o->in; c += CHANNELS)
+        for (int64_t c = 0; c < (o->packed ? 0 : o->in); c += CHANNELS)
             for (int64_t i = 0; i < k.phase_count; i++)
                 pack_kernels(o, &k.phases[i], (float *)k.phases[i].kernels, c);
 #pragma omp for schedule(dynamic)

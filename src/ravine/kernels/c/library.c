@@ -68,6 +68,7 @@ int32_t convolve_emulated(const struct convolution *, int32_t);
 
 #define DECLARE_CONVOLUTION(way, kind, level)                                  \
     int32_t way##_##kind##_convolve_##level(const struct convolution *, int32_t); \
+    int64_t way##_##kind##_kernel_bytes_##level(const struct convolution *, int32_t); \
     int32_t way##_##kind##_weight_gradient_##level(const struct weights *, int32_t);
 
 DECLARE_CONVOLUTION(direct, f32, base)
@@ -285,4 +286,11 @@ EXPORT int32_t ravine_convolve(int32_t level, const struct convolution *convolut
 #endif
     (void)level, (void)convolution, (void)threads;
     return 2;
+}
+
+/* Returns the bytes of a convolution's kernels as its products read them: of the algorithms that
+   can keep them, else 2. */
+EXPORT int64_t ravine_kernel_bytes(int32_t level, const struct convolution *convolution)
+{
+    return BY_VECTORS(kernel_bytes, level, convolution, 1);
 }

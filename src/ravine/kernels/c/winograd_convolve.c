@@ -22,6 +22,7 @@ enum { GROUP = 64 /* channels of y, at most, whose products wait to be transform
 struct task {
     const struct convolution *o;
     struct blocks b;
+    int64_t rows, all;    /* rows of tiles that a thread takes at a time, and of all images */
     const float *kernels; /* panels of (AREA, in, columns) words, transformed */
     int64_t transformed;  /* elements from component to component of a block's transform */
     int64_t products;     /* floats from component to component of a block's products */
@@ -248,8 +249,7 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
         x.mean = o->mean, x.scale = k->scale, x.bias = o->bias, x.relu = o->relu;
     struct segment segments[MOST_SEGMENTS];
     struct parts parts;
-    int64_t from = unit * k->b.unit * k->b.rows_of_image;
-    int64_t end = least(o->images, (unit + 1) * k->b.unit) * k->b.rows_of_image;
+    int64_t from = unit * k->rows, end = least(k->all, from + k->rows);
     for (; from < end; from += k->b.rows) {
         int64_t to = least(end, from + k->b.rows);
         int64_t count = find_segments(&k->b, from, to, segments, &parts);
@@ -267,15 +267,25 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
     }
 }
 
+/* Returns the bytes of the transformed kernels. */
+int64_t WINOGRAD_NAME(kernel_bytes)(const struct convolution *o, int32_t threads)
+{
+    (void)threads;
+    return (int64_t)lines((size_t)kernel_panel(o, o->out) * sizeof(float));
+}
+
 /* Returns 0, or 1 where there is not enough memory. */
 int32_t WINOGRAD_NAME(convolve)(const struct convolution *o, int32_t wanted)
 {
     struct task k = {.o = o};
     size_t a_tile = (size_t)AREA * ((size_t)o->in * sizeof(element) + GROUP * sizeof(float));
     k.b = lay_out_blocks(o->images, o->out_height, o->out_width, OUTPUTS, a_tile);
-    int threads = (int)most(1, least(wanted, k.b.units));
+    k.rows = rows_of_unit(&k.b, o->images, wanted, o->sums != NULL);
+    k.all = o->images * k.b.rows_of_image;
+    int64_t units = (k.all + k.rows - 1) / k.rows;
+    int threads = (int)most(1, least(wanted, units));
     k.transformed = k.b.tiles * o->in + BETWEEN * IN_WORD, k.products = k.b.tiles * GROUP + BETWEEN;
-    size_t kernels = lines((size_t)kernel_panel(o, o->out) * sizeof(float));
+    size_t kernels = o->kernels ? 0 : (size_t)WINOGRAD_NAME(kernel_bytes)(o, wanted);
     size_t scale = lines((size_t)(o->backward ? o->out : o->in) * sizeof(float));
     size_t strip = lines((size_t)(strip_positions(&k.b, least(k.b.rows, k.b.rows_of_image), TILE) * o->in) *
                          sizeof(element));
@@ -288,17 +298,18 @@ int32_t WINOGRAD_NAME(convolve)(const struct convolution *o, int32_t wanted)
     float *scales = (float *)(memory + kernels);
     for (int64_t c = 0; o->mean && c < (o->backward ? o->out : o->in); c++)
         scales[c] = o->rstd[c] * o->weight[c];
-    k.kernels = (const float *)memory, k.scale = scales;
+    float *to = o->kernels ? o->kernels : (float *)memory;
+    k.kernels = to, k.scale = scales;
 #pragma omp parallel num_threads(threads)
     {
         char *own = memory + kernels + scale + each * (size_t)this_thread();
         struct workspace d = {(element *)own, (element *)(own + strip),
                               (float *)(own + strip + transformed)};
 #pragma omp for schedule(dynamic)
-        for (int64_t c = 0; c < o->in; c += CHANNELS)
-            transform_kernels(o, (float *)memory, c);
+        for (int64_t c = 0; c < (o->packed ? 0 : o->in); c += CHANNELS)
+            transform_kernels(o, to, c);
 #pragma omp for schedule(dynamic)
-        for (int64_t unit = 0; unit < k.b.units; unit++)
+        for (int64_t unit = 0; unit < units; unit++)
             work_on_unit(&k, &d, unit);
     }
     free(memory);

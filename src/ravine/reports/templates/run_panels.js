@@ -27,7 +27,7 @@ const RunPanels = (() => {
     for (const one of HEATS) heats[one.name] = new HeatMap(heatHost, time, one);
     let waiting = null;
     // The window is drawn at once from what is here; finer values follow.
-    time.onwindow = () => { clearTimeout(waiting); waiting = setTimeout(() => { for (const kept of found.values()) kept.version = ""; refresh(); }, 120); };
+    time.onwindow = () => { clearTimeout(waiting); waiting = setTimeout(() => { for (const kept of found.values()) kept.version = ""; refresh().catch(() => {}); }, 120); };  // a server that has ended is said by the page's own clock
   }
   const short = name => name.split("/").pop();
   function curvesOf(one) {
