@@ -182,14 +182,18 @@ def _scale_of(gradient: float) -> float:
 
 def _unrelated(context: CheckContext, pair: StepPair) -> Iterator[Finding]:
     """Yields a step that follows the true targets of its batch no more than permuted ones."""
-    sample = context.samples[0]
     ours = cosine(pair.first.gradients, pair.declared)
+    place, followed, declared = 0, pair.first.gradients, pair.declared
+    if pair.other is not None and cosine(*pair.other) < ours:
+        place, (followed, declared) = 1, pair.other
+        ours = cosine(followed, declared)
+    sample = context.samples[place]
     if len(sample) < 16 or ours > UNRELATED_STEP or pair.first.calls > 1:
         return
-    again = cosine(declared_gradient(context, sample), pair.declared)
+    again = cosine(declared_gradient(context, sample), declared)
     if again < UNRELATED_STEP:
         return  # the loss of the batch is itself so noisy that nothing can be said
-    others = [cosine(pair.first.gradients, g) for g in _with_permuted_targets(context, sample)]
+    others = [cosine(followed, g) for g in _with_permuted_targets(context, sample)]
     if others and ours <= max(others):
         yield Finding(
             severity="warning",

@@ -26,6 +26,7 @@ class StepRecord:
         training: of each forward pass with gradients, whether the model was in training mode.
         calls: of the user's step.
         moved: whether a weight differs after them.
+        held: indices of the parameters that the optimizers hold which stepped, or were about to.
         drifted: names of batch norms with frozen weights whose statistics differ after them.
     """
 
@@ -38,6 +39,7 @@ class StepRecord:
     training: list[bool] = field(default_factory=list)
     calls: int = 0
     moved: bool = False
+    held: set[int] = field(default_factory=set)
     drifted: tuple[str, ...] = ()
 
     @property
@@ -57,11 +59,14 @@ class StepPair:
         first: from the state as it was.
         second: after it, with the gradients that it left; None where the first never stepped.
         declared: gradient of the declared loss on the same batch; empty where it has none.
+        other: gradient of a step on another batch than the one before, and the declared one on
+            that batch; None where it was not tried.
     """
 
     first: StepRecord
     second: StepRecord | None
     declared: Tensors
+    other: tuple[Tensors, Tensors] | None = None
 
 
 def inner(one: Tensors, other: Tensors) -> float:

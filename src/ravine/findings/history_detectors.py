@@ -68,7 +68,10 @@ class Trace:
         if self.classes:
             return math.log(self.classes)
         known = self.losses[np.isfinite(self.losses)]
-        return float(known[: max(1, len(known) // 20)].mean()) if len(known) else math.nan
+        if not len(known):
+            return math.nan
+        # The very first losses stand for a run that blows up within its first twentieth.
+        return float(min(known[: max(1, len(known) // 20)].mean(), np.median(known[:3])))
 
 
 def trace(

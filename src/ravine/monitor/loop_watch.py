@@ -11,7 +11,10 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from ravine.core.nested import batch_size, map_tensors, slice_examples, tensors_in
 from ravine.findings.loop_record import LoopRecord, OutsideChange
@@ -55,7 +58,7 @@ class LoopWatch:
         self._version, self._update, self._is_undoing = -1, math.nan, False
         self._last_other: Optimizer | None = None
         self._passes = self._passes_in_training = 0
-        self._is_swapped = False
+        self._is_swapped = self._is_stepping = False
         self._validated_at = -1
         self.calls = self.resting_calls = self.losses = 0
         self.other_steps = self.other_optimizers = 0
@@ -64,19 +67,27 @@ class LoopWatch:
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
         self.trained: Call | None = None
         self.validated: Call | None = None
-        self._handle: Any = None
+        self._handles: list[Any] = []
 
     def open(self) -> None:
         """Watches all optimizers from now on."""
-        self._handle = register_optimizer_step_post_hook(self._after_any_step)
+        self._handles = [
+            register_optimizer_step_pre_hook(self._before_any_step),
+            register_optimizer_step_post_hook(self._after_any_step),
+        ]
 
     def close(self) -> None:
         """Watches none any more; what is kept of batches stays."""
-        if self._handle is not None:
-            self._handle.remove()
-        self._handle = self._last_other = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._last_other = [], None
+
+    def _before_any_step(self, *_: Any) -> None:
+        # A step that is given a function calls the network on weights that it tries (L-BFGS).
+        self._is_stepping = True
 
     def _after_any_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        self._is_stepping = False
         if optimizer is self._optimizer:
             return
         first = next((p for group in optimizer.param_groups for p in group["params"]), None)
@@ -122,11 +133,12 @@ class LoopWatch:
         else:
             self.resting_calls += 1
             self.resting_from = step + 1 if self.resting_from is None else self.resting_from
-        change = self._changed()
+        change = 0.0 if self._is_stepping else self._changed()
         if change and self._kept is not None:
             size = float(self._kept.norm()) * change
             if len(self.outside) < _MOST_OUTSIDE:
-                found = OutsideChange(step=step, relative=change, of_update=size / self._update)
+                share = size / self._update if self._update else math.inf
+                found = OutsideChange(step=step, relative=change, of_update=share)
                 self.outside.append(found)
             self._kept, self._version = self._sample(), self._versions()
             self._is_undoing = True
