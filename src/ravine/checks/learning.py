@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ravine.checks.check_batch import CheckBatch
+from ravine.checks.check_batch import CheckBatch, joined
 from ravine.checks.context import CheckContext, layer_of
 from ravine.checks.parameters import make_dense_
 from ravine.core.errors import SettingError
@@ -273,7 +273,14 @@ def _loss_at(found: RangeTest, lr: float) -> float:
 
 
 def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
-    """Returns samples of `examples` each, the first parts of all batches first."""
+    """Returns samples of `examples` each, the first parts of all batches first.
+
+    Smaller batches are put together: the losses of a few examples tell noise alone.
+    """
+    count = max(1, examples // max(1, len(samples[0])))
+    if count > 1:
+        rows = [samples[n : n + count] for n in range(0, len(samples), count)]
+        samples = tuple(joined(row) for row in rows if len(row) == count or len(rows) == 1)
     most = max(1, len(samples[0]) // examples)
     return [s.first(examples, start=k * examples) for k in range(most) for s in samples]
 
@@ -287,7 +294,7 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
     """
     lr, planned = _reference(context), _planned(context)
     first, least = statistics.median(found.losses[:_SETTLED]), min(found.losses)
-    if not least < first * 0.97:
+    if not least < first - 0.03 * abs(first):
         return  # nothing was learnt at any learning rate
     begins = _beginning(found, first - _BEGUN * (first - least))
     ratio, is_lost = lr / found.suggestion, _loss_at(found, lr) >= first
