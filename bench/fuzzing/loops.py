@@ -130,8 +130,8 @@ def _schedules(chance: random.Random) -> tuple[Callable[[], object], list[str]]:
         curve = schedules.with_warmup(schedules.cosine, share=share)
         optimizer = ravine.optim.Momentum([nn.Parameter(torch.ones(2))], lr=0.1)
         scheduler = schedules.Scheduler(optimizer, steps=steps, lr=curve)
-        for _ in range(3):
-            scheduler.step()
+        for step in range(3):
+            scheduler.set(step)
         rate = optimizer.param_groups[0]["lr"]
         assert math.isfinite(rate), f"the learning rate is {rate}"
 

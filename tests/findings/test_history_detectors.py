@@ -8,7 +8,8 @@ import pytest
 
 from ravine.findings.detectors import RUN_EXPLAINS
 from ravine.findings.finding import Findings, merge
-from ravine.findings.history_detectors import find_over_time, trace
+from ravine.findings.history_detectors import find_over_time
+from ravine.findings.run_trace import trace
 from ravine.findings.target_floor import expected_floor
 
 CHANCE = math.log(10)

@@ -46,3 +46,9 @@ def test_warm_up_joins_the_schedule_without_a_jump(name: str) -> None:
 def test_an_unknown_schedule_names_the_nearest() -> None:
     with pytest.raises(SettingError, match="did you mean 'cosine'"):
         ScheduleSettings.of({"schedule": "cosinus"})
+
+
+@pytest.mark.parametrize("share", [1.0, 1.5, -0.1, float("inf"), float("nan")])
+def test_a_warm_up_that_leaves_nothing_after_it_is_refused(share: float) -> None:
+    with pytest.raises(SettingError, match=r"share must be in \[0, 1\)"):
+        with_warmup(cosine, share=share)

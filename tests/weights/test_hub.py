@@ -1,15 +1,18 @@
 """Folders as on the hub: what config.json says is taken over, what is odd counts as unknown."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
+from tests.exports.hub_server import running_hub
 
-from ravine.core.errors import RunError, SettingError
+from ravine.core.errors import PickleRefusedError, RunError, SettingError
 from ravine.models.timm_library import TimmNetwork, refuse_other_size
-from ravine.weights.hub_weights import input_of, read_hub_folder
+from ravine.weights.hub_weights import fetch_folder, input_of, read_hub_folder
 
 
 def _folder(path: Path, config: object, card: str = "") -> Path:
@@ -54,11 +57,19 @@ def test_what_is_odd_counts_as_unknown(record: dict[str, object]) -> None:
     assert input_of(record).settings() == {}
 
 
-def test_a_folder_with_a_pickle_alone_is_refused(tmp_path: Path) -> None:
-    torch.save({}, tmp_path / "pytorch_model.bin")
+def test_a_folder_with_a_pickle_alone_is_refused_with_the_lines_that_convert_it(
+    tmp_path: Path,
+) -> None:
+    torch.save(
+        {"model": {"fc.weight": torch.ones(2, 3)}, "epoch": 3}, tmp_path / "pytorch_model.bin"
+    )
 
-    with pytest.raises(RunError, match=r"pytorch_model\.bin is a pickle, which Ravine never opens"):
+    with pytest.raises(PickleRefusedError, match=r"pytorch_model\.bin is a pickle") as refused:
         read_hub_folder(tmp_path, source="here")
+
+    exec("\n".join(refused.value.lines))  # as the user would paste them
+    found, _ = read_hub_folder(tmp_path, source="here")
+    assert list(found.tensors) == ["fc.weight"]
 
 
 def test_a_config_that_is_no_json_is_named(tmp_path: Path) -> None:
@@ -77,3 +88,58 @@ def test_a_network_of_fixed_size_takes_no_other() -> None:
     refuse_other_size(network, 224)
     with pytest.raises(SettingError, match="images of 224×224 only, not of 64: --image-size 224"):
         refuse_other_size(network, 64)
+
+
+@pytest.fixture
+def hub_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Returns what sets the hub's address, with a cache of the test's own."""
+
+    def set_address(url: str, *, offline: bool = False) -> None:
+        template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+
+    return set_address
+
+
+def test_weights_are_fetched_once_and_then_taken_from_the_cache(
+    hub_at: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "release").mkdir()
+    folder = _folder(tmp_path / "release", {"architecture": "resnet18", "label_names": ["a", "b"]})
+    with running_hub() as hub:
+        hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        hub_at(hub.url)
+        fetched = fetch_folder("timm/resnet18.x", wanted="timm/resnet18")
+
+    hub_at("http://127.0.0.1:9", offline=True)
+    assert fetch_folder("timm/resnet18.x", wanted="timm/resnet18") == fetched
+    found, architecture = read_hub_folder(fetched, source="timm/resnet18.x")
+    assert (found.classes, architecture) == (("a", "b"), "resnet18")
+
+
+@pytest.mark.parametrize(
+    ("offline", "said"),
+    [(False, r"http://127\.0\.0\.1:9 does not answer"), (True, "HF_HUB_OFFLINE is set")],
+)
+def test_a_hub_that_does_not_answer_is_asked_once_and_the_command_named(
+    offline: bool, said: str, hub_at: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    hub_at("http://127.0.0.1:9", offline=offline)
+
+    with pytest.raises(RunError, match=said) as refused:
+        fetch_folder("timm/resnet18.x", wanted="timm/resnet18")
+
+    command = "hf download timm/resnet18.x model.safetensors config.json"
+    assert str(refused.value).endswith(command)
+    assert "Retrying" not in caplog.text
+
+
+def test_a_repository_of_pickles_alone_is_refused(hub_at: Callable[..., None]) -> None:
+    with running_hub() as hub:
+        hub_at(hub.url)
+        with pytest.raises(RunError, match=r"timm/resnet18\.x holds no model\.safetensors"):
+            fetch_folder("timm/resnet18.x", wanted="timm/resnet18")

@@ -147,3 +147,22 @@ def test_a_stem_of_another_image_size_is_named() -> None:
         match_tensors(
             {k.replace("11.", "12."): v for k, v in here.items()}, there, head="12", source="large"
         )
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def test_weights_of_a_deeper_network_whose_names_include_these_are_refused() -> None:
+    shallow = _shapes(TheirResNet((2, 2, 2, 2), bottleneck=False, classes=2))
+    deep = _shapes(TheirResNet((3, 4, 6, 3), bottleneck=False, classes=2))
+
+    with pytest.raises(RunError, match=r"smaller: 16 of its 37 layers have no .*layer1\.2\.conv1"):
+        match_tensors(shallow, deep, head="fc", source="deep")
+
+
+def test_an_auxiliary_head_is_left_out_and_named() -> None:
+    network = _shapes(TheirResNet((2, 2, 2, 2), bottleneck=False, classes=2))
+    trained = {**network, "aux.weight": (2, 64)}
+
+    assert match_tensors(network, trained, head="fc", source="x").left == ("aux.weight",)

@@ -13,6 +13,7 @@ from ravine.core.errors import RunError, SettingError
 from ravine.core.events import Event, Notice
 from ravine.core.tensor_file import load_tensors
 from ravine.runs.rows import read_json
+from ravine.workflows.check import compare_variance
 
 SMALL = {"threads": 1, "device": "cpu", "precision": "float32", "convolution": "guess"}
 
@@ -237,3 +238,23 @@ def test_a_budget_compares_fresh_frozen_and_fine_tuned_and_says_why(
 def test_frozen_fresh_weights_are_refused(home: Path) -> None:
     with pytest.raises(SettingError, match="freeze backbone keeps layers as they are, and fresh"):
         ravine.train(home / "three.npz", freeze="backbone", epochs=1)
+
+
+def test_a_check_looks_at_the_network_that_the_weights_give(source: ravine.Run, home: Path) -> None:
+    data = str(home / "three.npz")
+    lines: list[str] = []
+
+    (found,) = compare_variance(
+        data,
+        {"weights": str(source.path)},
+        out=home / "checked",
+        learn=False,
+        observer=lambda event: lines.append(getattr(event, "text", "")),
+    )
+    (fresh,) = compare_variance(data, {"model": "wrn-10-1"}, out=home / "checked", learn=False)
+
+    assert found["name"] == str(source.path)
+    assert f"weights of {source.path}, no licence stated" in lines
+    assert len(found["layers"]) == len(fresh["layers"])
+    assert found["factors"] != fresh["factors"]
+    assert found["rate"]["training"] == pytest.approx(fresh["rate"]["training"] / 10)

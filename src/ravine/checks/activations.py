@@ -20,7 +20,7 @@ from ravine.findings.thresholds import (
 from ravine.propagation.operations import Operation
 from ravine.propagation.recording import Recording
 from ravine.propagation.unit_activity import KINDS, ActivityRecorder, UnitActivity
-from ravine.propagation.variance import WEIGHTED, LayerVariance
+from ravine.propagation.variance import WEIGHTED, LayerVariance, VarianceProfile
 
 
 def check_variances(context: CheckContext) -> Iterator[Finding]:
@@ -30,16 +30,31 @@ def check_variances(context: CheckContext) -> Iterator[Finding]:
     std = 0.0 if logits is None else float(logits.detach().double().std())
     forward = _change([layer.forward for layer in hidden])
     backward = _change([layer.backward for layer in reversed(hidden)])
+    arriving = max(forward, _arriving(profile) if profile is not None else 1.0)
     if not math.isfinite(std) or std > LARGE_LOGITS or max(forward, backward) > EXPLODING:
         yield _exploding(hidden, forward, backward, std)
-    elif min(forward, backward) < VANISHING:
-        yield _vanishing(hidden, forward, backward)
+    elif min(arriving, backward) < VANISHING:
+        yield _vanishing(hidden, arriving, backward)
+
+
+def _arriving(profile: VarianceProfile) -> float:
+    """Returns the variance of what the last layer is given over that of the first layer's output.
+
+    In a network with shortcuts it is that of the stream, however little the last branch adds.
+    """
+    weighted = [n for n, layer in enumerate(profile.layers) if layer.weighted]
+    if len(weighted) < 2:
+        return 1.0
+    return _change([profile.layers[weighted[0]].forward, profile.layers[weighted[-1] - 1].forward])
 
 
 def _change(variances: Sequence[float | None]) -> float:
-    """Returns the last over the first variance; 1 where there is nothing to compare."""
-    known = [v for v in variances if v is not None]
-    if len(known) < 2 or known[0] == 0:
+    """Returns the last over the first variance; 1 where there is nothing to compare.
+
+    Zeros are left out: they come of weights that are 0, not of many factors below 1.
+    """
+    known = [v for v in variances if v]
+    if len(known) < 2:
         return 1.0
     return known[-1] / known[0] if math.isfinite(known[-1]) else math.inf
 

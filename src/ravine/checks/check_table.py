@@ -118,7 +118,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         stage="first batch",
         explains=(*LEARNING, "not-in-optimizer", "vanishing-at-start"),
     ),
-    Check(code="not-in-optimizer", function=check_optimizer, stage="before", explains=LEARNING),
+    Check(code="not-in-optimizer", function=check_optimizer, stage="state", explains=LEARNING),
     Check(
         code="gradients-not-cleared",
         function=check_step,

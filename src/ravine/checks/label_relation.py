@@ -17,6 +17,7 @@ from torch import Tensor
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.label_set_relation import check_label_sets
+from ravine.checks.parameters import make_dense_
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
@@ -300,6 +301,7 @@ def _train(context: CheckContext, samples: Sequence[CheckBatch]) -> None:
             return
         adam.zero_grad()
         loss.backward()
+        make_dense_(learning)
         adam.step()
 
 

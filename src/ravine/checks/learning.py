@@ -1,6 +1,6 @@
-"""Checks that train for some steps and restore everything.
+"""The trainings that checks judge: eight examples that must be overfitted, and a range test.
 
-Eight examples must be overfitted; the learning rate is compared with a range test.
+Each restores everything that it changed.
 """
 
 import math
@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ravine.checks.check_batch import CheckBatch
+from ravine.checks.check_batch import CheckBatch, joined
 from ravine.checks.context import CheckContext, layer_of
+from ravine.checks.parameters import make_dense_
 from ravine.core.errors import SettingError
 from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_training
@@ -134,6 +135,7 @@ def _learn(
         waiting.steps = max(waiting.steps, in_a_row)
         if learnt and (not waiting.weights or step + 1 >= _SETTLES):
             break
+        make_dense_(context.model.parameters())
         adam.step()
     return Overfit(learnt=learnt, before=losses[0], after=min(losses), accuracy=accuracy)
 
@@ -248,8 +250,37 @@ def _reference(context: CheckContext) -> float:
     return lr if 0 < lr < math.inf else 1e-3
 
 
+def _beyond(found: RangeTest, lr: float, *, is_lost: bool) -> str:
+    if lr > found.rates[-1]:
+        return f": at {found.rates[-1]:.2g} the loss explodes"
+    return ": at the present one the loss is above its start again" if is_lost else ""
+
+
+def _planned(context: CheckContext) -> float:
+    """Returns the highest learning rate of the first group that is known to be reached."""
+    assert context.optimizer is not None
+    group, steps = context.optimizer.param_groups[0], context.measured.steps
+    known = [_reference(context), *(float(group.get(k, 0.0)) for k in ("initial_lr", "max_lr"))]
+    seen = [] if steps is None else [*steps.first.learning_rates]
+    return max(known + [lrs[0] for lrs in seen if lrs and lrs[0] < math.inf])
+
+
+def _loss_at(found: RangeTest, lr: float) -> float:
+    """Returns the loss of a range test at a learning rate, infinite beyond its last."""
+    return next(
+        (loss for rate, loss in zip(found.rates, found.losses, strict=True) if rate >= lr), math.inf
+    )
+
+
 def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
-    """Returns samples of `examples` each, the first parts of all batches first."""
+    """Returns samples of `examples` each, the first parts of all batches first.
+
+    Smaller batches are put together: the losses of a few examples tell noise alone.
+    """
+    count = max(1, examples // max(1, len(samples[0])))
+    if count > 1:
+        rows = [samples[n : n + count] for n in range(0, len(samples), count)]
+        samples = tuple(joined(row) for row in rows if len(row) == count or len(rows) == 1)
     most = max(1, len(samples[0]) // examples)
     return [s.first(examples, start=k * examples) for k in range(most) for s in samples]
 
@@ -257,35 +288,38 @@ def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
 def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
     """Yields a learning rate that is far from those of the range test.
 
-    Too high is judged by the suggested learning rate, too low by the one where the loss begins to
-    fall: on easy data it goes on falling far above a good learning rate.
+    Too high is judged by the suggested learning rate, and by whether the loss is still below its
+    start there; too low by the one where the loss begins to fall, and by the highest that a
+    schedule is known to reach: on easy data the loss goes on falling far above a good rate.
     """
-    lr = _reference(context)
     if not learns_in(found):
         return
+    lr, planned = _reference(context), _planned(context)
     first, least = _first(found), min(found.losses)
     begins = _beginning(found, first - _BEGUN * (first - least))
-    ratio = lr / found.suggestion
+    ratio, is_lost = lr / found.suggestion, _loss_at(found, lr) >= first
     evidence = {
         "rate": lr, "suggestion": found.suggestion, "ratio": ratio, "begins": begins,
         "least": least,
     }  # fmt: skip
-    if ratio > RATE_HIGH and lr > found.rates[-1] * RATE_NEAR:
+    if ratio > RATE_HIGH and (is_lost or lr > found.rates[-1] * RATE_NEAR):
         yield Finding(
             severity="critical" if lr > found.rates[-1] else "warning",
             code="rate-too-high",
             seen=f"the learning rate is {lr:.3g}; the range test suggests {found.suggestion:.2g}"
-            + (f": at {found.rates[-1]:.2g} the loss explodes" if lr > found.rates[-1] else ""),
+            + _beyond(found, lr, is_lost=is_lost),
             cause="steps lead across the valley and not along it",
             cure=f"set lr to {found.suggestion:.1g}",
             evidence=evidence,
             changes={"lr": found.suggestion},
         )
-    elif lr < begins * RATE_LOW or (ratio < RATE_FAR and lr < 0.1 * begins):
+    elif planned < begins * RATE_LOW or (
+        planned < RATE_FAR * found.suggestion and planned < 0.1 * begins
+    ):
         yield Finding(
             severity="warning",
             code="rate-too-low",
-            seen=f"the learning rate is {lr:.3g}; in a range test the loss begins to fall at "
+            seen=f"the learning rate is {planned:.3g}; in a range test the loss begins to fall at "
             f"{begins:.2g}",
             cause="steps are too small to get anywhere",
             cure=f"set lr to {found.suggestion:.1g}",
@@ -296,7 +330,8 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
 
 def learns_in(found: RangeTest) -> bool:
     """Returns whether anything was learnt at any learning rate; else its suggestion is noise."""
-    return min(found.losses) < _first(found) * 0.97
+    first = _first(found)
+    return min(found.losses) < first - 0.03 * abs(first)
 
 
 def _first(found: RangeTest) -> float:

@@ -1,6 +1,6 @@
 """Checks of a network's parameters: known to it, and each layer used for one thing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -56,6 +56,13 @@ def check_registered(context: CheckContext) -> Iterator[Finding]:
             cure="put them into nn.ModuleList, nn.ModuleDict or nn.ParameterList",
             evidence={"weights": float(len(unknown)), "share": numbers / max(1, of)},
         )
+
+
+def make_dense_(parameters: Iterable[Tensor]) -> None:
+    """Makes sparse gradients of parameters (any shape) dense, for optimizers that need them so."""
+    for p in parameters:
+        if p.grad is not None and p.grad.is_sparse:
+            p.grad = p.grad.to_dense()
 
 
 def leaves_of(loss: Tensor) -> list[Tensor]:

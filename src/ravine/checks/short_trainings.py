@@ -1,10 +1,12 @@
-"""Checks that train for some steps and put everything back: eight examples, and a range test."""
+"""Which trainings are affordable, and what is found: eight examples, and the range test."""
 
 import inspect
+import math
 import time
 from collections.abc import Iterator
 
-from torch.optim import Optimizer
+import torch
+from torch.optim import Optimizer, SparseAdam
 
 from ravine.checks.context import CheckContext
 from ravine.checks.learning import check_overfit, check_rate, overfit, rate_range
@@ -24,6 +26,8 @@ def check_learning_rate(context: CheckContext) -> Iterator[Finding]:
     """Yields a learning rate that the range test, shortened for a slow network, finds wrong."""
     if context.optimizer is None or needs_closure(context.optimizer):
         return
+    if not _rate_matters(context, context.optimizer):
+        return
     seconds = _seconds_of_a_step(context)
     if seconds is None:
         return
@@ -37,6 +41,32 @@ def check_learning_rate(context: CheckContext) -> Iterator[Finding]:
     if found is not None:
         context.measured.range_test = found
         yield from check_rate(context, found)
+
+
+def _rate_matters(context: CheckContext, optimizer: Optimizer) -> bool:
+    """Returns whether a second step is longer at twice the learning rate.
+
+    It is not where the rate is that of the first step alone, as in Rprop.
+    """
+    once, twice = (_second_step(context, optimizer, factor) for factor in (1.0, 2.0))
+    return once == 0 or not math.isclose(once, twice, rel_tol=1e-3)
+
+
+def _second_step(context: CheckContext, optimizer: Optimizer, factor: float) -> float:
+    """Returns how far a second step leads at a multiple of the learning rate; all is put back."""
+    learning = [p for p in context.model.parameters() if p.requires_grad]
+    with preserve_training(context.model, optimizer):
+        optimizer.state.clear()
+        before: list[torch.Tensor] = list(learning)
+        for scale in (1.0, factor):
+            for group in optimizer.param_groups:
+                group["lr"] = scale * group["lr"]
+            before = [p.detach().clone() for p in learning]
+            for p, w in zip(learning, before, strict=True):
+                p.grad = w.to_sparse() if isinstance(optimizer, SparseAdam) else w.clone()
+            optimizer.step()
+        moved = [(p.detach() - w).double().norm() for p, w in zip(learning, before, strict=True)]
+    return float(torch.stack(moved).norm())
 
 
 def needs_closure(optimizer: Optimizer) -> bool:

@@ -6,12 +6,13 @@ and the random state are put back.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import SparseAdam
 from torch.optim.optimizer import (
     Optimizer,
     register_optimizer_step_post_hook,
@@ -22,11 +23,12 @@ from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.step_record import StepPair, StepRecord, Tensors
 from ravine.core.errors import SettingError
-from ravine.core.preserve_training import preserve_training
+from ravine.core.preserve_training import preserve_optimizer, preserve_training
 
 _CALLS = 32  # of a step that accumulates, until the optimizer must have stepped
 _SECONDS = 15.0  # after which no further call is waited for
 _WARM_UP = 4  # calls in which a learning rate of 0 must rise
+_QUICK = 2.0  # seconds of two observations, below which there is a third on another batch
 
 
 def observe_step(context: CheckContext) -> StepPair | None:
@@ -37,7 +39,7 @@ def observe_step(context: CheckContext) -> StepPair | None:
     """
     if context.step is None:
         return None
-    sample = context.samples[0]
+    sample, began = context.samples[0], time.monotonic()
     with preserve_training(context.model, context.optimizer):
         first = _observed(context, sample)
         kept = [p.grad for p in context.model.parameters()]
@@ -47,13 +49,42 @@ def observe_step(context: CheckContext) -> StepPair | None:
         for p, gradient in zip(context.model.parameters(), kept, strict=True):
             p.grad = gradient
         second = _observed(context, sample)
-    return StepPair(first=first, second=second, declared=declared_gradient(context, sample))
+    is_quick = time.monotonic() - began < _QUICK
+    return StepPair(
+        first=first,
+        second=second,
+        declared=declared_gradient(context, sample, first.modes),
+        other=_on_another_batch(context, first) if is_quick else None,
+    )
 
 
-def declared_gradient(context: CheckContext, sample: CheckBatch) -> Tensors:
-    """Returns the gradient of the declared loss in training mode; empty where there is none."""
+def _on_another_batch(context: CheckContext, first: StepRecord) -> tuple[Tensors, Tensors] | None:
+    """Returns the gradient of a step on the second batch, after ones on the first, and its own.
+
+    A step that keeps something of the batch before it shows here alone.
+    """
+    if len(context.samples) < 2 or first.calls > 1:
+        return None
+    sample = context.samples[1]
+    with preserve_training(context.model, context.optimizer):
+        found = _observed(context, sample)
+    return found.gradients, declared_gradient(context, sample, first.modes)
+
+
+def declared_gradient(
+    context: CheckContext, sample: CheckBatch, modes: Sequence[bool] = ()
+) -> Tensors:
+    """Returns the gradient of the declared loss; empty where there is none.
+
+    Args:
+        context: of the checks.
+        sample: its batch.
+        modes: of each module, whether it is in training mode; all of them where it is empty.
+    """
     with preserve_training(context.model):
         context.model.train()
+        for module, is_training in zip(context.model.modules(), modes, strict=False):
+            module.training = is_training
         value = context.value(sample)
         if not value.requires_grad:
             return {}
@@ -75,7 +106,8 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
     before = [p.detach().clone() for p in parameters]
     frozen = _frozen_statistics(context.model)
     record, began = StepRecord(), time.monotonic()
-    with _watching(context.model, parameters, record):
+    with ExitStack() as watching:
+        _watch(context, parameters, record, watching)
         while record.calls < _CALLS and (not record.calls or time.monotonic() - began < _SECONDS):
             _call(context, sample)
             record.calls += 1
@@ -102,12 +134,25 @@ def _call(context: CheckContext, sample: CheckBatch) -> None:
         ) from error
 
 
-@contextmanager
-def _watching(model: nn.Module, parameters: list[Tensor], record: StepRecord) -> Iterator[None]:
-    """Fills a record in while the user's step runs."""
-    weights: list[Tensor] = []
+def _watch(
+    context: CheckContext, parameters: list[Tensor], record: StepRecord, watching: ExitStack
+) -> None:
+    """Fills a record in while the user's step runs.
 
-    def before_step(_: Optimizer, args: Any, kwargs: Any) -> None:
+    Args:
+        context: of the checks.
+        parameters: of the model, in its order.
+        record: that is filled in.
+        watching: at whose end other optimizers than the context's are what they were, too.
+    """
+    weights: list[Tensor] = []
+    seen = {id(context.optimizer)}
+
+    def before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if id(optimizer) not in seen:
+            seen.add(id(optimizer))
+            watching.enter_context(preserve_optimizer(optimizer))
+        record.held |= _places(optimizer, parameters)
         if record.optimizer is None:
             weights[:] = [p.detach().clone() for p in parameters]
             record.gradients = _gradients(parameters)
@@ -128,17 +173,20 @@ def _watching(model: nn.Module, parameters: list[Tensor], record: StepRecord) ->
     def before_forward(module: nn.Module, _inputs: Any) -> None:
         if torch.is_grad_enabled():
             record.training.append(module.training)
+            record.modes = record.modes or tuple(m.training for m in module.modules())
 
-    hooks: list[Any] = [
+    for hook in (
         register_optimizer_step_pre_hook(before_step),
         register_optimizer_step_post_hook(after_step),
-        model.register_forward_pre_hook(before_forward),
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+        context.model.register_forward_pre_hook(before_forward),
+    ):
+        watching.callback(hook.remove)
+
+
+def _places(optimizer: Optimizer, parameters: list[Tensor]) -> set[int]:
+    """Returns the indices of the parameters that an optimizer holds."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return {n for n, p in enumerate(parameters) if id(p) in held}
 
 
 def _note_update(
@@ -167,16 +215,27 @@ def _frozen_statistics(model: nn.Module) -> dict[str, tuple[Any, Tensor]]:
     return found
 
 
-def update_of(optimizer: Optimizer, model: nn.Module, gradients: Tensors) -> Tensors:
-    """Returns what the optimizer would add to each parameter with these gradients, from its state.
+def update_of(
+    optimizer: Optimizer, model: nn.Module, gradients: Tensors, *, fresh: bool = False
+) -> Tensors:
+    """Returns what the optimizer would add to each parameter with these gradients.
 
     Everything is put back.
+
+    Args:
+        optimizer: of the model.
+        model: any module.
+        gradients: by index of the parameter; the others have none.
+        fresh: from an empty state, not from the present one.
     """
     with preserve_training(model, optimizer):
+        if fresh:
+            optimizer.state.clear()
         parameters = list(model.parameters())
         before = [p.detach().clone() for p in parameters]
+        as_given = Tensor.to_sparse if isinstance(optimizer, SparseAdam) else Tensor.clone
         for n, p in enumerate(parameters):
-            p.grad = gradients[n].clone() if n in gradients else None
+            p.grad = as_given(gradients[n]) if n in gradients else None
         optimizer.step()
         return {
             n: p.detach() - old for n, (p, old) in enumerate(zip(parameters, before, strict=True))

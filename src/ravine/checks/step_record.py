@@ -24,8 +24,10 @@ class StepRecord:
         updates: what it added to each parameter.
         learning_rates: of its groups, one tuple for each call that it stepped in.
         training: of each forward pass with gradients, whether the model was in training mode.
+        modes: of the first such pass, whether each module was in training mode, in their order.
         calls: of the user's step.
         moved: whether a weight differs after them.
+        held: indices of the parameters that the optimizers hold which stepped, or were about to.
         drifted: names of batch norms with frozen weights whose statistics differ after them.
     """
 
@@ -36,8 +38,10 @@ class StepRecord:
     updates: Tensors = field(default_factory=dict)
     learning_rates: list[tuple[float, ...]] = field(default_factory=list)
     training: list[bool] = field(default_factory=list)
+    modes: tuple[bool, ...] = ()
     calls: int = 0
     moved: bool = False
+    held: set[int] = field(default_factory=set)
     drifted: tuple[str, ...] = ()
 
     @property
@@ -57,11 +61,14 @@ class StepPair:
         first: from the state as it was.
         second: after it, with the gradients that it left; None where the first never stepped.
         declared: gradient of the declared loss on the same batch; empty where it has none.
+        other: gradient of a step on another batch than the one before, and the declared one on
+            that batch; None where it was not tried.
     """
 
     first: StepRecord
     second: StepRecord | None
     declared: Tensors
+    other: tuple[Tensors, Tensors] | None = None
 
 
 def inner(one: Tensors, other: Tensors) -> float:

@@ -6,12 +6,17 @@ What a step adds by hand is found by `step_effect.py`.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
+from torch.optim import Optimizer
 
 from ravine.checks.context import CheckContext
-from ravine.checks.step_record import inner, norm
+from ravine.checks.short_trainings import needs_closure
+from ravine.checks.step_observation import update_of
+from ravine.checks.step_record import Tensors, cosine, inner, norm
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import PENALTY, STRONG_DECAY
+
+_STRAIGHT = 0.999  # cosine
+_GROWS = 1.5  # factor of an update by twice the gradient, from which on it is proportional to it
 
 
 def check_decay(context: CheckContext) -> Iterator[Finding]:
@@ -26,8 +31,30 @@ def check_decay(context: CheckContext) -> Iterator[Finding]:
 
 def _pull(context: CheckContext, group: Mapping[str, Any]) -> float:
     decay = float(group.get("weight_decay", 0.0) or 0.0)
-    apart = isinstance(context.optimizer, torch.optim.AdamW) or group.get("decay") == "decoupled"
-    return decay / 10 if apart else decay
+    if decay <= STRONG_DECAY or context.optimizer is None:
+        return decay
+    return decay / 10 if _is_decoupled(context, context.optimizer, group) else decay
+
+
+def _is_decoupled(context: CheckContext, optimizer: Optimizer, group: Mapping[str, Any]) -> bool:
+    """Returns whether decay stands beside updates whose size the gradient's does not change.
+
+    Three steps from an empty state tell: one without gradients leads straight to 0 where the decay
+    is not divided by anything, and twice the gradient leads no further than once.
+    """
+    if needs_closure(optimizer):
+        return False
+    held = {id(p) for p in group["params"]}
+    weights: Tensors = {
+        n: p.detach() for n, p in enumerate(context.model.parameters()) if id(p) in held
+    }
+    pulled, once, twice = (
+        update_of(optimizer, context.model, {n: k * w for n, w in weights.items()}, fresh=True)
+        for k in (0.0, 1.0, 2.0)
+    )
+    is_straight = cosine(pulled, weights) < -_STRAIGHT
+    moved = [norm({n: one[n] - pulled[n] for n in weights}) for one in (once, twice)]
+    return is_straight and moved[1] < _GROWS * moved[0]
 
 
 def _by_optimizer(decay: float) -> Finding:

@@ -115,9 +115,13 @@ def _is_stateless(optimizer: Optimizer) -> bool:
 
 
 def _compare(first: StepRecord, second: StepRecord) -> Iterator[Finding]:
-    """Yields gradients that a second step from the same weights finds added up."""
-    square = inner(first.gradients, first.gradients)
-    ratio = inner(first.gradients, second.gradients) / square if square > 0 else 1.0
+    """Yields gradients that a second step from the same weights finds added up.
+
+    Of weights that an optimizer of the step holds: nobody clears those of the others.
+    """
+    held = {n: g for n, g in first.gradients.items() if n in first.held}
+    square = inner(held, held)
+    ratio = inner(held, second.gradients) / square if square > 0 else 1.0
     if ratio > 1.5:
         yield Finding(
             severity="critical",

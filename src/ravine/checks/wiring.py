@@ -12,26 +12,33 @@ _BY_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
 
 
 def check_optimizer(context: CheckContext) -> Iterator[Finding]:
-    """Yields parameters that require gradients and that the optimizer does not hold."""
+    """Yields parameters that require gradients and that the optimizer does not hold.
+
+    Those that a second optimizer steps in the user's step are not missing.
+    """
     if context.optimizer is None:
         return
     held = {id(p) for group in context.optimizer.param_groups for p in group["params"]}
-    learning = [p for p in context.model.parameters() if p.requires_grad]
+    parameters, steps = list(context.model.parameters()), context.measured.steps
+    held |= {id(parameters[n]) for n in (steps.first.held if steps else ())}
+    learning = [p for p in parameters if p.requires_grad]
     missing = [p for p in learning if id(p) not in held]
     if not missing:
         return
     all_of_them = len(missing) == len(learning)
+    is_sure = all_of_them or steps is not None
     layers = list(dict.fromkeys(layer_of(context.model, p) for p in missing))
     shown = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
     yield Finding(
-        severity="critical",
+        severity="critical" if is_sure else "warning",
         code="not-in-optimizer",
         seen="the optimizer holds no parameter of this model"
         if all_of_them
         else f"the optimizer does not hold the parameters of {shown}",
         cause="it was made for another model, or before this one was made"
         if all_of_them
-        else "they were left out, or the layer was put in after the optimizer was made",
+        else "they were left out, or the layer was put in after the optimizer was made"
+        + ("" if is_sure else "; pass step to see whether a second optimizer holds them"),
         cure="make the optimizer from model.parameters() after the model is whole; freeze what "
         "shall not learn with requires_grad_(False)",
         layer=layers[0],

@@ -11,7 +11,7 @@ MOST = 200
 _WORD = 32  # letters that a long word keeps
 _LEAST_ITEMS = 4  # of a list that may be shortened
 _COMMAND = re.compile(
-    r"(?P<before>(?:: |; | first | or ))(?P<command>(?:ravine [a-z]+ |pip install |gunzip ).+)$"
+    r"(?P<before>(?:: |; | first | or ))(?P<command>(?:ravine [a-z]+ |pip install |hf |gunzip ).+)$"
 )
 _LIST = re.compile(r"(?:[^,;:()]{1,60}, ){3,}[^,;:()]{1,60}")  # of _LEAST_ITEMS and more
 _MARK = "…"

@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from ravine.cli.error_line import error_lines
 from ravine.cli.outside_errors import line_about
 from ravine.cli.short_help import Command
-from ravine.core.errors import CodeRefusedError, RavineError, SettingError
+from ravine.core.errors import CodeRefusedError, PickleRefusedError, RavineError, SettingError
 from ravine.core.launch import exit_process, is_distributed, is_secondary_process
 from ravine.core.version import __version__
 from ravine.training.stop import Interrupted
@@ -180,6 +180,10 @@ def main() -> None:
         app()
     except CodeRefusedError as error:
         _print_mistake(f"{error.told}; if you trust it: {_allowing(error.name)}")
+        exit_process(2)
+    except PickleRefusedError as error:
+        _print_mistake(error.told)
+        print(*error.lines, sep="\n", file=sys.stderr)
         exit_process(2)
     except RavineError as error:
         _print_mistake(str(error))

@@ -4,7 +4,8 @@ RavineError                 one line that names what is wrong and how to mend it
 ├── SettingError            a setting outside its range, an unknown name, two settings that clash
 ├── DataError               files of a data set or a prediction that cannot be used
 ├── RunError                a run folder that exists, is missing, is torn, or does not fit
-│   └── CodeRefusedError    a file names code, and the user has not
+│   ├── CodeRefusedError    a file names code, and the user has not
+│   └── PickleRefusedError  a file is a pickle, which can run code
 └── TrainingDiverged        a training whose steps are not finite, or whose loss does not come back
 
 Every other exception is a fault of Ravine and keeps its traceback.
@@ -46,6 +47,19 @@ class CodeRefusedError(RunError):
         super().__init__(
             f"{self.told}; if you trust it: --allow-code {name}, in Python allow_code={name!r}"
         )
+
+
+class PickleRefusedError(RunError):
+    """A file is a pickle, which is never opened.
+
+    Attributes:
+        told: what was refused, in one line.
+        lines: of Python, that convert the file.
+    """
+
+    def __init__(self, told: str, lines: tuple[str, ...]) -> None:
+        self.told, self.lines = told, lines
+        super().__init__("\n".join((told, *lines)))
 
 
 class TrainingDiverged(RavineError):

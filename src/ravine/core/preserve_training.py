@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -20,9 +20,8 @@ def preserve_training(model: nn.Module, optimizer: Optimizer | None = None) -> I
     """
     weights = [(p, p.detach().clone()) for p in model.parameters()]
     gradients = [(p, p.grad, None if p.grad is None else p.grad.clone()) for p, _ in weights]
-    state = {} if optimizer is None else _copied(optimizer)
-    groups = [] if optimizer is None else [_settings(g) for g in optimizer.param_groups]
-    with preserve_state(model):
+    of_optimizer = nullcontext() if optimizer is None else preserve_optimizer(optimizer)
+    with preserve_state(model), of_optimizer:
         try:
             for p, _ in weights:
                 p.grad = None  # the user's own tensors stay as they are
@@ -35,11 +34,20 @@ def preserve_training(model: nn.Module, optimizer: Optimizer | None = None) -> I
                     if grad is not None and old_grad is not None:
                         grad.copy_(old_grad)
                     p.grad = grad
-            if optimizer is not None:
-                optimizer.state.clear()
-                optimizer.state.update(state)
-                for group, kept in zip(optimizer.param_groups, groups, strict=True):
-                    group.update(kept)
+
+
+@contextmanager
+def preserve_optimizer(optimizer: Optimizer) -> Iterator[None]:
+    """Puts the state and the settings of an optimizer back bitwise."""
+    state = _copied(optimizer)
+    groups = [_settings(g) for g in optimizer.param_groups]
+    try:
+        yield
+    finally:
+        optimizer.state.clear()
+        optimizer.state.update(state)
+        for group, kept in zip(optimizer.param_groups, groups, strict=True):
+            group.update(kept)
 
 
 def _copied(optimizer: Optimizer) -> dict[Any, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from ravine.data.dataset import Preprocessing
 from ravine.exports.facts import Facts
 from ravine.exports.formats import ExportFormat
 from ravine.exports.proof import Proof
@@ -111,18 +112,23 @@ def _input(facts: Facts) -> str:
     shape, made = "×".join(map(str, facts.input_shape)), facts.preprocessing
     lines = ["## Input\n", f"Images of {shape} (channels, height, width)."]
     if made is not None:
-        fits = {
-            "crop": "the shorter side is resized, the middle cut out",
-            "pad": "the longer side is resized, black added",
-            "squash": "each side is resized",
-        }
         lines.append(
-            f"A picture becomes square by Lanczos: {fits[made.fit]}. Values in 0 to 1, minus "
-            f"mean {_numbers(made.mean)}, over deviation {_numbers(made.std)}."
+            f"A picture becomes square by {made.interpolation}: {_square(made)}. Values in 0 to 1, "
+            f"minus mean {_numbers(made.mean)}, over deviation {_numbers(made.std)}."
         )
     if facts.inside:
         lines.append("The file takes bytes (N, height, width, channels) and gives probabilities.")
     return "\n".join(lines) + "\n"
+
+
+def _square(made: Preprocessing) -> str:
+    """Returns how a picture becomes square, in a clause."""
+    of = f" of {made.crop_share:.4g} of the shorter side" if made.crop_share < 1 else ""
+    return {
+        "crop": f"the middle square{of} is cut out and resized",
+        "pad": "the longer side is resized, black added",
+        "squash": "each side is resized",
+    }[made.fit]
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -36,23 +36,22 @@ _READ_MODES = '{"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;
 _BOX = "((w - s) / 2, (h - s) / 2, (w + s) / 2, (h + s) / 2)"
 _FITS: Mapping[str, str] = {
     "crop": f"""\
-    (w, h), s = image.size, min(image.size)
-    if (w, h) != (S, S): image = image.resize((S, S), Image.Resampling.LANCZOS, {_BOX}, 3.0)
+    (w, h), s = image.size, min(image.size) * {{share!r}}
+    {{unless}}image = image.resize((S, S), {{method}}, {_BOX}, 3.0)
     return np.asarray(image)""",
     "pad": """\
     w, h = (max(1, round(side * S / max(image.size))) for side in image.size)
     square, at = Image.new(image.mode, (S, S)), ((S - w) // 2, (S - h) // 2)
-    if image.size != (S, S): image = image.resize((w, h), Image.Resampling.LANCZOS, None, 3.0)
+    if image.size != (S, S): image = image.resize((w, h), {method}, None, 3.0)
     square.paste(image, at)
     return np.asarray(square)""",
     "squash": """\
-    if image.size != (S, S):
-        image = image.resize((S, S), Image.Resampling.LANCZOS, None, 3.0)
+    if image.size != (S, S): image = image.resize((S, S), {method}, None, 3.0)
     return np.asarray(image)""",
 }
 _PROGRAM = '''\
 """Classifies images: python predict.py IMAGE ...; needs {library}, numpy and pillow alone."""
-import csv, json, pathlib, sys
+import contextlib, csv, json, pathlib, sys
 import numpy as np, {library}
 from PIL import Image, ImageOps
 {limit}{open}
@@ -62,7 +61,7 @@ def decode(image):
     if tiff or image.mode not in {modes}:
         sys.exit(f"{{image.filename}} ({{image.format}} {{image.mode}}): ravine predict reads it")
     if image.format == "JPEG" and min(image.size) >= 2 * S: image.draft(None, (2 * S, 2 * S))
-    image = ImageOps.exif_transpose(image)
+    with contextlib.suppress(Exception): image = ImageOps.exif_transpose(image)
     if image.mode[0] == "I": image = Image.fromarray({deep})
     if "A" in image.mode or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
@@ -77,9 +76,11 @@ for path in sys.argv[1:]:
 '''
 
 
-def has_program(format_name: str) -> bool:
-    """Returns whether a format's files can be run by such a program."""
-    return format_name in _OPEN
+def has_program(facts: Facts, format_name: str) -> bool:
+    """Returns whether such a program can run a format's file; it chooses no bands of a TIFF."""
+    return (
+        facts.preprocessing is not None and not facts.preprocessing.bands and format_name in _OPEN
+    )
 
 
 def program_text(facts: Facts, format_name: str) -> str:
@@ -100,10 +101,20 @@ def program_text(facts: Facts, format_name: str) -> str:
         modes=_READ_MODES,
         deep=_deep(preprocessing),
         mode="L" if preprocessing.channels == 1 else "RGB",
-        fit=_FITS[preprocessing.fit],
+        fit=_fit(preprocessing),
         given=_given(facts, preprocessing),
         answers=_answers(facts, run.format(name=facts.input_name)),
         decision=_decision(facts),
+    )
+
+
+def _fit(preprocessing: Preprocessing) -> str:
+    """Returns the lines that make a picture square."""
+    whole = preprocessing.crop_share == 1
+    return _FITS[preprocessing.fit].format(
+        method=f"Image.Resampling.{preprocessing.interpolation.upper()}",
+        share=preprocessing.crop_share,
+        unless="if (w, h) != (S, S): " if whole else "",
     )
 
 

@@ -133,7 +133,7 @@ def write_proved(
             raise RunError(f"{path} is not kept: {proof.fault}")
         (folder / PROOF).write_text(json.dumps(proof.to_json(), indent=1) + "\n", encoding="utf-8")
         (folder / CARD).write_text(card(proof), encoding="utf-8")
-        if exportable.facts.preprocessing is not None and has_program(wanted.format):
+        if has_program(exportable.facts, wanted.format):
             text = program_text(exportable.facts, wanted.format)
             (folder / PROGRAM).write_text(text, encoding="utf-8")
         shutil.rmtree(path, ignore_errors=True)  # an earlier export

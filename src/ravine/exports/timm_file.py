@@ -14,14 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from ravine.core.errors import SettingError
-from ravine.data.dataset import Preprocessing
 from ravine.exports.exportable import Exportable
+from ravine.exports.facts import Facts
 from ravine.exports.needed_module import needed
 from ravine.exports.runner import Runner
 
 MODULES = ("timm",)
 _OURS = re.compile(r"resnet-(18|34|50|101|152)")
 _STEM = 7  # kernel of the paper's first convolution
+# What belongs to timm's network; the rest of its record is about weights that these are not.
+_OF_NETWORK = ("architecture", "first_conv", "classifier", "fixed_input_size", "min_input_size")
 _CROPS: Mapping[str, str] = {"crop": "center", "pad": "border", "squash": "squash"}
 
 
@@ -37,31 +39,29 @@ def write_timm(exportable: Exportable, path: Path) -> None:
     arguments = {"in_chans": facts.input_shape[0]} if facts.input_shape[0] != 3 else {}
     model = timm.create_model(name, num_classes=len(facts.classes), **arguments)
     _copy_weights(exportable.network, model, names=(facts.network, name))
+    model.pretrained_cfg = {k: v for k, v in model.pretrained_cfg.items() if k in _OF_NETWORK}
+    model.pretrained_cfg |= _input_config(exportable.facts)
     timm.models.save_for_hf(
         model,
         path.parent,
-        model_config=_config(exportable),
+        model_config={"label_names": list(facts.classes)},
         model_args=arguments or None,
         safe_serialization=True,
     )
     (path.parent / "pytorch_model.bin").unlink(missing_ok=True)
 
 
-def _config(exportable: Exportable) -> dict[str, Any]:
-    """Returns the config that timm's own transforms are made from."""
-    facts = exportable.facts
-    config: dict[str, Any] = {
-        "num_classes": len(facts.classes),
-        "label_names": list(facts.classes),
-        "input_size": list(facts.input_shape),
-    }
-    if isinstance(facts.preprocessing, Preprocessing):
+def _input_config(facts: Facts) -> dict[str, Any]:
+    """Returns what timm's own transforms are made from."""
+    config: dict[str, Any] = {"input_size": facts.input_shape, "num_classes": len(facts.classes)}
+    made = facts.preprocessing
+    if made is not None:
         config |= {
-            "mean": list(facts.preprocessing.mean),
-            "std": list(facts.preprocessing.std),
-            "interpolation": "lanczos",
-            "crop_pct": 1.0,
-            "crop_mode": _CROPS[facts.preprocessing.fit],
+            "mean": made.mean,
+            "std": made.std,
+            "interpolation": made.interpolation,
+            "crop_pct": made.crop_share,
+            "crop_mode": _CROPS[made.fit],
         }
     return config
 

@@ -60,7 +60,7 @@ def expected_floor(
 
 
 def mixing_shares(mixup: float, cutmix: float) -> list[tuple[Array, Array]]:
-    """Returns for mixup and for cutmix, where they are on, shares of an image and their weights.
+    """Returns for mixup and for cutmix, where on, shares of an image and their weights, (n,) each.
 
     Args:
         mixup: its α, 0 for off.

@@ -9,7 +9,6 @@ from ravine.core.errors import SettingError, unknown
 
 PREFIX = "timm/"
 _TORCHVISION_AHEAD = 15  # minors: torchvision 0.28 belongs to torch 2.13
-_MOST_NAMES = 5
 
 
 @final
@@ -90,7 +89,8 @@ def describe_timm(name: str) -> TimmNetwork:
     try:
         record = timm.get_pretrained_cfg(name)
     except RuntimeError:  # no such tag
-        raise _unknown_name(name, timm.list_models(f"{architecture}.*", pretrained=True)) from None
+        tagged = timm.list_models(f"{architecture}.*", pretrained=True)
+        raise _unknown_weights(name, architecture, tagged) from None
     known = {} if record is None else record.to_dict()
     size = known.get("input_size") or (3, 224, 224)
     least = known.get("min_input_size") or (3, 0, 0)
@@ -106,14 +106,19 @@ def describe_timm(name: str) -> TimmNetwork:
 
 
 def _unknown_name(name: str, known: list[str]) -> SettingError:
+    """Returns the error for a name that timm does not have, with the nearest ones."""
+    near = str(unknown("network of timm", name, known)).partition(" Known: ")[0].rstrip(".")
+    every = "python -c 'import timm; print(*timm.list_models())'"
+    return SettingError(f"{near}; all {len(known):,}: {every}")
+
+
+def _unknown_weights(name: str, architecture: str, known: list[str]) -> SettingError:
+    """Returns the error for a tag that the weights of an architecture do not have."""
     if not known:
-        return SettingError(f"timm has no weights for {name!r}; without weights: --model timm/NAME")
-    full = str(unknown("network of timm", name, known))
-    return SettingError(full.partition(" Known: ")[0].rstrip(".;") + _some(known))
-
-
-def _some(known: list[str]) -> str:
-    return f"; timm has {len(known):,}, such as {', '.join(known[:_MOST_NAMES])}"
+        return SettingError(
+            f"timm has no weights for {architecture}; without: --model {PREFIX}{architecture}"
+        )
+    return unknown("weights of timm", name, known)
 
 
 def refuse_other_size(network: TimmNetwork, image_size: int) -> None:

@@ -11,14 +11,24 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
-from ravine.core.nested import batch_size, map_tensors, slice_examples, tensors_in
+from ravine.core.nested import (
+    batch_size,
+    join_examples,
+    map_tensors,
+    pick_examples,
+    tensors_in,
+)
 from ravine.findings.loop_record import LoopRecord, OutsideChange
 
 _SAMPLED, _ELEMENTS = 4, 64  # largest parameters that are compared, and elements of each
 _MOST_OUTSIDE = 64
 _EXAMPLES, _FEWEST, _MOST_NUMBERS = 64, 8, 1 << 21  # of a batch that is kept
+_PARTS = 4  # passes of a validation of which examples are kept
 _SAME = 1e-6  # relative difference of weights that were put back
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -39,7 +49,6 @@ class LoopWatch:
         outside: changes of the weights between two steps.
         validations: by step; `elsewhere`, `in_training_mode` and `swapped` as in `LoopRecord`.
         trained: first examples of the batch of training before the last validation.
-        validated: first examples of the last validation.
         losses: training losses that were recorded.
         other_steps: of other optimizers; `other_optimizers` different ones.
     """
@@ -55,7 +64,7 @@ class LoopWatch:
         self._version, self._update, self._is_undoing = -1, math.nan, False
         self._last_other: Optimizer | None = None
         self._passes = self._passes_in_training = 0
-        self._is_swapped = False
+        self._is_swapped = self._is_stepping = False
         self._validated_at = -1
         self.calls = self.resting_calls = self.losses = 0
         self.other_steps = self.other_optimizers = 0
@@ -63,20 +72,28 @@ class LoopWatch:
         self.outside: list[OutsideChange] = []
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
         self.trained: Call | None = None
-        self.validated: Call | None = None
-        self._handle: Any = None
+        self._validated: list[Call] = []
+        self._handles: list[Any] = []
 
     def open(self) -> None:
         """Watches all optimizers from now on."""
-        self._handle = register_optimizer_step_post_hook(self._after_any_step)
+        self._handles = [
+            register_optimizer_step_pre_hook(self._before_any_step),
+            register_optimizer_step_post_hook(self._after_any_step),
+        ]
 
     def close(self) -> None:
         """Watches none any more; what is kept of batches stays."""
-        if self._handle is not None:
-            self._handle.remove()
-        self._handle = self._last_other = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._last_other = [], None
+
+    def _before_any_step(self, *_: Any) -> None:
+        # A step that is given a function calls the network on weights that it tries (L-BFGS).
+        self._is_stepping = True
 
     def _after_any_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        self._is_stepping = False
         if optimizer is self._optimizer:
             return
         first = next((p for group in optimizer.param_groups for p in group["params"]), None)
@@ -122,29 +139,40 @@ class LoopWatch:
         else:
             self.resting_calls += 1
             self.resting_from = step + 1 if self.resting_from is None else self.resting_from
-        change = self._changed()
+        change = 0.0 if self._is_stepping else self._changed()
         if change and self._kept is not None:
             size = float(self._kept.norm()) * change
             if len(self.outside) < _MOST_OUTSIDE:
-                found = OutsideChange(step=step, relative=change, of_update=size / self._update)
+                share = size / self._update if self._update else math.inf
+                found = OutsideChange(step=step, relative=change, of_update=share)
                 self.outside.append(found)
             self._kept, self._version = self._sample(), self._versions()
             self._is_undoing = True
 
     def on_plain_pass(self, call: Call, trained: Call | None, *, training: bool) -> None:
-        """Counts a pass without gradients; keeps examples of the first one of a validation."""
+        """Counts a pass without gradients; keeps examples of some of those of a validation."""
         self._passes += 1
         self._passes_in_training += training and self._has_modes
         if self._passes == 1:
             self._is_swapped = self._changed() > 0
-            self.validated = _first_examples(call)
+            self._validated = []
             if trained is not None:
-                self.trained = _first_examples(trained)
+                self.trained = _some_examples(trained)
+        if self._passes & (self._passes - 1) == 0:  # 1, 2, 4, 8, …
+            self._validated = [*self._validated, _some_examples(call)][-_PARTS:]
+
+    @property
+    def validated(self) -> Call | None:
+        """Examples of the last validation, in equal parts of the passes that were kept."""
+        if not self._validated:
+            return None
+        most = _EXAMPLES // len(self._validated)
+        return join_examples([_some_examples(call, most=most) for call in self._validated])
 
     def keep_training(self, call: Call) -> None:
         """Keeps examples of a batch of training, where there are none yet."""
         if self.trained is None:
-            self.trained = _first_examples(call)
+            self.trained = _some_examples(call)
 
     def record(self, steps: int, probed: Mapping[str, Any]) -> LoopRecord:
         """Returns what was seen.
@@ -183,12 +211,13 @@ class LoopWatch:
         self._passes = self._passes_in_training = 0
 
 
-def _first_examples(call: Call) -> Call:
-    """Returns copies of the first examples of a call's arguments."""
+def _some_examples(call: Call, *, most: int = _EXAMPLES) -> Call:
+    """Returns copies of examples of a call's arguments, evenly spread over the batch."""
     size = batch_size(call)
     numbers = max((t.numel() for t in tensors_in(call)), default=0) // max(1, size)
-    count = min(_EXAMPLES, max(_FEWEST, _MOST_NUMBERS // max(1, numbers)))
-    args, kwargs = slice_examples(call, count, size=size)
+    count = min(most, size, max(_FEWEST, _MOST_NUMBERS // max(1, numbers)))
+    indices = torch.arange(count) * size // max(1, count)
+    args, kwargs = pick_examples(call, indices, size=size)
     return map_tensors((args, kwargs), lambda t: t.detach().clone())
 
 

@@ -244,7 +244,11 @@ def _runs_at(level: str | None, algorithm: Algorithm) -> bool:
 def has_choice() -> bool:
     """Returns whether any algorithm besides torch's can run here; a compiled graph asks once."""
     library = load_library()
-    level = None if library is None else library.level_name
+    return _has_choice_at(None if library is None else library.level_name)
+
+
+@lru_cache
+def _has_choice_at(level: str | None) -> bool:
     return any(_runs_at(level, name) for name in ALGORITHMS if name != "torch")
 
 

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Mapping
 
+from ravine.core.validation import check_range
+
 Schedule = Callable[[float], float]
 
 # WideResNet (Zagoruyko, Komodakis 2016): times 0.2 after 60, 120 and 160 of 200 epochs.
@@ -66,7 +68,11 @@ def with_warmup(inner: Schedule, *, share: float) -> Schedule:
 
     >>> with_warmup(linear, share=0.5)(0.25), with_warmup(linear, share=0.5)(0.75)
     (0.5, 0.5)
+
+    Raises:
+        SettingError: `share` is not in [0, 1).
     """
+    check_range("share", share, low=0, high=1, high_open=True)
     if share == 0:
         return inner
 

@@ -112,10 +112,11 @@ def adapt(
 
 def _match_note(match: Match) -> str:
     total = len(match.names)
+    left = f"; left out: {', '.join(match.left)}" if match.left else ""
     if match.by == "name":
-        return f"{total} tensors taken by name"
+        return f"{total} tensors taken by name{left}"
     first = ", ".join(match.lines()[:3])
-    return f"{total} tensors taken by shape and order: {first}, … (weights.json lists them)"
+    return f"{total} tensors taken by shape and order: {first}, … (weights.json lists them){left}"
 
 
 def _stem_note(match: Match, own: Mapping[str, Tensor], weights: TrainedWeights) -> tuple[str, ...]:

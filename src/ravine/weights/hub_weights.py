@@ -17,7 +17,7 @@ from ravine.core.errors import RunError, SettingError
 from ravine.core.json_text import parse_json
 from ravine.core.regular_file import read_regular
 from ravine.weights.trained_weights import NetworkInput, TrainedWeights
-from ravine.weights.weight_file import PICKLES, read_weight_file
+from ravine.weights.weight_file import PICKLES, read_weight_file, refuse_pickle
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _SECONDS_TO_ANSWER = 5.0
@@ -35,7 +35,7 @@ def fetch_folder(repository: str, *, wanted: str) -> Path:
         RunError: the hub does not answer, or the repository holds no safetensors.
         SettingError: huggingface_hub is not installed.
     """
-    path = _fetch(repository, WEIGHTS, wanted)
+    path = _fetch(repository, WEIGHTS, wanted, is_first=True)
     if path is None:
         raise RunError(
             f"{wanted}: {repository} holds no {WEIGHTS}; Ravine opens no pickle such as "
@@ -46,7 +46,7 @@ def fetch_folder(repository: str, *, wanted: str) -> Path:
     return path.parent
 
 
-def _fetch(repository: str, name: str, wanted: str) -> Path | None:
+def _fetch(repository: str, name: str, wanted: str, *, is_first: bool = False) -> Path | None:
     """Returns one file; None where the repository has none of this name."""
     try:
         hub = importlib.import_module("huggingface_hub")
@@ -62,30 +62,33 @@ def _fetch(repository: str, name: str, wanted: str) -> Path | None:
     if cached is not None:  # known to be missing there
         return None
     try:
+        if is_first:  # a download tries a hub that does not answer for half a minute
+            hub.get_hf_file_metadata(hub.hf_hub_url(repository, name), timeout=_SECONDS_TO_ANSWER)
         return Path(hub.hf_hub_download(repository, name, etag_timeout=_SECONDS_TO_ANSWER))
-    except errors.LocalEntryNotFoundError as error:
-        raise _no_answer(repository, wanted, hub, error) from None
+    except errors.GatedRepoError:
+        raise RunError(
+            f"{wanted}: the terms of {repository} are to be accepted on the hub, "
+            f"{hub.constants.ENDPOINT}; then log in: hf auth login"
+        ) from None
     except errors.RepositoryNotFoundError:
         raise RunError(f"{wanted}: there is no repository {repository} on the hub") from None
+    except errors.LocalEntryNotFoundError as error:
+        raise _no_answer(repository, wanted, hub, error) from None
     except errors.EntryNotFoundError:
         return None
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of whatever HTTP client it has
         raise _no_answer(repository, wanted, hub, error) from None
 
 
 def _no_answer(repository: str, wanted: str, hub: Any, error: Exception) -> RunError:
-    offline = bool(hub.constants.HF_HUB_OFFLINE)
     cause = error.__cause__ or error
-    first = (str(cause).splitlines() or [""])[0][:120] or type(cause).__name__
-    why = (
-        "HF_HUB_OFFLINE is set"
-        if offline
-        else f"{hub.constants.ENDPOINT} does not answer ({first})"
-    )
+    first = (str(cause).splitlines() or [""])[0][:60] or type(cause).__name__
+    offline = bool(hub.constants.HF_HUB_OFFLINE)
+    why = f"{hub.constants.ENDPOINT} does not answer ({first})"
     return RunError(
-        f"{wanted} is not in the hub's cache {hub.constants.HF_HUB_CACHE}, and {why}; where there "
-        f"is a network: hf download {repository} {WEIGHTS} {CONFIG}, and take the cache along "
-        "(HF_HOME), or name a folder with both files"
+        f"{wanted} is not in the cache {hub.constants.HF_HUB_CACHE} (HF_HOME), and "
+        f"{'HF_HUB_OFFLINE is set' if offline else why}; name a folder that holds them, or where "
+        f"there is a network: hf download {repository} {WEIGHTS} {CONFIG}"
     )
 
 
@@ -100,13 +103,14 @@ def read_hub_folder(
         record: timm's own record of the weights, where config.json does not say something.
 
     Raises:
-        RunError: a file is missing, torn, a pickle, or no JSON.
+        RunError: a file is missing, torn, or no JSON.
+        PickleRefusedError: the weights are a pickle.
     """
     path = folder / WEIGHTS
     if not path.is_file():
-        pickled = [p.name for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
-        hint = f"; {pickled[0]} is a pickle, which Ravine never opens" if pickled else ""
-        raise RunError(f"{folder} holds no {WEIGHTS}{hint}")
+        for other in sorted(p for p in folder.iterdir() if p.suffix in PICKLES and p.is_file()):
+            refuse_pickle(other, target=path)
+        raise RunError(f"{folder} holds no {WEIGHTS}")
     tensors, metadata = read_weight_file(path)
     config = _config(folder / CONFIG)
     own = config.get("pretrained_cfg")

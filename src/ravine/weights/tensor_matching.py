@@ -1,8 +1,9 @@
 """Which trained tensor becomes which tensor of a network: by name, else by shape and order.
 
 By name where every tensor but the head's has its namesake; else layer by layer, as `layer_units`
-finds them, the layers of one shape in their order. Nothing is left out in silence: a layer that
-has no counterpart, and layers of a shape of which there are more than the network has, refuse.
+finds them, the layers of one shape in their order. Nothing is left out in silence: a layer of the
+network that has no counterpart, and layers of a shape of which there are more than the network has,
+refuse; so do trained layers without a counterpart, unless they are few, as auxiliary heads are.
 """
 
 from collections import defaultdict
@@ -15,6 +16,7 @@ from ravine.weights.layer_units import LayerUnit, Shape, layer_units
 
 _COUNTER = "num_batches_tracked"
 _MOST_NAMED = 3
+_MOST_LEFT = 0.1  # of the trained layers: GoogLeNet's auxiliary heads are 6 of 64
 
 
 @final
@@ -27,12 +29,14 @@ class Match:
         head: the same for the head's tensors; empty where the weights have no head that fits it.
         stem: name of the stem's weight in the network where its channels differ; else None.
         by: how they were found.
+        left: weights of trained layers that the network does not have.
     """
 
     names: Mapping[str, str]
     head: Mapping[str, str]
     stem: str | None
     by: Literal["name", "shape and order"]
+    left: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Returns a sentence for each tensor that was not found by its name."""
@@ -62,11 +66,13 @@ def match_tensors(
     ]
     if not misfits:
         own = {name: name for name in network if name in trained}
-        return _split(own, network, trained, head=head, stem=stem, by="name")
+        left = _left_over(own, trained, head=head, source=source)
+        return _split(own, network, trained, head=head, stem=stem, by="name", left=left)
     if 2 * len(misfits) < len(body):
         raise RunError(_named_misfits(body, trained, misfits, source))
     pairs = _by_order(network, trained, head=head, source=source)
-    return _split(pairs, network, trained, head=head, stem=None, by="shape and order")
+    left = _left_over(pairs, trained, head=head, source=source)
+    return _split(pairs, network, trained, head=head, stem=None, by="shape and order", left=left)
 
 
 def _split(
@@ -77,6 +83,7 @@ def _split(
     head: str | None,
     stem: str | None,
     by: Literal["name", "shape and order"],
+    left: tuple[str, ...],
 ) -> Match:
     found = {here: there for here, there in pairs.items() if not _is_of(here, head)}
     differs = [h for h, t in found.items() if network[h] != trained[t]]
@@ -87,7 +94,29 @@ def _split(
         head=of_head if fits else {},
         stem=stem if stem is not None else next(iter(differs), None),
         by=by,
+        left=left,
     )
+
+
+def _left_over(
+    pairs: Mapping[str, str], trained: Mapping[str, Shape], *, head: str | None, source: str
+) -> tuple[str, ...]:
+    """Returns the weights of trained layers that became none of the network's.
+
+    Raises:
+        RunError: they are so many that they are of a larger network.
+    """
+    used = set(pairs.values())
+    layers = [name for name, shape in trained.items() if len(shape) > 1]
+    left = tuple(name for name in layers if name not in used and not _is_of(name, head))
+    if len(left) > max(1, _MOST_LEFT * len(layers)):
+        named = ", ".join(left[:_MOST_NAMED])
+        raise RunError(
+            f"{source} does not fit this network, which is smaller: {len(left)} of its "
+            f"{len(layers)} layers have no counterpart here, such as {named}. Name the network "
+            "that the weights are of with --model"
+        )
+    return left
 
 
 def _is_of(name: str, head: str | None) -> bool:

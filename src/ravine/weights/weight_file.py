@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ravine.core.errors import RunError
+from ravine.core.errors import PickleRefusedError, RunError
 from ravine.core.json_text import parse_json
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".tar")
@@ -20,10 +20,12 @@ _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "state_dict.")
 
 
-def refuse_pickle(path: Path) -> None:
-    """Raises `RunError` for a file of torch.save, by its name or its first bytes.
+def refuse_pickle(path: Path, *, target: Path | None = None) -> None:
+    """Raises `PickleRefusedError` for a file of torch.save, by its name or its first bytes.
 
-    The message holds the two lines that convert it.
+    Args:
+        path: of the file.
+        target: that the two lines of the message make of it; by default beside it.
     """
     with path.open("rb") as file:
         start = file.read(_LENGTH + 1)
@@ -31,16 +33,19 @@ def refuse_pickle(path: Path) -> None:
     by_bytes = start.startswith(_ZIP) or (start.startswith(_PICKLE) and start[_LENGTH:] != b"{")
     if path.suffix.lower() not in PICKLES and not by_bytes:
         return
-    named = path.with_suffix("") if path.suffix != ".safetensors" else Path(f"{path}-converted")
-    target = Path(f"{named}.safetensors")
-    raise RunError(
+    if target is None:
+        named = path.with_suffix("") if path.suffix != ".safetensors" else Path(f"{path}-converted")
+        target = Path(f"{named}.safetensors")
+    raise PickleRefusedError(
         f"{path} is a pickle, which can run code when it is opened, so that Ravine opens none; if "
-        f"you trust it, these two lines of Python make {target.name} of it:\n"
-        "import io, pathlib, torch; from safetensors.torch import save_file; "
-        f'found = torch.load(io.BytesIO(pathlib.Path("{path}").read_bytes()), "cpu", '
-        "weights_only=True)\n"
-        "save_file({k: v.clone().contiguous() for k, v in found.get('state_dict', found).items()}, "
-        f'"{target}")'
+        f"you trust it, these two lines of Python make {target.name} of it:",
+        (
+            "import io, pathlib, torch; from safetensors.torch import save_file; found = torch.load"
+            f'(io.BytesIO(pathlib.Path({str(path)!r}).read_bytes()), "cpu", weights_only=True)',
+            "found = found.get('state_dict', found.get('model', found)); save_file({k: v.clone()."
+            "contiguous() for k, v in found.items() if torch.is_tensor(v)}, "
+            f"{str(target)!r})",
+        ),
     )
 
 

@@ -24,14 +24,22 @@ from ravine.data.audit import report_audit
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
+from ravine.nn.freezing import freeze_
+from ravine.nn.head import head_name
 from ravine.nn.init import init_
 from ravine.nn.label_prior import set_label_prior_
 from ravine.propagation.variance import VarianceProfile, variance_profile
 from ravine.reports.variance_figure import draw_variance
 from ravine.runs.rows import write_json
 from ravine.training.loss import Loss, binary_cross_entropy, cross_entropy
+from ravine.weights.start import StartWeights
+from ravine.workflows.builder import is_foreign
 from ravine.workflows.check_variants import variants
+from ravine.workflows.fine_tuning import FINE_TUNING_LR
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.session import Session
+from ravine.workflows.start_weights import with_settings_of
+from ravine.workflows.weights_source import open_weights
 
 _IMAGES = 64
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -67,6 +75,7 @@ def compare_variance(
     """
     out = usable_path("out", out)
     recipes = variants({**settings, **({} if data is None else {"data": data})})
+    recipes, start = _with_weights(recipes, observer)
     for recipe in recipes.values():
         recipe.check_network()
     first = next(iter(recipes.values()))
@@ -80,21 +89,47 @@ def compare_variance(
         report_audit(dataset, observer)
     device = pick_device(first.device)
     batches = _batches(dataset, first, device)
-    images, targets = batches[0]
+    images, _ = batches[0]
     loss = _loss(several=dataset.several)
     rows = []
     for number, (name, recipe) in enumerate(recipes.items()):
         progress("networks", number, len(recipes))
-        model = _network(recipe, dataset, images)
+        model = _network(recipe, dataset, images, start)
         asked = {"labels_probe": labels_probe, "learn": learn}
-        profile, checked = _checked(model, loss, recipe, batches, **asked)
-        if profile is None:  # the checks ended before the network was measured
-            profile = variance_profile(model, images, lambda logits: loss(logits, targets))
-        rows.append({**profile.row(name), **checked})
+        rows.append(_row(name, model, recipe, batches, loss, **asked))
     make_folder(out)
     draw_variance(rows, [out / "variance.png", out / "variance.svg"])
     write_json(out / "variance.json", {"networks": rows})
     return rows
+
+
+def _row(
+    name: str,
+    model: nn.Module,
+    recipe: Recipe,
+    batches: list[tuple[Tensor, Tensor]],
+    loss: Loss,
+    **asked: bool,
+) -> dict[str, Any]:
+    """Returns the row of a network; the model is trained on the way."""
+    profile, checked = _checked(model, loss, recipe, batches, **asked)
+    if profile is None:  # the checks ended before the network was measured
+        images, targets = batches[0]
+        profile = variance_profile(model, images, lambda logits: loss(logits, targets))
+    return {**profile.row(name), **checked}
+
+
+def _with_weights(
+    recipes: Mapping[str, Recipe], observer: Observer | None
+) -> tuple[dict[str, Recipe], StartWeights | None]:
+    """Returns the recipes with what their trained weights bring along, and these weights."""
+    first = next(iter(recipes.values()))
+    if first.weights is None:
+        return dict(recipes), None
+    session = Session(observers=() if observer is None else (observer,))
+    trained = open_weights(first.weights, code=AllowedCode.of(typed=[first.model]))
+    found = {name: with_settings_of(r, trained, session.notify) for name, r in recipes.items()}
+    return found, StartWeights(trained=trained)
 
 
 def _batches(dataset: Dataset, recipe: Recipe, device: torch.device) -> list[tuple[Tensor, Tensor]]:
@@ -125,7 +160,10 @@ def _checked(
     """Returns variances, and findings with learning rates; the model is trained on the way."""
     normalised = any(isinstance(m, _NORMS) for m in model.modules())
     lr = recipe.lr if isinstance(recipe.lr, float) else None
-    lr = recipe.default_lr(batch=recipe.batch, normalised=normalised) if lr is None else lr
+    if lr is None:
+        tuned = recipe.weights is not None and recipe.freeze != "backbone"
+        lr = recipe.default_lr(batch=recipe.batch, normalised=normalised)
+        lr *= FINE_TUNING_LR if tuned else 1.0
     optimizer = recipe.with_(lr=lr).build_optimizer(model)
     done = examine(model.train(), loss, batches, optimizer, labels_probe=labels_probe, learn=learn)
     rates = done.rates
@@ -136,7 +174,9 @@ def _checked(
     }
 
 
-def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:
+def _network(
+    recipe: Recipe, dataset: Dataset, images: Tensor, start: StartWeights | None
+) -> nn.Module:
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
         torch.manual_seed(seed_for("constructors", seed=recipe.seed))
         model = recipe.build_model(
@@ -147,7 +187,7 @@ def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:
         ).to(images.device)
     init_(
         model,
-        recipe.init,
+        "torch" if is_foreign(recipe) and recipe.init == "auto" else recipe.init,
         activation=recipe.activation,
         generator=generator_for("initial weights", seed=recipe.seed),
         batch=images,
@@ -156,6 +196,10 @@ def _network(recipe: Recipe, dataset: Dataset, images: Tensor) -> nn.Module:
     if dataset.several:
         shares = torch.from_numpy(dataset.labels[dataset.splits["train"]].mean(0))
         set_label_prior_(model, shares, images[:2])
+    if start is not None:
+        head = head_name(model, images[:2] if is_foreign(recipe) else None)
+        start.put_into_(model, classes=dataset.classes, head=head)
+        freeze_(model, "none" if recipe.freeze == "auto" else recipe.freeze, head=head)
     return model
 
 

@@ -6,6 +6,7 @@ combination.
 """
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, final
 
@@ -16,8 +17,10 @@ from ravine.core.settings import Settings
 from ravine.data.location import refuse_missing
 from ravine.training.settings import Seconds
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.weights_path import refuse_missing_weights
 
 _OF_THE_RACE = {"seed": "--seeds", "epochs": "--epochs", "budget": "--budget", "data": "DATA"}
+_NUMBERS = re.compile(r"[\d.eE+-]+(/[\d.eE+-]+)+")
 _SIZES = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -148,6 +151,8 @@ def axes_of(optimizers: str, vary: Sequence[str]) -> dict[str, list[str]]:
 
     >>> axes_of("momentum,adam", ["init=xavier,he"])
     {'optimizer': ['momentum', 'adam'], 'init': ['xavier', 'he']}
+    >>> axes_of("", ["dropout=0/0.3/0.3,0", "weights=none,runs/a,timm/resnet18"])
+    {'dropout': ['0,0.3,0.3', '0'], 'weights': ['none', 'runs/a', 'timm/resnet18']}
 
     Raises:
         SettingError: a `--vary` has no `=`, or a setting is named twice.
@@ -161,9 +166,13 @@ def axes_of(optimizers: str, vary: Sequence[str]) -> dict[str, list[str]]:
             raise SettingError(f"--vary {pair!r} has no '='; write --vary init=xavier,he")
         if name in axes:
             raise SettingError(f"{name} is varied twice; name all its values in one --vary")
-        # Several numbers by stage, as dropout takes them, are joined by a slash here.
-        axes[name] = [v.strip().replace("/", ",") for v in values.split(",") if v.strip()]
+        axes[name] = [_value(v.strip()) for v in values.split(",") if v.strip()]
     return axes
+
+
+def _value(text: str) -> str:
+    """Returns a value; several numbers by stage, as dropout takes them, are joined by a slash."""
+    return text.replace("/", ",") if _NUMBERS.fullmatch(text) else text
 
 
 def check_early(data: str, axes: Mapping[str, Sequence[str]], settings: Mapping[str, Any]) -> None:
@@ -172,8 +181,10 @@ def check_early(data: str, axes: Mapping[str, Sequence[str]], settings: Mapping[
     Raises:
         SettingError: a setting of a candidate does not fit.
         DataError: there are no images at `data`.
+        RunError: there are no weights as a candidate names them.
     """
     for changes in combinations(axes).values():
         recipe = Recipe.of({"data": data, **settings, **changes})
         recipe.check_options()
+        refuse_missing_weights(recipe.weights)
         refuse_missing(recipe)
