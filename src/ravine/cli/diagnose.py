@@ -75,12 +75,16 @@ def diagnose(
     show_findings(found, json=json)
     if not (json or quiet):
         reach = {"inside": not rows_only, "labels_probe": labels_probe, "verbose": verbose}
-        print("\n".join(checked_lines(found, time.monotonic() - began, **reach)))
-        for line in _last_lines(run, found, labels_probe=labels_probe):
-            print(line)
+        _show_reach(run, found, time.monotonic() - began, reach)
     if try_:
         how = {"data": data, "steps": steps, "seeds": seeds, "allow_code": allow_code or ()}
         _try(run, found, how, quiet=quiet, json=json)
+
+
+def _show_reach(run: Path, found: Findings, seconds: float, reach: Mapping[str, bool]) -> None:
+    """Prints what was checked, and what to type next."""
+    lines = checked_lines(found, seconds, **reach)
+    print("\n".join([*lines, *_last_lines(run, found, labels_probe=reach["labels_probe"])]))
 
 
 def _last_lines(run: Path, found: Findings, *, labels_probe: bool) -> list[str]:
