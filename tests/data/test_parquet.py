@@ -196,6 +196,34 @@ def test_parquets_can_be_streamed(tmp_path: Path) -> None:
     assert np.array_equal(found.images[np.array([5, 2])], [_pixels(5), _pixels(2)])
 
 
+def test_lists_of_labels_are_several_labels_by_the_names_of_the_schema(tmp_path: Path) -> None:
+    of_list = {"feature": {"names": ["cat", "dog"], "_type": "ClassLabel"}, "_type": "Sequence"}
+    rows = hub_table([0, 1, 2, 3], [[1], [0, 1], [], None])
+    features = {"info": {"features": {"label": of_list}}}
+    pq.write_table(
+        rows.replace_schema_metadata({"huggingface": json.dumps(features)}), tmp_path / "a.parquet"
+    )
+
+    found = find_collection(DataSettings(data=str(tmp_path / "a.parquet")))
+
+    assert found.classes == ("cat", "dog")
+    assert found.labels.tolist() == [[0, 1], [1, 1], [0, 0]]
+    assert len(found.unlabelled) == 1
+
+
+@pytest.mark.parametrize("kind", [int, float])
+def test_rows_of_0_and_1_in_lists_are_no_lists_of_classes(tmp_path: Path, kind: type) -> None:
+    rows = [[0, 1, 0], [1, 1, 0], [0, 0, 1]]
+    pq.write_table(
+        hub_table([0, 1, 2], [[kind(item) for item in row] for row in rows]), tmp_path / "a.parquet"
+    )
+
+    found = find_collection(DataSettings(data=str(tmp_path / "a.parquet")))
+
+    assert found.classes == ("0", "1", "2")
+    assert found.labels.tolist() == rows
+
+
 def _plain(**columns: Any) -> pa.Table:
     return pa.table({name: pa.array(values) for name, values in columns.items()})
 
@@ -204,7 +232,8 @@ def _plain(**columns: Any) -> pa.Table:
     ("table", "message"),
     [
         (_plain(text=["a"], label=[1]), "holds no images: wanted is a column of bytes"),
-        (hub_table([0, 1], [[0], [1, 2]]), "several labels per image"),
+        (hub_table([0, 1], [[0], [0.5]]), "'label' holds '0.5' in a list"),
+        (hub_table([0, 1], [[0], [7]], ["a", "b"]), "holds 7; the schema names 2 classes"),
         (hub_table([0, 1], [0.5, 1.0]), "holds double, which is no class"),
         (hub_table([0, 1], [0, 7], ["a", "b"]), "holds 7; the schema names 2 classes"),
         (hub_table([0, 1], [0, 1], ["a", "a"]), "gives two classes of 'label' the same name"),

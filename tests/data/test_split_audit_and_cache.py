@@ -121,7 +121,7 @@ def test_a_class_whose_images_are_all_unreadable_is_reported(tree: Tree) -> None
     root = tree({"a": 5, "b": 2})
     for path in (root / "b").iterdir():
         path.write_bytes(b"x")
-    with pytest.raises(DataError, match="class 'b' has no readable image to train on"):
+    with pytest.raises(DataError, match=r"class 'b' has no readable image; .*000\.png': not an"):
         _open(root)
 
 
@@ -173,7 +173,7 @@ def test_two_builders_at_once_do_each_other_no_harm(tree: Tree, own_cache: Path)
         subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    prints = [process.communicate(timeout=60)[0] for process in both]
+    prints = [process.communicate(timeout=240)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert prints[0] == prints[1] != ""
     assert [path.name.startswith(".") for path in own_cache.iterdir()] == [False]

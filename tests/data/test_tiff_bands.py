@@ -125,3 +125,60 @@ def test_two_bands_are_refused_by_name(tmp_path: Path) -> None:
         open_dataset(DataSettings(data=str(tmp_path)), seed=0)
     found = open_dataset(DataSettings(data=str(tmp_path), bands="2"), seed=0)
     assert found.images.shape == (6, 8, 8, 1)
+
+
+def _scans(root: Path, values: np.ndarray, **options: object) -> DataSettings:
+    """Writes six TIFFs in two classes, each with other values."""
+    tifffile = pytest.importorskip("tifffile")
+    for number in range(6):
+        path = root / "ab"[number % 2] / f"{number}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own = values.copy()
+        own.flat[number] = values.max()
+        tifffile.imwrite(path, own, **options)
+    return DataSettings(data=str(root), validation=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "reason", "bands"),
+    [
+        ("float16", (8, 8), "floating-point numbers of 16 bits", "1"),
+        ("float64", (8, 8), "floating-point numbers of 64 bits", "1"),
+        ("float32", (8, 8, 3), "floating-point numbers of 32 bits", "1,2,3"),
+        ("int8", (8, 8), "8 bits with a sign, which Pillow misreads", "1"),
+    ],
+)
+def test_what_pillow_does_not_read_is_read_as_a_band(
+    tmp_path: Path, kind: str, shape: tuple[int, ...], reason: str, bands: str
+) -> None:
+    # Pillow 13.0.0 has no mode for float16, float64 and float RGB, and reads int8 as if unsigned.
+    values = np.linspace(-50, 50, int(np.prod(shape))).reshape(shape).astype(kind)
+    settings = _scans(tmp_path, values, photometric="rgb" if len(shape) > 2 else "minisblack")
+
+    with pytest.raises(DataError, match=f"{reason}.*--bands {bands}"):
+        open_dataset(settings, seed=0)
+    found = open_dataset(settings.with_(bands=bands), seed=0)
+
+    scaled = (values.astype(float) - values.min()) * 255 / (float(values.max()) - values.min())
+    expected = scaled.reshape(*shape[:2], -1).round()
+    assert np.abs(found.images[1].astype(float) - expected).flat[10:].max() <= 1
+
+
+def test_complex_numbers_are_refused_by_name(tmp_path: Path) -> None:
+    settings = _scans(tmp_path, np.ones((8, 8), np.complex64))
+
+    for bands in (None, "1"):
+        with pytest.raises(DataError, match="complex numbers; save their absolute values"):
+            open_dataset(settings.with_(bands=bands), seed=0)
+
+
+def test_pages_and_bands_that_are_not_seen_are_named(tmp_path: Path) -> None:
+    pages = _scans(tmp_path / "stack", np.zeros((5, 8, 8), np.uint8), photometric="minisblack")
+    near = np.zeros((8, 8, 4), np.uint8)
+    infrared = _scans(tmp_path / "rgb", near, photometric="rgb", extrasamples=["unspecified"])
+
+    (note,) = open_dataset(pages, seed=0).audit["image_notes"]
+    assert note.endswith("such as 'a/0.tif', have 5 pages or frames; the first is read")
+    (note,) = open_dataset(infrared, seed=0).audit["image_notes"]
+    assert "'a/0.tif', have 4 bands; the first three are read, others with --bands" in note
+    assert not open_dataset(infrared.with_(bands="4"), seed=0).audit["image_notes"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ravine.cli.compare import comparison_lines
 from ravine.core.errors import RunError
 from ravine.runs.folder import RunFolder
 from ravine.runs.predictions_file import read_predictions, write_predictions
@@ -73,6 +74,38 @@ def test_only_what_differs_is_named_with_the_defaults_that_a_recipe_leaves_out(
     assert found.settings["lr"] == (0.1, 0.2)
     assert found.settings["augment"][0] == "none"
     assert set(found.settings) == {"lr", "augment"}
+
+
+def several_run(path: Path, mean_ap: float, half: float) -> Path:
+    path.mkdir()
+    folder = RunFolder(path)
+    write_recipe(folder.recipe, {"model": "wrn-10-1"}, None)
+    interval = [mean_ap - half, mean_ap + half]
+    found = {"split": "test", "count": 90, "mean_ap": mean_ap, "mean_ap_interval": interval}
+    write_json(folder.evaluation, {**found, "loss": 1.0, "labels": []})
+    return path
+
+
+def test_runs_of_several_labels_are_compared_by_map(tmp_path: Path) -> None:
+    one, other = several_run(tmp_path / "a", 0.6, 0.03), several_run(tmp_path / "b", 0.7, 0.04)
+
+    found = compare(one, other)
+
+    assert found.facts["mAP"] == (0.6, 0.7)
+    assert found.difference is not None
+    assert found.difference.interval == pytest.approx((0.05, 0.15))
+    assert found.verdict == "b is better on these images: +10.00 points (95 %: +5.00 to +15.00)"
+    assert comparison_lines(found)[-1] == (
+        "not paired: the interval takes the images of both for independent"
+    )
+
+
+def test_accuracy_and_map_have_no_difference(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    found = compare(pair[0], several_run(tmp_path / "a", 0.6, 0.03))
+
+    assert found.difference is None
+    assert found.verdict == "No difference: accuracy and mAP are no like figures"
+    assert found.facts["accuracy or mAP"] == (0.85, 0.6)
 
 
 def test_without_images_in_common_it_is_not_paired(pair: tuple[Path, Path]) -> None:

@@ -205,6 +205,8 @@ def test_moved_data_is_named_checked_and_kept(
     (copy / "environment.json").write_text(json.dumps(facts))
     with pytest.raises(RunError, match=r"its data is not at /gone/images any more; .*--data NEW"):
         ravine.resume(copy)
+    with pytest.raises(RunError, match="--data nowhere: no such path"):
+        ravine.resume(copy, data="nowhere")
     shutil.copytree(home / "a", home / "b")
     monkeypatch.chdir(home / "b")  # train.csv is found from here, as it was typed
     Image.new("RGB", (8, 8)).save(home / "b/images/5.png")

@@ -8,6 +8,7 @@ import typer
 
 from ravine.cli.options import Json
 from ravine.runs.rows import plain
+from ravine.runs.score import MEAN_AP
 from ravine.tournament.proportions import Difference
 from ravine.workflows import compare as workflow
 
@@ -48,11 +49,13 @@ def comparison_lines(found: workflow.RunComparison) -> list[str]:
         lines.append("trained on other images or another split of them")
     difference = found.difference
     if difference is not None:
-        lines.append(_about(difference))
+        lines.append(_about(difference, found.measures[0]))
     return lines
 
 
-def _about(difference: Difference) -> str:
+def _about(difference: Difference, measure: str | None) -> str:
+    if measure == MEAN_AP:
+        return "not paired: the interval takes the images of both for independent"
     if not difference.paired:
         return "not paired: each was evaluated on images of its own, or kept no predictions"
     return (

@@ -45,7 +45,8 @@ def race(
         "epochs"
     ),
     target: Annotated[
-        float | None, typer.Option(help="Validation accuracy to which the time is measured.")
+        float | None,
+        typer.Option(help="Validation accuracy, or mAP, to which the time is measured."),
     ] = None,
     early: Annotated[bool, typer.Option(help="Stop hopeless trials early.")] = True,
     jobs: Annotated[int, typer.Option(help="Jobs at a time; 0: as many as fit.")] = 0,

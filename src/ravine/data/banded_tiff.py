@@ -46,6 +46,8 @@ def band_values(content: bytes, bands: tuple[int, ...]) -> np.ndarray:
         height, width, count = _shape(series)
         if max(bands) > count:
             raise BandsMissing(f"it has {count} bands, and --bands names band {max(bands)}")
+        if series.dtype.kind == "c":
+            raise BandsMissing("it holds complex numbers; save their absolute values")
         if math.prod(series.shape) * series.dtype.itemsize > _MOST_BYTES:
             raise BandsMissing(f"{math.prod(series.shape):,} values are too many for an image")
         axes = series.axes

@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ravine.data.banded_tiff import BandsMissing, band_values, banded_size
 from ravine.data.openers import register_openers
-from ravine.data.tiff_bands import many_bands
+from ravine.data.tiff_bands import unread_tiff
 
 RULE = (
     "turned as EXIF says; first frame of animations; transparency on white; 16-bit grey divided "
@@ -161,7 +161,7 @@ def _opened(content: bytes, *, large: bool) -> Iterator[Image.Image]:
         known = "" if large else "; --large-images reads it"
         raise Unreadable(f"too many pixels, a decompression bomb? ({error}){known}") from None
     except UnidentifiedImageError:
-        reason = many_bands(content) or "not an image that Pillow can read"
+        reason = unread_tiff(content) or "not an image that Pillow can read"
         raise Unreadable(reason) from None
     except MemoryError:
         raise Unreadable("too large for the memory") from None
@@ -204,7 +204,7 @@ def _decode_open(
     grey_range: tuple[float, float] | None,
 ) -> Decoded:
     mode, sides = image.mode, image.size
-    _refuse_planar(image)
+    _refuse_misread(image)
     if draft and image.format == "JPEG" and min(sides) >= 2 * draft:
         image.draft(None, (2 * draft, 2 * draft))
     image.load()
@@ -229,14 +229,18 @@ def _tag(image: Image.Image, number: int) -> Any:
     return value[0] if isinstance(value, tuple) and value else value
 
 
-def _refuse_planar(image: Image.Image) -> None:
-    """Raises `Unreadable` for a TIFF whose 16-bit colours lie in planes, which Pillow misreads."""
-    if image.format != "TIFF" or _tag(image, _PLANAR) != 2:
+def _refuse_misread(image: Image.Image) -> None:
+    """Raises `Unreadable` for a TIFF that Pillow misreads: 16-bit planes, 8 bits with a sign."""
+    if image.format != "TIFF":
         return
     bits = _tag(image, _BITS)
-    if isinstance(bits, int) and bits > 8:
+    if bits == 8 and _tag(image, _SAMPLE_FORMAT) == 2:
         raise Unreadable(
-            f"a planar TIFF of {bits} bits, which Pillow misreads; save it with interleaved colours"
+            "a TIFF of 8 bits with a sign, which Pillow misreads; tifffile reads it: --bands 1"
+        )
+    if _tag(image, _PLANAR) == 2 and isinstance(bits, int) and bits > 8:
+        raise Unreadable(
+            f"a planar TIFF of {bits} bits, which Pillow misreads; tifffile reads it: --bands 1,2,3"
         )
 
 

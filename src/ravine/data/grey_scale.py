@@ -54,8 +54,8 @@ def grey_scale(
     if plain and high >= _WIDE and settings.grey_range == "auto":
         return None
     of = "" if len(sample) == len(files) else f" (of {len(sample):,} of {len(files):,} files)"
-    what = "bands" if bands else "deep grey"
-    return GreyScale(low, high, f"{what} from {low:g} to {high:g}{of} becomes 0 to 255 in all")
+    what, become = ("bands", "become") if bands else ("deep grey", "becomes")
+    return GreyScale(low, high, f"{what} from {low:g} to {high:g}{of} {become} 0 to 255 in all")
 
 
 def _range(entry: FileEntry, bands: tuple[int, ...]) -> tuple[float, float] | None:

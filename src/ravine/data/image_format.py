@@ -27,7 +27,7 @@ from ravine.data.fit_choice import Fit, choose_fit
 from ravine.data.grey_scale import grey_scale
 from ravine.data.image_file import ImageFormat, read_image_bytes
 from ravine.data.settings import DataSettings
-from ravine.data.tiff_bands import many_bands
+from ravine.data.tiff_bands import unread_tiff
 
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 224)
 _KEPT_UP_TO = 96  # pixels a side up to which images of one square size stay as they are
@@ -158,7 +158,7 @@ def _facts_from_headers(collection: Collection, settings: DataSettings) -> _Imag
 def _no_image(collection: Collection) -> DataError:
     first = collection.names[0]
     try:
-        reason = many_bands(read_image_bytes(collection.files[0]))
+        reason = unread_tiff(read_image_bytes(collection.files[0]))
     except Unreadable:
         reason = None
     if reason is not None:

@@ -50,6 +50,28 @@ def label_rows(sets: Sequence[Collection[str]], classes: Sequence[str]) -> np.nd
     return rows
 
 
+def labels_in_lists(lists: Sequence[Sequence[object]]) -> list[tuple[str, ...]]:
+    """Returns the labels in each of N lists: its items, each once.
+
+    Where all lists are as long as each other, of 0 and 1, and one of them repeats a value or they
+    are floating-point, as no list of labels is, they are rows: the labels are the numbers, from 0,
+    of the 1s.
+
+    >>> labels_in_lists([["b", "a"], []]), labels_in_lists([[0, 1, 1], [0, 0, 0]])
+    ([('b', 'a'), ()], [('1', '2'), ()])
+    """
+    binary = all(item in (0, 1) for one in lists for item in one)
+    are_rows = any(len(set(one)) < len(one) or isinstance(one[0], float) for one in lists if one)
+    if binary and are_rows and len({len(one) for one in lists}) == 1:
+        return [tuple(str(k) for k, item in enumerate(one) if item) for one in lists]
+    return [tuple(dict.fromkeys(str(item).strip() for item in one)) for one in lists]
+
+
+def is_label_in_list(item: object) -> bool:
+    """Returns whether an item of a list is a label: text, a whole number, 0.0 or 1.0."""
+    return isinstance(item, int | str) or item in (0.0, 1.0)
+
+
 def described_label(label: np.ndarray, classes: Sequence[str]) -> str:
     """Returns the name of one image's class, (), or the names of its labels, (K,).
 

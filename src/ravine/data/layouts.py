@@ -22,6 +22,7 @@ from ravine.data.sources.gtsrb import is_gtsrb, read_gtsrb
 from ravine.data.sources.hdf5 import is_hdf5, read_hdf5
 from ravine.data.sources.labels_csv import is_table, read_table
 from ravine.data.sources.list_files import is_list_files, read_list_files
+from ravine.data.sources.listing import EXTENSIONS
 from ravine.data.sources.mat_lists import is_cars, is_flowers, read_cars, read_flowers
 from ravine.data.sources.metadata_files import is_metadata, read_metadata
 from ravine.data.sources.mnist_family import is_idx, read_mnist
@@ -35,6 +36,7 @@ from ravine.data.sources.split_tables import has_split_tables, read_split_tables
 from ravine.data.sources.stl10 import is_stl10, read_stl10
 from ravine.data.sources.svhn import is_svhn, read_svhn
 from ravine.data.sources.tiny_imagenet import is_tiny_imagenet, read_tiny_imagenet
+from ravine.data.sources.unsorted import remedy_for_file
 from ravine.data.sources.voc import is_voc, read_voc
 
 
@@ -77,6 +79,9 @@ _OF_TABLES = frozenset(
 )
 
 
+_SEVERAL = " --labels-per-image several"
+
+
 def _read_shards(path: Path, settings: DataSettings, progress: Progress) -> Collection:
     return read_shards(shards_in(path) if path.is_dir() else one_shard(path), progress, settings)
 
@@ -87,15 +92,21 @@ def _read_table(path: Path, settings: DataSettings, progress: Progress) -> Colle
 
 
 def _read_folders(path: Path, settings: DataSettings, progress: Progress) -> Collection:
-    def labels_images(table: Path, folder: Path) -> bool:
+    def labels_images(table: Path, folder: Path) -> tuple[Collection, str] | None:
         options = {"data": str(table), "images": str(folder), "layout": None}
         options |= {"class_level": None, "label_from_name": None}
-        tried = settings.with_(**options)
-        try:
-            found = layout_of(table, tried).read(table, tried, no_progress)
-        except RavineError:
-            return False
-        return len(found.classes) > 1
+        for asked, option in ((settings.labels_per_image, ""), ("several", _SEVERAL)):
+            tried = settings.with_(**options, labels_per_image=asked)
+            try:
+                layout = layout_of(table, tried)
+                if "images" not in layout.options:
+                    return None
+                found = layout.read(table, tried, no_progress)
+            except RavineError:
+                continue
+            if len(found.classes) > 1:
+                return found, option
+        return None
 
     return read_folders(path, settings, labels_images)
 
@@ -280,6 +291,10 @@ def layout_of(path: Path, settings: DataSettings) -> Layout:
         return fitting[0]
     if path.is_dir():
         return layout_named("folders")  # whose reader says what is missing
+    if (what := remedy_for_file(path.suffix.lower())) is not None:
+        raise DataError(f"{path} is no source that Ravine reads; {what}")
+    if path.suffix.lower() in EXTENSIONS:
+        raise DataError(f"{path} is one image; name the folder of the images, {path.parent}")
     raise DataError(
         f"{path} is no source that Ravine reads; --layout takes: "
         + ", ".join(layout.name for layout in LAYOUTS)

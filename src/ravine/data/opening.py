@@ -33,6 +33,7 @@ from ravine.data.sources.listing import folders_in
 from ravine.data.split import split_images
 from ravine.data.split_notes import split_notes
 from ravine.data.streaming import StreamedImages
+from ravine.data.unseen import unseen_notes
 
 
 def open_dataset(settings: DataSettings, *, seed: int, progress: Progress = no_progress) -> Dataset:
@@ -92,6 +93,7 @@ def _split_and_audit(
     seed: int,
 ) -> Dataset:
     decoded = hit.decoded
+    _refuse_unreadable_class(collection, decoded)
     splits, leakage, notes = _split(collection, decoded, settings, seed)
     preprocessing = _preprocessing(image_format, decoded, splits["train"], settings)
     found = audit(
@@ -104,7 +106,8 @@ def _split_and_audit(
         cached=hit.cached,
         load_mode=load_mode.to_json(),
     )
-    found |= {"split_notes": notes, "image_notes": image_notes(decoded, image_format)}
+    unseen = unseen_notes(collection, settings)
+    found |= {"split_notes": notes, "image_notes": image_notes(decoded, image_format) + unseen}
     return Dataset(
         images=image_array(collection, image_format, decoded, workers=settings.workers),
         labels=collection.labels,
@@ -215,7 +218,24 @@ def _refuse_one_class(collection: Collection, data: str) -> None:
     inner = expand_path(data) / only
     nested = inner.is_dir() and len(folders_in(inner)) > 1
     hint = f"; if they are one folder down: {inner}" if collection.files and nested else ""
-    raise DataError(f"{data} holds one class only, {only!r}; a classifier needs two or more{hint}")
+    layout = "" if collection.understood is None else f", read as {collection.understood.layout},"
+    raise DataError(
+        f"{data}{layout} holds one class only, {only!r}; a classifier needs two or more{hint}"
+    )
+
+
+def _refuse_unreadable_class(collection: Collection, decoded: DecodedCache) -> None:
+    """Raises `DataError` with the reason if no image of a class can be read."""
+    if not decoded.unreadable or has_several(collection.labels):
+        return
+    for label in np.unique(collection.labels[list(decoded.unreadable)]):
+        of_class = np.flatnonzero(collection.labels == label)
+        if not decoded.readable[of_class].any():
+            first = int(of_class[0])
+            raise DataError(
+                f"class {collection.classes[label]!r} has no readable image; "
+                f"{collection.names[first]!r}: {decoded.unreadable[first]}"
+            )
 
 
 def _identities(collection: Collection, decoded: DecodedCache) -> Sequence[bytes]:

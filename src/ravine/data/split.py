@@ -57,7 +57,7 @@ def split_images(
         splits = _one_fold(splits, labels, identity, fold, seed=seed)
     holds_out = fold is None and "validation" not in splits and share > 0
     train = splits.get("train", np.array([], np.int64))
-    _refuse_missing(labels, train, classes)
+    _refuse_missing(labels, train, np.flatnonzero(usable), classes)
     if holds_out:
         share = min(share, _MOST_VALIDATION / len(train))
         held_out = hold_out if has_several(labels) else _held_out
@@ -94,9 +94,17 @@ def _one_fold(
     return kept | {"train": pool[of != number], "validation": pool[of == number]}
 
 
-def _refuse_missing(labels: np.ndarray, train: np.ndarray, classes: Sequence[str]) -> None:
+def _refuse_missing(
+    labels: np.ndarray, train: np.ndarray, usable: np.ndarray, classes: Sequence[str]
+) -> None:
     counts = class_counts(labels[train], len(classes))
-    for name, count in zip(classes, counts, strict=True):
+    elsewhere = class_counts(labels[usable], len(classes))
+    for name, count, others in zip(classes, counts, elsewhere, strict=True):
+        if count == 0 and others:
+            raise DataError(
+                f"class {name!r} has no image to train on, and {others:,} in other splits; add "
+                "some, or leave these out"
+            )
         if count == 0:
             raise DataError(f"class {name!r} has no readable image to train on; add some")
 

@@ -75,9 +75,11 @@ def _about_classes(
         )
     whole = np.flatnonzero((trained > 1) & (held == 0)).tolist()
     if len(whole):
+        few = labels.ndim == 2 and len(validation) < len(classes)
+        why = "so few are held out" if few else "groups or equal images stay together"
         notes.append(
-            f"{_classes(len(whole))} no validation image, as groups or equal images stay "
-            f"together: {named([classes[i] for i in whole])}"
+            f"{_classes(len(whole))} no validation image, as {why}: "
+            f"{named([classes[i] for i in whole])}"
         )
     return notes
 

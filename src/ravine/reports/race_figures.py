@@ -26,14 +26,18 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def curves(
-    runs: Mapping[str, Mapping[Any, Any]], shades: Colours, target: Mapping[str, Any] | None
+    runs: Mapping[str, Mapping[Any, Any]],
+    shades: Colours,
+    target: Mapping[str, Any] | None,
+    measure: str,
 ) -> str:
-    """Returns training loss and validation accuracy against steps and against seconds.
+    """Returns training loss and the figure of the validation images by steps and by seconds.
 
     Args:
         runs: of each candidate by seed, with rows `training` and `validation`.
         shades: colour of each candidate.
-        target: accuracy to mark, if there is one.
+        target: to mark, if there is one.
+        measure: what `accuracy` holds: accuracy or mAP.
     """
     with figure_of(9.2, 6.0, nrows=2, ncols=2, sharex="col", sharey="row") as (figure, axes):
         for column, time in enumerate(("step", "elapsed")):
@@ -47,14 +51,14 @@ def curves(
             axes[1][column].set_xlabel("steps" if time == "step" else "seconds")
         axes[0][0].set_ylabel("training loss")
         _logarithmic(axes[0][0])
-        axes[1][0].set_ylabel("validation accuracy")
+        axes[1][0].set_ylabel(f"validation {measure}")
         for one in axes[1]:
             one.yaxis.set_major_formatter(PercentFormatter(1.0))
             if target is not None:
                 one.axhline(target["accuracy"], color=GREY, linewidth=0.8, linestyle="--")
         for line, (part, value) in enumerate((("training", "loss"), ("validation", "accuracy"))):
             label_ends(axes[line][1], _ends(runs, shades, part, value))
-    return svg_of(figure, "training loss and validation accuracy against steps and seconds")
+    return svg_of(figure, f"training loss and validation {measure} against steps and seconds")
 
 
 def _ends(
@@ -98,8 +102,10 @@ def _band(
     axes.plot(at, values.mean(0), color=colour, linewidth=1.5, marker=marker, ms=3)
 
 
-def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colours) -> str:
-    """Returns loss and accuracy of every trial against its learning rate, a line per candidate."""
+def sensitivity(
+    trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colours, measure: str
+) -> str:
+    """Returns loss and `measure` of every trial by its learning rate, a line per candidate."""
     ends: list[End] = []
     with figure_of(9.2, 3.2, ncols=2) as (figure, (left, right)):
         for name, rows in trials.items():
@@ -127,10 +133,10 @@ def sensitivity(trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colou
         if any(r["loss"] for rows in trials.values() for r in rows):
             _logarithmic(left)
         left.set_ylabel("training loss")
-        right.set_ylabel("validation accuracy at the end")
+        right.set_ylabel(f"validation {measure} at the end")
         right.yaxis.set_major_formatter(PercentFormatter(1.0))
         label_ends(right, [end for end in ends if math.isfinite(end.y)])
-    return svg_of(figure, "loss and accuracy of every trial against the learning rate")
+    return svg_of(figure, f"loss and {measure} of every trial against the learning rate")
 
 
 def _logarithmic(axes: Axes) -> None:
@@ -161,7 +167,7 @@ def _nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
+def intervals(table: Sequence[Mapping[str, Any]], shades: Colours, measure: str) -> str:
     """Returns the mean of each candidate with its interval, and a dot for every seed."""
     rows = [row for row in table if row["results"]]
     with figure_of(9.2, 0.75 + 0.34 * len(rows)) as (figure, axes):
@@ -177,7 +183,7 @@ def intervals(table: Sequence[Mapping[str, Any]], shades: Colours) -> str:
             seeds = list(row["results"].values())
             axes.plot(seeds, [line] * len(seeds), "o", color=colour, alpha=0.45, ms=4)
             axes.plot(row["mean"], line, "D", color=colour, ms=6)
-        axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel="accuracy")
+        axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel=measure)
         axes.set_yticks(range(len(rows)), [literal(row["name"]) for row in rows])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     return svg_of(figure, "mean of each candidate with its 95 % interval; pale dots are seeds")

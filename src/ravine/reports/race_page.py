@@ -12,6 +12,7 @@ from ravine.core.colours import shades_of
 from ravine.core.page_style import page_style
 from ravine.reports import race_figures
 from ravine.runs.rows import read_json
+from ravine.runs.score import ACCURACY
 
 
 def render_race(race: Path, *, with_plane: bool) -> Path:
@@ -42,12 +43,16 @@ def race_page(results: dict[str, Any], *, plane: str = "") -> str:
     colours = race_figures.colours(names)
     ran = {name: curves for name, curves in results["curves"].items() if curves}
     target = results["target"]
+    measure = results.get("measure", ACCURACY)  # races of before did not say
     return environment.get_template("race.html").render(
         r=results,
         shades=shades_of(names),
-        curves=Markup(race_figures.curves(ran, colours, target)) if ran else None,
-        rates=Markup(race_figures.sensitivity(results["trials"], colours)),
-        intervals=Markup(race_figures.intervals(results["table"], colours)) if ran else None,
+        measure=measure,
+        curves=Markup(race_figures.curves(ran, colours, target, measure)) if ran else None,
+        rates=Markup(race_figures.sensitivity(results["trials"], colours, measure)),
+        intervals=Markup(race_figures.intervals(results["table"], colours, measure))
+        if ran
+        else None,
         plane=Markup(plane),
         several_epochs=len({row["epochs"] for row in results["table"]}) > 1,
     )

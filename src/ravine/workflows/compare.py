@@ -15,8 +15,13 @@ from ravine.runs.predictions_file import outcomes_on_the_same, read_predictions
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
 from ravine.runs.run_list import RunEntry, read_entry
-from ravine.runs.score import score_of
-from ravine.tournament.proportions import Difference, paired_difference, unpaired_difference
+from ravine.runs.score import ACCURACY, MEAN_AP, measure_of, score_of
+from ravine.tournament.proportions import (
+    Difference,
+    difference_of,
+    paired_difference,
+    unpaired_difference,
+)
 from ravine.workflows.recipe import Recipe
 
 
@@ -32,7 +37,9 @@ class RunComparison:
             them does not have.
         facts: of the results: loss, seconds, images per second, parameters; None where unknown.
         same_data: whether both were trained on the same images; None where that is not known.
-        difference: of the accuracies, second − first; None where one has no result.
+        measures: what each is judged by, accuracy or mAP; None without a result.
+        difference: of these, second − first; None where one has no result, or they are of two
+            kinds.
     """
 
     first: RunEntry
@@ -40,11 +47,14 @@ class RunComparison:
     settings: Mapping[str, tuple[Any, Any]]
     facts: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     same_data: bool | None = None
+    measures: tuple[str | None, str | None] = (None, None)
     difference: Difference | None = None
 
     @property
     def verdict(self) -> str:
         """One sentence: which is better, or that these images cannot tell."""
+        if self.difference is None and None not in self.measures:
+            return f"No difference: {' and '.join(map(str, self.measures))} are no like figures"
         if self.difference is None:
             return "No difference: one of them has no result yet"
         low, high = (100 * bound for bound in self.difference.interval)
@@ -65,6 +75,7 @@ class RunComparison:
             "settings": {name: list(pair) for name, pair in self.settings.items()},
             "facts": {name: list(pair) for name, pair in self.facts.items()},
             "same_data": self.same_data,
+            "measures": list(self.measures),
             "difference": None if found is None else found.value,
             "interval": None if found is None else list(found.interval),
             "paired": None if found is None else found.paired,
@@ -85,7 +96,10 @@ def compare(first: str | Path, second: str | Path) -> RunComparison:
     """
     one, other = (open_run_folder(Path(path), folded=True) for path in (first, second))
     entries = [read_entry(folder.path, folder.path) for folder in (one, other)]
-    facts = [_facts(folder) for folder in (one, other)]
+    measures = [_measure(folder) for folder in (one, other)]
+    kinds = sorted({measure for measure in measures if measure})
+    judged_by = " or ".join(kinds) or ACCURACY
+    facts = [_facts(folder, judged_by) for folder in (one, other)]
     prints = [row.pop("data_fingerprint") for row in facts]
     return RunComparison(
         first=entries[0],
@@ -93,6 +107,7 @@ def compare(first: str | Path, second: str | Path) -> RunComparison:
         settings=_differing(_settings(one), _settings(other)),
         facts={name: (facts[0][name], facts[1][name]) for name in facts[0]},
         same_data=None if None in prints else prints[0] == prints[1],
+        measures=(measures[0], measures[1]),
         difference=_difference(one, other),
     )
 
@@ -113,14 +128,19 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _facts(folder: RunFolder) -> dict[str, Any]:
+def _measure(folder: RunFolder) -> str | None:
+    result = _result(folder)
+    return measure_of(result) if result else None
+
+
+def _facts(folder: RunFolder, judged_by: str) -> dict[str, Any]:
     result = _result(folder)
     try:
         environment = read_environment(folder.environment)
     except RunError:
         environment = {}
     return {
-        "accuracy": score_of(result),
+        judged_by: score_of(result),
         "loss": result.get("loss"),
         "seconds of training": environment.get("seconds", {}).get("training"),
         "images per second": environment.get("images_per_second"),
@@ -140,8 +160,12 @@ def _difference(first: RunFolder, second: RunFolder) -> Difference | None:
         if len(one):
             return paired_difference(int((other & ~one).sum()), int((one & ~other).sum()), len(one))
     results = [_result(folder) for folder in (first, second)]
-    if not all(results):
+    if not all(results) or measure_of(results[0]) != measure_of(results[1]):
         return None
+    if measure_of(results[0]) == MEAN_AP:
+        (low, high), (low_other, high_other) = (row["mean_ap_interval"] for row in results)
+        values = (results[1]["mean_ap"], results[0]["mean_ap"])
+        return difference_of(values, ((low_other, high_other), (low, high)))
     hits = [_hits(result) for result in results]
     return unpaired_difference((hits[1][0], hits[0][0]), (hits[1][1], hits[0][1]))
 

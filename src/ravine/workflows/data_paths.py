@@ -39,7 +39,7 @@ def located(recipe: Recipe, folder: RunFolder, *, data: str | Path | None = None
             then where the typed path leads from here.
 
     Raises:
-        RunError: the data is not there any more.
+        RunError: the data is not there any more, or not where it is said to be.
     """
     kept = kept_paths(folder)
     found = {name: path for name, path in kept.items() if Path(path).exists()}
@@ -50,6 +50,8 @@ def located(recipe: Recipe, folder: RunFolder, *, data: str | Path | None = None
     if "fit" not in recipe.model_fields_set:  # runs of before cut out the middle
         changes["fit"] = "crop"
     recipe = recipe.with_(**changes) if changes else recipe
+    if data is not None and not Path(found["data"]).exists():
+        raise RunError(f"{folder.path}: --data {data}: no such path")
     if recipe.data and not recipe.data.startswith("@") and not expand_path(recipe.data).exists():
         raise RunError(
             f"{folder.path}: its data is not at {kept.get('data', recipe.data)} any more; name "

@@ -5,8 +5,8 @@ from ravine.tournament.trial_points import describe_space
 from ravine.workflows.race_plan import RacePlan, RaceSpec
 
 
-def fairness(spec: RaceSpec, plan: RacePlan) -> list[str]:
-    """Returns a sentence for each thing that all candidates share."""
+def fairness(spec: RaceSpec, plan: RacePlan, measure: str) -> list[str]:
+    """Returns a sentence for each thing that all candidates share; `measure` is accuracy or mAP."""
     race = spec.race
     space = ", ".join(f"{k}: {v}" for k, v in describe_space(spec.fixed).items())
     sentences = [
@@ -14,7 +14,7 @@ def fairness(spec: RaceSpec, plan: RacePlan) -> list[str]:
         f"The same number of trials ({race.trials}) at the same quasi-random points for all, the "
         f"first at the defaults; searched: {space or 'nothing'}. A candidate takes the settings "
         "that its optimizer has.",
-        f"The trial with the best validation accuracy runs again on {race.seeds} fresh seeds, the "
+        f"The trial with the best validation {measure} runs again on {race.seeds} fresh seeds, the "
         "same for all; only these are compared, pair by pair and seed by seed.",
         f"All runs of a candidate have the same length: {_lengths(plan)}.",
         f"Seconds were measured with {plan.slots} job{'s' if plan.slots > 1 else ''} at a time, "

@@ -42,6 +42,7 @@ def gather(spec: RaceSpec, plan: RacePlan, folder: RaceFolder, state: RaceState)
         for name, found in ended.items()
     }
     target = _target(spec, best, graph, outcomes)
+    measure = _measure([folder.runs / graph.seed_run(n, s) for n in ended for s in ended[n]])
     rows = [_row(standing, plan, best, curves, target) for standing in table]
     winner = next((row["name"] for row in rows if row["results"]), None)
     if winner is not None:
@@ -53,12 +54,12 @@ def gather(spec: RaceSpec, plan: RacePlan, folder: RaceFolder, state: RaceState)
         "elapsed": state.elapsed,
         "target": target,
         "measured_on": _measured_on(ended),
-        "measure": _measure([folder.runs / graph.seed_run(n, s) for n in ended for s in ended[n]]),
+        "measure": measure,
         "table": rows,
         "comparisons": [asdict(c) | {"tied": c.tied} for c in comparisons],
         "trials": _trials(graph, outcomes),
         "curves": curves,
-        "fairness": fairness(spec, plan),
+        "fairness": fairness(spec, plan, measure),
         "saved": _saved(graph, outcomes),
         "scheduling": state.overhead,
         "out": _failures(outcomes),

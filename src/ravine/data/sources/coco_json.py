@@ -2,6 +2,8 @@
 
     train2018.json val2018.json (test2018.json)      images below train_val2018/ …
     annotations/train.json                           images in images/ or train/
+    annotations/instances_train2017.json …           COCO: train2017/, val2017/
+    train/_annotations.coco.json                     Roboflow: beside the images
 
 A file holds `images` (id, file_name), `annotations` (image_id, category_id) and `categories`
 (id, name) (https://cocodataset.org/#format-data; Van Horn et al., "The iNaturalist species
@@ -12,8 +14,9 @@ Shape letters: N images.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +71,21 @@ def is_coco(path: Path) -> bool:
 
 
 def _files(root: Path) -> list[Path]:
-    for folder in (root, root / "annotations"):
+    for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json"):
         try:
-            found = sorted(folder.glob("*.json"))[:_MOST_FILES]
+            found = sorted(root.glob(pattern))[:_MOST_FILES]
         except OSError:
             continue
         if found := [file for file in found if _looks_right(file)]:
             return found
     return []
+
+
+def _split_of(file: Path, path: Path) -> str | None:
+    """Returns the split that the name of a file says, or that of its folder."""
+    if file == path:
+        return None
+    return split_in(file.stem) or (None if file.parent == path else split_in(file.parent.name))
 
 
 def _looks_right(path: Path) -> bool:
@@ -102,7 +112,7 @@ def read_coco(path: Path, settings: DataSettings, progress: Progress) -> Collect
     labelled = [one for one in read if one.category]
     if not labelled:
         raise DataError(f"{files[0]} gives no image a category")
-    splits = [split_in(one.path.stem) if path.is_dir() else None for one in labelled]
+    splits = [_split_of(one.path, path) for one in labelled]
     if len(labelled) > 1 and (None in splits or len(set(splits)) < len(splits)):
         first, second = labelled[0].path.name, labelled[1].path.name
         raise DataError(
@@ -111,10 +121,13 @@ def read_coco(path: Path, settings: DataSettings, progress: Progress) -> Collect
         )
     order = sorted(zip(splits, labelled, strict=True), key=lambda p: ORDER.index(p[0] or "train"))
     names = _category_names(labelled)
-    base = _base(path, order[0][1], settings)
     several = _has_several(labelled, settings.labels_per_image)
+    bases = [_base(path, one, split, settings) for split, one in order]
+    base = Path(os.path.commonpath(bases))
     images = [
-        image for split, one in order for image in _images(one, names, split, several=several)
+        replace(image, path=(own.relative_to(base) / image.path).as_posix())
+        for (split, one), own in zip(order, bases, strict=True)
+        for image in _images(one, names, split, several=several)
     ]
     without = sum(len(one.names) - len(one.category) for one in labelled)
     left_out = [f"{without:,} images without a category"] if without else []
@@ -181,15 +194,18 @@ def _category_names(files: Sequence[_CocoFile]) -> dict[str, str]:
     return unique_names({str(key): found[key] for key in keys})
 
 
-def _base(path: Path, first: _CocoFile, settings: DataSettings) -> Path:
+def _base(path: Path, first: _CocoFile, split: str | None, settings: DataSettings) -> Path:
+    """Returns the folder of a file's images: its own, one of the split's name, or another."""
     name = next(name for key, name in first.names.items() if key in first.category)
     root = path if path.is_dir() else path.parent
-    homes = [root, first.path.parent]
+    homes = [first.path.parent, root]
     if first.path.parent.name == "annotations":
-        homes.append(first.path.parent.parent)
-    folders = [folder for home in homes for folder in (home, *_inner(home))]
+        homes = [root, first.path.parent.parent, first.path.parent]
     if settings.images is not None:
-        folders = [expand_path(settings.images)]
+        homes = [expand_path(settings.images)]
+    inner = [folder for home in homes for folder in _inner(home)]
+    inner.sort(key=lambda folder: split is None or split_in(folder.name) != split)
+    folders = [*homes, *inner]
     found = base_of(folders, name)
     if found is None or found[1]:
         raise DataError(

@@ -24,11 +24,12 @@ from ravine.data.sources.listing import (
     remedy_for,
 )
 from ravine.data.sources.name_labels import name_pattern
-from ravine.data.sources.split_words import UNLABELLED, split_of
+from ravine.data.sources.split_words import UNLABELLED, are_parts, split_of
 from ravine.data.sources.table_file import shown_path
 from ravine.data.sources.unsorted import (
     TryTable,
     is_unsorted,
+    refuse_contrary_table,
     refuse_other_tasks,
     without_class_folders,
 )
@@ -56,7 +57,7 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
     Args:
         root: the folder.
         settings: `class_level` and `label_from_name`.
-        labels_images: whether a table labels the images of a folder, for the remedy in a message.
+        labels_images: reads the images of a folder by a table that lies there, for messages.
 
     Raises:
         DataError: there are no class folders, or no images in them, or two readings are likely.
@@ -73,13 +74,32 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
         shown_path(root),
         settings.class_level,
     )
-    if not tree.has_training_classes or is_unsorted(set(tree.labels.values())):
-        raise without_class_folders(root, listing, labels_images)
+    sorted_already = settings.class_level is not None
+    if not tree.has_training_classes or (
+        is_unsorted(set(tree.labels.values())) and not sorted_already
+    ):
+        raise without_class_folders(root, listing, labels_images, _level_of_parts(tree))
     labels = [tree.labels[folder_of(name)] for name, _ in listing.images]
     _refuse_empty_classes(root, listing, tree, set(labels))
     splits = [tree.splits[folder_of(name)] for name, _ in listing.images]
+    if settings.layout is None and not sorted_already:
+        trained = {
+            name: label
+            for (name, _), label, split in zip(listing.images, labels, splits, strict=True)
+            if label and split in (None, "train")
+        }
+        refuse_contrary_table(root, listing, trained, labels_images)
     found = collected(listing.images, labels, splits)
     return replace(found, understood=_understood(found, listing, tree))
+
+
+def _level_of_parts(tree: ClassTree) -> str:
+    """Returns the level of the folders that count parts; "" where the classes do not."""
+    labels = {label: path for path, label in tree.labels.items() if label}
+    if not are_parts(labels):
+        return ""
+    label, path = next(iter(labels.items()))
+    return str(path.index(label) + 1) if label in path else ""
 
 
 def collected(

@@ -22,6 +22,7 @@ class ImageIndex:
         self.entries: dict[str, FileEntry] = dict(image_files(folder))
         self.copies: set[str] = set()
         self._by_name: dict[str, list[str]] = {}
+        self._by_number: dict[int, list[str]] | None = None
         for path in self.entries:
             file = PurePosixPath(path)
             for key in {_normalised(file.name), _normalised(file.stem)}:
@@ -39,7 +40,7 @@ class ImageIndex:
         if name in self.entries:
             return name
         wanted = PurePosixPath(_normalised(name))
-        candidates = self._by_name.get(wanted.name, ())
+        candidates = self._by_name.get(wanted.name) or self._numbered(wanted.name)
         fitting = [p for p in candidates if same_folders(wanted, PurePosixPath(_normalised(p)))]
         if len(fitting) > 1 and not self._are_copies(fitting):
             raise DataError(
@@ -47,6 +48,22 @@ class ImageIndex:
                 "write the path below the folder into the CSV"
             )
         return fitting[0] if fitting else None
+
+    def _numbered(self, name: str) -> Sequence[str]:
+        """Returns the images whose names are this number, written with other zeros before it.
+
+        Tables that a spreadsheet has saved say 7 for 00007.png.
+        """
+        number = name.partition(".")[0]
+        if not (number.isascii() and number.isdecimal()):
+            return ()
+        if self._by_number is None:
+            self._by_number = {}
+            for key, paths in self._by_name.items():
+                if key.isascii() and key.isdecimal():
+                    self._by_number.setdefault(int(key), []).extend(paths)
+        ending = name.removeprefix(number)
+        return [p for p in self._by_number.get(int(number), ()) if p.endswith(ending)]
 
     def _are_copies(self, paths: Sequence[str]) -> bool:
         """Returns whether files hold the same bytes; if so, all but the first are copies."""

@@ -2,6 +2,7 @@
 
     metadata.jsonl    {"file_name": "0001.png", "label": "cat"} on each line
     train/metadata.jsonl  test/metadata.parquet     a file for each split
+    labels.json       a list of such objects, or {"0001.png": "cat", …}
 
 A row's label counts, whatever folder the image is in; an image without a row is left out
 (https://huggingface.co/docs/datasets/image_dataset).
@@ -18,8 +19,10 @@ from typing import Any
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.collection import Collection
+from ravine.data.label_sets import is_label_in_list, labels_in_lists
 from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
+from ravine.data.sources.coco_json import is_coco
 from ravine.data.sources.format_library import format_library
 from ravine.data.sources.listed_images import (
     ListedImage,
@@ -55,7 +58,8 @@ Row = Mapping[str, Any]
 def is_metadata(path: Path) -> bool:
     """Returns whether a path is such a file, any .jsonl, or a folder with metadata in or below."""
     if path.is_file():
-        return path.name.lower() == _NAMES[1] or path.suffix.lower() == ".jsonl"
+        known = path.name.lower() == _NAMES[1] or path.suffix.lower() == ".jsonl"
+        return known or (path.suffix.lower() == ".json" and not is_coco(path))
     return path.is_dir() and any(_has_labels(file) for file in _files(path))
 
 
@@ -114,14 +118,18 @@ def read_metadata(path: Path, settings: DataSettings, progress: Progress) -> Col
 def _images(
     file: Path, rows: Sequence[Row], file_column: str, column: str, prefix: str
 ) -> Iterator[ListedImage]:
+    lists = [row[column] for row in rows if _is_list(row.get(column))]
+    sets = iter(labels_in_lists(lists))
     for line, row in enumerate(rows, start=1):
         name, label = row.get(file_column), row.get(column)
         if not isinstance(name, str) or not name:
             raise DataError(f"{file}, line {line}: no {file_column}")
-        if isinstance(label, list) and all(isinstance(one, int | str) for one in label):
-            names = tuple(dict.fromkeys(str(one).strip() for one in label))
+        if _is_list(label):
             path = f"{prefix}{name.removeprefix('./')}"
-            yield ListedImage(path=path, label="", split=None, source=file, line=line, labels=names)
+            labels = next(sets)
+            yield ListedImage(
+                path=path, label="", split=None, source=file, line=line, labels=labels
+            )
             continue
         if isinstance(label, list | dict | float):
             raise DataError(
@@ -131,6 +139,10 @@ def _images(
         text = "" if label is None else str(label).strip()
         path = f"{prefix}{name.removeprefix('./')}"
         yield ListedImage(path=path, label=text, split=None, source=file, line=line)
+
+
+def _is_list(label: object) -> bool:
+    return isinstance(label, list) and all(map(is_label_in_list, label))
 
 
 def _with_splits(images: Sequence[ListedImage]) -> tuple[list[ListedImage], tuple[str, ...]]:
@@ -178,6 +190,9 @@ def _rows(file: Path) -> Iterator[Row]:
     if file.suffix.lower() == ".parquet":
         yield from _parquet_rows(file)
         return
+    if file.suffix.lower() == ".json":
+        yield from _json_rows(file)
+        return
     number = 0
     for number, line in enumerate(read_text(file).split("\n"), start=1):
         if not line.strip():
@@ -189,6 +204,22 @@ def _rows(file: Path) -> Iterator[Row]:
         if not isinstance(row, dict):
             raise DataError(f"{file}, line {number}: no JSON object; a line was cut or is no row")
         yield row
+
+
+def _json_rows(file: Path) -> list[Row]:
+    """Returns the rows of a list of objects, or of an object with the label of each image."""
+    try:
+        found = json.loads(read_text(file))
+    except (ValueError, RecursionError, MemoryError):
+        raise DataError(f"{file} is no whole JSON; load it again") from None
+    if isinstance(found, dict) and not any(isinstance(one, dict) for one in found.values()):
+        return [{"file_name": name, "label": label} for name, label in found.items()]
+    if isinstance(found, list) and all(isinstance(row, dict) for row in found):
+        return found
+    raise DataError(
+        f"{file}: wanted is a list of objects with file_name and label, or one object with the "
+        "label of each file"
+    )
 
 
 def _parquet_rows(file: Path) -> list[Row]:

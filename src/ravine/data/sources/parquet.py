@@ -19,6 +19,7 @@ import numpy as np
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
 from ravine.data.collection import Collection, class_order, label_indices
+from ravine.data.label_sets import is_label_in_list, label_rows, labels_in_lists
 from ravine.data.settings import DataSettings
 from ravine.data.sources.format_library import format_library
 from ravine.data.sources.parquet_schema import ParquetColumns, find_columns
@@ -30,18 +31,21 @@ from ravine.data.understanding import Understood
 _ROWS = 256  # of a batch: a few hundred images are in memory at a time
 _BUFFER = 1 << 20
 
+Label = str | tuple[str, ...]
+"""The name of an image's class, or the names of its labels."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
     """What the columns beside the images say, a value for each of N rows; None where there is none.
 
     Attributes:
-        labels: name of the class.
+        labels: name of the class, or names of several labels.
         names: of the image.
         groups: () if there are none.
     """
 
-    labels: list[str | None]
+    labels: list[Label | None]
     names: list[str]
     groups: list[str]
 
@@ -69,13 +73,17 @@ def read_parquet(path: Path, settings: DataSettings, progress: Progress) -> Coll
     if not kept:
         raise DataError(f"{path} holds no image with a label")
     found = [label for i in kept if (label := labels[i]) is not None]
-    classes = _classes(found, columns)
+    sets = [(label,) if isinstance(label, str) else label for label in found]
+    several = any(not isinstance(label, str) for label in found)
+    classes = _classes({name for names in sets for name in names}, columns)
     splits = [shard.split for shard, one in zip(shards, rows, strict=True) for _ in one.labels]
     groups = [group for one in rows for group in one.groups]
     given = any(shard.split for shard in shards)
     return Collection(
         names=[names[i] for i in kept],
-        labels=label_indices(found, classes),
+        labels=label_rows(sets, classes)
+        if several
+        else label_indices([name for (name,) in sets], classes),
         classes=classes,
         given_splits=[splits[i] for i in kept] if given else (),
         groups=[groups[i] for i in kept] if groups else (),
@@ -88,7 +96,7 @@ def read_parquet(path: Path, settings: DataSettings, progress: Progress) -> Coll
 def _understood(
     shards: Sequence[ParquetShard],
     columns: ParquetColumns,
-    labels: Sequence[str | None],
+    labels: Sequence[Label | None],
     entries: Sequence[Any],
     count: int,
 ) -> Understood:
@@ -166,16 +174,13 @@ def _read_rows(shard: ParquetShard, columns: ParquetColumns, group: str | None) 
     return _Rows(labels, names, groups)
 
 
-def _labels(path: Path, column: Any, columns: ParquetColumns) -> list[str | None]:
+def _labels(path: Path, column: Any, columns: ParquetColumns) -> list[Label | None]:
     arrow = format_library("pyarrow", "parquet", path)
     kind, name = column.type, columns.label
     if arrow.types.is_dictionary(kind):
         kind = kind.value_type
     if arrow.types.is_list(kind) or arrow.types.is_large_list(kind):
-        raise DataError(
-            f"{path}: {name!r} holds lists, several labels per image; Ravine trains one class per "
-            "image, so name another column: --label-column"
-        )
+        return _label_sets(path, column.to_pylist(), columns)
     values = column.to_pylist()
     if arrow.types.is_integer(kind):
         return [_named(path, value, columns) for value in values]
@@ -186,6 +191,22 @@ def _labels(path: Path, column: Any, columns: ParquetColumns) -> list[str | None
             "--label-column"
         )
     return [None if value is None or value == "" else str(value) for value in values]
+
+
+def _label_sets(path: Path, values: Sequence[Any], columns: ParquetColumns) -> list[Label | None]:
+    """Returns the labels in each of N lists; None for an image without a list."""
+    lists = [value for value in values if value is not None]
+    strange = [one for value in lists for one in value if not is_label_in_list(one)]
+    if strange:
+        raise DataError(
+            f"{path}: {columns.label!r} holds {str(strange[0])[:40]!r} in a list; wanted are whole "
+            "numbers or text, or another column: --label-column"
+        )
+    sets = labels_in_lists(lists)
+    if columns.names and all(name.isdecimal() for names in sets for name in names):
+        sets = [tuple(str(_named(path, int(name), columns)) for name in names) for names in sets]
+    found = iter(sets)
+    return [None if value is None else next(found) for value in values]
 
 
 def _named(path: Path, value: int | None, columns: ParquetColumns) -> str | None:
@@ -202,9 +223,8 @@ def _named(path: Path, value: int | None, columns: ParquetColumns) -> str | None
     return columns.names[value]
 
 
-def _classes(found: Sequence[str], columns: ParquetColumns) -> tuple[str, ...]:
+def _classes(occur: set[str], columns: ParquetColumns) -> tuple[str, ...]:
     """Returns the classes that occur, in the schema's order where it names them."""
-    occur = set(found)
     if columns.names:
         return tuple(name for name in columns.names if name in occur)
     return class_order(occur)

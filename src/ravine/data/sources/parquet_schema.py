@@ -81,6 +81,10 @@ def _features(schema: Any) -> Mapping[str, Any]:
 
 
 def _class_names(path: Path, label: str, feature: Any) -> tuple[str, ...]:
+    if isinstance(feature, list) and len(feature) == 1:  # a list of it, as written before 2020
+        feature = feature[0]
+    if isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
+        feature = feature["feature"]  # Sequence, List
     names = feature.get("names") if isinstance(feature, dict) else None
     if not names:
         return ()

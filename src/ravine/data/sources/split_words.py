@@ -105,6 +105,24 @@ def are_folds(names: Iterable[str]) -> bool:
     return len(names) > 1 and all(_FOLD.match(name) for name in names)
 
 
+_PART = re.compile(
+    r"(?i)^(?:.*[ _.-])?(?:part|images?|imgs?|pics|pictures?|photos?|batch|chunk|shard|folder|dir|"
+    r"archive|disk|volume|vol|block|data|zip|tar)[ _.-]*\d+$"
+)
+
+
+def are_parts(names: Iterable[str]) -> bool:
+    """Returns whether two or more names number the parts of one set, as archives come in several.
+
+    >>> are_parts(["images_001", "images_002"]), are_parts(["HAM_part_1", "HAM_part_2"])
+    (True, True)
+    >>> are_parts(["s1", "s2"]), are_parts(["part_1", "screw"])
+    (False, False)
+    """
+    names = list(names)
+    return len(names) > 1 and all(_PART.match(name) for name in names)
+
+
 _COUNTER = re.compile(
     r"(?i)^(?:(?:part|batch|session|set|folder|dir|group|video|clip|seq|sequence|day|week|month|"
     r"year|run|site|camera|cam|scan|subject|patient|person|user|track|shot|scene|series|visit|"

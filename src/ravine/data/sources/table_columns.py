@@ -4,6 +4,7 @@ A column is taken because the user names it, because it has a usual name, becaus
 names of images that there are, or because no other is left; else it is asked for.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,10 +20,11 @@ _USUAL = {
     "image_file img img_path name id uuid id_code img_name img_id imagename imageid photo photo_id "
     "picture fname",
     "label": "label class target category class_name label_name species breed y class_id classid "
-    "class_label label_id labels diagnosis dx",
+    "class_label label_id labels diagnosis dx choice",
 }
 IMAGE_COLUMNS = _USUAL["image"].split()
 LABEL_COLUMNS = _USUAL["label"].split()
+_LAST_WORDS = frozenset({"label", "labels", "class", "classname", "category", "diagnosis"})
 _SAMPLE = 200  # rows
 _BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false", "-1", "-1.0"})
 
@@ -115,7 +117,9 @@ def choose_columns(table: Table, settings: DataSettings, find: Finder) -> Column
     image = _image_column(table, settings.image_column, sample, find)
     label = settings.label_column
     if label is None:
+        taken = {image, group, settings.split_column}
         label = next((n for n in _known(table.columns, LABEL_COLUMNS) if n != image), None)
+        label = label or _ending_as_label([n for n in table.columns if n not in taken])
     else:
         find_column(table.path, table.columns, label, (), "label")
     split = _split_column(table, settings, sample, taken={image, label or "", group})
@@ -133,6 +137,13 @@ def choose_columns(table: Table, settings: DataSettings, find: Finder) -> Column
     if len(rest) > 1 and _are_one_hot([sample[name] for name in rest]):
         return Columns(image, "", tuple(rest), split, group)
     raise _without_usual_name(table.path, table.columns, "label")
+
+
+def _ending_as_label(columns: Sequence[str]) -> str | None:
+    """Returns the one column whose last word is a usual name, as that of `Finding Labels`."""
+    last = {name: re.split(r"[^a-z]+", name.lower())[-1] for name in columns}
+    found = [name for name in columns if last[name] in _LAST_WORDS]
+    return found[0] if len(found) == 1 else None
 
 
 def _sample(table: Table) -> dict[str, list[str]]:

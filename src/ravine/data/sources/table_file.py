@@ -5,6 +5,7 @@ Rows are read one after another, so that a table of many columns costs what its 
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ravine.data.understanding import shortened
 
 _SEPARATORS = ",;\t"
 _BLANKS = " "
+_COUNT = re.compile(r"\A\s*\d+[ \t]*\r?\n(?=[^\n]*[^\n\d\s])")  # on a line of its own, above words
 _SAMPLE = 50  # rows that decide what separates the fields
 _LETTERS_OF_A_PATH = 50
 _LETTERS_OF_A_LIST = 60
@@ -96,17 +98,20 @@ def listed(names: Sequence[str], most: int = _LETTERS_OF_A_LIST) -> str:
 
 
 def read_table_file(path: Path) -> Table:
-    """Returns a table; it may have a byte-order mark.
+    """Returns a table; it may have a byte-order mark, and the number of rows above its header.
 
-    It has no header if a field of its first line ends as an image does.
+    It has no header if a field of its first line ends as an image does. Where each row has a field
+    more than the header, the first column is the image: it has no name in CelebA's lists.
 
     Raises:
         DataError: the file is missing, empty or no text, or two columns have one name.
     """
-    text = _text(path)
+    text = _COUNT.sub("\n", _text(path), count=1)
     separator = _separator(text, path)
-    first = next(iter(_fields(text, separator, path)), (1, []))[1]
-    header = [field.strip() for field in first]
+    sample = [fields for _, fields in islice(_fields(text, separator, path), _SAMPLE)]
+    header = [field.strip() for field in sample[0]] if sample else []
+    if {len(fields) for fields in sample[1:]} == {len(header) + 1} and is_image_name(sample[1][0]):
+        header = ["image", *header]
     has_header = not any(is_image_name(field) for field in header)
     columns = header if has_header else [str(number + 1) for number in range(len(header))]
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
@@ -152,7 +157,8 @@ def _separator(text: str, path: Path) -> str:
         return max(even, key=lambda one: max(widths[one]))
     header = text.lstrip().partition("\n")[0]
     found = max(_SEPARATORS, key=header.count)
-    if not header.count(found) and len(widths[_BLANKS]) == 1 and min(widths[_BLANKS]) > 1:
+    blanks = sorted(widths[_BLANKS])  # two widths: the header may lack the first column
+    if not header.count(found) and blanks and blanks[0] > 1 and blanks[-1] - blanks[0] <= 1:
         return _BLANKS
     return found
 

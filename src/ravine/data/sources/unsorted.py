@@ -8,12 +8,24 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 
 from ravine.core.errors import DataError
+from ravine.data.collection import Collection
+from ravine.data.label_sets import has_several
 from ravine.data.sources.listing import IMAGE_LIKE, FolderListing
 from ravine.data.sources.name_labels import proposed_form
-from ravine.data.sources.split_words import split_of
+from ravine.data.sources.split_words import are_parts, split_of
 from ravine.data.sources.table_file import shown_path
 
-_TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+_TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".lst")
+_ARCHIVES = frozenset({".zip", ".rar", ".7z", ".tgz", ".gz", ".bz2", ".xz", ".zst"})
+_OF_LIBRARIES = {
+    ".arrow": "load_from_disk(…)[split].to_parquet(FILE) of datasets makes a parquet of it",
+    ".npy": "numpy.savez(FILE, x_train=…, y_train=…) makes a .npz of arrays",
+    ".tfrecord": "write the images out, one folder per class",
+    ".mdb": "write the images out, one folder per class",
+    ".pt": "write the images out, one folder per class",
+    ".pkl": "numpy.savez(FILE, x_train=…, y_train=…) makes a .npz of arrays",
+    ".pickle": "numpy.savez(FILE, x_train=…, y_train=…) makes a .npz of arrays",
+}
 _OF_IMAGES = frozenset(
     {"images", "image", "imgs", "img", "jpegimages", "jpegs", "photos", "pictures", "rgb"}
 )
@@ -32,17 +44,25 @@ _MOST_TABLES = 20
 
 _OF_ALL = frozenset({"data", "dataset", "all", "files", "unsorted", "input", "frames", "crops"})
 
-TryTable = Callable[[Path, Path], bool]
-"""Whether a table labels the images of a folder: called as (table, folder)."""
+TryTable = Callable[[Path, Path], tuple[Collection, str] | None]
+"""Reads the images of a folder by a table, called as (table, folder).
+
+Returns them and the option that this takes, or ""; None where the table does not label them.
+"""
+_MOST_BESIDE = 5
+_COVERED = 0.9  # of the images of class folders, from which a table is about them
 
 
-def without_class_folders(root: Path, listing: FolderListing, labels_images: TryTable) -> DataError:
+def without_class_folders(
+    root: Path, listing: FolderListing, labels_images: TryTable, level: str = ""
+) -> DataError:
     """Returns the error for a folder whose images are in no class folders.
 
     Args:
         root: the folder, as the user named it.
         listing: what lies in it.
         labels_images: finds out whether a table fits a folder.
+        level: of folders that count parts, "" where it is none of these.
     """
     names = [name for name, _ in listing.images]
     if not names:
@@ -52,13 +72,52 @@ def without_class_folders(root: Path, listing: FolderListing, labels_images: Try
         found = f"{shown_path(root)} holds {loose:,} images but no class folders"
     else:
         found = f"{shown_path(root)}: {_tops(names)} hold images but no class folders"
-    return DataError(f"{found}; {remedy(root, listing, labels_images)}")
+    instead = f"; if they are classes: --class-level {level}" if level else ""
+    return DataError(f"{found}{instead}; {remedy(root, listing, labels_images)}")
 
 
 def is_unsorted(labels: Set[str]) -> bool:
-    """Returns whether the only class is a folder for all images, such as images/."""
+    """Returns whether the only class is a folder for all images, such as images/, or for parts."""
     classes = {label.lower() for label in labels if label}
-    return len(classes) == 1 and classes <= _OF_IMAGES | _OF_ALL
+    return (len(classes) == 1 and classes <= _OF_IMAGES | _OF_ALL) or are_parts(classes)
+
+
+def refuse_contrary_table(
+    root: Path, listing: FolderListing, labels: Mapping[str, str], read_table: TryTable
+) -> None:
+    """Raises `DataError` if a table beside class folders labels their images otherwise.
+
+    `d/patient_7/1.png` with `d/labels.csv` has the classes of the table; where both say the same,
+    as in `d/cat/1.png` with a table of paths, splits and classes, the folders are read.
+
+    Args:
+        root: the folder.
+        listing: what lies in it.
+        labels: the class by its folder of each image to train on.
+        read_table: reads a table.
+    """
+    if len(tables := [t for t in _tables(root, listing) if t.parent == root]) > _MOST_BESIDE:
+        return
+    for table in tables:
+        read = read_table(table, root)
+        if read is None or not _differs(labels, read[0]):
+            continue
+        raise DataError(
+            f"{shown_path(root)} can be read in two ways: --layout folders takes the folders as "
+            f"classes; {table.name} labels the images otherwise: ravine train {root} "
+            f"--labels {table}{read[1]}"
+        )
+
+
+def _differs(labels: Mapping[str, str], found: Collection) -> bool:
+    """Returns whether a table labels images of class folders, and other classes than these."""
+    common = [index for index, name in enumerate(found.names) if name in labels]
+    if len(common) < _COVERED * len(labels):
+        return False
+    if has_several(found.labels):
+        return True
+    pairs = {(labels[found.names[i]], int(found.labels[i])) for i in common}
+    return not len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
 def remedy(root: Path, listing: FolderListing, labels_images: TryTable) -> str:
@@ -92,8 +151,8 @@ def _fitting_table(
         folders = [root / next(iter(top)), root] if len(top) == 1 else [root]
     for table in _tables(root, listing)[:_MOST_TABLES]:
         for folder in folders:
-            if labels_images(table, folder):
-                return f"{table.name} labels them: ravine train {folder} --labels {table}"
+            if (read := labels_images(table, folder)) is not None:
+                return f"{table.name} labels them: ravine train {folder} --labels {table}{read[1]}"
     return None
 
 
@@ -120,6 +179,8 @@ def _no_images(root: Path, listing: FolderListing) -> DataError:
             f"{shown_path(root)} holds {count:,} {ending} files and no image that Ravine reads; "
             "convert them to .jpg or .png"
         )
+    if (of_library := _of_library(root, listing)) is not None:
+        return of_library
     if bare := listing.endings()[""]:
         return DataError(
             f"{shown_path(root)} holds {bare:,} files without an ending and no image by its name; "
@@ -129,6 +190,27 @@ def _no_images(root: Path, listing: FolderListing) -> DataError:
         f"{shown_path(root)} holds no images; Ravine looks for one folder per class, a CSV "
         "(--labels), IDX, CIFAR or .npz files"
     )
+
+
+def remedy_for_file(ending: str) -> str | None:
+    """Returns what to do with an archive or a file of another library; None for other files.
+
+    >>> remedy_for_file(".zip"), remedy_for_file(".txt")
+    ('unpack it, and name the folder', None)
+    """
+    if ending in _ARCHIVES:
+        return "unpack it, and name the folder"
+    return _OF_LIBRARIES.get({".p": ".pkl", ".pth": ".pt"}.get(ending, ending))
+
+
+def _of_library(root: Path, listing: FolderListing) -> DataError | None:
+    for ending, count in listing.endings().items():
+        if (what := remedy_for_file(ending)) is not None:
+            return DataError(
+                f"{shown_path(root)} holds {count:,} {ending} and no images that Ravine reads; "
+                f"{what}"
+            )
+    return None
 
 
 def refuse_other_tasks(root: Path, listing: FolderListing) -> None:

@@ -1,0 +1,213 @@
+"""Layouts of public sets that were once read wrongly in silence, or refused without a way on.
+
+Each test has the tree of a set as it is handed out, with small pictures of the test's own.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ravine.core.errors import DataError
+from ravine.data.collection import Collection
+from ravine.data.discovery import find_collection
+from ravine.data.opening import open_dataset
+from ravine.data.settings import DataSettings
+
+
+def _find(data: Path | str, **settings: object) -> Collection:
+    return find_collection(DataSettings.of({"data": str(data), **settings}))
+
+
+def _images(root: Path, names: Sequence[str]) -> Path:
+    for number, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    return root
+
+
+def _as_the_message_says(text: str) -> Collection:
+    """Returns what the command in a message reads."""
+    found = re.search(r"ravine train (.+)$", text)
+    assert found is not None, text
+    data, *options = shlex.split(found[1])
+    names = [name.removeprefix("--").replace("-", "_") for name in options[::2]]
+    return _find(data, **dict(zip(names, options[1::2], strict=True)))
+
+
+def _labels(found: Collection) -> dict[str, str]:
+    return {n: found.classes[k] for n, k in zip(found.names, found.labels, strict=True)}
+
+
+def test_parts_of_an_archive_are_no_classes(tmp_path: Path) -> None:  # HAM10000, NIH ChestX-ray14
+    names = [f"HAM_images_part_{p}/ISIC_{p}{n}.png" for p in (1, 2) for n in range(4)]
+    root = _images(tmp_path / "ham", names)
+    rows = [f"ISIC_{p}{n},{'mel' if n % 2 else 'nv'}" for p in (1, 2) for n in range(4)]
+    (root / "HAM_metadata.csv").write_text("image_id,dx\n" + "\n".join(rows))
+
+    with pytest.raises(
+        DataError, match=r"if they are classes: --class-level 1; .*labels"
+    ) as caught:
+        _find(root)
+    assert _as_the_message_says(str(caught.value)).classes == ("mel", "nv")
+    assert len(_find(root, class_level="1").classes) == 2
+    (root / "HAM_metadata.csv").unlink()
+    with pytest.raises(DataError, match="no class folders; if they are classes: --class-level 1"):
+        _find(root)
+
+
+@pytest.mark.parametrize("names", [("s1", "s2"), ("0", "1"), ("person 1", "person 2")])
+def test_classes_that_are_numbered_are_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    root = _images(tmp_path / "faces", [f"{one}/{n}.png" for one in names for n in range(3)])
+
+    assert _find(root).classes == names
+
+
+def test_a_table_that_labels_images_otherwise_than_their_folders_is_not_passed_over(
+    tmp_path: Path,
+) -> None:
+    names = [f"{who}/{n}.png" for who in ("anna", "bert", "carl") for n in range(4)]
+    root = _images(tmp_path / "clinic", names)
+    table = root / "labels.csv"
+    table.write_text(
+        "image,label\n" + "\n".join(f"{n},{'ill' if 'a' in n else 'well'}" for n in names)
+    )
+
+    with pytest.raises(DataError, match=r"two ways: .* labels the images") as caught:
+        _find(root)
+    assert _as_the_message_says(str(caught.value)).classes == ("ill", "well")
+    assert _find(root, layout="folders").classes == ("anna", "bert", "carl")
+
+    table.write_text("path,class id\n" + "\n".join(f"{n},{'abc'.find(n[0])}" for n in names))
+    assert _find(root).classes == ("anna", "bert", "carl")  # the same in numbers
+
+
+def test_a_folder_of_all_images_with_a_table_of_labels_names_it(tmp_path: Path) -> None:
+    root = _images(tmp_path / "celeba", [f"aligned/aligned/{n:06d}.png" for n in range(8)])
+    rows = [f"{n:06d}.png,{n % 2},{n % 3 // 2},1" for n in range(8)]
+    (root / "attributes.csv").write_text("image_id,Bald,Male,Young\n" + "\n".join(rows))
+
+    with pytest.raises(DataError, match="labels the images otherwise") as caught:
+        _find(root)
+    assert _as_the_message_says(str(caught.value)).labels.shape == (8, 3)
+
+
+def test_celeba_s_list_has_a_count_above_and_no_name_for_its_first_column(tmp_path: Path) -> None:
+    _images(tmp_path / "images", [f"{n:06d}.png" for n in range(6)])
+    rows = [f"{n:06d}.png  {1 if n % 2 else -1} {1 if n % 3 else -1}" for n in range(6)]
+    (tmp_path / "list_attr.txt").write_text("6\nBald Male \n" + "\n".join(rows) + "\n")
+
+    found = _find(tmp_path / "images", labels=str(tmp_path / "list_attr.txt"))
+
+    assert found.classes == ("Bald", "Male")
+    assert found.labels.tolist() == [[n % 2, int(n % 3 > 0)] for n in range(6)]
+
+
+def test_a_column_whose_last_word_is_usual_holds_the_labels(tmp_path: Path) -> None:
+    _images(tmp_path, [f"0000_{n}.png" for n in range(6)])
+    rows = [f"0000_{n}.png,{'Mass' if n % 2 else 'Mass|Hernia'},{n}" for n in range(6)]
+    table = tmp_path / "entries.csv"
+    table.write_text("Image Index,Finding Labels,Follow-up #\n" + "\n".join(rows))
+
+    assert _find(table).classes == ("Hernia", "Mass")
+    table.write_text(table.read_text().replace("Follow-up #", "Second Labels"))
+    with pytest.raises(DataError, match="no column has a usual name for the label"):
+        _find(table)
+
+
+def test_numbers_that_lost_their_zeros_find_their_images(tmp_path: Path) -> None:
+    _images(tmp_path, [f"{n:05d}.png" for n in range(12)])
+    rows = [f"{n}{ending},{'ab'[n % 2]}" for n in range(12) for ending in ([""] if n else [".png"])]
+    table = tmp_path / "t.csv"
+    table.write_text("id,label\n" + "\n".join(rows))
+
+    assert _labels(_find(table)) == {f"{n:05d}.png": "ab"[n % 2] for n in range(12)}
+    _images(tmp_path, ["003.png"])
+    with pytest.raises(DataError, match="'3' fits several images"):
+        _find(table)
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_a_json_of_labels_is_a_table(tmp_path: Path, as_list: bool) -> None:
+    names = [f"{n}.png" for n in range(6)]
+    root = _images(tmp_path / "d", names)
+    of = {name: "cat" if n % 2 else "dog" for n, name in enumerate(names)}
+    rows = [{"image": name, "label": label} for name, label in of.items()]
+    (root / "labels.json").write_text(json.dumps(rows if as_list else of))
+
+    with pytest.raises(DataError, match=r"labels\.json labels them") as caught:
+        _find(root)
+    assert _labels(_as_the_message_says(str(caught.value))) == of
+    (root / "labels.json").write_text("[1, 2]")
+    with pytest.raises(DataError, match="wanted is a list of objects with file_name and label"):
+        _find(root, labels=str(root / "labels.json"))
+
+
+def _coco(path: Path, images: Sequence[str], kinds: Mapping[int, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = {
+        "images": [{"id": n, "file_name": name} for n, name in enumerate(images)],
+        "annotations": [{"image_id": n, "category_id": 1 + n % 2} for n in range(len(images))],
+        "categories": [{"id": key, "name": name} for key, name in kinds.items()],
+    }
+    path.write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize("roboflow", [True, False])
+def test_coco_s_images_lie_in_a_folder_for_each_split(tmp_path: Path, roboflow: bool) -> None:
+    splits = ("train", "valid") if roboflow else ("train2017", "val2017")
+    names = [f"{n}.png" for n in range(4)]  # of the same names in both
+    for split in splits:
+        _images(tmp_path / split, names)
+        own = tmp_path / split / "_annotations.coco.json"
+        other = tmp_path / "annotations" / f"instances_{split}.json"
+        _coco(own if roboflow else other, names, {1: "cat", 2: "dog"})
+
+    found = _find(tmp_path)
+
+    assert found.names == [f"{split}/{name}" for split in splits for name in names]
+    assert [Path(one.path).parent.name for one in found.files] == [s for s in splits for _ in names]
+    assert found.given_splits == ["train"] * 4 + ["validation"] * 4
+    assert found.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("archive.zip", "unpack it, and name the folder"),
+        ("a.tar.gz", "unpack it, and name the folder"),
+        ("data-00000-of-00001.arrow", "makes a parquet of it"),
+        ("x_train.npy", "numpy.savez"),
+        ("train.tfrecord", "write the images out"),
+    ],
+)
+def test_archives_and_files_of_other_libraries_have_their_remedy(
+    tmp_path: Path, name: str, remedy: str
+) -> None:
+    (tmp_path / name).write_bytes(b"x")
+
+    for data in (tmp_path, tmp_path / name):
+        with pytest.raises(DataError, match=f"{re.escape(remedy)}|compressed.*unpack it"):
+            _find(data)
+
+
+def test_one_image_is_no_source(tmp_path: Path) -> None:
+    _images(tmp_path, ["a.png"])
+
+    with pytest.raises(DataError, match="is one image; name the folder"):
+        _find(tmp_path / "a.png")
+
+
+def test_a_class_of_the_test_alone_is_named_as_such(tmp_path: Path) -> None:
+    names = [f"train/{k}/{n}.png" for k in ("cat", "dog") for n in range(3)]
+    root = _images(tmp_path / "d", [*names, "test/cat/0.png", "test/cow/0.png"])
+
+    with pytest.raises(DataError, match="'cow' has no image to train on, and 1 in other splits"):
+        open_dataset(DataSettings(data=str(root)), seed=0)
