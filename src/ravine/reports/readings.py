@@ -30,8 +30,8 @@ def readings_of(figure: Figure) -> list[dict[str, Any]]:
         lines = [_line(one) for one in axes.get_lines() if _is_read(axes, one)]
         if lines:
             found = axes.get_position()
-            box = (found.x0 * width, (1 - found.y1) * height)
-            box += (found.x1 * width, (1 - found.y0) * height)
+            box = [found.x0 * width, (1 - found.y1) * height]
+            box += [found.x1 * width, (1 - found.y0) * height]
             rows.append({"box": [_rounded(v) for v in box], **_scales(axes), "lines": lines})
     names = [row["name"] for row in rows if row["name"]]
     return [{**row, "name": row["name"] or (names[-1] if names else "")} for row in rows]
