@@ -211,3 +211,26 @@ def test_a_class_of_the_test_alone_is_named_as_such(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="'cow' has no image to train on, and 1 in other splits"):
         open_dataset(DataSettings(data=str(root)), seed=0)
+
+
+@pytest.mark.parametrize("sorted_too", [True, False])
+def test_tables_of_splits_are_read_together(tmp_path: Path, sorted_too: bool) -> None:  # EuroSAT
+    names = [f"{k if sorted_too else 'images'}/{k}_{n}.png" for k in ("a1", "b1") for n in range(6)]
+    root = _images(tmp_path / "d", [*names, f"{'a1' if sorted_too else 'images'}/more.png"])
+    for split, part in (("train", names[:4] + names[6:10]), ("test", [names[4], names[10]])):
+        rows = [f"{number},{name},{'a1' in name}" for number, name in enumerate(part)]
+        (root / f"{split}.csv").write_text(",Filename,Label\n" + "\n".join(rows))
+
+    if sorted_too:
+        with pytest.raises(DataError, match=r"two ways: --layout split-tables .*--layout folders"):
+            _find(root)
+        assert _find(root, layout="folders").given_splits == ()
+    found = _find(root, layout="split-tables") if sorted_too else _find(root)
+
+    assert dict(zip(found.names, found.given_splits, strict=True)) == {
+        name: "test" if name in (names[4], names[10]) else "train"
+        for name in names[:5] + names[6:11]
+    }
+    assert found.understood is not None
+    assert found.understood.splits == "splits: test test.csv, train train.csv"
+    assert found.understood.left_out == ("3 images without a row",)
