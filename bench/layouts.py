@@ -6,7 +6,8 @@ table cost.
 FOLDER_OF_JPEG has class folders, such as CIFAR-10 as JPEG (`data.py` unpacks it). The cache of
 these images is built from the folder, a tar and a parquet of the same files in turn, in processor
 seconds of the process and its decoders; with `--before` also by the package of another commit,
-whose `src` is named. `--parts` runs some of the four.
+whose `src` is named, run by BASE_PYTHON with the packages in BASE_PACKAGES. `--parts` runs some of
+the four.
 """
 
 import argparse
@@ -36,12 +37,6 @@ OPEN = (
     "from ravine.data.settings import DataSettings\n"
     "found = open_dataset(DataSettings(data=sys.argv[1]), seed=0)\n"
     "print(len(found.names))\n"
-)
-
-
-_OTHER = (  # an editable installation finds its own package first
-    "sys.path.insert(0, {})\n"
-    "sys.meta_path = [one for one in sys.meta_path if 'ditable' not in repr(one)]\n"
 )
 
 
@@ -88,8 +83,15 @@ def first_answer(place: Path) -> dict[str, Any]:
     }
 
 
-def child(code: str, *arguments: str) -> tuple[float, float]:
-    """Returns processor seconds and peak MB of a program in a process of its own."""
+def child(code: str, *arguments: str, source: Path | None = None) -> tuple[float, float]:
+    """Returns processor seconds and peak MB of a program in a process of its own.
+
+    Args:
+        code: of the program.
+        arguments: to it.
+        source: of the package, if not this one; an editable installation would find its own first,
+            so that it runs by BASE_PYTHON.
+    """
     measured = (
         "import resource, sys\n"
         f"{code}"
@@ -97,8 +99,14 @@ def child(code: str, *arguments: str) -> tuple[float, float]:
         "seconds = sum(u.ru_utime + u.ru_stime for u in (own, below))\n"
         "print(seconds, own.ru_maxrss / 1024, file=sys.stderr)\n"
     )
-    command = [sys.executable, "-c", measured, *arguments]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    python, environment = sys.executable, dict(os.environ)
+    if source is not None:
+        python = os.environ["BASE_PYTHON"]
+        environment["PYTHONPATH"] = os.pathsep.join([str(source), environment["BASE_PACKAGES"]])
+    command = [python, "-c", measured, *arguments]
+    said = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment
+    ).stderr
     seconds, peak = said.strip().splitlines()[-1].split()
     return float(seconds), float(peak)
 
@@ -147,8 +155,7 @@ def cache(folder: Path, place: Path, before: Path | None) -> dict[str, Any]:
     for turn in range(ROUNDS):
         for name, path, source in rivals:
             os.environ["RAVINE_CACHE"] = str(place / f"cache-{turn}-{name}")
-            code = "" if source is None else _OTHER.format(repr(str(source)))
-            seconds[name].append(child(code + OPEN, str(path))[0])
+            seconds[name].append(child(OPEN, str(path), source=source)[0])
     least = {name: min(values) for name, values in seconds.items()}
     shares = {
         f"{name} ÷ folder": least[name] / least["folder"] for name in seconds if name != "folder"
@@ -193,7 +200,7 @@ def main() -> None:
             os.environ["RAVINE_CACHE"] = f"{place}/own-cache"
             figures[part] = measures[part](Path(place))
             figures[part]["load beside (1 min)"] = os.getloadavg()[0]
-    keep("layouts", "python bench/layouts.py FOLDER_OF_JPEG", figures)
+        keep("layouts", "python bench/layouts.py FOLDER_OF_JPEG", figures)
 
 
 if __name__ == "__main__":

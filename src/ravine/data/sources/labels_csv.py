@@ -99,7 +99,7 @@ def read_table(path: Path, folder: Path, settings: DataSettings) -> Collection:
     splits, by = _splits(table, columns, rows, settings)
     separator = _separator(table, columns, rows, settings)
     if separator is None or (columns.label and settings.labels_per_image != "several"):
-        _refuse_missing_labels(table, rows, splits)
+        _refuse_missing_labels(table, rows, splits, several=separator is not None)
     found, said, of_label = _labelled(table, columns, index, rows, splits, separator)
     used = set(rows.names)
     without_row = [n for n in index.entries if n not in used and n not in index.copies]
@@ -252,12 +252,15 @@ def _splits_of_folders(names: Sequence[str]) -> list[str | None]:
     ]
 
 
-def _refuse_missing_labels(table: Table, rows: _Rows, splits: Sequence[str | None]) -> None:
+def _refuse_missing_labels(
+    table: Table, rows: _Rows, splits: Sequence[str | None], *, several: bool
+) -> None:
+    none = "; or if it has none: --labels-per-image several" if several else ""
     for name, label, split, line in zip(rows.written, rows.labels, splits, rows.lines, strict=True):
         if not label and split != "test":
             raise DataError(
                 f"{table.name}, line {line}: {shortened(name, 60)!r} has no label; fill it in or "
-                "remove the line"
+                f"remove the line{none}"
             )
 
 
