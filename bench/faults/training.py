@@ -16,7 +16,8 @@ from zoo import OPTIMIZERS, Plan
 import ravine
 from ravine.checks.check_table import EXPLAINS
 from ravine.findings.finding import Finding, Findings, merge
-from ravine.findings.history_detectors import find_over_time, trace
+from ravine.findings.history_detectors import find_over_time
+from ravine.findings.run_trace import trace
 
 Batch = tuple[Tensor, Tensor]
 _VALIDATIONS = 10

@@ -195,3 +195,79 @@ def test_a_step_that_tries_weights_changes_nothing_from_outside() -> None:
             monitor.record(loss=optimizer.step(closure))
 
     assert "weights-changed-outside" not in monitor.findings.codes
+
+
+def test_norms_that_the_step_keeps_in_evaluation_mode_are_compared_in_it() -> None:
+    body = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU())
+    model = nn.Sequential(body, nn.Linear(32, 5))
+    for x, _ in 5 * batches():
+        body(3 * x + 4)  # as other data left the running statistics
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(batch: Batch) -> None:
+        model.train()
+        body.eval()
+        stepped(model, batch, optimizer)
+
+    found = ravine.check(model, F.cross_entropy, batches(), optimizer, step=step, learn=False)
+
+    assert "step-trains-something-else" not in found.codes
+
+
+class Clamped(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.maximum(x, torch.zeros(()))
+
+
+def test_logits_that_are_cut_off_are_named_whatever_cuts_them() -> None:
+    model = nn.Sequential(network(), Clamped())
+
+    found = ravine.check(model, F.cross_entropy, batches(), learn=False)
+
+    assert found.codes == ("activation-on-logits",)
+
+
+def test_a_batch_standardised_in_the_forward_pass_mixes_its_examples() -> None:
+    class Standardised(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x - x.mean(0)) / (x.std(0) + 1e-3)
+
+    model = nn.Sequential(Standardised(), network())
+
+    assert ravine.check(model, F.cross_entropy, batches(), learn=False).codes == ("examples-mixed",)
+
+
+def test_a_constant_beside_the_loss_hides_nothing_of_the_targets() -> None:
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(out, y) + 100
+
+    assert ravine.check(network(), loss, batches(), learn=False).codes == ()
+
+
+def test_batches_of_two_are_put_together_for_the_range_test() -> None:
+    pairs = [(x[n : n + 2], y[n : n + 2]) for x, y in batches() for n in (0, 2)]
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+
+    assert "rate-too-high" not in ravine.check(model, F.cross_entropy, pairs, optimizer).codes
+
+
+def test_a_loss_that_falls_below_zero_has_not_diverged() -> None:
+    model = nn.Linear(20, 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+
+    def likelihood(out: Tensor, y: Tensor) -> Tensor:
+        return F.gaussian_nll_loss(out[:, 0], y, out[:, 1].exp())
+
+    pairs = [(x, 0.01 * x[:, 0]) for x, _ in 20 * batches()]
+    found = ravine.check(model, likelihood, pairs, optimizer)
+    with ravine.Monitor(model, optimizer) as monitor:
+        for x, y in pairs:
+            optimizer.zero_grad()
+            loss = likelihood(model(x), y)
+            loss.backward()
+            optimizer.step()
+            monitor.record(loss=loss)
+
+    assert float(loss.detach()) < -1
+    assert (found.codes, monitor.findings.codes) == ((), ())

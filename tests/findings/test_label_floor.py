@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from ravine.findings.history_detectors import find_over_time, trace
+from ravine.findings.history_detectors import find_over_time
 from ravine.findings.label_floor import ignorance_of, label_floor
+from ravine.findings.run_trace import trace
 
 
 def _entropy(x: float) -> float:

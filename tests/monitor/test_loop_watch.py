@@ -203,3 +203,28 @@ def test_watching_the_loop_leaves_weights_buffers_and_chance_bitwise() -> None:
     alone, watched_one = trained(monitored=False), trained(monitored=True)
     torch.testing.assert_close(watched_one[0], alone[0], rtol=0, atol=0)
     assert torch.equal(watched_one[1], alone[1])
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_a_validation_in_the_order_of_its_classes_is_no_other_preparation(is_sorted: bool) -> None:
+    """Memorised, and validated class by class, in batches: the first of them shows one class."""
+    centres = torch.randn(5, 20)
+    x, y = draw(40, centres)
+    held_x, held_y = draw(200, centres)
+    held_y = held_y[torch.randperm(200)]  # worse than training, whatever the order
+    order = held_x.sum(1).argsort() if is_sorted else torch.arange(200)
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with ravine.Monitor(model, optimizer) as monitor:
+        for step in range(STEPS):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            monitor.record(loss=loss)
+            if step % 10 == 9:
+                with torch.no_grad():
+                    rows = [F.cross_entropy(model(held_x[p]), held_y[p]) for p in order.split(20)]
+                monitor.record(loss=torch.stack(rows).mean(), split="validation")
+
+    assert monitor.findings[0].code != "validation-prepared-differently"

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,23 @@ def test_many_classes_are_a_picture_with_the_worst_pairs(tmp_path: Path) -> None
     assert table.index("class-7</td><td>class-11") == min(
         found.start() for found in re.finditer(r"class-\d+</td><td>class-\d+", table)
     )
+
+
+def test_a_page_is_written_or_refused_whatever_its_file_leaves_out(
+    run: Run, tmp_path: Path
+) -> None:
+    whole = json.loads((run.path / "evaluation.json").read_text())
+    shutil.copytree(run.path, tmp_path / "run")
+    for key in whole:
+        left = {name: value for name, value in whole.items() if name != key}
+        (tmp_path / "run" / "evaluation.json").write_text(json.dumps(left))
+        page.render_report(tmp_path / "run")
+        (tmp_path / "evaluation.json").write_text(json.dumps(left))
+        if key in {"split", "count", "accuracy", "interval", "classes", "confusion"}:
+            with pytest.raises(RunError, match=key):
+                render_evaluation(tmp_path)
+        else:
+            render_evaluation(tmp_path)
 
 
 def test_the_lines_of_classes_have_counts_and_the_harmonic_mean() -> None:

@@ -5,7 +5,7 @@ A batch is a pair (inputs, targets), several inputs and then the targets, or an 
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 
 from ravine.core.errors import SettingError
-from ravine.core.nested import batch_size, slice_examples, tensors_in, to_device
+from ravine.core.nested import (
+    batch_size,
+    join_examples,
+    slice_examples,
+    tensors_in,
+    to_device,
+)
 
 _BATCHES = 16
 
@@ -63,6 +69,12 @@ class CheckBatch:
         if not isinstance(targets, Tensor) or targets.dim() != 2 or targets.shape[1] < 2:
             return None
         return targets if bool(((targets == 0) | (targets == 1)).all()) else None
+
+
+def joined(samples: Sequence[CheckBatch]) -> CheckBatch:
+    """Returns small batches as one; the first alone where they cannot be put together."""
+    inputs, targets = join_examples([(one.inputs, one.targets) for one in samples])
+    return CheckBatch(inputs=inputs, targets=targets, original=None)
 
 
 def logits_of(output: object, sample: CheckBatch) -> Tensor | None:

@@ -43,8 +43,12 @@ def _output(context: CheckContext, inputs: Any) -> Tensor | None:
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
-    """Returns the root mean square difference over the standard deviation, of equal shapes."""
-    spread = max(float(one.std()), 1e-3 * float(one.abs().max()), 1e-12)
+    """Returns the root mean square difference over that between examples, of equal shapes.
+
+    Differences between the numbers of one example, as between biases, are no part of it.
+    """
+    between = float(one.var(0).mean().sqrt())
+    spread = max(between, 1e-3 * float(one.abs().max()), 1e-12)
     return float((one - other).square().mean().sqrt()) / spread
 
 

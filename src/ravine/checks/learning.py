@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ravine.checks.check_batch import CheckBatch
+from ravine.checks.check_batch import CheckBatch, joined
 from ravine.checks.context import CheckContext, layer_of
 from ravine.checks.parameters import make_dense_
 from ravine.core.errors import SettingError
@@ -273,7 +273,14 @@ def _loss_at(found: RangeTest, lr: float) -> float:
 
 
 def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
-    """Returns samples of `examples` each, the first parts of all batches first."""
+    """Returns samples of `examples` each, the first parts of all batches first.
+
+    Smaller batches are put together: the losses of a few examples tell noise alone.
+    """
+    count = max(1, examples // max(1, len(samples[0])))
+    if count > 1:
+        rows = [samples[n : n + count] for n in range(0, len(samples), count)]
+        samples = tuple(joined(row) for row in rows if len(row) == count or len(rows) == 1)
     most = max(1, len(samples[0]) // examples)
     return [s.first(examples, start=k * examples) for k in range(most) for s in samples]
 
@@ -285,10 +292,10 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
     start there; too low by the one where the loss begins to fall, and by the highest that a
     schedule is known to reach: on easy data the loss goes on falling far above a good rate.
     """
+    if not learns_in(found):
+        return
     lr, planned = _reference(context), _planned(context)
-    first, least = statistics.median(found.losses[:_SETTLED]), min(found.losses)
-    if not least < first * 0.97:
-        return  # nothing was learnt at any learning rate
+    first, least = _first(found), min(found.losses)
     begins = _beginning(found, first - _BEGUN * (first - least))
     ratio, is_lost = lr / found.suggestion, _loss_at(found, lr) >= first
     evidence = {
@@ -319,6 +326,16 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
             evidence=evidence,
             changes={"lr": found.suggestion},
         )
+
+
+def learns_in(found: RangeTest) -> bool:
+    """Returns whether anything was learnt at any learning rate; else its suggestion is noise."""
+    first = _first(found)
+    return min(found.losses) < first - 0.03 * abs(first)
+
+
+def _first(found: RangeTest) -> float:
+    return statistics.median(found.losses[:_SETTLED])
 
 
 def _beginning(found: RangeTest, level: float) -> float:

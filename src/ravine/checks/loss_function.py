@@ -10,7 +10,11 @@ from ravine.checks.loss_form import LossForm
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import INITIAL_LOSS, INITIAL_LOSS_NATS
 
-_SQUASHED = ("relu", "sigmoid", "tanh", "hardtanh", "relu6", "leaky_relu", "silu", "gelu")
+_SQUASHED = (
+    *("relu", "sigmoid", "tanh", "hardtanh", "relu6", "leaky_relu", "silu", "gelu", "elu"),
+    *("clamp", "clip", "softsign", "softplus", "hardsigmoid", "threshold"),
+)
+_AT_AN_END = 0.1  # share of outputs that are exactly the least or the largest
 
 # Smoothed labels ask a sure network for less: at their optimum the slope is 0, of either sign.
 _CLEARLY_UPHILL = 0.05
@@ -42,10 +46,18 @@ def _compare(form: LossForm, out: Tensor, last: str) -> Iterator[Finding]:
         yield _softmax_twice(evidence)
     elif form.takes_logarithms and not bool(((sums - 1).abs() < 1e-2).all()):
         yield _no_log_probabilities(float(sums.mean()), evidence)
-    elif form.takes_softmax and last in _SQUASHED:
+    elif form.takes_softmax and (last in _SQUASHED or _is_cut(out)):
         yield _activation_on_logits(last, float((out == 0).double().mean()), evidence)
     elif form.takes_softmax or form.takes_logarithms:
         yield from _initial_loss(form, out)
+
+
+def _is_cut(out: Tensor) -> bool:
+    """Returns whether many outputs (N, K) lie exactly at an end of their range."""
+    if len(out) < 8 or not bool((out != out[:1]).any()):
+        return False
+    ends = [float((out == end).double().mean()) for end in (out.min(), out.max())]
+    return max(ends) > max(_AT_AN_END, 2 / out.shape[1] / len(out))
 
 
 def _wrong_sign(form: LossForm, evidence: dict[str, float]) -> Finding:
@@ -87,9 +99,14 @@ def _activation_on_logits(last: str, zeros: float, evidence: dict[str, float]) -
     return Finding(
         severity="critical",
         code="activation-on-logits",
-        seen=f"the network ends in {last}, and the loss takes a softmax of that",
-        cause=f"{last} cuts off part of the range of the logits",
-        cure=f"leave out the {last} at the network's end",
+        seen=f"the network ends in {last}, and the loss takes a softmax of that"
+        if last in _SQUASHED
+        else "many outputs are exactly the least or the largest, and the loss takes a softmax of "
+        "them",
+        cause="part of the range of the logits is cut off",
+        cure=f"leave out the {last} at the network's end"
+        if last in _SQUASHED
+        else "leave out what limits the outputs at the network's end",
         evidence={**evidence, "zeros": zeros},
     )
 

@@ -1,7 +1,7 @@
 """Checks of a step's effect: its gradient and update against those of the declared loss."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -190,10 +190,11 @@ def _unrelated(context: CheckContext, pair: StepPair) -> Iterator[Finding]:
     sample = context.samples[place]
     if len(sample) < 16 or ours > UNRELATED_STEP or pair.first.calls > 1:
         return
-    again = cosine(declared_gradient(context, sample), declared)
+    modes = pair.first.modes
+    again = cosine(declared_gradient(context, sample, modes), declared)
     if again < UNRELATED_STEP:
         return  # the loss of the batch is itself so noisy that nothing can be said
-    others = [cosine(followed, g) for g in _with_permuted_targets(context, sample)]
+    others = [cosine(followed, g) for g in _with_permuted_targets(context, sample, modes)]
     if others and ours <= max(others):
         yield Finding(
             severity="warning",
@@ -207,7 +208,9 @@ def _unrelated(context: CheckContext, pair: StepPair) -> Iterator[Finding]:
         )
 
 
-def _with_permuted_targets(context: CheckContext, sample: CheckBatch) -> Iterator[Tensors]:
+def _with_permuted_targets(
+    context: CheckContext, sample: CheckBatch, modes: Sequence[bool]
+) -> Iterator[Tensors]:
     targets = sample.targets
     if not isinstance(targets, torch.Tensor) or len(targets) != len(sample):
         return
@@ -215,4 +218,4 @@ def _with_permuted_targets(context: CheckContext, sample: CheckBatch) -> Iterato
     for _ in range(_PERMUTATIONS):
         order = torch.randperm(len(targets), generator=generator).to(targets.device)
         permuted = CheckBatch(inputs=sample.inputs, targets=targets[order], original=None)
-        yield declared_gradient(context, permuted)
+        yield declared_gradient(context, permuted, modes)

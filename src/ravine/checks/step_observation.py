@@ -6,6 +6,7 @@ and the random state are put back.
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -52,7 +53,7 @@ def observe_step(context: CheckContext) -> StepPair | None:
     return StepPair(
         first=first,
         second=second,
-        declared=declared_gradient(context, sample),
+        declared=declared_gradient(context, sample, first.modes),
         other=_on_another_batch(context, first) if is_quick else None,
     )
 
@@ -67,13 +68,23 @@ def _on_another_batch(context: CheckContext, first: StepRecord) -> tuple[Tensors
     sample = context.samples[1]
     with preserve_training(context.model, context.optimizer):
         found = _observed(context, sample)
-    return found.gradients, declared_gradient(context, sample)
+    return found.gradients, declared_gradient(context, sample, first.modes)
 
 
-def declared_gradient(context: CheckContext, sample: CheckBatch) -> Tensors:
-    """Returns the gradient of the declared loss in training mode; empty where there is none."""
+def declared_gradient(
+    context: CheckContext, sample: CheckBatch, modes: Sequence[bool] = ()
+) -> Tensors:
+    """Returns the gradient of the declared loss; empty where there is none.
+
+    Args:
+        context: of the checks.
+        sample: its batch.
+        modes: of each module, whether it is in training mode; all of them where it is empty.
+    """
     with preserve_training(context.model):
         context.model.train()
+        for module, is_training in zip(context.model.modules(), modes, strict=False):
+            module.training = is_training
         value = context.value(sample)
         if not value.requires_grad:
             return {}
@@ -162,6 +173,7 @@ def _watch(
     def before_forward(module: nn.Module, _inputs: Any) -> None:
         if torch.is_grad_enabled():
             record.training.append(module.training)
+            record.modes = record.modes or tuple(m.training for m in module.modules())
 
     for hook in (
         register_optimizer_step_pre_hook(before_step),

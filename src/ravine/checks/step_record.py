@@ -24,6 +24,7 @@ class StepRecord:
         updates: what it added to each parameter.
         learning_rates: of its groups, one tuple for each call that it stepped in.
         training: of each forward pass with gradients, whether the model was in training mode.
+        modes: of the first such pass, whether each module was in training mode, in their order.
         calls: of the user's step.
         moved: whether a weight differs after them.
         held: indices of the parameters that the optimizers hold which stepped, or were about to.
@@ -37,6 +38,7 @@ class StepRecord:
     updates: Tensors = field(default_factory=dict)
     learning_rates: list[tuple[float, ...]] = field(default_factory=list)
     training: list[bool] = field(default_factory=list)
+    modes: tuple[bool, ...] = ()
     calls: int = 0
     moved: bool = False
     held: set[int] = field(default_factory=set)

@@ -175,8 +175,8 @@ def _uninformative(context: CheckContext, out: Tensor, targets: Tensor) -> Itera
     floor = measured_floor(context.loss, out, targets)
     if constant is None or floor is None or constant < 0.1:
         return
-    gain = (constant - floor) / constant
-    if gain < UNINFORMATIVE:
+    least = min(constant, math.log(max(2, out.shape[-1])))  # whatever is added to the loss
+    if constant - floor < UNINFORMATIVE * least:
         yield Finding(
             severity="warning",
             code="targets-uninformative",

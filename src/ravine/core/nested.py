@@ -1,6 +1,6 @@
 """Values in nested tuples, lists and mappings: what networks are called with and return."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -60,6 +60,38 @@ def slice_examples(value: Any, count: int, *, start: int = 0, size: int) -> Any:
         return tensor[start : start + count] if is_batched else tensor
 
     return map_tensors(value, cut)
+
+
+def pick_examples(value: Any, indices: Tensor, *, size: int) -> Any:
+    """Returns the examples at `indices` (n,) of each tensor whose length is `size`."""
+    return map_tensors(
+        value, lambda t: t[indices.to(t.device)] if t.dim() > 0 and len(t) == size else t
+    )
+
+
+def join_examples(values: Sequence[Any]) -> Any:
+    """Returns nested values of one form as one, their examples one behind the other.
+
+    The first alone where shapes, or what is no tensor, differ. Tensors that are as long as the
+    first one of their value hold examples; of others that of the first value stays.
+
+    >>> join_examples([(torch.zeros(2), "a"), (torch.ones(1), "a")])
+    (tensor([0., 0., 1.]), 'a')
+    """
+    sizes = [batch_size(value) for value in values]
+    rows = [tensors_in(value) for value in values]
+    shapes = [[t.shape[1:] for t in row] for row in rows]
+    others = [[leaf for leaf in leaves_in(v) if not isinstance(leaf, Tensor)] for v in values]
+    if any(one != shapes[0] for one in shapes) or any(one != others[0] for one in others):
+        return values[0]
+    parts = iter(zip(*rows, strict=True))
+
+    def joined(first: Tensor) -> Tensor:
+        found = next(parts)
+        are_batched = all(t.dim() and len(t) == n for t, n in zip(found, sizes, strict=True))
+        return torch.cat(found) if are_batched else first
+
+    return map_tensors(values[0], joined)
 
 
 def to_device(value: Any, device: torch.device) -> Any:

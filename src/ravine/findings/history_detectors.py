@@ -5,13 +5,13 @@ with their standard errors, never one value against another.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from ravine.findings.finding import Finding
+from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
     AT_CHANCE,
     BLOWN,
@@ -25,84 +25,8 @@ from ravine.findings.thresholds import (
 
 _FEWEST = 8  # rows of the shortest run that is judged
 _BEYOND = 10.0  # times the loss of knowing nothing: no run of any length comes back from it
+_CERTAINLY = 10.0  # standard errors
 _FEW = 5  # rows of the shortest run of which a plateau can be reported
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
-    """A run over time.
-
-    Attributes:
-        steps: (n) of each row about the training.
-        losses: (n) training loss; NaN where it was not finite.
-        rates: (n) learning rate; NaN where it is not known.
-        skipped: steps that were undone because they were not finite.
-        validations: (step, validation loss, validation accuracy, training loss, training
-            accuracy), NaN where one is not known.
-        classes: K, None where it is not known.
-        normalised: the network has batch norm.
-        floor: the least training loss that the targets allow, `target_floor`; 0 for hard labels.
-        ignorance: the loss of knowing only how frequent each label is, where an image has several;
-            None where it has one class.
-    """
-
-    steps: np.ndarray
-    losses: np.ndarray
-    rates: np.ndarray
-    skipped: int
-    validations: np.ndarray
-    classes: int | None
-    normalised: bool
-    floor: float = 0.0
-    ignorance: float | None = None
-
-    def level(self, share: float) -> float:
-        """Returns the training loss at a share of the way from the floor to `chance`."""
-        return self.floor + share * (self.chance - self.floor)
-
-    @property
-    def chance(self) -> float:
-        """The loss of a network that knows nothing: ln K, or that of the first rows."""
-        if self.ignorance is not None:
-            return self.ignorance
-        if self.classes:
-            return math.log(self.classes)
-        known = self.losses[np.isfinite(self.losses)]
-        if not len(known):
-            return math.nan
-        # The very first losses stand for a run that blows up within its first twentieth.
-        return float(min(known[: max(1, len(known) // 20)].mean(), np.median(known[:3])))
-
-
-def trace(
-    history: Sequence[Mapping[str, Any]],
-    *,
-    classes: int | None = None,
-    normalised: bool = False,
-    floor: float = 0.0,
-    ignorance: float | None = None,
-) -> Trace:
-    """Returns the rows of history.jsonl as arrays."""
-    steps = [row for row in history if row.get("kind") == "step" and "step" in row]
-    epochs = [row for row in history if row.get("kind") == "epoch" and "step" in row]
-    names = ("step", "loss", "accuracy", "train_loss", "train_accuracy")
-    return Trace(
-        steps=np.array([row["step"] for row in steps], float),
-        losses=np.array([_number(row.get("loss")) for row in steps]),
-        rates=np.array([_number(row.get("lr")) for row in steps]),
-        skipped=max([int(row.get("skipped") or 0) for row in steps], default=0),
-        validations=np.array([[_number(row.get(n)) for n in names] for row in epochs]).reshape(
-            -1, len(names)
-        ),
-        classes=classes,
-        normalised=normalised,
-        floor=floor,
-        ignorance=ignorance,
-    )
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def find_over_time(run: Trace) -> Iterator[Finding]:
@@ -164,7 +88,9 @@ def _divergence(run: Trace) -> Iterator[Finding]:
         return
     blown = run.losses > BLOWN * run.chance
     if blown.any():
-        yield _leapt(float(np.nanmax(run.losses)), start, end, int(run.steps[blown.argmax()]))
+        leapt = _leapt(float(np.nanmax(run.losses)), start, end, int(run.steps[blown.argmax()]))
+        knows_nothing = end > AT_CHANCE * run.chance
+        yield replace(leapt, severity="critical") if knows_nothing else leapt
 
 
 def _diverged_at_once(run: Trace) -> Iterator[Finding]:
@@ -224,20 +150,25 @@ def _leapt(peak: float, start: float, end: float, step: int) -> Finding:
 
 
 def _plateau(run: Trace) -> Iterator[Finding]:
-    """A run that has learnt nothing, and does not begin to."""
+    """A run that has learnt nothing, and does not begin to; a warning where that is not certain."""
     half = len(run.losses) // 2
     end, error = _mean(run.losses[half:])
     third, _ = _mean(run.losses[half : half + half // 2])
     last, last_error = _mean(run.losses[half + half // 2 :])
     falls = third - last > 3 * last_error + 0.01 * run.chance
-    if end + 2 * error > run.level(AT_CHANCE) and not falls and end < DIVERGED * run.chance:
+    if run.classes is None and run.ignorance is None and run.chance - end > _CERTAINLY * error:
+        return  # of a loss of which nothing is known, any certain fall may be all there is
+    level = run.level(AT_CHANCE)
+    if end > level and not falls and end < DIVERGED * run.chance:
+        sure = len(run.losses) >= _FEWEST and end - 2 * error > level
         yield Finding(
-            severity="critical" if len(run.losses) >= _FEWEST else "warning",
+            severity="critical" if sure else "warning",
             code="plateau",
             seen=f"the loss stays at {end:.3g} (± {error:.2g}), and {run.chance:.3g} is that of a "
             "network that knows nothing",
             cause="nothing that is learnt reaches the loss",
-            cure="run ravine.check for the wiring, the labels and the learning rate",
+            cure="ask for the wiring, the labels and the learning rate: ravine diagnose, or "
+            "ravine.check in your own loop",
             step=int(run.steps[0]),
             evidence={"loss": end, "error": error, "chance": run.chance},
         )

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ravine.findings.finding import Finding
-from ravine.findings.history_detectors import Trace, at_chance, is_at_chance
+from ravine.findings.history_detectors import at_chance, is_at_chance
 from ravine.findings.loop_record import InputShift, LoopRecord
+from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
     AGREES,
     AT_CHANCE,
@@ -23,6 +24,7 @@ _FEWEST = 8  # recorded losses
 _UNDONE, _OFTEN = 0.3, 64  # share of updates that is undone, and changes that are kept
 _LEARNT = 0.6  # of the loss of knowing nothing, below which training has learnt
 _REVERSED = -0.5  # correlation of mean examples
+_ELSEWHERE, _BESIDE_HALVES = 0.15, 5.0  # 1 − correlation, and over that of the halves of training
 _WORSE = 1.3  # times the training loss, from which on validation is worse
 
 
@@ -167,7 +169,8 @@ def is_shifted(shift: InputShift) -> bool:
     stretched = abs(math.log(max(other_std, 1e-12) / max(std, 1e-12))) > math.log(STRETCHED)
     moved = abs(other_mean - mean) > SHIFTED * max(std, 1e-12)
     certain = shift.deviations > SHIFTED_CERTAIN
-    return (certain and (stretched or moved)) or shift.correlation < _REVERSED
+    apart = 1 - shift.correlation > max(_ELSEWHERE, _BESIDE_HALVES * (1 - shift.halves))
+    return (certain and (stretched or moved)) or apart or shift.correlation < _REVERSED
 
 
 def _lags(rows: np.ndarray, run: Trace, train: float) -> bool:
@@ -196,7 +199,8 @@ def _prepared_differently(shift: InputShift, train: float, loss: float) -> Findi
         f"validation {other_mean:.3g} and {other_std:.3g} (correlation of the mean examples "
         f"{shift.correlation:.2f}); the loss is {train:.3g} in training and {loss:.3g} in "
         "validation",
-        cause="one of the two is scaled, normalised or augmented otherwise, or shows other things",
+        cause="one of the two is scaled, normalised, cut, turned or augmented otherwise, or shows "
+        "other things",
         cure="take the same preparation for both; print minimum, mean and maximum of a batch of "
         "each",
         evidence={

@@ -34,12 +34,14 @@ class InputShift:
         validated: mean and standard deviation in validation.
         deviations: difference of the means of examples, in standard errors.
         correlation: of the mean example of validation with that of training, over all places.
+        halves: the same of the two halves of the examples of training.
     """
 
     trained: tuple[float, float]
     validated: tuple[float, float]
     deviations: float
     correlation: float
+    halves: float = 0.0
 
 
 @final

@@ -120,9 +120,15 @@ def input_shift(trained: Call, validated: Call) -> InputShift | None:
     found = [_shift(x[:, c], y[:, c]) for c in channels]
     same = x.shape[1:] == y.shape[1:]
     correlation = _correlation(x.mean(0), y.mean(0)) if same else 1.0
+    half = len(x) // 2
+    halves = _correlation(x[:half].mean(0), x[half:].mean(0)) if same else 0.0
     most = max(found, key=lambda one: one[2] * _effect(one))
     return InputShift(
-        trained=most[0], validated=most[1], deviations=most[2], correlation=correlation
+        trained=most[0],
+        validated=most[1],
+        deviations=most[2],
+        correlation=correlation,
+        halves=halves,
     )
 
 

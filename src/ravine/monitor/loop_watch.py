@@ -16,12 +16,19 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from ravine.core.nested import batch_size, map_tensors, slice_examples, tensors_in
+from ravine.core.nested import (
+    batch_size,
+    join_examples,
+    map_tensors,
+    pick_examples,
+    tensors_in,
+)
 from ravine.findings.loop_record import LoopRecord, OutsideChange
 
 _SAMPLED, _ELEMENTS = 4, 64  # largest parameters that are compared, and elements of each
 _MOST_OUTSIDE = 64
 _EXAMPLES, _FEWEST, _MOST_NUMBERS = 64, 8, 1 << 21  # of a batch that is kept
+_PARTS = 4  # passes of a validation of which examples are kept
 _SAME = 1e-6  # relative difference of weights that were put back
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -42,7 +49,6 @@ class LoopWatch:
         outside: changes of the weights between two steps.
         validations: by step; `elsewhere`, `in_training_mode` and `swapped` as in `LoopRecord`.
         trained: first examples of the batch of training before the last validation.
-        validated: first examples of the last validation.
         losses: training losses that were recorded.
         other_steps: of other optimizers; `other_optimizers` different ones.
     """
@@ -66,7 +72,7 @@ class LoopWatch:
         self.outside: list[OutsideChange] = []
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
         self.trained: Call | None = None
-        self.validated: Call | None = None
+        self._validated: list[Call] = []
         self._handles: list[Any] = []
 
     def open(self) -> None:
@@ -144,19 +150,29 @@ class LoopWatch:
             self._is_undoing = True
 
     def on_plain_pass(self, call: Call, trained: Call | None, *, training: bool) -> None:
-        """Counts a pass without gradients; keeps examples of the first one of a validation."""
+        """Counts a pass without gradients; keeps examples of some of those of a validation."""
         self._passes += 1
         self._passes_in_training += training and self._has_modes
         if self._passes == 1:
             self._is_swapped = self._changed() > 0
-            self.validated = _first_examples(call)
+            self._validated = []
             if trained is not None:
-                self.trained = _first_examples(trained)
+                self.trained = _some_examples(trained)
+        if self._passes & (self._passes - 1) == 0:  # 1, 2, 4, 8, …
+            self._validated = [*self._validated, _some_examples(call)][-_PARTS:]
+
+    @property
+    def validated(self) -> Call | None:
+        """Examples of the last validation, in equal parts of the passes that were kept."""
+        if not self._validated:
+            return None
+        most = _EXAMPLES // len(self._validated)
+        return join_examples([_some_examples(call, most=most) for call in self._validated])
 
     def keep_training(self, call: Call) -> None:
         """Keeps examples of a batch of training, where there are none yet."""
         if self.trained is None:
-            self.trained = _first_examples(call)
+            self.trained = _some_examples(call)
 
     def record(self, steps: int, probed: Mapping[str, Any]) -> LoopRecord:
         """Returns what was seen.
@@ -195,12 +211,13 @@ class LoopWatch:
         self._passes = self._passes_in_training = 0
 
 
-def _first_examples(call: Call) -> Call:
-    """Returns copies of the first examples of a call's arguments."""
+def _some_examples(call: Call, *, most: int = _EXAMPLES) -> Call:
+    """Returns copies of examples of a call's arguments, evenly spread over the batch."""
     size = batch_size(call)
     numbers = max((t.numel() for t in tensors_in(call)), default=0) // max(1, size)
-    count = min(_EXAMPLES, max(_FEWEST, _MOST_NUMBERS // max(1, numbers)))
-    args, kwargs = slice_examples(call, count, size=size)
+    count = min(most, size, max(_FEWEST, _MOST_NUMBERS // max(1, numbers)))
+    indices = torch.arange(count) * size // max(1, count)
+    args, kwargs = pick_examples(call, indices, size=size)
     return map_tensors((args, kwargs), lambda t: t.detach().clone())
 
 

@@ -33,9 +33,10 @@ from ravine.core.snapshot import LayerStatistics, NotFinite, Snapshot
 from ravine.core.validation import check_range
 from ravine.findings.detectors import RUN_EXPLAINS
 from ravine.findings.finding import Findings, merge
-from ravine.findings.history_detectors import find_over_time, trace
+from ravine.findings.history_detectors import find_over_time
 from ravine.findings.layer_detectors import find_in_snapshots
 from ravine.findings.loop_detectors import find_in_loop
+from ravine.findings.run_trace import trace
 from ravine.findings.target_floor import are_known, floor_of_softmax, known_floor
 from ravine.findings.thresholds import AGREES
 from ravine.monitor.capture import Capture

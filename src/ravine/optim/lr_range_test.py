@@ -6,6 +6,7 @@ explodes (Smith, "Cyclical learning rates", WACV 2017). Afterwards everything is
 
 import copy
 import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,4 +174,9 @@ def _rise(
 
 def _exploded(losses: list[float], smooth: float) -> bool:
     judged = losses[_SETTLED:]
-    return bool(judged) and smooth > _EXPLODED * min(judged)
+    if not judged:
+        return False
+    least, first = min(judged), statistics.median(losses[:_SETTLED])
+    if least > 0:
+        return smooth > _EXPLODED * least
+    return smooth - first > first - least  # a likelihood may be above 1: nothing says where 0 is

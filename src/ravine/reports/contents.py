@@ -11,10 +11,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ravine.core.errors import RunError
 from ravine.core.json_text import parse_json, parse_toml
 from ravine.core.regular_file import read_regular
-from ravine.runs.confusion import dense_confusion
+from ravine.runs.confusion import has_square_confusion
 from ravine.runs.file_schemas import (
     AUDIT,
     ENVIRONMENT,
@@ -26,6 +25,7 @@ from ravine.runs.file_schemas import (
     EpochRow,
     StepsRow,
     fault_in,
+    with_defaults,
 )
 from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
@@ -76,9 +76,10 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         return found
 
     evaluation = read("evaluation.json", "the run has not ended, or held nothing out", EVALUATION)
-    if evaluation and not _has_square_confusion(evaluation):
+    if evaluation and not has_square_confusion(evaluation):
         missing.append("evaluation.json does not hold what it should (confusion)")
         evaluation = {}
+    evaluation = with_defaults(evaluation, EVALUATION) if evaluation else {}
     recipe = _read(run / "recipe.toml", parse_toml, "the run did not begin", missing)
     rows = _rows(run / "history.jsonl", HISTORY, missing)
     plan = recipe.pop("plan", {})
@@ -102,29 +103,6 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         missing=missing,
         verdict=judge(run, evaluation=evaluation, findings=findings, recipe=recipe),
         state=read_state(RunFolder(run), plan=plan if isinstance(plan, dict) else None),
-    )
-
-
-def _has_square_confusion(evaluation: dict[str, Any]) -> bool:
-    """Returns whether the confusion, if there is one, has a row and a column for each class.
-
-    One that holds only what is not 0 is written out as a table.
-    """
-    if "mean_ap" in evaluation:
-        return True  # of several labels, which are not confused with each other
-    table, classes = evaluation.get("confusion"), len(evaluation["classes"])
-    if isinstance(table, dict):
-        try:
-            table = evaluation["confusion"] = dense_confusion(table).tolist()
-        except RunError:
-            return False
-    if not isinstance(table, list):
-        return table is not None
-    return len(table) == classes and all(
-        isinstance(row, list)
-        and len(row) == classes
-        and all(type(n) is int and 0 <= n < 2**53 for n in row)
-        for row in table
     )
 
 

@@ -12,8 +12,8 @@ from ravine.reports.confusion_picture import confusion_picture
 from ravine.reports.curve_figures import reliability
 from ravine.reports.page_environment import page_environment
 from ravine.reports.run_pictures import mistake_pictures
-from ravine.runs.confusion import dense_confusion
-from ravine.runs.file_schemas import EVALUATION, fault_in
+from ravine.runs.confusion import has_square_confusion
+from ravine.runs.file_schemas import EVALUATION, fault_in, with_defaults
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import read_json
 from ravine.runs.verdict import chance_of
@@ -36,8 +36,9 @@ def render_evaluation(path: Path) -> Path:
     evaluation = read_json(folder.evaluation)
     if (fault := fault_in(evaluation, EVALUATION)) is not None:
         raise RunError(f"{folder.evaluation} does not hold what it should ({fault})")
-    if "mean_ap" not in evaluation:
-        evaluation["confusion"] = dense_confusion(evaluation["confusion"]).tolist()
+    evaluation = with_defaults(evaluation, EVALUATION)
+    if not has_square_confusion(evaluation):
+        raise RunError(f"{folder.evaluation} does not hold what it should (confusion)")
     parts = evaluation_parts(path, evaluation)
     text = page_environment().get_template("evaluation.html").render(e=evaluation, **parts)
     write_whole(folder.report, text.encode())

@@ -56,3 +56,28 @@ def dense_confusion(packed: Any) -> np.ndarray:
     if table.ndim != 2 or table.shape[0] != table.shape[1]:
         raise RunError("evaluation.json: its confusion matrix is not square")
     return table
+
+
+def has_square_confusion(evaluation: dict[str, Any]) -> bool:
+    """Returns whether the confusion of evaluation.json has a row and a column for each class.
+
+    One that holds only what is not 0 is written out as a table.
+    """
+    if "mean_ap" in evaluation:
+        return True  # of several labels, which are not confused with each other
+    table, classes = evaluation.get("confusion"), len(evaluation["classes"])
+    if isinstance(table, dict):
+        try:
+            table = evaluation["confusion"] = dense_confusion(table).tolist()
+        except RunError:
+            return False
+    return (
+        isinstance(table, list)
+        and len(table) == classes
+        and all(
+            isinstance(row, list)
+            and len(row) == classes
+            and all(type(n) is int and 0 <= n < 2**53 for n in row)
+            for row in table
+        )
+    )

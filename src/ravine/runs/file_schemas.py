@@ -329,6 +329,15 @@ def fault_in(value: Any, schema: TypeAdapter[Any]) -> str | None:
     return None
 
 
+def with_defaults(value: Any, schema: TypeAdapter[Any]) -> Any:
+    """Returns a value that fits a schema, with what is left out as None or what it stands for.
+
+    >>> with_defaults({"code": "overfitting"}, FINDING)["severity"] is None
+    True
+    """
+    return schema.dump_python(schema.validate_python(value))
+
+
 def whole(rows: Iterable[dict[str, Any]], schema: TypeAdapter[Any]) -> list[dict[str, Any]]:
     """Returns the rows that fit a schema."""
     return [row for row in rows if fault_in(row, schema) is None]

@@ -14,8 +14,9 @@ from ravine.checks.check_table import EXPLAINS
 from ravine.core.errors import RunError
 from ravine.core.events import EpochDone, Event, Notice, Observer, RolledBack, StepDone
 from ravine.findings.finding import Finding, merge
-from ravine.findings.history_detectors import find_over_time, trace
+from ravine.findings.history_detectors import find_over_time
 from ravine.findings.layer_detectors import find_in_snapshots
+from ravine.findings.run_trace import trace
 from ravine.findings.thresholds import AT_CHANCE
 from ravine.runs.file_schemas import HISTORY, fault_in
 from ravine.runs.folder import RunFolder

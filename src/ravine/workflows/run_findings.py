@@ -7,9 +7,10 @@ from ravine.checks.check_table import EXPLAINS
 from ravine.core.events import Notice, Observer
 from ravine.findings.cure_trials import Trial
 from ravine.findings.finding import Finding, Findings, merge
-from ravine.findings.history_detectors import find_over_time, trace
+from ravine.findings.history_detectors import find_over_time
 from ravine.findings.label_floor import ignorance_of, label_floor
 from ravine.findings.layer_detectors import find_in_snapshots
+from ravine.findings.run_trace import trace
 from ravine.findings.target_floor import expected_floor
 from ravine.runs.file_schemas import AUDIT, fault_in
 from ravine.runs.folder import RunFolder
