@@ -16,17 +16,18 @@ CONFIGURE = PATH="$(CURDIR)/$(BIN):$$PATH" && cmake -G Ninja -S . -DRAVINE_DRIVE
 SANITIZERS := -fsanitize=address,undefined
 ARM := aarch64-linux-gnu
 
-.PHONY: help setup demo test lint sanitize driver emulate-arm fuzz check format bench bench-all bench-optim bench-faults bench-fuzz bench-kills kernels lock map docs wheel pictures
+.PHONY: help setup demo test test-slow lint sanitize driver emulate-arm fuzz check format bench bench-all bench-optim bench-faults bench-fuzz bench-kills kernels lock map docs wheel pictures
 
 help:
 	@echo 'make demo      train on the shipped sample for $(BUDGET) and write a report'
-	@echo 'make test      run the tests'
+	@echo 'make test      run the tests, but for the slow ones'
+	@echo 'make test-slow run those that kill, race, or start processes and interpreters'
 	@echo 'make lint      ruff, mypy, import-linter'
 	@echo 'make sanitize  check the C library under the address and undefined-behaviour sanitizers'
 	@echo 'make driver    the same checks of the C library as it is shipped, without sanitizers'
 	@echo 'make emulate-arm  the same for 64-bit ARM, under qemu'
 	@echo 'make fuzz      odd inputs for a minute: no traceback, no hang'
-	@echo 'make check     lint, sanitize, test and fuzz'
+	@echo 'make check     lint, sanitize, test, test-slow and fuzz'
 	@echo 'make format    let ruff mend what it can'
 	@echo 'make bench     measure training speed against torch and the machine, about 15 minutes'
 	@echo 'make bench-all measure what the README claims, about an hour: FASHION=FOLDER CIFAR=FILE'
@@ -53,9 +54,14 @@ demo: setup
 # One thread a worker: more of them only wait for each other on the tiny tensors of tests, and
 # where a test asks for two, they are not to spin. A worker keeps to its part of the files, which
 # trains what the tests of a file share once, until another has nothing left to do.
-test: setup
-	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive \
+PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive \
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+test: setup
+	@$(PYTEST) -m 'not slow'
+
+test-slow: setup
+	@$(PYTEST) -m slow $$(grep -rl mark.slow tests --include='*.py')
 
 lint: setup
 	@$(BIN)/ruff check .
@@ -85,7 +91,7 @@ emulate-arm: setup
 fuzz: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/fuzz.py --seconds $(SECONDS_OF_FUZZ)
 
-check: lint sanitize test fuzz
+check: lint sanitize test test-slow fuzz
 
 format: setup
 	@$(BIN)/ruff check --fix .

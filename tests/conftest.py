@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import gc
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -57,6 +58,17 @@ def _torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _files_without_disk() -> Iterator[None]:
+    """Leaves files to the system's memory: a power cut is not tested, and disks are slow.
+
+    What is synced, and when: `tests/core/test_parts_of_killed_writers.py`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -311,6 +311,7 @@ def test_the_working_folder_is_not_left_first_for_everything_else(place: Path) -
     assert sys.path[-1] == str(place)
 
 
+@pytest.mark.slow
 def test_a_race_asks_again_and_its_workers_hear_what_is_allowed(
     ravine: Command, place: Path
 ) -> None:

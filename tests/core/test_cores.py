@@ -72,6 +72,7 @@ def trained(*, cores: set[int], **environment: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_one_core_and_many_threads_train_and_are_one_line(tmp_path: Path) -> None:
     first = min(os.sched_getaffinity(0))
     printed = trained(cores={first}, OMP_NUM_THREADS="9", FOLDER=str(tmp_path))

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # torch and asyncio load fcntl here themselves: it is hidden from what comes after them.
 _WITHOUT = """
 import asyncio, os, pkgutil, signal, sys
@@ -63,6 +65,7 @@ assert ravine.resume(run.path, show="none").result == run.result
 """
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_evaluated_where_they_are_missing(tmp_path: Path) -> None:
     code = _TRAINS.format(without=_WITHOUT.partition("from importlib")[0])
     environment = {**os.environ, "RAVINE_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}

@@ -64,3 +64,22 @@ def test_a_link_that_looks_like_a_part_is_not_followed(tmp_path: Path) -> None:
 def test_a_place_where_nothing_can_be_written_is_one_line() -> None:
     with pytest.raises(RunError, match="cannot write /proc/self/x"):
         write_whole(Path("/proc/self/x"), b"1")
+
+
+def test_files_are_on_the_disk_before_they_have_their_names_and_the_names_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+
+    def sync(handle: int) -> None:
+        path = Path(f"/dev/fd/{handle}").resolve()
+        synced.append(("part" if path.suffix == ".part" else path.name, (tmp_path / "a").exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_whole(tmp_path / "a", b"1")
+    assert synced == [("part", False), (tmp_path.name, True)]
+
+    (tmp_path / "a").unlink()
+    synced.clear()
+    write_folder_whole(tmp_path / "a", lambda part: write_whole(part / "b", b"1"))
+    assert synced == [("part", False), ("part", False), ("part", False), (tmp_path.name, True)]

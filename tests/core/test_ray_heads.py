@@ -66,12 +66,12 @@ def head(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
         yield home, connect
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(120)
 
 
 def _await(address: str) -> None:
     host, _, port = address.partition(":")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with socket.socket() as attempt:
             if attempt.connect_ex((host, int(port))) == 0:

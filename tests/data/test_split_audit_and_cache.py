@@ -173,7 +173,7 @@ def test_two_builders_at_once_do_each_other_no_harm(tree: Tree, own_cache: Path)
         subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    prints = [process.communicate(timeout=60)[0] for process in both]
+    prints = [process.communicate(timeout=240)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert prints[0] == prints[1] != ""
     assert [path.name.startswith(".") for path in own_cache.iterdir()] == [False]

@@ -201,7 +201,7 @@ def test_prefetched_images_are_decoded_while_nobody_waits(both: tuple[Dataset, D
     images = both[1].images.subset(np.arange(40))
     images.prefetch(np.arange(40))
     request = next(iter(images._prefetched.values()))
-    for _ in range(200):
+    for _ in range(1200):
         time.sleep(0.05)
         assert images._pool is not None
         images._pool._receive(0)
@@ -250,7 +250,7 @@ def _runs(pid: int) -> bool:
 
 
 def _gone(pids: list[int]) -> bool:
-    for _ in range(200):
+    for _ in range(1200):
         if not any(map(_runs, pids)):
             return True
         time.sleep(0.05)
@@ -282,7 +282,7 @@ def test_the_processes_end_with_a_parent_that_is_killed(photos: Path) -> None:
         "images = open_dataset(chosen, seed=0).images\n"
         "images.prefetch(np.arange(40))\n"
         "print('ready', flush=True)\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
     command = [sys.executable, "-c", code, str(photos)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:

@@ -66,6 +66,7 @@ def test_the_faults_of_the_loop_are_found_and_the_mended_one_learns() -> None:
     assert made["loss"].item() < 0.1 < made["losses"][-1]
 
 
+@pytest.mark.slow
 def test_a_race_ends_with_a_verdict() -> None:
     script = "import test_notebooks as t; made, shown = t.run_cells('a-fair-race'); print(shown[0])"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}

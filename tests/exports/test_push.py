@@ -91,6 +91,7 @@ def test_nothing_that_names_the_users_files_is_uploaded(
         ("me/../stripes", TOKEN, "the hub has no names like 'me/../stripes'"),
     ],
 )
+@pytest.mark.slow
 def test_what_the_hub_does_not_take_is_one_line(
     name: str, token: str, message: str, finished: Path, tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_what_the_hub_does_not_take_is_one_line(
     assert hub.files == {}
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_not_there_is_one_line(finished: Path, tmp_path: Path) -> None:
     code, _, err = push("http://127.0.0.1:9", tmp_path / "home", finished, "me/stripes")
 

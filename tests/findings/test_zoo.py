@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RUN = Path(__file__).parents[2] / "bench" / "faults" / "run.py"
 FAULTS = (
     "zero_grad forgotten", "softmax before cross-entropy", "the graph is cut", "left in eval",
@@ -15,12 +17,13 @@ FAULTS = (
 HEALTHY = ("mlp fashion sgd", "mlp fashion rmsprop", "plain fashion momentum")
 
 
+@pytest.mark.slow
 def test_a_small_zoo(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     only = ",".join((*FAULTS, *HEALTHY))
     said = subprocess.run(
         [sys.executable, RUN, "--seeds", "1", "--part", "set", "--rows", rows, "--only", only],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
 

@@ -67,15 +67,17 @@ def run(*arguments: str, **environment: str) -> None:
         env={**kept, **environment, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-4000:]
 
 
+@pytest.mark.slow
 def test_every_case_of_the_gpu_path_holds_in_the_interpreter() -> None:
     run("-m", "pytest", "-p", "no:cacheprovider", str(CASES), TRITON_INTERPRET="1")
 
 
+@pytest.mark.slow
 def test_the_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
     script = tmp_path / "compile.py"  # Triton reads the sources of what it compiles
     script.write_text(_COMPILE)

@@ -123,7 +123,7 @@ def narrowed(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype).float()
 
 
-SIZES = (3, 0, 1, 32, 33, 31, 64, 150)
+SIZES = (3, 0, 1, 32, 33, 70)  # less than a block, one, and several
 
 
 @pytest.mark.parametrize("name", list(VARIANTS))
@@ -137,7 +137,7 @@ def test_every_rule_agrees_with_the_formula_and_the_plain_path(
     for optimizer in (one, two):
         for group in optimizer.param_groups:
             group["decay"] = "decoupled"
-    rows = [gradients_for(plain, seed) for seed in range(4)]
+    rows = [gradients_for(plain, seed) for seed in range(3)]
     engine = None
     counters = triton.new_counters(CPU)
     for k, row in enumerate(rows):

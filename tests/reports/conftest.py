@@ -27,7 +27,7 @@ def serving(root: Path) -> Iterator[int]:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while not server.started and time.monotonic() < end:
             time.sleep(0.01)
         try:

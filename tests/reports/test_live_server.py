@@ -22,7 +22,7 @@ def ask(
     port: int, path: str, *, method: str = "GET", **headers: str
 ) -> tuple[int, str, dict[str, str]]:
     """Returns status, text and headers of an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.putrequest(method, path, skip_host="Host" in named)
     for name, value in named.items():
@@ -162,7 +162,7 @@ def test_only_pictures_of_mistakes_are_sent(tmp_path: Path) -> None:
 
 
 def ask_status(port: int, image: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("GET", f"/picture?run=one&image={quote(image)}")
     status = connection.getresponse().status
     connection.close()

@@ -63,7 +63,7 @@ def test_critical_damping_shrinks_as_k_times_a_power_and_is_fitted_as_that(η: f
     assert path[40, 0] / path[10, 0] > 1.5 * math.sqrt(γ) ** 30
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     η=st.floats(0.002, 0.6),
     γ=st.one_of(st.just(0.0), st.floats(0.05, 0.97)),

@@ -68,7 +68,7 @@ def test_wandb_offline_holds_metrics_and_settings(
     log_run(run, "wandb")
     (path,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
     records = []
-    for _ in range(100):  # its service writes the last rows when the client has gone already
+    for _ in range(600):  # its service writes the last rows when the client has gone already
         records = [wandb_internal_pb2.Record.FromString(one) for one in wandb_records(path)]
         if any(one.WhichOneof("record_type") == "exit" for one in records):
             break

@@ -83,7 +83,8 @@ def test_no_batch_is_halved_below_what_the_processes_need() -> None:
 
 
 def prepared(**settings: object) -> Recipe:
-    recipe, _ = compose(None, {"data": "@fashion", "epochs": 20, "model": "swift-1", **settings})
+    given = {"data": "@fashion", "epochs": 20, "model": "swift-1", "convolution": "guess"}
+    recipe, _ = compose(None, given | settings)
     told: list[str] = []
     dataset = open_dataset(recipe, seed=0)
     session = Session(observers=[lambda event: told.append(str(event))])

@@ -23,13 +23,14 @@ from ravine.training.state import TrainingState, start_state
 SETTINGS: dict[str, Any] = {
     "model": "resnet-cifar-8",
     "norm": "none",
-    "lr": 2.5,
-    "batch": 32,
-    "epochs": 0.6,
-    "image_size": 14,
+    "lr": 5.0,
+    "batch": 16,
+    "epochs": 0.3,
+    "image_size": 8,
     "threads": 1,
     "precision": "float32",
     "on_divergence": "rollback",
+    "convolution": "guess",  # measured plans may differ
 }
 
 
@@ -53,7 +54,7 @@ def test_a_run_that_explodes_goes_back_with_half_of_the_rate_and_learns(
 ) -> None:
     out, returns = whole
     assert [(one.step, one.to, one.scale) for one in returns] == [(WINDOW, 0, 0.5)]
-    assert ravine.Run.load(out).result["accuracy"] > 0.4
+    assert ravine.Run.load(out).result["accuracy"] > 0.3
     rows = read_rows(out / "history.jsonl")
     (row,) = (row for row in rows if row["kind"] == "rollback")
     assert (row["step"], row["from"], row["scale"]) == (0, WINDOW, 0.5)
@@ -63,7 +64,7 @@ def test_a_run_that_explodes_goes_back_with_half_of_the_rate_and_learns(
     assert "rolled-back" in (out / "report.html").read_text()
 
 
-@pytest.mark.parametrize("crash_at", [60, 99, 131])
+@pytest.mark.parametrize("crash_at", [60, pytest.param(99, marks=pytest.mark.slow), 131])
 def test_a_crash_before_or_after_a_return_changes_nothing(
     whole: tuple[Path, list[RolledBack]], tmp_path: Path, crash_at: int
 ) -> None:
@@ -85,15 +86,16 @@ def test_a_crash_before_or_after_a_return_changes_nothing(
 
 
 def test_a_healthy_run_is_bitwise_the_same_with_its_losses_watched(tmp_path: Path) -> None:
-    settings = SETTINGS | {"lr": 2.5, "epochs": 0.4}
+    settings = SETTINGS | {"lr": 2.5, "epochs": 0.2}
     for name in ("stop", "rollback"):
         ravine.train("@fashion", out=tmp_path / name, **(settings | {"on_divergence": name}))
     files = [tmp_path / name / "model.safetensors" for name in ("stop", "rollback")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_it_gives_up_after_so_many_returns(tmp_path: Path) -> None:
-    settings = SETTINGS | {"lr": 1e30, "image_size": 8, "batch": 8}
+    settings = SETTINGS | {"lr": 1e30, "batch": 8}
     with pytest.raises(RavineError, match=f"after {MOST} returns"):
         ravine.train("@fashion", out=tmp_path / "run", **settings)
 

@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from ravine.training.stop import Interrupted
 # a small rate does not amplify: of 15 images one has 7 and the other 8.
 SETTINGS: dict[str, Any] = {
     "model": "resnet-cifar-8", "norm": "none", "lr": 0.01, "epochs": 8.0, "batch": 15,
-    "precision": "float32", "threads": 1, "augment": "crop",
+    "precision": "float32", "threads": 1, "augment": "crop", "convolution": "guess",
 }  # fmt: skip
 WORDS = [word for name, value in SETTINGS.items() for word in (f"--{name}", value)]
 
@@ -87,21 +86,41 @@ def run_forked(count: int, *words: object) -> tuple[int, str, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
     )
     return done.returncode, done.stdout, done.stderr
 
 
+# Both wait at the fourth step for the signal that one sends to torchrun, which hands it on.
+STOPPED = """
+import os, signal, sys, time
+import ravine
+from ravine.core.events import StepDone
+
+def stop(event):
+    if not isinstance(event, StepDone) or event.step != 4 or os.environ["RANK"] != "0":
+        return
+    came, ask = [], signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *given: (came.append(given), ask(*given)))
+    os.kill(os.getppid(), signal.SIGTERM)
+    while not came:
+        time.sleep(0.01)
+
+ravine.train(sys.argv[1], out=sys.argv[2], observers=[stop], **{settings})
+"""
+
+
 def start(*words: object) -> subprocess.Popen[str]:
-    """Starts two processes of `ravine WORDS`."""
-    command = [sys.executable, "-m", *TORCHRUN, "2", "-m", "ravine", *map(str, words)]
+    """Starts two processes of a script, or of `ravine WORDS`."""
+    program = words if str(words[0]).endswith(".py") else ("-m", "ravine", *words)
+    command = [sys.executable, "-m", *TORCHRUN, "2", *map(str, program)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 def run(*words: object) -> tuple[int, str, str]:
     process = start(*words)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 
@@ -121,6 +140,7 @@ def curve(folder: Path, name: str = "loss") -> list[float]:
     return [row[name] for row in rows if row["kind"] == "epoch"]
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(runs: Path) -> None:
     for name in ("loss", "train_loss"):
         np.testing.assert_allclose(curve(runs / "two", name), curve(runs / "one", name), rtol=1e-5)
@@ -131,6 +151,7 @@ def test_two_processes_learn_what_one_learns(runs: Path) -> None:
     assert read_json(runs / "two" / "environment.json")["processes"] == 2
 
 
+@pytest.mark.slow
 def test_one_of_them_talks_and_the_metrics_are_those_of_all(runs: Path) -> None:
     told = (runs / "two.txt").read_text()
     assert told.count("training resnet-cifar-8") == 1
@@ -154,19 +175,16 @@ def stopped(striped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     often = {"checkpoint_every": 0.1}
     with pytest.raises(Interrupted):
         ravine.train(striped, out=place / "1", observers=[stop], **SETTINGS, **often)
-    process = start("train", striped, *WORDS, "--checkpoint-every", "0.1", "--out", place / "2")
-    end = time.monotonic() + 120
-    while time.monotonic() < end and process.poll() is None:
-        if any(place.glob("2/checkpoints/step-*")):
-            break
-        time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)  # torchrun hands it on
-    process.communicate(timeout=120)
+    script = place / "stopped.py"
+    script.write_text(STOPPED.format(settings={**SETTINGS, **often}))
+    process = start(script, striped, place / "2")
+    process.communicate(timeout=600)
     assert process.returncode != 0
     return place
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2), (2, 2)])
+@pytest.mark.slow
 def test_another_number_of_processes_goes_on(
     stopped: Path, runs: Path, tmp_path: Path, first: int, then: int
 ) -> None:
@@ -186,6 +204,7 @@ def test_another_number_of_processes_goes_on(
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_in_one_line(striped: Path, tmp_path: Path) -> None:
     code, _, err = run("train", striped, "--model", "resnet-cifar-9", "--out", tmp_path / "run")
     assert code != 0

@@ -1,11 +1,9 @@
 """Decoding images while a run trains changes none of its weights."""
 
-import os
 import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -88,17 +86,23 @@ def test_training_from_shards_is_bitwise_that_from_folders(
     assert _same(tmp_path / "run", in_memory)
 
 
+@pytest.mark.slow
 def test_a_streamed_run_that_is_killed_is_resumed_bitwise(
     photos: Path, tmp_path: Path, in_memory: dict[str, torch.Tensor]
 ) -> None:
     chosen = {**_SETTINGS, "stream": "on", "workers": 1, "checkpoint_every": 0.0}
-    words = [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "ravine", "train", str(photos), "--out", str(folder), *words]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ}) as process:
-        while process.poll() is None and len(checkpoint_paths(folder / "checkpoints")) < 2:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    code = (
+        "import os, signal, sys, ravine\n"
+        "from ravine.core.events import StepDone\n"
+        "def kill(event):\n"
+        "    if isinstance(event, StepDone) and event.step == 5:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"ravine.train(sys.argv[1], out=sys.argv[2], observers=[kill], **{chosen})\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, photos, folder], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert checkpoint_paths(folder / "checkpoints")
     assert not (folder / "model.safetensors").exists()
     ravine.resume(folder)
     assert _same(folder, in_memory)

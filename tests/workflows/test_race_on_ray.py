@@ -14,7 +14,12 @@ ray = pytest.importorskip("ray")
 from ravine.workflows.race import Race, race  # noqa: E402
 from ravine.workflows.race_worker.packed_folder import pack, unpack  # noqa: E402
 
-SETTINGS: dict[str, Any] = {"model": "resnet-cifar-8", "batch": 16, "threads": 1}
+SETTINGS: dict[str, Any] = {
+    "model": "resnet-cifar-8",
+    "batch": 16,
+    "threads": 1,
+    "convolution": "guess",
+}
 RULES = {"trials": 1, "seeds": 1, "epochs": 2.0}
 
 

@@ -250,6 +250,7 @@ def test_a_head_on_a_frozen_backbone_is_validated_as_its_network_is(
     assert head.result["mean_ap"] > 0.8
 
 
+@pytest.mark.slow
 def test_an_export_answers_with_the_labels_that_the_run_predicts(
     run: ravine.Run, folder: Path, tmp_path: Path
 ) -> None:

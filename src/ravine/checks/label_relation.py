@@ -182,7 +182,7 @@ def _undecided(trained: "_ShortTraining", doubt: str) -> Finding:
         seen=f"cannot tell whether the labels belong to the inputs: a short training reaches "
         f"{trained.accuracy:.1%}, and the commonest class has {trained.commonest:.1%}",
         cause=doubt,
-        cure="print a few examples with their labels",
+        cure="look at a few examples with their labels (ravine data draws them)",
         evidence=asdict(trained),
     )
 
@@ -324,7 +324,8 @@ def _unrelated(found: Agreement | None, trained: _ShortTraining) -> Finding:
         f"the commonest class has {trained.commonest:.1%}{neighbours}",
         cause="labels and inputs are not of the same example: one of the two lists was shuffled "
         "or sorted alone",
-        cure="print a few examples with their labels; keep names and labels in one list",
+        cure="look at a few examples with their labels (ravine data draws them); keep names and "
+        "labels in one list",
         evidence=evidence,
     )
 

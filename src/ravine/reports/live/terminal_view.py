@@ -141,8 +141,13 @@ def _table_lines(entries: Sequence[RunEntry], width: int, room: int) -> Iterator
 
 
 def _line(row: dict[str, str], names: Sequence[str], lengths: dict[str, int]) -> str:
-    cells = [row[name][: lengths[name]].ljust(lengths[name]) for name in names]
+    cells = [_fitted(row[name], lengths[name]).ljust(lengths[name]) for name in names]
     return _GAP.join(cells).rstrip()
+
+
+def _fitted(text: str, length: int) -> str:
+    """Returns the end of a text that is too long: names of one race differ at their ends."""
+    return text if len(text) <= length else f"…{text[1 - length :]}"
 
 
 def _columns(one: RunEntry) -> dict[str, str]:
