@@ -43,8 +43,8 @@ optimizers and loops) and on some 30 situations beside the zoo, written when the
 
 """
 _SCORED = {
-    True: "The other\nhalf was run once, after that, and every row counts: no detector was tuned on "
-    "what it showed.",
+    True: "The other\nhalf was run once, after that, and every row counts: no detector was tuned "
+    "on what it showed.",
     False: "**The other half has not been scored yet**: nobody has seen what is found in it, and\n"
     "the figures below are those of the half that the detectors were written on.",
 }
