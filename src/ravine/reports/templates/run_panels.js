@@ -6,7 +6,7 @@ const RunPanels = (() => {
   const SHADES = ["blue", "vermilion", "green", "pink", "ochre", "olive", "violet", "grey"];
   const CHARTS = [
     { name: "loss", title: "Loss", flags: true, epochs: ["train_loss", "loss"] },
-    { name: "accuracy", title: "Accuracy", percent: true, epochs: ["train_accuracy", "accuracy"] },
+    { name: "accuracy", title: "Accuracy, or mAP of several labels", percent: true, epochs: ["train_accuracy", "accuracy"] },
     { name: "lr", title: "Learning rate" },
     { name: "gradient_norm", title: "Norm of the gradient, before clipping" },
     { name: "images_per_second", title: "Images per second" },
