@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.inputs import standardised
 from ravine.checks.label_set_relation import check_label_sets
 from ravine.checks.parameters import make_dense_
 from ravine.core.preserve_training import preserve_training
@@ -235,6 +236,8 @@ def _short_training(
         labels_of: gives a batch other labels (N,) than its own.
     """
     samples = context.samples
+    if context.measured.scale_matters:  # which would hide any relation
+        samples = tuple(replace(one, inputs=standardised(one.inputs)) for one in samples)
     if labels_of is not None:
         samples = tuple(replace(one, targets=labels_of(one)) for one in samples)
     half = max(1, len(samples) // 2)

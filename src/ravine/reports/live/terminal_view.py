@@ -15,6 +15,7 @@ from ravine.reports.report_summary import clock, progress_line
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
 from ravine.runs.run_list import RunEntry
+from ravine.runs.score import ACCURACY
 
 _STYLES: Final = {"running": "green", "stopped": "yellow", "ended": "dim"}
 _SEVERITIES: Final = {"critical": "bold red", "warning": "yellow"}
@@ -153,6 +154,7 @@ def _fitted(text: str, length: int) -> str:
 def _columns(one: RunEntry) -> dict[str, str]:
     state = one.state
     accuracy = "–" if one.accuracy is None else f"{100 * one.accuracy:.2f} %"
+    accuracy += "" if one.measure == ACCURACY else f" {one.measure}"
     worst = " ".join(one.findings[0]) if one.findings else "–"
     return {
         "run": one.name,
