@@ -338,5 +338,5 @@ def test_two_processes_under_distributed_data_parallel_train_like_one(tmp_path: 
     processes = [
         subprocess.Popen([*command, rank], stdout=subprocess.PIPE, text=True) for rank in ("0", "1")
     ]
-    told = [process.communicate(timeout=120)[0] for process in processes]
+    told = [process.communicate(timeout=600)[0] for process in processes]
     assert told == ["equal\n" * 2] * 2

@@ -31,6 +31,7 @@ SETTINGS: dict[str, Any] = {
     "precision": "float32",
     "on_divergence": "rollback",
     "convolution": "guess",  # measured plans may differ
+    "augment": "flip,crop",  # asking whether mirrored images are training images takes seconds
 }
 
 
