@@ -9,13 +9,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ravine.kernels.library import LEVELS, load_library
 from ravine.reports import curve_figures, page
 
-# A test may be slow on a busy machine without being wrong.
-settings.register_profile("ravine", deadline=None)
+# A test may be slow on a busy machine without being wrong, and has the same examples each time:
+# --hypothesis-profile=default draws others.
+settings.register_profile(
+    "ravine",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("ravine")
 
 _DRAWINGS = page._drawings
