@@ -331,6 +331,7 @@ def test_works_with_a_compiled_model() -> None:
     assert losses[2] < losses[1] < losses[0]
 
 
+@pytest.mark.slow
 def test_two_processes_under_distributed_data_parallel_train_like_one(tmp_path: Path) -> None:
     """With gradients that are views of the buckets, and without."""
     case = Path(__file__).with_name("distributed_case.py")

@@ -36,6 +36,7 @@ SETTINGS: dict[str, Any] = {
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
+SLOW = pytest.mark.slow
 
 
 class Crash(Exception):
@@ -65,7 +66,9 @@ def test_a_run_that_explodes_goes_back_with_half_of_the_rate_and_learns(
     assert "rolled-back" in (out / "report.html").read_text()
 
 
-@pytest.mark.parametrize("crash_at", [60, pytest.param(99, marks=pytest.mark.slow), 131])
+@pytest.mark.parametrize(
+    "crash_at", [pytest.param(60, marks=SLOW), pytest.param(99, marks=SLOW), 131]
+)
 def test_a_crash_before_or_after_a_return_changes_nothing(
     whole: tuple[Path, list[RolledBack]], tmp_path: Path, crash_at: int
 ) -> None:

@@ -237,6 +237,7 @@ def test_batch_sizes_race_with_the_noise_of_their_gradients(
     assert "McCandlish" in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_any_setting_races_and_several_give_every_combination(
     race: Call, striped: Path, tmp_path: Path
 ) -> None:
