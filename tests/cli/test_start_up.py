@@ -69,6 +69,10 @@ CASES: dict[str, tuple[int, str]] = {
     "evaluate nosuch photos": (2, "no run folder nosuch"),
     "predict nosuch photos": (2, "no run folder nosuch"),
     "bench resnet18": (2, "did you mean 'resnet-18'"),
+    "train @fashion --optimizer sgd": (2, "optimizer 'sgd' is momentum or nesterov here"),
+    "export nosuch --format tflite": (2, "unknown format 'tflite'. Known: onnx, pt2"),
+    "export": (2, "there is no run in runs"),
+    "resume nosuch --epochs 3": (2, "ravine train --weights RUN --epochs"),
     **{f"{command} nosuch": (2, "no run folder nosuch") for command in RUNS},
     **{f"{command} taken": (2, "holds no recipe.toml") for command in RUNS},
 }

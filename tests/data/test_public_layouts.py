@@ -6,6 +6,7 @@ Each test has the tree of a set as it is handed out, with small pictures of the 
 import json
 import re
 import shlex
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -211,3 +212,70 @@ def test_a_class_of_the_test_alone_is_named_as_such(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="'cow' has no image to train on, and 1 in other splits"):
         open_dataset(DataSettings(data=str(root)), seed=0)
+
+
+@pytest.mark.parametrize("sorted_too", [True, False])
+def test_tables_of_splits_are_read_together(tmp_path: Path, sorted_too: bool) -> None:  # EuroSAT
+    names = [f"{k if sorted_too else 'images'}/{k}_{n}.png" for k in ("a1", "b1") for n in range(6)]
+    root = _images(tmp_path / "d", [*names, f"{'a1' if sorted_too else 'images'}/more.png"])
+    for split, part in (("train", names[:4] + names[6:10]), ("test", [names[4], names[10]])):
+        rows = [f"{number},{name},{'a1' in name}" for number, name in enumerate(part)]
+        (root / f"{split}.csv").write_text(",Filename,Label\n" + "\n".join(rows))
+
+    if sorted_too:
+        with pytest.raises(DataError, match=r"two ways: --layout split-tables .*--layout folders"):
+            _find(root)
+        assert _find(root, layout="folders").given_splits == ()
+    found = _find(root, layout="split-tables") if sorted_too else _find(root)
+
+    assert dict(zip(found.names, found.given_splits, strict=True)) == {
+        name: "test" if name in (names[4], names[10]) else "train"
+        for name in names[:5] + names[6:11]
+    }
+    assert found.understood is not None
+    assert found.understood.splits == "splits: test test.csv, train train.csv"
+    assert found.understood.left_out == ("3 images without a row",)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0.png,a\n1.png,nan\n2.png,b", "line 3: '1.png' has no label"),
+        ("0.png,0.5\n1.png,1.75\n2.png,2.25\n3.png,7", "'label' holds amounts such as 0.5, 4"),
+        ("0.png,Z\u00fcrich\n1.png,b", "save it as UTF-8"),
+    ],
+)
+def test_what_is_no_class_is_none(tmp_path: Path, text: str, reason: str) -> None:
+    _images(tmp_path, [f"{n}.png" for n in range(6)])
+    (tmp_path / "t.csv").write_bytes(f"image,label\n{text}".encode("latin-1"))
+
+    with pytest.raises(DataError, match=re.escape(reason)):
+        _find(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image|label\n0.png|a\n1.png|b\n",
+        "image,label\n0.PNG,a\n1.Png,b\n",
+        "image,label\n 0.png,a\n1.png,b\n \n",
+        "image,label\n0.png,a\n1.png,b\n2.png,0.5\n3.png,1.5\n",  # not all are numbers
+    ],
+)
+def test_a_table_is_read_whoever_wrote_it(tmp_path: Path, text: str) -> None:
+    _images(tmp_path, [f"{n}.png" for n in range(4)])
+    (tmp_path / "t.csv").write_text(text)
+
+    assert _labels(_find(tmp_path / "t.csv")).items() >= {("0.png", "a"), ("1.png", "b")}
+
+
+def test_labels_in_the_names_of_a_tar_are_proposed(tmp_path: Path) -> None:
+    names = [f"{k}.{n}.png" for k in ("cat", "dog") for n in range(4)]
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        for name in names:
+            file.add(_images(tmp_path / "d", [name]) / name, arcname=name)
+
+    with pytest.raises(DataError, match="names look like labels: --label-from-name before-dot"):
+        _find(tmp_path / "a.tar")
+    found = _find(tmp_path / "a.tar", label_from_name="before-dot")
+    assert found.classes == ("cat", "dog")

@@ -281,6 +281,9 @@ def test_an_image_without_a_label_is_one_of_none_only_where_several_are_asked_fo
         _find(path)
     found = _find(path, labels_per_image="several")
     assert found.labels.tolist() == [[1, 0], [0, 1], [0, 0]] * 4
+    path.write_text(path.read_text().replace(",a", ",a|b"))
+    with pytest.raises(DataError, match="or if it has none: --labels-per-image several"):
+        _find(path)
 
 
 def test_a_separator_of_letters_is_refused() -> None:

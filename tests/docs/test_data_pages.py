@@ -41,6 +41,8 @@ TREES = {
     "folds": each({f"fold{n}/{c}": 2 for n in (1, 2) for c in ("cat", "dog")}),
     "cats": [f"train/{c}.{n}.jpg" for c in ("cat", "dog") for n in range(9)] + each({"test": 3}),
     "contest": [f"train/p{n}.png" for n in range(6)] + each({"test": 3}),
+    "ham": [],
+    "clinic": [],
     "phone": [*each({"cat": 3, "dog": 3}), *(f"cat/{n}.nef" for n in range(5)), "dog/one"],
     "boxes": [f"{s}/{k}/{n}{e}" for s in ("train", "valid")
               for k, e in (("images", ".png"), ("labels", ".txt")) for n in range(3)],
@@ -76,6 +78,8 @@ TABLES = {
     "halves/train.csv": table(
         "id,label,split", [f"{n},{CLASSES[n % 3]},{int(n > 8)}" for n in range(12)]
     ),
+    "ham/HAM_metadata.csv": table("image_id,dx", [f"ISIC_{n},{CLASSES[n % 3]}" for n in range(12)]),
+    "clinic/labels.csv": table("image,label", [f"{n},{CLASSES[n % 3]}" for n in range(12)]),
     "contest/train.csv": table("image_id,label", [f"p{n},{CLASSES[n % 2]}" for n in range(6)]),
 }
 
@@ -89,8 +93,16 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(name.encode())
     for name, text in TABLES.items():
-        _images((tmp_path / name).parent, 0 if name.startswith("contest") else 12)
+        folder = (tmp_path / name).parent
+        _images(folder, 0 if folder.name in ("contest", "ham", "clinic") else 12)
         (tmp_path / name).write_text(text)
+    for number in range(12):
+        for name in (
+            f"ham/HAM_part_{1 + number % 2}/ISIC_{number}",
+            f"clinic/{number % 4}/{number}",
+        ):
+            _images((tmp_path / name).parent, 0)
+            (tmp_path / f"{name}.png").write_bytes(name.encode())
     (tmp_path / "coded" / "classes.csv").write_text("id,name\n0,rose\n1,tulip\n2,lily")
     for split in ("train", "test"):
         _images(tmp_path / "hub" / split, 6)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+import ravine
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -54,6 +56,26 @@ def test_the_parts_work_in_a_loop_as_the_page_says(
     printed = capsys.readouterr().out
     assert "= torch SGD lr 0.1," in printed
     assert "3 steps, 3 clipped, 0 skipped" in printed
+
+
+def test_the_readme_checks_and_watches_a_loop_as_it_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = (DOCS.parent / "README.md").read_text().splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("    print(ravine.check("))
+    code = "\n".join(line[4:] for line in lines[first : first + 4])
+    loop = "optimizer.zero_grad(); loss = loss_fn(model(x), y); loss.backward(); optimizer.step()"
+    loop += "; monitor.record(loss=loss)"
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(64, 8, generator=generator), torch.arange(64) % 2
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    given = {"ravine": ravine, "model": model, "x": x, "y": y, "loader": [(x, y)] * 2}
+    given |= {"loss_fn": torch.nn.functional.cross_entropy}
+    given |= {"optimizer": torch.optim.SGD(model.parameters(), lr=0.1)}
+    exec(compile(code.replace("...", loop), "README.md", "exec"), given)
+
+    assert given["monitor"].step == 1
+    assert len(capsys.readouterr().out.splitlines()) >= 2
 
 
 def test_an_optimizer_walks_down_a_test_function_as_its_card_says() -> None:

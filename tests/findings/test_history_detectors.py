@@ -55,6 +55,14 @@ def test_nothing_learnt_is_a_plateau_from_the_first_step() -> None:
     assert one.evidence["loss"] == pytest.approx(CHANCE, rel=0.02)
 
 
+def test_a_plateau_that_so_few_noisy_rows_do_not_prove_is_a_warning() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.25, 45)
+    rows = [{"kind": "step", "step": n + 1, "loss": 0.97 * CHANCE + e} for n, e in enumerate(noise)]
+    (one,) = find_over_time(trace(rows, classes=10))
+
+    assert (one.code, one.severity) == ("plateau", "warning")
+
+
 def test_a_loss_that_begins_to_fall_late_is_no_plateau() -> None:
     assert found(lambda x: CHANCE * (1 - 0.4 * max(0.0, x - 0.5))).codes == ()
 
@@ -70,6 +78,12 @@ def test_a_leap_of_the_loss_is_told_even_where_it_comes_back() -> None:
     (one,) = found(lambda x: 1e4 if 0.4 < x < 0.45 else learns(x))
     assert (one.severity, one.code, one.step) == ("warning", "diverged", 81)
     assert not found(lambda x: 20.0 if 0.4 < x < 0.45 else learns(x)).codes
+
+
+def test_a_leap_that_ends_where_nothing_is_known_is_critical() -> None:
+    (one,) = found(lambda x: CHANCE * (1e6 if 0.4 < x < 0.6 else 1.0))
+
+    assert (one.code, one.severity) == ("diverged", "critical")
 
 
 def test_what_was_learnt_and_is_forgotten_has_diverged() -> None:

@@ -228,3 +228,24 @@ def test_a_validation_in_the_order_of_its_classes_is_no_other_preparation(is_sor
                 monitor.record(loss=torch.stack(rows).mean(), split="validation")
 
     assert monitor.findings[0].code != "validation-prepared-differently"
+
+
+def test_a_module_that_the_loop_never_calls_decides_nothing_about_validation() -> None:
+    centres = torch.randn(5, 20)
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with ravine.Monitor(nn.Sequential(*model), optimizer) as monitor:
+        for step in range(STEPS):
+            x, y = draw(64, centres)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            monitor.record(loss=loss)
+            if step % 10 == 9:
+                with torch.no_grad():
+                    other = F.cross_entropy(model(-x), y)
+                monitor.record(loss=other, split="validation")
+
+    assert monitor.findings.codes == ("validation-at-chance",)
+    assert monitor.notes == ["the watched network was never called: pass the one the loop calls"]

@@ -237,3 +237,16 @@ def test_tied_parameters_are_saved_once() -> None:
     optimizer.step()
     names = {name.rpartition("/")[0] for name in named_state(optimizer, model)}
     assert names == {"0.weight", "0.bias", "1.bias"}
+
+
+def test_a_schedule_of_torch_goes_on_after_the_conversion() -> None:
+    theirs = torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.StepLR(theirs, 3, 0.5)
+    for _ in range(6):
+        theirs.step()
+        schedule.step()
+
+    mine = from_torch(theirs)
+    again = torch.optim.lr_scheduler.StepLR(mine, 3, 0.5, last_epoch=6)
+
+    assert again.base_lrs == pytest.approx([1.0])  # torch's 0.1, in units of a moving mean

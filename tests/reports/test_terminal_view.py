@@ -32,6 +32,16 @@ def test_the_screen_fits_the_terminal(root: Path, width: int, height: int) -> No
     assert "warning overfitting" in text
 
 
+def test_runs_of_one_race_are_told_apart_where_their_names_are_cut(tmp_path: Path) -> None:
+    for name in ("adam-trial-0", "adam-trial-1"):
+        make_run(tmp_path / f"a-race-of-a-long-name-{name}", 20, seed=1)
+    view = TerminalView(tmp_path)
+    view.refresh()
+    text = "\n".join(line.plain for line in view.lines(width=72, height=30))
+
+    assert all(f"{name} " in text for name in ("adam-trial-0", "adam-trial-1"))
+
+
 def test_a_pipe_gets_where_each_run_stands_and_then_a_line_per_epoch(root: Path) -> None:
     lines = EpochLines(root)
     first = lines.new_lines()

@@ -1,5 +1,6 @@
 """`compare`: settings that differ, and the difference of the results, paired by image."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,14 @@ import pytest
 
 from ravine.cli.compare import comparison_lines
 from ravine.core.errors import RunError
+from ravine.reports.live.run_feed import RunFeed
 from ravine.runs.folder import RunFolder
 from ravine.runs.predictions_file import read_predictions, write_predictions
 from ravine.runs.recipe_file import write_recipe
 from ravine.runs.rows import write_json
+from ravine.runs.run_list import read_entry
 from ravine.workflows.compare import compare
+from ravine.workflows.run_columns import shown_entry
 
 CLASSES = 3
 
@@ -98,6 +102,17 @@ def test_runs_of_several_labels_are_compared_by_map(tmp_path: Path) -> None:
     assert comparison_lines(found)[-1] == (
         "not paired: the interval takes the images of both for independent"
     )
+
+
+def test_a_list_and_a_watched_run_say_map(tmp_path: Path) -> None:
+    run = several_run(tmp_path / "a", 0.6, 0.03)
+    epoch = {"kind": "epoch", "step": 3, "epoch": 1.0, "mean_ap": 0.4, "macro_f1": 0.3}
+    (run / "history.jsonl").write_text(json.dumps(epoch) + "\n")
+
+    assert shown_entry(read_entry(run, run))["accuracy"] == "40.00 % mAP"
+    feed = RunFeed(RunFolder(run))
+    feed.advance()
+    assert list(feed.epoch_column("accuracy")) == pytest.approx([0.4])
 
 
 def test_accuracy_and_map_have_no_difference(tmp_path: Path, pair: tuple[Path, Path]) -> None:

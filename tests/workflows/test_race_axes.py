@@ -6,9 +6,14 @@ import pytest
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import CodeRefusedError, SettingError
+from ravine.ops.kernel_plan import guessed_plan
+from ravine.training.network_choice import choose_batch
 from ravine.workflows.race import _axes
-from ravine.workflows.race_plan import RaceSpec
+from ravine.workflows.race_plan import RaceSpec, make_plan
 from ravine.workflows.race_settings import RaceSettings
+from ravine.workflows.race_worker.slots import JobSlots
+from ravine.workflows.race_worker.timing import Timing
+from ravine.workflows.recipe import Recipe
 
 
 def test_an_axis_is_read_under_its_new_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,3 +37,23 @@ def test_code_that_cannot_be_imported_here_ends_a_race_before_its_first_job(
         spec.check_code(code, source=tmp_path / "race.json")
     with pytest.raises(CodeRefusedError, match="allow-code"):
         spec.check_code(NO_CODE, source=tmp_path / "race.json")
+
+
+def test_the_first_trial_on_few_images_begins_at_the_learning_rate_of_a_run_alone() -> None:
+    candidates = {"fresh": {}, "tuned": {"weights": "runs/a"}}
+    race = RaceSettings.of({"candidates": candidates, "epochs": 10, "trials": 1})
+    spec = RaceSpec(race=race, base={"model": "wrn-10-1"})
+    timing = Timing(epoch=0.1, around=0.1, steps_per_epoch=10, normalised=True, images=162)
+
+    plan = make_plan(
+        spec,
+        {group: [timing] for group in spec.groups()},
+        JobSlots(count=1, threads=1),
+        elapsed=0.0,
+        kernels=guessed_plan((), "float32"),
+    )
+
+    batch = choose_batch(162, largest=128, epochs=10).batch
+    alone = Recipe.of({"model": "wrn-10-1"}).default_lr(batch=batch)
+    assert plan.graph.trials["fresh"][0]["lr"] == pytest.approx(alone)
+    assert plan.graph.trials["tuned"][0]["lr"] == pytest.approx(alone / 10)

@@ -207,6 +207,13 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=(*LEARNING, *START, "overfitting"),
     ),
     Check(
+        code="labels-unrelated",  # on inputs of a scale that fits
+        function=check_label_relation,
+        stage="labels probe",
+        thresholds=(limits.LABELS_RELATED,),
+        explains=("label-noise", *RATE, *RUN_SYMPTOMS, "overfitting", "validation-at-chance"),
+    ),
+    Check(
         code="inputs-not-scaled",
         function=check_scale,
         stage="first batch",
@@ -274,13 +281,6 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         stage="labels",
         thresholds=(limits.UNSHUFFLED,),
         explains=(*RATE, *RUN_SYMPTOMS, "norm-statistics-disagree", "overfitting", "imbalance"),
-    ),
-    Check(
-        code="labels-unrelated",
-        function=check_label_relation,
-        stage="labels probe",
-        thresholds=(limits.LABELS_RELATED,),
-        explains=("label-noise", *RATE, *RUN_SYMPTOMS, "overfitting", "validation-at-chance"),
     ),
     Check(
         code="zero-gradient",

@@ -36,6 +36,7 @@ class Measurements:
         leaves: tensors at the ends of the loss's graph.
         penalty: gradient of the loss by the weights that does not pass through the output, by
             index of the parameter; and that which does.
+        scale_matters: the inputs' scale does not fit, and the outputs change when it is mended.
     """
 
     logits: Tensor | None = None
@@ -49,6 +50,7 @@ class Measurements:
     output: Tensor | None = None
     leaves: tuple[Tensor, ...] = ()
     penalty: tuple[Tensors, Tensors] | None = None
+    scale_matters: bool = False
 
 
 @final

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.inputs import standardised
 from ravine.checks.label_set_relation import check_label_sets
 from ravine.checks.parameters import make_dense_
 from ravine.core.preserve_training import preserve_training
@@ -181,7 +182,7 @@ def _undecided(trained: "_ShortTraining", doubt: str) -> Finding:
         seen=f"cannot tell whether the labels belong to the inputs: a short training reaches "
         f"{trained.accuracy:.1%}, and the commonest class has {trained.commonest:.1%}",
         cause=doubt,
-        cure="print a few examples with their labels",
+        cure="look at a few examples with their labels (ravine data draws them)",
         evidence=asdict(trained),
     )
 
@@ -235,6 +236,8 @@ def _short_training(
         labels_of: gives a batch other labels (N,) than its own.
     """
     samples = context.samples
+    if context.measured.scale_matters:  # which would hide any relation
+        samples = tuple(replace(one, inputs=standardised(one.inputs)) for one in samples)
     if labels_of is not None:
         samples = tuple(replace(one, targets=labels_of(one)) for one in samples)
     half = max(1, len(samples) // 2)
@@ -321,7 +324,8 @@ def _unrelated(found: Agreement | None, trained: _ShortTraining) -> Finding:
         f"the commonest class has {trained.commonest:.1%}{neighbours}",
         cause="labels and inputs are not of the same example: one of the two lists was shuffled "
         "or sorted alone",
-        cure="print a few examples with their labels; keep names and labels in one list",
+        cure="look at a few examples with their labels (ravine data draws them); keep names and "
+        "labels in one list",
         evidence=evidence,
     )
 

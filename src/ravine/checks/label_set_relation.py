@@ -132,6 +132,7 @@ def _unrelated(trained: float, neighbours: float) -> Finding:
         f"neighbours {neighbours:.1f})",
         cause="labels and inputs are not of the same example: one of the two lists was shuffled "
         "or sorted alone",
-        cure="print a few examples with their labels; keep names and labels in one list",
+        cure="look at a few examples with their labels (ravine data draws them); keep names and "
+        "labels in one list",
         evidence={"trained": trained, "neighbours": neighbours},
     )

@@ -292,10 +292,10 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
     start there; too low by the one where the loss begins to fall, and by the highest that a
     schedule is known to reach: on easy data the loss goes on falling far above a good rate.
     """
+    if not learns_in(found):
+        return
     lr, planned = _reference(context), _planned(context)
-    first, least = statistics.median(found.losses[:_SETTLED]), min(found.losses)
-    if not least < first - 0.03 * abs(first):
-        return  # nothing was learnt at any learning rate
+    first, least = _first(found), min(found.losses)
     begins = _beginning(found, first - _BEGUN * (first - least))
     ratio, is_lost = lr / found.suggestion, _loss_at(found, lr) >= first
     evidence = {
@@ -326,6 +326,16 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
             evidence=evidence,
             changes={"lr": found.suggestion},
         )
+
+
+def learns_in(found: RangeTest) -> bool:
+    """Returns whether anything was learnt at any learning rate; else its suggestion is noise."""
+    first = _first(found)
+    return min(found.losses) < first - 0.03 * abs(first)
+
+
+def _first(found: RangeTest) -> float:
+    return statistics.median(found.losses[:_SETTLED])
 
 
 def _beginning(found: RangeTest, level: float) -> float:

@@ -96,18 +96,18 @@ def _checked(settings: dict[str, Any], data: str | None) -> dict[str, Any]:
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table("network", title="variance from layer to layer: measured (theory)")
-    for title in ("forward", "backward", "learning rate (range test)"):
+    for title in ("forward", "backward", "your lr", "lr by range test"):
         table.add_column(title, justify="right")
     for row in rows:
         factors = [row["factors"][direction] for direction in ("forward", "backward")]
         shown = [f"× {_shown(f['measured'])} ({_shown(f['predicted'])})" for f in factors]
-        table.add_row(row["name"], *shown, _learning_rates(row["rate"]))
+        table.add_row(row["name"], *shown, *_learning_rates(row["rate"]))
     return table
 
 
-def _learning_rates(rate: dict[str, float | None]) -> str:
+def _learning_rates(rate: dict[str, float | None]) -> tuple[str, str]:
     suggested = rate["suggested"]
-    return f"{rate['training']:.2g} ({'?' if suggested is None else format(suggested, '.2g')})"
+    return f"{rate['training']:.2g}", "?" if suggested is None else format(suggested, ".2g")
 
 
 def _shown(factor: float | None) -> str:

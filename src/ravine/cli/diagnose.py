@@ -16,12 +16,16 @@ from ravine.cli.options import AllowCode, Json, MovedData, Quiet
 from ravine.cli.run_argument import RunArgument, existing_run
 from ravine.core.lazy import lazy_module
 from ravine.findings.finding import Findings
+from ravine.runs.folder import RunFolder
 from ravine.runs.rows import plain
+from ravine.runs.verdict import diagnosing
 
 if TYPE_CHECKING:
     from ravine.findings.cure_trials import Trial
     from ravine.workflows import diagnose as workflow
+    from ravine.workflows import run_record
 else:
+    run_record = lazy_module("ravine.workflows.run_record")
     workflow = lazy_module("ravine.workflows.diagnose")
 
 
@@ -71,10 +75,27 @@ def diagnose(
     show_findings(found, json=json)
     if not (json or quiet):
         reach = {"inside": not rows_only, "labels_probe": labels_probe, "verbose": verbose}
-        print("\n".join(checked_lines(found, time.monotonic() - began, **reach)))
+        _show_reach(run, found, time.monotonic() - began, reach)
     if try_:
         how = {"data": data, "steps": steps, "seeds": seeds, "allow_code": allow_code or ()}
         _try(run, found, how, quiet=quiet, json=json)
+
+
+def _show_reach(run: Path, found: Findings, seconds: float, reach: Mapping[str, bool]) -> None:
+    """Prints what was checked, and what to type next."""
+    lines = checked_lines(found, seconds, **reach)
+    print("\n".join([*lines, *_last_lines(run, found, labels_probe=reach["labels_probe"])]))
+
+
+def _last_lines(run: Path, found: Findings, *, labels_probe: bool) -> list[str]:
+    """Returns what to type next, and what nothing that was found explains."""
+    verdict = run_record.verdict_of(RunFolder(run))
+    if verdict.command != diagnosing(run):
+        return [f"next   {verdict.command}"]
+    if verdict.kind != "chance" or found.of("critical") or found.of("warning"):
+        return []
+    lines = [f"{verdict.headline}, and nothing that was found explains it: train for longer"]
+    return lines if labels_probe else [*lines, f"next   {verdict.command} --labels-probe"]
 
 
 def _try(run: Path, found: Findings, how: Mapping[str, Any], *, quiet: bool, json: bool) -> None:

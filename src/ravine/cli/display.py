@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from ravine.core.launch import is_secondary_process
+from ravine.core.lazy import lazy_module
 from ravine.core.progress import Progress as ProgressObserver
 from ravine.core.progress import no_progress
-from ravine.workflows.json_stream import JsonLines
 from ravine.workflows.screens import (
     LiveScreen,
     Nothing,
@@ -22,6 +22,11 @@ from ravine.workflows.screens import (
     QuietScreen,
     Screen,
 )
+
+if TYPE_CHECKING:
+    from ravine.workflows import json_stream
+else:
+    json_stream = lazy_module("ravine.workflows.json_stream")
 
 
 @contextmanager
@@ -33,7 +38,7 @@ def watching(*, quiet: bool, json: bool, is_training: bool = False) -> Iterator[
     if is_secondary_process():
         yield Nothing()
     elif json:
-        yield JsonLines(tells_progress=is_training)
+        yield json_stream.JsonLines(tells_progress=is_training)
     elif quiet:
         yield QuietScreen()
     elif sys.stderr.isatty():

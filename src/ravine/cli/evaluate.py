@@ -18,7 +18,7 @@ from ravine.cli.options import (
     Threshold,
     WeightsOf,
 )
-from ravine.cli.run_argument import TrainedArgument, existing_model
+from ravine.cli.run_argument import NamedTrainedArgument, existing_model
 from ravine.cli.setting_flags import options_of
 from ravine.core.lazy import lazy_module
 from ravine.data.reading_options import NOT_READ_AGAIN
@@ -39,7 +39,7 @@ Out = Annotated[
 
 @options_of({"Reading": DataSettings}, omit=tuple(NOT_READ_AGAIN))
 def evaluate(
-    run: TrainedArgument,
+    run: NamedTrainedArgument,
     data: Annotated[str, typer.Argument(help="Labelled images: any source that train takes.")],
     *,
     labels: Annotated[str | None, typer.Option(help="CSV with the labels.")] = None,

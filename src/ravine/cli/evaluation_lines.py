@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ravine.cli.several_lines import several_lines
+from ravine.core.lazy import lazy_module
 from ravine.reports.class_tables import ClassRow, class_rows
-from ravine.runs.confusion import dense_confusion
-from ravine.workflows.screens import share
+from ravine.workflows.screens import loss_text, share
+
+if TYPE_CHECKING:
+    from ravine.runs import confusion
+else:
+    confusion = lazy_module("ravine.runs.confusion")
 
 _MOST = 40  # classes; of more, the weakest are shown
 _WEAKEST = 10
@@ -22,7 +27,7 @@ def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
     """
     if "mean_ap" in found:
         return several_lines(found, per_label=per_class)
-    loss = "not finite" if found["loss"] is None else f"{found['loss']:.4f}"
+    loss = "not finite" if found["loss"] is None else loss_text(found["loss"], decimals=4)
     lines = [
         f"accuracy {_accuracy(found)} on {found['count']:,} images ({found['split']}), loss {loss}",
         *_fold_lines(found),
@@ -74,7 +79,7 @@ def _best_lines(best: dict[str, Any]) -> list[str]:
 
 def _class_lines(found: dict[str, Any]) -> list[str]:
     """Returns a line for each class, or for the weakest of many, after their mean F1."""
-    table = dense_confusion(found["confusion"]).tolist()
+    table = confusion.dense_confusion(found["confusion"]).tolist()
     rows = class_rows({"classes": found["classes"], "confusion": table})
     known = [row.f1 for row in rows if row.f1 is not None and row.count]
     lines = [f"mean F1 of {len(known)} classes {fmean(known):.4f}"] if known else []

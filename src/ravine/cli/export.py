@@ -9,7 +9,9 @@ import typer
 from ravine.cli.display import watching
 from ravine.cli.options import AllowCodeOrModel, Json, Quiet
 from ravine.cli.run_argument import TrainedArgument, existing_model
+from ravine.core.errors import unknown
 from ravine.core.lazy import lazy_module
+from ravine.exports.format_names import FORMAT_NAMES
 
 if TYPE_CHECKING:
     from ravine.cli import export_lines
@@ -39,7 +41,7 @@ MostLost = Annotated[
 
 
 def export(
-    run: TrainedArgument,
+    run: TrainedArgument = None,
     *,
     format_name: Format = "onnx",
     out: Out = None,
@@ -59,7 +61,7 @@ def export(
 
     Examples:
 
-    - `ravine export runs/latest`, then `python runs/latest/exports/onnx/predict.py IMAGE`
+    - `ravine export`, the newest run; then `python RUN/exports/onnx/predict.py IMAGE`
 
     - `ravine export runs/photos-1 --format pt2 --out deploy/`
 
@@ -67,6 +69,8 @@ def export(
 
     - `ravine export runs/photos-1 --int8 --most-lost 0.5`
     """
+    if format_name not in FORMAT_NAMES:
+        raise unknown("format", format_name, FORMAT_NAMES)
     run = existing_model(run)
     with watching(quiet=quiet, json=json) as screen:
         folder, proof = workflow.export_file(

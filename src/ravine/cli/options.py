@@ -34,9 +34,7 @@ ImagesFolder = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(
-        min=0.0, max=1.0, help="Of several labels: probability of a yes [each label's own]."
-    ),
+    typer.Option(help="Of several labels: probability of a yes, 0 to 1 [each label's own]."),
 ]
 MovedData = Annotated[
     str | None, typer.Option(help="Where the data has been moved to; checked to be the same.")

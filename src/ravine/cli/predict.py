@@ -17,7 +17,7 @@ from ravine.cli.options import (
     Threshold,
     WeightsOf,
 )
-from ravine.cli.run_argument import TrainedArgument, existing_model
+from ravine.cli.run_argument import NamedTrainedArgument, existing_model
 from ravine.core.lazy import lazy_module
 from ravine.workflows.predict_options import FormOptions
 
@@ -51,7 +51,7 @@ Answers = Annotated[
 
 
 def predict(
-    run: TrainedArgument,
+    run: NamedTrainedArgument,
     images: Annotated[list[str], typer.Argument(help="Files, folders, or a CSV of file names.")],
     *,
     out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("predictions.csv"),

@@ -17,6 +17,12 @@ RunArgument = Annotated[
     typer.Argument(help="The run folder, or runs/latest. [the newest below runs/]"),
 ]
 TrainedArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="A run folder, runs/latest, or a model.safetensors. [the newest below runs/]"
+    ),
+]
+NamedTrainedArgument = Annotated[
     Path, typer.Argument(help="A run folder, runs/latest, or a model.safetensors.")
 ]
 
@@ -39,10 +45,10 @@ def existing_run(run: Path | None, *, unfinished: bool = False, folded: bool = F
     return found
 
 
-def existing_model(run: Path) -> Path:
-    """Returns the run folder or the model file that is meant.
+def existing_model(run: Path | None) -> Path:
+    """Returns the run folder or the model file that is meant; of None the newest run.
 
     Raises:
         RunError: there is neither.
     """
-    return run if run.is_file() else existing_run(run, folded=True)
+    return run if run is not None and run.is_file() else existing_run(run, folded=True)

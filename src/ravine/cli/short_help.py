@@ -2,9 +2,17 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperOption
+
+from ravine.core.errors import SettingError
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from ravine.workflows import recipe
+else:
+    recipe = lazy_module("ravine.workflows.recipe")
 
 _SHARED = ("model", "optimizer", "lr", "batch", "epochs", "budget", "seed", "quiet", "json")
 
@@ -32,7 +40,19 @@ class Command(TyperCommand):
         if "--help-all" in args or ("--help", "all") in pairwise(args):
             ctx.meta[__name__] = "all"
             args = ["--help"]
+        if self.name == "resume":
+            self._refuse_settings(args)
         return super().parse_args(ctx, args)
+
+    def _refuse_settings(self, args: list[str]) -> None:
+        """Raises `SettingError` for a setting of a training: a run goes on as it was planned."""
+        own = {name for option in self.params for name in option.opts}
+        for flag in (word.partition("=")[0] for word in args if word.startswith("--")):
+            if flag not in own and flag[2:].replace("-", "_") in recipe.Recipe.model_fields:
+                raise SettingError(
+                    f"{flag}: a run that goes on keeps the settings that it began with; to train "
+                    f"an ended run further: ravine train --weights RUN {flag} …"
+                )
 
     def get_help_option(self, ctx: Any) -> Any:
         """Returns the option `--help`, which takes no value."""

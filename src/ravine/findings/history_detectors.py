@@ -88,7 +88,9 @@ def _divergence(run: Trace) -> Iterator[Finding]:
         return
     blown = run.losses > BLOWN * run.chance
     if blown.any():
-        yield _leapt(float(np.nanmax(run.losses)), start, end, int(run.steps[blown.argmax()]))
+        leapt = _leapt(float(np.nanmax(run.losses)), start, end, int(run.steps[blown.argmax()]))
+        knows_nothing = end > AT_CHANCE * run.chance
+        yield replace(leapt, severity="critical") if knows_nothing else leapt
 
 
 def _diverged_at_once(run: Trace) -> Iterator[Finding]:
@@ -148,7 +150,7 @@ def _leapt(peak: float, start: float, end: float, step: int) -> Finding:
 
 
 def _plateau(run: Trace) -> Iterator[Finding]:
-    """A run that has learnt nothing, and does not begin to."""
+    """A run that has learnt nothing, and does not begin to; a warning where that is not certain."""
     half = len(run.losses) // 2
     end, error = _mean(run.losses[half:])
     third, _ = _mean(run.losses[half : half + half // 2])
@@ -156,14 +158,17 @@ def _plateau(run: Trace) -> Iterator[Finding]:
     falls = third - last > 3 * last_error + 0.01 * run.chance
     if run.classes is None and run.ignorance is None and run.chance - end > _CERTAINLY * error:
         return  # of a loss of which nothing is known, any certain fall may be all there is
-    if end + 2 * error > run.level(AT_CHANCE) and not falls and end < DIVERGED * run.chance:
+    level = run.level(AT_CHANCE)
+    if end > level and not falls and end < DIVERGED * run.chance:
+        sure = len(run.losses) >= _FEWEST and end - 2 * error > level
         yield Finding(
-            severity="critical" if len(run.losses) >= _FEWEST else "warning",
+            severity="critical" if sure else "warning",
             code="plateau",
             seen=f"the loss stays at {end:.3g} (± {error:.2g}), and {run.chance:.3g} is that of a "
             "network that knows nothing",
             cause="nothing that is learnt reaches the loss",
-            cure="run ravine.check for the wiring, the labels and the learning rate",
+            cure="ask for the wiring, the labels and the learning rate: ravine diagnose, or "
+            "ravine.check in your own loop",
             step=int(run.steps[0]),
             evidence={"loss": end, "error": error, "chance": run.chance},
         )

@@ -157,7 +157,8 @@ def _validation(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     if not is_worse or train > _LEARNT * run.chance:
         return
     others = record.elsewhere + record.swapped
-    if record.validations and others == record.validations and _lags(rows, run, train):
+    is_seen = record.calls > 0  # else the loop calls another module around the same weights
+    if record.validations and others == record.validations and is_seen and _lags(rows, run, train):
         yield _lagging(record, float(train), float(loss))
     elif is_at_chance(rows, run):
         yield from _at_chance(record, float(train), float(loss), float(accuracy))

@@ -28,6 +28,7 @@ from ravine.landscapes.sweep import Sweep
 from ravine.landscapes.trajectory import Point
 from ravine.runs.surface import Surface
 
+_PASSES = 3  # at the centre, beyond the first
 _REPEATS = 1e-4  # relative difference of a loss that is computed twice
 
 
@@ -155,14 +156,20 @@ def _prepare(
 
 
 def _check_repeatable(evaluator: GridEvaluator, centre: NodeLoss) -> None:
-    """Raises `SettingError` if a second pass at the centre gives another loss."""
-    again = evaluator.loss_at(*evaluator.centre)
-    if abs(again.loss - centre.loss) > _REPEATS * max(abs(centre.loss), abs(again.loss), 1e-12):
-        raise SettingError(
-            f"the network is noisy in evaluation mode: two passes of the same weights have the "
-            f"loss {centre.loss:.6g} and {again.loss:.6g}, which a surface would show; switch "
-            "that off in evaluation mode, as F.dropout(x, p, training=self.training) does"
-        )
+    """Raises `SettingError` if further passes at the centre give another loss.
+
+    One that is not quite the same may be so by chance, and is followed by another.
+    """
+    for _ in range(_PASSES):
+        again = evaluator.loss_at(*evaluator.centre)
+        if again.loss == centre.loss:
+            return
+        if abs(again.loss - centre.loss) > _REPEATS * max(abs(centre.loss), abs(again.loss), 1e-12):
+            raise SettingError(
+                "the network is noisy in evaluation mode: two passes of the same weights have the "
+                f"loss {centre.loss:.6g} and {again.loss:.6g}, which a surface would show; switch "
+                "that off in evaluation mode, as F.dropout(x, p, training=self.training) does"
+            )
 
 
 def _about(

@@ -167,6 +167,8 @@ class Monitor:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        if self._watch.losses and not self._watch.calls:
+            self.notes.append("the watched network was never called: pass the one the loop calls")
         self._watch.close()
         if self._capture is not None:
             self._capture.close()

@@ -112,6 +112,8 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
 
 #: What other libraries call an optimizer, to its name here: Adam's decay is decoupled by default.
 OTHER_NAMES: Mapping[str, str] = {"adamw": "adam", "nadamw": "nadam"}
+#: Names that mean several optimizers here, of which one has to be chosen.
+SEVERAL_NAMES: Mapping[str, tuple[str, ...]] = {"sgd": ("momentum", "nesterov")}
 
 if not TYPE_CHECKING:
     __getattr__, _ = lazy_names(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ravine.core.errors import SettingError
 from ravine.core.lazy import lazy_module
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice
-from ravine.optim.optimizers import BATCH, OPTIMIZERS, OTHER_NAMES
+from ravine.optim.optimizers import BATCH, OPTIMIZERS, OTHER_NAMES, SEVERAL_NAMES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,6 +69,8 @@ class OptimizerSettings(Settings):
 
     @model_validator(mode="after")
     def _known_optimizer(self) -> Self:
+        if ours := SEVERAL_NAMES.get(self.optimizer):
+            raise SettingError(f"optimizer {self.optimizer!r} is {' or '.join(ours)} here")
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         return self
 

@@ -66,6 +66,8 @@ def from_torch(optimizer: Optimizer) -> RuleOptimizer:
         {**_settings(kind, group), "params": group["params"]} for group in optimizer.param_groups
     ]
     made: RuleOptimizer = _EQUIVALENTS[kind].kind(groups)  # type: ignore[call-arg]
+    for group, own in zip(optimizer.param_groups, made.param_groups, strict=True):
+        own.update(_rates_of_schedules(kind, group))
     for group in optimizer.param_groups:
         for p in group["params"]:
             if optimizer.state.get(p):
@@ -167,6 +169,15 @@ def _settings(kind: type[Optimizer], group: Group) -> dict[str, Any]:
             )
     common = {"lr": float(group["lr"]), "weight_decay": float(group["weight_decay"])}
     return common | _EQUIVALENTS[kind].settings(group)
+
+
+def _rates_of_schedules(kind: type[Optimizer], group: Group) -> dict[str, float]:
+    """Returns the learning rates that a schedule of torch keeps in a group, in our units.
+
+    Without `initial_lr` no schedule can be made that goes on from a later step.
+    """
+    held = [name for name in ("initial_lr", "max_lr", "min_lr") if name in group]
+    return {name: float(_settings(kind, {**group, "lr": group[name]})["lr"]) for name in held}
 
 
 def _sgd(group: Group) -> dict[str, Any]:

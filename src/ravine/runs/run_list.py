@@ -12,7 +12,7 @@ from ravine.runs.history_file import read_findings
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
 from ravine.runs.run_state import RunState, StateKind, read_state
-from ravine.runs.score import score_of
+from ravine.runs.score import ACCURACY, measure_of, score_of
 
 EntryKind = Literal["run", "folds", "race"]
 _RANK: Mapping[str, int] = {"critical": 0, "warning": 1, "note": 2}
@@ -29,7 +29,8 @@ class RunEntry:
         kind: a run, one of several folds, or a race.
         state: where it stands.
         settings: of its recipe; none where it cannot be read.
-        accuracy: of its result, else of its last validation, in [0, 1].
+        accuracy: of its result, else of its last validation, in [0, 1]; what `measure` says.
+        measure: accuracy, or mAP where images have several labels.
         interval: its 95 % interval.
         measured_on: the split, and how many images; empty for a validation that is not the last.
         findings: (severity, code) of each, the most severe first.
@@ -42,6 +43,7 @@ class RunEntry:
     state: RunState
     settings: Mapping[str, Any] = field(default_factory=dict)
     accuracy: float | None = None
+    measure: str = ACCURACY
     interval: tuple[float, float] | None = None
     measured_on: str = ""
     findings: tuple[tuple[str, str], ...] = ()
@@ -59,6 +61,7 @@ class RunEntry:
             "data": self.settings.get("data"),
             "optimizer": self.settings.get("optimizer"),
             "accuracy": self.accuracy,
+            "measure": self.measure,
             "interval": self.interval,
             "measured_on": self.measured_on,
             "step": state.step,
@@ -126,7 +129,7 @@ def read_entry(path: Path, root: Path) -> RunEntry:
         settings, plan = {}, None
     state = read_state(folder, plan=plan or {})
     result = _result(folder)
-    interval = result.get("interval") or state.interval
+    interval = result.get("interval") or result.get("mean_ap_interval") or state.interval
     return RunEntry(
         name=name,
         path=path,
@@ -134,6 +137,7 @@ def read_entry(path: Path, root: Path) -> RunEntry:
         state=state,
         settings=settings,
         accuracy=score_of(result) if result else state.accuracy,
+        measure=measure_of(result) if result else state.measure,
         interval=None if interval is None else (interval[0], interval[1]),
         measured_on=f"{result['count']:,} {result['split']}" if result else "",
         findings=_findings(folder),

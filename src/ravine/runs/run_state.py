@@ -13,7 +13,7 @@ from ravine.runs.file_schemas import HISTORY, fault_in
 from ravine.runs.folder import RunFolder
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.row_reader import last_rows
-from ravine.runs.score import score_of
+from ravine.runs.score import ACCURACY, measure_of, score_of
 
 StateKind = Literal["running", "ended", "stopped"]
 _TAILS = (1 << 13, 1 << 17, 1 << 20)  # bytes of history.jsonl: some 35 rows, 600, 4,700
@@ -33,7 +33,8 @@ class RunState:
         elapsed: seconds of training so far.
         left: seconds of training that are left at the speed so far; None where it is not known.
         loss: mean training loss of the last row.
-        accuracy: of the last validation, in [0, 1].
+        accuracy: of the last validation, in [0, 1]; what `measure` says.
+        measure: accuracy, or mAP where images have several labels.
         interval: its 95 % interval.
         images_per_second: of the last row.
     """
@@ -46,6 +47,7 @@ class RunState:
     left: float | None = None
     loss: float | None = None
     accuracy: float | None = None
+    measure: str = ACCURACY
     interval: tuple[float, float] | None = None
     images_per_second: float | None = None
 
@@ -139,6 +141,7 @@ def state_of(
         left=left,
         loss=last.get("loss") if last.get("kind") == "step" else last.get("train_loss"),
         accuracy=score_of(validated),
+        measure=measure_of(validated),
         interval=None if interval is None else (interval[0], interval[1]),
         images_per_second=last.get("images_per_second"),
     )

@@ -7,10 +7,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from ravine.core.errors import RunError
-from ravine.runs.confusion import dense_confusion
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from ravine.runs import confusion
+else:
+    confusion = lazy_module("ravine.runs.confusion")
 
 
 @final
@@ -50,7 +55,7 @@ def chance_of(evaluation: Mapping[str, Any]) -> float | None:
     if "mean_ap" in evaluation:
         return float(evaluation.get("chance", 0.0))
     try:
-        counts = dense_confusion(evaluation.get("confusion")).sum(1)
+        counts = confusion.dense_confusion(evaluation.get("confusion")).sum(1)
     except RunError:
         return None
     return float(counts.max() / counts.sum()) if counts.sum() else None
@@ -122,7 +127,8 @@ def _applying(changes: Mapping[str, Any], run: Path, recipe: Mapping[str, Any]) 
         if isinstance(value, bool):
             words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
         else:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            text = f"{value:.3g}" if isinstance(value, float) else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
     if not words:
         return None
     return shlex.join(["ravine", "train", "--recipe", str(run / "recipe.toml"), *words])

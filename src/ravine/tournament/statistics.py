@@ -260,7 +260,10 @@ def verdict(table: Sequence[Standing], comparisons: Sequence[Comparison]) -> str
     """
     ran = [standing for standing in table if standing.results]
     if not ran:
-        return "No candidate finished a run on fresh seeds, so that nothing can be said."
+        return (
+            "No candidate finished a run on fresh seeds, so that nothing can be said. Race again "
+            "with a longer --budget, or fewer --trials."
+        )
     return " ".join([_outcome(ran, comparisons), *_what_broke(table), *_power(ran, comparisons)])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ravine.core.counted import counted
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.nn.precise_batch_norm import (
@@ -67,8 +68,9 @@ class MeasuredStatistics:
     def reason(self, steps: int) -> str:
         """Returns the line that says that a run of so many steps measures."""
         return (
-            f"{steps} steps are few: batch norm's statistics are measured on {len(self.index)} "
-            "training images before each evaluation and at the end"
+            f"{counted(steps, 'step')} {'is' if steps == 1 else 'are'} few: batch norm's "
+            f"statistics are measured on {len(self.index)} training images before each "
+            "evaluation and at the end"
         )
 
     def measure_(self, model: nn.Module) -> None:

@@ -42,7 +42,8 @@ def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
     if recipe.lr == "auto":
         return _with_tested_lr(recipe, builder)
     if meaning := recipe.lr_of_torch(recipe.lr):
-        builder.session.notify(f"learning rate {recipe.lr:g}, as given{meaning}")
+        whose = f"{recipe.model}'s own" if "lr" in defaults else "as given"
+        builder.session.notify(f"learning rate {recipe.lr:g}, {whose}{meaning}")
     return recipe
 
 

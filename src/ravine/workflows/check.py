@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.checks.examine import examine
+from ravine.checks.learning import learns_in
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import make_folder
 from ravine.core.device import pick_device
@@ -165,7 +166,8 @@ def _checked(
         lr *= FINE_TUNING_LR if tuned else 1.0
     optimizer = recipe.with_(lr=lr).build_optimizer(model)
     done = examine(model.train(), loss, batches, optimizer, labels_probe=labels_probe, learn=learn)
-    suggested = None if done.rates is None else done.rates.suggestion
+    rates = done.rates
+    suggested = rates.suggestion if rates is not None and learns_in(rates) else None
     return done.variance, {
         "findings": [one.row() for one in done.findings],
         "rate": {"training": lr, "suggested": suggested},

@@ -124,9 +124,11 @@ def begin_fine_tuning(
 def _can_keep(recipe: Recipe, builder: Builder) -> bool:
     """Returns whether features can stand for images, and reports why where they cannot."""
     mixes = recipe.mixup > 0 or recipe.cutmix > 0
-    if mixes:
-        builder.session.notify("mixup and cutmix mix images: features are not kept")
-    return not mixes and builder.session.ranks.size == 1
+    several = builder.session.ranks.size > 1
+    if mixes or several:
+        why = "mixup and cutmix mix images" if mixes else "several processes train together"
+        builder.session.notify(f"{why}: features are not kept, each step computes them")
+    return not (mixes or several)
 
 
 def _backbone(recipe: Recipe, model: torch.nn.Module, builder: Builder) -> Backbone | None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_SHOWN = 5  # images, and classes of each
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Predictions:
     """The probabilities that a network predicts for images.
 
@@ -34,6 +36,21 @@ class Predictions:
         if self.thresholds is not None:
             return self.label_sets
         return [self.classes[index] for index in self.probabilities.argmax(1)]
+
+    def __repr__(self) -> str:
+        lines = [self._line(index) for index in range(min(_SHOWN, len(self.names)))]
+        if len(self.names) > _SHOWN:
+            lines.append(f"… {len(self.names):,} images in all; .labels, .probabilities")
+        lines += [f"unreadable: {name}: {why}" for name, why in self.unreadable[:_SHOWN]]
+        return "\n".join(lines) or "no image"
+
+    def _line(self, index: int) -> str:
+        """Returns an image's likeliest classes in a line."""
+        row = self.probabilities[index]
+        best = row.argsort()[::-1][:_SHOWN]
+        return f"{self.names[index]}: " + ", ".join(
+            f"{self.classes[k]} {100 * row[k]:.1f} %" for k in best
+        )
 
     @property
     def label_sets(self) -> list[tuple[str, ...]]:

@@ -17,6 +17,7 @@ from ravine.runs.kernel_plan_file import plan_from_values, plan_to_values
 from ravine.tournament.job_graph import JobGraph
 from ravine.tournament.rungs import rungs, search_cost
 from ravine.tournament.trial_points import at_point, points
+from ravine.training.network_choice import choose_batch
 from ravine.workflows.fine_tuning import FINE_TUNING_LR
 from ravine.workflows.race_settings import RaceSettings
 from ravine.workflows.race_worker.slots import JobSlots
@@ -345,14 +346,26 @@ def _trials(
         "epochs": epochs,
         "threads": slots.threads,
     }
-    default_lr = recipe.default_lr(batch=recipe.batch, normalised=timing.normalised)
-    if recipe.weights is not None and recipe.freeze != "backbone":
-        default_lr *= FINE_TUNING_LR
+    default_lr = _default_lr(recipe, epochs, timing)
     free = searchable(recipe.optimizer) - set(spec.fixed)
     return [
         settings | at_point(point, free=free, default_lr=default_lr)
         for point in points(spec.race.trials, seed=spec.race.seed)
     ]
+
+
+def _default_lr(recipe: Recipe, epochs: float, timing: Timing) -> float:
+    """Returns the learning rate that a candidate's training would start from, were it alone."""
+    batch = recipe.batch
+    if timing.images and "batch" not in recipe.model_fields_set:
+        chosen = choose_batch(timing.images, largest=batch, epochs=epochs)
+        batch = chosen.batch_of_rate(normalised=timing.normalised)
+    lr = recipe.default_lr(batch=batch, normalised=timing.normalised)
+    if recipe.weights is None:
+        return lr
+    if recipe.freeze != "backbone":
+        return lr * FINE_TUNING_LR
+    return min(lr, timing.lr) if timing.lr else lr
 
 
 def _folders(names: Mapping[str, Any]) -> dict[str, str]:

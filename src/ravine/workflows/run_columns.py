@@ -5,6 +5,7 @@ from typing import Any
 
 from ravine.core.errors import SettingError, unknown
 from ravine.runs.run_list import RunEntry
+from ravine.runs.score import ACCURACY
 from ravine.workflows.screens import duration, share
 
 _ORDERS: Mapping[str, Callable[[RunEntry], Any]] = {
@@ -38,7 +39,7 @@ def shown_entry(one: RunEntry) -> dict[str, str]:
     return {
         "run": one.name,
         "state": state.kind,
-        "accuracy": "–" if one.accuracy is None else share(one.accuracy, one.interval),
+        "accuracy": _accuracy(one),
         "findings": _findings(one),
         "left": "–" if state.left is None else duration(state.left),
         "epoch": f"{state.epoch:.4g}" if state.epoch else "–",
@@ -49,6 +50,13 @@ def shown_entry(one: RunEntry) -> dict[str, str]:
         "optimizer": str(one.settings.get("optimizer") or "–"),
         "data": str(one.settings.get("data") or "–"),
     }
+
+
+def _accuracy(one: RunEntry) -> str:
+    if one.accuracy is None:
+        return "–"
+    what = "" if one.measure == ACCURACY else f" {one.measure}"
+    return f"{share(one.accuracy, one.interval)}{what}"
 
 
 def _step(one: RunEntry) -> str:

@@ -115,11 +115,11 @@ class RunRecord:
         Of a cross-validated run that of all images; a fold that is broken or doubtful stands
         for it, with the command that diagnoses the fold.
         """
-        own = _verdict(self._folder)
+        own = verdict_of(self._folder)
         folds = self._fold_folders()
         if not folds:
             return own
-        of_folds = [_verdict(fold) for fold in folds]
+        of_folds = [verdict_of(fold) for fold in folds]
         kinds = [one.kind for one in of_folds]
         for kind in ("broken", "doubtful"):
             if kind in kinds and (kind == "broken" or own.kind == "good"):
@@ -138,7 +138,8 @@ def _settings(folder: RunFolder) -> dict[str, Any]:
     return read_recipe(folder.recipe)[0] if folder.recipe.is_file() else {}
 
 
-def _verdict(folder: RunFolder) -> Verdict:
+def verdict_of(folder: RunFolder) -> Verdict:
+    """Returns the verdict on the run in a folder, by its files."""
     return judge(
         folder.path,
         evaluation=read_json(folder.evaluation) if folder.evaluation.is_file() else {},

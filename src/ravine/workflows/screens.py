@@ -23,6 +23,7 @@ from ravine.training.recorder import steps_row
 
 _LINE_EVERY = 10.0
 _REFRESH_EVERY = 1.0
+_LARGE = 1000.0  # a loss without decimals
 
 
 class Screen(Protocol):
@@ -49,6 +50,15 @@ def share(value: float, interval: tuple[float, float] | None = None) -> str:
     return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
 
 
+def loss_text(value: float, *, decimals: int = 3) -> str:
+    """Returns a loss; one that has left all bounds with two digits.
+
+    >>> loss_text(0.4243), loss_text(3796085920.5)
+    ('0.424', '3.8e+09')
+    """
+    return f"{value:.{decimals}f}" if not abs(value) >= _LARGE else f"{value:.2g}"
+
+
 def duration(seconds: float) -> str:
     """Returns a duration as a clock shows it.
 
@@ -64,14 +74,15 @@ def duration(seconds: float) -> str:
 def epoch_line(event: EpochDone) -> str:
     """Returns the line about one epoch."""
     text = (
-        f"epoch {event.epoch:5.4g}  loss {event.train_loss:.3f}  "
+        f"epoch {event.epoch:5.4g}  loss {loss_text(event.train_loss)}  "
         f"training {_exact(event.measure)}{share(event.train_accuracy)}"
     )
     if event.scores and event.loss is not None:
         mean_ap, f1 = (share(event.scores[n] or 0.0) for n in ("mean_ap", "macro_f1"))
-        text += f"  validation mAP {mean_ap} macro F1 {f1} loss {event.loss:.3f}"
+        text += f"  validation mAP {mean_ap} macro F1 {f1} loss {loss_text(event.loss)}"
     if event.accuracy is not None and event.loss is not None:
-        text += f"  validation {share(event.accuracy, event.interval)} loss {event.loss:.3f}"
+        validated = share(event.accuracy, event.interval)
+        text += f"  validation {validated} loss {loss_text(event.loss)}"
     return f"{text}  {event.images_per_second:,.0f} images/s  {duration(event.elapsed)}"
 
 
@@ -186,7 +197,7 @@ def started_line(event: TrainingStarted) -> str:
 
 def step_line(row: dict[str, Any], total_steps: int) -> str:
     """Returns the line about several steps."""
-    loss = "not finite" if row["loss"] is None else f"{row['loss']:.3f}"
+    loss = "not finite" if row["loss"] is None else loss_text(row["loss"])
     left = (total_steps - row["step"]) * row["elapsed"] / max(row["step"], 1)
     return (
         f"step {row['step']:,}/{total_steps:,}  loss {loss}  training {_of_row(row)}  "

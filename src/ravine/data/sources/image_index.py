@@ -22,6 +22,7 @@ class ImageIndex:
         self.entries: dict[str, FileEntry] = dict(image_files(folder))
         self.copies: set[str] = set()
         self._by_name: dict[str, list[str]] = {}
+        self._by_lower: dict[str, list[str]] | None = None
         self._by_number: dict[int, list[str]] | None = None
         for path in self.entries:
             file = PurePosixPath(path)
@@ -40,7 +41,7 @@ class ImageIndex:
         if name in self.entries:
             return name
         wanted = PurePosixPath(_normalised(name))
-        candidates = self._by_name.get(wanted.name) or self._numbered(wanted.name)
+        candidates = self._by_name.get(wanted.name) or self._alike(wanted.name)
         fitting = [p for p in candidates if same_folders(wanted, PurePosixPath(_normalised(p)))]
         if len(fitting) > 1 and not self._are_copies(fitting):
             raise DataError(
@@ -49,11 +50,18 @@ class ImageIndex:
             )
         return fitting[0] if fitting else None
 
-    def _numbered(self, name: str) -> Sequence[str]:
-        """Returns the images whose names are this number, written with other zeros before it.
+    def _alike(self, name: str) -> Sequence[str]:
+        """Returns the images of this name in other case, or of this number with other zeros.
 
-        Tables that a spreadsheet has saved say 7 for 00007.png.
+        Tables are written on systems to which A.PNG is a.png, and spreadsheets say 7 for 00007.png.
         """
+        if self._by_lower is None:
+            self._by_lower = {}
+            for key, paths in self._by_name.items():
+                self._by_lower.setdefault(key.lower(), []).extend(paths)
+        return self._by_lower.get(name.lower()) or self._numbered(name)
+
+    def _numbered(self, name: str) -> Sequence[str]:
         number = name.partition(".")[0]
         if not (number.isascii() and number.isdecimal()):
             return ()

@@ -4,6 +4,7 @@ Rows are read once, one after another. An image is trained on once: rows that sa
 counted, rows that contradict each other are refused.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ from ravine.data.understanding import Understood, shortened
 
 __all__ = ["IMAGE_COLUMNS", "ImageIndex", "find_column", "is_table", "read_rows", "read_table"]
 
+_NO_LABEL = frozenset({"nan", "<na>"})  # as pandas writes what is not there
+_FEW = 3  # different labels that may be classes, whatever they are
 _ENDINGS = (".csv", ".tsv", ".tab")
 
 
@@ -99,7 +102,7 @@ def read_table(path: Path, folder: Path, settings: DataSettings) -> Collection:
     splits, by = _splits(table, columns, rows, settings)
     separator = _separator(table, columns, rows, settings)
     if separator is None or (columns.label and settings.labels_per_image != "several"):
-        _refuse_missing_labels(table, rows, splits)
+        _refuse_missing_labels(table, rows, splits, several=separator is not None)
     found, said, of_label = _labelled(table, columns, index, rows, splits, separator)
     used = set(rows.names)
     without_row = [n for n in index.entries if n not in used and n not in index.copies]
@@ -134,6 +137,8 @@ def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
                 one_hot_labels(table.name, columns.one_hot, [fields[i] for i in classes], line)
             )
             if label is None
+            else ""
+            if fields[label].lower() in _NO_LABEL
             else fields[label]
         )
         of_split = "" if split is None else fields[split]
@@ -252,12 +257,15 @@ def _splits_of_folders(names: Sequence[str]) -> list[str | None]:
     ]
 
 
-def _refuse_missing_labels(table: Table, rows: _Rows, splits: Sequence[str | None]) -> None:
+def _refuse_missing_labels(
+    table: Table, rows: _Rows, splits: Sequence[str | None], *, several: bool
+) -> None:
+    none = "; or if it has none: --labels-per-image several" if several else ""
     for name, label, split, line in zip(rows.written, rows.labels, splits, rows.lines, strict=True):
         if not label and split != "test":
             raise DataError(
                 f"{table.name}, line {line}: {shortened(name, 60)!r} has no label; fill it in or "
-                "remove the line"
+                f"remove the line{none}"
             )
 
 
@@ -285,9 +293,32 @@ def _labelled(
         sets = [separated(cell, separator) for cell in rows.labels]
         found = collected_sets(images, sets, splits, order=columns.one_hot)
         return replace(found, label_separator=separator), "", [True] * len(sets)
+    if columns.label:
+        _refuse_amounts(table, columns.label, rows.labels)
     named = named_classes(table.path, rows.labels) if columns.label else NamedClasses(rows.labels)
     found = collected(images, named.labels, splits, order=named.order)
     return found, named.said, [bool(label) for label in named.labels]
+
+
+def _refuse_amounts(table: Table, column: str, labels: Sequence[str]) -> None:
+    """Raises `DataError` if labels are amounts, as of a regression: fractions, mostly different."""
+    distinct = {label for label in labels if label}
+    if len(distinct) <= max(_FEW, len(labels) // 2) or not all(map(_is_number, distinct)):
+        return
+    fraction = next((one for one in sorted(distinct) if not float(one).is_integer()), None)
+    if fraction is not None:
+        raise DataError(
+            f"{table.name}: the column {shortened(column, 40)!r} holds amounts such as {fraction}, "
+            f"{len(distinct):,} of them, and no classes; name another: --label-column, or sort "
+            "them into classes"
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _or_unite(what: str, columns: Columns) -> str:

@@ -26,7 +26,7 @@ from ravine.data.sources.class_tree import (
 )
 from ravine.data.sources.folders import collected
 from ravine.data.sources.listing import EXTENSIONS, folders_in, image_files, printable
-from ravine.data.sources.name_labels import name_pattern
+from ravine.data.sources.name_labels import name_pattern, proposed_form
 from ravine.data.sources.split_words import UNLABELLED, split_group, split_word
 from ravine.data.sources.table_file import shown_path
 from ravine.data.sources.tar import Member, compressed, members
@@ -148,7 +148,7 @@ def _collected(
     tree = _tree(shards, images, settings, labelled)
     labels = _labels(images, tree, settings, labelled)
     if not any(labels):
-        raise _nothing(shards, labelled=labelled)
+        raise _nothing(shards, [image.member for image in images], labelled=labelled)
     splits = [_joined(image.shard, tree.splits[folder_of(image.member)]) for image in images]
     labels = ["" if s == UNLABELLED else one for s, one in zip(splits, labels, strict=True)]
     _refuse_shards_without_split(shards)
@@ -323,10 +323,14 @@ def _packed_in_two_ways(shard: Shard) -> DataError:
     )
 
 
-def _nothing(shards: Sequence[Shard], *, labelled: bool) -> DataError:
+def _nothing(shards: Sequence[Shard], members: Sequence[str], *, labelled: bool) -> DataError:
     where = shards[0].path if len(shards) == 1 else shards[0].path.parent
     if labelled:
         return DataError(f"{where} holds no image with a label; wanted are NAME.jpg and NAME.cls")
+    if (form := proposed_form(members)) is not None:
+        return DataError(
+            f"{where}: no image has a label; their names look like labels: --label-from-name {form}"
+        )
     return DataError(
         f"{where}: no image has a label; wanted is for each NAME.jpg a NAME.cls with its class, "
         "or one folder per class in the tar"

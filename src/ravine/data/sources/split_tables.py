@@ -1,10 +1,12 @@
 """A table in each folder of images: `metadata.csv` (Hugging Face) and `_classes.csv` (Roboflow).
 
 `d/train/metadata.csv` with `file_name,label`, `d/{train,valid,test}/_classes.csv` with a file name
-and a column of 0 and 1 for each class. The split is the folder's; names are below the folder.
+and a column of 0 and 1 for each class. The split is the folder's; names are below the folder. Or
+`d/{train,validation,test}.csv` of equal columns, whose images lie anywhere below `d`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,9 @@ from ravine.data.understanding import Understood
 
 NAME = "split-tables"
 _NAMES = ("metadata.csv", "_classes.csv")
+_ENDINGS = frozenset({".csv", ".tsv"})
+_LARGEST = 1 << 26  # bytes of a table that is looked into; tables of pixels are larger
+_WITHOUT_ROW = "images without a row"
 
 
 def has_split_tables(path: Path) -> bool:
@@ -30,7 +35,7 @@ def has_split_tables(path: Path) -> bool:
     return path.is_dir() and bool(_tables(path))
 
 
-def _tables(root: Path) -> list[tuple[str | None, Path]]:
+def _tables(root: Path) -> Sequence[tuple[str | None, Path]]:
     """Returns (split, table) of each table: the one in the folder, or those of its splits."""
     own = _table_in(root)
     if own is not None:
@@ -40,7 +45,30 @@ def _tables(root: Path) -> list[tuple[str | None, Path]]:
     except DataError:
         return []
     found = [(split, _table_in(root / name)) for name, split in splits.items()]
-    return [(split, table) for split, table in found if table is not None and split != UNLABELLED]
+    inside = [(split, table) for split, table in found if table and split != UNLABELLED]
+    return inside or _of_splits(root)
+
+
+def _of_splits(root: Path) -> Sequence[tuple[str | None, Path]]:
+    """Returns the tables whose names differ in the split and whose columns are the same."""
+    try:
+        files = sorted(path for path in root.iterdir() if path.suffix.lower() in _ENDINGS)
+        files = [path for path in files if path.is_file() and path.stat().st_size <= _LARGEST]
+    except OSError:
+        return []
+    splits = split_group(path.stem for path in files)
+    found: dict[str, Path] = {}
+    columns: set[tuple[str, ...]] = set()
+    for path in files:
+        split = splits.get(path.stem, UNLABELLED)
+        if split == UNLABELLED or not _labels_images(path):
+            continue
+        if split in found:
+            return []  # two tables for one split
+        found[split] = path
+        columns.add(read_table_file(path).columns)
+    fits = "train" in found and len(found) > 1 and len(columns) == 1
+    return list(found.items()) if fits else []
 
 
 def _table_in(folder: Path) -> Path | None:
@@ -67,8 +95,9 @@ def read_split_tables(root: Path, settings: DataSettings) -> Collection:
             has not said which of the two is meant.
     """
     parts: list[tuple[str | None, str, Collection]] = []
-    for split, table in _tables(root):
-        _refuse_two_ways(root, table, settings)
+    tables = _tables(root)
+    for split, table in tables:
+        _refuse_two_ways(root, table, settings, of_splits=table.parent == root and bool(split))
         below = table.parent.relative_to(root).as_posix()
         prefix = "" if below == "." else f"{below}/"
         parts.append((split, prefix, read_table(table, table.parent, settings)))
@@ -77,15 +106,33 @@ def read_split_tables(root: Path, settings: DataSettings) -> Collection:
             f"{root} holds no {' or '.join(_NAMES)} with a column for the image and one for the "
             "label, and no folder for a split with one"
         )
-    return _joined(root, parts)
+    return _joined(root, _without_each_other(parts) if tables[0][1].parent == root else parts)
 
 
-def _refuse_two_ways(root: Path, table: Path, settings: DataSettings) -> None:
-    if (
-        settings.layout is None
-        and has_class_folders(table.parent)
-        and not _has_splits(table.parent)
-    ):
+def _without_each_other(
+    parts: Sequence[tuple[str | None, str, Collection]],
+) -> list[tuple[str | None, str, Collection]]:
+    """Returns parts of one folder: an image is unlabelled if no table has a row for it."""
+    used = {name for _, _, part in parts for name in part.names}
+    unlabelled = [name for name in parts[0][2].unlabelled if name not in used]
+    kept = []
+    for number, (split, prefix, part) in enumerate(parts):
+        own = unlabelled if number == 0 else []
+        said = part.understood
+        if said is not None:
+            others = [text for text in said.left_out if not text.endswith(_WITHOUT_ROW)]
+            rest = [f"{len(own):,} {_WITHOUT_ROW}"] if own else []
+            said = replace(said, left_out=(*others, *rest))
+        kept.append((split, prefix, replace(part, unlabelled=own, understood=said)))
+    return kept
+
+
+def _refuse_two_ways(root: Path, table: Path, settings: DataSettings, *, of_splits: bool) -> None:
+    sorted_too = has_class_folders(table.parent)
+    if _has_splits(table.parent):
+        inner = folders_in(table.parent) if of_splits else ()
+        sorted_too = any(has_class_folders(table.parent / name) for name in inner)
+    if settings.layout is None and sorted_too:
         raise DataError(
             f"{shown_path(root)} can be read in two ways: --layout {NAME} takes the labels of "
             f"{table.name}, --layout folders the names of the folders; say which"
@@ -106,7 +153,11 @@ def _joined(root: Path, parts: Sequence[tuple[str | None, str, Collection]]) -> 
         given += [split if split is not None else one for one in own]
     first = parts[0][2].understood
     said = "tables" if first is None else first.classes.rpartition(",")[0]
-    named = [f"{split} {prefix}" for split, prefix, _ in parts if split is not None]
+    named = [
+        f"{split} {prefix or table.name}"
+        for (split, prefix, _), (_, table) in zip(parts, _tables(root), strict=True)
+        if split is not None
+    ]
     own_splits = "" if first is None else first.splits
     return Collection(
         names=[prefix + name for _, prefix, part in parts for name in part.names],

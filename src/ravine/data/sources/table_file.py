@@ -1,4 +1,4 @@
-"""A table as a text file: with commas, `;`, tabs or blanks, with a header or without one.
+"""A table as a text file: with commas, `;`, tabs, `|` or blanks, with a header or without one.
 
 Rows are read one after another, so that a table of many columns costs what its bytes cost.
 """
@@ -16,7 +16,7 @@ from ravine.core.errors import DataError
 from ravine.data.sources.listing import EXTENSIONS
 from ravine.data.understanding import shortened
 
-_SEPARATORS = ",;\t"
+_SEPARATORS = ",;\t|"
 _BLANKS = " "
 _COUNT = re.compile(r"\A\s*\d+[ \t]*\r?\n(?=[^\n]*[^\n\d\s])")  # on a line of its own, above words
 _SAMPLE = 50  # rows that decide what separates the fields
@@ -60,6 +60,8 @@ class Table:
             if number == 0 and self.has_header:
                 continue
             stripped = [field.strip() for field in fields]
+            if not any(stripped):
+                continue
             if len(stripped) > count:
                 if any(stripped[count:]):
                     raise DataError(
@@ -141,11 +143,14 @@ def _text(path: Path) -> str:
         raise DataError(f"no file {path}") from None
     except (OSError, ValueError) as error:
         reason = shortened(str(error), 60)
-        raise DataError(f"{shown_path(path)} cannot be read as UTF-8 text: {reason}") from None
+        remedy = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        raise DataError(
+            f"{shown_path(path)} cannot be read as UTF-8 text: {reason}{remedy}"
+        ) from None
 
 
 def _said(separator: str) -> str:
-    return {",": "a comma", ";": "a ;", "\t": "a tab", _BLANKS: "a blank"}[separator]
+    return {",": "a comma", ";": "a ;", "\t": "a tab", "|": "a |", _BLANKS: "a blank"}[separator]
 
 
 def _separator(text: str, path: Path) -> str:

@@ -15,6 +15,7 @@ from ravine.reports.live.downsample import downsampled, evenly, visible
 from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import read_layer_rows
 from ravine.runs.row_reader import RowReader
+from ravine.runs.score import score_of
 
 Axis = Literal["step", "epoch", "elapsed"]
 AXES: Final[tuple[Axis, ...]] = ("step", "epoch", "elapsed")
@@ -85,9 +86,9 @@ class RunFeed:
             columns = self._steps
         elif kind == "epoch":
             columns = self._epochs
-            interval = row.get("interval")
+            interval = row.get("interval") or row.get("mean_ap_interval")
             low, high = interval if isinstance(interval, list) and len(interval) == 2 else (0, 0)
-            row = {**row, "low": low or None, "high": high or None}
+            row = {**row, "low": low or None, "high": high or None, "accuracy": score_of(row)}
         else:
             return
         step = row.get("step")

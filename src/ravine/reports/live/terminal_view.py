@@ -15,6 +15,7 @@ from ravine.reports.report_summary import clock, progress_line
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
 from ravine.runs.run_list import RunEntry
+from ravine.runs.score import ACCURACY
 
 _STYLES: Final = {"running": "green", "stopped": "yellow", "ended": "dim"}
 _SEVERITIES: Final = {"critical": "bold red", "warning": "yellow"}
@@ -141,13 +142,19 @@ def _table_lines(entries: Sequence[RunEntry], width: int, room: int) -> Iterator
 
 
 def _line(row: dict[str, str], names: Sequence[str], lengths: dict[str, int]) -> str:
-    cells = [row[name][: lengths[name]].ljust(lengths[name]) for name in names]
+    cells = [_fitted(row[name], lengths[name]).ljust(lengths[name]) for name in names]
     return _GAP.join(cells).rstrip()
+
+
+def _fitted(text: str, length: int) -> str:
+    """Returns the end of a text that is too long: names of one race differ at their ends."""
+    return text if len(text) <= length else f"…{text[1 - length :]}"
 
 
 def _columns(one: RunEntry) -> dict[str, str]:
     state = one.state
     accuracy = "–" if one.accuracy is None else f"{100 * one.accuracy:.2f} %"
+    accuracy += "" if one.measure == ACCURACY else f" {one.measure}"
     worst = " ".join(one.findings[0]) if one.findings else "–"
     return {
         "run": one.name,

@@ -9,7 +9,7 @@
   const COLUMNS = [
     { name: "run", value: r => r.name, text: r => r.name, up: true },
     { name: "state", value: r => r.state, text: r => r.state === "stopped" ? "stopped or killed" : r.state, up: true },
-    { name: "accuracy", value: r => r.accuracy ?? -1, text: r => r.accuracy == null ? "–" : percent(r.accuracy), number: true },
+    { name: "accuracy", value: r => r.accuracy ?? -1, text: r => r.accuracy == null ? "–" : percent(r.accuracy) + (r.measure === "mAP" ? " mAP" : ""), number: true },
     { name: "95 %", value: r => r.interval?.[0] ?? -1, text: r => r.interval ? `${percent(r.interval[0])}–${percent(r.interval[1])}` : "–", more: true, number: true },
     { name: "findings", value: r => r.findings.length ? rank[r.findings[0].severity] ?? 3 : 9, text: r => r.findings.length ? worst(r) + (r.findings.length > 1 ? ` +${r.findings.length - 1}` : "") : "–", up: true },
     { name: "left", value: r => r.left ?? -1, text: r => r.left == null ? "–" : clock(r.left), number: true },
@@ -97,7 +97,7 @@
   function line(row) {
     if (!row) return "";
     const steps = `step ${brief(row.step)}${row.total_steps ? ` of ${brief(row.total_steps)}` : ""}`;
-    const result = row.accuracy == null ? "no validation yet" : `${percent(row.accuracy)}${row.interval ? ` (${percent(row.interval[0])}–${percent(row.interval[1])})` : ""}${row.measured_on ? ` on ${row.measured_on} images` : " on the validation images"}`;
+    const result = row.accuracy == null ? "no validation yet" : `${row.measure === "mAP" ? "mAP " : ""}${percent(row.accuracy)}${row.interval ? ` (${percent(row.interval[0])}–${percent(row.interval[1])})` : ""}${row.measured_on ? ` on ${row.measured_on} images` : " on the validation images"}`;
     if (row.state === "running") return `Running: ${steps}${row.left == null ? "" : `, about ${clock(row.left)} left`}; ${result}`;
     if (row.state === "stopped") return `Stopped before its end, or killed, at ${steps}; ${result}. Go on with: ravine resume ${row.name}`;
     return `Ended after ${steps}${row.elapsed == null ? "" : `, ${clock(row.elapsed)}`}: ${result}`;

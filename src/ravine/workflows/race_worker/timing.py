@@ -41,12 +41,16 @@ class Timing:
         around: seconds around a job: opening the data, building the network.
         steps_per_epoch: steps that visit each training image once.
         normalised: whether the network has normalisation layers.
+        images: that are trained on; 0 in plans of before it was kept.
+        lr: that training would start from; 0.0 where it is not known.
     """
 
     epoch: float
     around: float
     steps_per_epoch: int
     normalised: bool
+    images: int = 0
+    lr: float = 0.0
 
 
 def measure(
@@ -86,6 +90,8 @@ def measure(
         around=opened + built,
         steps_per_epoch=plan.steps_per_epoch,
         normalised=any(isinstance(m, NORMS) for m in assembly.state.model.modules()),
+        images=len(dataset.splits["train"]),
+        lr=assembly.recipe.lr if isinstance(assembly.recipe.lr, float) else 0.0,
     )
 
 
@@ -96,6 +102,8 @@ def slowest(timings: Sequence[Timing]) -> Timing:
         around=max(one.around for one in timings),
         steps_per_epoch=timings[0].steps_per_epoch,
         normalised=timings[0].normalised,
+        images=timings[0].images,
+        lr=timings[0].lr,
     )
 
 
