@@ -70,10 +70,10 @@ def ways(name: str, data: Path, folder: Path) -> dict[str, Callable[[], str]]:
     def check() -> str:
         settings = {"model": model, "batch": 8}
         (row,) = compare_variance(str(data), settings, out=folder / "checked")
-        return found_in(one["kind"] for one in row["findings"])
+        return found_in(one["code"] for one in row["findings"])
 
     def diagnose() -> str:
-        return found_in(one.kind for one in diagnose_run(run))
+        return found_in(one.code for one in diagnose_run(run))
 
     def landscape() -> str:
         surfaces, _ = run_surface(run, along="random", nodes=5, images=16)

@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from results import keep
+from results import keep, kept
 
 import ravine
 from ravine.core.events import Event, Notice
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=10)
     parser.add_argument("--only", choices=("races", "features"))
     asked = parser.parse_args()
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = kept("starts") if asked.only else {}
     scratch = Path(tempfile.mkdtemp())
     try:
         if asked.only != "features":

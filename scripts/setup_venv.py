@@ -21,6 +21,9 @@ LIBRARY = "src/ravine/kernels/c/*"  # built when the package is installed
 # Its interpreter runs the Triton kernels in the tests. Not in the lock: a torch with CUDA depends
 # on the version that it needs.
 TRITON = "triton==3.9.0"
+# Its axe.min.js checks the pages in the tests. The package asks for playwright, 45 MB with a Node
+# of its own, which nothing here calls.
+AXE = "axe-playwright-python==0.1.8"
 
 
 def fingerprint(name):
@@ -79,6 +82,7 @@ def main():
         name: fingerprint(name)
         for name in ("requirements.lock", "pyproject.toml", "CMakeLists.txt", *sources)
     }
+    wanted["without dependencies"] = [TRITON, AXE]
     found = stamped()
     if found == wanted:
         return
@@ -92,8 +96,10 @@ def main():
         # With dependencies: torch names its CUDA libraries, exactly, on the platforms that
         # have them, and they are in no lock that serves all. All else is pinned.
         pip("install", "-qq", "--requirement", "requirements.lock")
-        if platform.system() == "Linux" and platform.machine() == "x86_64" and not has("triton"):
-            pip("install", "-qq", "--no-deps", TRITON)
+    if platform.system() == "Linux" and platform.machine() == "x86_64" and not has("triton"):
+        pip("install", "-qq", "--no-deps", TRITON)
+    if not has("axe_playwright_python"):
+        pip("install", "-qq", "--no-deps", AXE)
     pip("install", "-qq", "--no-deps", "--no-build-isolation", "--editable", ".")
     STAMP.write_text(json.dumps(wanted))
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import final
 
 _SECONDS = 1.0  # of measuring, for one number of images
-_LEAST, _MOST = 5, 51  # rounds
+_LONGEST = 20.0  # seconds; programs that are slow are measured in fewer rounds
+_FEWEST, _LEAST, _MOST = 2, 5, 51  # rounds
 
 
 @final
@@ -31,7 +32,7 @@ def latency(programs: Mapping[str, Callable[[], object]]) -> Latency:
         program()
     times: dict[str, list[float]] = {name: [] for name in programs}
     start, rounds = time.perf_counter(), 0
-    while rounds < _LEAST or (rounds < _MOST and time.perf_counter() - start < _SECONDS):
+    while _goes_on(rounds, time.perf_counter() - start):
         for name, program in programs.items():
             before = time.perf_counter()
             program()
@@ -43,6 +44,13 @@ def latency(programs: Mapping[str, Callable[[], object]]) -> Latency:
         {name: statistics.median(found) for name, found in times.items()},
         {name: median_with_interval(found) for name, found in ratios.items()},
     )
+
+
+def _goes_on(rounds: int, seconds: float) -> bool:
+    """Returns whether there is another round."""
+    if rounds < _LEAST:
+        return rounds < _FEWEST or seconds < _LONGEST
+    return rounds < _MOST and seconds < _SECONDS
 
 
 def median_with_interval(values: list[float]) -> tuple[float, float, float]:

@@ -4,7 +4,9 @@ Each takes plain values. Strokes and text use the page's own colours, so that on
 serves light, dark and print.
 """
 
+import html
 import io
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from ravine.core.colours import SHADES
 from ravine.reports.direct_labels import End, label_ends
 from ravine.reports.figure_style import ACCENT, GREY, SECOND, axes_style
+from ravine.reports.readings import readings_of
 
 _INK = "#010203"  # stands for the page's text colour
 _STYLE: Any = {
@@ -53,29 +56,46 @@ def svg_of(figure: Figure, title: str) -> str:
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
             figure.set_layout_engine("none")
+        readings = readings_of(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = text.replace(_INK, "currentColor")
-    for name, shade in SHADES.items():  # a drawing that is kept as a file of its own has the hex
-        text = text.replace(shade.light, f"var(--{name}, {shade.light})")
+    text = _themed(text.replace(_INK, "currentColor"))
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 inherit", text)
     text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
     text = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", text, count=1)
     # The namespaces are names and no addresses; inside HTML they are not needed.
     text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{title}"{_data(readings)} ', 1)
+
+
+def _data(readings: list[dict[str, Any]]) -> str:
+    """Returns the attribute that holds the values of the curves; none where nothing is read."""
+    if not readings:
+        return ""
+    text = json.dumps(readings, separators=(",", ":"))
+    return f' data-readings="{_themed(html.escape(text))}"'
+
+
+def _themed(text: str) -> str:
+    """Returns text in which colours follow the page."""
+    for name, shade in SHADES.items():  # a drawing that is kept as a file of its own has the hex
+        text = text.replace(shade.light, f"var(--{name}, {shade.light})")
+    return text
 
 
 _ONE = ("accuracy", "train_accuracy", ("accuracy", "accuracy"))
 _SEVERAL = ("exact_match", "train_exact_match", ("mean_ap", "all labels right; validation: mAP"))
 
 
-def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) -> str:
+def curves(
+    epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]], *, log: bool = False
+) -> str:
     """Returns loss and accuracy against epochs, training and validation.
 
-    With several labels an image it is the exact matches of the training, and mAP of the validation.
+    With `log` the loss has a logarithmic scale. With several labels an image it is the exact
+    matches of the training, and mAP of the validation.
     """
     several = any(row.get("train_exact_match") is not None for row in epochs)
     steps_as, train_as, name_as = _SEVERAL if several else _ONE
@@ -85,18 +105,9 @@ def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) ->
         of_score = (right, steps_as, train_as, name_as[0], name_as[1])
         for axes, of_step, of_epoch, name, unit in (of_loss, of_score):
             values = [row[of_step] for row in steps]
-            axes.plot(at, values, color=ACCENT, alpha=0.25, linewidth=0.8)
-            ends = [row["epoch"] for row in epochs]
-            train = [row[of_epoch] for row in epochs]
-            axes.plot(ends, train, color=ACCENT, marker="o", markersize=3)
-            rows = [row for row in epochs if row.get(name) is not None]
-            axes.plot(
-                [row["epoch"] for row in rows],
-                [row[name] for row in rows],
-                color=SECOND,
-                marker="o",
-                markersize=3,
-            )
+            axes.plot(at, values, color=ACCENT, alpha=0.25, linewidth=0.8, label="steps")
+            _dotted(axes, epochs, of_epoch, color=ACCENT, label="training")
+            _dotted(axes, epochs, name, color=SECOND, label="validation")
             axes.set(xlabel="epoch", title=unit)
             axes.title.set_fontsize(10.5)
         with_band = [row for row in epochs if row.get("interval")]
@@ -109,10 +120,22 @@ def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) ->
             linewidth=0,
         )
         right.yaxis.set_major_formatter(PercentFormatter(1.0))
-        _start_at_zero(left, [row["loss"] for row in steps])
+        if log:
+            left.set_yscale("log")
+        else:
+            _start_at_zero(left, [row["loss"] for row in steps])
         for axes, name in ((left, "loss"), (right, "accuracy")):
             label_ends(axes, _ends(epochs, name))
     return svg_of(figure, "loss and accuracy against epochs")
+
+
+def _dotted(
+    axes: Axes, epochs: Sequence[dict[str, Any]], key: str, *, color: str, label: str
+) -> None:
+    """Draws what is known of a figure of the epochs, with a dot for each."""
+    rows = [row for row in epochs if row.get(key) is not None]
+    at, values = [row["epoch"] for row in rows], [row[key] for row in rows]
+    axes.plot(at, values, color=color, marker="o", markersize=3, label=label)
 
 
 def _ends(epochs: Sequence[dict[str, Any]], name: str) -> list[End]:
@@ -145,7 +168,7 @@ def rates_and_speed(steps: Sequence[dict[str, Any]]) -> str:
             strict=True,
         ):
             values = [row.get(name) for row in steps]
-            one.plot(at, values, color=ACCENT, linewidth=1.1)
+            one.plot(at, values, color=ACCENT, linewidth=1.1, label=title)
             one.set(title=title, xlabel="epoch")
             one.title.set_fontsize(10.5)
             if name != "gradient_norm":

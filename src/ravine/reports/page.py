@@ -72,9 +72,18 @@ def _drawings(contents: Contents) -> dict[str, Markup | None]:
     return {
         "timeline": _timeline(contents),
         "curves": Markup(curve_figures.curves(contents.epochs, contents.steps)) if enough else None,
+        "log_curves": _log_curves(contents) if enough else None,
         "rates": Markup(curve_figures.rates_and_speed(contents.steps)) if contents.steps else None,
         **_inside(contents),
     }
+
+
+def _log_curves(contents: Contents) -> Markup | None:
+    """Returns the curves with a logarithmic loss; None where a loss is not above 0."""
+    losses = [row.get("loss") for row in (*contents.steps, *contents.epochs)]
+    if any(loss is not None and loss <= 0 for loss in losses):
+        return None
+    return Markup(curve_figures.curves(contents.epochs, contents.steps, log=True))
 
 
 def _inside(contents: Contents) -> dict[str, Markup | None]:

@@ -30,6 +30,8 @@ def curves(
     shades: Colours,
     target: Mapping[str, Any] | None,
     measure: str,
+    *,
+    log: bool = True,
 ) -> str:
     """Returns training loss and the figure of the validation images by steps and by seconds.
 
@@ -38,6 +40,7 @@ def curves(
         shades: colour of each candidate.
         target: to mark, if there is one.
         measure: what `accuracy` holds: accuracy or mAP.
+        log: a logarithmic scale of the loss.
     """
     with figure_of(9.2, 6.0, nrows=2, ncols=2, sharex="col", sharey="row") as (figure, axes):
         for column, time in enumerate(("step", "elapsed")):
@@ -47,10 +50,11 @@ def curves(
                 one = axes[line][column]
                 for name, by_seed in runs.items():
                     rows = [run[part] for run in by_seed.values() if run[part]]
-                    _band(one, rows, time, value, colour=shades[name])
+                    _band(one, rows, time, value, colour=shades[name], label=literal(name))
             axes[1][column].set_xlabel("steps" if time == "step" else "seconds")
         axes[0][0].set_ylabel("training loss")
-        _logarithmic(axes[0][0])
+        if log:
+            _logarithmic(axes[0][0])
         axes[1][0].set_ylabel(f"validation {measure}")
         for one in axes[1]:
             one.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -82,6 +86,7 @@ def _band(
     value: str,
     *,
     colour: str,
+    label: str,
 ) -> None:
     if not runs:
         return
@@ -99,7 +104,7 @@ def _band(
     )
     marker = "o" if len(at) < 30 and value == "accuracy" else None
     axes.fill_between(at, values.min(0), values.max(0), color=colour, alpha=0.16, linewidth=0)
-    axes.plot(at, values.mean(0), color=colour, linewidth=1.5, marker=marker, ms=3)
+    axes.plot(at, values.mean(0), color=colour, linewidth=1.5, marker=marker, ms=3, label=label)
 
 
 def sensitivity(
@@ -115,7 +120,11 @@ def sensitivity(
             colour = shades[name]
             _dots(left, known, "loss", colour)
             left.plot(
-                _learning_rates(ended), [r["loss"] for r in ended], color=colour, linewidth=1.2
+                _learning_rates(ended),
+                [r["loss"] for r in ended],
+                color=colour,
+                linewidth=1.2,
+                label=literal(name),
             )
             right.plot(
                 _learning_rates(ended),
@@ -124,6 +133,7 @@ def sensitivity(
                 marker="o",
                 ms=4.5,
                 linewidth=1.2,
+                label=literal(name),
             )
             if ended:
                 rate, last = ended[-1]["settings"]["lr"], _nan(ended[-1]["accuracy"])

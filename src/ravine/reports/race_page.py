@@ -49,6 +49,9 @@ def race_page(results: dict[str, Any], *, plane: str = "") -> str:
         shades=shades_of(names),
         measure=measure,
         curves=Markup(race_figures.curves(ran, colours, target, measure)) if ran else None,
+        linear_curves=Markup(race_figures.curves(ran, colours, target, measure, log=False))
+        if ran
+        else None,
         rates=Markup(race_figures.sensitivity(results["trials"], colours, measure)),
         intervals=Markup(race_figures.intervals(results["table"], colours, measure))
         if ran

@@ -20,7 +20,8 @@ def timeline(steps: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]]
     size = (9.2, 2.6 + 0.28 * len(findings))
     with figure_of(*size, nrows=2, sharex=True, height_ratios=ratios) as (figure, (top, low)):
         known = [(row["step"], row["loss"]) for row in steps if row.get("loss") is not None]
-        top.plot([at for at, _ in known], [loss for _, loss in known], color=GREY, linewidth=1.1)
+        top.plot([at for at, _ in known], [loss for _, loss in known], color=GREY, linewidth=1.1,
+                 label="training")  # fmt: skip
         if known and max(loss for _, loss in known) > 20 * max(1e-9, min(v for _, v in known)):
             top.set_yscale("log")
         top.set(ylabel="loss")

@@ -7,9 +7,9 @@ tenth of the budget, and evaluated on the validation images:
     fine-tuned  all layers learn, the head first
     fresh       the same network without the weights
 
-Fresh is taken where it is the best of the three already; frozen where it is better than fine-tuned
-by more than chance, or where the budget does not let the network see each image once; fine-tuned
-else, since it has the rest of the budget to gain from.
+Fresh is taken where it is better than both others by more than chance; frozen where it is better
+than fine-tuned by more than chance, or where the budget does not let the network see each image
+once; fine-tuned else, since it has the rest of the budget to gain from.
 """
 
 import time
@@ -112,9 +112,10 @@ def _decide(
 ) -> tuple[Recipe, list[str]]:
     compared = f"{frozen.text()}, {tuned.text()}, {fresh.text()} on validation images"
     best = max(frozen.evaluation.score, tuned.evaluation.score)
-    if fresh.evaluation.score > best:
+    if _least(fresh.evaluation) > best:
         text = (
-            f"fresh weights: better than trained ones here ({compared}); --freeze none keeps them"
+            f"fresh weights: better than trained ones by more than chance ({compared}); --freeze "
+            "none keeps the trained ones"
         )
         return recipe.with_(weights=None, freeze="none"), [text]
     if tuned.epochs_of_budget < 1:
@@ -127,7 +128,8 @@ def _decide(
         text = f"frozen backbone: better than fine-tuning by more than chance ({compared})"
         return recipe.with_(freeze="backbone"), [text]
     text = (
-        f"fine-tuned: no worse in a short trial, with the rest of the budget to gain ({compared})"
+        "fine-tuned: not worse by more than chance in a short trial, with the rest of the budget "
+        f"to gain ({compared})"
     )
     return recipe.with_(freeze="none"), [text]
 

@@ -5,15 +5,19 @@ its steps in KEY.progress.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ravine.core.colours import shades_of
 from ravine.core.errors import RunError
 from ravine.core.regular_file import read_regular
-from ravine.runs.rows import read_json
+from ravine.runs.file_schemas import LOSSES, fault_in
+from ravine.runs.rows import read_json, read_rows
 
 _MOST = 5000  # outcomes; more are no race of Ravine's
+_MOST_CURVES = 60
+_LOSSES = "losses.jsonl"  # of a run folder: a row for each of about 60 intervals of its steps
 
 
 def race_view(race: Path) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def race_view(race: Path) -> dict[str, Any]:
             }
             for name, prefix in candidates.items()
         ],
+        "curves": _curves(race / "runs", [str(name) for name in candidates], candidates),
         "seeds": len(plan.get("seeds") or ()),
         "elapsed": state.get("elapsed"),
         "closed": state.get("closed"),
@@ -47,6 +52,35 @@ def race_view(race: Path) -> dict[str, Any]:
             if isinstance(row, Mapping)
         ],
     }
+
+
+def _curves(runs: Path, names: Sequence[str], prefixes: Mapping[Any, Any]) -> list[dict[str, Any]]:
+    """Returns the training loss of each run as far as it has come: a rung is where a curve ends."""
+    if runs.is_symlink() or not runs.is_dir():
+        return []
+    shades = shades_of(names)
+    found = []
+    for path in sorted(runs.iterdir())[:_MOST_CURVES]:
+        name = next((n for n in names if _belongs(path.name, str(prefixes[n]))), None)
+        if name is None or path.is_symlink():
+            continue
+        x, y = _losses(path / _LOSSES)
+        facts = {"run": path.name, "candidate": name, "colour": shades[name]}
+        found.append({**facts, "x": x, "y": y})
+    return [one for one in found if one["x"]]
+
+
+def _losses(path: Path) -> tuple[list[int], list[float | None]]:
+    """Returns the last step and the mean loss of each interval of losses.jsonl."""
+    try:
+        rows = [row for row in read_rows(path) if fault_in(row, LOSSES) is None]
+    except RunError:
+        return [], []
+    means = []
+    for row in rows:
+        known = [loss for loss in row["losses"] if loss is not None and math.isfinite(loss)]
+        means.append(math.fsum(known) / len(known) if known else None)
+    return [row["first"] + len(row["losses"]) - 1 for row in rows], means
 
 
 def _count(plan: Mapping[str, Any], name: object) -> int:

@@ -76,7 +76,7 @@ const RavineCharts = (() => {
       this.readout = element("span", "", caption, "readout");
       this.caption = caption;
       this.canvas = element("canvas", "", this.figure);
-      this.canvas.tabIndex = 0; this.canvas.setAttribute("role", "img");
+      this.canvas.tabIndex = 0; this.canvas.setAttribute("role", "img"); this.canvas.setAttribute("aria-label", title);
       this.canvas.style.height = `${height}px`;
       this.pen = this.canvas.getContext("2d");
       timeline.charts.add(this);

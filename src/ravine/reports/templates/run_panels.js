@@ -100,8 +100,28 @@ const RunPanels = (() => {
       element("span", ` ${row.text || ""}. ${row.cause ? `Why: ${row.cause}. ` : ""}${row.cure ? `Cure: ${row.cure}.` : ""}`, box);
     }
   }
+  // The losses of a race's runs on one axis of steps: a curve that ends early was stopped on its rung.
+  let raceChart = null;
+  const raceTime = timeline();
+  function raceCurves(host, curves) {
+    if (!raceChart) {
+      const place = element("div", "");
+      place.id = "race-curves";
+      host.before(place);
+      raceChart = new Chart(place, raceTime, { title: "Training loss of each run, to its rung", flags: true });
+    }
+    raceChart.figure.hidden = !curves.length;
+    const named = new Set(), full = [0, Math.max(1, ...curves.map(one => one.x[one.x.length - 1]))];
+    raceTime.name = "step"; raceTime.full = full;
+    raceChart.set(curves.map(one => {
+      const name = named.has(one.candidate) ? "" : one.candidate;
+      named.add(one.candidate);
+      return { name, colour: one.colour, x: one.x, y: one.y, kind: "line" };
+    }), []);
+  }
   function race(host, found) {
     host.replaceChildren();
+    if (found || raceChart) raceCurves(host, found?.curves || []);
     if (!found) return;
     if (found.verdict) element("p", found.verdict, host);
     if (found.closed) element("p", `Closed: ${found.closed}`, host, "note");

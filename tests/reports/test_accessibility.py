@@ -1,0 +1,135 @@
+"""Every kind of page under axe-core: nothing serious or critical, wide, narrow, light, dark."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ravine.reports.evaluation_page import render_evaluation
+from ravine.reports.page import _drawings, render_report
+from ravine.reports.race_page import race_page
+from ravine.reports.surface_figures import draw_surfaces
+from ravine.test_functions.candidates import parse_candidates
+from ravine.test_functions.function_race import race_on_function
+from ravine.test_functions.problems import make_problem
+from ravine.test_functions.rollout_page import function_page
+
+from .conftest import make_run, serving
+from .test_race_page import results
+from .test_surfaces import surface
+
+KINDS = ("report", "evaluation", "race", "function race", "surface", "live page")
+VIEWS = ((1400, False), (1400, True), (420, False))  # pixels, dark
+DRAWINGS = _drawings  # which the other tests leave out
+FAULTS = """axe.run(document, { resultTypes: ["violations"] }).then(found => found.violations
+  .filter(one => ["serious", "critical"].includes(one.impact))
+  .map(one => `${one.id}: ${one.nodes.map(node => node.target.join(" ")).join(", ")}`))"""
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """Returns the source of axe-core; `make setup` installs the package that carries it."""
+    found = find_spec("axe_playwright_python")
+    assert found is not None, "make setup installs axe-playwright-python"
+    assert found.submodule_search_locations is not None
+    return (Path(found.submodule_search_locations[0]) / "axe.min.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the folder of a run with a report."""
+    path = make_run(tmp_path_factory.mktemp("runs") / "a-run", 200, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ravine.reports.page._drawings", DRAWINGS)
+        render_report(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def addresses(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Gives the address of a page of each kind."""
+    folder = tmp_path_factory.mktemp("pages")
+    kept = folder / "evaluation"
+    kept.mkdir()
+    shutil.copy(run / "evaluation.json", kept)
+    (folder / "race.html").write_text(race_page(results(None)))
+    gentle = {"momentum": 0.004, "adam": 0.1}
+    raced = race_on_function(
+        make_problem("beale"), parse_candidates(",".join(gentle), gentle), steps=40, starts=4
+    )
+    (folder / "function.html").write_text(function_page(raced))
+    files = {
+        "report": run / "report.html",
+        "evaluation": render_evaluation(kept),
+        "race": folder / "race.html",
+        "function race": folder / "function.html",
+        "surface": draw_surfaces([surface()], folder / "surface", title="a run")[-1],
+    }
+    with serving(run.parent) as port:
+        found = {kind: path.as_uri() for kind, path in files.items()}
+        yield {**found, "live page": f"http://127.0.0.1:{port}/#run=a-run"}
+
+
+def show(page: Any, address: str) -> None:
+    """Opens a page anew, and waits until it is the one that is shown."""
+    path, _, place = address.partition("#")
+    wanted = f"{path}?{time.monotonic()}" + (f"#{place}" if place else "")
+    page.open(wanted)
+    page.wait(f"location.href === {json.dumps(wanted)} && document.readyState === 'complete'")
+    page.wait("document.body.innerText.length > 100")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_axe_finds_nothing_serious(
+    page: Any, axe: str, addresses: dict[str, str], kind: str
+) -> None:
+    found = {}
+    for width, dark in VIEWS:
+        page.errors.clear()
+        page.size(width, 900, dark=dark)
+        show(page, addresses[kind])
+        page.value(f"{axe};0")
+        found[width, dark] = [*page.value(FAULTS), *page.errors]
+
+    assert found == {view: [] for view in VIEWS}
+
+
+def test_the_curves_of_a_report_are_read_by_pointer_and_by_keys(
+    page: Any, addresses: dict[str, str]
+) -> None:
+    page.size(1400, 900)
+    show(page, addresses["report"])
+    panel = json.loads(page.value("document.querySelector('#curves svg').dataset.readings"))[0]
+    training = next(line for line in panel["lines"] if line["name"] == "training")
+    page.value("document.querySelector('#curves svg').focus()")
+    page.key("ArrowRight")
+    page.key("ArrowRight")
+    said = "document.querySelector('#curves .reading').textContent"
+    by_keys = page.value(said)
+    page.value("""(() => {
+      const svg = document.querySelector('#curves svg'), circle = svg.querySelector('circle');
+      const at = circle.getBoundingClientRect();
+      svg.dispatchEvent(new PointerEvent('pointermove', {
+        clientX: at.x + at.width / 2, clientY: at.y + at.height / 2, bubbles: true }));
+    })()""")
+
+    assert by_keys.startswith("epoch 0.2: loss ")
+    assert f"training {training['y'][0]:.4g}" in by_keys
+    assert page.value(said) == by_keys
+
+
+def test_the_loss_of_a_report_has_a_logarithmic_scale_on_request(
+    page: Any, addresses: dict[str, str]
+) -> None:
+    show(page, addresses["report"])
+    shown = "[...document.querySelectorAll('#curves .figure')].map(f => f.clientHeight > 0)"
+    before = page.value(shown)
+    page.value("document.querySelector('#curves button.scale').click()")
+
+    assert before == [True, False, True]
+    assert page.value(shown) == [False, True, True]
