@@ -48,7 +48,7 @@ class Page:
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.send(f"{domain}.enable")
 
-    def send(self, method: str, *, timeout: float = 60.0, **parameters: Any) -> dict[str, Any]:
+    def send(self, method: str, *, timeout: float = 240.0, **parameters: Any) -> dict[str, Any]:
         """Calls a method of the protocol and returns its result."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
@@ -113,7 +113,7 @@ class Page:
             raise RuntimeError(details.get("exception", {}).get("description", details["text"]))
         return found["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 20.0) -> None:
+    def wait(self, expression: str, seconds: float = 120.0) -> None:
         """Waits until an expression is true."""
         end = time.monotonic() + seconds
         while not self.value(expression):

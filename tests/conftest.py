@@ -5,16 +5,23 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ravine.kernels.library import LEVELS, load_library
 from ravine.reports import curve_figures, page
 
-# A test may be slow on a busy machine without being wrong.
-settings.register_profile("ravine", deadline=None)
+# A test may be slow on a busy machine without being wrong, and has the same examples each time:
+# --hypothesis-profile=default draws others.
+settings.register_profile(
+    "ravine",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("ravine")
 
 _DRAWINGS = page._drawings
@@ -68,6 +75,15 @@ def _files_without_disk() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def processor_time() -> Iterator[None]:
+    """Measures convolutions in processor time: a busy machine has time for as many shapes."""
+    clock = SimpleNamespace(perf_counter=time.process_time)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ravine.nn.measured_plan.time", clock)
         yield
 
 

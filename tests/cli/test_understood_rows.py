@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from ravine.cli.display import JsonLines, PlainLines
 from ravine.core.events import Notice
 from ravine.data.understanding import Understood
+from ravine.workflows.json_stream import JsonLines
+from ravine.workflows.screens import PlainLines
 
 
 def test_a_line_is_shortened_for_people_and_whole_for_programs(

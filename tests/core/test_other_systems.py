@@ -31,6 +31,7 @@ print(count)
 """
 
 
+@pytest.mark.slow
 def test_every_file_can_be_imported_where_locks_and_forks_of_linux_are_missing() -> None:
     done = subprocess.run([sys.executable, "-c", _WITHOUT], capture_output=True, text=True)
 

@@ -1,6 +1,7 @@
 """torchrun's variables are taken whole or refused, and missing peers are named."""
 
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,10 +68,15 @@ def _variables(rank: int, size: int) -> TorchrunVariables:
 def test_a_rank_that_waits_names_those_that_are_missing(
     rank: int, missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rendezvous, "_SAID_AFTER", 0.2)
-    monkeypatch.setattr(rendezvous, "_GIVES_UP_AFTER", 0.6)
+    now = [0.0]
 
-    with pytest.raises(RunError, match=f"for {missing} at .* gives up"):
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(rendezvous, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(rendezvous, "_GIVES_UP_AFTER", 60.0)
+
+    with pytest.raises(RunError, match=f"waited 60 s for {missing} at .* gives up"):
         meet(_variables(rank, 3))
 
-    assert f"ravine: rank {rank} of 3 has waited 0 s for {missing}" in capsys.readouterr().err
+    assert f"ravine: rank {rank} of 3 has waited 10 s for {missing}" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ravine.core.errors import DataError
@@ -235,9 +235,7 @@ def whole_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["a.mat", "a.h5"])
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_bits_that_flip_and_ends_that_are_lost_never_give_a_traceback(
     tmp_path: Path, whole_files: dict[str, bytes], name: str, data: st.DataObject

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ravine.core.errors import DataError
@@ -164,9 +164,7 @@ def _checked(found: Collection, truth: Truth) -> None:
             refuse_no_training(found, "d")
 
 
-_MANY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+_MANY = settings(max_examples=150)
 
 
 @_MANY

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -412,9 +412,7 @@ def test_traffic_signs_without_labels_for_their_test_leave_it_out(tmp_path: Path
     assert found.understood.left_out == ("2 test images without a label",)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(data=st.data(), kind=st.sampled_from(["coco", "jsonl", "list", "parquet"]))
 def test_lists_whose_bytes_change_never_give_a_traceback(
     tmp_path: Path, data: st.DataObject, kind: str

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ravine.core.errors import DataError
@@ -287,9 +287,7 @@ def _npy_of_objects() -> bytes:
     return file.getvalue()
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_bits_that_flip_and_ends_that_are_lost_never_give_a_traceback(
     tmp_path: Path, data: st.DataObject

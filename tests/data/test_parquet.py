@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -263,9 +263,7 @@ def test_a_missing_pyarrow_is_named_with_its_extra(
         _find(tmp_path / "a.parquet")
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_bits_that_flip_and_ends_that_are_lost_never_give_a_traceback(
     tmp_path: Path, own_cache: Path, data: st.DataObject

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ravine.core.errors import DataError
@@ -252,9 +252,7 @@ def test_four_thousand_digits_are_read_in_a_second(
     assert least_seconds(read) < 1.5
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_bytes_that_change_and_ends_that_are_lost_never_give_a_traceback(
     tmp_path: Path, data: st.DataObject

@@ -98,3 +98,10 @@ def test_plain_predictions_have_class_probability_and_all_probabilities(tmp_path
     rows = _read(tmp_path / "o.csv")
     assert rows[0] == ["image", "class", "probability", *CLASSES]
     assert rows[2] == ["a,2.png", "cat", "0.5", "0.5", "0.3", "0.2"]
+
+
+def test_the_remedy_for_missing_images_is_given_where_it_works() -> None:
+    with pytest.raises(DataError, match=r"1 of 3 ids.*--missing prior"):
+        match_ids(["a", "b", "c"], ["a.png", "b.png"], "s.csv")
+    with pytest.raises(DataError, match=r"2 of 3 ids.*name the images that the sample asks for"):
+        match_ids(["a", "b", "c"], ["a.png"], "s.csv")

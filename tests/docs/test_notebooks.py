@@ -44,6 +44,7 @@ def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield
 
 
+@pytest.mark.slow
 def test_images_become_a_submission(capsys: pytest.CaptureFixture[str]) -> None:
     made, shown = run_cells("images-to-submission")
 

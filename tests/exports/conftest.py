@@ -16,7 +16,7 @@ from ravine.workflows.train import train
 SIZE = 16
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _five_rounds() -> Iterator[None]:
     """Times programs in five rounds, the fewest, in place of a second."""
     with pytest.MonkeyPatch.context() as patch:

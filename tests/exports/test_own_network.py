@@ -275,6 +275,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else(
     assert (tmp_path / "own" / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_int8_is_smaller_and_says_what_it_loses(
     network: Make, images: Tensor, tmp_path: Path
 ) -> None:

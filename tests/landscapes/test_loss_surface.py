@@ -332,3 +332,21 @@ def test_batches_by_name_have_one_digest_in_any_order() -> None:
     )
 
     assert first == second != other
+
+
+def test_noise_that_two_passes_do_not_show_is_noticed_at_the_third() -> None:
+    class Rarely(nn.Module):
+        """Nearly the same at its second pass, and clearly not at its third."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.passes = nn.Linear(4, 3), 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.passes += 1
+            return self.layer(x) * (1 + (0.0, 1e-6, 0.5)[min(self.passes - 1, 2)])
+
+    batches = [(torch.randn(8, 4), torch.arange(8) % 3)]
+
+    with pytest.raises(SettingError, match="noisy in evaluation mode"):
+        landscape(Rarely(), F.cross_entropy, batches, x=(-1, 1, 3), y=(-1, 1, 3))

@@ -1,7 +1,5 @@
 """Measuring which algorithm runs a convolution: what is measured, for how long, who wins."""
 
-import time
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +9,7 @@ from ravine.nn.measured_plan import measure_plan, measure_shape, shapes_of, winn
 from ravine.ops.algorithm import ConvolutionShape, candidates
 from ravine.ops.kernel_plan import MachineKind
 
-pytestmark = pytest.mark.usefixtures("tiles")
+pytestmark = pytest.mark.usefixtures("tiles", "processor_time")
 
 TILED = ConvolutionShape(16, 32, 8, 8, 3, 1, 1, "bfloat16")
 WEIGHTS = ConvolutionShape(16, 32, 8, 8, 3, 1, 1, "bfloat16", bias=True)
@@ -72,12 +70,10 @@ def test_progress_is_reported_for_each_shape_with_a_choice() -> None:
 
 def test_a_shape_that_is_too_much_for_its_time_is_measured_on_fewer_images() -> None:
     large = ConvolutionShape(128, 128, 28, 28, 3, 1, 1, "bfloat16")
-    start = time.perf_counter()
     entry = measure_shape(large, batch=4096, seconds=0.0001)
 
     # 6 GFLOP are seven images of this shape; time allows one.
     assert entry.images == 2
-    assert time.perf_counter() - start < 20
 
 
 def test_when_time_is_over_the_lighter_shapes_take_the_best_guess() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -100,9 +100,7 @@ def assert_near(found: Tensor | None, wanted: Tensor | None, error: float) -> No
     assert float((found.double() - wanted).norm()) <= error * float(wanted.norm()) + 1e-30
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25)
 @given(
     batch=st.integers(1, 9),
     channels=st.sampled_from([16, 48, 80]),

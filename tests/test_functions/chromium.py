@@ -108,7 +108,7 @@ class Page:
             raise RuntimeError(str(found["exceptionDetails"]))
         return found["result"].get("value")
 
-    def wait_for(self, condition: str, seconds: float = 10) -> None:
+    def wait_for(self, condition: str, seconds: float = 120) -> None:
         """Waits until a condition holds."""
         script = f"""new Promise((done, fail) => {{
             const until = performance.now() + {1000 * seconds};

@@ -31,10 +31,12 @@ SETTINGS: dict[str, Any] = {
     "precision": "float32",
     "on_divergence": "rollback",
     "convolution": "guess",  # measured plans may differ
+    "augment": "flip,crop",  # asking whether mirrored images are training images takes seconds
 }
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
+SLOW = pytest.mark.slow
 
 
 class Crash(Exception):
@@ -64,7 +66,9 @@ def test_a_run_that_explodes_goes_back_with_half_of_the_rate_and_learns(
     assert "rolled-back" in (out / "report.html").read_text()
 
 
-@pytest.mark.parametrize("crash_at", [60, pytest.param(99, marks=pytest.mark.slow), 131])
+@pytest.mark.parametrize(
+    "crash_at", [pytest.param(60, marks=SLOW), pytest.param(99, marks=SLOW), 131]
+)
 def test_a_crash_before_or_after_a_return_changes_nothing(
     whole: tuple[Path, list[RolledBack]], tmp_path: Path, crash_at: int
 ) -> None:

@@ -305,7 +305,7 @@ exit_process(0)
 """
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_sums_through_memory_are_the_sums_the_same_bits_for_all(
     processes: int, tmp_path: Path
 ) -> None:

@@ -34,12 +34,18 @@ def race() -> Call:
     return _race
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _fork_servers() -> Iterator[None]:
-    """Lets the jobs of races be forked from one process that has imported torch."""
+@pytest.fixture(scope="session")
+def fork_servers() -> Iterator[ForkServers]:
+    """Gives the process that has everything imported."""
     servers = ForkServers()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forked_jobs(fork_servers: ForkServers) -> Iterator[None]:
+    """Lets the jobs of this room's races be forked; those of other rooms start as users' do."""
     with pytest.MonkeyPatch.context() as patch:
-        forked = partial(ForkClient, spawn=servers.spawn)
+        forked = partial(ForkClient, spawn=fork_servers.spawn)
         patch.setattr("ravine.workflows.race_worker.local_jobs.ForkClient", forked)
         yield
-    servers.close()

@@ -16,7 +16,14 @@ from ravine.workflows.cross_validation import fold_recipe, pooled_evaluation
 from ravine.workflows.diagnose import diagnose_run
 from ravine.workflows.recipe import Recipe
 
-SETTINGS = {"model": "wrn-10-1", "epochs": 1, "batch": 8, "threads": 1, "convolution": "guess"}
+SETTINGS = {
+    "model": "wrn-10-1",
+    "epochs": 1,
+    "batch": 8,
+    "threads": 1,
+    "convolution": "guess",
+    "image_size": 8,
+}
 
 
 def paint(folder: Path, counts: dict[str, int], seed: int = 0) -> Path:
@@ -25,7 +32,7 @@ def paint(folder: Path, counts: dict[str, int], seed: int = 0) -> Path:
     for name, count in counts.items():
         (folder / name).mkdir(parents=True)
         for number in range(count):
-            pixels = rng.integers(0, 200, (8, 8, 3)).astype(np.uint8)
+            pixels = rng.integers(0, 200, (8, 12, 3)).astype(np.uint8)
             rows = pixels if name.endswith("across") else pixels.transpose(1, 0, 2)
             rows[::2] += 55
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
@@ -73,12 +80,17 @@ def trained_names(fold: ravine.Run, folder: Path) -> set[Path]:
     for path in (folder / "data/train").rglob("*.png"):
         with Image.open(path) as picture:
             pixels = np.asarray(picture)
-        content = b"(8, 8, 3)" + pixels.tobytes()
+        content = str(pixels.shape).encode() + pixels.tobytes()
         digest = hashlib.blake2b(content, digest_size=16).digest()
         if int.from_bytes(digest[:8], "little") in known:
             found.add(path)
     assert len(found) == len(known)
     return found
+
+
+def test_the_folds_see_whole_pictures_as_a_run_alone_does(run: ravine.Run) -> None:
+    # A third of each picture's area is outside of its middle.
+    assert [one.preprocessing.fit for one in run.members] == ["squash"] * 3
 
 
 def test_a_prediction_is_the_mean_of_the_folds_probabilities(run: ravine.Run, folder: Path) -> None:

@@ -14,7 +14,7 @@ from ravine.runs.kernel_plan_file import read_kernel_plan, write_kernel_plan
 from ravine.workflows.kernel_choice import PlanRequest, cached_plan_path, decide_kernels
 from ravine.workflows.session import Session
 
-pytestmark = pytest.mark.usefixtures("tiles")
+pytestmark = pytest.mark.usefixtures("tiles", "processor_time")
 
 FIRST = ConvolutionShape(16, 32, 8, 8, 3, 1, 1, "bfloat16")
 SECOND = replace(FIRST, stride=2)

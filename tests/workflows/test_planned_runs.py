@@ -17,7 +17,7 @@ from ravine.runs.kernel_plan_file import plan_from_values, read_kernel_plan, wri
 from ravine.runs.rows import read_json
 from ravine.workflows.kernel_choice import cached_plan_path
 
-pytestmark = pytest.mark.usefixtures("tiles")
+pytestmark = pytest.mark.usefixtures("tiles", "processor_time")
 
 SETTINGS = {
     "model": "resnet-cifar-8", "batch": 16, "epochs": 0.5, "device": "cpu", "threads": 1,

@@ -32,6 +32,7 @@ SETTINGS: dict[str, Any] = {
     "threads": 1,
     "monitor": 0.5,
     "convolution": "guess",  # measured plans may differ
+    "augment": "flip,crop",  # asking whether mirrored images are training images takes seconds
 }
 
 

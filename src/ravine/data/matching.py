@@ -40,8 +40,11 @@ def match_ids(
     found = [lookup.find(name) for name in ids]
     _refuse_ambiguous(ids, found, names, where)
     without = [name for name, fitting in zip(ids, found, strict=True) if not fitting]
-    if without and not (missing and 2 * len(without) <= len(ids)):
-        remedy = "" if missing else "; --missing prior answers with the training shares"
+    few = 2 * len(without) <= len(ids)
+    if without and not (missing and few):
+        prior = "; --missing prior answers with the training shares"
+        others = "; name the images that the sample asks for"
+        remedy = (prior if few else others) if not missing else ""
         raise DataError(
             f"{where}: no readable image for {len(without)} of {len(ids)} ids: {named(without)}; "
             f"nothing written{remedy}"

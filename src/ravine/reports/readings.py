@@ -33,8 +33,17 @@ def readings_of(figure: Figure) -> list[dict[str, Any]]:
             box = [found.x0 * width, (1 - found.y1) * height]
             box += [found.x1 * width, (1 - found.y0) * height]
             rows.append({"box": [_rounded(v) for v in box], **_scales(axes), "lines": lines})
-    names = [row["name"] for row in rows if row["name"]]
-    return [{**row, "name": row["name"] or (names[-1] if names else "")} for row in rows]
+    return [{**row, "name": row["name"] or _name_beneath(figure, row["box"])} for row in rows]
+
+
+def _name_beneath(figure: Figure, box: list[float | None]) -> str:
+    """Returns the name of the x axis that stands under a box, of axes that share it."""
+    width = _POINTS_PER_INCH * figure.get_size_inches()[0]
+    for axes in figure.axes:
+        found = axes.get_position()
+        if axes.get_xlabel() and _rounded(found.x0 * width) == box[0]:
+            return axes.get_xlabel()
+    return ""
 
 
 def _is_read(axes: Axes, line: Line2D) -> bool:

@@ -289,7 +289,10 @@ class LossesRow(Loose):
 
 
 def _has_several(evaluation: Any) -> bool:
-    return isinstance(evaluation, dict) and "mean_ap" in evaluation
+    """Returns whether it is of several labels: what was read, or the model of it."""
+    if isinstance(evaluation, dict):
+        return "mean_ap" in evaluation
+    return isinstance(evaluation, SeveralEvaluationFile)
 
 
 HISTORY = TypeAdapter[Any](

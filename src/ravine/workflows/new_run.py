@@ -129,6 +129,7 @@ def train_recipe(
 
 
 def _train_folds(recipe: Recipe, out: Path | None, parts: TrainOptions) -> Path:
+    recipe = recipe.with_(fit=recipe.fit)  # as written, where a recipe without it would crop
     path = out or next_run_path(RUNS, recipe.data, f"{recipe.model}-{recipe.folds}-folds")
     trained = None if recipe.weights is None else open_weights(recipe.weights, code=parts.code)
     folder = create_folds(path, recipe, ranks=join_ranks(), trained=trained)

@@ -50,7 +50,8 @@
     check.type = "checkbox"; check.setAttribute("aria-label", `compare ${name}`);
     check.addEventListener("change", () => { if (check.checked) compared.add(name); else compared.delete(name); choose(check.checked || !compared.size ? chosen() || name : [...compared][0]); });
     const cells = COLUMNS.map(one => element("td", "", tr, `${one.number ? "n " : ""}${one.more ? "more" : ""}`));
-    const open = element("button", name, cells[0]);
+    const open = element("button", name.replace(/^.*\/runs\//, "…/"), cells[0]);  // runs of one race differ at their ends
+    open.title = name;
     open.type = "button"; open.addEventListener("click", () => { compared.clear(); choose(name); });
     const state = element("span", "", cells[1]);
     const made = { tr, cells, state, check };
@@ -96,6 +97,7 @@
   }
   function line(row) {
     if (!row) return "";
+    if (row.kind === "race") return `A race, ${row.state === "stopped" ? "stopped or killed" : row.state}${row.left == null ? "" : `, about ${clock(row.left)} left`}`;
     const steps = `step ${brief(row.step)}${row.total_steps ? ` of ${brief(row.total_steps)}` : ""}`;
     const result = row.accuracy == null ? "no validation yet" : `${row.measure === "mAP" ? "mAP " : ""}${percent(row.accuracy)}${row.interval ? ` (${percent(row.interval[0])}–${percent(row.interval[1])})` : ""}${row.measured_on ? ` on ${row.measured_on} images` : " on the validation images"}`;
     if (row.state === "running") return `Running: ${steps}${row.left == null ? "" : `, about ${clock(row.left)} left`}; ${result}`;
@@ -109,6 +111,7 @@
     RunPanels.differences($("differences"), names, all.map(one => one.settings));
     const single = names.length === 1 ? all[0] : null;
     RunPanels.race($("race"), single?.race);
+    $("charts").hidden = Boolean(single?.race);  // a race has the curves of its runs
     RunPanels.surfaces($("surfaces"), single?.surfaces || []);
     if (turn <= 1 || $("mistakes").childElementCount === 0) RunPanels.mistakes($("mistakes"), name, single?.mistakes || []);
     RunPanels.settings($("recipe").lastElementChild, all[0].settings);
