@@ -102,7 +102,9 @@ def _read_folders(path: Path, settings: DataSettings, progress: Progress) -> Col
                 if "images" not in layout.options:
                     return None
                 found = layout.read(table, tried, no_progress)
-            except RavineError:
+            except RavineError as error:
+                if _SEVERAL.strip() not in str(error):
+                    return None  # to ask for several labels would not help
                 continue
             if len(found.classes) > 1:
                 return found, option
