@@ -140,7 +140,10 @@ def table(rows: list[dict[str, str]]) -> str:
     head = ["family", "tried as", *WAYS]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
-        marks = [row[way] if row[way].startswith(("refused", "FAILED")) else "yes" for way in WAYS]
+        marks = [
+            row[way] if row[way].startswith(("refused", "FAILED", "not run")) else "yes"
+            for way in WAYS
+        ]
         lines.append(f"| {row['family']} | `timm/{row['network']}` | {' | '.join(marks)} |")
     return "\n".join(lines)
 
