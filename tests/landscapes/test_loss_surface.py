@@ -334,9 +334,9 @@ def test_batches_by_name_have_one_digest_in_any_order() -> None:
     assert first == second != other
 
 
-def test_noise_that_two_passes_do_not_show_is_noticed_at_the_third() -> None:
+def test_noise_that_two_passes_do_not_show_is_noticed_at_the_next() -> None:
     class Rarely(nn.Module):
-        """Nearly the same at its second pass, and clearly not at its third."""
+        """Nearly the same at its third pass, and clearly not at its fourth."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -344,7 +344,7 @@ def test_noise_that_two_passes_do_not_show_is_noticed_at_the_third() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             self.passes += 1
-            return self.layer(x) * (1 + (0.0, 1e-6, 0.5)[min(self.passes - 1, 2)])
+            return self.layer(x) * (1 + (0.0, 0.0, 1e-6, 0.5)[min(self.passes - 1, 3)])
 
     batches = [(torch.randn(8, 4), torch.arange(8) % 3)]
 
