@@ -360,6 +360,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
+@pytest.mark.slow
 def test_a_large_npz_is_not_held_in_memory(tmp_path: Path) -> None:
     def megabytes(count: int) -> int:
         images = np.zeros((count, 64, 64, 3), np.uint8)

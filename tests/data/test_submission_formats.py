@@ -233,6 +233,7 @@ def test_an_id_without_an_image_is_answered_by_the_training_shares(tmp_path: Pat
         submission_form(sample, names[:1], classes, missing=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [False, True])
 def test_rows_are_written_as_they_come_and_an_error_leaves_the_old_file(
     tmp_path: Path, form: bool

@@ -21,6 +21,7 @@ Make = Callable[..., nn.Module]
 every_graph = pytest.mark.parametrize("name", ["onnx", "pt2"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "size", "name"),
     [

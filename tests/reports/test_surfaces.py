@@ -66,6 +66,7 @@ def test_notes_name_what_is_left_out() -> None:
         assert part in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hole", [False, True])
 def test_pictures_are_drawn(tmp_path: Path, hole: bool) -> None:
     paths = draw_surfaces([surface(hole=hole), surface()], tmp_path / "s", title="a run")

@@ -151,6 +151,7 @@ def test_the_table_is_what_counting_says() -> None:
     assert result.statistics.gaps[1] == sorted(losses[-1].tolist())[15]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["quadratic", "rosenbrock"])
 def test_the_hierarchy_of_inclusion_holds_after_tuning(function: str) -> None:
     """Choi et al. 2019: who can imitate another must be no worse, if all is tuned alike."""

@@ -120,6 +120,7 @@ def test_a_budget_pays_for_the_measurements(stripes: Path, tmp_path: Path) -> No
     assert (settings["norm_statistics"] == "measured") == (plan["total_steps"] < SHORT)
 
 
+@pytest.mark.slow
 def test_a_handful_of_pictures_is_learnt_by_the_defaults(tmp_path: Path) -> None:
     """60 training images in ten epochs: 33 % and a loss of 1e4 before statistics were measured."""
     chance = np.random.default_rng(0)

@@ -213,6 +213,7 @@ def test_fine_tuning_fits_the_head_first_and_slows_the_first_layers(
     assert ravine.verify(run.path, from_start=True).same
 
 
+@pytest.mark.slow
 def test_a_budget_compares_fresh_frozen_and_fine_tuned_and_says_why(
     source: ravine.Run, home: Path
 ) -> None:

@@ -174,6 +174,7 @@ def test_a_torn_plan_is_told_and_a_run_of_before_goes_by_the_best_guesses(
     assert not any("kernel plan" in text or "shapes" in text for text in notices_of(events))
 
 
+@pytest.mark.slow
 def test_a_race_measures_once_for_all_its_trials(stripes: Path, tmp_path: Path) -> None:
     texts: list[str] = []
 

@@ -163,6 +163,7 @@ def test_a_race_that_was_interrupted_and_killed_ends_bitwise_the_same(
     assert weights(out) == weights(whole)
 
 
+@pytest.mark.slow
 def test_what_fails_is_named_and_the_rest_goes_on(
     race: Call, striped: Path, tmp_path: Path
 ) -> None:
