@@ -123,3 +123,21 @@ def test_a_single_image_is_answered_by_the_library_where_weights_are_kept() -> N
 
     assert len(kept._kept) == 1
     torch.testing.assert_close(answer, by_torch, rtol=1e-4, atol=1e-5)
+
+
+def test_what_was_not_packed_to_its_end_is_not_read(
+    way: tuple[Algorithm, DTypeName, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    algorithm, dtype, kernel, stride = way
+    x, weight = _images(1, dtype), _weight(kernel)
+    right = _convolve(x, weight, algorithm, stride)
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    with keep_packed_weights(PackedWeights()):
+        with monkeypatch.context() as patch:
+            patch.setattr("ravine.ops.convolution_passes.convolve", fails)
+            with pytest.raises(MemoryError):
+                _convolve(x, weight, algorithm, stride)
+        assert torch.equal(_convolve(x, weight, algorithm, stride), right)

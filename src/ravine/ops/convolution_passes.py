@@ -216,6 +216,8 @@ def _convolve(
         **more,
     )
     learns = job.backward or job.sums
-    if job.algorithm and not learns and (kept := packed_weights()) is not None:
-        kept.fill(job, filters)
+    kept = packed_weights() if job.algorithm and not learns else None
+    room = None if kept is None else kept.fill(job, filters)
     convolve(loaded_library(), job)
+    if kept is not None and room is not None:
+        kept.keep(job, filters, room)

@@ -31,6 +31,10 @@ class _Packed:
     version: int
     kernels: Tensor
 
+    def holds_for(self, weight: Tensor) -> bool:
+        """Whether a weight at this address is the same still."""
+        return self.version == _version(weight) and self.weight.shape == weight.shape
+
 
 @final
 @dataclass(slots=True)
@@ -43,28 +47,44 @@ class PackedWeights:
 
     _kept: dict[tuple[int, int, int], _Packed] = field(default_factory=dict)
 
-    def clear(self) -> None:
-        """Forgets all of them, as after training."""
-        self._kept.clear()
-
-    def fill(self, job: ConvolveJob, weight: Tensor) -> None:
+    def fill(self, job: ConvolveJob, weight: Tensor) -> Tensor | None:
         """Gives a job of few images, forward and by vectors, the packed form of its weight.
 
         Args:
             job: of `weight`, (D, C, k, k) float32; filled up to its kernels.
             weight: that a module holds.
+
+        Returns:
+            Memory (n,) uint8 that the job packs into, for `keep` once it is done; None where the
+            weight is packed already, or not kept.
         """
         if job.images > _FEW:
-            return
-        key = (weight.data_ptr(), job.algorithm, job.is_float32)
-        version = 0 if weight.is_inference() else weight._version
-        found = self._kept.get(key)
-        if found is None or found.version != version or found.weight.shape != weight.shape:
-            room = torch.empty(kernel_bytes(loaded_library(), job), dtype=torch.uint8)
-            self._kept[key] = _Packed(weight, version, room)
-            job.kernels, job.packed = room.data_ptr(), 0
-        else:
+            return None
+        found = self._kept.get(_key(job, weight))
+        if found is not None and found.holds_for(weight):
             job.kernels, job.packed = found.kernels.data_ptr(), 1
+            return None
+        room = torch.empty(kernel_bytes(loaded_library(), job), dtype=torch.uint8)
+        job.kernels = room.data_ptr()
+        return room
+
+    def keep(self, job: ConvolveJob, weight: Tensor, room: Tensor) -> None:
+        """Keeps what a job has packed: only then may other calls, of other threads too, read it.
+
+        Args:
+            job: that is done.
+            weight: as for `fill`.
+            room: (n,) uint8, that `fill` returned.
+        """
+        self._kept[_key(job, weight)] = _Packed(weight, _version(weight), room)
+
+
+def _key(job: ConvolveJob, weight: Tensor) -> tuple[int, int, int]:
+    return weight.data_ptr(), job.algorithm, job.is_float32
+
+
+def _version(weight: Tensor) -> int:
+    return 0 if weight.is_inference() else weight._version
 
 
 @contextmanager
