@@ -11,7 +11,6 @@ from ravine.checks.context import CheckContext
 from ravine.core.nested import batch_size, call_model, map_tensors, slice_examples, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
-from ravine.findings.loop_detectors import noisy_evaluation
 from ravine.findings.thresholds import MIXED, NOISY
 
 _EXAMPLES = 16
@@ -69,6 +68,24 @@ def _influence(context: CheckContext, sample: CheckBatch, whole: Tensor) -> floa
     found = [0.0 if turned is None else _difference(whole, turned[order])]
     found += [0.0 if first is None else _difference(whole[: size // 2], first)]
     return max(found)
+
+
+def noisy_evaluation(noise: float) -> Finding:
+    """Returns the finding of a network whose output differs from pass to pass.
+
+    Args:
+        noise: root mean square difference over the standard deviation of the output.
+    """
+    return Finding(
+        severity="warning",
+        code="noisy-evaluation",
+        seen=f"in evaluation mode two passes of the same batch differ by {noise:.2g} of the "
+        "output's standard deviation",
+        cause="dropout or noise stays on: F.dropout without training=self.training, or a random "
+        "layer that does not ask for the mode",
+        cure="write F.dropout(x, p, training=self.training), or take nn.Dropout",
+        evidence={"noise": noise},
+    )
 
 
 def _mixed(model: nn.Module, influence: float) -> Finding:

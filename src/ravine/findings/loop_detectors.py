@@ -39,7 +39,7 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     yield from _mode(record)
     yield from _outside(record, run)
     if record.noise > NOISY:
-        yield noisy_evaluation(record.noise)
+        yield _noisy(record.noise)
     yield from _validation(record, run)
 
 
@@ -128,12 +128,7 @@ def _rises_after(run: Trace, steps: list[int]) -> bool:
     return float(np.nanmean(after) - np.nanmean(before)) > max(4 * spread, 0.05 * run.chance)
 
 
-def noisy_evaluation(noise: float) -> Finding:
-    """Returns that passes in evaluation mode differ.
-
-    Args:
-        noise: root mean square difference over the standard deviation of the output.
-    """
+def _noisy(noise: float) -> Finding:
     return Finding(
         severity="warning",
         code="noisy-evaluation",
