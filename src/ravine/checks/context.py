@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, final
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -64,6 +65,7 @@ class CheckContext:
         samples: the first batches, on the model's device.
         optimizer: of the model, if it was given.
         step: the user's own training step of a batch, if it was given.
+        precision: of the range test's activations and products.
         measured: filled in by `examine` and by the range test.
     """
 
@@ -72,6 +74,7 @@ class CheckContext:
     samples: tuple[CheckBatch, ...]
     optimizer: Optimizer | None
     step: Step | None
+    precision: torch.dtype = torch.float32
     measured: Measurements = field(default_factory=Measurements)
 
     def answers_of(self, output: object, sample: CheckBatch) -> Tensor | None:

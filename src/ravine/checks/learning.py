@@ -27,6 +27,7 @@ from ravine.findings.thresholds import (
     RATE_NEAR,
 )
 from ravine.nn.freezing import training_mode_
+from ravine.optim.adam import Adam
 from ravine.optim.lr_range_test import RangeTest, range_test
 
 _EXAMPLES = 8
@@ -116,7 +117,7 @@ def _learn(
     context: CheckContext, sample: CheckBatch, lr: float, steps: int, waiting: _Waiting
 ) -> Overfit:
     """Trains until the examples are overfitted and gradients are known, for `steps` at most."""
-    adam = torch.optim.Adam([p for p in context.model.parameters() if p.requires_grad], lr=lr)
+    adam = Adam([p for p in context.model.parameters() if p.requires_grad], lr=lr)
     losses: list[float] = []
     accuracy, level, learnt, in_a_row = None, math.nan, False, 0
     for step in range(steps):
@@ -129,7 +130,7 @@ def _learn(
         if not math.isfinite(losses[-1]) or not loss.requires_grad:
             break
         learnt = learnt or _is_learnt(losses, accuracy, level)
-        adam.zero_grad()
+        context.model.zero_grad()  # the optimizer's own would load torch's compiler, a second
         has_gradient = _backward(context.model, loss, output, waiting)
         in_a_row = in_a_row + 1 if has_gradient else 0
         waiting.steps = max(waiting.steps, in_a_row)
@@ -239,6 +240,7 @@ def rate_range(context: CheckContext, *, examples: int, steps: int) -> RangeTest
                 low=min(_LOWEST, _reference(context) / 10),
                 high=max(_HIGHEST, _reference(context) * 2),
                 steps=steps,
+                precision=context.precision,
             )
         except SettingError:
             return None

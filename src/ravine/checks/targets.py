@@ -172,10 +172,13 @@ def _uninformative(context: CheckContext, out: Tensor, targets: Tensor) -> Itera
     if form is None or not form.takes_softmax or not form.per_example:
         return
     constant = measured_floor(context.loss, out, targets, alike=True)
-    floor = measured_floor(context.loss, out, targets)
-    if constant is None or floor is None or constant < 0.1:
+    if constant is None or constant < 0.1:
         return
     least = min(constant, math.log(max(2, out.shape[-1])))  # whatever is added to the loss
+    told = constant - UNINFORMATIVE * least
+    floor = measured_floor(context.loss, out, targets, enough=told)
+    if floor is None:
+        return
     if constant - floor < UNINFORMATIVE * least:
         yield Finding(
             severity="warning",
