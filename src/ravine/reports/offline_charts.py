@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from ravine.reports.history_columns import AXES, HistoryColumns
 from ravine.reports.live.downsample import evenly
 from ravine.reports.race_figures import band
-from ravine.reports.run_columns import AXES, RunColumns
 from ravine.runs.score import ACCURACY, MEAN_AP
 
 _BUCKETS: Final = 150  # of a curve: two points each
@@ -29,7 +29,7 @@ def run_charts(
         findings: rows of findings.jsonl.
     """
     kept = [epochs[k] for k in evenly(len(epochs), _EPOCHS)]
-    columns = RunColumns.of_rows([*steps, *kept])
+    columns = HistoryColumns.of_rows([*steps, *kept])
     dated = [row for row in findings if isinstance(row.get("step"), int)]
     at = [float(row["step"]) for row in dated]
     axes = {

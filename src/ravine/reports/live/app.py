@@ -17,12 +17,12 @@ from starlette.routing import Route
 
 from ravine.core.errors import RunError
 from ravine.core.page_style import page_style
+from ravine.reports.history_columns import AXES
 from ravine.reports.live.guard import LocalOnly
 from ravine.reports.live.race_view import race_view
 from ravine.reports.live.run_feed import RunFeed
 from ravine.reports.live.run_table import RunTable
 from ravine.reports.live.surface_view import surface_views
-from ravine.reports.run_columns import AXES
 from ravine.reports.run_pictures import is_mistake_picture
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings

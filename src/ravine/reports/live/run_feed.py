@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final, final
 
 from ravine.core.snapshot import Snapshot
+from ravine.reports.history_columns import Axis, HistoryColumns
 from ravine.reports.live.downsample import evenly
-from ravine.reports.run_columns import Axis, RunColumns
 from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import read_layer_rows
 from ravine.runs.row_reader import RowReader
@@ -32,7 +32,7 @@ class RunFeed:
         self._history = RowReader(folder.history)
         self._layers = RowReader(folder.layers)
         self.version, self.complete = 0, False
-        self.columns = RunColumns()
+        self.columns = HistoryColumns()
         self._snapshots: list[Snapshot[float]] = []
 
     @property

@@ -12,7 +12,7 @@ const RunCurves = (() => {
   const short = name => name.split("/").pop();
 
   // The curves of a chart, of one run or of several laid over each other: runs are {name, answer}, an answer as
-  // `RunColumns.curves` gives it.
+  // `HistoryColumns.curves` gives it.
   function curvesOf(one, runs) {
     const curves = [], several = runs.length > 1;
     runs.forEach(({ name, answer }, k) => {

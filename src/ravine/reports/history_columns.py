@@ -21,7 +21,7 @@ EPOCH_CURVES: Final = ("train_loss", "train_accuracy", "loss", "accuracy")
 
 
 @final
-class RunColumns:
+class HistoryColumns:
     """Columns that grow with the rows of history.jsonl, NaN where a value is not known."""
 
     def __init__(self) -> None:
