@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ravine.workflows.history_columns import shown_entry
+from ravine.workflows.run_columns import shown_entry
 
 from ravine.cli.compare import comparison_lines
 from ravine.core.errors import RunError

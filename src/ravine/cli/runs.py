@@ -12,7 +12,7 @@ from ravine.cli.options import Json
 from ravine.runs.folder import RUNS
 from ravine.runs.rows import plain
 from ravine.runs.run_list import RunEntry, list_runs
-from ravine.workflows.history_columns import shown_entry, sorted_entries
+from ravine.workflows.run_columns import shown_entry, sorted_entries
 
 _GAP = "  "
 
