@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ravine.workflows.run_columns import shown_entry
 
 from ravine.cli.compare import comparison_lines
 from ravine.core.errors import RunError
@@ -16,6 +15,7 @@ from ravine.runs.recipe_file import write_recipe
 from ravine.runs.rows import write_json
 from ravine.runs.run_list import read_entry
 from ravine.workflows.compare import compare
+from ravine.workflows.run_columns import shown_entry
 
 CLASSES = 3
 
