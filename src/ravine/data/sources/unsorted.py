@@ -142,7 +142,7 @@ def remedy(root: Path, listing: FolderListing, labels_images: TryTable) -> str:
         ) is None:
             return f"their names look like labels: --label-from-name {form}"
         return (
-            f"a row of {table.name} stands for several images, as of bands or views: make one "
+            f"a row of {rows.name} stands for several images, as of bands or views: make one "
             "image of them, or write a table with a row for each: --labels FILE.csv"
         )
     if tables and tables[0].suffix.lower() in _OF_ROWS and not _is_sample(tables[0]):
