@@ -137,9 +137,8 @@ def remedy(root: Path, listing: FolderListing, labels_images: TryTable) -> str:
     if unread := unread_export(tables):
         return unread
     if (form := proposed_form(images)) is not None:
-        if (
-            table := _table_of_ids(tables, {name_pattern(form).label_of(n) for n in images})
-        ) is None:
+        labels = {name_pattern(form).label_of(name) for name in images}
+        if (rows := _table_of_ids(tables, labels)) is None:
             return f"their names look like labels: --label-from-name {form}"
         return (
             f"a row of {rows.name} stands for several images, as of bands or views: make one "
