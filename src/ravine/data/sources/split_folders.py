@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ravine.core.errors import DataError
-from ravine.data.sources.split_words import UNLABELLED, split_beside, split_group, split_word
+from ravine.data.sources.split_words import UNLABELLED, split_group, split_of_sibling, split_word
 from ravine.data.understanding import shortened
 
 Path = tuple[str, ...]
@@ -134,7 +134,7 @@ def _only_one(node: _Node, split: str | None, *, is_only: bool) -> dict[str, str
 
 def _splits_at(node: _Node, where: str, *, flat: bool) -> dict[str, str]:
     """Returns the splits among the folders in one folder, by name."""
-    found = {**split_group(node.children), **_beside(node)}
+    found = {**split_group(node.children), **_siblings(node)}
     others = [name for name in node.children if name not in found]
     deep = [name for name in found if not node.children[name].has_images]
     if not others:
@@ -162,10 +162,10 @@ def _splits_at(node: _Node, where: str, *, flat: bool) -> dict[str, str]:
     return {}
 
 
-def _beside(node: _Node) -> dict[str, str]:
+def _siblings(node: _Node) -> dict[str, str]:
     """Returns the splits of `birds` next to `birds-test`, where both hold folders of one name."""
     found: dict[str, str] = {}
-    for name, (split, base) in split_beside(node.children).items():
+    for name, (split, base) in split_of_sibling(node.children).items():
         own, other = node.children[name], node.children[base]
         if not (own.has_images or other.has_images) and set(own.children) & set(other.children):
             found |= {name: split, base: "train"}

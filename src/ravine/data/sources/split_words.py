@@ -95,12 +95,12 @@ def split_group(names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def split_beside(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+def split_of_sibling(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Returns (split, other name) of each name that adds only a split's word to another of them.
 
     `tube` and `test_tube` may be two classes: what lies in the folders decides.
 
-    >>> split_beside(["birds", "validation-birds", "tube", "bus"])
+    >>> split_of_sibling(["birds", "validation-birds", "tube", "bus"])
     {'validation-birds': ('validation', 'birds')}
     """
     names = list(names)
