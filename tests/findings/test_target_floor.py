@@ -83,7 +83,8 @@ def test_a_search_ends_at_a_loss_that_is_low_enough() -> None:
     used = len(calls)
     found = measured_floor(loss, torch.zeros(40, 10), labels, enough=2.0)
 
-    assert whole is not None and found is not None
+    assert whole is not None
+    assert found is not None
     assert whole < 0.1 < found <= 2.0
     assert len(calls) - used < used
 

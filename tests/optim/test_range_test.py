@@ -120,4 +120,4 @@ def test_steps_that_nobody_could_see_in_the_loss_take_no_gradient() -> None:
     assert all(steps[unseen:])
     first = found.losses[0]
     assert max(abs(value - first) for value in found.losses[:unseen]) < 0.01 * first
-    assert min(found.losses) < 0.8 * first
+    assert min(found.losses) < 0.9 * first
