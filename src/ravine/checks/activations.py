@@ -27,11 +27,26 @@ def check_variances(context: CheckContext) -> Iterator[Finding]:
     std = 0.0 if logits is None else float(logits.detach().double().std())
     forward = _change([layer.forward for layer in hidden])
     backward = _change([layer.backward for layer in reversed(hidden)])
+    if profile is not None and _of_the_stream(profile) < EXPLODING**0.5:
+        backward = min(backward, 1.0)
     arriving = max(forward, _arriving(profile) if profile is not None else 1.0)
     if not math.isfinite(std) or std > LARGE_LOGITS or max(forward, backward) > EXPLODING:
         yield _exploding(hidden, forward, backward, std)
     elif min(arriving, backward) < VANISHING:
         yield _vanishing(hidden, arriving, backward)
+
+
+def _of_the_stream(profile: VarianceProfile) -> float:
+    """Returns the first layer's gradient variance over the largest in the last quarter.
+
+    Branches that begin near 0 have next to no gradient inside, and the stream around them has.
+    """
+    layers = profile.layers
+    known = [layer.backward for layer in layers[3 * len(layers) // 4 :] if layer.backward]
+    first = next((layer.backward for layer in layers if layer.weighted and layer.backward), None)
+    if first is None or not known or not math.isfinite(first):
+        return math.inf
+    return first / max(known)
 
 
 def _arriving(profile: VarianceProfile) -> float:

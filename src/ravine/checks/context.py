@@ -27,6 +27,8 @@ class Measurements:
     Attributes:
         logits: (N, K) of the first batch; None where the output is something else.
         loss_form: how the loss takes them.
+        dense: (N, K, …) of the first batch, with a label at each place; None where it is not so.
+        dense_form: how the loss takes them.
         last_function: name of the function that made the output, such as linear or softmax.
         variance: of the first batch, layer by layer; None before.
         units: activity of each activation, in the order of the calls.
@@ -42,6 +44,8 @@ class Measurements:
 
     logits: Tensor | None = None
     loss_form: LossForm | None = None
+    dense: Tensor | None = None
+    dense_form: LossForm | None = None
     last_function: str = ""
     variance: VarianceProfile | None = None
     units: tuple[UnitActivity, ...] = ()

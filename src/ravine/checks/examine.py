@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ravine.checks.activations import inputs_faded
-from ravine.checks.check_batch import CheckBatch, logits_of, take_batches
+from ravine.checks.check_batch import CheckBatch, dense_logits_of, logits_of, take_batches
 from ravine.checks.check_table import EXPLAINS, functions_of
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_form import form_of
 from ravine.checks.parameters import leaves_of
 from ravine.checks.step_observation import observe_step
 from ravine.checks.step_record import Tensors
+from ravine.core.compiled import uncompiled, unwrapped
 from ravine.core.errors import SettingError
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
@@ -113,14 +114,14 @@ def examine(
         raise SettingError(f"loss must be a function of (output, targets), got {loss!r}")
     samples = take_batches(batches, learning[0].device)
     context = CheckContext(
-        model=model,
+        model=unwrapped(model),
         loss=loss,
         samples=samples,
         optimizer=optimizer,
         step=step,
         precision=precision,
     )
-    with torch.enable_grad():
+    with torch.enable_grad(), uncompiled():
         found = list(_run_checks(context, labels_probe=labels_probe, learn=learn))
     measured = context.measured
     return Examination(
@@ -171,6 +172,9 @@ def _first_batch(context: CheckContext, sample: CheckBatch) -> Generator[Finding
     recording = record(context.model, sample.inputs, lambda out: _loss(context, out, sample))
     if measured.logits is not None:
         measured.loss_form = form_of(context.loss, measured.logits, sample.targets)
+    measured.dense = dense_logits_of(recording.output, sample)
+    if measured.dense is not None:
+        measured.dense_form = form_of(context.loss, measured.dense, sample.targets)
     measured.last_function = _last_function(recording, recording.output)
     measured.variance = VarianceProfile(layers=as_layers(recording, sample.inputs))
     measured.units = tuple(recording.units)

@@ -15,7 +15,7 @@ from ravine.checks.check_batch import CheckBatch, joined
 from ravine.checks.context import CheckContext, layer_of
 from ravine.checks.parameters import make_dense_
 from ravine.core.errors import SettingError
-from ravine.core.nested import tensors_in
+from ravine.core.nested import pick_examples, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
@@ -31,6 +31,8 @@ from ravine.optim.adam import Adam
 from ravine.optim.lr_range_test import RangeTest, range_test
 
 _EXAMPLES = 8
+_IGNORED = -100  # the label that torch's losses pass over
+_USUAL_MOMENTUM = 0.9
 _SETTLED = 10  # first losses of a range test, whose median is the start
 _BEGUN = 0.1  # of the fall of the loss
 _LOWEST, _HIGHEST = 1e-5, 10.0  # learning rates
@@ -90,7 +92,7 @@ def _has_gradient(p: Tensor) -> bool:
 def overfit(context: CheckContext) -> Overfit:
     """Returns how well the network overfits eight examples, with Adam of its own."""
     model = context.model
-    sample = context.samples[0].first(_EXAMPLES)
+    sample = _labelled(context.samples[0])
     waiting = _Waiting([p for p in model.parameters() if p.requires_grad and p.dim() > 1])
     best: Overfit | None = None
     for lr, steps in _TRIES:
@@ -105,6 +107,16 @@ def overfit(context: CheckContext) -> Overfit:
     still = waiting.weights if waiting.steps >= _STAYS else []
     layers = tuple(dict.fromkeys(layer_of(model, p) for p in still))
     return replace(best, unmoved=layers, steps=waiting.steps)
+
+
+def _labelled(sample: CheckBatch) -> CheckBatch:
+    """Returns a few examples, those with a label first where the loss passes over some."""
+    labels = sample.labels
+    if labels is None or not bool((labels == _IGNORED).any()):
+        return sample.first(_EXAMPLES)
+    order = (labels == _IGNORED).int().argsort(stable=True)[:_EXAMPLES]
+    inputs, targets = pick_examples((sample.inputs, sample.targets), order, size=len(sample))
+    return CheckBatch(inputs=inputs, targets=targets, original=sample.original)
 
 
 def _without_dropout(model: nn.Module) -> None:
@@ -158,7 +170,11 @@ def _backward(model: nn.Module, loss: Tensor, output: object, waiting: _Waiting)
 
 def _accuracy(context: CheckContext, output: object, sample: CheckBatch) -> float | None:
     logits = context.answers_of(output, sample)
-    return None if logits is None else float((logits.argmax(1) == sample.targets).double().mean())
+    if logits is None:
+        return None
+    counts = sample.targets != _IGNORED
+    right = (logits.argmax(1) == sample.targets)[counts]
+    return float(right.double().mean()) if len(right) else None
 
 
 def _learnt_below(context: CheckContext, output: object, sample: CheckBatch, first: float) -> float:
@@ -252,6 +268,20 @@ def _reference(context: CheckContext) -> float:
     return lr if 0 < lr < math.inf else 1e-3
 
 
+def _added_up(context: CheckContext) -> float:
+    """Returns how much more steps add up to than with the usual momentum.
+
+    A range test is too short to see what a memory of hundreds of steps does.
+    """
+    assert context.optimizer is not None
+    group = context.optimizer.param_groups[0]
+    momentum = float(group.get("momentum") or 0.0)
+    is_sum = isinstance(context.optimizer, torch.optim.SGD) and not group.get("dampening")
+    if not is_sum or not _USUAL_MOMENTUM < momentum < 1:
+        return 1.0
+    return (1 - _USUAL_MOMENTUM) / (1 - momentum)
+
+
 def _beyond(found: RangeTest, lr: float, *, is_lost: bool) -> str:
     if lr > found.rates[-1]:
         return f": at {found.rates[-1]:.2g} the loss explodes"
@@ -297,18 +327,21 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
     if not learns_in(found):
         return
     lr, planned = _reference(context), _planned(context)
+    in_the_end = lr * _added_up(context)
     first, least = _first(found), min(found.losses)
     begins = _beginning(found, first - _BEGUN * (first - least))
-    ratio, is_lost = lr / found.suggestion, _loss_at(found, lr) >= first
+    ratio, is_lost = in_the_end / found.suggestion, _loss_at(found, in_the_end) >= first
     evidence = {
         "rate": lr, "suggestion": found.suggestion, "ratio": ratio, "begins": begins,
         "least": least,
     }  # fmt: skip
-    if ratio > RATE_HIGH and (is_lost or lr > found.rates[-1] * RATE_NEAR):
+    if ratio > RATE_HIGH and (is_lost or in_the_end > found.rates[-1] * RATE_NEAR):
         yield Finding(
             severity="critical" if lr > found.rates[-1] else "warning",
             code="rate-too-high",
-            seen=f"the learning rate is {lr:.3g}; the range test suggests {found.suggestion:.2g}"
+            seen=f"the learning rate is {lr:.3g}"
+            + (f", to which momentum adds {in_the_end / lr:.0f}-fold" if in_the_end > lr else "")
+            + f"; the range test suggests {found.suggestion:.2g}"
             + _beyond(found, lr, is_lost=is_lost),
             cause="steps lead across the valley and not along it",
             cure=f"set lr to {found.suggestion:.1g}",

@@ -74,10 +74,13 @@ def check(
         return
     _show(rows, out)
     if not quiet:
-        found = [Finding.of_row(one) for row in rows for one in row["findings"]]
-        asked = {"inside": True, "labels_probe": labels_probe, "has_rows": False, "learn": learn}
-        for line in checked_lines(Findings(tuple(found)), seconds, **asked):
-            print(line)
+        _show_reach(rows, seconds, labels_probe=labels_probe, learn=learn)
+
+
+def _show_reach(rows: list[dict[str, Any]], seconds: float, **asked: bool) -> None:
+    """Prints what was checked, and what could not be."""
+    found = Findings(tuple(Finding.of_row(one) for row in rows for one in row["findings"]))
+    print("\n".join(checked_lines(found, seconds, inside=True, has_rows=False, **asked)))
 
 
 def _show(rows: list[dict[str, Any]], out: Path) -> None:
