@@ -318,6 +318,13 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=("norm-statistics-disagree", "underfitting", "overfitting", "plateau"),
     ),
     Check(
+        code="label-noise",
+        function=check_label_relation,
+        stage="labels probe",
+        thresholds=(limits.LABEL_NOISE,),
+        explains=("overfitting", "underfitting", "plateau"),
+    ),
+    Check(
         code="imbalance",
         function=check_labels,
         stage="labels",
@@ -336,13 +343,6 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     ),
     DETECTORS["validation-labels-unrelated"],
     DETECTORS["validation-at-chance"],
-    Check(
-        code="label-noise",
-        function=check_label_relation,
-        stage="labels probe",
-        thresholds=(limits.LABEL_NOISE,),
-        explains=("overfitting", "underfitting", "plateau"),
-    ),
     DETECTORS["not-finite"],
     DETECTORS["diverged"],
     Check(

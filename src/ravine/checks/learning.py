@@ -33,6 +33,7 @@ from ravine.optim.lr_range_test import RangeTest, range_test
 _EXAMPLES = 8
 _IGNORED = -100  # the label that torch's losses pass over
 _USUAL_MOMENTUM = 0.9
+_LONG_MEMORY = 10.0  # times the usual one's: steps of a hundred batches and more add up
 _SETTLED = 10  # first losses of a range test, whose median is the start
 _BEGUN = 0.1  # of the fall of the loss
 _LOWEST, _HIGHEST = 1e-5, 10.0  # learning rates
@@ -282,6 +283,21 @@ def _added_up(context: CheckContext) -> float:
     return (1 - _USUAL_MOMENTUM) / (1 - momentum)
 
 
+def _momentum_too_long(context: CheckContext, lr: float, added: float) -> Finding:
+    assert context.optimizer is not None
+    momentum = float(context.optimizer.param_groups[0]["momentum"])
+    return Finding(
+        severity="warning",
+        code="rate-too-high",
+        seen=f"momentum {momentum:g} adds up {1 / (1 - momentum):.0f} steps of the learning rate "
+        f"{lr:.3g}, {added:.0f} times what 0.9 does, and a range test learns nothing with it",
+        cause="steps lead across the valley and not along it",
+        cure="set momentum to 0.9",
+        evidence={"rate": lr, "momentum": momentum, "added": added},
+        changes={"momentum": 0.9},
+    )
+
+
 def _beyond(found: RangeTest, lr: float, *, is_lost: bool) -> str:
     if lr > found.rates[-1]:
         return f": at {found.rates[-1]:.2g} the loss explodes"
@@ -324,10 +340,12 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
     start there; too low by the one where the loss begins to fall, and by the highest that a
     schedule is known to reach: on easy data the loss goes on falling far above a good rate.
     """
+    lr, planned, added = _reference(context), _planned(context), _added_up(context)
     if not learns_in(found):
+        if added >= _LONG_MEMORY:
+            yield _momentum_too_long(context, lr, added)
         return
-    lr, planned = _reference(context), _planned(context)
-    in_the_end = lr * _added_up(context)
+    in_the_end = lr * added
     first, least = _first(found), min(found.losses)
     begins = _beginning(found, first - _BEGUN * (first - least))
     ratio, is_lost = in_the_end / found.suggestion, _loss_at(found, in_the_end) >= first
