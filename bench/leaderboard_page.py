@@ -43,8 +43,8 @@ _WHO = """| | how it trains |
 |---|---|
 """
 _AUTOGLUON = (
-    "\nAutoGluon is not among them: autogluon.multimodal 1.6.3 wants torch < 2.14 and timm < 1.0.7, "
-    "and does not install beside the others.\n\n"
+    "\nAutoGluon is not among them: autogluon.multimodal 1.6.3 wants torch < 2.14 and timm < 1.0.7,"
+    " and does not install beside the others.\n\n"
 )
 _NONE = "No row has been measured on a machine that does nothing else: the commands are above.\n"
 

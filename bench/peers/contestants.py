@@ -32,8 +32,8 @@ class Contestant:
 
 _FASTAI = {"lr": 3e-3, "wd": 0.05, "batch": 64, "workers": 1, "mixup": 0, "widen": 0.5}
 _TIMM = {
-    "model": "resnet18", "widen": 0.5, "stem": 1, "opt": "sgd", "lr": 0.05, "weight_decay": 5e-4, "batch": 64,
-    "workers": 1, "smoothing": 0.1,
+    "model": "resnet18", "widen": 0.5, "stem": 1, "opt": "sgd", "lr": 0.05,
+    "weight_decay": 5e-4, "batch": 64, "workers": 1, "smoothing": 0.1,
 }  # fmt: skip
 # time= counts epochs of warming up, of which a short run has no three; no augmentation of ImageNet.
 _ULTRALYTICS = {
