@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=40, help="of processor time, at most")
     parser.add_argument("--out", type=Path, default=Path("build/leaderboard"))
+    parser.add_argument("--table", type=Path, default=TABLE, help="that of the package")
     asked = parser.parse_args()
     os.environ["RAVINE_CACHE"] = str((asked.out / "cache").resolve())
     sources = {"fashion": asked.fashion, "cifar": asked.cifar}
@@ -172,7 +173,7 @@ def measure(asked: Any, folder: Callable[[str, int], Path]) -> None:
     end = time.process_time() + 60 * asked.minutes
     for seed in range(asked.seeds):
         for _, kind, count, network, epochs in wanted(asked.kinds.split(",")):
-            table = json.loads(TABLE.read_text())
+            table = json.loads(asked.table.read_text())
             about = KINDS[kind]
             situation = asdict(
                 Situation(
@@ -191,7 +192,7 @@ def measure(asked: Any, folder: Callable[[str, int], Path]) -> None:
             if row is None:
                 table["cells"].append(row := {**key, "accuracies": []})
             row["accuracies"].append(round(found, 4))
-            _write(table)
+            _write(table, asked.table)
             print(
                 f"{kind}, {count} images, {network}, {epochs} epochs, seed {seed}: "
                 f"{100 * found:.1f} %, {time.process_time() - start:.0f} s of processor time",
@@ -199,14 +200,14 @@ def measure(asked: Any, folder: Callable[[str, int], Path]) -> None:
             )
 
 
-def _write(table: dict[str, Any]) -> None:
+def _write(table: dict[str, Any], path: Path) -> None:
     """Writes the table with a line for each cell."""
     lines = ",\n".join("  " + json.dumps(row) for row in table["cells"])
     where = {k: v for k, v in machine().items() if k in ("processor", "torch", "date")}
     text = f'{{\n "measured": {json.dumps(where)},\n "cells": [\n{lines}\n ]\n}}\n'
-    unfinished = TABLE.with_suffix(".unfinished")
+    unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(text)
-    unfinished.rename(TABLE)
+    unfinished.rename(path)
 
 
 if __name__ == "__main__":
