@@ -231,6 +231,8 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]
 def worst_mistakes(log_probabilities: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
     """Returns the indices of the most confident wrong answers, the most confident first.
 
+    An answer that is no number, of a network that diverged, has no confidence and is left out.
+
     Args:
         log_probabilities: (N, K).
         labels: (N,) in 0..K-1.
@@ -238,6 +240,7 @@ def worst_mistakes(log_probabilities: np.ndarray, labels: np.ndarray, most: int)
     """
     predicted = log_probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != labels)
+    wrong = wrong[~np.isnan(log_probabilities[wrong]).any(1)]
     sureness = log_probabilities[wrong, predicted[wrong]]
     return wrong[np.argsort(-sureness, kind="stable")][:most]
 
