@@ -1,12 +1,14 @@
 """Odd inputs, in seeded groups: what ends in a traceback, hangs, crashes, or is wrong in silence.
 
     python bench/fuzz.py [--cases 300] [--seconds 60] [--groups commands recipes] [--seed 0]
+    python bench/fuzz.py --first 100 --cases 50 --add       # the next slice of a long run
     python bench/fuzz.py --show commands 17       # one case again, with all that it printed
 
 Each case is a command of `ravine` in a process forked from this one, so that starting costs
 nothing, with a limit of time and memory. A good end is exit code 0, or 2 with one line. Of what is
 taken, some groups check that it was right. The corpus is the seed: case N of a group is always the
-same input. Results are kept with --keep; --table prints them as docs/security.md shows them.
+same input. Results are kept with --keep, added to what is kept with --add; --table prints them as
+docs/security.md shows them.
 """
 
 import argparse
@@ -32,7 +34,7 @@ def fuzz(arguments: argparse.Namespace, folder: Path) -> dict[str, Counter[str]]
     began = time.monotonic()
     fixtures = prepare(folder / "fixtures")
     counts: dict[str, Counter[str]] = {name: Counter() for name in arguments.groups}
-    for number in range(arguments.cases):
+    for number in range(arguments.first, arguments.first + arguments.cases):
         for name in arguments.groups:
             if arguments.seconds and time.monotonic() - began > arguments.seconds:
                 return counts
@@ -80,11 +82,13 @@ def table(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cases", type=int, default=300, help="of each group, at most")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seconds", type=float, default=0.0, help="for all; 0: no limit")
     parser.add_argument("--groups", nargs="*", default=list(GROUPS), choices=list(GROUPS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", nargs=2, metavar=("GROUP", "NUMBER"))
     parser.add_argument("--keep", action="store_true", help="write bench/results/fuzz.json")
+    parser.add_argument("--add", action="store_true", help="add to what is kept")
     parser.add_argument("--table", action="store_true", help="print what was kept last")
     arguments = parser.parse_args()
     if arguments.table:
@@ -95,9 +99,13 @@ def main() -> None:
         if arguments.show:
             show(arguments.show[0], int(arguments.show[1]), arguments.seed, folder)
             return
-        found = summary(fuzz(arguments, folder))
+        counts = fuzz(arguments, folder)
+        before = kept("fuzz")["groups"] if arguments.add else {}
+        for name in before:
+            counts[name] = counts.get(name, Counter()) + Counter(before[name])
+        found = summary(counts)
     words = list(itertools.chain(["python bench/fuzz.py"], sys.argv[1:]))
-    if arguments.keep:
+    if arguments.keep or arguments.add:
         keep("fuzz", " ".join(word for word in words if word != "--keep"), found)
     print(json.dumps(found))
     sys.exit(any(found["faults"].values()))

@@ -1,6 +1,7 @@
 """Kills at random instants (SIGKILL), over seven settings: what is lost, what has other bits?
 
     python bench/kills.py [--kills 1000] [--seconds 600] [--seed 0]
+    python bench/kills.py --seed 1 --add        # the next slice of a long storm
 
 In each setting a command runs once undisturbed. Then it is killed at random instants, several
 times in a row, its way on is taken as a user would (`ravine resume`, or the same command again),
@@ -307,6 +308,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--settings", nargs="*", default=list(SETTINGS_OF_KILLS))
     parser.add_argument("--no-keep", action="store_true")
+    parser.add_argument("--add", action="store_true", help="add to what is kept")
     parser.add_argument("--table", action="store_true", help="print what was kept last")
     arguments = parser.parse_args()
     if arguments.table:
@@ -314,6 +316,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="ravine-kills-") as scratch:
         found = storm(arguments, Path(scratch))
+    before = kept("kills")["settings"] if arguments.add else {}
+    for name, row in before.items():
+        added = found.setdefault(name, {"seconds": row["seconds"]})
+        for key in ("kills", "runs", "other"):
+            added[key] = added.get(key, 0) + row[key]
     figures = {
         "kills": sum(row["kills"] for row in found.values()),
         "killed runs": sum(row["runs"] for row in found.values()),

@@ -17,10 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Settings in the order in which they are worth a round, and what is tried for each.
+# What the agent begins with, and the changes in the order in which they are worth a round.
+FIRST = {"norm": "none", "schedule": "constant", "optimizer": "momentum", "label_smoothing": "0"}
 CHANGES = (
-    ("norm", ("none", "batch")),
-    ("optimizer", ("momentum", "nadam")),
+    ("norm", "batch"),
+    ("schedule", "one-cycle"),
+    ("optimizer", "nadam"),
+    ("label_smoothing", "0.1"),
 )
 
 
@@ -45,15 +48,15 @@ def options(settings: dict[str, str]) -> Iterator[str]:
         yield from (f"--{name.replace('_', '-')}", value)
 
 
-def race_round(data: str, name: str, values: tuple[str, ...], kept: dict[str, str],
+def race_round(data: str, name: str, value: str, kept: dict[str, str],
                folder: Path, budget: str) -> tuple[str | None, str]:  # fmt: skip
-    """Races the values of one setting; returns the one that is better beyond doubt, and why."""
+    """Races one change against what is kept; returns the value that is better, and why."""
     others = {key: value for key, value in kept.items() if key != name}
     words = [
         "race",
         data,
         "--vary",
-        f"{name}={','.join(values)}",
+        f"{name}={kept[name]},{value}",
         "--out",
         folder,
         *options(others),
@@ -77,18 +80,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/improved"))
     asked = parser.parse_args()
     began = time.monotonic()
-    part = asked.minutes * 60 / (len(CHANGES) + 2)  # seconds of a round, and of each training
     fixed = dict(pair.split("=", 1) for pair in asked.fixed)
-    first = {"model": asked.model, "norm": "none", **fixed}
+    first = {"model": asked.model, **FIRST, **fixed}
     kept = dict(first)
-    for name, values in CHANGES:
+
+    def budget(rounds: int) -> str:
+        """Returns an equal part of the time that is left, for so many rounds and two trainings."""
+        left = 60 * asked.minutes - (time.monotonic() - began)
+        return f"{max(30.0, left / (rounds + 2)):.0f}s"
+
+    for number, (name, value) in enumerate(CHANGES):
         folder = asked.out / f"race-{name}"
-        found, why = race_round(asked.data, name, values, kept, folder, f"{part:.0f}s")
-        if found is not None:
-            kept[name] = found
+        share = budget(len(CHANGES) - number)
+        found, why = race_round(asked.data, name, value, kept, folder, share)
+        kept[name] = found or kept[name]
         say(f"{name}: {'keeps ' + found if found else 'no change'}. {why}", began)
+    share = budget(0)
     for run, settings in (("first", first), ("last", kept)):
-        words = ["train", asked.data, "--out", asked.out / run, "--budget", f"{part:.0f}s"]
+        words = ["train", asked.data, "--out", asked.out / run, "--budget", share]
         if not (asked.out / run).exists():
             code, rows = ravine(*words, *options(settings), "--seed", 0)
             say(f"{run}: exit code {code}, accuracy {rows[-1].get('accuracy')}", began)

@@ -99,7 +99,7 @@ def _reports_without_figures() -> Iterator[pytest.MonkeyPatch]:
 
     A test of a page asks for the fixture `figures`.
     """
-    names = ("timeline", "curves", "log_curves", "rates", "scales", "updates", "variance")
+    names = ("timeline", "curves", "charts", "rates", "scales", "updates", "variance")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(names))
         patch.setattr("ravine.reports.evaluation_page.reliability", lambda _: "")

@@ -279,3 +279,245 @@ def test_labels_in_the_names_of_a_tar_are_proposed(tmp_path: Path) -> None:
         _find(tmp_path / "a.tar")
     found = _find(tmp_path / "a.tar", label_from_name="before-dot")
     assert found.classes == ("cat", "dog")
+
+
+def _classes_and_splits(found: Collection) -> dict[str, set[str]]:
+    """Returns the splits of each class; none is all of them in one."""
+    shown: dict[str, set[str]] = {name: set() for name in found.classes}
+    for index, label in enumerate(found.labels):
+        split = found.given_splits[index] if len(found.given_splits) else None
+        shown[found.classes[label]].add(split or "all")
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("train", "other", "split"),
+    [
+        ("birds", "birds-validation", "validation"),
+        ("horse-or-human", "validation-horse-or-human", "validation"),
+        ("rps", "rps-test-set", "test"),
+    ],
+)
+def test_a_split_next_to_the_folder_that_it_is_of(
+    tmp_path: Path, train: str, other: str, split: str
+) -> None:
+    root = _images(
+        tmp_path, [f"{s}/{c}/{s}{n}.png" for s in (train, other) for c in "ab" for n in "12"]
+    )
+
+    assert _classes_and_splits(_find(root)) == {"a": {"train", split}, "b": {"train", split}}
+
+
+def test_a_tube_and_a_test_tube_are_classes(tmp_path: Path) -> None:
+    root = _images(tmp_path, [f"{c}/{n}.png" for c in ("tube", "test_tube") for n in range(3)])
+
+    assert _find(root).classes == ("test_tube", "tube")
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "message"),
+    [
+        ("flowers/{}", "{}", r"d and flowers/ in it have the same classes: a copy\? Name"),
+        ("d/train/{}", "train/{}", r"d and d/ in it have the same splits, such as train/: a copy"),
+        (
+            "validation-a-or-b/{}",
+            "{}",
+            r"the same classes: for that split, move a, b into a folder train/",
+        ),
+    ],
+)
+def test_a_folder_inside_that_holds_it_all_again_is_named(
+    tmp_path: Path, inner: str, outer: str, message: str
+) -> None:
+    names = [f"{place.format(c)}/{n}.png" for place in (inner, outer) for c in "ab" for n in "12"]
+
+    with pytest.raises(DataError, match=message):
+        _find(_images(tmp_path / "d", names))
+
+
+def test_masks_next_to_the_images_of_each_class_are_left_out(tmp_path: Path) -> None:  # COVID-19
+    names = [
+        f"{c}/{k}/{n}.png" for c in ("COVID", "Normal") for k in ("images", "masks") for n in "12"
+    ]
+
+    found = _find(_images(tmp_path, names))
+
+    assert _labels(found) == {n: n.partition("/")[0] for n in names if "masks" not in n}
+    with pytest.raises(DataError, match="segmentation"):  # a folder for each image: no classes
+        _find(
+            _images(
+                tmp_path / "d", [f"{i}/{k}/{i}.png" for i in "xyz" for k in ("images", "masks")]
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            [f"patient_{p:03d}_node_0/{n}.png" for p in (4, 9) for n in (1, 2)],
+            "a patient or a study",
+        ),
+        (
+            [f"S{p}/S{p}_B0{n}.png" for p in (1, 2, 3) for n in (2, 3)],
+            "one picture in parts, as _B02",
+        ),
+    ],
+)  # Camelyon17 of WILDS, BigEarthNet
+def test_patients_and_bands_are_no_classes(tmp_path: Path, names: list[str], message: str) -> None:
+    root = _images(tmp_path, names)
+
+    with pytest.raises(DataError, match=rf"{message}.*--class-level 1; else .*--labels"):
+        _find(root)
+    assert len(_find(root, class_level="1").classes) > 1
+
+
+def test_belgian_signs_have_a_test_in_class_folders(tmp_path: Path) -> None:
+    names = [
+        f"{s}/0000{c}/0{t}_00.ppm" for s in ("Training", "Testing") for c in (0, 1) for t in (1, 2)
+    ]
+    root = _images(tmp_path, names)
+    for part in ("Training", "Testing"):
+        (root / part / "00000" / "GT-00000.csv").write_text("Filename;ClassId\n")
+
+    assert _classes_and_splits(_find(root)) == {k: {"train", "test"} for k in ("00000", "00001")}
+
+
+def test_kaggle_s_traffic_signs_are_read_in_one_way(tmp_path: Path) -> None:
+    root = _images(
+        tmp_path,
+        [*(f"Train/{c}/0000{c}_00000_0{n}.png" for c in (0, 1) for n in (0, 1)), "Test/0.png"],
+    )
+    rows = "\n".join(f"{c},Train/{c}/0000{c}_00000_0{n}.png" for c in (0, 1) for n in (0, 1))
+    (root / "Train.csv").write_text(f"ClassId,Path\n{rows}\n")
+    (root / "Test.csv").write_text("ClassId,Path\n0,Test/0.png\n")
+
+    assert _classes_and_splits(_find(root)) == {"0": {"train", "test"}, "1": {"train"}}
+
+
+def test_stanford_dogs_follow_their_lists(tmp_path: Path) -> None:
+    from_scipy = pytest.importorskip("scipy.io")
+    root = _images(tmp_path, [f"Images/n{c}-x/n{c}_{n}.png" for c in (1, 2) for n in range(4)])
+    for part, chosen in (("train", (0, 1, 2)), ("test", (3,))):
+        names = [[f"n{c}-x/n{c}_{n}.png"] for c in (1, 2) for n in chosen]
+        from_scipy.savemat(root / f"{part}_list.mat", {"file_list": np.array(names, dtype=object)})
+
+    found = _find(root)
+
+    assert _classes_and_splits(found) == {k: {"train", "test"} for k in ("n1-x", "n2-x")}
+    assert list(found.given_splits).count("test") == 2
+
+
+@pytest.mark.parametrize("names", [("cats", "dogs"), ("n01440764", "n02102040")])
+def test_a_tar_for_each_class(tmp_path: Path, names: tuple[str, str]) -> None:
+    _images(tmp_path / "files", [f"{n}.png" for n in range(3)])
+    for name in names:
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+            for file in sorted((tmp_path / "files").iterdir()):
+                tar.add(file, arcname=file.name)
+    for file in (tmp_path / "files").iterdir():
+        file.unlink()
+
+    assert _find(tmp_path).classes == names
+    for number, name in enumerate(names):
+        (tmp_path / f"{name}.tar").rename(tmp_path / f"wds_{number:05d}.tar")
+    with pytest.raises(DataError, match="no image has a label"):
+        _find(tmp_path)
+
+
+def test_lists_of_other_homes_and_forms_are_followed(tmp_path: Path) -> None:
+    root = _images(
+        tmp_path / "p", [*(f"data_256/a/{c}/{n}.png" for c in "xy" for n in "12"), "val_256/v.png"]
+    )
+    rows = [f"/a/{c}/{n}.png {k}" for k, c in enumerate("xy") for n in "12"]
+    (root / "places365_train_standard.txt").write_text("\n".join(rows))
+    (root / "places365_val.txt").write_text("v.png 1\n")
+    assert _classes_and_splits(_find(root)) == {"0": {"train"}, "1": {"train", "validation"}}
+
+    root = _images(tmp_path / "m", [f"{c}/{n}.png" for c in ("cat", "dog") for n in range(4)])
+    for part, chosen in (("train", (0, 1, 2)), ("val", (3,))):
+        lines = [
+            f"{n}\t{k}.000000\t{c}/{n}.png" for k, c in enumerate(("cat", "dog")) for n in chosen
+        ]
+        (root / f"set_{part}.lst").write_text("\n".join(lines))
+    assert _classes_and_splits(_find(root)) == {c: {"train", "validation"} for c in ("cat", "dog")}
+
+
+def test_voc_without_annotations_has_the_lists_of_its_classes(tmp_path: Path) -> None:
+    root = _images(
+        tmp_path / "a" / "VOCdevkit" / "VOC2012", [f"JPEGImages/{n}.png" for n in range(6)]
+    )
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    for part, chosen in (("train", range(4)), ("val", (4, 5))):
+        for name, flags in (("cat", (1, -1, 0)), ("dog", (-1, 1, 1))):
+            lines = [f"{n} {flags[n % 3]}" for n in chosen]
+            (root / "ImageSets" / "Main" / f"{name}_{part}.txt").write_text("\n".join(lines) + "\n")
+
+    found = _find(tmp_path / "a")  # found below the only folders
+
+    assert found.classes == ("cat", "dog")
+    assert found.labels.tolist() == [0, 1, 1, 0, 1, 1]
+    assert found.given_splits == ["train"] * 4 + ["validation"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "classes"),
+    [
+        (
+            "img_id,img_filename,y,split\n"
+            + "\n".join(f"{n},{n:02d}.png,{n % 2},0" for n in range(6)),
+            "01",
+        ),
+        (
+            "patientId,x,Target\n" + "\n".join(f"0{n // 2},{n}.5,{n // 2 % 2}" for n in range(12)),
+            "01",
+        ),
+        (
+            "image,y,split\n"
+            + "\n".join(f"{n:02d}.png,{n % 2},{'id_val' if n == 4 else 'train'}" for n in range(6)),
+            "01",
+        ),
+        (
+            "ImageID,LabelName,Confidence\n"
+            + "\n".join(f"{n:02d},/m/{k},{int(n % 2 == k)}" for n in range(6) for k in (0, 1)),
+            ("/m/0", "/m/1"),
+        ),
+    ],
+)  # waterbirds, RSNA's boxes, iWildCam of WILDS, Open Images
+def test_columns_of_published_tables(tmp_path: Path, text: str, classes: Sequence[str]) -> None:
+    _images(tmp_path, [f"{n:02d}.png" for n in range(6)])
+    (tmp_path / "t.csv").write_text(text)
+
+    found = _find(tmp_path / "t.csv", split_column=None if "id_val" in text else "none")
+
+    assert found.classes == tuple(classes)
+    assert _labels(found) == {f"{n:02d}.png": classes[n % 2] for n in range(6)}
+    assert list(found.given_splits).count("validation") == int("id_val" in text)
+
+
+def test_a_column_of_links_is_no_label(tmp_path: Path) -> None:  # Fashion Product Images
+    root = _images(tmp_path / "d", [f"images/{n}.png" for n in range(6)])
+    table = root / "images.csv"
+    table.write_text("filename,link\n" + "\n".join(f"{n}.png,http://x/{n}" for n in range(6)))
+
+    with pytest.raises(DataError, match=r"'link' says something else for each of 6 images"):
+        _find(table, images=str(root / "images"))
+    with pytest.raises(DataError, match=r"if images.csv labels them: ravine train"):
+        _find(root)
+
+
+def test_ids_that_stand_for_several_images_are_proposed_as_no_labels(tmp_path: Path) -> None:
+    names = [f"train/{i:08x}-bb_{c}.png" for i in range(6) for c in ("red", "green")]
+    root = _images(tmp_path / "d", names)  # the Human Protein Atlas
+    rows = [f"{i:08x}-bb,{i % 2}" for i in range(6)]
+    (root / "train.csv").write_text("\n".join(["Id,Target", *rows]))
+
+    with pytest.raises(DataError, match=r"a row of train.csv stands for several images"):
+        _find(root)
+
+
+def test_one_class_names_what_else_may_hold_the_labels(tmp_path: Path) -> None:
+    root = _images(tmp_path / "d", [f"coil/obj{o}__{a}.png" for o in (1, 2) for a in (0, 5, 10)])
+
+    with pytest.raises(DataError, match=r"one class only, 'coil'.*--label-from-name before-last-"):
+        open_dataset(DataSettings(data=str(root)), seed=0)

@@ -24,7 +24,7 @@ from .test_race_page import results
 from .test_surfaces import surface
 
 KINDS = ("report", "evaluation", "race", "function race", "surface", "live page")
-VIEWS = ((1400, False), (1400, True), (420, False))  # pixels, dark
+VIEWS = ((1400, False), (1400, True), (420, False), (420, True))  # pixels, dark
 DRAWINGS = _drawings  # which the other tests leave out
 FAULTS = """axe.run(document, { resultTypes: ["violations"] }).then(found => found.violations
   .filter(one => ["serious", "critical"].includes(one.impact))
@@ -99,37 +99,92 @@ def test_axe_finds_nothing_serious(
     assert found == {view: [] for view in VIEWS}
 
 
-def test_the_curves_of_a_report_are_read_by_pointer_and_by_keys(
+CURVES = "document.querySelector('#curves .chart canvas')"
+SAID = "document.querySelector('#curves .readout').textContent"
+
+
+def test_a_figure_of_a_report_is_read_by_pointer_and_by_keys(
     page: Any, addresses: dict[str, str]
 ) -> None:
     page.size(1400, 900)
     show(page, addresses["report"])
-    panel = json.loads(page.value("document.querySelector('#curves svg').dataset.readings"))[0]
-    training = next(line for line in panel["lines"] if line["name"] == "training")
-    page.value("document.querySelector('#curves svg').focus()")
+    svg = "document.querySelector('#inside svg[data-readings]')"
+    panel = json.loads(page.value(f"{svg}.dataset.readings"))[0]
+    median = next(line for line in panel["lines"] if line["name"] == "median")
+    page.value(f"{svg}.focus()")
     page.key("ArrowRight")
     page.key("ArrowRight")
-    said = "document.querySelector('#curves .reading').textContent"
+    said = "document.querySelector('#inside svg[data-readings] ~ .reading').textContent"
     by_keys = page.value(said)
-    page.value("""(() => {
-      const svg = document.querySelector('#curves svg'), circle = svg.querySelector('circle');
+    page.value(f"""(() => {{
+      const svg = {svg}, circle = svg.querySelector('circle');
       const at = circle.getBoundingClientRect();
-      svg.dispatchEvent(new PointerEvent('pointermove', {
-        clientX: at.x + at.width / 2, clientY: at.y + at.height / 2, bubbles: true }));
-    })()""")
+      svg.dispatchEvent(new PointerEvent('pointermove', {{
+        clientX: at.x + at.width / 2, clientY: at.y + at.height / 2, bubbles: true }}));
+    }})()""")
 
-    assert by_keys.startswith("epoch 0.2: loss ")
-    assert f"training {training['y'][0]:.4g}" in by_keys
+    assert f"median {median['y'][1]:.4g}" in by_keys
     assert page.value(said) == by_keys
+
+
+@pytest.mark.parametrize(
+    ("axis", "place"), [("step", "step 200"), ("epoch", "epoch 20"), ("elapsed", "0:20")]
+)
+def test_the_curves_of_a_report_stand_against_step_epoch_or_time(
+    page: Any, addresses: dict[str, str], run: Path, axis: str, place: str
+) -> None:
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    last = [row for row in rows if row["kind"] == "epoch"][-1]
+    page.size(1400, 900)
+    show(page, addresses["report"])
+    page.value(f"""(() => {{
+      const choice = document.querySelector('#curves select');
+      choice.value = {json.dumps(axis)};
+      choice.dispatchEvent(new Event('change'));
+    }})()""")
+    page.wait(f"{CURVES}.getAttribute('aria-label').includes('against {axis}')")
+    page.value(f"{CURVES}.focus()")
+    for _ in range(51):  # a fiftieth of the width each
+        page.key("ArrowRight")
+    page.wait(f"{SAID}.startsWith({json.dumps(place)})")  # the last of the keys is drawn
+
+    read = page.value(SAID)
+    assert f"training {last['train_loss']:.4g}, validation {last['loss']:.4g}" in read
 
 
 def test_the_loss_of_a_report_has_a_logarithmic_scale_on_request(
     page: Any, addresses: dict[str, str]
 ) -> None:
     show(page, addresses["report"])
-    shown = "[...document.querySelectorAll('#curves .figure')].map(f => f.clientHeight > 0)"
-    before = page.value(shown)
-    page.value("document.querySelector('#curves button.scale').click()")
+    picture = f"{CURVES}.toDataURL()"
+    page.wait(f"{CURVES}.width > 0")
+    before = page.value(f"new Promise(done => setTimeout(() => done({picture}), 300))")
+    page.value("document.querySelector('#curves .chart button').click()")
+    pressed = "document.querySelector('#curves .chart button').getAttribute('aria-pressed')"
 
-    assert before == [True, False, True]
-    assert page.value(shown) == [False, True, True]
+    page.wait(f"{picture} !== {json.dumps(before)}")
+    assert page.value(pressed) == "true"
+
+
+def test_the_curves_of_a_race_are_those_of_its_results(
+    page: Any, addresses: dict[str, str]
+) -> None:
+    show(page, addresses["race"])
+    labels = "[...document.querySelectorAll('#curves canvas')].map(c => c.ariaLabel)"
+    page.wait(f"{labels}.every(text => text?.includes('against step'))")
+    loss, accuracy = page.value(labels)
+
+    assert "a 1, b 1" in loss
+    assert "a 70 %, b 70 %, target 60 %" in accuracy
+
+
+def test_on_paper_the_curves_are_drawings(page: Any, addresses: dict[str, str]) -> None:
+    show(page, addresses["report"])
+    shown = """['#drawn-curves svg', '#curves .chart canvas'].map(
+      one => document.querySelector(one).getBoundingClientRect().height > 0)"""
+    on_screen = page.value(shown)
+    page.send("Emulation.setEmulatedMedia", media="print")
+    on_paper = page.value(shown)
+    page.send("Emulation.setEmulatedMedia", media="")
+
+    assert (on_screen, on_paper) == ([False, True], [True, False])

@@ -71,6 +71,12 @@ def test_the_worst_mistakes_are_wrong_and_surest_first() -> None:
     assert worst_mistakes(np.log(probabilities), labels, 5).tolist() == [0, 2]
 
 
+def test_a_network_that_answers_nan_has_no_worst_mistakes() -> None:
+    logs = np.log(np.array([[np.nan, np.nan], [0.2, 0.8], [np.nan, 0.3]], np.float32))
+
+    assert worst_mistakes(logs, np.array([1, 0, 0]), 5).tolist() == [1]
+
+
 def test_test_time_flip_is_the_mean_of_both_and_leaves_the_mode_alone() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, 3)).train()

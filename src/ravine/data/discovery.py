@@ -12,8 +12,11 @@ from ravine.data.labels_as_asked import with_labels_as_asked
 from ravine.data.layouts import Layout, fits_any, layout_of, refuse_options_without_effect
 from ravine.data.location import SAMPLE, expand_path, refuse_missing
 from ravine.data.settings import DataSettings
+from ravine.data.sources.listing import folders_in
 from ravine.data.sources.mnist_family import idx_pairs, read_idx_pairs
 from ravine.data.understanding import Understood
+
+_DEEPEST = 4  # folders with nothing but one folder in them
 
 
 def find_collection(settings: DataSettings, progress: Progress = no_progress) -> Collection:
@@ -29,8 +32,7 @@ def find_collection(settings: DataSettings, progress: Progress = no_progress) ->
         sample = Path(str(resources.files("ravine.data") / "sample"))
         found = _with_understood(read_idx_pairs(idx_pairs(sample)), "idx")
         return with_labels_as_asked(found, settings)
-    path, settings = _source(settings)
-    layout = layout_of(path, settings)
+    path, layout, settings = _found(settings)
     refuse_options_without_effect(settings, str(path), layout.what, layout.options)
     found = _with_understood(layout.read(path, settings, progress), layout.name)
     return with_labels_as_asked(found, settings)
@@ -42,8 +44,26 @@ def layout_at(settings: DataSettings) -> tuple[Path, Layout]:
     Raises:
         DataError: no layout fits, or two do.
     """
+    path, layout, _ = _found(settings)
+    return path, layout
+
+
+def _found(settings: DataSettings) -> tuple[Path, Layout, DataSettings]:
+    """Returns the path to read, its layout, and the settings for it.
+
+    It is the only folder below the one that is named, and so on, where a layout of more than class
+    folders is in there: `archive/VOCdevkit/VOC2012`.
+    """
     path, settings = _source(settings)
-    return path, layout_of(path, settings)
+    layout = layout_of(path, settings)
+    inner = path
+    for _ in range(_DEEPEST if layout.name == "folders" and settings.layout is None else 0):
+        if not inner.is_dir() or len(names := folders_in(inner)) != 1:
+            break
+        inner = inner / names[0]
+        if (found := layout_of(inner, settings)).name != "folders":
+            return inner, found, settings
+    return path, layout, settings
 
 
 def _with_understood(collection: Collection, layout: str) -> Collection:

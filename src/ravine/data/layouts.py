@@ -14,6 +14,7 @@ from ravine.core.progress import Progress, no_progress
 from ravine.data.collection import Collection
 from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
+from ravine.data.sources.annotation_tools import is_annotations, read_annotations
 from ravine.data.sources.cifar import is_cifar, read_cifar
 from ravine.data.sources.coco_json import is_coco, read_coco
 from ravine.data.sources.cub import is_cub, read_cub
@@ -23,7 +24,14 @@ from ravine.data.sources.hdf5 import is_hdf5, read_hdf5
 from ravine.data.sources.labels_csv import is_table, read_table
 from ravine.data.sources.list_files import is_list_files, read_list_files
 from ravine.data.sources.listing import EXTENSIONS
-from ravine.data.sources.mat_lists import is_cars, is_flowers, read_cars, read_flowers
+from ravine.data.sources.mat_lists import (
+    is_cars,
+    is_dogs,
+    is_flowers,
+    read_cars,
+    read_dogs,
+    read_flowers,
+)
 from ravine.data.sources.metadata_files import is_metadata, read_metadata
 from ravine.data.sources.mnist_family import is_idx, read_mnist
 from ravine.data.sources.npz import is_npz, read_npz
@@ -222,7 +230,7 @@ LAYOUTS = (
         what="the traffic signs of GTSRB",
         fits=is_gtsrb,
         read=read_gtsrb,
-        over=frozenset({"folders", "table"}),
+        over=frozenset({"folders", "table", "split-tables"}),
     ),
     Layout(
         name="cub",
@@ -244,6 +252,21 @@ LAYOUTS = (
         fits=is_cars,
         read=read_cars,
         over=frozenset({"folders", "lists"}),
+    ),
+    Layout(
+        name="stanford-dogs",
+        what="the lists of Stanford Dogs",
+        fits=is_dogs,
+        read=read_dogs,
+        over=frozenset({"folders", "lists"}),
+    ),
+    Layout(
+        name="annotations",
+        what="what a program for annotation exports",
+        fits=is_annotations,
+        read=read_annotations,
+        over=frozenset({"folders", "metadata", "coco"}),
+        options=frozenset({"images"}),
     ),
     Layout(
         name="lists",

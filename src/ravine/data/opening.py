@@ -30,6 +30,7 @@ from ravine.data.location import expand_path
 from ravine.data.name_groups import matched_names
 from ravine.data.settings import DataSettings, for_channels
 from ravine.data.sources.listing import folders_in
+from ravine.data.sources.name_labels import proposed_form
 from ravine.data.split import split_images
 from ravine.data.split_notes import split_notes
 from ravine.data.streaming import StreamedImages
@@ -218,6 +219,10 @@ def _refuse_one_class(collection: Collection, data: str) -> None:
     inner = expand_path(data) / only
     nested = inner.is_dir() and len(folders_in(inner)) > 1
     hint = f"; if they are one folder down: {inner}" if collection.files and nested else ""
+    if not hint and collection.files and (form := proposed_form(collection.names)) is not None:
+        hint = f"; their names look like labels: --label-from-name {form}"
+    elif not hint and collection.files:
+        hint = "; name the labels: --labels FILE.csv, or --label-from-name PATTERN"
     layout = "" if collection.understood is None else f", read as {collection.understood.layout},"
     raise DataError(
         f"{data}{layout} holds one class only, {only!r}; a classifier needs two or more{hint}"

@@ -10,13 +10,21 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+    StrMethodFormatter,
+)
 
 from ravine.core.colours import SHADES
 from ravine.reports.direct_labels import End, label_ends
@@ -48,15 +56,21 @@ def figure_of(width: float, height: float, **kinds: Any) -> Iterator[tuple[Figur
         yield figure, axes
 
 
-def svg_of(figure: Figure, title: str) -> str:
-    """Returns a figure as SVG text for the page."""
+def svg_of(figure: Figure, title: str, *, read: bool = True) -> str:
+    """Returns a figure as SVG text for the page.
+
+    Args:
+        figure: what is drawn.
+        title: what a screen reader says of it.
+        read: with the values of its curves, for a pointer; not where a chart stands for it.
+    """
     with mpl.rc_context(_STYLE):
         buffer = io.StringIO()
         # Laid out here: savefig would draw everything twice, the first time to lay it out.
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
             figure.set_layout_engine("none")
-        readings = readings_of(figure)
+        readings = readings_of(figure) if read else []
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -89,13 +103,10 @@ _ONE = ("accuracy", "train_accuracy", ("accuracy", "accuracy"))
 _SEVERAL = ("exact_match", "train_exact_match", ("mean_ap", "all labels right; validation: mAP"))
 
 
-def curves(
-    epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]], *, log: bool = False
-) -> str:
+def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) -> str:
     """Returns loss and accuracy against epochs, training and validation.
 
-    With `log` the loss has a logarithmic scale. With several labels an image it is the exact
-    matches of the training, and mAP of the validation.
+    With several labels an image it is the exact matches of the training, and mAP of the validation.
     """
     several = any(row.get("train_exact_match") is not None for row in epochs)
     steps_as, train_as, name_as = _SEVERAL if several else _ONE
@@ -120,13 +131,10 @@ def curves(
             linewidth=0,
         )
         right.yaxis.set_major_formatter(PercentFormatter(1.0))
-        if log:
-            left.set_yscale("log")
-        else:
-            _start_at_zero(left, [row["loss"] for row in steps])
+        _start_at_zero(left, [row["loss"] for row in steps])
         for axes, name in ((left, "loss"), (right, "accuracy")):
             label_ends(axes, _ends(epochs, name))
-    return svg_of(figure, "loss and accuracy against epochs")
+    return svg_of(figure, "loss and accuracy against epochs", read=False)
 
 
 def _dotted(
@@ -177,7 +185,23 @@ def rates_and_speed(steps: Sequence[dict[str, Any]]) -> str:
         norms = [row.get("gradient_norm") for row in steps]
         if any(norm for norm in norms):
             axes[1].set_yscale("log")
-    return svg_of(figure, "learning rate, gradient norm and speed against epochs")
+            plain_log(axes[1])
+    return svg_of(figure, "learning rate, gradient norm and speed against epochs", read=False)
+
+
+PLAIN: Final = StrMethodFormatter("{x:g}")
+
+
+def log_ticks(low: float, high: float) -> Locator:
+    """Returns where a logarithmic axis has its numbers: 1, 2, 5, or evenly where those are few."""
+    return MaxNLocator(5) if high < 8 * low else LogLocator(subs=(1.0, 2.0, 5.0))
+
+
+def plain_log(axes: Axes) -> None:
+    """Writes the values of a logarithmic axis as plain decimal numbers."""
+    axes.yaxis.set_major_locator(log_ticks(*axes.get_ylim()))
+    axes.yaxis.set_major_formatter(PLAIN)
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def reliability(calibration: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -9,6 +10,7 @@ from ravine.core.atomic import write_whole
 from ravine.reports import curve_figures, layer_figures
 from ravine.reports.contents import Contents, gather
 from ravine.reports.evaluation_page import evaluation_parts
+from ravine.reports.offline_charts import run_charts
 from ravine.reports.page_environment import page_environment
 from ravine.reports.report_summary import progress_line, summary_lines
 from ravine.reports.run_pictures import data_pictures, surface_pictures
@@ -66,24 +68,16 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
     )
 
 
-def _drawings(contents: Contents) -> dict[str, Markup | None]:
+def _drawings(contents: Contents) -> dict[str, Any]:
     """Returns the figures; matplotlib escapes the texts in them, so that no filter is needed."""
     enough = bool(contents.epochs or len(contents.steps) > 1)
     return {
         "timeline": _timeline(contents),
         "curves": Markup(curve_figures.curves(contents.epochs, contents.steps)) if enough else None,
-        "log_curves": _log_curves(contents) if enough else None,
+        "charts": run_charts(contents.steps, contents.epochs, contents.findings),
         "rates": Markup(curve_figures.rates_and_speed(contents.steps)) if contents.steps else None,
         **_inside(contents),
     }
-
-
-def _log_curves(contents: Contents) -> Markup | None:
-    """Returns the curves with a logarithmic loss; None where a loss is not above 0."""
-    losses = [row.get("loss") for row in (*contents.steps, *contents.epochs)]
-    if any(loss is not None and loss <= 0 for loss in losses):
-        return None
-    return Markup(curve_figures.curves(contents.epochs, contents.steps, log=True))
 
 
 def _inside(contents: Contents) -> dict[str, Markup | None]:

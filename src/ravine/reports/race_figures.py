@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import PercentFormatter
 
 from ravine.core.colours import SHADES, shades_of
-from ravine.reports.curve_figures import figure_of, svg_of
+from ravine.reports.curve_figures import figure_of, plain_log, svg_of
 from ravine.reports.direct_labels import End, label_ends
 from ravine.reports.figure_style import GREY, literal
 from ravine.runs.surface import Surface
@@ -30,8 +30,6 @@ def curves(
     shades: Colours,
     target: Mapping[str, Any] | None,
     measure: str,
-    *,
-    log: bool = True,
 ) -> str:
     """Returns training loss and the figure of the validation images by steps and by seconds.
 
@@ -40,7 +38,6 @@ def curves(
         shades: colour of each candidate.
         target: to mark, if there is one.
         measure: what `accuracy` holds: accuracy or mAP.
-        log: a logarithmic scale of the loss.
     """
     with figure_of(9.2, 6.0, nrows=2, ncols=2, sharex="col", sharey="row") as (figure, axes):
         for column, time in enumerate(("step", "elapsed")):
@@ -53,8 +50,7 @@ def curves(
                     _band(one, rows, time, value, colour=shades[name], label=literal(name))
             axes[1][column].set_xlabel("steps" if time == "step" else "seconds")
         axes[0][0].set_ylabel("training loss")
-        if log:
-            _logarithmic(axes[0][0])
+        _logarithmic(axes[0][0])
         axes[1][0].set_ylabel(f"validation {measure}")
         for one in axes[1]:
             one.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -62,7 +58,8 @@ def curves(
                 one.axhline(target["accuracy"], color=GREY, linewidth=0.8, linestyle="--")
         for line, (part, value) in enumerate((("training", "loss"), ("validation", "accuracy"))):
             label_ends(axes[line][1], _ends(runs, shades, part, value))
-    return svg_of(figure, f"training loss and validation {measure} against steps and seconds")
+    title = f"training loss and validation {measure} against steps and seconds"
+    return svg_of(figure, title, read=False)
 
 
 def _ends(
@@ -79,6 +76,29 @@ def _ends(
     return found
 
 
+def band(
+    runs: Sequence[Sequence[Mapping[str, float]]], time: str, value: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where all seeds of a candidate are known (N,), and their values there (seeds, N).
+
+    Args:
+        runs: the rows of each seed, of rising `time`; none is empty.
+        time: the key of the axis; of `step` the points of the longest run are kept.
+        value: the key of the values.
+    """
+    longest = max(runs, key=len)
+    end = min(rows[-1][time] for rows in runs)
+    start = max(rows[0][time] for rows in runs)
+    if len(longest) == 1:
+        at = np.array([np.mean([row[time] for rows in runs for row in rows])])
+    elif time == "elapsed":
+        at = np.linspace(min(start, end), end, min(_POINTS, 4 * len(longest)))
+    else:
+        at = np.array([row[time] for row in longest if start <= row[time] <= end] or [end])
+    seeds = [np.interp(at, [r[time] for r in rows], [r[value] for r in rows]) for rows in runs]
+    return at, np.array(seeds)
+
+
 def _band(
     axes: Axes,
     runs: Sequence[Sequence[Mapping[str, float]]],
@@ -90,18 +110,7 @@ def _band(
 ) -> None:
     if not runs:
         return
-    longest = max(runs, key=len)
-    end = min(rows[-1][time] for rows in runs)
-    start = max(rows[0][time] for rows in runs)
-    if len(longest) == 1:
-        at = np.array([np.mean([row[time] for rows in runs for row in rows])])
-    elif time == "step":
-        at = np.array([row[time] for row in longest if start <= row[time] <= end] or [end])
-    else:
-        at = np.linspace(min(start, end), end, min(_POINTS, 4 * len(longest)))
-    values = np.array(
-        [np.interp(at, [r[time] for r in rows], [r[value] for r in rows]) for rows in runs]
-    )
+    at, values = band(runs, time, value)
     marker = "o" if len(at) < 30 and value == "accuracy" else None
     axes.fill_between(at, values.min(0), values.max(0), color=colour, alpha=0.16, linewidth=0)
     axes.plot(at, values.mean(0), color=colour, linewidth=1.5, marker=marker, ms=3, label=label)
@@ -152,9 +161,7 @@ def sensitivity(
 def _logarithmic(axes: Axes) -> None:
     """Makes the axis of losses logarithmic, with plain decimal numbers."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_log(axes)
 
 
 def _dots(axes: Axes, rows: Sequence[Mapping[str, Any]], value: str, colour: str) -> None:

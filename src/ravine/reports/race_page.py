@@ -11,6 +11,7 @@ from ravine.core.atomic import write_whole
 from ravine.core.colours import shades_of
 from ravine.core.page_style import page_style
 from ravine.reports import race_figures
+from ravine.reports.offline_charts import race_charts
 from ravine.runs.rows import read_json
 from ravine.runs.score import ACCURACY
 
@@ -40,18 +41,17 @@ def race_page(results: dict[str, Any], *, plane: str = "") -> str:
     environment.globals["page_style"] = Markup(page_style())
     environment.filters |= {"percent": _percent, "seconds": _seconds, "count": _count}
     names = [row["name"] for row in results["table"]]
-    colours = race_figures.colours(names)
+    colours, shades = race_figures.colours(names), shades_of(names)
+    epochs = {row["name"]: float(row["epochs"]) for row in results["table"]}
     ran = {name: curves for name, curves in results["curves"].items() if curves}
     target = results["target"]
     measure = results.get("measure", ACCURACY)  # races of before did not say
     return environment.get_template("race.html").render(
         r=results,
-        shades=shades_of(names),
+        shades=shades,
         measure=measure,
         curves=Markup(race_figures.curves(ran, colours, target, measure)) if ran else None,
-        linear_curves=Markup(race_figures.curves(ran, colours, target, measure, log=False))
-        if ran
-        else None,
+        charts=race_charts(ran, shades, epochs, target, measure),
         rates=Markup(race_figures.sensitivity(results["trials"], colours, measure)),
         intervals=Markup(race_figures.intervals(results["table"], colours, measure))
         if ran

@@ -12,7 +12,7 @@ def score_of(row: Mapping[str, Any]) -> float | None:
     >>> score_of({"accuracy": 0.9}), score_of({"mean_ap": 0.7}), score_of({})
     (0.9, 0.7, None)
     """
-    found = row.get("mean_ap") if "mean_ap" in row else row.get("accuracy")
+    found = row.get("accuracy") if row.get("mean_ap") is None else row["mean_ap"]
     return None if found is None else float(found)
 
 

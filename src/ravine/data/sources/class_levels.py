@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ravine.core.errors import DataError, SettingError
-from ravine.data.sources.split_words import are_counters, are_folds
+from ravine.data.sources.split_words import are_counters, are_folds, split_word
 from ravine.data.understanding import shortened
 
 Path = tuple[str, ...]
@@ -122,6 +122,12 @@ def _rule_of_mixed(below: Sequence[Path], said: _Said) -> ClassRule:
         )
     example = next(path for path in below if path[0] == only_sort[0])
     first = shortened(only_sort[0], _LETTERS)
+    if {path[1] for path in below if path[0] == only_sort[0]} <= with_images:
+        place = "/".join((said.where, *said.wrappers))
+        remedy = f"a copy? Name {first}/, or move it away"
+        if split_word(only_sort[0]) is not None:
+            remedy = f"for that split, move {_few(with_images)} into a folder train/"
+        raise DataError(f"{place} and {first}/ in it have the same classes: {remedy}")
     raise DataError(
         f"{said.where}: {_few(with_images)} hold images, {first} only folders: if {first} is a "
         f"class: {said.option(0)}; if {shortened(example[-1], _LETTERS)} is one: --class-level leaf"

@@ -24,11 +24,13 @@ from ravine.data.sources.listing import (
     remedy_for,
 )
 from ravine.data.sources.name_labels import name_pattern
+from ravine.data.sources.no_classes import refuse_no_classes
 from ravine.data.sources.split_words import UNLABELLED, are_parts, split_of
 from ravine.data.sources.table_file import shown_path
 from ravine.data.sources.unsorted import (
     TryTable,
     is_unsorted,
+    masks_in_classes,
     refuse_contrary_table,
     refuse_other_tasks,
     without_class_folders,
@@ -67,6 +69,7 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
         raise without_class_folders(root, listing, labels_images)
     if settings.class_level is None:
         refuse_other_tasks(root, listing)
+        _leave_masks_out(listing)
     if settings.label_from_name is not None:
         return _from_names(root, listing, settings)
     tree = read_class_tree(
@@ -75,6 +78,8 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
         settings.class_level,
     )
     sorted_already = settings.class_level is not None
+    if not sorted_already:
+        refuse_no_classes(shown_path(root), [name for name, _ in listing.images], tree)
     if not tree.has_training_classes or (
         is_unsorted(set(tree.labels.values())) and not sorted_already
     ):
@@ -91,6 +96,14 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
         refuse_contrary_table(root, listing, trained, labels_images)
     found = collected(listing.images, labels, splits)
     return replace(found, understood=_understood(found, listing, tree))
+
+
+def _leave_masks_out(listing: FolderListing) -> None:
+    """Leaves out of the images what lies in COVID/masks, beside COVID/images."""
+    if masks := masks_in_classes(listing):
+        listing.images[:] = [
+            pair for pair in listing.images if pair[0].rpartition("/")[0] not in masks
+        ]
 
 
 def _level_of_parts(tree: ClassTree) -> str:

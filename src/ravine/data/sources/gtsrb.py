@@ -3,6 +3,7 @@
     GTSRB/Final_Training/Images/00000/00000_00000.ppm    GT-00000.csv (Filename;…;ClassId)
     GTSRB/Final_Test/Images/00000.ppm                    GT-final_test.csv, where it is there
     Train/0/00000_00000_00000.png  Test/00000.png        Train.csv, Test.csv (…,ClassId,Path)
+    Training/00000/01153_00000.ppm  Testing/00000/…      the Belgian signs: both have class folders
 
 Some thirty pictures in a row show one sign as a car comes near: they are one group, so that
 validation holds other signs (Stallkamp et al., "Man vs. computer", 2012).
@@ -22,6 +23,7 @@ from ravine.data.sources.listing import folders_in, image_files
 
 _TRAIN = ("Final_Training/Images", "Training/Images", "Training", "Train")
 _TEST = ("Final_Test/Images", "Test")
+_SORTED_TEST = "Testing"
 _LISTS = ("GT-final_test.csv", "Test.csv")
 
 
@@ -90,35 +92,39 @@ def read_gtsrb(path: Path, settings: DataSettings, progress: Progress) -> Collec
         raise DataError(f"{path} has no Final_Training/Images of GTSRB")
     train = home.root / home.train
     classes = {int(name): name for name in folders_in(train) if name.isdecimal()}
-    images = list(_training(home, train))
+    images = list(_sorted(home.root, home.train, "train"))
     left_out: tuple[str, ...] = ()
+    by = home.labels.name if home.labels else ""
     if home.test is not None and home.labels is not None:
         images += _test(home, home.test, home.labels, classes)
     elif home.test is not None:
         count = sum(1 for _ in image_files(home.root / home.test))
         left_out = (f"{count:,} test images without a label",)
+    elif (home.root / _SORTED_TEST).is_dir():
+        images += _sorted(home.root, _SORTED_TEST, "test")
+        by = f"{_SORTED_TEST}/"
     meaning = ListMeaning(
         layout="gtsrb",
         classes=f"folders of {home.train}/",
-        splits=f"test: {home.labels.name}; groups: tracks" if home.labels else "groups: tracks",
+        splits=f"test: {by}; groups: tracks" if by else "groups: tracks",
         left_out=left_out,
     )
     return collect_listed(home.root, images, meaning, count_rest=False)
 
 
-def _training(home: _Home, train: Path) -> Iterator[ListedImage]:
-    for number, (name, _) in enumerate(image_files(train), start=1):
+def _sorted(root: Path, folder: str, split: str) -> Iterator[ListedImage]:
+    for number, (name, _) in enumerate(image_files(root / folder), start=1):
         label, slash, _ = name.partition("/")
         if slash and label.isdecimal():
             # 00007_00029.ppm is the last picture of track 7; Kaggle puts the class before it.
             track = PurePosixPath(name).stem.rpartition("_")[0]
             yield ListedImage(
-                path=f"{home.train}/{name}",
+                path=f"{folder}/{name}",
                 label=label,
-                split="train",
-                source=train,
+                split=split,
+                source=root / folder,
                 line=number,
-                group=f"{label}/{track}" if track else "",
+                group=f"{split}/{label}/{track}" if track else "",
             )
 
 

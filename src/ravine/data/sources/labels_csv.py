@@ -29,6 +29,7 @@ from ravine.data.sources.table_columns import (
     Columns,
     choose_columns,
     find_column,
+    is_usual_label,
     is_without_header,
 )
 from ravine.data.sources.table_file import Table, read_table_file, shown_path
@@ -39,6 +40,8 @@ __all__ = ["IMAGE_COLUMNS", "ImageIndex", "find_column", "is_table", "read_rows"
 
 _NO_LABEL = frozenset({"nan", "<na>"})  # as pandas writes what is not there
 _FEW = 3  # different labels that may be classes, whatever they are
+_CONFIDENCE = "confidence"
+_ABSENT = frozenset({"0", "0.0"})  # Open Images: a person saw that the label is not there
 _ENDINGS = (".csv", ".tsv", ".tab")
 
 
@@ -62,7 +65,8 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 class _Rows:
     """What N rows say: the image, the label, the split, the group; and their lines in the file.
 
-    `written` is the image as the table has it, `names` its path below the folder.
+    `written` is the image as the table has it, `names` its path below the folder; `absent` counts
+    the rows that say that a label is not there.
     """
 
     names: list[str] = field(default_factory=list)
@@ -71,6 +75,7 @@ class _Rows:
     splits: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
+    absent: int = 0
 
     def add(self, name: str, written: str, said: tuple[str, str, str], line: int) -> None:
         label, split, group = said
@@ -126,8 +131,12 @@ def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
     image, label = at[columns.image], at.get(columns.label)
     split, group = at.get(columns.split), at.get(columns.group)
     classes = [at[name] for name in columns.one_hot]
+    sure = None if label is None else next((at[n] for n in at if n.lower() == _CONFIDENCE), None)
     found, missing = _Rows(), _Missing()
     for line, fields in table.rows():
+        if sure is not None and sure != label and fields[sure] in _ABSENT:
+            found.absent += 1
+            continue
         name = index.find(fields[image]) if fields[image] else None
         if name is None:
             missing.add(line, fields[image])
@@ -189,7 +198,7 @@ def _without_repeats(
     """
     first: dict[str, int] = {}
     index_of: dict[str, int] = {}
-    kept = _Rows()
+    kept = _Rows(absent=rows.absent)
     all_said = zip(rows.labels, rows.splits, rows.groups, strict=True)
     for number, (name, said) in enumerate(zip(rows.names, all_said, strict=True)):
         label, split, group = said
@@ -295,6 +304,7 @@ def _labelled(
         return replace(found, label_separator=separator), "", [True] * len(sets)
     if columns.label:
         _refuse_amounts(table, columns.label, rows.labels)
+        _refuse_texts(table, columns.label, rows.labels)
     named = named_classes(table.path, rows.labels) if columns.label else NamedClasses(rows.labels)
     found = collected(images, named.labels, splits, order=named.order)
     return found, named.said, [bool(label) for label in named.labels]
@@ -311,6 +321,17 @@ def _refuse_amounts(table: Table, column: str, labels: Sequence[str]) -> None:
             f"{table.name}: the column {shortened(column, 40)!r} holds amounts such as {fraction}, "
             f"{len(distinct):,} of them, and no classes; name another: --label-column, or sort "
             "them into classes"
+        )
+
+
+def _refuse_texts(table: Table, column: str, labels: Sequence[str]) -> None:
+    """Raises `DataError` if every row says something else, in a column that is not called so."""
+    many = len(labels) > _FEW and len(set(labels)) == len(labels)
+    if many and not is_usual_label(column):
+        raise DataError(
+            f"{table.name}: the column {shortened(column, 40)!r} says something else for each of "
+            f"{len(labels):,} images, as {shortened(labels[0], 40)!r}: no classes; name another: "
+            "--label-column"
         )
 
 
@@ -344,6 +365,8 @@ def _splits_said(by: str, given: Sequence[str | None]) -> str:
 def _left_out(
     index: ImageIndex, rows: _Rows, repeated: int, without_row: int, separator: str | None
 ) -> Iterator[str]:
+    if rows.absent:
+        yield f"{rows.absent:,} rows of confidence 0"
     if repeated:
         yield f"{repeated:,} repeated rows"
     if index.copies:

@@ -6,6 +6,8 @@
     labels/train1.txt …               DTD: lines banded/banded_0002.jpg         images/
     data/images_variant_train.txt …   Aircraft: lines 1025794 707-320           data/images/
     Partitions/Training_01.txt …      SUN397: lines /a/abbey/sun_aaalbzqrimafwbiv.jpg
+    set_train.lst set_val.lst         MXNet: lines number, label, path
+    places365_train_standard.txt …    Places365: lines /a/airfield/00000001.jpg 0   data_256/
 
 A list is one whose name says a split and whose first line names an image that is there. The label
 is the second column; without one it is the image's folder. Where each number in the second column
@@ -36,16 +38,22 @@ from ravine.data.sources.listed_images import (
     collect_listed,
     read_text,
 )
-from ravine.data.sources.listing import EXTENSIONS
+from ravine.data.sources.listing import EXTENSIONS, folders_in
 from ravine.data.sources.name_words import ORDER, split_in
+from ravine.data.sources.table_file import is_image_name
 
 _FOLDERS = (
     *("", "meta", "annotations", "labels", "lists", "splits", "imagelist", "ImageSets", "data"),
     *("Partitions", "partitions"),
 )
-_IMAGES = ("", "images", "imgs", "image", "data", "img", "jpg", "train", "val", "test")
+_IMAGES = (
+    *("", "images", "imgs", "image", "data", "img", "jpg", "train", "val", "test"),
+    *("Images", "JPEGImages"),
+)
+_ENDINGS = (".txt", ".lst")
 _NO_CLASSES = frozenset({"", ".", "images", "image", "imgs", "img", "data", "jpegimages", "photos"})
 _HEAD = 1 << 16
+_MOST_INNER = 20
 _MOST_FILES = 60
 _LAYOUT = "lists"
 _SPLIT_WORD = re.compile(r"trainval|training|train|validation|valid|val|testing|test")
@@ -75,7 +83,7 @@ def is_list_files(path: Path) -> bool:
     Looks at the first lines of some dozens of text files.
     """
     if path.is_file():
-        return path.suffix.lower() == ".txt" and _fitting(path, "train", []) is not None
+        return path.suffix.lower() in _ENDINGS and _fitting(path, "train", []) is not None
     if not path.is_dir():
         return False
     return any(one.split == "train" for one in _lists(path))
@@ -101,7 +109,7 @@ def _lists(root: Path) -> list[_List]:
 def _texts(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.path for entry in entries if entry.name.lower().endswith(".txt")]
+            names = [entry.path for entry in entries if entry.name.lower().endswith(_ENDINGS)]
     except OSError:
         return []
     return [Path(name) for name in sorted(names)] if len(names) <= _MOST_FILES else []
@@ -124,10 +132,18 @@ def _fitting(file: Path, split: str, roots: Sequence[Path]) -> _List | None:
     name = _fields(first)[0].lstrip("/")
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         return None
-    found = base_of(folders, name)
+    found = base_of(folders, name) or base_of(_inner(homes), name)
     if found is None or PurePosixPath(f"{name}{found[1]}").suffix.lower() not in EXTENSIONS:
         return None  # a list of other files, such as one that names itself
     return _List(file, split, found[0], found[1])
+
+
+def _inner(homes: Sequence[Path]) -> list[Path]:
+    """Returns some folders in those where the images should be: they may be called otherwise."""
+    try:
+        return [home / name for home in homes for name in folders_in(home)[:_MOST_INNER]]
+    except DataError:
+        return []
 
 
 def _fields(line: str) -> list[str]:
@@ -137,13 +153,21 @@ def _fields(line: str) -> list[str]:
         return []
     for separator in ("\t", ",", ";"):
         if separator in line:
-            return [field.strip().strip('"') for field in line.split(separator)]
+            found = [field.strip().strip('"') for field in line.split(separator)]
+            return _of_mxnet(found) if separator == "\t" else found
     ending = re.search(r"\.(\w+)(?=\s|$)", line)
     while ending is not None and f".{ending[1].lower()}" not in EXTENSIONS:
         ending = re.compile(r"\.(\w+)(?=\s|$)").search(line, ending.end())
     if ending is None:
         return line.split()
     return [line[: ending.end()], *line[ending.end() :].split()]
+
+
+def _of_mxnet(fields: list[str]) -> list[str]:
+    """Returns path and label of a line of MXNet's im2rec: number, label as a float, path."""
+    if len(fields) != 3 or not fields[0].isdecimal() or not is_image_name(fields[2]):
+        return fields
+    return [fields[2], re.sub(r"\.0+$", "", fields[1])]
 
 
 def _group(path: Path) -> str:
@@ -203,11 +227,11 @@ def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> C
         key=lambda one: (ORDER.index(one.split), one.path.name),
     )
     _refuse_ambiguous(path, lists)
-    base = lists[0].base
+    base = Path(os.path.commonpath([one.base for one in lists]))
     rows = _rows_of(lists)
     images = [
         ListedImage(
-            path=f"{row[0].removeprefix('./').lstrip('/')}{one.ending}",
+            path=_path(one, base, row[0]),
             label=row[1] if len(row) > 1 else _folder(row[0]),
             split=one.split if len(lists) > 1 or path.is_dir() else None,
             source=one.path,
@@ -230,6 +254,13 @@ def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> C
     return collect_listed(base, images, meaning)
 
 
+def _path(one: _List, base: Path, name: str) -> str:
+    """Returns the path below `base` of an image as a list has it."""
+    inner = one.base.relative_to(base).as_posix()
+    prefix = "" if inner == "." else f"{inner}/"
+    return f"{prefix}{name.removeprefix('./').lstrip('/')}{one.ending}"
+
+
 def _by_folders(
     images: Sequence[ListedImage], source: Path, settings: DataSettings
 ) -> tuple[list[ListedImage], str]:
@@ -247,11 +278,6 @@ def _refuse_ambiguous(root: Path, lists: Sequence[_List]) -> None:
                 f"{root} has {one.path.name} and {other.path.name}, both for {one.split}; name "
                 f"one of them, and the lists of its name for other splits follow: ravine train "
                 f"{one.path}"
-            )
-        if (one.base, one.ending) != (other.base, other.ending):
-            raise DataError(
-                f"{one.path.name} lists images in {one.base}, {other.path.name} in {other.base}; "
-                "write the paths of all lists relative to one folder"
             )
 
 

@@ -1,11 +1,13 @@
-"""Lists of images in MATLAB files, as two published sets have them.
+"""Lists of images in MATLAB files, as three published sets have them.
 
     jpg/image_00001.jpg …   imagelabels.mat   setid.mat                     Oxford Flowers-102
     cars_train/00001.jpg …  devkit/cars_train_annos.mat  cars_meta.mat      Stanford Cars
     cars_test/…             cars_test_annos_withlabels.mat
+    Images/n02085620-…/*.jpg   train_list.mat  test_list.mat  (file_list)   Stanford Dogs
 
 Nilsback and Zisserman, "Automated flower classification over a large number of classes", 2008;
-Krause et al., "3D object representations for fine-grained categorization", 2013.
+Krause et al., "3D object representations for fine-grained categorization", 2013; Khosla et al.,
+"Novel dataset for fine-grained image categorization", 2011.
 
 Shape letters: N images.
 """
@@ -29,6 +31,7 @@ _CAR_LISTS = {
     "test": ("cars_test_annos_withlabels.mat",),
 }
 _META = "cars_meta.mat"
+_DOG_LISTS = {"train": "train_list.mat", "test": "test_list.mat"}
 
 
 def is_flowers(path: Path) -> bool:
@@ -124,6 +127,35 @@ def read_cars(path: Path, settings: DataSettings, progress: Progress) -> Collect
         order=tuple(names),
     )
     return collect_listed(home, images, meaning, count_rest=False)
+
+
+def is_dogs(path: Path) -> bool:
+    """Returns whether a folder holds Images/ and both lists of Stanford Dogs."""
+    lists = all((path / name).is_file() for name in _DOG_LISTS.values())
+    return lists and (path / "Images").is_dir()
+
+
+def read_dogs(path: Path, settings: DataSettings, progress: Progress) -> Collection:
+    """Returns the images of Stanford Dogs; the classes are the folders, the splits the lists.
+
+    Raises:
+        DataError: a list is torn, or an image is missing.
+    """
+    images = []
+    for split, name in _DOG_LISTS.items():
+        rows = np.atleast_1d(_squeezed(path / name, "file_list")).tolist()
+        for line, row in enumerate(rows, start=1):
+            file = str(np.squeeze(row))
+            label, slash, _ = file.partition("/")
+            if not slash:
+                raise DataError(f"{path / name}, entry {line}: {file[:40]!r} is in no folder")
+            images.append(
+                ListedImage(path=file, label=label, split=split, source=path / name, line=line)
+            )
+    meaning = ListMeaning(
+        layout="stanford-dogs", classes="folders of Images/", splits="splits: the lists"
+    )
+    return collect_listed(path / "Images", images, meaning)
 
 
 def _cars_of(home: Path, split: str, names: Sequence[str]) -> Iterator[ListedImage]:

@@ -63,8 +63,11 @@ def find_separation(cells: Sequence[str]) -> Separation | None:
         longer = [cell for cell in distinct if len(separated(cell, mark)) > 1]
         words = {part for cell in distinct for part in separated(cell, mark)}
         known = [cell for cell in longer if set(separated(cell, mark)) <= set(distinct)]
-        sure = bool(longer) and (len(known) == len(longer) or _SURE * len(words) <= len(distinct))
-        if known or (longer and len(words) < len(distinct)):
+        numbers = all(word.isdecimal() for word in words)  # "147 616" is no name of a class
+        sure = bool(longer) and (
+            numbers or len(known) == len(longer) or _SURE * len(words) <= len(distinct)
+        )
+        if known or (longer and (numbers or len(words) < len(distinct))):
             return Separation(mark, sure, cells.index((known or longer)[0]))
     return None
 

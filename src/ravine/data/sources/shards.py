@@ -2,12 +2,14 @@
 
 Members of one name up to the first dot of its last part are one sample: an image, and its label
 as text in NAME.cls or as "label" or "cls" in NAME.json. Where no sample has a label, every image
-is a sample and its folders are read as those on a disk are (`class_tree`). Only headers, labels
-and the byte ranges of the images are read here.
+is a sample and its folders are read as those on a disk are (`class_tree`); of tars without
+folders that are called after classes (`cats.tar`, `n01440764.tar`), each holds one class. Only
+headers, labels and the byte ranges of the images are read here.
 """
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -27,12 +29,13 @@ from ravine.data.sources.class_tree import (
 from ravine.data.sources.folders import collected
 from ravine.data.sources.listing import EXTENSIONS, folders_in, image_files, printable
 from ravine.data.sources.name_labels import name_pattern, proposed_form
-from ravine.data.sources.split_words import UNLABELLED, split_group, split_word
+from ravine.data.sources.split_words import UNLABELLED, are_parts, split_group, split_word
 from ravine.data.sources.table_file import shown_path
 from ravine.data.sources.tar import Member, compressed, members
 from ravine.data.understanding import Understood
 
 _LABELS = frozenset({".cls", ".json"})
+_WORDNET = re.compile(r"n\d{8}")  # ImageNet has a tar for each class
 _LARGEST_LABEL = 1 << 20  # bytes
 _LONGEST_NAME = 200  # letters of a class
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4")
@@ -147,13 +150,18 @@ def _collected(
 ) -> Collection:
     tree = _tree(shards, images, settings, labelled)
     labels = _labels(images, tree, settings, labelled)
+    by_tar = not (any(labels) or labelled) and _are_classes(shards)
+    if by_tar:
+        labels = [_tar_name(image.shard) for image in images]
     if not any(labels):
         raise _nothing(shards, [image.member for image in images], labelled=labelled)
     splits = [_joined(image.shard, tree.splits[folder_of(image.member)]) for image in images]
     labels = ["" if s == UNLABELLED else one for s, one in zip(splits, labels, strict=True)]
-    _refuse_shards_without_split(shards)
+    if not by_tar:
+        _refuse_shards_without_split(shards)
     found = collected([(image.name, image.entry) for image in images], labels, splits)
     said = "labels in .cls or .json" if labelled else tree.said or "from file names"
+    said = "names of the tars" if by_tar else said
     names = [image.member for image, label in zip(images, labels, strict=True) if not label]
     understood = Understood(
         "shards",
@@ -195,6 +203,20 @@ def _labels(
         return [tree.labels[folder_of(image.member)] for image in images]
     pattern = name_pattern(settings.label_from_name)
     return [pattern.label_of(image.member) for image in images]
+
+
+def _are_classes(shards: Sequence[Shard]) -> bool:
+    """Returns whether the tars are called after classes, and not numbered."""
+    names = {_tar_name(shard) for shard in shards}
+    plain = {name.rstrip("0123456789").rstrip(" _.-") for name in names}
+    inside = all("/" in shard.name for shard in shards)
+    numbered = len(plain) < 2 and not all(_WORDNET.fullmatch(name) for name in names)
+    splits = not inside and any(shard.split for shard in shards)
+    return len(names) > 1 and "" not in plain and not (numbered or splits or are_parts(names))
+
+
+def _tar_name(shard: Shard) -> str:
+    return shard.name.rpartition("/")[2][: -len(".tar")]
 
 
 def _joined(shard: Shard, inner: str | None) -> str | None:

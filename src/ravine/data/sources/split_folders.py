@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ravine.core.errors import DataError
-from ravine.data.sources.split_words import UNLABELLED, split_group, split_word
+from ravine.data.sources.split_words import UNLABELLED, split_group, split_of_sibling, split_word
 from ravine.data.understanding import shortened
 
 Path = tuple[str, ...]
@@ -134,7 +134,7 @@ def _only_one(node: _Node, split: str | None, *, is_only: bool) -> dict[str, str
 
 def _splits_at(node: _Node, where: str, *, flat: bool) -> dict[str, str]:
     """Returns the splits among the folders in one folder, by name."""
-    found = split_group(node.children)
+    found = {**split_group(node.children), **_siblings(node)}
     others = [name for name in node.children if name not in found]
     deep = [name for name in found if not node.children[name].has_images]
     if not others:
@@ -142,6 +142,11 @@ def _splits_at(node: _Node, where: str, *, flat: bool) -> dict[str, str]:
     level = len(node.path) + 1
     place = "/".join((where, *(shortened(name, 20) for name in node.path)))
     other = shortened(others[0], 20)
+    if deep and set(found) <= set(node.children[others[0]].children):
+        raise DataError(
+            f"{place} and {other}/ in it have the same splits, such as {shortened(deep[0], 20)}/: "
+            f"a copy? Name one of them: {place}/{other}, or move {other}/ away"
+        )
     if deep:
         raise DataError(
             f"{place} has {shortened(deep[0], 20)}/ for a split and also {other}/ with images; "
@@ -155,6 +160,16 @@ def _splits_at(node: _Node, where: str, *, flat: bool) -> dict[str, str]:
             f"class: --class-level {level}; if it is the {_what(found[doubtful[0]])}, move it away"
         )
     return {}
+
+
+def _siblings(node: _Node) -> dict[str, str]:
+    """Returns the splits of `birds` next to `birds-test`, where both hold folders of one name."""
+    found: dict[str, str] = {}
+    for name, (split, base) in split_of_sibling(node.children).items():
+        own, other = node.children[name], node.children[base]
+        if not (own.has_images or other.has_images) and set(own.children) & set(other.children):
+            found |= {name: split, base: "train"}
+    return found
 
 
 def _what(split: str) -> str:

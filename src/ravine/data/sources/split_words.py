@@ -95,6 +95,29 @@ def split_group(names: Iterable[str]) -> dict[str, str]:
     }
 
 
+def split_of_sibling(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Returns (split, other name) of each name that adds only a split's word to another of them.
+
+    `tube` and `test_tube` may be two classes: what lies in the folders decides.
+
+    >>> split_of_sibling(["birds", "validation-birds", "tube", "bus"])
+    {'validation-birds': ('validation', 'birds')}
+    """
+    names = list(names)
+    plain = {
+        tuple(t for t in _tokens(name) if not _says_nothing(t)): name
+        for name in names
+        if split_word(name) is None
+    }
+    found = {name: word for name in names if (word := split_word(name)) is not None}
+    with_train = {rest for split, rest in found.values() if split == "train"}
+    return {
+        name: (split, plain[rest])
+        for name, (split, rest) in found.items()
+        if rest and rest in plain and rest not in with_train
+    }
+
+
 def are_folds(names: Iterable[str]) -> bool:
     """Returns whether two or more names are those of folds for cross-validation.
 

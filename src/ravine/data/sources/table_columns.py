@@ -79,17 +79,24 @@ def _without_usual_name(path: Path, columns: Sequence[str], what: str) -> DataEr
 def _known(columns: Sequence[str], known: Sequence[str]) -> list[str]:
     """Returns the columns with a known name, in the order of `known`."""
     lower = {_plain(name): name for name in reversed(columns)}
-    return [lower[name] for name in known if name in lower]
+    found = (lower.get(_plain(name)) for name in known)
+    return list(dict.fromkeys(name for name in found if name is not None))
 
 
 def _plain(name: str) -> str:
-    return name.lower().replace(" ", "_").replace("-", "_")
+    """Returns a name without what people put between its words: `LabelName` is `label_name`."""
+    return re.sub(r"[ _-]", "", name.lower())
 
 
 def has_usual_columns(columns: Sequence[str]) -> bool:
     """Returns whether a column has a usual name for the image, and another for the label."""
     image, label = _known(columns, IMAGE_COLUMNS), _known(columns, LABEL_COLUMNS)
     return bool(image and label)
+
+
+def is_usual_label(column: str) -> bool:
+    """Returns whether a column has a usual name for the label, or one that ends so."""
+    return bool(_known([column], LABEL_COLUMNS)) or _ending_as_label([column]) is not None
 
 
 def is_without_header(table: Table, find: Finder) -> bool:
@@ -161,17 +168,19 @@ def _image_column(
     for name in known:
         if _are_images(sample[name][:3], find):
             return name
-    if known:
-        return known[0]
     if len(table.columns) > 1:
+        ending = [name for name in table.columns if all(map(is_image_name, sample[name]))]
         fitting = [name for name in table.columns if _are_images(sample[name][:3], find)]
-        if len(fitting) > 1:  # numbers may be names of images, but a label comes more than once
-            fitting = [name for name in fitting if len(set(sample[name])) == len(sample[name])]
+        fitting = [name for name in fitting if name in ending] or fitting
+        if len(fitting) > 1:  # numbers may be names of images, but a label comes more often
+            distinct = {name: len(set(sample[name])) for name in fitting}
+            fitting = [name for name in fitting if distinct[name] == max(distinct.values())]
         if len(fitting) == 1:
             return fitting[0]
-        ending = [name for name in table.columns if all(map(is_image_name, sample[name]))]
-        if not fitting and len(ending) == 1:
+        if not fitting and not known and len(ending) == 1:
             return ending[0]
+    if known:
+        return known[0]
     return find_column(table.path, table.columns, None, IMAGE_COLUMNS, "image")
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ravine.core.errors import DataError
-from ravine.data.sources.split_words import UNLABELLED, split_of
+from ravine.data.sources.split_words import UNLABELLED, split_of, split_word
 from ravine.data.sources.table_file import listed
 from ravine.data.understanding import shortened
 
@@ -20,6 +20,7 @@ _NAMES = frozenset(
 _FOLDS = re.compile(
     r"(cv|k?folds?)(_?(id|idx|index|number|no|\d+))?|cv_fold|k_fold|stratified_fold"
 )
+_OF_WILDS = frozenset({"id", "ood"})  # id_val: from the domains of the training images
 _YES = frozenset({"true", "1", "yes", "t", "y", "1.0"})
 _NO = frozenset({"false", "0", "no", "f", "n", "0.0", ""})
 _NUMBERS = {"0": "train", "1": "validation", "2": "test"}
@@ -103,6 +104,8 @@ def _by_value(column: str, distinct: Sequence[str]) -> Mapping[str, str | None] 
 
 def _word(value: str) -> str | None:
     split = split_of(value)
+    if split is None and (found := split_word(value)) is not None and set(found[1]) <= _OF_WILDS:
+        split = found[0]
     return None if split == UNLABELLED else split
 
 

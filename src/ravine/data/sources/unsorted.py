@@ -5,22 +5,27 @@ of images next to boxes or masks are laid out for another task.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from itertools import islice
 from pathlib import Path
 
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection
 from ravine.data.label_sets import has_several
+from ravine.data.sources.annotation_tools import unread_export
 from ravine.data.sources.listing import IMAGE_LIKE, FolderListing
-from ravine.data.sources.name_labels import proposed_form
+from ravine.data.sources.name_labels import name_pattern, proposed_form
 from ravine.data.sources.split_words import are_parts, split_of
-from ravine.data.sources.table_file import shown_path
+from ravine.data.sources.table_file import read_table_file, shown_path
 
-_TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".lst")
+_TABLES = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet", ".txt", ".lst")
 _ARCHIVES = frozenset({".zip", ".rar", ".7z", ".tgz", ".gz", ".bz2", ".xz", ".zst"})
 _OF_LIBRARIES = {
     ".arrow": "load_from_disk(…)[split].to_parquet(FILE) of datasets makes a parquet of it",
     ".npy": "numpy.savez(FILE, x_train=…, y_train=…) makes a .npz of arrays",
     ".tfrecord": "write the images out, one folder per class",
+    ".tfrec": "write the images out, one folder per class",
+    ".rec": "write the images out (mxnet.recordio.unpack_img), one folder per class",
+    ".beton": "write the images out, one folder per class",
     ".mdb": "write the images out, one folder per class",
     ".pt": "write the images out, one folder per class",
     ".pkl": "numpy.savez(FILE, x_train=…, y_train=…) makes a .npz of arrays",
@@ -41,6 +46,9 @@ _OF_MASKS = frozenset(
     }
 )
 _MOST_TABLES = 20
+_OF_ROWS = frozenset({".csv", ".tsv"})
+_MOST_IDS = 5000
+_FEW = 3  # images that may each have a label of their own
 
 _OF_ALL = frozenset({"data", "dataset", "all", "files", "unsorted", "input", "frames", "crops"})
 
@@ -125,9 +133,42 @@ def remedy(root: Path, listing: FolderListing, labels_images: TryTable) -> str:
     images = training_images([name for name, _ in listing.images])
     if (table := _fitting_table(root, listing, images, labels_images)) is not None:
         return table
+    tables = _tables(root, listing)[:_MOST_TABLES]
+    if unread := unread_export(tables):
+        return unread
     if (form := proposed_form(images)) is not None:
-        return f"their names look like labels: --label-from-name {form}"
+        labels = {name_pattern(form).label_of(name) for name in images}
+        if (rows := _table_of_ids(tables, labels)) is None:
+            return f"their names look like labels: --label-from-name {form}"
+        return (
+            f"a row of {rows.name} stands for several images, as of bands or views: make one "
+            "image of them, or write a table with a row for each: --labels FILE.csv"
+        )
+    if tables and tables[0].suffix.lower() in _OF_ROWS and not _is_sample(tables[0]):
+        return f"if {tables[0].name} labels them: ravine train {root} --labels {tables[0]}"
     return "sort them into one folder per class, or name a CSV: --labels train.csv"
+
+
+def _is_sample(table: Path) -> bool:
+    name = table.name.lower()
+    return "sample" in name or "submission" in name
+
+
+def _table_of_ids(tables: Sequence[Path], names: Set[str]) -> Path | None:
+    """Returns the table in which each of the names has one row: they are ids, and no classes."""
+    for table in tables:
+        if table.suffix.lower() not in _OF_ROWS:
+            continue
+        try:
+            columns, rows = read_table_file(table).columns, read_table_file(table).rows()
+            values = list(zip(*(fields for _, fields in islice(rows, _MOST_IDS)), strict=False))
+        except DataError:
+            continue
+        for column in values[: len(columns)]:
+            known = names & set(column)
+            if len(set(column)) == len(column) and len(known) > max(2, len(column) // 2):
+                return table
+    return None
 
 
 def training_images(names: Sequence[str]) -> list[str]:
@@ -151,9 +192,16 @@ def _fitting_table(
         folders = [root / next(iter(top)), root] if len(top) == 1 else [root]
     for table in _tables(root, listing)[:_MOST_TABLES]:
         for folder in folders:
-            if (read := labels_images(table, folder)) is not None:
+            read = labels_images(table, folder)
+            if read is not None and _are_labels(read[0], images):
                 return f"{table.name} labels them: ravine train {folder} --labels {table}{read[1]}"
     return None
+
+
+def _are_labels(found: Collection, images: Sequence[str]) -> bool:
+    """Returns whether what a table says are classes of most images: links and titles are none."""
+    count = len(found.names)
+    return 2 * count >= len(images) and (count <= _FEW or len(found.classes) < count)
 
 
 def _tables(root: Path, listing: FolderListing) -> list[Path]:
@@ -220,6 +268,8 @@ def refuse_other_tasks(root: Path, listing: FolderListing) -> None:
     (VOC) or a folder of masks.
     """
     kinds: dict[str, list[str]] = {"images": [], "masks": []}
+    if masks_in_classes(listing):
+        return
     for name, _ in listing.images:
         told = [part.lower() for part in name.split("/")[:-1]]
         telling = [part for part in told if split_of(part) is None]
@@ -237,6 +287,24 @@ def refuse_other_tasks(root: Path, listing: FolderListing) -> None:
         f"{shown_path(root)} is laid out for {what}, not for classes: Ravine wants one label for "
         "each image" + _from_names(root, in_images)
     )
+
+
+def masks_in_classes(listing: FolderListing) -> set[str]:
+    """Returns the folders of masks in class folders: `COVID/masks` beside `COVID/images`.
+
+    Empty where the folders above hold one image each, or are splits: those are no classes.
+    """
+    folders: dict[str, int] = {}
+    for name, _ in listing.images:
+        folder = name.rpartition("/")[0]
+        folders[folder] = folders.get(folder, 0) + 1
+    last = {folder: folder.lower().rpartition("/")[2] for folder in folders}
+    of_images = {f.rpartition("/")[0]: n for f, n in folders.items() if last[f] in _OF_IMAGES}
+    masks = {f for f in folders if last[f] in _OF_MASKS and f.rpartition("/")[0] in of_images}
+    above = {folder.rpartition("/")[0] for folder in masks}
+    classes = {a.rpartition("/")[2] for a in above if split_of(a.rpartition("/")[2]) is None}
+    many = sum(of_images[one] for one in above) >= 2 * len(above)
+    return masks if len(classes) > 1 and len(of_images) == len(above) and many else set()
 
 
 def _boxes(others: Mapping[str, Mapping[str, int]]) -> str:

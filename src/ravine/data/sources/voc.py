@@ -1,9 +1,11 @@
 """Pascal VOC: the objects in an image are its labels; boxes and masks are not used.
 
     VOC2007/  Annotations/000001.xml  JPEGImages/000001.jpg  ImageSets/Main/{train,val,test}.txt
+    VOC2007/  JPEGImages/000001.jpg   ImageSets/Main/cat_train.txt (000001 -1)   no annotations
 
-DATA is this folder, or VOCdevkit with one such folder in it. Objects marked as difficult are no
-labels, as in the classification task of its makers (Everingham et al., "The Pascal visual object
+DATA is this folder, or VOCdevkit with one such folder in it. Without annotations, the lists of each
+class say where it is (1), is not (-1), or is difficult to see (0). Objects marked as difficult are
+no labels, as in the classification task of its makers (Everingham et al., "The Pascal visual object
 classes challenge", IJCV 2010). Where every image has one kind of object, that is its class.
 """
 
@@ -29,6 +31,8 @@ _LAYOUT = "voc"
 _OBJECT = re.compile(r"<object>(.*?)</object>", re.DOTALL)
 _NAME = re.compile(r"<name>\s*([^<]*?)\s*</name>")
 _DIFFICULT = re.compile(r"<difficult>\s*1\s*</difficult>")
+_FLAGS = re.compile(r"\s*\S+\s+(?:1|0|-1)\s")
+_HEAD = 1 << 10
 _LARGEST = 1 << 24  # bytes of an annotation
 _LISTS = (("train", ("train", "trainval")), ("validation", ("val",)), ("test", ("test",)))
 
@@ -57,10 +61,24 @@ def _year(path: Path) -> Path | None:
 
 
 def _is_year(path: Path) -> bool:
-    annotations = path / "Annotations"
-    if not (annotations.is_dir() and (path / "JPEGImages").is_dir()):
+    if not (path / "JPEGImages").is_dir():
         return False
-    return any(True for _ in annotations.glob("*.xml"))
+    return _has_annotations(path) or bool(_class_lists(path))
+
+
+def _has_annotations(path: Path) -> bool:
+    return any(True for _ in (path / "Annotations").glob("*.xml"))
+
+
+def _class_lists(root: Path) -> dict[Path, tuple[str, str]]:
+    """Returns (class, split) of the lists that name an image and 1, 0 or -1 in each line."""
+    found = {}
+    for file in sorted((root / "ImageSets" / "Main").glob("*_*.txt")):
+        name, _, part = file.stem.rpartition("_")
+        split = next((split for split, names in _LISTS if part in names), None)
+        if split is not None and part != "trainval" and _FLAGS.match(read_text(file)[:_HEAD]):
+            found[file] = (name, split)
+    return found
 
 
 def read_voc(path: Path, settings: DataSettings, progress: Progress) -> Collection:
@@ -73,6 +91,8 @@ def read_voc(path: Path, settings: DataSettings, progress: Progress) -> Collecti
     root = _year(path)
     if root is None:
         raise DataError(f"{path} has no folders Annotations and JPEGImages of Pascal VOC")
+    if not _has_annotations(root):
+        return _of_class_lists(root, settings)
     splits = _splits(root)
     files = sorted((root / "Annotations").glob("*.xml"))
     if splits:
@@ -91,6 +111,35 @@ def read_voc(path: Path, settings: DataSettings, progress: Progress) -> Collecti
         left_out=("boxes and masks", *left_out),
     )
     return collect_listed(root / "JPEGImages", images, meaning, count_rest=not splits)
+
+
+def _of_class_lists(root: Path, settings: DataSettings) -> Collection:
+    """Returns the images of the lists of each class, with all classes that are in them."""
+    labels: dict[str, dict[str, None]] = {}
+    splits: dict[str, str] = {}
+    for file, (kind, split) in _class_lists(root).items():
+        for number, line in enumerate(read_text(file).splitlines(), start=1):
+            fields = line.split()
+            if len(fields) != 2 or fields[1] not in ("1", "0", "-1"):
+                raise DataError(f"{file}, line {number}: wanted is an image and 1, 0 or -1")
+            if splits.setdefault(fields[0], split) != split:
+                raise DataError(
+                    f"{file}: {fields[0][:40]!r} is in a list of {splits[fields[0]]} too"
+                )
+            labels.setdefault(fields[0], {}).update({kind: None} if fields[1] == "1" else {})
+    several = settings.labels_per_image == "several" or any(len(k) != 1 for k in labels.values())
+    if several and settings.labels_per_image == "one":
+        name = next(name for name, kinds in labels.items() if len(kinds) != 1)
+        raise DataError(
+            f"{root}: {name[:40]!r} has {len(labels[name])} classes by its lists; leave out "
+            "--labels-per-image one"
+        )
+    found = {Path(f"{name}.xml"): _Objects(tuple(kinds), 0) for name, kinds in labels.items()}
+    images = list(_images(root, found, splits, several=several))
+    meaning = ListMeaning(
+        layout=_LAYOUT, classes="lists of the classes", splits="splits: the lists"
+    )
+    return collect_listed(root / "JPEGImages", images, meaning)
 
 
 def _splits(root: Path) -> dict[str, str]:

@@ -17,14 +17,16 @@ from starlette.routing import Route
 
 from ravine.core.errors import RunError
 from ravine.core.page_style import page_style
+from ravine.reports.history_columns import AXES
 from ravine.reports.live.guard import LocalOnly
 from ravine.reports.live.race_view import race_view
-from ravine.reports.live.run_feed import AXES, RunFeed
+from ravine.reports.live.run_feed import RunFeed
 from ravine.reports.live.run_table import RunTable
 from ravine.reports.live.surface_view import surface_views
 from ravine.reports.run_pictures import is_mistake_picture
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
+from ravine.runs.links import is_own_file
 from ravine.runs.rows import plain, read_json
 from ravine.runs.run_list import RunEntry
 
@@ -33,6 +35,7 @@ _FILES: Final = {
     "/watch.js": ("watch.js", "text/javascript"),
     "/chart.js": ("chart.js", "text/javascript"),
     "/heat.js": ("heat.js", "text/javascript"),
+    "/run_curves.js": ("run_curves.js", "text/javascript"),
     "/run_panels.js": ("run_panels.js", "text/javascript"),
     "/watch.css": ("watch.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
@@ -83,14 +86,15 @@ class Views:
         axis = next((one for one in AXES if one == query.get("axis")), AXES[0])
         window = (_bound(query.get("low")), _bound(query.get("high")))
         buckets = min(_BUCKETS, int(_bound(query.get("buckets")) or 600))
-        found = feed.curves(axis, low=window[0], high=window[1], buckets=buckets)
+        found = feed.columns.curves(axis, low=window[0], high=window[1], buckets=buckets)
         at = [row.get("step") or 0 for row in findings]
         return {
             "version": version,
             "complete": feed.complete,
             **found,
             "findings": [
-                {**row, "x": x} for row, x in zip(findings, feed.at_axis(at, axis), strict=True)
+                {**row, "x": x}
+                for row, x in zip(findings, feed.columns.at_axis(at, axis), strict=True)
             ],
             "state": entry.row(),
         }
@@ -141,10 +145,12 @@ class Views:
 
 
 def _mistakes(folder: RunFolder) -> list[dict[str, Any]]:
-    if not folder.evaluation.is_file():
+    ended = folder.evaluation.is_file()
+    path = folder.evaluation if ended else folder.mistakes_so_far
+    if not ended and not is_own_file(folder.path, path):
         return []
     try:
-        found = read_json(folder.evaluation).get("mistakes")
+        found = read_json(path).get("mistakes")
     except RunError:
         return []
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []

@@ -2,7 +2,7 @@
 // Colours are names of the stylesheet's table, so that dark mode and print redraw them.
 "use strict";
 const RavineCharts = (() => {
-  const LEFT = 62, RIGHT = 118, TOP = 8, BOTTOM = 20, LABEL = 14, NARROW = 560;
+  const LEFT = 62, RIGHT = 118, TOP = 8, BOTTOM = 20, LABEL = 14, NARROW = 430;
   const known = new Map();  // colours; asking the stylesheet for each line of each frame is slow
   function css(name) {
     if (!known.has(name)) known.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim() || "#888888");
@@ -24,14 +24,17 @@ const RavineCharts = (() => {
     return (size >= 1000 ? Math.round(value).toLocaleString("en-US") : String(Number(value.toPrecision(4)))).replace("-", "−");
   }
   const percent = value => value === null || Number.isNaN(value) ? "–" : `${Number((100 * value).toFixed(2))} %`;
+  const between = ([low, high]) => `${Number((100 * low).toFixed(2))}–${percent(high)}`;
   function clock(seconds) {
     const whole = Math.round(seconds), h = Math.floor(whole / 3600), m = Math.floor(whole / 60) % 60, s = whole % 60;
     const two = n => String(n).padStart(2, "0");
     return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
   }
-  function ticks(low, high, count) {
+  const DURATIONS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
+  function ticks(low, high, count, seconds = false) {
     const rough = (high - low) / Math.max(1, count), power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map(k => k * power).find(k => k >= rough) || 10 * power, found = [];
+    const round = [1, 2, 5, 10].map(k => k * power).find(k => k >= rough) || 10 * power, found = [];
+    const step = seconds && rough >= 1 ? DURATIONS.find(k => k >= rough) || 86400 * Math.ceil(rough / 86400) : round;
     for (let at = Math.ceil(low / step - 1e-9) * step; at <= high + step * 1e-9; at += step) found.push(Math.abs(at) < step * 1e-9 ? 0 : at);
     return found;
   }
@@ -68,8 +71,8 @@ const RavineCharts = (() => {
 
   // ---- what curves and heat maps have in common ----------------------------------------------
   class Panel {
-    constructor(host, timeline, { title, height }) {
-      this.timeline = timeline; this.title = title; this.tall = height; this.asked = false;
+    constructor(host, timeline, { title, height, room = RIGHT }) {
+      this.timeline = timeline; this.title = title; this.tall = height; this.room = room; this.asked = false;
       this.figure = element("figure", "", host, "chart");
       const caption = element("figcaption", "", this.figure);
       this.heading = element("b", title, caption);
@@ -84,7 +87,7 @@ const RavineCharts = (() => {
       new ResizeObserver(() => this.redraw()).observe(this.canvas);
     }
     remove() { this.timeline.charts.delete(this); this.figure.remove(); }
-    get right() { return this.wide < NARROW ? 16 : RIGHT; }
+    get right() { return this.wide < NARROW ? 16 : this.room; }
     redraw() {
       if (this.asked) return;
       this.asked = true;
@@ -107,7 +110,7 @@ const RavineCharts = (() => {
       const { pen, timeline } = this, bottom = this.tall - BOTTOM;
       pen.textAlign = "center"; pen.textBaseline = "top"; pen.fillStyle = css("dim"); pen.strokeStyle = css("line"); pen.lineWidth = 1;
       const count = Math.max(2, Math.floor((this.wide - LEFT - this.right) / 90));
-      for (const at of ticks(timeline.low, timeline.high, count)) {
+      for (const at of ticks(timeline.low, timeline.high, count, timeline.name === "elapsed")) {
         const x = Math.round(this.px(at)) + 0.5;
         pen.beginPath(); pen.moveTo(x, bottom); pen.lineTo(x, bottom + 4); pen.stroke();
         pen.fillText(timeline.name === "elapsed" ? clock(at) : brief(at), x, bottom + 5);
@@ -158,12 +161,18 @@ const RavineCharts = (() => {
       super(host, timeline, { height: 190, ...options });
       this.format = options.percent ? percent : brief;
       this.curves = []; this.marks = []; this.flags = options.flags;
-      this.log = Boolean(options.log);
+      this.log = this.chosen = Boolean(options.log); this.plain = options.plain;  // without a scale of its own choice
       this.button = element("button", "log", this.caption);
       this.button.type = "button";
       this.button.setAttribute("aria-label", `log scale of ${this.title}`);
       this.button.addEventListener("click", () => { this.log = !this.log; this.chosen = true; this.redraw(); });
       if (options.percent) this.button.hidden = true;
+    }
+    rename(title) {
+      if (title === this.title) return;
+      this.title = this.heading.textContent = title;
+      this.button.setAttribute("aria-label", `log scale of ${title}`);
+      this.redraw();
     }
     // curves: {name, colour, x, y, kind: "line" | "pale" | "dots", low, high, alone: without a label}; marks: {x, severity, label}
     set(curves, marks = []) {
@@ -172,7 +181,7 @@ const RavineCharts = (() => {
       this.redraw();
     }
     spansDecades() {
-      if (this.button.hidden) return false;
+      if (this.button.hidden || this.plain) return false;
       let low = Infinity, high = 0;
       for (const one of this.curves) for (const v of one.y) if (v !== null) { if (v <= 0) return false; low = Math.min(low, v); high = Math.max(high, v); }
       return high / low > 60;
@@ -242,8 +251,9 @@ const RavineCharts = (() => {
     draw() {
       if (!this.begin()) return;
       const { pen } = this;
+      this.button.setAttribute("aria-pressed", String(this.log));
       this.scale(); this.valueAxis(); this.timeAxis();
-      pen.save(); pen.beginPath(); pen.rect(LEFT, 0, this.wide - LEFT - this.right, this.tall - BOTTOM); pen.clip();
+      pen.save(); pen.beginPath(); pen.rect(LEFT - 4, 0, this.wide - LEFT - this.right + 8, this.tall - BOTTOM); pen.clip();  // dots at an edge are whole
       for (const one of this.curves) if (one.low) this.band(one);
       for (const one of this.curves) {
         pen.strokeStyle = css(one.colour); pen.lineWidth = one.kind === "pale" ? 1 : 1.7; pen.lineJoin = "round";
@@ -284,13 +294,13 @@ const RavineCharts = (() => {
         if (k >= 0) { ends.push({ one, y: this.py(one.y[k]) }); seen.add(one.name); }
       }
       pen.textBaseline = "middle"; pen.textAlign = "left";
-      if (this.right < RIGHT) { this.legend(ends); return; }
+      if (this.wide < NARROW) { this.legend(ends); return; }
       ends.sort((a, b) => a.y - b.y);
       let above = -Infinity;
       for (const end of ends) { end.y = Math.max(end.y, above + LABEL, TOP + 4); above = end.y; }
       const over = above - (this.tall - BOTTOM - 2);
       if (over > 0) { let below = this.tall - BOTTOM - 2; for (const end of ends.slice().reverse()) { end.y = Math.min(end.y, below); below = end.y - LABEL; } }
-      for (const { one, y } of ends) { pen.fillStyle = css(one.colour); pen.fillText(this.fitted(one.name, RIGHT - 10), this.wide - RIGHT + 7, y); }
+      for (const { one, y } of ends) { pen.fillStyle = css(one.colour); pen.fillText(this.fitted(one.name, this.room - 10), this.wide - this.room + 7, y); }
     }
     legend(ends) {  // on a narrow page: one line above the curves
       const { pen } = this;
@@ -330,5 +340,5 @@ const RavineCharts = (() => {
   const drawNow = () => { known.clear(); for (const one of all) for (const chart of one.charts) chart.draw(); };
   matchMedia("print").addEventListener("change", drawNow);
   addEventListener("beforeprint", drawNow); addEventListener("afterprint", redrawAll);
-  return { Chart, Panel, timeline, element, brief, percent, clock, css, ticks, LEFT, RIGHT, TOP, BOTTOM };
+  return { Chart, Panel, timeline, element, brief, percent, between, clock, css, ticks, LEFT, RIGHT, TOP, BOTTOM };
 })();

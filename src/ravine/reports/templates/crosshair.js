@@ -1,5 +1,5 @@
-// Reads the curves of a page: a line and the values under the pointer or by the arrow keys, and the other scale of
-// the loss. Without it the figures stand as they are.
+// Reads the figures of a page: a line and the values under the pointer or by the arrow keys. Without it they stand as
+// they are.
 "use strict";
 (() => {
   const number = v => {
@@ -82,20 +82,5 @@
     });
   }
 
-  function offer(other) {
-    const first = other.previousElementSibling, button = document.createElement("button");
-    button.type = "button";
-    button.className = "scale";
-    button.textContent = `loss: ${other.dataset.scale} scale`;
-    button.setAttribute("aria-pressed", "false");
-    button.addEventListener("click", () => {
-      first.hidden = !first.hidden;
-      other.hidden = !other.hidden;
-      button.setAttribute("aria-pressed", String(first.hidden));
-    });
-    first.before(button);
-  }
-
   document.querySelectorAll("svg[data-readings]").forEach(read);
-  document.querySelectorAll("[data-scale]").forEach(offer);
 })();

@@ -3,14 +3,7 @@
 const RunPanels = (() => {
   const { Chart, timeline, element, brief, percent, clock } = RavineCharts;
   const { HeatMap, viridis, rangeOf } = RavineHeat;
-  const SHADES = ["blue", "vermilion", "green", "pink", "ochre", "olive", "violet", "grey"];
-  const CHARTS = [
-    { name: "loss", title: "Loss", flags: true, epochs: ["train_loss", "loss"] },
-    { name: "accuracy", title: "Accuracy, or mAP of several labels", percent: true, epochs: ["train_accuracy", "accuracy"] },
-    { name: "lr", title: "Learning rate" },
-    { name: "gradient_norm", title: "Norm of the gradient, before clipping" },
-    { name: "images_per_second", title: "Images per second" },
-  ];
+  const { CHARTS, short, curvesOf, marksOf, scoreTitle } = RunCurves;
   const HEATS = [
     { name: "output", title: "Standard deviation of outputs, layers by time", rows: "layers" },
     { name: "gradient", title: "Standard deviation of gradients by output", rows: "layers" },
@@ -29,27 +22,8 @@ const RunPanels = (() => {
     // The window is drawn at once from what is here; finer values follow.
     time.onwindow = () => { clearTimeout(waiting); waiting = setTimeout(() => { for (const kept of found.values()) kept.version = ""; refresh().catch(() => {}); }, 120); };  // a server that has ended is said by the page's own clock
   }
-  const short = name => name.split("/").pop();
-  function curvesOf(one) {
-    const curves = [], several = shown.length > 1;
-    shown.forEach((name, k) => {
-      const answer = found.get(name)?.answer;
-      if (!answer) return;
-      const own = SHADES[k % SHADES.length], steps = answer.steps[one.name];
-      const [train, validation] = one.epochs || [];
-      if (steps) curves.push({ name: several ? short(name) : one.epochs ? "" : one.title, colour: several ? own : "training", x: steps[0], y: steps[1], kind: several || !one.epochs ? "line" : "pale", alone: !several });
-      if (!one.epochs) return;
-      const low = one.percent ? answer.epochs.low[1] : null, high = one.percent ? answer.epochs.high[1] : null;
-      if (!several) curves.push({ name: "training", colour: "training", x: answer.epochs[train][0], y: answer.epochs[train][1], kind: "dots" });
-      const evaluated = answer.epochs[validation];
-      curves.push({ name: several ? `${short(name)}, validation` : "validation", colour: several ? own : "validation", x: evaluated[0], y: evaluated[1], kind: "dots", ...(low && !several ? { low, high } : {}) });
-    });
-    return curves;
-  }
-  function marks() {
-    const answer = shown.length === 1 ? found.get(shown[0])?.answer : null;
-    return (answer?.findings || []).filter(row => row.step).map(row => ({ x: row.x, severity: row.severity, label: row.code || row.severity }));
-  }
+  const answers = () => shown.map(name => ({ name, answer: found.get(name)?.answer }));
+  const marks = () => shown.length === 1 ? marksOf(found.get(shown[0])?.answer) : [];
   function draw() {
     const spans = shown.map(name => found.get(name)?.answer?.span).filter(Boolean);
     if (!spans.length) return;
@@ -57,7 +31,8 @@ const RunPanels = (() => {
     const before = time.full, follows = time.window && Math.abs(time.high - before[1]) < (before[1] - before[0]) * 1e-6;
     time.full = full[1] > full[0] ? full : [full[0], full[0] + 1];
     if (follows) time.window = [time.window[0] + time.full[1] - before[1], time.full[1]];
-    for (const one of CHARTS) charts[one.name].set(curvesOf(one), marks());
+    charts.accuracy.rename(scoreTitle(found.get(shown[0])?.answer?.state?.measure));
+    for (const one of CHARTS) charts[one.name].set(curvesOf(one, answers()), marks());
   }
   async function answerOf(path, query) {
     const response = await fetch(`${path}?${new URLSearchParams(query)}`);
@@ -162,14 +137,18 @@ const RunPanels = (() => {
     element("figcaption", caption, figure);
     canvas.setAttribute("role", "img"); canvas.setAttribute("aria-label", caption);
   }
-  function mistakes(host, run, list) {
+  let shownMistakes = "";
+  function mistakes(host, run, list, ended) {
+    const now = JSON.stringify([run, list]);
+    if (now === shownMistakes) return;
+    shownMistakes = now;
     host.replaceChildren();
     if (!list.length) return;
-    element("h3", "Most confident errors", host);
+    element("h3", ended ? "Most confident errors" : "Most confident errors of the last validation", host);
     const grid = element("div", "", host, "grid");
     for (const row of list) {
       const figure = element("figure", "", grid), image = element("img", "", figure);
-      image.src = `/picture?${new URLSearchParams({ run, image: row.image })}`;
+      image.src = `/picture?${new URLSearchParams({ run, image: row.image, of: row.name })}`;
       image.alt = `${row.true}, predicted as ${row.predicted}`; image.loading = "lazy";
       element("figcaption", `${row.predicted} ${percent(row.probability)}, is ${row.true}: ${row.name}`, figure);
     }
