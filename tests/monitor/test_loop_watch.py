@@ -133,7 +133,7 @@ def test_an_average_on_its_way_lags_too_though_it_is_better_than_chance() -> Non
     def follow(model: nn.Module, _step: int) -> None:
         with torch.no_grad():
             for mean, p in zip(average.parameters(), model.parameters(), strict=True):
-                mean.lerp_(p, 0.008)
+                mean.lerp_(p, 0.004)
 
     found = watched(model, evaluated=lambda _: average, after_step=follow)
     last = found.findings[0].evidence["validation"]
