@@ -24,7 +24,7 @@ SMOOTHING = 0.9  # of the loss, a moving mean corrected for its start
 _SETTLED = 10  # losses, 1/(1 − smoothing), before which the mean is of too few to be judged
 _EXPLODED = 3.0  # times the least loss so far
 # Of the loss: a step that lowers it by less shows nothing. Ten times, since momentum adds up.
-_UNSEEN, _ADDED_UP = 5e-3, 10.0
+_UNSEEN, _ADDED_UP = 1e-3, 10.0
 _BELOW_THE_LEAST = 4.0  # the learning rate of the least loss, divided by this, is suggested
 
 
