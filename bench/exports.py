@@ -3,7 +3,8 @@
     python bench/exports.py [--formats onnx,pt2,openvino] [--images 1000] [--only NAME,...]
 
 Weights are fresh, with statistics of the norms that a training might have left, and heads scaled so
-that probabilities spread. timm's networks are tried where timm is installed.
+that probabilities spread. timm's networks are tried where timm is installed. Rows of networks and
+formats that are not tried stay in the results.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from results import keep
+from results import keep, kept
 from torch import nn
 
 import ravine
@@ -84,6 +85,13 @@ def tried(name: str, size: int, formats: list[str], images: int) -> dict[str, ob
     return row
 
 
+def add(row: dict[str, object], images: int) -> None:
+    """Keeps a network's row beside those of the others, and of its other formats."""
+    rows = {one["network"]: one for one in kept("exports").get("rows", [])}
+    rows[row["network"]] = rows.get(row["network"], {}) | row
+    keep("exports", "bench/exports.py", {"images": images, "rows": list(rows.values())})
+
+
 def main() -> None:
     """Tries all networks, prints, and keeps the results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -98,9 +106,10 @@ def main() -> None:
         names |= {f"timm/{name}": size for name, size in TIMM.items()}
     chosen = [name for name in names if not asked.only or name in asked.only.split(",")]
     formats = asked.formats.split(",")
-    rows = [tried(name, names[name], formats, asked.images) for name in chosen]
-    if not asked.no_keep:
-        keep("exports", "bench/exports.py", {"images": asked.images, "rows": rows})
+    for name in chosen:
+        row = tried(name, names[name], formats, asked.images)
+        if not asked.no_keep:
+            add(row, asked.images)
 
 
 if __name__ == "__main__":

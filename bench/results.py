@@ -57,11 +57,15 @@ def processor_kind() -> str:
     return "-".join(word for word in words if word)
 
 
-def keep(name: str, command: str, figures: dict[str, Any]) -> None:
-    """Writes the figures of one benchmark and prints them."""
+def keep(name: str, command: str, figures: dict[str, Any], *, show: bool = True) -> None:
+    """Writes the figures of one benchmark, whole or not at all, and prints them."""
     RESULTS.mkdir(exist_ok=True)
     whole = {"command": command, "machine": machine(), "figures": figures}
-    (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n")
+    unfinished = RESULTS / f"{name}.json.unfinished"
+    unfinished.write_text(json.dumps(whole, indent=2) + "\n")
+    unfinished.rename(RESULTS / f"{name}.json")
+    if not show:
+        return
     print(f"== {name}: {command}")
     for key, value in figures.items():
         print(f"   {key}: {value}")
@@ -72,3 +76,9 @@ def kept(name: str) -> dict[str, Any]:
     path = RESULTS / f"{name}.json"
     figures: dict[str, Any] = json.loads(path.read_text())["figures"] if path.exists() else {}
     return figures
+
+
+def kept_machine(name: str) -> str:
+    """Returns the machine of the figures that were kept last, in a few words."""
+    found = json.loads((RESULTS / f"{name}.json").read_text())["machine"]
+    return f"{found['processor']}, {found['cores']} cores, torch {found['torch']}, {found['date']}"

@@ -145,6 +145,48 @@ def test_a_rate_at_which_all_is_lost_is_too_high(lr: float, codes: list[str]) ->
     assert [one.code for one in found] == codes
 
 
+def test_a_fall_within_the_noise_of_small_batches_suggests_no_rate() -> None:
+    model = network()
+    context = CheckContext(
+        model=model, loss=F.cross_entropy, samples=(), step=None,
+        optimizer=torch.optim.SGD(model.parameters(), lr=3.0),
+    )  # fmt: skip
+    # mobilenetv3_small with fresh weights on batches of 16, whose logits begin large
+    noisy = (
+        4.389, 3.762, 3.252, 3.125, 3.184, 3.122, 3.078, 3.369, 3.56, 3.591, 3.446, 3.503, 3.451,
+        3.251, 3.259,
+    )  # fmt: skip
+    rates = tuple(10.0 ** (n / 5 - 5) for n in range(15))
+    falling = (*noisy[:10], 3.1, 2.6, 2.0, 1.4, 1.2)
+
+    def codes(losses: tuple[float, ...]) -> list[str]:
+        test = RangeTest(rates=rates, losses=losses, suggestion=0.0012)
+        return [one.code for one in check_rate(context, test)]
+
+    assert codes(noisy) == []
+    assert codes(falling) == ["rate-too-high"]
+
+
+class Scaled(nn.Module):
+    """A branch that begins at a thousandth of a thousandth, as ConvNeXt's do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(20, 40), nn.Linear(40, 20)
+        self.scale = nn.Parameter(torch.full((20,), 1e-6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.scale * self.last(F.gelu(self.first(x)))
+
+
+def test_branches_that_begin_small_are_no_explosion() -> None:
+    model = nn.Sequential(nn.Linear(20, 20), *(Scaled() for _ in range(4)), nn.Linear(20, 5))
+
+    found = ravine.check(model, F.cross_entropy, batches(), learn=False)
+
+    assert "exploding-at-start" not in found.codes
+
+
 @pytest.mark.parametrize(
     ("made", "codes"),
     [

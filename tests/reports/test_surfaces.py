@@ -123,6 +123,17 @@ def test_the_page_holds_its_numbers_and_asks_the_network_for_nothing() -> None:
     assert page.count("</script>") == 1
 
 
+def test_a_trajectory_without_true_losses_lies_on_the_plane() -> None:
+    path = {**surface().trajectory, "loss": np.full(2, np.nan), "plane_loss": np.full(2, np.nan)}
+    page = surface_page([replace(surface(), trajectory=path)], title="a run")
+    (text,) = re.findall(r"const data = (.*);\n", page)
+    start, end = json.loads(text)["surfaces"][0]["points"]
+
+    assert (start["loss"], end["loss"]) == (None, None)
+    assert start["plane_loss"] == pytest.approx(0.1 + 0.25 + 0.5, abs=0.05)  # between nodes
+    assert end["plane_loss"] == pytest.approx(0.1)
+
+
 def test_a_page_of_several_policies_names_each_and_has_one_scale() -> None:
     below = surface()
     below.height[5, 10] = -0.1

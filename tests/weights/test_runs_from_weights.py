@@ -1,6 +1,7 @@
 """Runs that start from trained weights: what they take over, keep, and resume from."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from ravine.core.errors import RunError, SettingError
 from ravine.core.events import Event, Notice
 from ravine.core.tensor_file import load_tensors
 from ravine.runs.rows import read_json
+from ravine.training import feature_slices
+from ravine.training.features import Backbone
+from ravine.workflows.builder import Builder
 from ravine.workflows.check import compare_variance
 
 SMALL = {"threads": 1, "device": "cpu", "precision": "float32", "convolution": "guess"}
@@ -193,6 +197,60 @@ def test_a_frozen_backbone_trains_its_head_on_kept_features_and_resumes_bitwise(
     with monkey.context() as patch:  # the features are made once more
         patch.setenv("RAVINE_CACHE", str(home / "another-cache"))
         assert ravine.verify(run.path, from_start=True).same
+
+
+def test_features_of_a_share_of_the_images_are_what_a_short_budget_allows(
+    source: ravine.Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _pictures(home / "short.npz", ["dots", "along", "wide"], seed=4)
+    lines: list[str] = []
+    monkeypatch.setattr(Builder, "seconds_left", lambda _self, _budget: 0.0)
+    monkeypatch.setattr(feature_slices, "_LEAST", 3)
+
+    run = ravine.train(
+        data,
+        out=home / "short",
+        weights=str(source.path),
+        freeze="backbone",
+        budget="20s",
+        batch=16,
+        observers=[lambda e: lines.append(getattr(e, "text", ""))],
+        **SMALL,
+    )
+
+    assert run.settings["views"] == 1 / 32
+    said = "features of 4 of 108 images, as many as the budget allows, in 1 view"
+    assert any(line.startswith(said) for line in lines)
+    monkeypatch.setenv("RAVINE_CACHE", str(home / "empty-cache"))
+    assert ravine.verify(run.path, from_start=True).same
+
+
+def test_other_seeds_find_the_features_of_the_images_as_they_are(
+    source: ravine.Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _pictures(home / "seeds.npz", ["dots", "along", "wide"], seed=6)
+    given = Counter[int]()
+    passed = Backbone.features
+
+    def counted(backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
+        given[seed] += len(images)
+        return passed(backbone, images)
+
+    monkeypatch.setattr(Backbone, "features", counted)
+    for seed in (1, 2):
+        ravine.train(
+            data,
+            out=home / f"of-{seed}",
+            weights=str(source.path),
+            freeze="backbone",
+            views=1,
+            epochs=1,
+            validation=0,
+            seed=seed,
+            **SMALL,
+        )
+
+    assert given[1] - given[2] == 120
 
 
 def test_fine_tuning_fits_the_head_first_and_slows_the_first_layers(

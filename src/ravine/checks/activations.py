@@ -22,6 +22,8 @@ from ravine.propagation.recording import Recording
 from ravine.propagation.unit_activity import KINDS, ActivityRecorder, UnitActivity
 from ravine.propagation.variance import WEIGHTED, LayerVariance, VarianceProfile
 
+_SUMS = ("add", "iadd", "radd")  # kinds of operations, as a recording names them
+
 
 def check_variances(context: CheckContext) -> Iterator[Finding]:
     """Yields activations or gradients whose variance grows or falls through the layers."""
@@ -31,8 +33,9 @@ def check_variances(context: CheckContext) -> Iterator[Finding]:
     forward = _change([layer.forward for layer in hidden])
     backward = _change([layer.backward for layer in reversed(hidden)])
     arriving = max(forward, _arriving(profile) if profile is not None else 1.0)
-    if not math.isfinite(std) or std > LARGE_LOGITS or max(forward, backward) > EXPLODING:
-        yield _exploding(hidden, forward, backward, std)
+    growing = min(backward, _along_the_stream(profile) if profile is not None else backward)
+    if not math.isfinite(std) or std > LARGE_LOGITS or max(forward, growing) > EXPLODING:
+        yield _exploding(hidden, forward, growing, std)
     elif min(arriving, backward) < VANISHING:
         yield _vanishing(hidden, arriving, backward)
 
@@ -46,6 +49,18 @@ def _arriving(profile: VarianceProfile) -> float:
     if len(weighted) < 2:
         return 1.0
     return _change([profile.layers[weighted[0]].forward, profile.layers[weighted[-1] - 1].forward])
+
+
+def _along_the_stream(profile: VarianceProfile) -> float:
+    """Returns by what the gradients' variance grows from the last sum of a shortcut to the start.
+
+    A branch that begins small, as with a layer scale, has small gradients and makes none large.
+    Infinity without shortcuts.
+    """
+    layers = profile.layers
+    weighted = [n for n, layer in enumerate(layers) if layer.weighted]
+    sums = [one for one in layers[: weighted[-1]] if one.kind in _SUMS] if weighted else []
+    return _change([sums[-1].backward, layers[weighted[0]].backward]) if sums else math.inf
 
 
 def _change(variances: Sequence[float | None]) -> float:

@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +28,12 @@ from ravine.findings.thresholds import (
     RATE_NEAR,
 )
 from ravine.nn.freezing import training_mode_
-from ravine.optim.lr_range_test import RangeTest, range_test
+from ravine.optim.lr_range_test import SMOOTHING, RangeTest, range_test
 
 _EXAMPLES = 8
 _SETTLED = 10  # first losses of a range test, whose median is the start
+_BEYOND_NOISE = 3.0  # standard deviations
+_MEDIAN_OF_DIFFERENCES = 0.954  # |x − y| of two normal numbers, over their standard deviation
 _BEGUN = 0.1  # of the fall of the loss
 _LOWEST, _HIGHEST = 1e-5, 10.0  # learning rates
 _TRIES = ((1e-3, 60), (1e-2, 60))  # learning rate of Adam, steps
@@ -331,7 +334,22 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
 def learns_in(found: RangeTest) -> bool:
     """Returns whether anything was learnt at any learning rate; else its suggestion is noise."""
     first = _first(found)
-    return min(found.losses) < first - 0.03 * abs(first)
+    return first - min(found.losses) > max(0.03 * abs(first), _BEYOND_NOISE * _noise(found))
+
+
+def _noise(found: RangeTest) -> float:
+    """Returns the standard deviation that the losses have by their batches alone.
+
+    From the first batches' losses, whose differences hold little of a fall.
+    """
+    smoothed = found.losses[:_SETTLED]
+    sums = [loss * (1 - SMOOTHING ** (n + 1)) for n, loss in enumerate(smoothed)]
+    raw = [after - SMOOTHING * before for before, after in pairwise([0.0, *sums])]
+    apart = [abs(after - before) for before, after in pairwise(raw)]
+    if not apart:
+        return 0.0
+    of_a_batch = statistics.median(apart) / (1 - SMOOTHING) / _MEDIAN_OF_DIFFERENCES
+    return of_a_batch * math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING))
 
 
 def _first(found: RangeTest) -> float:

@@ -20,7 +20,7 @@ from ravine.core.errors import SettingError
 from ravine.core.validation import check_range
 from ravine.nn.freezing import training_mode_
 
-_SMOOTHING = 0.9  # of the loss, a moving mean corrected for its start
+SMOOTHING = 0.9  # of the loss, a moving mean corrected for its start
 _SETTLED = 10  # losses, 1/(1 − smoothing), before which the mean is of too few to be judged
 _EXPLODED = 3.0  # times the least loss so far
 _BELOW_THE_LEAST = 4.0  # the learning rate of the least loss, divided by this, is suggested
@@ -159,8 +159,8 @@ def _rise(
         model.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * float(loss.detach())
-        smooth = mean / (1 - _SMOOTHING ** (step + 1))
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * float(loss.detach())
+        smooth = mean / (1 - SMOOTHING ** (step + 1))
         if not math.isfinite(smooth) or _exploded(losses, smooth):
             break
         rates.append(lr)

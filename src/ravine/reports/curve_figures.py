@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -18,7 +18,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FuncFormatter,
+    Locator,
     LogLocator,
+    MaxNLocator,
     NullFormatter,
     PercentFormatter,
     StrMethodFormatter,
@@ -187,10 +189,18 @@ def rates_and_speed(steps: Sequence[dict[str, Any]]) -> str:
     return svg_of(figure, "learning rate, gradient norm and speed against epochs", read=False)
 
 
+PLAIN: Final = StrMethodFormatter("{x:g}")
+
+
+def log_ticks(low: float, high: float) -> Locator:
+    """Returns where a logarithmic axis has its numbers: 1, 2, 5, or evenly where those are few."""
+    return MaxNLocator(5) if high < 8 * low else LogLocator(subs=(1.0, 2.0, 5.0))
+
+
 def plain_log(axes: Axes) -> None:
     """Writes the values of a logarithmic axis as plain decimal numbers."""
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_major_locator(log_ticks(*axes.get_ylim()))
+    axes.yaxis.set_major_formatter(PLAIN)
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 

@@ -80,8 +80,8 @@ def race_charts(
             curves["accuracy"].append({**line, "x": span, "y": [target["accuracy"]] * 2})
         axes[axis] = {"span": span, "curves": curves}
     charts = [
-        {"name": "loss", "title": "Training loss", "wide": True},
-        {"name": "accuracy", "title": f"Validation {measure}", "percent": True, "wide": True},
+        {"name": "loss", "title": "Training loss", "log": True},
+        {"name": "accuracy", "title": f"Validation {measure}", "percent": True},
     ]
     return {"axis": "step", "charts": charts, "axes": axes}
 

@@ -2,15 +2,17 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.ticker import NullFormatter
 
 from ravine.core.errors import RunError
-from ravine.reports.curve_figures import figure_of, svg_of
+from ravine.reports.curve_figures import PLAIN, figure_of, log_ticks, svg_of
 from ravine.reports.direct_labels import End, label_ends
 from ravine.reports.figure_style import ACCENT, SECOND, literal
 from ravine.reports.surface_notes import notes, seen_in
@@ -63,10 +65,11 @@ def surface_svg(surface: Surface, *, title: str) -> str:
         surface: a plane, or a line where it has one row.
         title: for readers who do not see it.
     """
-    with figure_of(8.0, 5.6 if len(surface.y) > 1 else 3.2) as (figure, axes):
+    with figure_of(6.4, 4.7 if len(surface.y) > 1 else 2.9) as (figure, axes):
         if len(surface.y) > 1:
             mesh = _map(axes, surface)
-            bar = figure.colorbar(mesh, ax=axes, pad=0.02)
+            bar = figure.colorbar(mesh, ax=axes, pad=0.02, **_ticks(mesh))
+            bar.ax.yaxis.set_minor_formatter(NullFormatter())
             bar.set_label("loss")
             bar.outline.set_visible(False)
         else:
@@ -77,6 +80,13 @@ def surface_svg(surface: Surface, *, title: str) -> str:
             axes.set(ylabel=literal(str(labels[1])))
             _path(axes, surface)
     return svg_of(figure, title)
+
+
+def _ticks(mesh: mpl.cm.ScalarMappable) -> dict[str, Any]:
+    """Returns the ticks of a colour bar: plain numbers, also on a logarithmic scale."""
+    if not isinstance(mesh.norm, LogNorm):
+        return {}
+    return {"ticks": log_ticks(*mesh.get_clim()), "format": PLAIN}
 
 
 def _map(axes: Axes, surface: Surface) -> mpl.cm.ScalarMappable:

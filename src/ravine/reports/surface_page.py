@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from scipy.interpolate import interpn
 
 from ravine.core.page_style import page_style
 from ravine.reports.surface_notes import notes, seen_in
@@ -42,7 +43,7 @@ def surface_page(surfaces: Sequence[Surface], *, title: str) -> str:
 
 def _shown(surface: Surface, name: str, logarithmic: bool) -> dict[str, Any]:
     z = np.where(np.isfinite(surface.height), surface.height, np.nan)
-    path = surface.trajectory
+    path = _on_the_plane(surface)
     count = len(path["x"]) if len(path) else 0
     return {
         "name": name,
@@ -55,6 +56,17 @@ def _shown(surface: Surface, name: str, logarithmic: bool) -> dict[str, Any]:
         "notes": notes(surface),
         "seen": seen_in(surface),
     }
+
+
+def _on_the_plane(surface: Surface) -> dict[str, np.ndarray]:
+    """Returns the trajectory with its losses on the plane: measured, else those of the grid."""
+    path = dict(surface.trajectory)
+    if path and len(surface.y) > 1:
+        places = np.stack([path["y"], path["x"]], 1)
+        axes = (surface.y, surface.x)
+        grid = interpn(axes, surface.height, places, bounds_error=False, fill_value=np.nan)
+        path["plane_loss"] = np.where(np.isfinite(path["plane_loss"]), path["plane_loss"], grid)
+    return path
 
 
 def _plain(value: Any) -> float | None:

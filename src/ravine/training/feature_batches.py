@@ -21,8 +21,10 @@ class FeatureBatches:
 
     Args:
         batches: of the images.
-        views: V arrays (N, F) float32, a row for each training image in the order of `index`.
+        views: V arrays (R, F) float32.
         index: (N,) int64, sorted, of the training images.
+        rows: (N,) int64, of each training image in the order of `index`: its row in the views.
+        shown: (N,) int64, of each: the image of the data set whose features that row has.
         labels: (I,) int64 or (I, K) uint8, of all images of the data set.
         device: of the head.
     """
@@ -33,21 +35,23 @@ class FeatureBatches:
         views: Sequence[np.ndarray],
         *,
         index: np.ndarray,
+        rows: np.ndarray,
+        shown: np.ndarray,
         labels: np.ndarray,
         device: torch.device,
     ) -> None:
         self._batches = batches
         self._views = [torch.from_numpy(np.array(view)).to(device) for view in views]
-        self._index = index
+        self._index, self._rows, self._shown = index, rows, shown
         self._labels = torch.from_numpy(labels).to(device)
         self.steps_per_epoch = batches.steps_per_epoch
 
     def batch_at(self, step: int) -> Batch:
         """Returns the batch of `step`, counted from 0; its images are features (B, F)."""
-        chosen = self._batches.indices_at(step)
-        rows = torch.from_numpy(np.searchsorted(self._index, chosen))
+        chosen = np.searchsorted(self._index, self._batches.indices_at(step))
+        rows = torch.from_numpy(self._rows[chosen])
         view = self._views[step // self.steps_per_epoch % len(self._views)]
-        labels = self._labels[torch.from_numpy(chosen).to(self._labels.device)]
+        labels = self._labels[torch.from_numpy(self._shown[chosen]).to(self._labels.device)]
         return Batch(images=view[rows.to(view.device)], targets=labels, labels=labels)
 
     def whole_batch_at(self, step: int) -> Batch:

@@ -52,18 +52,20 @@ class MeasuredStatistics:
         device: of the network.
         precision: of activations and products.
         batch: images at a time, at most.
+        most: images to measure on.
     """
 
     dataset: Dataset
     device: torch.device
     precision: torch.dtype
     batch: int
+    most: int = _IMAGES
 
     @property
     def index(self) -> np.ndarray:
-        """The images (N,) int64: evenly spaced, at most 1,000."""
+        """The images (N,) int64: evenly spaced, at most `most`."""
         index = self.dataset.splits["train"]
-        return index[:: -(-len(index) // _IMAGES)]
+        return index[:: -(-len(index) // self.most)]
 
     def reason(self, steps: int) -> str:
         """Returns the line that says that a run of so many steps measures."""

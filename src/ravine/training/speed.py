@@ -1,5 +1,6 @@
 """Measures how fast this machine trains this network; the state is left as it was."""
 
+import math
 import time
 from collections.abc import Iterable
 
@@ -63,11 +64,30 @@ def _mean_seconds(training: Training, *, seconds: float, most: int, ranks: Ranks
 
 
 def seconds_per_image(
-    model: torch.nn.Module, batches: Iterable[Images], *, precision: torch.dtype, mirrored: bool
+    model: torch.nn.Module,
+    batches: Iterable[Images],
+    *,
+    precision: torch.dtype,
+    mirrored: bool,
+    seconds: float = math.inf,
 ) -> float:
-    """Returns the seconds that evaluating one image takes, from a few batches after a warm-up."""
-    prepared = list(batches)
-    class_probabilities(model, prepared[:1], precision=precision, mirrored=mirrored)
-    start = time.monotonic()
-    class_probabilities(model, prepared, precision=precision, mirrored=mirrored)
-    return (time.monotonic() - start) / sum(len(batch.images) for batch in prepared)
+    """Returns the seconds that evaluating one image takes, after a warm-up.
+
+    Args:
+        model: the network.
+        batches: images on its device; the first one is the warm-up, and is timed too.
+        precision: of activations and products.
+        mirrored: also evaluate the mirror images.
+        seconds: after so many no further batch is timed.
+    """
+    spent, count = 0.0, 0
+    for batch in batches:
+        if not count:
+            class_probabilities(model, [batch], precision=precision, mirrored=mirrored)
+        start = time.monotonic()
+        class_probabilities(model, [batch], precision=precision, mirrored=mirrored)
+        spent += time.monotonic() - start
+        count += len(batch.images)
+        if spent >= seconds:
+            break
+    return spent / count

@@ -25,9 +25,9 @@ class WeightSettings(Settings):
     """Factor of the learning rate from each layer to the one before it; by default 1, and with
     weights such that the first layer has a tenth of the last one's."""
 
-    views: int | None = Field(default=None, ge=1, le=64)
-    """Augmented views of each image whose features are kept, with a frozen backbone; by default as
-    many as a fifth of the budget allows, up to 8."""
+    views: float | None = Field(default=None, gt=0, le=64, allow_inf_nan=False)
+    """Augmented views of each image whose features are kept, with a frozen backbone, or a share
+    below 1 of the images; by default as many as a fifth of the budget allows, up to 8."""
 
     @field_validator("weights", mode="before")
     @classmethod
@@ -46,6 +46,16 @@ class WeightSettings(Settings):
         if value not in _WORDS and not (value.isascii() and value.isdecimal() and int(value) > 0):
             raise SettingError(
                 f"freeze {value[:60]!r} is neither none, backbone nor a number of layers such as 4"
+            )
+        return value
+
+    @field_validator("views")
+    @classmethod
+    def _whole_views(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise SettingError(
+                f"views {value:g}: a whole number of views such as {int(value)}, or a share of the "
+                "images below 1"
             )
         return value
 

@@ -12,11 +12,13 @@ from ravine.training.measured_statistics import resolve_statistics
 from ravine.training.network_choice import (
     SMALLEST_BATCH,
     BatchChoice,
+    NetworkChoice,
     choose_batch,
     choose_for_budget,
     choose_for_epochs,
     model_defaults,
 )
+from ravine.training.network_evidence import Situation, choose_by_evidence, measured_cells
 from ravine.training.plan import Plan, plan_for_epochs
 from ravine.workflows.builder import Builder
 from ravine.workflows.fine_tuning import fine_tuning_lr, with_layer_decay
@@ -76,16 +78,31 @@ def _with_network(recipe: Recipe, builder: Builder) -> Recipe:
     if recipe.budget is None:
         choice = choose_for_epochs(size)
     else:
-        budget = recipe.budget
-        residual = not recipe.skip or recipe.zero_init or recipe.norm != "batch"
-        choice = choose_for_budget(
-            size,
-            lambda name: _epochs_within(budget, recipe.with_(model=name), builder),
-            budget=budget,
-            residual=residual,
-        )
+        choice = _within_budget(recipe, recipe.budget, builder)
     builder.session.notify(choice.reason)
     return recipe.with_(model=choice.model)
+
+
+def _within_budget(recipe: Recipe, budget: float, builder: Builder) -> NetworkChoice:
+    """Returns the network by measured runs on data like this; by a rule where there are none."""
+    dataset = builder.dataset
+    residual = not recipe.skip or recipe.zero_init or recipe.norm != "batch"
+
+    def epochs_of(name: str) -> float:
+        return _epochs_within(budget, recipe.with_(model=name), builder)
+
+    if not residual and not dataset.several and builder.start is None:
+        situation = Situation(
+            images=len(dataset.splits["train"]),
+            image_size=dataset.preprocessing.image_size,
+            classes=len(dataset.classes),
+            channels=dataset.preprocessing.channels,
+        )
+        found = choose_by_evidence(measured_cells(), situation, epochs_of, budget=budget)
+        if found is not None:
+            return found
+    size = dataset.preprocessing.image_size
+    return choose_for_budget(size, epochs_of, budget=budget, residual=residual)
 
 
 def _epochs_within(budget: float, recipe: Recipe, builder: Builder) -> float:

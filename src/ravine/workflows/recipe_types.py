@@ -53,7 +53,7 @@ class RecipeSettings(TypedDict, total=False):
     weights: str | None
     freeze: str
     layer_decay: float | None
-    views: int | None
+    views: float | None
     model: str
     activation: Activation
     norm: Norm

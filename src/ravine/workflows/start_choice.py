@@ -17,14 +17,15 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from ravine.core.errors import TrainingDiverged
+from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.ops.kernel_plan import guessed_plan, use_algorithms
 from ravine.training.evaluation import Evaluation
-from ravine.training.loop import fit
+from ravine.training.loop import Training, fit
 from ravine.training.plan import Plan
-from ravine.training.speed import seconds_per_step
+from ravine.training.speed import seconds_per_image, seconds_per_step
 from ravine.workflows.automatic import resolve_settings
-from ravine.workflows.builder import Builder
+from ravine.workflows.builder import EVALUATION_BATCH, Builder
 from ravine.workflows.fine_tuning import begin_fine_tuning, keeps_head
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
@@ -33,6 +34,9 @@ _SHARE = 0.1  # of the budget, for all three
 _MEASURED = 0.1  # of a trial's time, for measuring its step
 _MOST_VALIDATED = 1000
 _MOST_FITTED = 2000  # images to which the head is fitted for a trial
+_FEWEST = 50  # images for either, and for the statistics of the norms
+_SHARE_VALIDATED, _SHARE_FITTED = 0.2, 0.5  # of a trial's time
+_TIMED = 16  # images at a time, where an image is timed
 _FEWEST_STEPS = 2
 
 
@@ -67,7 +71,7 @@ def choose_start(recipe: Recipe, builder: Builder) -> tuple[Recipe, list[str]]:
     reason = _no_choice(recipe, builder)
     if reason is not None:
         return recipe.with_(freeze="none"), [reason]
-    quiet = replace(builder, session=Session(ranks=builder.session.ranks), dataset=_few(builder))
+    quiet = replace(builder, session=Session(ranks=builder.session.ranks))
     frozen, tuned = _trials(recipe.with_(freeze="none"), quiet, "fine-tuned")
     fresh_recipe = recipe.with_(weights=None, freeze="none")
     _, fresh = _trials(fresh_recipe, replace(quiet, start=None), "fresh")
@@ -85,10 +89,16 @@ def _trials(recipe: Recipe, builder: Builder, way: str) -> tuple[StartTrial, Sta
     model = training.state.model
     kernels = guessed_plan(builder.shapes(model), "float32")
     with use_algorithms(kernels.algorithms):
+        image = _seconds_per_image(training, builder, seconds)
+        few = _few(builder, max(_FEWEST, int(_SHARE_VALIDATED * seconds / image)))
+        builder = replace(builder, dataset=few)
+        most = max(_FEWEST, min(_MOST_FITTED, int(_SHARE_FITTED * seconds / image)))
+        _, training = begin_fine_tuning(recipe, training, builder, kernels, most=most)
         began = time.monotonic()
-        _, training = begin_fine_tuning(recipe, training, builder, kernels, most=_MOST_FITTED)
         frozen = StartTrial(way="frozen", evaluation=builder.validate(model))
-        left = max(1.0, seconds - (time.monotonic() - began))
+        # The statistics of the norms are measured, and the images evaluated, once more.
+        closing = 2 * (time.monotonic() - began)
+        left = max(_MEASURED * seconds, seconds - closing)
         step = seconds_per_step(training, seconds=_MEASURED * left)
         steps = max(_FEWEST_STEPS, int(left / step))
         per_epoch = training.batches.steps_per_epoch
@@ -96,7 +106,8 @@ def _trials(recipe: Recipe, builder: Builder, way: str) -> tuple[StartTrial, Sta
             fit(
                 replace(training, validate=None), Plan(total_steps=steps, steps_per_epoch=per_epoch)
             )
-            found = builder.measured.within(builder.validate)(model)
+            measured = replace(builder.measured, most=len(few.splits["validation"]))
+            found = measured.within(builder.validate)(model)
         except TrainingDiverged:
             found = replace(frozen.evaluation, accuracy=0.0)
     return frozen, StartTrial(
@@ -152,9 +163,28 @@ def _no_choice(recipe: Recipe, builder: Builder) -> str | None:
     return None
 
 
-def _few(builder: Builder) -> Dataset:
-    """Returns the data set with at most 1,000 validation images, evenly spaced."""
+def _seconds_per_image(training: Training, builder: Builder, seconds: float) -> float:
+    """Returns how long an image takes through the network, from a few of them."""
+    index = builder.dataset.splits["train"][:EVALUATION_BATCH]
+    few = evaluation_batches(
+        builder.dataset.images,
+        index,
+        preprocessing=builder.dataset.preprocessing,
+        batch=_TIMED,
+        device=builder.device,
+    )
+    return seconds_per_image(
+        training.state.model,
+        few,
+        precision=builder.precision,
+        mirrored=False,
+        seconds=_MEASURED * seconds,
+    )
+
+
+def _few(builder: Builder, most: int) -> Dataset:
+    """Returns the data set with at most so many validation images, 1,000 at most, evenly spaced."""
     dataset = builder.dataset
     index = dataset.splits["validation"]
-    few = index[:: -(-len(index) // _MOST_VALIDATED)]
+    few = index[:: -(-len(index) // min(most, _MOST_VALIDATED))]
     return replace(dataset, splits={**dataset.splits, "validation": few})

@@ -26,6 +26,7 @@ from ravine.workflows.assemble import Assembly, assemble
 from ravine.workflows.observers import monitored
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
+from ravine.workflows.start_weights import opened_start
 
 _IMAGES = 1024
 _FOREVER = 10**6  # steps of an epoch: nothing is evaluated
@@ -70,7 +71,7 @@ def whole_loop(
     """Yields the loop of a recipe on noise; its kernel plan is that of a run.
 
     Args:
-        recipe: network, batch, precision; its data are replaced.
+        recipe: network, or weights to start from, batch, precision; its data are replaced.
         session: whose observers receive the choices.
         size: pixels a side.
         channels: of the images.
@@ -80,8 +81,9 @@ def whole_loop(
     with tempfile.TemporaryDirectory(prefix="ravine-") as folder, ExitStack() as stack:
         file = _noise(Path(folder), size=size, channels=channels, classes=classes)
         own = recipe.with_(data=str(file), epochs=1000.0, budget=None, lr=0.01, cache=False)
+        own, start = opened_start(own, session, code)
         dataset = open_dataset(own, seed=0)
-        assembly = assemble(own, dataset, session, plan=None, code=code)
+        assembly = assemble(own, dataset, session, plan=None, code=code, start=start)
         recorder = Recorder(path=Path(folder) / "history.jsonl", steps_per_epoch=_FOREVER)
         watchers = stack.enter_context(monitored(assembly, RunFolder(Path(folder)), session))
         yield WholeLoop(assembly, (recorder, *watchers))

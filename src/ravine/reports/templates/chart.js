@@ -24,6 +24,7 @@ const RavineCharts = (() => {
     return (size >= 1000 ? Math.round(value).toLocaleString("en-US") : String(Number(value.toPrecision(4)))).replace("-", "−");
   }
   const percent = value => value === null || Number.isNaN(value) ? "–" : `${Number((100 * value).toFixed(2))} %`;
+  const between = ([low, high]) => `${Number((100 * low).toFixed(2))}–${percent(high)}`;
   function clock(seconds) {
     const whole = Math.round(seconds), h = Math.floor(whole / 3600), m = Math.floor(whole / 60) % 60, s = whole % 60;
     const two = n => String(n).padStart(2, "0");
@@ -160,7 +161,7 @@ const RavineCharts = (() => {
       super(host, timeline, { height: 190, ...options });
       this.format = options.percent ? percent : brief;
       this.curves = []; this.marks = []; this.flags = options.flags;
-      this.log = Boolean(options.log); this.plain = options.plain;  // without a scale of its own choice
+      this.log = this.chosen = Boolean(options.log); this.plain = options.plain;  // without a scale of its own choice
       this.button = element("button", "log", this.caption);
       this.button.type = "button";
       this.button.setAttribute("aria-label", `log scale of ${this.title}`);
@@ -252,7 +253,7 @@ const RavineCharts = (() => {
       const { pen } = this;
       this.button.setAttribute("aria-pressed", String(this.log));
       this.scale(); this.valueAxis(); this.timeAxis();
-      pen.save(); pen.beginPath(); pen.rect(LEFT, 0, this.wide - LEFT - this.right, this.tall - BOTTOM); pen.clip();
+      pen.save(); pen.beginPath(); pen.rect(LEFT - 4, 0, this.wide - LEFT - this.right + 8, this.tall - BOTTOM); pen.clip();  // dots at an edge are whole
       for (const one of this.curves) if (one.low) this.band(one);
       for (const one of this.curves) {
         pen.strokeStyle = css(one.colour); pen.lineWidth = one.kind === "pale" ? 1 : 1.7; pen.lineJoin = "round";
@@ -339,5 +340,5 @@ const RavineCharts = (() => {
   const drawNow = () => { known.clear(); for (const one of all) for (const chart of one.charts) chart.draw(); };
   matchMedia("print").addEventListener("change", drawNow);
   addEventListener("beforeprint", drawNow); addEventListener("afterprint", redrawAll);
-  return { Chart, Panel, timeline, element, brief, percent, clock, css, ticks, LEFT, RIGHT, TOP, BOTTOM };
+  return { Chart, Panel, timeline, element, brief, percent, between, clock, css, ticks, LEFT, RIGHT, TOP, BOTTOM };
 })();

@@ -1,7 +1,7 @@
 // The live page: a table of runs that sorts and filters, and what is chosen in it, as it grows.
 "use strict";
 (() => {
-  const { element, brief, percent, clock } = RavineCharts;
+  const { element, brief, percent, between, clock } = RavineCharts;
   const $ = id => document.getElementById(id);
   const EVERY = 2000, LAYERS_EVERY = 3;  // milliseconds; every third time
   const rank = { critical: 0, warning: 1, note: 2 };
@@ -10,7 +10,7 @@
     { name: "run", value: r => r.name, text: r => r.name, up: true },
     { name: "state", value: r => r.state, text: r => r.state === "stopped" ? "stopped or killed" : r.state, up: true },
     { name: "accuracy", value: r => r.accuracy ?? -1, text: r => r.accuracy == null ? "–" : percent(r.accuracy) + (r.measure === "mAP" ? " mAP" : ""), number: true },
-    { name: "95 %", value: r => r.interval?.[0] ?? -1, text: r => r.interval ? `${percent(r.interval[0])}–${percent(r.interval[1])}` : "–", more: true, number: true },
+    { name: "95 %", value: r => r.interval?.[0] ?? -1, text: r => r.interval ? between(r.interval) : "–", more: true, number: true },
     { name: "findings", value: r => r.findings.length ? rank[r.findings[0].severity] ?? 3 : 9, text: r => r.findings.length ? worst(r) + (r.findings.length > 1 ? ` +${r.findings.length - 1}` : "") : "–", up: true },
     { name: "left", value: r => r.left ?? -1, text: r => r.left == null ? "–" : clock(r.left), number: true },
     { name: "epoch", value: r => r.epoch, text: r => r.epoch ? brief(r.epoch) : "–", number: true, more: true },
@@ -99,7 +99,7 @@
     if (!row) return "";
     if (row.kind === "race") return `A race, ${row.state === "stopped" ? "stopped or killed" : row.state}${row.left == null ? "" : `, about ${clock(row.left)} left`}`;
     const steps = `step ${brief(row.step)}${row.total_steps ? ` of ${brief(row.total_steps)}` : ""}`;
-    const result = row.accuracy == null ? "no validation yet" : `${row.measure === "mAP" ? "mAP " : ""}${percent(row.accuracy)}${row.interval ? ` (${percent(row.interval[0])}–${percent(row.interval[1])})` : ""}${row.measured_on ? ` on ${row.measured_on} images` : " on the validation images"}`;
+    const result = row.accuracy == null ? "no validation yet" : `${row.measure === "mAP" ? "mAP " : ""}${percent(row.accuracy)}${row.interval ? ` (${between(row.interval)})` : ""}${row.measured_on ? ` on ${row.measured_on} images` : " on the validation images"}`;
     if (row.state === "running") return `Running: ${steps}${row.left == null ? "" : `, about ${clock(row.left)} left`}; ${result}`;
     if (row.state === "stopped") return `Stopped before its end, or killed, at ${steps}; ${result}. Go on with: ravine resume ${row.name}`;
     return `Ended after ${steps}${row.elapsed == null ? "" : `, ${clock(row.elapsed)}`}: ${result}`;
@@ -113,7 +113,7 @@
     RunPanels.race($("race"), single?.race);
     $("charts").hidden = Boolean(single?.race);  // a race has the curves of its runs
     RunPanels.surfaces($("surfaces"), single?.surfaces || []);
-    if (turn <= 1 || $("mistakes").childElementCount === 0) RunPanels.mistakes($("mistakes"), name, single?.mistakes || []);
+    RunPanels.mistakes($("mistakes"), name, single?.mistakes || [], RunPanels.stateOf(name)?.state === "ended");
     RunPanels.settings($("recipe").lastElementChild, all[0].settings);
     $("recipe").hidden = names.length > 1; $("epochs").hidden = names.length > 1;
   }
