@@ -54,9 +54,7 @@ class MirroredPair:
     count: int
 
 
-def find_mirrored_pair(
-    dataset: Dataset, *, seed: int, images: int = _IMAGES
-) -> MirroredPair | None:
+def find_mirrored_pair(dataset: Dataset, *, seed: int, most: int = _IMAGES) -> MirroredPair | None:
     """Returns the classes that are most clearly each other's mirror image; None without any.
 
     Two networks answer, each for the half of the images that it was not trained on. No random
@@ -65,10 +63,10 @@ def find_mirrored_pair(
     Args:
         dataset: whose training images are asked about.
         seed: of the run.
-        images: that are asked about, at most; more than 2,400 never are.
+        most: images that are asked about; more than 2,400 never are.
     """
     generator = generator_for("mirror probe", seed=seed)
-    index = _chosen(dataset, generator, min(images, _IMAGES))
+    index = _chosen(dataset, generator, min(most, _IMAGES))
     pixels = _pixels(dataset, index)
     truth = torch.from_numpy(as_rows(dataset.labels[index], len(dataset.classes))).float()
     says = torch.zeros(2, *truth.shape, dtype=torch.bool)

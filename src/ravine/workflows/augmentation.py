@@ -41,7 +41,7 @@ def _asked(dataset: Dataset, recipe: Recipe, ranks: Ranks) -> tuple[str, str]:
     elif ranks.is_main:
         seconds = recipe.budget or _LONG
         images = int(min(seconds, _LONG) * _IMAGES_A_SECOND)
-        found = find_mirrored_pair(dataset, seed=recipe.seed, images=images)
+        found = find_mirrored_pair(dataset, seed=recipe.seed, most=images)
         why = "" if found is None else why_not(found, dataset)
     return ranks.broadcast_text(why), ranks.broadcast_text(unasked)
 
