@@ -9,7 +9,8 @@ import torch
 from torch.optim import Optimizer, SparseAdam
 
 from ravine.checks.context import CheckContext
-from ravine.checks.learning import check_overfit, check_rate, overfit, rate_range
+from ravine.checks.learning import check_overfit, overfit
+from ravine.checks.learning_rate import check_rate, rate_range
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.nn.freezing import training_mode_

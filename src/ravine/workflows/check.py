@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.checks.examine import examine
-from ravine.checks.learning import learns_in
+from ravine.checks.learning_rate import learns_in
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import make_folder
 from ravine.core.device import pick_device, pick_precision
