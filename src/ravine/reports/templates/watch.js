@@ -125,7 +125,8 @@
       if (answer) { rows = answer.runs; version = answer.version; $("root").textContent = answer.root; table(); }
       const name = chosen();
       if (!name && rows.length) { choose(rows[0].name); return; }
-      if (name) {
+      if (name && !rows.some(row => row.name === name)) $("run-line").textContent = "There is no run of this name here.";
+      else if (name) {
         const changed = await RunPanels.refresh();
         $("run-line").textContent = RunPanels.shown.length > 1 ? "Laid over each other." : line(rows.find(row => row.name === name));
         if (changed || turn === 0) { RunPanels.findings($("findings")); RunPanels.epochs($("epochs").lastElementChild); }
@@ -152,6 +153,7 @@
   $("all").addEventListener("click", () => time.show(...time.full));
   const at = place();
   for (const one of at.getAll("with")) compared.add(one);
+  addEventListener("hashchange", () => { compared.clear(); for (const one of place().getAll("with")) compared.add(one); open(); });
   if (["epoch", "elapsed"].includes(at.get("axis"))) $("axis").value = at.get("axis");
   if (at.get("run")) open(); else poll();
   setInterval(() => { if (!document.hidden) poll(); }, EVERY);
