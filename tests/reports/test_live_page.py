@@ -80,6 +80,9 @@ def test_the_table_sorts_and_filters(page: Any, port: int) -> None:
 def test_a_killed_run_says_so(page: Any, port: int) -> None:
     show(page, port, "#run=killed")
     page.wait("document.querySelector('#run-line').textContent.includes('killed, at step 300')")
+    assert "ravine resume runs/killed" in page.value(
+        "document.querySelector('#run-line').textContent"
+    )
 
 
 def test_a_run_that_is_not_there_is_said_and_not_asked_for_again(page: Any, port: int) -> None:

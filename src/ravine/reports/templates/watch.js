@@ -101,7 +101,7 @@
     const steps = `step ${brief(row.step)}${row.total_steps ? ` of ${brief(row.total_steps)}` : ""}`;
     const result = row.accuracy == null ? "no validation yet" : `${row.measure === "mAP" ? "mAP " : ""}${percent(row.accuracy)}${row.interval ? ` (${between(row.interval)})` : ""}${row.measured_on ? ` on ${row.measured_on} images` : " on the validation images"}`;
     if (row.state === "running") return `Running: ${steps}${row.left == null ? "" : `, about ${clock(row.left)} left`}; ${result}`;
-    if (row.state === "stopped") return `Stopped before its end, or killed, at ${steps}; ${result}. Go on with: ravine resume ${row.name}`;
+    if (row.state === "stopped") return `Stopped before its end, or killed, at ${steps}; ${result}. Go on with: ravine resume ${$("root").textContent}/${row.name}`;
     return `Ended after ${steps}${row.elapsed == null ? "" : `, ${clock(row.elapsed)}`}: ${result}`;
   }
   async function details(name) {
