@@ -30,6 +30,7 @@ from ravine.workflows.edited_recipe import settings_to_keep
 from ravine.workflows.kernel_choice import kernels_to_repeat
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
+from ravine.workflows.run_baselines import baselines_of
 from ravine.workflows.session import open_session
 from ravine.workflows.start_weights import opened_start, write_start
 from ravine.workflows.training_run import train_to_end
@@ -110,6 +111,7 @@ def train_recipe(
             check_same_images(folds, dataset.content_fingerprint)
         session.start_clock()
         report_audit(dataset, session.emit)
+        baselines = baselines_of(composed, dataset) if ranks.is_main else None
         planned = Plan.from_values(plan) if plan else None
         kernels = parts.kernels
         if kernels is None and parts.repeated is not None:
@@ -124,7 +126,7 @@ def train_recipe(
             facts = {"processes": ranks.size, "paths": paths_of(opened)}
             folder = _create(path, assembly, dataset, facts)
         session.hold(folder)
-        train_to_end(assembly, dataset, folder, session)
+        train_to_end(assembly, dataset, folder, session, baselines)
     return path
 
 
