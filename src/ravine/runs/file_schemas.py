@@ -197,6 +197,16 @@ class Duplicates(Loose):
     examples: list[list[str]] = []
 
 
+class NearDuplicates(Loose):
+    """Images whose pixels differ a little."""
+
+    pairs: Count = 0
+    compared: Count = 0
+    different_labels: Count = 0
+    across_the_split: Count = 0
+    examples: list[list[str]] = []
+
+
 class Leaked(Loose):
     """Images on both sides of the split."""
 
@@ -232,6 +242,7 @@ class AuditFile(Loose):
     unreadable: list[UnreadableFile] = []
     unlabelled: UnlabelledCount = UnlabelledCount()
     duplicates: Duplicates = Duplicates()
+    near_duplicates: NearDuplicates = NearDuplicates()
     leakage: Leaked = Leaked()
     conflicts: list[Conflict] = []
     imbalance: Imbalance = Imbalance()

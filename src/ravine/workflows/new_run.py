@@ -12,6 +12,7 @@ from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
 from ravine.data.audit import report_audit
 from ravine.data.dataset import Dataset
+from ravine.data.near_duplicates import with_near_duplicates
 from ravine.ops.kernel_plan import KernelPlan
 from ravine.runs.environment import describe_environment
 from ravine.runs.folder import RUNS, RunFolder, create_run_folder, next_run_path, refuse_existing
@@ -109,8 +110,10 @@ def train_recipe(
         dataset = open_in_turn(opened, session)
         if folds is not None:
             check_same_images(folds, dataset.content_fingerprint)
-        session.start_clock()
+        if ranks.is_main:
+            dataset = with_near_duplicates(dataset)
         report_audit(dataset, session.emit)
+        session.start_clock()
         baselines = baselines_of(composed, dataset) if ranks.is_main else None
         planned = Plan.from_values(plan) if plan else None
         kernels = parts.kernels
