@@ -164,6 +164,8 @@ def one_run(cell: Cell, data: Path, out: Path) -> dict[str, Any]:
     run = ravine.train(data, out=out, show="none", threads=1, observers=[hear], **settings)
     best = max(run.result["baselines"], key=lambda row: row["accuracy"])
     below = best["only_baseline"] > best["only_network"] and best["p"] < 0.05
+    findings = run_findings(run.path)
+    said += [str(row.get("cause")) for row in findings]
     few = any("too few" in text or "leave time for" in text for text in said)
     recipe = (run.path / "recipe.toml").read_text()
     kept = dict(line.split(" = ", 1) for line in recipe.splitlines() if " = " in line)
@@ -176,7 +178,7 @@ def one_run(cell: Cell, data: Path, out: Path) -> dict[str, Any]:
         "batch": json.loads(kept["batch"]),
         "lr": json.loads(kept["lr"]),
         "model": json.loads(kept["model"]),
-        "findings": sorted({row["code"] for row in run_findings(run.path)}),
+        "findings": sorted({row["code"] for row in findings}),
         "processor seconds": round(time.process_time() - began, 1),
     }
 
