@@ -12,6 +12,7 @@ from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
 from ravine.data.audit import report_audit
 from ravine.data.dataset import Dataset
+from ravine.data.near_duplicates import with_near_duplicates
 from ravine.ops.kernel_plan import KernelPlan
 from ravine.runs.environment import describe_environment
 from ravine.runs.folder import RUNS, RunFolder, create_run_folder, next_run_path, refuse_existing
@@ -30,6 +31,7 @@ from ravine.workflows.edited_recipe import settings_to_keep
 from ravine.workflows.kernel_choice import kernels_to_repeat
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
+from ravine.workflows.run_baselines import baselines_of
 from ravine.workflows.session import open_session
 from ravine.workflows.start_weights import opened_start, write_start
 from ravine.workflows.training_run import train_to_end
@@ -108,8 +110,11 @@ def train_recipe(
         dataset = open_in_turn(opened, session)
         if folds is not None:
             check_same_images(folds, dataset.content_fingerprint)
-        session.start_clock()
+        if ranks.is_main:
+            dataset = with_near_duplicates(dataset)
         report_audit(dataset, session.emit)
+        session.start_clock()
+        baselines = baselines_of(composed, dataset) if ranks.is_main else None
         planned = Plan.from_values(plan) if plan else None
         kernels = parts.kernels
         if kernels is None and parts.repeated is not None:
@@ -124,7 +129,7 @@ def train_recipe(
             facts = {"processes": ranks.size, "paths": paths_of(opened)}
             folder = _create(path, assembly, dataset, facts)
         session.hold(folder)
-        train_to_end(assembly, dataset, folder, session)
+        train_to_end(assembly, dataset, folder, session, baselines)
     return path
 
 
