@@ -23,7 +23,7 @@ from ravine.training.budget import Budget
 from ravine.training.checkpointing import Checkpointing
 from ravine.training.distributed import copy_start
 from ravine.training.divergence import Divergence, Rollback, StopOnDivergence
-from ravine.training.loop import fit
+from ravine.training.loop import Training, fit
 from ravine.training.model_file import save_model
 from ravine.training.recorder import Recorder
 from ravine.training.save_points import SavePoints
@@ -35,6 +35,7 @@ from ravine.workflows.assemble import Assembly
 from ravine.workflows.best_model import keep_best
 from ravine.workflows.distributed_session import refuse_apart
 from ravine.workflows.live_findings import LiveFindings
+from ravine.workflows.mistakes import LiveMistakes
 from ravine.workflows.observers import monitored
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run_end import evaluate_run, report_undone_steps, thresholds_of
@@ -96,7 +97,7 @@ def _train(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Ses
             session.emit(event)
 
         plan = fit(
-            assembly.training,
+            _with_mistakes(assembly.training, dataset, folder, session),
             assembly.plan,
             divergence=divergence,
             checkpointing=_checkpointing(assembly, folder, session, stop, emit),
@@ -106,6 +107,15 @@ def _train(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Ses
     if session.ranks.is_main and plan.speed is not None:
         settled = replace(plan, settled=True)
         write_recipe(folder.recipe, assembly.recipe.model_dump(), settled.to_values())
+
+
+def _with_mistakes(
+    training: Training, dataset: Dataset, folder: RunFolder, session: Session
+) -> Training:
+    """Returns what is trained, whose validation also writes the worst errors; on rank 0 alone."""
+    if training.validate is None or not session.ranks.is_main:
+        return training
+    return replace(training, validate=LiveMistakes(dataset, folder, training.validate))
 
 
 def _divergence(

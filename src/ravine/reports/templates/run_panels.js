@@ -137,14 +137,18 @@ const RunPanels = (() => {
     element("figcaption", caption, figure);
     canvas.setAttribute("role", "img"); canvas.setAttribute("aria-label", caption);
   }
-  function mistakes(host, run, list) {
+  let shownMistakes = "";
+  function mistakes(host, run, list, ended) {
+    const now = JSON.stringify([run, list]);
+    if (now === shownMistakes) return;
+    shownMistakes = now;
     host.replaceChildren();
     if (!list.length) return;
-    element("h3", "Most confident errors", host);
+    element("h3", ended ? "Most confident errors" : "Most confident errors of the last validation", host);
     const grid = element("div", "", host, "grid");
     for (const row of list) {
       const figure = element("figure", "", grid), image = element("img", "", figure);
-      image.src = `/picture?${new URLSearchParams({ run, image: row.image })}`;
+      image.src = `/picture?${new URLSearchParams({ run, image: row.image, of: row.name })}`;
       image.alt = `${row.true}, predicted as ${row.predicted}`; image.loading = "lazy";
       element("figcaption", `${row.predicted} ${percent(row.probability)}, is ${row.true}: ${row.name}`, figure);
     }

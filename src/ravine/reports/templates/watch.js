@@ -113,7 +113,7 @@
     RunPanels.race($("race"), single?.race);
     $("charts").hidden = Boolean(single?.race);  // a race has the curves of its runs
     RunPanels.surfaces($("surfaces"), single?.surfaces || []);
-    if (turn <= 1 || $("mistakes").childElementCount === 0) RunPanels.mistakes($("mistakes"), name, single?.mistakes || []);
+    RunPanels.mistakes($("mistakes"), name, single?.mistakes || [], RunPanels.stateOf(name)?.state === "ended");
     RunPanels.settings($("recipe").lastElementChild, all[0].settings);
     $("recipe").hidden = names.length > 1; $("epochs").hidden = names.length > 1;
   }
