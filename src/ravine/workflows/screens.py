@@ -196,7 +196,7 @@ def started_line(event: TrainingStarted) -> str:
     epochs = event.total_steps / event.steps_per_epoch
     return (
         f"training {event.model}: {counted(event.total_steps, 'step')} of {event.batch} images, "
-        f"{epochs:.1f} epochs"
+        f"{epochs:.3g} epochs"
     )
 
 
