@@ -32,7 +32,7 @@ from ravine.workflows.kernel_choice import kernels_to_repeat
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 from ravine.workflows.run_baselines import baselines_of
-from ravine.workflows.session import open_session
+from ravine.workflows.session import Session, open_session
 from ravine.workflows.start_weights import opened_start, write_start
 from ravine.workflows.training_run import train_to_end
 from ravine.workflows.weights_source import open_weights
@@ -107,12 +107,7 @@ def train_recipe(
         kept = None if folds is None else folds.source_weights
         composed, start = opened_start(composed, session, code, kept=kept)
         opened = composed if folds is None else located(composed, folds)
-        dataset = open_in_turn(opened, session)
-        if folds is not None:
-            check_same_images(folds, dataset.content_fingerprint)
-        if ranks.is_main:
-            dataset = with_near_duplicates(dataset)
-        report_audit(dataset, session.emit)
+        dataset = _audited(opened, session, folds)
         session.start_clock()
         baselines = baselines_of(composed, dataset) if ranks.is_main else None
         planned = Plan.from_values(plan) if plan else None
@@ -131,6 +126,17 @@ def train_recipe(
         session.hold(folder)
         train_to_end(assembly, dataset, folder, session, baselines)
     return path
+
+
+def _audited(recipe: Recipe, session: Session, folds: RunFolder | None) -> Dataset:
+    """Returns the images of a new run, and reports what is odd about them."""
+    dataset = open_in_turn(recipe, session)
+    if folds is not None:
+        check_same_images(folds, dataset.content_fingerprint)
+    if session.ranks.is_main:
+        dataset = with_near_duplicates(dataset)
+    report_audit(dataset, session.emit)
+    return dataset
 
 
 def _train_folds(recipe: Recipe, out: Path | None, parts: TrainOptions) -> Path:
