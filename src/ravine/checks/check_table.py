@@ -379,6 +379,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     DETECTORS["overfitting"],
     DETECTORS["underfitting"],
     DETECTORS["plateau"],
+    DETECTORS["below-baseline"],
 )
 # Cause → symptoms, of checks and detectors, for `merge`.
 EXPLAINS: Final[Mapping[str, tuple[str, ...]]] = {row.code: row.explains for row in CHECKS}
