@@ -7,7 +7,8 @@
 The seed that splits was committed with the situations, before a detector was changed for them.
 Each half has every second fault and every second healthy run of one shuffled order; each situation
 runs with two seeds. Whoever looks at a row of the held-out half before the score moves it over.
-The third part (`faults_of_others.py`, `healthy_others.py`) came later and is all to work on.
+The third part (`faults_of_others.py`, `healthy_others.py`) and the fourth (`faults_of_targets.py`,
+`healthy_targets.py`) came later and are all to work on.
 """
 
 import argparse
@@ -23,7 +24,9 @@ import torch
 from faults_of_data import FAULTS_OF_DATA
 from faults_of_loops import FAULTS_OF_LOOPS
 from faults_of_others import FAULTS_OF_OTHERS
+from faults_of_targets import FAULTS_OF_TARGETS
 from healthy_others import HEALTHY_OTHERS
+from healthy_targets import HEALTHY_TARGETS
 from healthy_unusual import HEALTHY_UNUSUAL
 from situation import Row, watch
 
@@ -57,7 +60,7 @@ def main() -> None:
     rows = half_of(given.half, [*FAULTS_OF_LOOPS, *FAULTS_OF_DATA])
     rows += half_of(given.half, HEALTHY_UNUSUAL)
     if given.half == "develop":
-        rows += [*FAULTS_OF_OTHERS, *HEALTHY_OTHERS]
+        rows += [*FAULTS_OF_OTHERS, *HEALTHY_OTHERS, *FAULTS_OF_TARGETS, *HEALTHY_TARGETS]
     for seed in SEEDS[: given.seeds]:
         for row in rows:
             wanted = any(part in row.name for part in given.only.split(","))

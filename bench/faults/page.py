@@ -11,7 +11,9 @@ from typing import Any
 from faults_of_data import FAULTS_OF_DATA
 from faults_of_loops import FAULTS_OF_LOOPS
 from faults_of_others import FAULTS_OF_OTHERS
+from faults_of_targets import FAULTS_OF_TARGETS
 from healthy_others import HEALTHY_OTHERS
+from healthy_targets import HEALTHY_TARGETS
 from healthy_unusual import HEALTHY_UNUSUAL
 from table import ROWS, first_part
 from zoo import FAULTS, HEALTHY
@@ -40,6 +42,14 @@ its own) was written from a list of wrong statements, from public threads (linke
 experience, and committed with the seed that splits it before a detector changed. Detectors were
 then written on one half, and mended on a third part ({third} kinds: other networks, losses,
 optimizers and loops) and on some 30 situations beside the zoo, written when they stood. {scored}
+
+**Later**, 43 faults and 28 unusual healthy runs were written without a look at the detectors, and
+run once as these stood: 26 of 43 were named first (60 %), the first finding above a note was right
+in 25 of 34, and of the healthy runs none had a critical finding, three a warning, and a compiled
+one an error. What was then missing (losses of masks, values and shares, batches written in place,
+schedules that outlast a run, compiled networks) is found now; {fourth} of these kinds are the
+fourth part of the zoo, in the middle column below. The first figure is the one to expect of
+situations that are unlike these.
 
 """
 _SCORED = {
@@ -70,12 +80,13 @@ def main() -> None:
         own_faults=len(own[True]),
         own_healthy=len(own[False]),
         third=len(FAULTS_OF_OTHERS) + len(HEALTHY_OTHERS),
+        fourth=len(FAULTS_OF_TARGETS) + len(HEALTHY_TARGETS),
         scored=_SCORED[bool(held)],
     )
     text += _summary(held, worked, before) + _NOT
     if held:
         text += "## Held-out half\n\n" + _table(held)
-    text += "## Half to work on, and third part\n\n" + _table(worked)
+    text += "## Half to work on, third and fourth part\n\n" + _table(worked)
     PAGE.write_text(text + first_part(ROWS))
 
 
@@ -97,7 +108,7 @@ def _share(hits: int, of: int) -> str:
 
 
 def _summary(*parts: list[Row]) -> str:
-    lines = ["| | held-out half | to work on, and third part | with the detectors of before |",
+    lines = ["| | held-out half | to work on, third and fourth part | with the detectors of before |",
              "|---|---|---|---|"]  # fmt: skip
     cells: dict[str, list[str]] = {}
     for rows in parts:
