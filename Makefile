@@ -16,7 +16,7 @@ CONFIGURE = PATH="$(CURDIR)/$(BIN):$$PATH" && cmake -G Ninja -S . -DRAVINE_DRIVE
 SANITIZERS := -fsanitize=address,undefined
 ARM := aarch64-linux-gnu
 
-.PHONY: help setup demo test test-slow lint sanitize driver emulate-arm fuzz check format bench bench-all bench-optim bench-faults bench-fuzz bench-kills leaderboard journal recipes kernels lock map docs wheel pictures
+.PHONY: help setup demo test test-slow lint sanitize driver emulate-arm fuzz check format bench bench-all bench-optim bench-faults bench-fuzz bench-kills leaderboard journal recipes claims kernels lock map docs wheel pictures
 
 help:
 	@echo 'make demo      train on the shipped sample for $(BUDGET) and write a report'
@@ -36,6 +36,7 @@ help:
 	@echo 'make bench-fuzz  3,000 odd inputs in groups, an hour or two'
 	@echo 'make leaderboard  a row of docs/leaderboard.md: FASHION=FOLDER CIFAR=FOLDER PEERS=PYTHON ROWS=...'
 	@echo 'make journal   the races of docs/journal.md that are missing: FASHION=FOLDER CIFAR=FOLDER'
+	@echo 'make claims    what is said about wide networks, by races, an hour: FASHION=FOLDER CIFAR=FOLDER'
 	@echo 'make recipes   measure which network a budget gets, where that is missing: FASHION=FOLDER CIFAR=FOLDER'
 	@echo 'make bench-kills  1,000 kills at random instants, some hours'
 	@echo 'make kernels   write the update rules in C and Triton again'
@@ -129,6 +130,10 @@ leaderboard: setup
 journal: setup
 	@$(if $(and $(FASHION),$(CIFAR)),,$(error name the data: make journal FASHION=folder CIFAR=folder))
 	@$(BIN)/python bench/journal.py --fashion "$(FASHION)" --cifar "$(CIFAR)" $(ROWS)
+
+claims: setup
+	@$(if $(and $(FASHION),$(CIFAR)),,$(error name the data: make claims FASHION=folder CIFAR=folder))
+	@$(BIN)/python bench/claims.py --fashion "$(FASHION)" --cifar "$(CIFAR)" $(ROWS)
 
 recipes: setup
 	@$(if $(and $(FASHION),$(CIFAR)),,$(error name the data: make recipes FASHION=folder CIFAR=folder))

@@ -12,10 +12,7 @@ figures.
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +20,7 @@ from typing import Any
 
 from journal_page import write_page
 from leaderboard_data import prepare
+from race_to_end import race_to_end
 from results import keep, kept
 
 
@@ -71,14 +69,7 @@ def race(name: str, data: str, asked: Any) -> dict[str, Any]:
         f"{asked.epochs:g}", "--trials", "1", "--seeds", str(asked.seeds), "--no-early",
         "--validation", "0.5", "--jobs", "1", "--threads", "1",
     ]  # fmt: skip
-    more = ["--out", str(out)] if out.exists() else [str(board.train), *options, "--out", str(out)]
-    command = [sys.executable, "-m", "ravine", "race", *more]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(
-            f"journal: {' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-        )
-    found = json.loads((out / "results.json").read_text())
+    found = race_to_end(board.train, options, out)
     return {
         "data": data, "images": asked.images, "epochs": asked.epochs, "today": today,
         "tried": tried, "command": " ".join(["ravine race DATA", *options]),

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,11 +141,14 @@ def _write_part(whole: Path, out: Path, count: int) -> None:
     each, rest = divmod(count, len(folders))
     if rest:
         raise SystemExit(f"leaderboard: {count} images are not as many of each of {len(folders)}")
-    beside = out.with_name("unfinished")
-    shutil.rmtree(beside, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix="unfinished-", dir=out.parent))
     for folder in folders:
         files = sorted(folder.iterdir())
         (beside / folder.name).mkdir(parents=True)
         for place in np.random.default_rng(SEED).permutation(len(files))[:each].tolist():
             shutil.copyfile(files[place], beside / folder.name / files[place].name)
-    beside.rename(out)
+    try:
+        beside.rename(out)
+    except OSError:  # another process has made it meanwhile
+        shutil.rmtree(beside)

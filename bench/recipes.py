@@ -38,6 +38,8 @@ from ravine.training.network_evidence import Situation
 TABLE = Path(ravine.__file__).parent / "training" / "networks-by-evidence.json"
 TEST_IMAGES = 1000
 SMALL = ("swift-1", "wrn-16-1", "swift-2", "wrn-16-2")
+# Fewer images are seen more often within a budget.
+EPOCHS = {50: (16, 64, 256, 1024), 500: (4, 16, 64, 256), 5000: (1, 4, 16, 64)}
 LARGE = ("wrn-10-1", "wrn-16-2", "resnet-18")
 # Seconds a run takes grow with images × epochs × size² × cost.
 COST = {"wrn-10-1": 0.3, "wrn-16-1": 0.7, "swift-1": 1, "wrn-16-2": 1.5, "swift-2": 3.5,
@@ -47,7 +49,7 @@ Picture = tuple[str, Image.Image]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of data: its source, pixels a side, classes, networks, numbers of images, epochs."""
+    """A kind of data: its source, pixels a side, classes, networks, numbers of images."""
 
     source: str
     size: int
@@ -55,7 +57,6 @@ class Kind:
     channels: int
     networks: tuple[str, ...] = SMALL
     counts: tuple[int, ...] = (50, 500, 5000)
-    epochs: tuple[int, ...] = (4, 16, 64, 256)
 
 
 KINDS = {
@@ -134,7 +135,7 @@ def wanted(kinds: list[str]) -> list[tuple[float, str, int, str, int]]:
         for kind in kinds
         for count in KINDS[kind].counts
         for network in KINDS[kind].networks
-        for epochs in KINDS[kind].epochs
+        for epochs in EPOCHS[count]
     )
 
 

@@ -21,7 +21,8 @@ _RULES = (
     "points the first, since a seed changes as much). **Where it reaches:** numbers of images "
     "between those of a row's neighbours, images up to 1.3 times smaller or larger, up to twice as "
     "many or half as many classes, the same channels; more epochs than were measured are marked "
-    "as extrapolated, beyond four times as many there is no evidence. Everywhere else the rule of "
+    "as extrapolated, beyond four times as many there is no evidence; epochs that one of a data "
+    "set's networks lacks do not count. Everywhere else the rule of "
     "[networks.md](networks.md) decides, and says so."
 )
 

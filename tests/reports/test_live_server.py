@@ -146,7 +146,8 @@ def test_an_answer_lets_nothing_in_from_elsewhere(port: int) -> None:
         assert "frame-ancestors 'none'" in policy
 
 
-def test_only_pictures_of_mistakes_are_sent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["evaluation.json", "mistakes/so-far.json"])
+def test_only_pictures_of_mistakes_are_sent(tmp_path: Path, file: str) -> None:
     run = tmp_path / "runs" / "one"
     (run / "mistakes").mkdir(parents=True)
     (run / "recipe.toml").write_text('model = "m"\n')
@@ -154,7 +155,7 @@ def test_only_pictures_of_mistakes_are_sent(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(run / "mistakes" / "00.png")
     (run / "mistakes" / "link.png").symlink_to(tmp_path / "secret.png")
     images = ["mistakes/00.png", "mistakes/link.png", "../../secret.png", "recipe.toml"]
-    write_json(run / "evaluation.json", {"mistakes": [{"image": one} for one in images]})
+    write_json(run / file, {"mistakes": [{"image": one} for one in images]})
     with serving(tmp_path / "runs") as port:
         kept = [ask_status(port, one) for one in [*images, "mistakes/01.png"]]
 

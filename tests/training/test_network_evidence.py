@@ -105,11 +105,15 @@ def test_a_network_that_never_reached_more_is_not_timed() -> None:
     assert found.reason.endswith("no other reached more")
 
 
-def test_a_curve_that_ends_before_those_of_others_is_no_evidence() -> None:
+def test_epochs_that_one_network_lacks_do_not_count() -> None:
+    """Otherwise its accuracy would stay where its short curve ends, and others would grow."""
     short = {key: value for key, value in QUICK.items() if key[1] == 4}
-    asked = makes(swift_1=16, wrn_16_2=16)
+    some = cells(swift_1=short, wrn_16_2=DEEP)
 
-    assert choose_by_evidence(cells(swift_1=short, wrn_16_2=DEEP), HERE, asked, budget=60.0) is None
+    assert choose_by_evidence(some, HERE, makes(swift_1=17, wrn_16_2=17), budget=60.0) is None
+    few = choose_by_evidence(some, HERE, makes(swift_1=8, wrn_16_2=8), budget=60.0)
+    assert few is not None
+    assert (few.model, few.reason.count("extrapolated")) == ("swift-1", 1)
 
 
 def test_the_table_that_ships_names_networks_that_can_be_built() -> None:

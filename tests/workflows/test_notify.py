@@ -35,8 +35,9 @@ def test_the_command_gets_what_happened_as_one_argument(tmp_path: Path) -> None:
 def test_a_critical_finding_calls_it_and_a_warning_does_not(tmp_path: Path) -> None:
     path = tmp_path / "out"
     with notifying(calling(path), []) as notifier:
-        for severity in ("warning", "critical"):
-            notifier(Notice(text=severity, details={"finding": {"severity": severity}}))
+        for severity in ("warning", "critical", "critical"):  # the end finds it again
+            finding = {"severity": severity, "code": "diverged"}
+            notifier(Notice(text=severity, details={"finding": finding}))
         notifier(Notice(text="no finding", warning=True))
 
     assert path.read_text() == "critical|critical"

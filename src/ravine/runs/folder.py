@@ -83,6 +83,11 @@ class RunFolder:
         return self.path / "predictions.npz"
 
     @property
+    def mistakes_so_far(self) -> Path:
+        """The most confident errors of the last validation, while the run is trained."""
+        return self.mistakes / "so-far.json"
+
+    @property
     def mistakes(self) -> Path:
         """Pictures of the worst misclassifications."""
         return self.path / "mistakes"

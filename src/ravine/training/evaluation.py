@@ -18,10 +18,16 @@ from ravine.nn.freezing import training_mode_
 from ravine.runs.confusion import packed_confusion
 from ravine.training.label_scores import whole_scores
 from ravine.training.label_thresholds import DEFAULT_THRESHOLD
-from ravine.training.several_evaluation import Thresholds, mean_log_loss, several_evaluation
+from ravine.training.several_evaluation import (
+    Thresholds,
+    mean_log_loss,
+    several_evaluation,
+    worst_answers,
+)
 
 _BINS = 15  # of the calibration, as in Guo et al. 2017
 _TOP = 5
+MISTAKES = 24  # most confident errors that are kept
 _CLASSES_FOR_TOP = 20  # from so many classes on, the true one among the first five says something
 
 
@@ -45,6 +51,7 @@ class Evaluation:
         loss: mean over the images.
         scores: of several labels, mean_ap and macro_f1 (at 0.5), None where no label occurs; else
             empty.
+        worst: image, class and log-probability of the most confident errors; see `wrong_answers`.
     """
 
     count: int
@@ -52,6 +59,7 @@ class Evaluation:
     interval: tuple[float, float] | None
     loss: float
     scores: Mapping[str, float | None] = field(default_factory=dict)
+    worst: tuple[tuple[int, int, float], ...] = field(default=(), compare=False)
 
     @property
     def score(self) -> float:
@@ -154,6 +162,7 @@ def summarise(log_probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
         accuracy=hits / count,
         interval=wilson_interval(hits, count),
         loss=float(-log_probabilities[np.arange(count), labels].mean(dtype=np.float64)),
+        worst=wrong_answers(log_probabilities, labels, MISTAKES),
     )
 
 
@@ -167,6 +176,7 @@ def _summarise_several(log_probabilities: np.ndarray, truth: np.ndarray) -> Eval
         interval=None,
         loss=mean_log_loss(log_probabilities, truth),
         scores={name: value if np.isfinite(value) else None for name, value in values.items()},
+        worst=wrong_answers(log_probabilities, truth, MISTAKES),
     )
 
 
@@ -243,6 +253,24 @@ def worst_mistakes(log_probabilities: np.ndarray, labels: np.ndarray, most: int)
     wrong = wrong[~np.isnan(log_probabilities[wrong]).any(1)]
     sureness = log_probabilities[wrong, predicted[wrong]]
     return wrong[np.argsort(-sureness, kind="stable")][:most]
+
+
+def wrong_answers(
+    log_probabilities: np.ndarray, labels: np.ndarray, most: int
+) -> tuple[tuple[int, int, float], ...]:
+    """Returns image, class and log-probability of the most confident errors, the worst first.
+
+    Args:
+        log_probabilities: (N, K).
+        labels: (N,) in 0..K-1, or (N, K) of 0 and 1.
+        most: length of the result at most.
+    """
+    if has_several(labels):
+        pairs = worst_answers(log_probabilities, labels, most)
+    else:
+        worst = worst_mistakes(log_probabilities, labels, most)
+        pairs = np.stack([worst, log_probabilities[worst].argmax(1)], axis=1)
+    return tuple((i, k, float(log_probabilities[i, k])) for i, k in pairs.tolist())
 
 
 def full_evaluation(

@@ -122,20 +122,27 @@ def _enclosing_curves(
 ) -> list[tuple[int, dict[float, float]]]:
     """Returns accuracy by epochs at the nearest numbers of images below and above; else nothing.
 
-    A curve that ends before those of other networks is none: it would stand too low further on.
+    Epochs count that all networks of the data have: with a curve that ended sooner than others,
+    a network would look worse than it is.
     """
-    curves: dict[int, dict[float, float]] = {}
-    longest: dict[int, float] = {}
+    curves: dict[int, dict[str, dict[float, float]]] = {}
     for cell in _of_kind(cells, situation):
-        images = cell.situation.images
-        longest[images] = max(longest.get(images, 0.0), cell.epochs)
-        if cell.model == model:
-            curves.setdefault(images, {})[cell.epochs] = cell.accuracy
-    curves = {count: curve for count, curve in curves.items() if max(curve) == longest[count]}
-    below = [count for count in curves if count <= situation.images]
-    above = [count for count in curves if count >= situation.images]
+        models = curves.setdefault(cell.situation.images, {})
+        models.setdefault(cell.model, {})[cell.epochs] = cell.accuracy
+    whole = {
+        count: {epochs: models[model][epochs] for epochs in _of_all(models)}
+        for count, models in curves.items()
+        if model in models and _of_all(models)
+    }
+    below = [count for count in whole if count <= situation.images]
+    above = [count for count in whole if count >= situation.images]
     ends = sorted({max(below), min(above)}) if below and above else []
-    return [(count, curves[count]) for count in ends]
+    return [(count, whole[count]) for count in ends]
+
+
+def _of_all(models: Mapping[str, Mapping[float, float]]) -> set[float]:
+    """Returns the epochs that every network was measured at."""
+    return set.intersection(*(set(curve) for curve in models.values()))
 
 
 def _of_kind(cells: Sequence[Cell], situation: Situation) -> list[Cell]:

@@ -37,6 +37,7 @@ class Notifier:
     command: tuple[str, ...]
     observers: Sequence[Observer] = ()
     run: str = ""
+    _told: set[str] = field(default_factory=set)
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
@@ -45,7 +46,10 @@ class Notifier:
             self.run = event.run
         elif isinstance(event, Notice):
             finding = event.details.get("finding") or {}
-            if finding.get("severity") == "critical":
+            code = str(finding.get("code"))
+            # The end judges again what was found while it ran: one call for each kind of finding.
+            if finding.get("severity") == "critical" and code not in self._told:
+                self._told.add(code)
                 self.notify("critical", event.text)
 
     def notify(self, happened: Happened, text: str) -> None:

@@ -1,26 +1,23 @@
 """What a run writes at its end: the evaluation, the worst mistakes, the steps undone."""
 
-import io
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ravine.core.atomic import make_folder, write_whole
 from ravine.data.dataset import Dataset
-from ravine.data.label_sets import described_label, has_several
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
 from ravine.runs.predictions_file import write_predictions
 from ravine.runs.rows import rewrite_rows
-from ravine.training.evaluation import full_evaluation, worst_mistakes
+from ravine.training.baselines import Baselines
+from ravine.training.evaluation import MISTAKES, full_evaluation, wrong_answers
 from ravine.training.label_thresholds import choose_thresholds
-from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds, worst_answers
+from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds
 from ravine.training.state import TrainingState
 from ravine.workflows.assemble import Assembly
+from ravine.workflows.mistakes import write_mistakes
+from ravine.workflows.run_baselines import compared, evaluated_split
 from ravine.workflows.session import Session
-
-MISTAKES = 24
 
 
 def thresholds_of(assembly: Assembly, dataset: Dataset) -> Thresholds | None:
@@ -48,16 +45,17 @@ def evaluate_run(
     folder: RunFolder,
     session: Session,
     thresholds: Thresholds | None = None,
+    baselines: Baselines | None = None,
 ) -> dict[str, Any] | None:
     """Evaluates on the test images, else on the validation images, and returns the result.
+
+    Beside it stand the baselines of the same images.
 
     A fold of a cross-validated run is evaluated on its validation images in any case. The pictures
     of the worst mistakes are written. Every rank calls this; None on those that are not rank 0, and
     where no images were held out.
     """
-    # A fold's validation images are its test: no other network of the run answers for them.
-    order = ("test", "validation") if assembly.recipe.fold is None else ("validation",)
-    split = next((name for name in order if name in dataset.splits), None)
+    split = evaluated_split(assembly.recipe, dataset)
     if split is None:
         return None
     index = dataset.splits[split]
@@ -78,17 +76,11 @@ def evaluate_run(
     )
     if not dataset.several:
         write_predictions(folder.predictions, dataset.digests[index], plain.argmax(1), labels)
+    if baselines is not None:
+        found["baselines"] = compared(baselines, plain.argmax(1), labels)
     found["mistakes"] = keep_mistakes(dataset, folder, index, plain)
     found["ema"] = assembly.state.ema is not None
     return found
-
-
-def _wrong_answers(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns (image, class) of the most confident errors, (M, 2) int64; see `worst_answers`."""
-    if has_several(labels):
-        return worst_answers(log_probabilities, labels, MISTAKES)
-    worst = worst_mistakes(log_probabilities, labels, MISTAKES)
-    return np.stack([worst, log_probabilities[worst].argmax(1)], axis=1)
 
 
 def keep_mistakes(
@@ -102,29 +94,9 @@ def keep_mistakes(
         index: (N,) int64 in the data set, of the images evaluated.
         log_probabilities: (N, K).
     """
-    make_folder(folder.mistakes)
-    answers = _wrong_answers(log_probabilities, dataset.labels[index])
-    rows: list[dict[str, object]] = []
-    for rank, (row, answer) in enumerate(answers.tolist()):
-        name = f"{rank:02d}.png"
-        image = int(index[row])
-        pixels = np.asarray(dataset.images[image])
-        buffer = io.BytesIO()
-        Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
-        write_whole(folder.mistakes / name, buffer.getvalue())
-        label = dataset.labels[image]
-        missed = dataset.several and label[answer] > 0
-        said = dataset.classes[answer]
-        probability = float(np.exp(log_probabilities[row, answer]))
-        rows.append(
-            {
-                "name": dataset.names[image],
-                "true": described_label(label, dataset.classes),
-                "predicted": f"not {said}" if missed else said,
-                "probability": 1 - probability if missed else probability,
-                "image": f"{folder.mistakes.name}/{name}",
-            }
-        )
+    worst = wrong_answers(log_probabilities, dataset.labels[index], MISTAKES)
+    rows = write_mistakes(dataset, folder, index, worst)
+    folder.mistakes_so_far.unlink(missing_ok=True)
     return rows
 
 

@@ -26,6 +26,7 @@ from ravine.reports.live.surface_view import surface_views
 from ravine.reports.run_pictures import is_mistake_picture
 from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
+from ravine.runs.links import is_own_file
 from ravine.runs.rows import plain, read_json
 from ravine.runs.run_list import RunEntry
 
@@ -144,10 +145,12 @@ class Views:
 
 
 def _mistakes(folder: RunFolder) -> list[dict[str, Any]]:
-    if not folder.evaluation.is_file():
+    ended = folder.evaluation.is_file()
+    path = folder.evaluation if ended else folder.mistakes_so_far
+    if not ended and not is_own_file(folder.path, path):
         return []
     try:
-        found = read_json(folder.evaluation).get("mistakes")
+        found = read_json(path).get("mistakes")
     except RunError:
         return []
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []

@@ -137,14 +137,18 @@ const RunPanels = (() => {
     element("figcaption", caption, figure);
     canvas.setAttribute("role", "img"); canvas.setAttribute("aria-label", caption);
   }
-  function mistakes(host, run, list) {
+  let shownMistakes = "";
+  function mistakes(host, run, list, ended) {
+    const now = JSON.stringify([run, list]);
+    if (now === shownMistakes) return;
+    shownMistakes = now;
     host.replaceChildren();
     if (!list.length) return;
-    element("h3", "Most confident errors", host);
+    element("h3", ended ? "Most confident errors" : "Most confident errors of the last validation", host);
     const grid = element("div", "", host, "grid");
     for (const row of list) {
       const figure = element("figure", "", grid), image = element("img", "", figure);
-      image.src = `/picture?${new URLSearchParams({ run, image: row.image })}`;
+      image.src = `/picture?${new URLSearchParams({ run, image: row.image, of: row.name })}`;
       image.alt = `${row.true}, predicted as ${row.predicted}`; image.loading = "lazy";
       element("figcaption", `${row.predicted} ${percent(row.probability)}, is ${row.true}: ${row.name}`, figure);
     }
@@ -161,7 +165,7 @@ const RunPanels = (() => {
     const rows = ends.map((at, k) => [time.text(at), brief(column("train_loss")[k]), percent(column("train_accuracy")[k]), brief(column("loss")[k]), percent(column("accuracy")[k])]);
     table(host, [time.name, "training loss", "training accuracy", "validation loss", "validation accuracy"], rows.slice(-200));
   }
-  const isComplete = () => shown.every(name => found.get(name)?.answer?.complete);
+  const isComplete = () => shown.every(name => found.get(name)?.answer?.complete ?? true);  // one that is gone is not waited for
   const shownValue = v => v === null || v === "" || (Array.isArray(v) && !v.length) ? "–" : typeof v === "number" ? brief(v) : String(v);
   function settings(host, one) { table(host, ["setting", "value"], Object.entries(one).map(([name, v]) => [name, shownValue(v)])); }
   function differences(host, names, all) {
