@@ -41,9 +41,12 @@ def head(cores: int, home: Path) -> Iterator[str]:
     environment = {**os.environ, "HOME": str(home), "RAY_worker_niceness": "0"}
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=environment)
     try:
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            time.sleep(0.2)
-        yield f"127.0.0.1:{port}"
+        address = f"127.0.0.1:{port}"
+        asked = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
+        # The port answers before the workers of a busy machine do.
+        while subprocess.run(asked, capture_output=True, check=False).returncode:
+            time.sleep(1.0)
+        yield address
     finally:
         process.terminate()
         process.wait()

@@ -1,6 +1,6 @@
 """Takes the pictures of the pages in docs/: `make page-pictures RUNS=folder`.
 
-    .venv/bin/python docs/make_page_pictures.py runs/ [--race RACE] [--function FILE.html]
+    .venv/bin/python docs/make_page_pictures.py runs/ [--run RUN] [--over RUN RUN]
 
 Headless Chromium opens the pages as they are, at 1400 and 420 pixels, light and dark: the live page
 of the folder, and the report, the surface in 3-D, the race and the function race that lie in it.
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -54,12 +55,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--run", help="the run that the live page shows")
+    parser.add_argument("--over", nargs="*", default=[], help="runs laid over each other, narrow")
     asked = parser.parse_args()
     folder = asked.runs.resolve()
     with open_browser() as page, live(folder) as url:
         shown = f"{url}#run={asked.run}" if asked.run else url
-        take(page, shown, "watch", width=1400, height=1250)
-        take(page, shown, "watch-phone", width=420, height=900, dark=True)
+        take(page, shown, "watch", width=1400, height=1600)
+        if asked.over:
+            pairs = [("run", asked.over[0]), *(("with", one) for one in asked.over)]
+            shown = f"{url}#{urlencode(pairs)}"
+        take(page, shown, "watch-phone", width=420, height=1500, dark=True)
         pages = {
             "page-report": "*/report.html",
             "page-surface": "*/landscape/*.html",

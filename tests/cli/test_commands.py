@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ravine.core.setting_texts import setting_texts
 from ravine.workflows.recipe import Recipe
 
 Command = Callable[..., "object"]
@@ -101,10 +102,11 @@ def test_options_of_every_kind_train(ravine, tmp_path: Path, options: list[str])
 def test_help_names_every_setting_with_its_text(ravine) -> None:  # type: ignore[no-untyped-def]
     os.environ["COLUMNS"] = "200"
     text = ravine("train", "--help", "all").out
-    for name, field in Recipe.model_fields.items():
+    texts = setting_texts(Recipe)
+    for name in Recipe.model_fields:
         if name != "data":
             assert f"--{name.replace('_', '-')}" in text
-            assert field.description, f"{name} has no text"
+            assert texts[name], f"{name} has no text"
 
 
 @pytest.mark.parametrize(

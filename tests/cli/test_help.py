@@ -9,6 +9,7 @@ from ravine.cli.main import COMMANDS
 from ravine.cli.short_help import FIRST
 from ravine.core.errors import SettingError
 from ravine.core.renamed import ALIASES
+from ravine.core.setting_texts import setting_texts
 from ravine.runs.recipe_file import read_recipe
 from ravine.workflows.recipe import Recipe
 
@@ -45,10 +46,11 @@ def test_help_shows_a_screen_of_options_and_all_shows_the_rest(ravine, command: 
 def test_a_default_that_is_chosen_is_said_in_words(ravine) -> None:  # type: ignore[no-untyped-def]
     text = ravine("train", "--help", "all").out
 
+    texts = setting_texts(Recipe)
     for name, field in Recipe.model_fields.items():
         default = field.get_default(call_default_factory=True)
         if name != "data" and default in (None, ()):
-            assert "by default" in " ".join((field.description or "").split()), name
+            assert "by default" in texts[name], name
     assert "by default 10min where no epochs are given" in " ".join(text.replace("│", "").split())
 
 

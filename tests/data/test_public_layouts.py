@@ -521,3 +521,64 @@ def test_one_class_names_what_else_may_hold_the_labels(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"one class only, 'coil'.*--label-from-name before-last-"):
         open_dataset(DataSettings(data=str(root)), seed=0)
+
+
+def test_a_table_of_images_names_no_classes(tmp_path: Path) -> None:  # RAF-DB
+    names = {s: [f"{s}_{n}.png" for n in range(6)] for s in ("train", "test")}
+    _images(tmp_path, [f"{s}/{n}" for s, of_split in names.items() for n in of_split])
+    for split, of_split in names.items():
+        rows = [f"{name},{number % 3 + 1}" for number, name in enumerate(of_split)]
+        (tmp_path / f"{split}_labels.csv").write_text("\n".join(["image,label", *rows]))
+
+    assert _find(tmp_path).classes == ("1", "2", "3")
+
+
+def test_videos_below_their_class_are_part_of_it(tmp_path: Path) -> None:  # UCF101's frames
+    names = [f"{c}/v_{c}_g{g}/{n}.png" for c in ("Archery", "Biking") for g in "12" for n in "12"]
+
+    assert _find(_images(tmp_path, names)).classes == ("Archery", "Biking")
+
+
+def test_what_is_called_unlabelled_is_not_trained_on(tmp_path: Path) -> None:  # STL-10 as PNG
+    parts = ("train_images", "unlabeled_images")
+    root = _images(tmp_path, [f"{p}/{c}/{n}.png" for p in parts for c in "12" for n in "12"])
+
+    assert set(_labels(_find(root))) == {f"train_images/{c}/{n}.png" for c in "12" for n in "12"}
+
+
+def test_a_gallery_is_no_class_next_to_training_images(tmp_path: Path) -> None:  # Market-1501
+    parts = ("bounding_box_train", "gallery", "query")
+
+    with pytest.raises(DataError, match=r"gallery/ with images next to .*--class-level 1"):
+        _find(_images(tmp_path, [f"{p}/0001_c1_{n}.png" for p in parts for n in range(3)]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04 of a spreadsheet", "is a spreadsheet; save it as CSV"),
+        (b"image,label\n0.png,a\0\n", "line 2: a byte 0 is no text"),
+        (b"image,a,b\n0.png,1,0\n1.png,0,1\n2.png,0.3,0.7", "line 4: the column 'a' says '0.3'"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_by_its_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    _images(tmp_path / "d", [f"{n}.png" for n in range(3)])
+    (tmp_path / "t.csv").write_bytes(content)
+
+    with pytest.raises(DataError, match=message):
+        _find(tmp_path / "d", labels=str(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize("mark", ["/", "+", "&"])
+def test_a_combination_of_labels_that_are_known_is_no_class(tmp_path: Path, mark: str) -> None:
+    _images(tmp_path / "d", [f"{n}.png" for n in range(6)])
+    cells = ["scab", f"scab{mark}rust", "rust"]
+    rows = "\n".join(f"{n}.png,{cells[n % 3]}" for n in range(6))
+    (tmp_path / "t.csv").write_text(f"image,label\n{rows}")
+
+    found = _find(tmp_path / "d", labels=str(tmp_path / "t.csv"))
+    assert found.classes == ("rust", "scab")
+    (tmp_path / "t.csv").write_text(f"image,label\n{rows.replace('.png,rust', '.png,dry')}")
+    assert _find(tmp_path / "d", labels=str(tmp_path / "t.csv")).classes[0] == "dry"

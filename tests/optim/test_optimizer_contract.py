@@ -72,6 +72,9 @@ def test_state_of_another_shape_is_refused(make) -> None:  # type: ignore[no-unt
     optimizer.step()
     with pytest.raises(SettingError, match="another network"):
         make([other]).load_state_dict(optimizer.state_dict())
+    for state in ({}, {"state": {}, "param_groups": "x"}, {"param_groups": []}):
+        with pytest.raises(SettingError, match="no `state` and `param_groups`"):
+            optimizer.load_state_dict(state)
 
 
 @every

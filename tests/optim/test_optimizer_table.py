@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import ravine.optim
+from ravine.core.setting_texts import setting_texts
 from ravine.kernels.variants import KEEPS_MOMENTUM_PRODUCT, VARIANTS
 from ravine.optim.optimizers import OPTIMIZERS
 from ravine.optim.settings import OptimizerSettings
@@ -64,7 +65,7 @@ def test_it_races_on_functions_and_runs_in_a_page(name: str) -> None:
 
 @every_row
 def test_help_names_it(name: str) -> None:
-    assert name in str(OptimizerSettings.model_fields["optimizer"].description)
+    assert name in setting_texts(OptimizerSettings)["optimizer"]
 
 
 @every_row

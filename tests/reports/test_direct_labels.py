@@ -33,3 +33,14 @@ def test_curves_are_labelled_where_they_end_and_take_the_colours_of_the_page() -
     assert [drawn.count(f">{word}<") for word in ("training", "validation")] == [2, 2]
     assert "var(--blue, #0067a5)" in drawn
     assert not re.search(r"(?<!, )#0067a5", drawn)
+
+
+def test_one_row_of_steps_is_no_curve() -> None:
+    epochs = [{"epoch": 1, "train_loss": 2.0, "train_accuracy": 0.5, "loss": 2.1, "accuracy": 0.5}]
+    rows = [
+        {"epoch": k, "loss": 2.0, "accuracy": 0.5, "lr": 0.1, "images_per_second": 9.0}
+        for k in (1, 2)
+    ]
+
+    none, one, two = (curves(epochs, rows[:count]).count("<path") for count in (0, 1, 2))
+    assert none == one < two

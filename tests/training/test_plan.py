@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ravine.core.errors import RunError, SettingError
 from ravine.training.budget import Budget, budget_too_short, plan_for_budget
 from ravine.training.clock import Clock
-from ravine.training.plan import Plan, Speed, plan_for_epochs
+from ravine.training.plan import Plan, Speed, epochs_too_few, plan_for_epochs
 from ravine.training.settings import TrainingSettings
 
 
@@ -154,3 +154,19 @@ def test_a_budget_that_leaves_few_steps_names_one_that_would_do(
     if said:
         enough = float(said.split("--budget ")[1].split("s")[0])
         assert plan_for_budget(enough, speed, steps_per_epoch=175).end > 100
+
+
+@pytest.mark.parametrize(("epochs", "per_epoch"), [(10, 2), (0.2, 9), (1, 99), (3, 33)])
+def test_too_few_epochs_name_enough(epochs: float, per_epoch: int) -> None:
+    plan = plan_for_epochs(epochs, steps_per_epoch=per_epoch)
+
+    said = epochs_too_few(plan, epochs)
+
+    assert said is not None
+    enough = float(said.split("--epochs ")[1].split()[0])
+    assert epochs_too_few(plan_for_epochs(enough, steps_per_epoch=per_epoch), enough) is None
+
+
+def test_epochs_enough_and_budgets_are_not_spoken_of() -> None:
+    assert epochs_too_few(plan_for_epochs(50, steps_per_epoch=2), 50) is None
+    assert epochs_too_few(plan_for_epochs(1, steps_per_epoch=2), None) is None

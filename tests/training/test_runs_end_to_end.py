@@ -34,6 +34,12 @@ def _until(step: int):  # type: ignore[no-untyped-def]
 def test_a_run_learns_and_leaves_what_the_design_names(stripes: Path, tmp_path: Path) -> None:
     run = ravine.train(stripes, out=tmp_path / "run", epochs=6, **_SMALL)
     assert run.result["accuracy"] > 0.9
+    for row in run.result["baselines"]:  # across or along shows in the pixels
+        assert row["accuracy"] > 0.9
+        assert row["count"] == run.result["count"]
+        assert f"{row['name']} {100 * row['accuracy']:.1f} %" in (
+            run.path / "report.html"
+        ).read_text(encoding="utf-8")
     names = {path.name for path in run.path.iterdir()}
     assert names >= {
         "recipe.toml",

@@ -71,6 +71,10 @@ def test_the_result_counts_each_image_once_by_the_network_that_did_not_train_on_
     assert result["interval"] == pytest.approx(wilson_interval(hits, 29))
     assert np.sum(result["confusion"]) == 29
     assert sorted(one["count"] for one in result["folds"]) == [9, 10, 10]
+    own = [ravine.Run.load(run.path / f"fold-{n}").result["baselines"] for n in (1, 2, 3)]
+    for row, *of_folds in zip(result["baselines"], *own, strict=True):
+        known = sum(one["accuracy"] * one["count"] for one in of_folds)
+        assert (row["count"], row["accuracy"]) == (29, pytest.approx(known / 29))
 
 
 def trained_names(fold: ravine.Run, folder: Path) -> set[Path]:

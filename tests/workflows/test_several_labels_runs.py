@@ -251,6 +251,29 @@ def test_a_head_on_a_frozen_backbone_is_validated_as_its_network_is(
 
 
 @pytest.mark.slow
+def test_a_race_is_decided_by_the_mean_average_precision(
+    folder: Path, tmp_path: Path, own_cache: None
+) -> None:
+    found = ravine.race(
+        folder / "data/labels.csv",
+        optimizers=("momentum", "adam"),
+        out=tmp_path / "race",
+        jobs=1,
+        rules={"trials": 1, "seeds": 1, "epochs": 2.0},
+        **{key: value for key, value in SETTINGS.items() if key != "epochs"},
+    )
+
+    results = json.loads((found.path / "results.json").read_text())
+    assert results["measure"] == "mAP"
+    shown = {row["name"]: row["results"]["1"] for row in results["table"]}
+    for name, mean in shown.items():
+        run = ravine.Run.load(found.path / "runs" / f"{name}-seed-1")
+        assert run.result["classes"] == list(LABELS)
+        assert 0.3 < mean <= 1.0
+        assert run.result["mean_ap"] > 0.3
+
+
+@pytest.mark.slow
 def test_an_export_answers_with_the_labels_that_the_run_predicts(
     run: ravine.Run, folder: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ravine.cli.several_lines import several_lines
 from ravine.core.lazy import lazy_module
+from ravine.reports.baseline_text import baseline_text
 from ravine.reports.class_tables import ClassRow, class_rows
 from ravine.workflows.screens import loss_text, share
 
@@ -36,6 +37,8 @@ def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
         lines.append(
             f"{known:,} of {found['count']:,} images were trained on; --held-out leaves them out"
         )
+    if rows := found.get("baselines"):
+        lines.append(f"without a network, on the pixels: {baseline_text(rows, found['count'])}")
     if found.get("top5"):
         lines.append(f"true class among the first five: {_accuracy(found['top5'])}")
     if found.get("tta"):

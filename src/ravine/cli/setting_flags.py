@@ -1,13 +1,15 @@
 """Options that are made from settings: one name, one text, one check. Loads no torch."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, get_args
 
 import typer
 from pydantic.fields import FieldInfo
+from typer.core import TyperOption
 
 from ravine.core.renamed import ALIASES, RENAMED
+from ravine.core.setting_texts import setting_texts
 from ravine.core.settings import Settings
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
@@ -40,6 +42,7 @@ def options_of(
 
         own = inspect.signature(command).parameters.values()
         parameters = [*(p for p in own if p.kind is not p.VAR_KEYWORD), *added]
+        with_options.groups = panels  # type: ignore[attr-defined]
         with_options.__name__ = command.__name__
         with_options.__doc__ = command.__doc__
         with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -53,10 +56,8 @@ def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     flag = name.replace("_", "-")
     is_switch = field.annotation is bool
     names = [f"--{flag}/--no-{flag}"] if is_switch else [f"--{flag}"]
-    text, default = _text(field), _shown(field)
     option = typer.Option(
         *names,
-        help=text if default is None else f"{text} [{default}]",
         rich_help_panel=panel,
         show_default=False,
         metavar=None if is_switch else _metavar(field),
@@ -78,15 +79,26 @@ def _other_name(name: str) -> inspect.Parameter:
     )
 
 
-def _text(field: FieldInfo) -> str:
-    """Returns the description in one line."""
-    return " ".join((field.description or "").split())
+def add_texts(options: Iterable[TyperOption], groups: Mapping[str, type[Settings]]) -> None:
+    """Gives options of settings their help: the text of the setting, and its default.
+
+    Args:
+        options: of a command.
+        groups: settings by the title of their panel, as `options_of` was given them.
+    """
+    texts = {panel: setting_texts(group) for panel, group in groups.items()}
+    for option in options:
+        panel, name = option.rich_help_panel or "", option.name or ""
+        if option.help is None and panel in groups and name in groups[panel].model_fields:
+            text = texts[panel].get(name, "")
+            default = _shown(groups[panel].model_fields[name], text)
+            option.help = text if default is None else f"{text} [{default}]"
 
 
-def _shown(field: FieldInfo) -> str | None:
-    """Returns the default as it is typed; None where the description says what is chosen."""
+def _shown(field: FieldInfo, text: str) -> str | None:
+    """Returns the default as it is typed; None where the text says what is chosen."""
     default = field.get_default(call_default_factory=True)
-    if default is None or default == () or "by default" in _text(field):
+    if default is None or default == () or "by default" in text:
         return None
     if isinstance(default, bool):
         return "on" if default else "off"

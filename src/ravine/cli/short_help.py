@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperOption
@@ -10,8 +11,11 @@ from ravine.core.errors import SettingError
 from ravine.core.lazy import lazy_module
 
 if TYPE_CHECKING:
+    from ravine.cli import setting_flags
+    from ravine.core.settings import Settings
     from ravine.workflows import recipe
 else:
+    setting_flags = lazy_module("ravine.cli.setting_flags")
     recipe = lazy_module("ravine.workflows.recipe")
 
 _SHARED = ("model", "optimizer", "lr", "batch", "epochs", "budget", "seed", "quiet", "json")
@@ -34,6 +38,9 @@ FIRST: Mapping[str, tuple[str, ...]] = {
 
 class Command(TyperCommand):
     """A command; `--help` shows the options of `FIRST`, `--help all` or `--help-all` every one."""
+
+    groups: "Mapping[str, type[Settings]]" = MappingProxyType({})
+    """Settings that it takes, by the title of their panel."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads the command line."""
@@ -61,9 +68,20 @@ class Command(TyperCommand):
             option.metavar = " "
         return option
 
+    def _options(self) -> list[TyperOption]:
+        """Returns the options that help shows, with their texts."""
+        options = [p for p in self.params if isinstance(p, TyperOption) and not p.hidden]
+        setting_flags.add_texts(options, self.groups)
+        return options
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Returns what may follow, with its help."""
+        self._options()
+        return super().shell_complete(ctx, incomplete)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the help of the first options, or of all."""
-        options = [p for p in self.params if isinstance(p, TyperOption) and not p.hidden]
+        options = self._options()
         first = FIRST.get(self.name or "", ())
         if not first or ctx.meta.get(__name__) == "all":
             super().format_help(ctx, formatter)

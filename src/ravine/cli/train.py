@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,14 +18,21 @@ from ravine.cli.options import (
     given,
     setting_options,
 )
-from ravine.cli.result import show_result
 from ravine.core.launch import is_secondary_process
+from ravine.core.lazy import lazy_module
 from ravine.core.notice import Notice
 from ravine.runs.folder import RUNS
-from ravine.trackers.tracker import names_in
 from ravine.workflows import train as workflow
-from ravine.workflows import watch as watch_workflow
 from ravine.workflows.screens import Screen
+
+if TYPE_CHECKING:
+    from ravine.cli import result
+    from ravine.trackers import tracker
+    from ravine.workflows import watch as watch_workflow
+else:
+    result = lazy_module("ravine.cli.result")
+    tracker = lazy_module("ravine.trackers.tracker")
+    watch_workflow = lazy_module("ravine.workflows.watch")
 
 
 @setting_options
@@ -79,11 +86,11 @@ def train(
             observers=[screen.observe],
             progress=screen.progress,
             show="none",
-            log_to=names_in(log_to or ()),
+            log_to=tracker.names_in(log_to or ()),
             notify=notify or (),
             **chosen,
         )
-    show_result(run, json=json)
+    result.show_result(run, json=json)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ class Settings(BaseModel):
         extra="forbid",
         validate_default=True,
         protected_namespaces=(),
-        use_attribute_docstrings=True,
+        defer_build=True,  # most groups are only the bases of a recipe
     )
 
     @classmethod

@@ -244,3 +244,20 @@ def _report_copies(found: Mapping[str, Any], notify: Callable[..., None]) -> Non
         groups = counted(doubles["groups"], "group")
         text = f"{doubles['images']:,} images have copies, in {groups}"
         notify(f"{text}, such as {pair}", warning=False)
+    if (near := found.get("near_duplicates", {})).get("pairs"):
+        _report_near(near, notify)
+
+
+def _report_near(near: Mapping[str, Any], notify: Callable[..., None]) -> None:
+    """Notifies of images that are nearly equal, and of what is wrong with that."""
+    text = f"{counted(near['pairs'], 'pair')} of images nearly equal, as of one saved again"
+    wrong = [
+        f"{near[key]:,} of them {what}"
+        for key, what in (
+            ("different_labels", "under different labels"),
+            ("across_the_split", "on both sides of the split: the result may be too good"),
+        )
+        if near[key]
+    ]
+    pair = " ≈ ".join(near["examples"][0])
+    notify("; ".join([f"{text}, such as {pair}", *wrong]), warning=bool(wrong))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
+from ravine.findings.baseline_detector import find_below_baseline
 from ravine.findings.finding import Finding
 from ravine.findings.history_detectors import find_over_time
 from ravine.findings.layer_detectors import find_in_snapshots
@@ -15,9 +16,11 @@ from ravine.findings.loop_detectors import find_in_loop
 from ravine.findings.thresholds import (
     AGREES,
     AT_CHANCE,
+    BELOW_BASELINE,
     BLOWN,
     DEAD,
     DIVERGED,
+    FEW_STEPS,
     LEARNT,
     NOISY,
     OUTSIDE,
@@ -34,7 +37,7 @@ from ravine.findings.thresholds import (
 )
 
 # Symptoms that many causes bring about.
-RUN_SYMPTOMS: Final = ("not-finite", "diverged", "plateau", "underfitting")
+RUN_SYMPTOMS: Final = ("not-finite", "diverged", "plateau", "underfitting", "below-baseline")
 
 
 @final
@@ -124,7 +127,10 @@ _ROWS: Final = (
         code="diverged",
         function=find_over_time,
         thresholds=(DIVERGED, BLOWN, LEARNT, AT_CHANCE),
-        explains=("units-died", "units-saturated", "plateau", "underfitting", "overfitting"),
+        explains=(
+            *("units-died", "units-saturated", "plateau", "underfitting", "overfitting"),
+            "below-baseline",
+        ),
     ),
     Detector(
         code="units-died",
@@ -142,7 +148,7 @@ _ROWS: Final = (
         code="rate-too-low",
         function=find_over_time,
         thresholds=(RATE_FELL,),
-        explains=("underfitting", "plateau"),
+        explains=("underfitting", "plateau", "below-baseline"),
     ),
     Detector(code="overfitting", function=find_over_time, thresholds=(OVERFIT_RISE, OVERFIT_GAP)),
     Detector(
@@ -152,6 +158,11 @@ _ROWS: Final = (
         explains=("plateau",),
     ),
     Detector(code="plateau", function=find_over_time, thresholds=(AT_CHANCE, DIVERGED)),
+    Detector(
+        code="below-baseline",
+        function=find_below_baseline,
+        thresholds=(BELOW_BASELINE, FEW_STEPS),
+    ),
 )
 # By code; the cause that is believed first above.
 DETECTORS: Final[Mapping[str, Detector]] = {row.code: row for row in _ROWS}

@@ -90,6 +90,9 @@ SCRAMBLED: Final = 0.8
 # Labels, in all and of each class, fewer of which do not decide whether they belong to the inputs.
 FEW_LABELS: Final = 80
 FEW_PER_CLASS: Final = 20
+# p of McNemar's test, below which a network is worse than a baseline; steps of a run that are few.
+BELOW_BASELINE: Final = 0.05
+FEW_STEPS: Final = 300
 # Share of training passes in evaluation mode.
 RESTING: Final = 0.5
 # Change of the weights without the optimizer, over their norm.

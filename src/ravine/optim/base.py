@@ -134,13 +134,21 @@ class RuleOptimizer(Optimizer):
         torch's own method would cast it to the weights' type and share its tensors.
 
         Raises:
-            SettingError: a tensor of the state has not the shape of its parameter.
+            SettingError: it is no state of an optimizer, or a tensor of it has not the shape of
+                its parameter.
             ValueError: the groups differ in number or size.
         """
-        saved = [index for group in state_dict["param_groups"] for index in group["params"]]
+        try:
+            saved = [index for group in state_dict["param_groups"] for index in group["params"]]
+            values = dict(state_dict["state"])
+        except (KeyError, TypeError, ValueError):
+            raise SettingError(
+                "the saved state has no `state` and `param_groups`; wanted is what state_dict() of "
+                "an optimizer returned"
+            ) from None
         held = [p for group in self.param_groups for p in group["params"]]
         for p, index in zip(held, saved, strict=False):  # torch compares the lengths
-            for name, value in state_dict["state"].get(index, {}).items():
+            for name, value in values.get(index, {}).items():
                 if value.dim() and value.shape != p.shape:
                     raise SettingError(
                         f"the saved state {name} has the shape {tuple(value.shape)} where the "
@@ -148,7 +156,7 @@ class RuleOptimizer(Optimizer):
                     )
         super().load_state_dict(state_dict)
         for p, index in zip(held, saved, strict=True):
-            kept = state_dict["state"].get(index, {})
+            kept = values.get(index, {})
             self.state[p] = {k: value.to(p.device, copy=True) for k, value in kept.items()}
 
     def initial_state(self, w: Tensor, group: Mapping[str, Any]) -> State:  # noqa: ARG002

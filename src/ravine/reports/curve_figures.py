@@ -115,8 +115,9 @@ def curves(epochs: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) ->
         of_loss = (left, "loss", "train_loss", "loss", "loss")
         of_score = (right, steps_as, train_as, name_as[0], name_as[1])
         for axes, of_step, of_epoch, name, unit in (of_loss, of_score):
-            values = [row[of_step] for row in steps]
-            axes.plot(at, values, color=ACCENT, alpha=0.25, linewidth=0.8, label="steps")
+            if len(steps) > 1:
+                values = [row[of_step] for row in steps]
+                axes.plot(at, values, color=ACCENT, alpha=0.25, linewidth=0.8, label="steps")
             _dotted(axes, epochs, of_epoch, color=ACCENT, label="training")
             _dotted(axes, epochs, name, color=SECOND, label="validation")
             axes.set(xlabel="epoch", title=unit)

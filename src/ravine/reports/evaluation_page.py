@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from ravine.core.atomic import write_whole
 from ravine.core.errors import RunError
+from ravine.reports.baseline_text import baseline_text
 from ravine.reports.class_tables import class_rows, confused_pairs
 from ravine.reports.confusion_picture import confusion_picture
 from ravine.reports.curve_figures import reliability
@@ -55,6 +56,7 @@ def evaluation_parts(run: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
     calibration = evaluation.get("calibration")
     return {
         "chance": chance_of(evaluation),
+        "baselines": baseline_text(evaluation.get("baselines") or [], evaluation.get("count", 0)),
         "mistakes": mistake_pictures(run, evaluation.get("mistakes", [])),
         "reliability": Markup(reliability(calibration)) if calibration else None,
         "calibration_line": _calibration_line(evaluation) if calibration else "",

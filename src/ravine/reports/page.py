@@ -55,6 +55,7 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
         .get_template("report.html")
         .render(
             contents=contents,
+            folder=str(run),
             main_settings=_MAIN_SETTINGS,
             summary=summary_lines(contents),
             progress=progress_line(contents.state),
@@ -70,12 +71,13 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
 
 def _drawings(contents: Contents) -> dict[str, Any]:
     """Returns the figures; matplotlib escapes the texts in them, so that no filter is needed."""
-    enough = bool(contents.epochs or len(contents.steps) > 1)
+    several = len(contents.steps) > 1  # one row of steps, as of a run of a second, is no curve
+    enough = bool(contents.epochs) or several
     return {
         "timeline": _timeline(contents),
         "curves": Markup(curve_figures.curves(contents.epochs, contents.steps)) if enough else None,
         "charts": run_charts(contents.steps, contents.epochs, contents.findings),
-        "rates": Markup(curve_figures.rates_and_speed(contents.steps)) if contents.steps else None,
+        "rates": Markup(curve_figures.rates_and_speed(contents.steps)) if several else None,
         **_inside(contents),
     }
 

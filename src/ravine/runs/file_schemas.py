@@ -97,6 +97,19 @@ class OtherAccuracy(Loose):
     interval: Interval
 
 
+class BaselineRow(Loose):
+    """What the pixels alone give, on the images of an evaluation or some of them."""
+
+    name: str
+    accuracy: Share
+    interval: Interval
+    count: Annotated[int, Field(ge=1, le=2**53)]
+    trained_on: Count
+    only_baseline: Count
+    only_network: Count
+    p: Share
+
+
 class EvaluationFile(Loose):
     """evaluation.json; how it holds the confusion is left to who reads it."""
 
@@ -109,6 +122,7 @@ class EvaluationFile(Loose):
     calibration: Calibration | None = None
     tta: OtherAccuracy | None = None
     top5: OtherAccuracy | None = None
+    baselines: list[BaselineRow] = []
     best: BestEvaluation | None = None
     mistakes: list[Mistake] = []
 
@@ -183,6 +197,16 @@ class Duplicates(Loose):
     examples: list[list[str]] = []
 
 
+class NearDuplicates(Loose):
+    """Images whose pixels differ a little."""
+
+    pairs: Count = 0
+    compared: Count = 0
+    different_labels: Count = 0
+    across_the_split: Count = 0
+    examples: list[list[str]] = []
+
+
 class Leaked(Loose):
     """Images on both sides of the split."""
 
@@ -218,6 +242,7 @@ class AuditFile(Loose):
     unreadable: list[UnreadableFile] = []
     unlabelled: UnlabelledCount = UnlabelledCount()
     duplicates: Duplicates = Duplicates()
+    near_duplicates: NearDuplicates = NearDuplicates()
     leakage: Leaked = Leaked()
     conflicts: list[Conflict] = []
     imbalance: Imbalance = Imbalance()

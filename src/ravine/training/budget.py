@@ -10,11 +10,10 @@ from typing import final
 
 from ravine.core.ranks import ALONE, Ranks
 from ravine.training.clock import Clock
-from ravine.training.plan import Plan, Speed
+from ravine.training.plan import FEWEST_STEPS, Plan, Speed
 
 _MARGIN = 0.985  # of the time left; the rest is for checkpoints and for small stalls
 _VALIDATION_SHARE = 0.04  # of the time of an epoch, at most, goes into its evaluation
-_FEWEST_STEPS = 100  # of a run that can show something
 _EVERY = 0.05  # shares of the run after which the plan is compared with the clock
 # Beside an endless loop evaluations took 1.85 times as long where steps took 2.5 times (two cores).
 _EVALUATION_SLOWS = 0.67
@@ -50,13 +49,13 @@ def budget_too_short(plan: Plan, seconds: float | None) -> str | None:
     >>> budget_too_short(plan, 20.0)
     '20 s leave time for 11 steps, as evaluating takes 11 s: --budget 60s gives more than 100'
     """
-    if seconds is None or plan.speed is None or plan.end >= _FEWEST_STEPS:
+    if seconds is None or plan.speed is None or plan.end >= FEWEST_STEPS:
         return None
-    missing = (_FEWEST_STEPS - plan.end) * plan.speed.step / _MARGIN + plan.speed.validation
+    missing = (FEWEST_STEPS - plan.end) * plan.speed.step / _MARGIN + plan.speed.validation
     enough = math.ceil((seconds + missing) / 30) * 30
     return (
         f"{seconds:g} s leave time for {plan.end} step{'s' * (plan.end > 1)}, as evaluating takes "
-        f"{plan.speed.final:.0f} s: --budget {enough}s gives more than {_FEWEST_STEPS}"
+        f"{plan.speed.final:.0f} s: --budget {enough}s gives more than {FEWEST_STEPS}"
     )
 
 

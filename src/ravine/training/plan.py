@@ -13,6 +13,7 @@ from typing import Any, Self
 from ravine.core.errors import RunError
 
 _MOST = 2**53
+FEWEST_STEPS = 100  # of a run that can show something
 _NO_NUMBERS = ("correction", "corrections", "settled", "stop", "speed")
 
 
@@ -185,4 +186,19 @@ def plan_for_epochs(epochs: float, *, steps_per_epoch: int) -> Plan:
         total_steps=total,
         steps_per_epoch=steps_per_epoch,
         evaluate_every=max(1, math.ceil(epochs / 100)),
+    )
+
+
+def epochs_too_few(plan: Plan, epochs: float | None) -> str | None:
+    """Returns one line where a run by epochs has too few steps, with epochs that would do.
+
+    >>> epochs_too_few(plan_for_epochs(10, steps_per_epoch=2), 10)
+    '20 steps in all are too few to learn much: --epochs 50 gives 100'
+    """
+    if epochs is None or plan.end >= FEWEST_STEPS:
+        return None
+    enough = math.ceil(FEWEST_STEPS / plan.steps_per_epoch)
+    return (
+        f"{plan.end} step{'s' * (plan.end > 1)} in all {'are' if plan.end > 1 else 'is'} too few "
+        f"to learn much: --epochs {enough} gives {enough * plan.steps_per_epoch}"
     )

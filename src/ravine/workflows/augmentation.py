@@ -4,8 +4,6 @@ Before images are mirrored by default, a small network is asked whether mirror i
 look like another; the answer is in the recipe, so that a run that goes on does not ask again.
 """
 
-import math
-
 from ravine.core.ranks import Ranks
 from ravine.data.augment_settings import choose_operations, without_flip
 from ravine.data.dataset import Dataset
@@ -13,12 +11,21 @@ from ravine.training.mirror_probe import MirroredPair, find_mirrored_pair
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 
-_SHARE = 20  # of the budget, one part is the probe's
 _SHORTEST = 30.0  # seconds of a budget within which it is worth asking
+# For each second of the budget; decided by work and not by the clock, so that a machine that is
+# busy for a moment trains with the same augmentation.
+_IMAGES_A_SECOND = 20
+_LONG = 3600.0  # seconds, as long as no budget
 
 
 def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Recipe:
     """Returns the recipe with its augmentation spelled out, and reports why it is that one."""
+    if recipe.is_left_to_ravine and _passes_once(recipe, session.ranks):
+        session.notify(
+            "augmentation: none, each image passes the frozen backbone once, as it is (--views 8 "
+            "--augment flip,crop makes augmented views)"
+        )
+        return recipe.with_(augment="none")
     operations, reason = choose_operations(recipe, classes=dataset.classes)
     if recipe.is_left_to_ravine and "flip" in operations:
         why, unasked = _asked(dataset, recipe, session.ranks)
@@ -27,6 +34,16 @@ def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Rec
         reason += unasked
     session.notify(reason)
     return recipe.with_(augment=",".join(operations) or "none")
+
+
+def _passes_once(recipe: Recipe, ranks: Ranks) -> bool:
+    """Returns whether a head is trained on the features of the images as they are, and no others.
+
+    With a budget there may be time for augmented views.
+    """
+    keeps = recipe.freeze == "backbone" and ranks.size == 1 and not recipe.mixup + recipe.cutmix
+    one = recipe.budget is None if recipe.views is None else recipe.views <= 1
+    return keeps and one
 
 
 def _asked(dataset: Dataset, recipe: Recipe, ranks: Ranks) -> tuple[str, str]:
@@ -38,12 +55,10 @@ def _asked(dataset: Dataset, recipe: Recipe, ranks: Ranks) -> tuple[str, str]:
     if recipe.budget is not None and recipe.budget < _SHORTEST:
         unasked = f"; mirror images are not compared in a budget below {_SHORTEST:g} s"
     elif ranks.is_main:
-        seconds = math.inf if recipe.budget is None else recipe.budget / _SHARE
-        try:
-            found = find_mirrored_pair(dataset, seed=recipe.seed, seconds=seconds)
-            why = "" if found is None else why_not(found, dataset)
-        except TimeoutError:
-            unasked = f"; mirror images could not be compared within {seconds:.3g} s"
+        seconds = recipe.budget or _LONG
+        images = int(min(seconds, _LONG) * _IMAGES_A_SECOND)
+        found = find_mirrored_pair(dataset, seed=recipe.seed, most=images)
+        why = "" if found is None else why_not(found, dataset)
     return ranks.broadcast_text(why), ranks.broadcast_text(unasked)
 
 

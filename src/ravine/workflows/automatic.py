@@ -19,7 +19,7 @@ from ravine.training.network_choice import (
     model_defaults,
 )
 from ravine.training.network_evidence import Situation, choose_by_evidence, measured_cells
-from ravine.training.plan import Plan, plan_for_epochs
+from ravine.training.plan import Plan, epochs_too_few, plan_for_epochs
 from ravine.workflows.builder import Builder
 from ravine.workflows.fine_tuning import fine_tuning_lr, with_layer_decay
 from ravine.workflows.recipe import Recipe
@@ -66,7 +66,8 @@ def resolve_plan(
         left = builder.seconds_left(recipe.budget or 0.0)
         speed = found.speed.with_statistics()
         found = plan_for_budget(left, speed, steps_per_epoch=found.steps_per_epoch)
-    if plan is None and (said := budget_too_short(found, recipe.budget)):
+    said = budget_too_short(found, recipe.budget) or epochs_too_few(found, recipe.epochs)
+    if plan is None and said:
         builder.session.notify(said, warning=True)
     if statistics == "measured" and recipe.norm_statistics == "auto":
         builder.session.notify(builder.measured.reason(found.total_steps))

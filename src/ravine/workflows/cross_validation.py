@@ -25,6 +25,7 @@ from ravine.weights.trained_weights import TrainedWeights, save_trained
 from ravine.workflows.data_paths import paths_of
 from ravine.workflows.pooled_labels import pooled_labels
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.run_baselines import baseline_row
 
 TrainFold = Callable[[RunFolder, Recipe], None]
 """Trains one fold in its folder to the end, or goes on with it."""
@@ -127,6 +128,7 @@ def pooled_evaluation(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "calibration": _pooled_calibration([one["calibration"] for one in folds]),
         "tta": _pooled_accuracy(folds, "tta"),
         "top5": _pooled_accuracy(folds, "top5"),
+        "baselines": _pooled_baselines(folds),
         "folds": [
             {name: one[name] for name in ("accuracy", "interval", "count", "loss")} for one in folds
         ],
@@ -140,6 +142,22 @@ def _pooled_accuracy(folds: Sequence[Mapping[str, Any]], name: str) -> dict[str,
     count = sum(int(one["count"]) for one in folds)
     hits = round(sum(one[name]["accuracy"] * one["count"] for one in folds))
     return {"accuracy": hits / count, "interval": wilson_interval(hits, count)}
+
+
+def _pooled_baselines(folds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the baselines of all folds together; none where a fold of before has none."""
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for row in (row for one in folds for row in one.get("baselines") or ()):
+        by_name.setdefault(row["name"], []).append(row)
+    found = []
+    for name, rows in by_name.items():
+        if len(rows) == len(folds):
+            count = sum(row["count"] for row in rows)
+            hits = round(sum(row["accuracy"] * row["count"] for row in rows))
+            only = [sum(row[key] for row in rows) for key in ("only_baseline", "only_network")]
+            known = min(row["trained_on"] for row in rows)
+            found.append(baseline_row(name, hits, count, (only[0], only[1]), known))
+    return found
 
 
 def _pooled_calibration(folds: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:

@@ -97,6 +97,8 @@ def _pairs(folder: Path, dataset: Dataset) -> list[dict[str, Any]]:
     audit = dataset.audit
     found = [("different labels", row["names"]) for row in audit.get("conflicts", [])]
     found += [("on both sides of the split", p) for p in audit.get("leakage", {})["examples"]]
+    near = audit.get("near_duplicates", {}).get("examples", [])
+    found += [("nearly equal", names) for names in near]
     found += [("copies", names) for names in audit.get("duplicates", {})["examples"]]
     pairs = _first_of_each(found)[:_PAIRS]
     wanted = {name for _, names in pairs for name in names}

@@ -12,6 +12,7 @@ from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import join_ranks
 from ravine.data.audit import report_audit
 from ravine.data.dataset import Dataset
+from ravine.data.near_duplicates import with_near_duplicates
 from ravine.ops.kernel_plan import KernelPlan
 from ravine.runs.environment import describe_environment
 from ravine.runs.folder import RUNS, RunFolder, create_run_folder, next_run_path, refuse_existing
@@ -30,7 +31,8 @@ from ravine.workflows.edited_recipe import settings_to_keep
 from ravine.workflows.kernel_choice import kernels_to_repeat
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
-from ravine.workflows.session import open_session
+from ravine.workflows.run_baselines import baselines_of
+from ravine.workflows.session import Session, open_session
 from ravine.workflows.start_weights import opened_start, write_start
 from ravine.workflows.training_run import train_to_end
 from ravine.workflows.weights_source import open_weights
@@ -105,11 +107,9 @@ def train_recipe(
         kept = None if folds is None else folds.source_weights
         composed, start = opened_start(composed, session, code, kept=kept)
         opened = composed if folds is None else located(composed, folds)
-        dataset = open_in_turn(opened, session)
-        if folds is not None:
-            check_same_images(folds, dataset.content_fingerprint)
+        dataset = _audited(opened, session, folds)
         session.start_clock()
-        report_audit(dataset, session.emit)
+        baselines = baselines_of(composed, dataset) if ranks.is_main else None
         planned = Plan.from_values(plan) if plan else None
         kernels = parts.kernels
         if kernels is None and parts.repeated is not None:
@@ -124,8 +124,19 @@ def train_recipe(
             facts = {"processes": ranks.size, "paths": paths_of(opened)}
             folder = _create(path, assembly, dataset, facts)
         session.hold(folder)
-        train_to_end(assembly, dataset, folder, session)
+        train_to_end(assembly, dataset, folder, session, baselines)
     return path
+
+
+def _audited(recipe: Recipe, session: Session, folds: RunFolder | None) -> Dataset:
+    """Returns the images of a new run, and reports what is odd about them."""
+    dataset = open_in_turn(recipe, session)
+    if folds is not None:
+        check_same_images(folds, dataset.content_fingerprint)
+    if session.ranks.is_main:
+        dataset = with_near_duplicates(dataset)
+    report_audit(dataset, session.emit)
+    return dataset
 
 
 def _train_folds(recipe: Recipe, out: Path | None, parts: TrainOptions) -> Path:

@@ -30,6 +30,7 @@ from ravine.workflows.new_run import TrainOptions, train_missing_folds
 from ravine.workflows.notify import notifying
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
+from ravine.workflows.run_baselines import baselines_of
 from ravine.workflows.session import Session, open_session
 from ravine.workflows.show import Show, showing
 from ravine.workflows.start_weights import read_start
@@ -115,6 +116,7 @@ def _resume_one(folder: RunFolder, parts: TrainOptions, *, data: str | Path | No
         if data is not None and session.ranks.is_main:
             keep_paths(folder, opened)
         session.start_clock()
+        baselines = baselines_of(recipe, dataset) if session.ranks.is_main else None
         planned = Plan.from_values(plan) if plan else None
         kernels = kernels_on_resume(folder, session)
         assembly = assemble(
@@ -128,7 +130,7 @@ def _resume_one(folder: RunFolder, parts: TrainOptions, *, data: str | Path | No
         )
         if kernels is None and session.ranks.is_main:
             write_kernel_plan(folder.kernel_plan, assembly.kernels)
-        train_to_end(assembly, dataset, folder, session)
+        train_to_end(assembly, dataset, folder, session, baselines)
 
 
 def _resume_folds(folder: RunFolder, parts: TrainOptions, *, data: str | Path | None) -> None:

@@ -9,12 +9,14 @@ from ravine.runs.folder import RunFolder
 from ravine.runs.history_file import read_findings
 from ravine.runs.predictions_file import write_predictions
 from ravine.runs.rows import rewrite_rows
+from ravine.training.baselines import Baselines
 from ravine.training.evaluation import MISTAKES, full_evaluation, wrong_answers
 from ravine.training.label_thresholds import choose_thresholds
 from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds
 from ravine.training.state import TrainingState
 from ravine.workflows.assemble import Assembly
 from ravine.workflows.mistakes import write_mistakes
+from ravine.workflows.run_baselines import compared, evaluated_split
 from ravine.workflows.session import Session
 
 
@@ -43,16 +45,17 @@ def evaluate_run(
     folder: RunFolder,
     session: Session,
     thresholds: Thresholds | None = None,
+    baselines: Baselines | None = None,
 ) -> dict[str, Any] | None:
     """Evaluates on the test images, else on the validation images, and returns the result.
+
+    Beside it stand the baselines of the same images.
 
     A fold of a cross-validated run is evaluated on its validation images in any case. The pictures
     of the worst mistakes are written. Every rank calls this; None on those that are not rank 0, and
     where no images were held out.
     """
-    # A fold's validation images are its test: no other network of the run answers for them.
-    order = ("test", "validation") if assembly.recipe.fold is None else ("validation",)
-    split = next((name for name in order if name in dataset.splits), None)
+    split = evaluated_split(assembly.recipe, dataset)
     if split is None:
         return None
     index = dataset.splits[split]
@@ -73,6 +76,8 @@ def evaluate_run(
     )
     if not dataset.several:
         write_predictions(folder.predictions, dataset.digests[index], plain.argmax(1), labels)
+    if baselines is not None:
+        found["baselines"] = compared(baselines, plain.argmax(1), labels)
     found["mistakes"] = keep_mistakes(dataset, folder, index, plain)
     found["ema"] = assembly.state.ema is not None
     return found

@@ -18,20 +18,26 @@ from ravine.runs.history_file import read_findings, read_history
 from ravine.runs.layers_file import LayerRecords
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json, rewrite_rows
+from ravine.workflows.run_baselines import find_below_pixels
 
 _BY = "diagnose"  # marks the rows that a later diagnosis removes
 WHILE_TRAINING = "training"  # marks what was found before the end, which judges anew
 
 
 def find_in_run(
-    folder: RunFolder, *, classes: int | None, layers: LayerRecords
+    folder: RunFolder,
+    *,
+    classes: int | None,
+    layers: LayerRecords,
+    result: dict[str, Any] | None = None,
 ) -> Iterator[Finding]:
-    """Yields the findings of history.jsonl, layers.jsonl and the undone steps.
+    """Yields the findings of history.jsonl, layers.jsonl, the undone steps and the result.
 
     Args:
         folder: of a run that has ended or not.
         classes: K, where it is known; else that of the audit, where there is one.
         layers: the content of layers.jsonl.
+        result: its evaluation; None to read that of a run that has ended.
     """
     settings, _ = read_recipe(folder.recipe)
     if classes is None and folder.audit.exists():
@@ -50,6 +56,7 @@ def find_in_run(
     for one in find_in_snapshots(layers.snapshots, not_finite=layers.not_finite):
         if one.code != "not-finite" or not undone:
             yield one
+    yield from find_below_pixels(folder, result)
 
 
 def _audited_classes(folder: RunFolder) -> int | None:
@@ -166,9 +173,17 @@ def keep_findings(
         rewrite_rows(folder.findings, [*others, *rows])
 
 
-def notice(folder: RunFolder, *, classes: int, layers: LayerRecords, emit: Observer) -> None:
+def notice(
+    folder: RunFolder,
+    *,
+    classes: int,
+    layers: LayerRecords,
+    result: dict[str, Any],
+    emit: Observer,
+) -> None:
     """Keeps the findings of a run that has ended, and reports those worse than a note."""
-    findings = merge(find_in_run(folder, classes=classes, layers=layers), EXPLAINS)
+    found = find_in_run(folder, classes=classes, layers=layers, result=result)
+    findings = merge(found, EXPLAINS)
     keep_findings(folder, findings)
     for one in findings:
         if one.severity != "note" and one.code != "not-finite":  # reported by the loop already

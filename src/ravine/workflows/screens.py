@@ -6,7 +6,7 @@ logger `ravine`, where a program can catch them (`core.notice_log`).
 
 import sys
 import time
-from typing import Any, Protocol, TextIO, final
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -19,7 +19,12 @@ from ravine.core.events import (
     StepDone,
     TrainingStarted,
 )
-from ravine.training.recorder import steps_row
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from ravine.training import recorder
+else:
+    recorder = lazy_module("ravine.training.recorder")
 
 _LINE_EVERY = 10.0
 _REFRESH_EVERY = 1.0
@@ -134,7 +139,7 @@ class StepWindow:
         seconds = time.monotonic() - self._since
         if seconds < self._every:
             return None
-        row = steps_row(self._steps, seconds, self.steps_per_epoch)
+        row = recorder.steps_row(self._steps, seconds, self.steps_per_epoch)
         self.restart()
         return row
 
@@ -191,7 +196,7 @@ def started_line(event: TrainingStarted) -> str:
     epochs = event.total_steps / event.steps_per_epoch
     return (
         f"training {event.model}: {counted(event.total_steps, 'step')} of {event.batch} images, "
-        f"{epochs:.1f} epochs"
+        f"{epochs:.3g} epochs"
     )
 
 

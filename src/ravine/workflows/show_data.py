@@ -15,6 +15,7 @@ from ravine.data.collection import Collection
 from ravine.data.contact_sheet import write_contact_sheet
 from ravine.data.dataset import Dataset
 from ravine.data.label_sets import class_counts, has_several
+from ravine.data.near_duplicates import with_near_duplicates
 from ravine.data.opening import find_training_images, open_collection
 from ravine.data.settings import DataSettings
 
@@ -85,6 +86,7 @@ def audited(
         RunError: the sheet cannot be written.
     """
     dataset = open_collection(collection, settings, seed=seed, progress=progress)
+    dataset = with_near_duplicates(dataset)
     lines: list[tuple[str, bool]] = []
     report_audit(dataset, lambda notice: lines.append((notice.text, notice.warning)))
     found = dict(dataset.audit)

@@ -3,16 +3,22 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ravine.core.events import Event, Notice, Observer, TrainingStarted, ignore
 from ravine.core.launch import is_secondary_process
-from ravine.trackers.follower import following
-from ravine.trackers.tracker import Logs
+from ravine.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from ravine.trackers import follower
+    from ravine.trackers.tracker import Logs
+else:
+    follower = lazy_module("ravine.trackers.follower")
 
 
 @contextmanager
 def tracked(
-    log_to: str | Logs | Sequence[str | Logs], observers: Sequence[Observer]
+    log_to: "str | Logs | Sequence[str | Logs]", observers: Sequence[Observer]
 ) -> Iterator[Observer]:
     """Gives the observer of a run that starts its trackers; at the end they get the rest.
 
@@ -36,7 +42,7 @@ def tracked(
         for observer in observers:
             observer(Notice(text=text, warning=True))
 
-    with following(named, report) as live:
+    with follower.following(named, report) as live:
 
         def begin(event: Event) -> None:
             if isinstance(event, TrainingStarted) and event.run:

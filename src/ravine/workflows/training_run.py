@@ -18,6 +18,7 @@ from ravine.runs.history_file import keep_history_until, read_environment, read_
 from ravine.runs.layers_file import read_layers
 from ravine.runs.recipe_file import write_recipe
 from ravine.runs.rows import write_json
+from ravine.training.baselines import Baselines
 from ravine.training.budget import Budget
 from ravine.training.checkpointing import Checkpointing
 from ravine.training.distributed import copy_start
@@ -47,7 +48,13 @@ else:
     page = lazy_module("ravine.reports.page")
 
 
-def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
+def train_to_end(
+    assembly: Assembly,
+    dataset: Dataset,
+    folder: RunFolder,
+    session: Session,
+    baselines: Baselines | None = None,
+) -> None:
     """Trains a run to its end and writes its results.
 
     Args:
@@ -55,6 +62,7 @@ def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, sessio
         dataset: that it trains on.
         folder: its folder, held by the session.
         session: of this process.
+        baselines: of the images that it is evaluated on; only rank 0 has them.
 
     Raises:
         Interrupted: a stop signal; a checkpoint is saved.
@@ -66,6 +74,8 @@ def train_to_end(assembly: Assembly, dataset: Dataset, folder: RunFolder, sessio
         refusing_too_large(assembly.memory, recipe.model, recipe.batch),
     ):
         _train(assembly, dataset, folder, session)
+        _finish(assembly, dataset, folder, session, baselines)
+        session.ranks.barrier()
 
 
 def _train(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
@@ -97,8 +107,6 @@ def _train(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Ses
     if session.ranks.is_main and plan.speed is not None:
         settled = replace(plan, settled=True)
         write_recipe(folder.recipe, assembly.recipe.model_dump(), settled.to_values())
-    _finish(assembly, dataset, folder, session)
-    session.ranks.barrier()
 
 
 def _with_mistakes(
@@ -208,7 +216,13 @@ def _checkpointing(
     )
 
 
-def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Session) -> None:
+def _finish(
+    assembly: Assembly,
+    dataset: Dataset,
+    folder: RunFolder,
+    session: Session,
+    baselines: Baselines | None,
+) -> None:
     trained_in = session.clock.elapsed()
     if assembly.measured is not None:
         assembly.measured.measure_(assembly.state.evaluated)
@@ -222,12 +236,13 @@ def _finish(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Se
             preprocessing=dataset.preprocessing,
             thresholds=None if thresholds is None else thresholds.values.tolist(),
         )
-    found = evaluate_run(assembly, dataset, folder, session, thresholds)
+    found = evaluate_run(assembly, dataset, folder, session, thresholds, baselines)
     if not session.ranks.is_main:
         return
     report_undone_steps(assembly.state, folder, session)
     layers = read_layers(folder.layers)
-    notice(folder, classes=len(dataset.classes), layers=layers, emit=session.emit)
+    classes = len(dataset.classes)
+    notice(folder, classes=classes, layers=layers, result=found or {}, emit=session.emit)
     _write_times(folder, trained_in, session.clock.elapsed())
     # The run has ended with its evaluation: all that belongs to it is written before, and the
     # report, which shows it, can be written again.

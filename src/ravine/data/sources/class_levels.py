@@ -151,7 +151,7 @@ def _rule_of_nested(below: Sequence[Path], said: _Said) -> ClassRule:
     leaf_note = f"the {len(leaves)} folders below, {_few(leaves)}: --class-level leaf"
     count_first, count_leaf = are_counters(first), are_counters(leaves)
     unique = len(leaves) == len(below)
-    if count_leaf and not count_first:
+    if (count_leaf or _repeat_their_parent(below)) and not count_first:
         return said.first(leaf_note)
     if unique:
         return ClassRule("leaf folders", first_note, index=-1)
@@ -161,6 +161,11 @@ def _rule_of_nested(below: Sequence[Path], said: _Said) -> ClassRule:
         f"{said.where}: are the classes {_few(first)} ({said.option(0)}), or {_few(leaves)} below "
         "them, those of one name together (--class-level leaf)? Say which"
     )
+
+
+def _repeat_their_parent(below: Sequence[Path]) -> bool:
+    """Returns whether the last folders number what the first name: `Archery/v_Archery_g01`."""
+    return all(path[0] in path[-1] and any(map(str.isdigit, path[-1])) for path in below)
 
 
 def _are_initials(below: Sequence[Path]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ravine.core.errors import DataError
-from ravine.data.sources.table_file import read_table_file
+from ravine.data.sources.table_file import is_image_name, read_table_file
 
 _ENDINGS = frozenset({".csv", ".tsv", ".txt", ".json"})
 _WORDS = ("class", "label", "categor", "species", "breed", "names")
@@ -51,7 +51,8 @@ def named_classes(table: Path, labels: Sequence[str]) -> NamedClasses:
     for path in sorted(table.parent.iterdir()):
         if path != table and _may_name_classes(path) and path.is_file():
             names = _names(path, numbers)
-            if names and numbers <= names.keys() and len(set(names.values())) == len(names):
+            one_each = len(set(names.values())) == len(names)
+            if names and numbers <= names.keys() and one_each and not _are_files(names):
                 found[path] = names
     if not found:
         return NamedClasses(labels)
@@ -66,6 +67,11 @@ def named_classes(table: Path, labels: Sequence[str]) -> NamedClasses:
     return NamedClasses(
         [names[int(label)] if label else "" for label in labels], order, f", named by {path.name}"
     )
+
+
+def _are_files(names: Mapping[int, str]) -> bool:
+    """Returns whether names are those of images: the file labels them, and names no classes."""
+    return any(map(is_image_name, names.values()))
 
 
 def _may_name_classes(path: Path) -> bool:
@@ -95,7 +101,8 @@ def _from_json(content: object) -> Mapping[int, str]:
         return {}
     if all(isinstance(name, str) and str(number).isdecimal() for number, name in content.items()):
         return {int(number): name for number, name in content.items()}
-    if all(type(number) is int for number in content.values()):
+    numbers = list(content.values())
+    if all(type(number) is int for number in numbers) and len({*numbers}) == len(numbers):
         return {number: str(name) for name, number in content.items()}
     return {}
 
@@ -114,6 +121,6 @@ def _from_table(path: Path) -> Mapping[int, str]:
     columns = list(zip(*rows, strict=True))
     of_numbers = [i for i, column in enumerate(columns) if all(v.isdecimal() for v in column)]
     of_names = [i for i in range(len(columns)) if i not in of_numbers]
-    if len(of_numbers) != 1 or not of_names:
+    if len(of_numbers) != 1 or not of_names or len({*columns[of_numbers[0]]}) < len(rows):
         return {}
     return {int(row[of_numbers[0]]): row[of_names[0]] for row in rows}

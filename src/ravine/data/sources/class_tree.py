@@ -164,7 +164,7 @@ def _settle_other_splits(labels: dict[Path, str], found: Sequence[SplitFolder], 
     known = {labels[one.path] for one in _training(found)} - {""}
     if not any(one.split == "train" for one in found):
         return
-    for root in {one.said for one in found if one.split not in ("train", None)}:
+    for root in {one.said for one in found if one.split not in ("train", None, UNLABELLED)}:
         members = [one for one in found if one.said == root]
         if any(labels[one.path] in known for one in members):
             continue

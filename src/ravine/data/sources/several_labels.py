@@ -22,6 +22,7 @@ LIST = "["
 
 _CLEAR = ("|", ";")
 _MAYBE = (",", " ")
+_BETWEEN_KNOWN = ("/", "+", "&")  # only where all parts are labels of their own
 _YES = frozenset({"1", "1.0", "true"})
 _NO = frozenset({"0", "0.0", "false", "-1", "-1.0"})
 _SURE = 2  # distinct cells for each word, from which cells are combinations of these words
@@ -69,6 +70,10 @@ def find_separation(cells: Sequence[str]) -> Separation | None:
         )
         if known or (longer and (numbers or len(words) < len(distinct))):
             return Separation(mark, sure, cells.index((known or longer)[0]))
+    for mark in _BETWEEN_KNOWN:
+        longer = [cell for cell in distinct if len(separated(cell, mark)) > 1]
+        if longer and all(set(separated(cell, mark)) <= set(distinct) for cell in longer):
+            return Separation(mark, True, cells.index(longer[0]))
     return None
 
 

@@ -14,7 +14,7 @@ _WORDS = {
     "train": "train training trn tr trainset trainingset traindata trainval",
     "validation": "val valid validation validate validating dev valset validset validationset "
     "eval evaluation",
-    "test": "test testing tst te testset testdata",
+    "test": "test testing tst te testset testdata query gallery",
     UNLABELLED: "pred predict prediction predictions unlabeled unlabelled inference submission",
 }
 _SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words.split()}

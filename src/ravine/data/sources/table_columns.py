@@ -221,7 +221,7 @@ def _is_index(name: str, values: Sequence[str]) -> bool:
 
 def _are_one_hot(columns: Sequence[Sequence[str]]) -> bool:
     """Returns whether columns are of 0 and 1; one share between them is named by its line later."""
-    if not any(_is_binary(values) for values in columns):
+    if not any(2 * sum(map(_is_flag, values)) > len(values) for values in columns):
         return False
     return all(_is_binary(values) or all(map(_is_share, values)) for values in columns)
 
@@ -233,5 +233,9 @@ def _is_share(value: str) -> bool:
         return value.lower() in _BINARY
 
 
+def _is_flag(value: str) -> bool:
+    return value.lower() in _BINARY
+
+
 def _is_binary(values: Sequence[str]) -> bool:
-    return all(value.lower() in _BINARY for value in values)
+    return all(map(_is_flag, values))

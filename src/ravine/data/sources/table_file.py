@@ -127,6 +127,9 @@ def read_table_file(path: Path) -> Table:
     return table
 
 
+_SPREADSHEET = "PK\3\4"  # .xlsx and .ods are zips
+
+
 def is_image_name(field: str) -> bool:
     """Returns whether a field ends as the name of an image does.
 
@@ -138,7 +141,13 @@ def is_image_name(field: str) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
+        if text.startswith(_SPREADSHEET):
+            raise DataError(f"{shown_path(path)} is a spreadsheet; save it as CSV")
+        if (at := text.find("\0")) >= 0:
+            line = 1 + text.count("\n", 0, at)
+            raise DataError(f"{shown_path(path)}, line {line}: a byte 0 is no text; mend the line")
+        return text
     except FileNotFoundError:
         raise DataError(f"no file {path}") from None
     except (OSError, ValueError) as error:

@@ -1,0 +1,54 @@
+"""A network that is worse than a method that only looks at pixels: found by McNemar's test."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ravine.findings.finding import Finding
+from ravine.findings.thresholds import BELOW_BASELINE, FEW_STEPS
+
+_LONGER = 3.0  # times a run that was too short, where its number of steps does not say
+_ROUND = 30  # seconds to which a longer budget is rounded up
+
+
+def find_below_baseline(
+    baselines: Sequence[Mapping[str, Any]], *, steps: int, length: Mapping[str, float | None]
+) -> Iterator[Finding]:
+    """Yields a finding where the network is below the best baseline by more than chance.
+
+    Args:
+        baselines: rows of evaluation.json: name, accuracy, count, only_baseline, only_network, p.
+        steps: that the run was trained for.
+        length: `epochs` and `budget` in seconds, as in the recipe.
+    """
+    best = max(baselines, key=lambda row: float(row["accuracy"]), default=None)
+    if best is None or best["only_baseline"] <= best["only_network"] or best["p"] > BELOW_BASELINE:
+        return
+    points = 100 * (best["only_baseline"] - best["only_network"]) / best["count"]
+    longer = _longer(steps, length)
+    name, value = next(iter(longer.items()), ("epochs", None))
+    cure = "train for longer" + (f": --{name} {value:g}" if value is not None else "")
+    few = steps < FEW_STEPS
+    yield Finding(
+        severity="warning",
+        code="below-baseline",
+        seen=f"the network is {points:.1f} points below {best['name']} on the pixels alone "
+        f"({100 * best['accuracy']:.1f} % of {best['count']:,} images)",
+        cause=f"{steps:,} steps are too few to learn from"
+        if few
+        else "it has not learnt what the pixels show",
+        cure=cure if few else f"{cure}; or compare settings with ravine race",
+        step=steps,
+        evidence={"points": points, "p": float(best["p"]), "steps": float(steps)},
+        changes=longer,
+    )
+
+
+def _longer(steps: int, length: Mapping[str, float | None]) -> dict[str, float]:
+    """Returns the setting of a run that is long enough, three times as long at least."""
+    factor = max(_LONGER, FEW_STEPS / max(1, steps))
+    if epochs := length.get("epochs"):
+        return {"epochs": math.ceil(epochs * factor)}
+    if budget := length.get("budget"):
+        return {"budget": math.ceil(budget * factor / _ROUND) * _ROUND}
+    return {}

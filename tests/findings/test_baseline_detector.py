@@ -1,0 +1,51 @@
+"""A network below a baseline: by more than chance, and with a length that is long enough."""
+
+from typing import Any
+
+import pytest
+
+from ravine.findings.baseline_detector import find_below_baseline
+from ravine.tournament.proportions import paired_difference
+
+
+def row(only_baseline: int, only_network: int, *, accuracy: float = 0.9) -> dict[str, Any]:
+    p = paired_difference(only_baseline, only_network, 200).p
+    return {
+        "name": "nearest neighbour", "accuracy": accuracy, "count": 200,
+        "only_baseline": only_baseline, "only_network": only_network, "p": p,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [[], [row(5, 40)], [row(9, 5)], [row(30, 30)]])
+def test_a_network_that_is_better_or_not_certainly_worse_is_let_be(
+    rows: list[dict[str, Any]],
+) -> None:
+    assert not list(find_below_baseline(rows, steps=20, length={"epochs": 1.0}))
+
+
+def test_the_best_baseline_is_what_counts() -> None:
+    rows = [row(30, 5, accuracy=0.5), row(5, 40, accuracy=0.7)]
+
+    assert not list(find_below_baseline(rows, steps=20, length={"epochs": 1.0}))
+
+
+@pytest.mark.parametrize(
+    ("steps", "length", "changes"),
+    [
+        (20, {"epochs": 2.0, "budget": None}, {"epochs": 30}),
+        (200, {"epochs": 2.0}, {"epochs": 6}),
+        (20, {"epochs": None, "budget": 20.0}, {"budget": 300}),
+        (2000, {"budget": 25.0}, {"budget": 90}),
+        (20, {}, {}),
+    ],
+)
+def test_the_cure_is_a_run_of_enough_steps(
+    steps: int, length: dict[str, float | None], changes: dict[str, float]
+) -> None:
+    (found,) = find_below_baseline([row(40, 10)], steps=steps, length=length)
+
+    assert found.severity == "warning"
+    assert found.seen.startswith("the network is 15.0 points below nearest neighbour")
+    assert found.changes == changes
+    assert ("too few" in found.cause) == (steps < 300)
+    assert all(f"--{name} {value}" in found.cure for name, value in changes.items())
