@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import ravine
 from ravine.checks.context import CheckContext
-from ravine.checks.learning import check_rate
+from ravine.checks.learning_rate import check_rate
 from ravine.optim.lr_range_test import RangeTest
 
 Batch = tuple[Tensor, Tensor]

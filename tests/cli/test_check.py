@@ -27,11 +27,13 @@ def test_check_compares_networks_and_draws_them(ravine: Command, tmp_path: Path)
 def test_check_prints_a_line_for_each_network(ravine: Command, tmp_path: Path) -> None:
     data = paint(tmp_path / "data", 40)
     said = ravine(
-        "check", data, "--model", "resnet-cifar-8,wrn-10-1", "--out", tmp_path / "o", "-q"
+        "check", data, "--model", "resnet-cifar-8,wrn-10-1", "--out", tmp_path / "o", "--no-learn"
     )
 
     assert "resnet-cifar-8" in said.out
     assert "wrn-10-1" in said.out
+    assert "loss and signals (" in said.out
+    assert "learning;" in said.out.partition("not checked: ")[2]
 
 
 def test_an_unknown_scheme_is_refused_before_anything_is_written(

@@ -71,6 +71,24 @@ def test_a_loss_is_measured_where_its_least_is_known() -> None:
     )
 
 
+def test_a_search_ends_at_a_loss_that_is_low_enough() -> None:
+    calls = []
+
+    def loss(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        calls.append(out)
+        return F.cross_entropy(out, y)
+
+    labels = torch.arange(40) % 10
+    whole = measured_floor(loss, torch.zeros(40, 10), labels)
+    used = len(calls)
+    found = measured_floor(loss, torch.zeros(40, 10), labels, enough=2.0)
+
+    assert whole is not None
+    assert found is not None
+    assert whole < 0.1 < found <= 2.0
+    assert len(calls) - used < used
+
+
 def test_nothing_is_assumed_where_there_is_no_least_loss_or_no_tensor() -> None:
     labels, output = torch.arange(8), torch.zeros(8, 10)
 

@@ -1,6 +1,7 @@
 """What a monitor sees of the loop: optimizers, modes, changed weights, and how validation runs."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -123,6 +124,39 @@ def test_another_network_that_lags_behind_is_seen() -> None:
     model = network()
     first = copy.deepcopy(model).eval()
     assert codes(watched(model, evaluated=lambda _: first)) == ("averaged-weights-lag",)
+
+
+def test_an_average_on_its_way_lags_too_though_it_is_better_than_chance() -> None:
+    model = network()
+    average = copy.deepcopy(model).eval()
+
+    def follow(model: nn.Module, _step: int) -> None:
+        with torch.no_grad():
+            for mean, p in zip(average.parameters(), model.parameters(), strict=True):
+                mean.lerp_(p, 0.004)
+
+    found = watched(model, evaluated=lambda _: average, after_step=follow)
+    last = found.findings[0].evidence["validation"]
+    assert codes(found) == ("averaged-weights-lag",)
+    assert last < 0.8 * math.log(5)
+
+
+@pytest.mark.parametrize(("length", "named"), [(100_000, True), (40, False)])
+def test_a_warm_up_that_outlasts_the_run_is_named(*, length: int, named: bool) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: min(1.0, (k + 1) / length))
+    centres = torch.randn(5, 20)
+    with ravine.Monitor(model, optimizer, every=20) as monitor:
+        for _ in range(STEPS):
+            x, y = draw(64, centres)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            monitor.record(loss=loss)
+    assert codes(monitor) == (("rate-too-low",) if named else ())
 
 
 def test_weights_that_are_loaded_between_steps_are_seen() -> None:

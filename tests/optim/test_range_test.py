@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -96,3 +97,27 @@ def test_a_range_test_without_a_range_is_refused() -> None:
     model = Quadratic()
     with pytest.raises(SettingError, match="low"):
         range_test(model, Momentum(model.parameters(), 0.0), lambda value, _: value, [Noise(0)])
+
+
+def test_steps_that_nobody_could_see_in_the_loss_take_no_gradient() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4))
+    labels = torch.arange(64) % 4
+    images = torch.randn(64, 1, 4, 4) + labels.view(-1, 1, 1, 1)
+    batches = [SimpleNamespace(images=images, targets=labels)] * 40
+    optimizer, steps, weights = torch.optim.SGD(model.parameters(), lr=0.1), [], []
+
+    def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        steps.append(logits.requires_grad)
+        weights.append(model[1].weight.detach().clone())
+        return nn.functional.cross_entropy(logits, targets)
+
+    found = range_test(model, optimizer, loss, batches, low=1e-6, high=10.0, steps=40)
+
+    unseen = steps.index(True, 1)  # the first step measures how far a step leads
+    assert 5 < unseen < 30
+    assert steps[1:unseen] == [False] * (unseen - 1)
+    assert all(steps[unseen:])
+    first = found.losses[0]
+    assert max(abs(value - first) for value in found.losses[:unseen]) < 0.01 * first
+    assert min(found.losses) < 0.9 * first

@@ -80,6 +80,22 @@ def test_the_table_sorts_and_filters(page: Any, port: int) -> None:
 def test_a_killed_run_says_so(page: Any, port: int) -> None:
     show(page, port, "#run=killed")
     page.wait("document.querySelector('#run-line').textContent.includes('killed, at step 300')")
+    assert "ravine resume runs/killed" in page.value(
+        "document.querySelector('#run-line').textContent"
+    )
+
+
+def test_a_run_that_is_not_there_is_said_and_not_asked_for_again(page: Any, port: int) -> None:
+    show(page, port, "#run=gone")
+    page.wait("document.querySelector('#run-line').textContent.includes('no run of this name')")
+    page.requests.clear()
+    page.value("new Promise(done => setTimeout(done, 600))")
+
+    assert [url for url in page.requests if "gone" in url] == []
+    page.value("location.hash = '#run=ended'")
+    page.wait("document.querySelector('#run-line').textContent.startsWith('Ended')")
+    assert page.value("document.querySelector('#run-name').textContent") == "ended"
+    assert page.errors == []
 
 
 def test_runs_laid_over_each_other_name_what_differs(page: Any, port: int) -> None:

@@ -3,9 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 
-import torch
-
-from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext, layer_of
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
@@ -19,7 +16,7 @@ from ravine.findings.thresholds import (
 )
 from ravine.propagation.operations import Operation
 from ravine.propagation.recording import Recording
-from ravine.propagation.unit_activity import KINDS, ActivityRecorder, UnitActivity
+from ravine.propagation.unit_activity import KINDS, UnitActivity
 from ravine.propagation.variance import WEIGHTED, LayerVariance, VarianceProfile
 
 _SUMS = ("add", "iadd", "radd")  # kinds of operations, as a recording names them
@@ -144,14 +141,6 @@ def inputs_faded(recording: Recording) -> tuple[bool, ...]:
 def _variance_over_batch(op: Operation) -> float:
     """Returns the mean variance over the batch; differences between units, of biases, are out."""
     return math.nan if op.signal is None else float(op.signal.var.mean())
-
-
-def unit_activities(context: CheckContext, sample: CheckBatch) -> tuple[UnitActivity, ...]:
-    """Returns the activity of each activation; the random state is left to the caller."""
-    recorder = ActivityRecorder(context.model)
-    with recorder.watching(), torch.no_grad():
-        context.output(sample)
-    return tuple(recorder.found)
 
 
 def check_units(context: CheckContext) -> Iterator[Finding]:

@@ -86,6 +86,17 @@ def logits_of(output: object, sample: CheckBatch) -> Tensor | None:
     return output if fits else None
 
 
+def dense_logits_of(output: object, sample: CheckBatch) -> Tensor | None:
+    """Returns the output of a batch where it is (N, K, …) for labels (N, …), else None."""
+    labels = sample.targets
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dim() < 2:
+        return None
+    if not isinstance(output, Tensor) or not output.is_floating_point() or output.dim() < 3:
+        return None
+    fits = output.shape[1] > 1 and labels.shape == (len(output), *output.shape[2:])
+    return output if fits else None
+
+
 def take_batches(batches: Iterable[Any], device: torch.device) -> tuple[CheckBatch, ...]:
     """Returns the first batches on a device.
 

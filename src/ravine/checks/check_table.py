@@ -97,7 +97,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="activation-on-logits",
         function=check_loss,
         stage="first batch",
-        explains=(*LEARNING, *UNITS, "initial-loss-high"),
+        explains=(*LEARNING, *UNITS, "initial-loss-high", "targets-not-scaled"),
     ),
     Check(
         code="step-does-not-update",
@@ -119,6 +119,12 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=(*LEARNING, "not-in-optimizer", "vanishing-at-start"),
     ),
     Check(code="not-in-optimizer", function=check_optimizer, stage="state", explains=LEARNING),
+    Check(
+        code="batch-changed",
+        function=check_step,
+        stage="state",
+        explains=(*LEARNING, *LATER_UNITS, "gradients-not-cleared", "overfitting"),
+    ),
     Check(
         code="gradients-not-cleared",
         function=check_step,
@@ -173,18 +179,21 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         thresholds=(limits.MIXED,),
         explains=(*LEARNING, *START, *VALIDATION, "initial-loss-high"),
     ),
+    Check(  # a layer made in forward() has other weights in each pass
+        code="parameters-not-registered",
+        function=check_registered,
+        stage="first batch",
+        explains=(
+            *("noisy-evaluation", "underfitting", "plateau", "cannot-overfit", "rate-too-low"),
+            "validation-at-chance",
+        ),
+    ),
     Check(
         code="noisy-evaluation",
         function=check_evaluation,
         stage="evaluation",
         thresholds=(limits.NOISY,),
         explains=DETECTORS["noisy-evaluation"].explains,
-    ),
-    Check(
-        code="parameters-not-registered",
-        function=check_registered,
-        stage="first batch",
-        explains=("underfitting", "plateau", "cannot-overfit"),
     ),
     Check(
         code="loss-ignores-examples",
@@ -308,6 +317,20 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         stage="state",
         explains=("norm-statistics-disagree", "underfitting", "overfitting", "plateau"),
     ),
+    Check(
+        code="label-noise",
+        function=check_label_relation,
+        stage="labels probe",
+        thresholds=(limits.LABEL_NOISE,),
+        explains=("overfitting", "underfitting", "plateau"),
+    ),
+    Check(
+        code="imbalance",
+        function=check_labels,
+        stage="labels",
+        thresholds=(limits.IMBALANCE, limits.IMBALANCE_FROM),
+        explains=("validation-prepared-differently",),  # the mixture of the classes is another
+    ),
     DETECTORS["averaged-weights-lag"],
     DETECTORS["evaluated-in-training-mode"],
     DETECTORS["validation-prepared-differently"],
@@ -320,13 +343,6 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     ),
     DETECTORS["validation-labels-unrelated"],
     DETECTORS["validation-at-chance"],
-    Check(
-        code="label-noise",
-        function=check_label_relation,
-        stage="labels probe",
-        thresholds=(limits.LABEL_NOISE,),
-        explains=("overfitting", "underfitting", "plateau"),
-    ),
     DETECTORS["not-finite"],
     DETECTORS["diverged"],
     Check(
@@ -351,12 +367,6 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         stage="training",
         thresholds=(limits.RATE_LOW, limits.RATE_FAR),
         explains=DETECTORS["rate-too-low"].explains,
-    ),
-    Check(
-        code="imbalance",
-        function=check_labels,
-        stage="labels",
-        thresholds=(limits.IMBALANCE, limits.IMBALANCE_FROM),
     ),
     Check(code="shared-parameters", function=check_shared, stage="before"),
     Check(code="optimizer-unseen", function=check_step, stage="state"),

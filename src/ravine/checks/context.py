@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, final
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -26,6 +27,8 @@ class Measurements:
     Attributes:
         logits: (N, K) of the first batch; None where the output is something else.
         loss_form: how the loss takes them.
+        dense: (N, K, …) of the first batch, with a label at each place; None where it is not so.
+        dense_form: how the loss takes them.
         last_function: name of the function that made the output, such as linear or softmax.
         variance: of the first batch, layer by layer; None before.
         units: activity of each activation, in the order of the calls.
@@ -41,6 +44,8 @@ class Measurements:
 
     logits: Tensor | None = None
     loss_form: LossForm | None = None
+    dense: Tensor | None = None
+    dense_form: LossForm | None = None
     last_function: str = ""
     variance: VarianceProfile | None = None
     units: tuple[UnitActivity, ...] = ()
@@ -64,6 +69,7 @@ class CheckContext:
         samples: the first batches, on the model's device.
         optimizer: of the model, if it was given.
         step: the user's own training step of a batch, if it was given.
+        precision: of the range test's activations and products.
         measured: filled in by `examine` and by the range test.
     """
 
@@ -72,6 +78,7 @@ class CheckContext:
     samples: tuple[CheckBatch, ...]
     optimizer: Optimizer | None
     step: Step | None
+    precision: torch.dtype = torch.float32
     measured: Measurements = field(default_factory=Measurements)
 
     def answers_of(self, output: object, sample: CheckBatch) -> Tensor | None:

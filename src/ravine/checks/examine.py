@@ -16,14 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ravine.checks.activations import inputs_faded, unit_activities
-from ravine.checks.check_batch import CheckBatch, logits_of, take_batches
+from ravine.checks.activations import inputs_faded
+from ravine.checks.check_batch import CheckBatch, dense_logits_of, logits_of, take_batches
 from ravine.checks.check_table import EXPLAINS, functions_of
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_form import form_of
 from ravine.checks.parameters import leaves_of
 from ravine.checks.step_observation import observe_step
 from ravine.checks.step_record import Tensors
+from ravine.core.compiled import uncompiled, unwrapped
 from ravine.core.errors import SettingError
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
@@ -99,10 +100,12 @@ def examine(
     *,
     labels_probe: bool = False,
     learn: bool = True,
+    precision: torch.dtype = torch.float32,
 ) -> Examination:
     """Returns the findings of `check`, with its range test and its measured variances.
 
-    Batches hold tensors of any shape whose first dimension is the batch; the loss is 0-dim.
+    Batches hold tensors of any shape whose first dimension is the batch; the loss is 0-dim. The
+    range test runs in `precision`, as the training will.
     """
     learning = [p for p in model.parameters() if p.requires_grad]
     if not learning:
@@ -110,8 +113,15 @@ def examine(
     if not callable(loss):
         raise SettingError(f"loss must be a function of (output, targets), got {loss!r}")
     samples = take_batches(batches, learning[0].device)
-    context = CheckContext(model=model, loss=loss, samples=samples, optimizer=optimizer, step=step)
-    with torch.enable_grad():
+    context = CheckContext(
+        model=unwrapped(model),
+        loss=loss,
+        samples=samples,
+        optimizer=optimizer,
+        step=step,
+        precision=precision,
+    )
+    with torch.enable_grad(), uncompiled():
         found = list(_run_checks(context, labels_probe=labels_probe, learn=learn))
     measured = context.measured
     return Examination(
@@ -159,37 +169,35 @@ def _first_batch(context: CheckContext, sample: CheckBatch) -> Generator[Finding
         measured.logits = logits_of(_output(context, sample), sample)
     if (yield from _run_stage("labels", context)):
         return True
-    outputs: list[Any] = []
-
-    def loss_of(output: Any) -> Tensor:
-        outputs.append(output)
-        return _loss(context, output, sample)
-
-    recording = record(context.model, sample.inputs, loss_of)
+    recording = record(context.model, sample.inputs, lambda out: _loss(context, out, sample))
     if measured.logits is not None:
         measured.loss_form = form_of(context.loss, measured.logits, sample.targets)
-    measured.last_function = _last_function(recording, outputs[0])
+    measured.dense = dense_logits_of(recording.output, sample)
+    if measured.dense is not None:
+        measured.dense_form = form_of(context.loss, measured.dense, sample.targets)
+    measured.last_function = _last_function(recording, recording.output)
     measured.variance = VarianceProfile(layers=as_layers(recording, sample.inputs))
-    measured.units = unit_activities(context, sample)
+    measured.units = tuple(recording.units)
     faded = inputs_faded(recording)
     is_matched = len(faded) == len(measured.units)
     measured.faded = faded if is_matched else (False,) * len(measured.units)
-    value = _differentiated(context, sample)
+    value = _differentiated(context, sample, recording)
     yield from _run_stage("first batch", context)
     return not bool(value.isfinite())
 
 
-def _differentiated(context: CheckContext, sample: CheckBatch) -> Tensor:
-    """Returns the loss of a batch, 0-dim, after its backward pass; keeps what checks read of it."""
-    measured, output = context.measured, context.output(sample)
+def _differentiated(context: CheckContext, sample: CheckBatch, recording: Recording) -> Tensor:
+    """Returns the loss of a batch, 0-dim; keeps what checks read of it and of its gradients."""
+    measured, output, value = context.measured, recording.output, recording.loss
+    assert value is not None
     measured.output = next(
         (t.detach() for t in tensors_in(output) if t.is_floating_point() and t.dim()), None
     )
-    value = context.loss(output, sample.targets)
     if not value.requires_grad:
         return value
     measured.leaves = tuple(leaves_of(value))
-    value.backward()
+    for p, slope in recording.slopes.items():
+        p.grad = slope
     measured.penalty = _past_the_output(context, output, sample)
     return value
 

@@ -1,41 +1,30 @@
-"""The trainings that checks judge: eight examples that must be overfitted, and a range test.
+"""The training that checks judge first: eight examples that must be overfitted.
 
-Each restores everything that it changed.
+Everything that it changed is restored.
 """
 
 import math
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from ravine.checks.check_batch import CheckBatch, joined
+from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext, layer_of
 from ravine.checks.parameters import make_dense_
-from ravine.core.errors import SettingError
-from ravine.core.nested import tensors_in
+from ravine.core.nested import pick_examples, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
 from ravine.findings.thresholds import (
     OVERFIT,
-    RATE_FAR,
-    RATE_HIGH,
-    RATE_LOW,
-    RATE_NEAR,
 )
 from ravine.nn.freezing import training_mode_
-from ravine.optim.lr_range_test import SMOOTHING, RangeTest, range_test
+from ravine.optim.adam import Adam
 
 _EXAMPLES = 8
-_SETTLED = 10  # first losses of a range test, whose median is the start
-_BEYOND_NOISE = 3.0  # standard deviations
-_MEDIAN_OF_DIFFERENCES = 0.954  # |x − y| of two normal numbers, over their standard deviation
-_BEGUN = 0.1  # of the fall of the loss
-_LOWEST, _HIGHEST = 1e-5, 10.0  # learning rates
+_IGNORED = -100  # the label that torch's losses pass over
 _TRIES = ((1e-3, 60), (1e-2, 60))  # learning rate of Adam, steps
 # Steps with a gradient of 0 after which it stays 0 (branches and a head that are initialised to
 # zero have all theirs at the third), and steps of waiting for a gradient.
@@ -92,7 +81,7 @@ def _has_gradient(p: Tensor) -> bool:
 def overfit(context: CheckContext) -> Overfit:
     """Returns how well the network overfits eight examples, with Adam of its own."""
     model = context.model
-    sample = context.samples[0].first(_EXAMPLES)
+    sample = _labelled(context.samples[0])
     waiting = _Waiting([p for p in model.parameters() if p.requires_grad and p.dim() > 1])
     best: Overfit | None = None
     for lr, steps in _TRIES:
@@ -109,6 +98,16 @@ def overfit(context: CheckContext) -> Overfit:
     return replace(best, unmoved=layers, steps=waiting.steps)
 
 
+def _labelled(sample: CheckBatch) -> CheckBatch:
+    """Returns a few examples, those with a label first where the loss passes over some."""
+    labels = sample.labels
+    if labels is None or not bool((labels == _IGNORED).any()):
+        return sample.first(_EXAMPLES)
+    order = (labels == _IGNORED).int().argsort(stable=True)[:_EXAMPLES]
+    inputs, targets = pick_examples((sample.inputs, sample.targets), order, size=len(sample))
+    return CheckBatch(inputs=inputs, targets=targets, original=sample.original)
+
+
 def _without_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if "Dropout" in type(module).__name__:
@@ -119,7 +118,7 @@ def _learn(
     context: CheckContext, sample: CheckBatch, lr: float, steps: int, waiting: _Waiting
 ) -> Overfit:
     """Trains until the examples are overfitted and gradients are known, for `steps` at most."""
-    adam = torch.optim.Adam([p for p in context.model.parameters() if p.requires_grad], lr=lr)
+    adam = Adam([p for p in context.model.parameters() if p.requires_grad], lr=lr)
     losses: list[float] = []
     accuracy, level, learnt, in_a_row = None, math.nan, False, 0
     for step in range(steps):
@@ -132,7 +131,7 @@ def _learn(
         if not math.isfinite(losses[-1]) or not loss.requires_grad:
             break
         learnt = learnt or _is_learnt(losses, accuracy, level)
-        adam.zero_grad()
+        context.model.zero_grad()  # the optimizer's own would load torch's compiler, a second
         has_gradient = _backward(context.model, loss, output, waiting)
         in_a_row = in_a_row + 1 if has_gradient else 0
         waiting.steps = max(waiting.steps, in_a_row)
@@ -160,7 +159,11 @@ def _backward(model: nn.Module, loss: Tensor, output: object, waiting: _Waiting)
 
 def _accuracy(context: CheckContext, output: object, sample: CheckBatch) -> float | None:
     logits = context.answers_of(output, sample)
-    return None if logits is None else float((logits.argmax(1) == sample.targets).double().mean())
+    if logits is None:
+        return None
+    counts = sample.targets != _IGNORED
+    right = (logits.argmax(1) == sample.targets)[counts]
+    return float(right.double().mean()) if len(right) else None
 
 
 def _learnt_below(context: CheckContext, output: object, sample: CheckBatch, first: float) -> float:
@@ -206,158 +209,3 @@ def check_overfit(found: Overfit) -> Iterator[Finding]:
             cure="make layers wider; inspect outputs, targets and loss of these few examples",
             evidence={"before": found.before, "after": found.after},
         )
-
-
-class _Losses(nn.Module):
-    """A network whose input is the index of a batch, 0-dim, and whose output is the loss."""
-
-    def __init__(self, context: CheckContext, samples: list[CheckBatch]) -> None:
-        super().__init__()
-        self.inner = context.model
-        self._context = context
-        self._samples = samples
-
-    def forward(self, index: Tensor) -> Tensor:
-        return self._context.value(self._samples[int(index)])
-
-
-@dataclass(frozen=True, slots=True)
-class _Index:
-    images: Tensor
-    targets: Tensor
-
-
-def rate_range(context: CheckContext, *, examples: int, steps: int) -> RangeTest | None:
-    """Returns the range test of the user's optimizer, None where the first loss is not finite."""
-    assert context.optimizer is not None
-    samples = _pieces(context.samples, examples)
-    indices = (_Index(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
-    with preserve_training(context.model, context.optimizer):
-        try:
-            return range_test(
-                _Losses(context, samples),
-                context.optimizer,
-                lambda loss, _: loss,
-                indices,
-                low=min(_LOWEST, _reference(context) / 10),
-                high=max(_HIGHEST, _reference(context) * 2),
-                steps=steps,
-            )
-        except SettingError:
-            return None
-
-
-def _reference(context: CheckContext) -> float:
-    assert context.optimizer is not None
-    lr = float(context.optimizer.param_groups[0]["lr"])
-    return lr if 0 < lr < math.inf else 1e-3
-
-
-def _beyond(found: RangeTest, lr: float, *, is_lost: bool) -> str:
-    if lr > found.rates[-1]:
-        return f": at {found.rates[-1]:.2g} the loss explodes"
-    return ": at the present one the loss is above its start again" if is_lost else ""
-
-
-def _planned(context: CheckContext) -> float:
-    """Returns the highest learning rate of the first group that is known to be reached."""
-    assert context.optimizer is not None
-    group, steps = context.optimizer.param_groups[0], context.measured.steps
-    known = [_reference(context), *(float(group.get(k, 0.0)) for k in ("initial_lr", "max_lr"))]
-    seen = [] if steps is None else [*steps.first.learning_rates]
-    return max(known + [lrs[0] for lrs in seen if lrs and lrs[0] < math.inf])
-
-
-def _loss_at(found: RangeTest, lr: float) -> float:
-    """Returns the loss of a range test at a learning rate, infinite beyond its last."""
-    return next(
-        (loss for rate, loss in zip(found.rates, found.losses, strict=True) if rate >= lr), math.inf
-    )
-
-
-def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
-    """Returns samples of `examples` each, the first parts of all batches first.
-
-    Smaller batches are put together: the losses of a few examples tell noise alone.
-    """
-    count = max(1, examples // max(1, len(samples[0])))
-    if count > 1:
-        rows = [samples[n : n + count] for n in range(0, len(samples), count)]
-        samples = tuple(joined(row) for row in rows if len(row) == count or len(rows) == 1)
-    most = max(1, len(samples[0]) // examples)
-    return [s.first(examples, start=k * examples) for k in range(most) for s in samples]
-
-
-def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
-    """Yields a learning rate that is far from those of the range test.
-
-    Too high is judged by the suggested learning rate, and by whether the loss is still below its
-    start there; too low by the one where the loss begins to fall, and by the highest that a
-    schedule is known to reach: on easy data the loss goes on falling far above a good rate.
-    """
-    if not learns_in(found):
-        return
-    lr, planned = _reference(context), _planned(context)
-    first, least = _first(found), min(found.losses)
-    begins = _beginning(found, first - _BEGUN * (first - least))
-    ratio, is_lost = lr / found.suggestion, _loss_at(found, lr) >= first
-    evidence = {
-        "rate": lr, "suggestion": found.suggestion, "ratio": ratio, "begins": begins,
-        "least": least,
-    }  # fmt: skip
-    if ratio > RATE_HIGH and (is_lost or lr > found.rates[-1] * RATE_NEAR):
-        yield Finding(
-            severity="critical" if lr > found.rates[-1] else "warning",
-            code="rate-too-high",
-            seen=f"the learning rate is {lr:.3g}; the range test suggests {found.suggestion:.2g}"
-            + _beyond(found, lr, is_lost=is_lost),
-            cause="steps lead across the valley and not along it",
-            cure=f"set lr to {found.suggestion:.1g}",
-            evidence=evidence,
-            changes={"lr": found.suggestion},
-        )
-    elif planned < begins * RATE_LOW or (
-        planned < RATE_FAR * found.suggestion and planned < 0.1 * begins
-    ):
-        yield Finding(
-            severity="warning",
-            code="rate-too-low",
-            seen=f"the learning rate is {planned:.3g}; in a range test the loss begins to fall at "
-            f"{begins:.2g}",
-            cause="steps are too small to get anywhere",
-            cure=f"set lr to {found.suggestion:.1g}",
-            evidence=evidence,
-            changes={"lr": found.suggestion},
-        )
-
-
-def learns_in(found: RangeTest) -> bool:
-    """Returns whether anything was learnt at any learning rate; else its suggestion is noise."""
-    first = _first(found)
-    return first - min(found.losses) > max(0.03 * abs(first), _BEYOND_NOISE * _noise(found))
-
-
-def _noise(found: RangeTest) -> float:
-    """Returns the standard deviation that the losses have by their batches alone.
-
-    From the first batches' losses, whose differences hold little of a fall.
-    """
-    smoothed = found.losses[:_SETTLED]
-    sums = [loss * (1 - SMOOTHING ** (n + 1)) for n, loss in enumerate(smoothed)]
-    raw = [after - SMOOTHING * before for before, after in pairwise([0.0, *sums])]
-    apart = [abs(after - before) for before, after in pairwise(raw)]
-    if not apart:
-        return 0.0
-    of_a_batch = statistics.median(apart) / (1 - SMOOTHING) / _MEDIAN_OF_DIFFERENCES
-    return of_a_batch * math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING))
-
-
-def _first(found: RangeTest) -> float:
-    return statistics.median(found.losses[:_SETTLED])
-
-
-def _beginning(found: RangeTest, level: float) -> float:
-    """Returns the learning rate from which the loss stays below a level until its least value."""
-    least = found.losses.index(min(found.losses))
-    above = [n for n in range(least) if found.losses[n] > level]
-    return found.rates[above[-1] + 1 if above else 0]

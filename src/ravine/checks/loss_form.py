@@ -29,6 +29,7 @@ class LossForm:
         takes_logarithms: it falls by the constant.
         per_example: it is a mean and not a sum over the batch.
         slope: mean derivative by the target class's output, times N where it is a mean.
+        separate: the slope of an example does not depend on the outputs of the others.
         answers: whether output k is the answer k: sure right answers have clearly another loss
             than sure wrong ones. It is not so for features that the loss compares itself.
     """
@@ -38,11 +39,12 @@ class LossForm:
     takes_logarithms: bool
     per_example: bool
     slope: float
+    separate: bool
     answers: bool
 
 
 def form_of(loss: Loss, logits: Tensor, targets: Tensor) -> LossForm | None:
-    """Returns how the loss takes logits (N, K) and labels (N,); None where it is not finite."""
+    """Returns how the loss takes logits (N, K, …) for labels (N, …); None where not finite."""
     out = logits.detach().float().requires_grad_()
     with torch.enable_grad():
         value = loss(out, targets)
@@ -56,23 +58,40 @@ def form_of(loss: Loss, logits: Tensor, targets: Tensor) -> LossForm | None:
     scale = max(1.0, abs(at))
     per_example = abs(twice - at) < 1e-3 * scale
     count = 1 if per_example else len(targets)
-    target_class = targets.clamp_min(0)[:, None]
+    target_class = targets.clamp(0, logits.shape[1] - 1)[:, None]
     return LossForm(
         value=at / count,
         takes_softmax=abs(moved) < 1e-3 * scale,
         takes_logarithms=abs(moved / count + 3.0) < 1e-2,
         per_example=per_example,
         slope=0.0 if slope is None else float(slope.gather(1, target_class).sum()) / count,
+        separate=slope is None or _is_separate(loss, out.detach(), targets, slope),
         answers=_takes_answers(loss, out.detach(), targets),
     )
 
 
+def _is_separate(loss: Loss, out: Tensor, targets: Tensor, slope: Tensor) -> bool:
+    """Returns whether the first half's slopes stay when the outputs of the second half turn."""
+    half = len(out) // 2
+    other = torch.cat([out[:half], -out[half:]]).requires_grad_()
+    with torch.enable_grad():
+        value = loss(other, targets)
+        found = torch.autograd.grad(value, other)[0] if value.requires_grad else slope
+    apart = float((found - slope)[:half].abs().max()) if half else 0.0
+    return apart <= 1e-3 * float(slope.abs().max())
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Returns (N, K, …) of labels (N, …)."""
+    return F.one_hot(labels, classes).movedim(-1, 1)
+
+
 def _takes_answers(loss: Loss, out: Tensor, targets: Tensor) -> bool:
-    classes, clamped = out.shape[1], targets.clamp_min(0)
+    classes, clamped = out.shape[1], targets.clamp(0, out.shape[1] - 1)
     shifts = range(min(classes, _WRONG + 1))
     with torch.no_grad():
         values = [
-            float(loss(_SURE * F.one_hot((clamped + k) % classes, classes).to(out), targets))
+            float(loss(_SURE * _one_hot((clamped + k) % classes, classes).to(out), targets))
             for k in shifts
         ]
     right, wrong = values[0], values[1:]

@@ -14,6 +14,7 @@ _SQUASHED = (
     *("relu", "sigmoid", "tanh", "hardtanh", "relu6", "leaky_relu", "silu", "gelu", "elu"),
     *("clamp", "clip", "softsign", "softplus", "hardsigmoid", "threshold"),
 )
+_ROWS = 4096  # of an output with a label at each place
 _AT_AN_END = 0.1  # share of outputs that are exactly the least or the largest
 
 # Smoothed labels ask a sure network for less: at their optimum the slope is 0, of either sign.
@@ -27,6 +28,10 @@ def check_loss(context: CheckContext) -> Iterator[Finding]:
     if form is not None and form.answers and measured.logits is not None:
         out = measured.logits.detach().double()
         yield from _compare(form, out, measured.last_function)
+    form = measured.dense_form
+    if form is not None and form.answers and measured.dense is not None:
+        rows = measured.dense.detach().double().movedim(1, -1).flatten(0, -2)
+        yield from _compare(form, rows[:: max(1, len(rows) // _ROWS)], measured.last_function)
 
 
 def _compare(form: LossForm, out: Tensor, last: str) -> Iterator[Finding]:
@@ -41,11 +46,11 @@ def _compare(form: LossForm, out: Tensor, last: str) -> Iterator[Finding]:
     probabilities = bool((out >= 0).all()) and bool(((out.sum(1) - 1).abs() < 1e-3).all())
     sums = out.exp().sum(1)
     if form.slope > _CLEARLY_UPHILL:
-        yield _wrong_sign(form, evidence)
+        yield wrong_sign(form.slope, evidence)
     elif form.takes_softmax and (last == "softmax" or probabilities):
-        yield _softmax_twice(evidence)
+        yield softmax_twice(evidence)
     elif form.takes_logarithms and not bool(((sums - 1).abs() < 1e-2).all()):
-        yield _no_log_probabilities(float(sums.mean()), evidence)
+        yield no_log_probabilities(float(sums.mean()), evidence)
     elif form.takes_softmax and (last in _SQUASHED or _is_cut(out)):
         yield _activation_on_logits(last, float((out == 0).double().mean()), evidence)
     elif form.takes_softmax or form.takes_logarithms:
@@ -60,19 +65,21 @@ def _is_cut(out: Tensor) -> bool:
     return max(ends) > max(_AT_AN_END, 2 / out.shape[1] / len(out))
 
 
-def _wrong_sign(form: LossForm, evidence: dict[str, float]) -> Finding:
+def wrong_sign(slope: float, evidence: dict[str, float]) -> Finding:
+    """Returns the finding of a loss that grows with the right output, by its slope there."""
     return Finding(
         severity="critical",
         code="loss-of-wrong-sign",
         seen="the loss grows with the output of the target class "
-        f"(slope {form.slope:.3g}; it must be below 0)",
+        f"(slope {slope:.3g}; it must be below 0)",
         cause="the sign of the loss is turned round",
         cure="return the loss itself and not its negative",
-        evidence={**evidence, "slope": form.slope},
+        evidence={**evidence, "slope": slope},
     )
 
 
-def _softmax_twice(evidence: dict[str, float]) -> Finding:
+def softmax_twice(evidence: dict[str, float]) -> Finding:
+    """Returns the finding of probabilities that are given to a loss of logits."""
     return Finding(
         severity="critical",
         code="softmax-twice",
@@ -83,13 +90,19 @@ def _softmax_twice(evidence: dict[str, float]) -> Finding:
     )
 
 
-def _no_log_probabilities(mean_sum: float, evidence: dict[str, float]) -> Finding:
+def no_log_probabilities(mean_sum: float, evidence: dict[str, float]) -> Finding:
+    """Returns the finding of a loss of log-probabilities that is given something else.
+
+    Args:
+        mean_sum: of the outputs' exponentials.
+        evidence: the numbers behind it.
+    """
     return Finding(
         severity="critical",
         code="loss-expects-log-probabilities",
         seen="the loss falls without limit when a constant is added to the outputs, which are no "
         f"log-probabilities (their exponentials sum to {mean_sum:.3g})",
-        cause="nll_loss is given logits",
+        cause="nll_loss is given logits, or kl_div probabilities",
         cure="take cross_entropy in place of nll_loss, or log_softmax at the network's end",
         evidence={**evidence, "sum": mean_sum},
     )
@@ -108,6 +121,24 @@ def _activation_on_logits(last: str, zeros: float, evidence: dict[str, float]) -
         if last in _SQUASHED
         else "leave out what limits the outputs at the network's end",
         evidence={**evidence, "zeros": zeros},
+    )
+
+
+def out_of_reach(last: str, evidence: dict[str, float]) -> Finding:
+    """Returns the finding of a last function that cannot reach the targets.
+
+    Args:
+        last: its name.
+        evidence: low and high, the ends of its range, and the share of targets outside.
+    """
+    return Finding(
+        severity="critical",
+        code="activation-on-logits",
+        seen=f"the network ends in {last}, whose results lie between {evidence['low']:g} and "
+        f"{evidence['high']:g}, and {evidence['share']:.0%} of the targets lie outside",
+        cause="part of the range of the outputs is cut off",
+        cure=f"leave out the {last} at the network's end, or scale the targets into its range",
+        evidence=evidence,
     )
 
 

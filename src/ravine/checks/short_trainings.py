@@ -9,7 +9,8 @@ import torch
 from torch.optim import Optimizer, SparseAdam
 
 from ravine.checks.context import CheckContext
-from ravine.checks.learning import check_overfit, check_rate, overfit, rate_range
+from ravine.checks.learning import check_overfit, overfit
+from ravine.checks.learning_rate import check_rate, rate_range
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.nn.freezing import training_mode_
@@ -80,8 +81,14 @@ def _seconds_of_a_step(context: CheckContext) -> float | None:
     with preserve_training(context.model, context.optimizer):
         training_mode_(context.model)
         began = time.monotonic()
-        value = context.value(context.samples[0].first(_EXAMPLES))
+        few = context.samples[0].first(_EXAMPLES // 2)
+        with torch.autocast(
+            next(context.model.parameters()).device.type,
+            context.precision,
+            enabled=context.precision != torch.float32,
+        ):
+            value = context.value(few)
         if not value.requires_grad:
             return None
         value.backward()
-        return time.monotonic() - began
+        return (time.monotonic() - began) * _EXAMPLES / max(1, len(few))

@@ -23,6 +23,7 @@ from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.step_record import StepPair, StepRecord, Tensors
 from ravine.core.errors import SettingError
+from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_optimizer, preserve_training
 
 _CALLS = 32  # of a step that accumulates, until the optimizer must have stepped
@@ -109,7 +110,7 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
     with ExitStack() as watching:
         _watch(context, parameters, record, watching)
         while record.calls < _CALLS and (not record.calls or time.monotonic() - began < _SECONDS):
-            _call(context, sample)
+            _call(context, sample, record)
             record.calls += 1
             stepped = record.optimizer is not None
             if stepped and (not record.rests or len(record.learning_rates) >= _WARM_UP):
@@ -123,8 +124,11 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
     return record
 
 
-def _call(context: CheckContext, sample: CheckBatch) -> None:
+def _call(context: CheckContext, sample: CheckBatch, record: StepRecord) -> None:
+    """Calls the step on a batch, and puts back what it wrote into that."""
     assert context.step is not None
+    given = tensors_in((sample.original, sample.inputs, sample.targets))
+    kept = [t.detach().clone() for t in given]
     try:
         context.step(sample.original)
     except Exception as error:
@@ -132,6 +136,11 @@ def _call(context: CheckContext, sample: CheckBatch) -> None:
             f"step raises on a batch: {type(error).__name__}: {error}; pass a function "
             "that takes one batch as batches gives it, and trains on it"
         ) from error
+    with torch.no_grad():
+        for tensor, old in zip(given, kept, strict=True):
+            if not torch.equal(tensor.nan_to_num(), old.nan_to_num()):
+                record.changed = True
+                tensor.copy_(old)
 
 
 def _watch(

@@ -28,6 +28,7 @@ class StepRecord:
         calls: of the user's step.
         moved: whether a weight differs after them.
         held: indices of the parameters that the optimizers hold which stepped, or were about to.
+        changed: whether the step wrote into the batch that it was given, and would again.
         drifted: names of batch norms with frozen weights whose statistics differ after them.
     """
 
@@ -42,6 +43,7 @@ class StepRecord:
     calls: int = 0
     moved: bool = False
     held: set[int] = field(default_factory=set)
+    changed: bool = False
     drifted: tuple[str, ...] = ()
 
     @property

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
+from ravine.checks.target_form import check_target_form
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
 from ravine.findings.thresholds import LARGE_TARGETS, UNINFORMATIVE
@@ -32,6 +33,7 @@ def check_targets(context: CheckContext) -> Iterator[Finding]:
         yield from _sigmoid_twice(context, out, targets)
         yield from _broadcast(context, out, targets)
         yield from _large(out, targets)
+    yield from check_target_form(context)
     yield from _ignored(context)
     yield from _uninformative(context, out, targets)
 
@@ -59,20 +61,24 @@ def _dropped() -> Finding:
 def _sigmoid_twice(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
     """A loss of logits is near 0 at sure logits; one of probabilities refuses or punishes them."""
     is_squashed = bool((out >= 0).all() and (out <= 1).all())
-    ends = context.measured.last_function == "sigmoid"
+    ends = context.measured.last_function in ("sigmoid", "softmax")
     shares = bool((targets >= 0).all() and (targets <= 1).all())
     if not (is_squashed and ends and shares and out.shape == targets.shape):
         return
     sure = _value(context, _SURE * (2 * targets.round() - 1), targets.round())
     fitted = _value(context, targets.round(), targets.round())
+    moved = _value(context, targets.round() + 3.0, targets.round())
+    if fitted is not None and moved is not None and math.isclose(fitted, moved, rel_tol=1e-4):
+        return  # a softmax, which check_target_form names
     if sure is not None and fitted is not None and sure < 0.01 and fitted > 0.1:
         yield Finding(
             severity="critical",
             code="sigmoid-twice",
             seen="the network's outputs are probabilities, and the loss takes a sigmoid of them "
             f"again: with every answer right it is still {fitted:.2g}",
-            cause="sigmoid stands before a loss that holds one itself (BCEWithLogitsLoss)",
-            cure="leave out the sigmoid at the network's end, or take BCELoss",
+            cause="sigmoid or softmax stands before a loss that holds a sigmoid itself "
+            "(BCEWithLogitsLoss)",
+            cure="leave out what stands at the network's end, or take BCELoss",
             evidence={"fitted": fitted, "sure": sure},
         )
 
@@ -169,13 +175,16 @@ def _slope(context: CheckContext, out: Tensor, labels: Tensor) -> Tensor | None:
 def _uninformative(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
     """Yields targets on which the best network is hardly better than one constant answer."""
     form = context.measured.loss_form
-    if form is None or not form.takes_softmax or not form.per_example:
+    if form is None or not (form.takes_softmax and form.per_example and form.separate):
         return
     constant = measured_floor(context.loss, out, targets, alike=True)
-    floor = measured_floor(context.loss, out, targets)
-    if constant is None or floor is None or constant < 0.1:
+    if constant is None or constant < 0.1:
         return
     least = min(constant, math.log(max(2, out.shape[-1])))  # whatever is added to the loss
+    told = constant - UNINFORMATIVE * least
+    floor = measured_floor(context.loss, out, targets, enough=told)
+    if floor is None:
+        return
     if constant - floor < UNINFORMATIVE * least:
         yield Finding(
             severity="warning",

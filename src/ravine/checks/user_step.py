@@ -21,6 +21,8 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
     with_modes = learning_layers_with_modes(context.model)
     if with_modes and first.training and not any(first.training):
         yield eval_mode_finding(with_modes, whole=True)
+    if first.changed:
+        yield _changed_batch()
     if first.optimizer is None:
         yield _custom_update(first) if first.moved else _never_steps(first)
         return
@@ -29,6 +31,17 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
     if pair.second is not None and not first.has_closure:
         yield from _compare(first, pair.second)
     yield from _drifting(first)
+
+
+def _changed_batch() -> Finding:
+    return Finding(
+        severity="warning",
+        code="batch-changed",
+        seen="the step writes into its batch: images or targets are others after it",
+        cause="an operation in place (sub_, div_, +=, masked_fill_) on tensors that the data "
+        "keeps: the next epoch begins with what it left",
+        cure="write x = (x - mean) / std, which makes a new tensor, or clone the batch first",
+    )
 
 
 def _never_steps(record: StepRecord) -> Finding:

@@ -1,6 +1,7 @@
 """`ravine check`."""
 
 import json as json_format
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ravine.cli.checked_lines import checked_lines
 from ravine.cli.display import watching
 from ravine.cli.finding_lines import show_findings
 from ravine.cli.options import Json, Quiet, data_argument, given, setting_options
@@ -54,6 +56,7 @@ def check(
     """
     chosen = given(settings, set_ or [])
     chosen = _checked(chosen, data_argument(data, chosen))
+    began = time.monotonic()
     with watching(quiet=quiet, json=json) as screen:
         rows = workflow.compare_variance(
             None,
@@ -64,11 +67,20 @@ def check(
             progress=screen.progress,
             observer=screen.observe,
         )
+    seconds = time.monotonic() - began
     if json:
         for row in rows:
             print(json_format.dumps({"kind": "network", **row}))
         return
     _show(rows, out)
+    if not quiet:
+        _show_reach(rows, seconds, labels_probe=labels_probe, learn=learn)
+
+
+def _show_reach(rows: list[dict[str, Any]], seconds: float, **asked: bool) -> None:
+    """Prints what was checked, and what could not be."""
+    found = Findings(tuple(Finding.of_row(one) for row in rows for one in row["findings"]))
+    print("\n".join(checked_lines(found, seconds, inside=True, has_rows=False, **asked)))
 
 
 def _show(rows: list[dict[str, Any]], out: Path) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 else:
     check_table = lazy_module("ravine.checks.check_table")
 
+_ROWS = "rows of the run"
 _STAGES = {
     "before": "data and wiring",
     "labels": "labels",
@@ -29,6 +30,8 @@ def checked_lines(
     inside: bool,
     labels_probe: bool,
     verbose: bool = False,
+    has_rows: bool = True,
+    learn: bool = True,
 ) -> list[str]:
     """Returns lines about the checks of a diagnosis; with `verbose` one for each kind of finding.
 
@@ -37,9 +40,15 @@ def checked_lines(
         seconds: that it took.
         inside: whether the network was checked, and not the rows only.
         labels_probe: whether the labels were asked.
+        verbose: a line for each kind.
+        has_rows: whether there is a run; before it no rows are asked for.
+        learn: whether the short trainings ran.
     """
     groups = _groups()
+    if not has_rows:
+        del groups[_ROWS]
     missing = ["state"] if inside else [name for name in groups if name in _STAGES]
+    missing += ["training"] if inside and not learn else []
     missing += ["labels probe"] if inside and not labels_probe else []
     done = {name: codes for name, codes in groups.items() if name not in missing}
     counts = [f"{_STAGES.get(name, name)} ({len(codes)})" for name, codes in done.items()]
@@ -58,8 +67,8 @@ def checked_lines(
 
 def _groups() -> dict[str, Sequence[str]]:
     """Returns the codes by what is looked at: the rows of the run, then the stages of checks."""
-    groups: dict[str, list[str]] = {"rows of the run": []}
+    groups: dict[str, list[str]] = {_ROWS: []}
     for row in check_table.CHECKS:
-        name = getattr(row, "stage", "rows of the run")
+        name = getattr(row, "stage", _ROWS)
         groups.setdefault(name, []).append(row.code)
     return {name: list(dict.fromkeys(codes)) for name, codes in groups.items()}

@@ -25,6 +25,8 @@ _UNDONE, _OFTEN = 0.3, 64  # share of updates that is undone, and changes that a
 _LEARNT = 0.6  # of the loss of knowing nothing, below which training has learnt
 _REVERSED = -0.5  # correlation of mean examples
 _ELSEWHERE, _BESIDE_HALVES = 0.15, 5.0  # 1 − correlation, and over that of the halves of training
+_COLD = 0.05  # of the planned learning rate
+_BEHIND = 2.0  # times the training loss, beyond which validation is far behind
 _WORSE = 1.3  # times the training loss, from which on validation is worse
 
 
@@ -36,6 +38,7 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         run: the recorded losses.
     """
     yield from _optimizer(record)
+    yield from _never_warm(record, run)
     yield from _mode(record)
     yield from _outside(record, run)
     if record.noise > NOISY:
@@ -66,6 +69,23 @@ def _optimizer(record: LoopRecord) -> Iterator[Finding]:
             "called on a wrapper that does not pass it on",
             cure="call optimizer.step() after loss.backward()",
             evidence={"losses": float(record.losses)},
+        )
+
+
+def _never_warm(record: LoopRecord, run: Trace) -> Iterator[Finding]:
+    """Yields a warm-up that leaves the run at next to nothing of its planned learning rate."""
+    known = run.rates[np.isfinite(run.rates)]
+    if record.planned <= 0 or len(known) < _FEWEST or known[-1] < known.max():
+        return
+    if known.max() < _COLD * record.planned and _learns_nothing(run):
+        yield Finding(
+            severity="warning",
+            code="rate-too-low",
+            seen=f"the learning rate has risen to {known.max():.2g} in {record.steps} steps, and "
+            f"{record.planned:.2g} is what the schedule multiplies; the loss has not fallen",
+            cause="the warm-up is longer than the training: its steps are counted in another unit",
+            cure="let the warm-up take a twentieth of all steps",
+            evidence={"reached": float(known.max()), "planned": record.planned},
         )
 
 
@@ -160,6 +180,8 @@ def _validation(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     is_seen = record.calls > 0  # else the loop calls another module around the same weights
     if record.validations and others == record.validations and is_seen and _lags(rows, run, train):
         yield _lagging(record, float(train), float(loss))
+    elif record.modes_agree < AGREES and loss > _BEHIND * train:
+        yield _statistics_lag(record, float(train), float(loss))
     elif is_at_chance(rows, run):
         yield from _at_chance(record, float(train), float(loss), float(accuracy))
 
@@ -175,8 +197,10 @@ def is_shifted(shift: InputShift) -> bool:
 
 
 def _lags(rows: np.ndarray, run: Trace, train: float) -> bool:
-    """Returns whether validation is far behind training and never was good."""
-    return bool(rows[-1, 1] > 2 * train and rows[1:, 1].min() > 0.8 * run.chance)
+    """Returns whether validation is far behind training, and was never better than it is now."""
+    never = rows[1:, 1].min() > 0.8 * run.chance
+    comes = rows[-1, 1] <= 1.02 * rows[:, 1].min() and rows[-1, 1] > 0.4 * run.chance
+    return bool(rows[-1, 1] > _BEHIND * train and (never or comes))
 
 
 def _in_training_mode(record: LoopRecord) -> Finding:
@@ -230,23 +254,25 @@ def _lagging(record: LoopRecord, train: float, loss: float) -> Finding:
     )
 
 
+def _statistics_lag(record: LoopRecord, train: float, loss: float) -> Finding:
+    return Finding(
+        severity="warning",
+        code="norm-statistics-disagree",
+        seen=f"on one batch of training {record.modes_agree:.0%} of answers are the same in "
+        f"training and evaluation mode; the loss is {train:.3g}, in validation {loss:.3g}",
+        cause="batch norm's running mean and variance do not follow the weights (a small "
+        "momentum, few steps, a high learning rate)",
+        cure="leave momentum at 0.1, or measure the statistics anew by a pass over training "
+        "images in training mode without gradient",
+        evidence={"training": train, "validation": loss, "agree": record.modes_agree},
+        changes={"norm_statistics": "measured"},
+    )
+
+
 def _at_chance(record: LoopRecord, train: float, loss: float, accuracy: float) -> Iterator[Finding]:
     """Yields what validation at chance comes from, where training has learnt."""
     evidence = {"training": train, "validation": loss, "accuracy": accuracy}
-    if record.modes_agree < AGREES:
-        yield Finding(
-            severity="warning",
-            code="norm-statistics-disagree",
-            seen=f"on one batch of training {record.modes_agree:.0%} of answers are the same in "
-            f"training and evaluation mode; the loss is {train:.3g}, in validation {loss:.3g}",
-            cause="batch norm's running mean and variance do not follow the weights (a small "
-            "momentum, few steps, a high learning rate)",
-            cure="leave momentum at 0.1, or measure the statistics anew by a pass over training "
-            "images in training mode without gradient",
-            evidence={**evidence, "agree": record.modes_agree},
-            changes={"norm_statistics": "measured"},
-        )
-    elif record.sure_in_validation > 0.8 * record.sure_in_training:
+    if record.sure_in_validation > 0.8 * record.sure_in_training:
         yield Finding(
             severity="warning",
             code="validation-labels-unrelated",

@@ -52,6 +52,7 @@ class LoopRecord:
     Attributes:
         steps: of the watched optimizer.
         losses: training losses that were recorded.
+        planned: learning rate that a schedule multiplies; 0 where none is attached.
         other_steps: steps of other optimizers on the same weights.
         other_optimizers: how many different ones, one after the other.
         calls: forward passes with gradients.
@@ -74,6 +75,7 @@ class LoopRecord:
 
     steps: int = 0
     losses: int = 0
+    planned: float = 0.0
     other_steps: int = 0
     other_optimizers: int = 0
     calls: int = 0

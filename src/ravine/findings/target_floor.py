@@ -16,8 +16,9 @@ from torch import Tensor
 from ravine.core.lazy import lazy_module
 
 if TYPE_CHECKING:
-    from scipy import special
+    from scipy import optimize, special
 else:
+    optimize = lazy_module("scipy.optimize")
     special = lazy_module("scipy.special")
 
 _NODES: Final = 64  # of λ
@@ -106,10 +107,23 @@ def _kept_areas(alpha: float) -> tuple[Array, Array]:
     return kept.ravel(), np.repeat(weights, _CENTRES**2) / _CENTRES**2
 
 
+class _LowEnough(Exception):
+    """Ends a search at a loss that is low enough."""
+
+    def __init__(self, loss: float) -> None:
+        super().__init__(loss)
+        self.loss = loss
+
+
 def measured_floor(
-    loss: Callable[[Any, Any], Tensor], output: object, targets: Any, *, alike: bool = False
+    loss: Callable[[Any, Any], Tensor],
+    output: object,
+    targets: Any,
+    *,
+    alike: bool = False,
+    enough: float = -math.inf,
 ) -> float | None:
-    """Returns the least loss that any output could have on these targets, by L-BFGS from 0.
+    """Returns the least loss that any output could have on these targets, by L-BFGS-B from 0.
 
     Args:
         loss: of (output, targets) to a 0-dim tensor.
@@ -117,6 +131,7 @@ def measured_floor(
         targets: what the loss compares with.
         alike: the output is the same for all N examples: the best of a network that
             ignores its input.
+        enough: a loss at which the search may end: the floor is no higher.
 
     Returns:
         None where it cannot be found: the output is not one tensor of at most 2¹⁸ numbers, the
@@ -125,30 +140,29 @@ def measured_floor(
     fits = isinstance(output, Tensor) and output.dim() > 0 and output.is_floating_point()
     if not isinstance(output, Tensor) or not fits or output.numel() > _MOST:
         return None
-    shape = (1, *output.shape[1:]) if alike else output.shape
-    free = torch.zeros(shape, dtype=output.dtype, device=output.device, requires_grad=True)
-    solver = torch.optim.LBFGS(
-        [free],
-        max_iter=_ITERATIONS,
-        max_eval=_ITERATIONS,
-        history_size=10,
-        line_search_fn="strong_wolfe",
-    )
+    free = output.detach()[:1] if alike else output.detach()
 
-    def value() -> Tensor:
-        found = loss(free.expand(output.shape), targets)
-        (free.grad,) = torch.autograd.grad(found, free)
-        return found.detach()
-
-    try:
+    def value(numbers: Array) -> tuple[float, Array]:
+        x = torch.from_numpy(numbers).to(free).reshape(free.shape).requires_grad_()
         with torch.enable_grad():
-            solver.step(value)
-            least = float(value())
+            found = loss(x.expand(output.shape), targets)
+            (slope,) = torch.autograd.grad(found, x)
+        if float(found.detach()) <= enough:
+            raise _LowEnough(float(found.detach()))
+        return float(found.detach()), slope.double().flatten().cpu().numpy()
+
+    most = {"maxiter": _ITERATIONS, "maxfun": _ITERATIONS, "maxcor": 10, "gtol": 1e-7, "ftol": 1e-9}
+    try:
+        # Not torch's L-BFGS, whose first use loads a second of torch's compiler.
+        found = optimize.minimize(
+            value, np.zeros(free.numel()), jac=True, method="L-BFGS-B", options=most
+        )
+    except _LowEnough as low:
+        return low.loss
     except Exception:
         return None
-    assert free.grad is not None
-    steep = float(free.grad.abs().max()) * max(1, len(output))
-    return least if np.isfinite(least) and steep < 0.05 else None
+    steep = float(np.abs(found.jac).max()) * max(1, len(output))
+    return float(found.fun) if np.isfinite(found.fun) and steep < 0.05 else None
 
 
 def floor_of_softmax(logits: Tensor, slope: Tensor, loss: Tensor | float) -> Tensor:

@@ -184,6 +184,7 @@ class LoopWatch:
         return LoopRecord(
             steps=steps,
             losses=self.losses,
+            planned=float(self._optimizer.param_groups[0].get("initial_lr", 0.0)),
             other_steps=self.other_steps,
             other_optimizers=self.other_optimizers,
             calls=self.calls,

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from ravine.core.compiled import unwrapped
 from ravine.core.errors import SettingError
 from ravine.core.snapshot import LayerStatistics, NotFinite, Snapshot
 from ravine.core.validation import check_range
@@ -57,7 +58,6 @@ from ravine.monitor.watched_model import (
     has_batch_norm,
     optimized_parameters,
     synchronises_processes,
-    unwrapped,
 )
 from ravine.optim.transaction import Transaction
 from ravine.runs.layers_file import append_not_finite, append_snapshot, snapshot_row

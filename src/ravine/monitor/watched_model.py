@@ -7,15 +7,6 @@ from torch.optim import Optimizer
 from ravine.core.errors import SettingError
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Returns the network inside torch.compile's and data-parallel wrappers."""
-    if type(model).__name__ == "OptimizedModule":  # whose import costs a second
-        return unwrapped(model._modules["_orig_mod"] or model)
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        return unwrapped(model.module)
-    return model
-
-
 def optimized_parameters(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """Returns the optimizer's parameters by name, of any shape, in the order of the network.
 

@@ -23,6 +23,8 @@ from ravine.nn.freezing import training_mode_
 SMOOTHING = 0.9  # of the loss, a moving mean corrected for its start
 _SETTLED = 10  # losses, 1/(1 − smoothing), before which the mean is of too few to be judged
 _EXPLODED = 3.0  # times the least loss so far
+# Of the loss: a step that lowers it by less shows nothing. Ten times, since momentum adds up.
+_UNSEEN, _ADDED_UP = 1e-3, 10.0
 _BELOW_THE_LEAST = 4.0  # the learning rate of the least loss, divided by this, is suggested
 
 
@@ -147,18 +149,19 @@ def _rise(
 ) -> tuple[list[float], list[float]]:
     rates: list[float] = []
     losses: list[float] = []
-    mean = 0.0
+    mean, seen_from = 0.0, low
     for step, batch in zip(range(steps), batches, strict=False):
         lr = low * (high / low) ** (step / max(steps - 1, 1))
         for group in optimizer.param_groups:
             group["lr"] = lr
-        kind = batch.images.device.type
-        with torch.autocast(kind, precision, enabled=precision != torch.float32):
-            logits = model(batch.images)
-        loss = loss_fn(logits.float(), batch.targets)
-        model.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        with torch.set_grad_enabled(lr >= seen_from):  # below it the weights stay
+            loss = _loss_in(model, loss_fn, batch, precision)
+        if step == 0 and loss.requires_grad:
+            seen_from = lr * _times_unseen(model, optimizer, loss)
+        elif loss.requires_grad:
+            model.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
         mean = SMOOTHING * mean + (1 - SMOOTHING) * float(loss.detach())
         smooth = mean / (1 - SMOOTHING ** (step + 1))
         if not math.isfinite(smooth) or _exploded(losses, smooth):
@@ -170,6 +173,38 @@ def _rise(
             "the range test saw no finite loss: check the images' scaling, or give --lr yourself"
         )
     return rates, losses
+
+
+def _loss_in(
+    model: nn.Module,
+    loss_fn: Callable[[Tensor, Tensor], Tensor],
+    batch: LabelledImages,
+    precision: torch.dtype,
+) -> Tensor:
+    kind = batch.images.device.type
+    with torch.autocast(kind, precision, enabled=precision != torch.float32):
+        logits = model(batch.images)
+    return loss_fn(logits.float(), batch.targets)
+
+
+def _times_unseen(model: nn.Module, optimizer: Optimizer, loss: Tensor) -> float:
+    """Takes a step; returns by which factor a longer one could be, and not be seen in the loss.
+
+    A step Δ lowers the loss by g·Δ in first order. Below the factor the weights stay: the losses
+    are those of the same network, and need no gradient. At most 1 where it is seen already.
+    """
+    learning = [p for p in model.parameters() if p.requires_grad]
+    before = [p.detach().clone() for p in learning]
+    model.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    lowered = math.fsum(
+        float((p.grad.to_dense().double() * (p.detach() - old).double()).sum().abs())
+        for p, old in zip(learning, before, strict=True)
+        if p.grad is not None
+    )
+    most = _UNSEEN * abs(float(loss.detach()))
+    return most / (_ADDED_UP * lowered) if lowered > 0 else 1.0
 
 
 def _exploded(losses: list[float], smooth: float) -> bool:

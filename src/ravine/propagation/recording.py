@@ -27,6 +27,7 @@ from ravine.propagation.signals import (
     plus,
     total_variance,
 )
+from ravine.propagation.unit_activity import KINDS, UnitActivity, unit_activity
 
 # What reads a tensor without computing from its values.
 _NO_VALUES = ("empty_like", "zeros_like", "ones_like", "rand_like", "randn_like", "detach")
@@ -39,11 +40,22 @@ class Recording(TorchFunctionMode):
     Args:
         model: whose names the layers get.
         inputs: the activations (N, …) that the pass begins with.
+
+    Attributes:
+        operations: in the order of the calls.
+        units: activity of each activation, in the order of the calls.
+        output: of the model, None before.
+        loss: of the output, 0-dim, None before.
+        slopes: its gradient by each parameter that requires one; None where it has none.
     """
 
     def __init__(self, model: nn.Module, inputs: list[Tensor]) -> None:
         super().__init__()
         self.operations: list[Operation] = []
+        self.units: list[UnitActivity] = []
+        self.output: Any = None
+        self.loss: Tensor | None = None
+        self.slopes: dict[nn.Parameter, Tensor | None] = {}
         self._stack = ModuleStack(model)
         self._indices: Any = WeakIdKeyDictionary()
         for tensor in inputs:
@@ -58,6 +70,8 @@ class Recording(TorchFunctionMode):
         sourced_args, sourced_kwargs = self._with_sources((args, kwargs))
         out = func(*args, **kwargs)
         name = getattr(func, "__name__", "").strip("_")
+        if name in KINDS and isinstance(out, Tensor) and out.dim() > 1 and out.is_floating_point():
+            self.units.append(unit_activity(out.detach(), name, self._stack.name))
         if name in _NO_VALUES or not sources_of([sourced_args, sourced_kwargs]):
             return out
         results = out if isinstance(out, tuple | list) else (out,)

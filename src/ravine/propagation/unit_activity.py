@@ -3,16 +3,10 @@
 Every call of an activation function is seen, as a layer or as a plain function.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, final
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-
-from ravine.propagation.module_calls import ModuleStack
+from torch import Tensor
 
 _ENDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
 KINDS = ("relu", *_ENDS)
@@ -36,36 +30,6 @@ class UnitActivity:
     units: int
     dead: float
     saturated: float
-
-
-@final
-class ActivityRecorder(TorchFunctionMode):
-    """Records the activity of the functions that run inside `watching()`.
-
-    Attributes:
-        found: in the order of the calls.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.found: list[UnitActivity] = []
-        self._stack = ModuleStack(model)
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        """Calls the function, and measures its result where it is an activation."""
-        out = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "").strip("_")
-        if name in KINDS and isinstance(out, Tensor) and out.dim() > 1 and out.is_floating_point():
-            self.found.append(unit_activity(out.detach(), name, self._stack.name))
-        return out
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Records what runs inside."""
-        with self._stack.following(), self:
-            yield
 
 
 @torch.no_grad()

@@ -166,7 +166,9 @@ def record(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> Reco
     learning = [p for p in model.parameters() if p.requires_grad]
     if value.requires_grad:
         # Not backward(): that would add to the gradients that the user keeps.
-        torch.autograd.grad(value, learning, allow_unused=True)
+        found = torch.autograd.grad(value, learning, allow_unused=True)
+        recording.slopes = dict(zip(learning, found, strict=True))
+    recording.output, recording.loss = output, value
     recording.propagate_backward()
     return recording
 

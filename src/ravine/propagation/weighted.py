@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv2d_input
 
 from ravine.propagation.operations import Operation, Propagation, Signals, Source, pair
 from ravine.propagation.signals import (
@@ -137,13 +138,26 @@ def _mixed_corr(op: Operation, signal: Signal, weight: Tensor, out: Tensor) -> T
     return (corr / middle).clamp(-1, 1) if middle > 0 else None
 
 
+def _transposed_maps(op: Operation, weight: Tensor, like: Tensor, values: Tensor) -> Tensor:
+    """Returns the transpose (D) of the layer's linear map of (D) to (E), applied to values (E)."""
+    padding = op.argument(4, "padding", 0)
+    if op.name != "conv2d" or isinstance(padding, str):
+        return transposed(_maps(op, weight), like, values)
+    stride, dilation, groups = (
+        op.argument(at, name, 1) for at, name in ((3, "stride"), (5, "dilation"), (6, "groups"))
+    )
+    return conv2d_input(
+        (1, *like.shape), weight, values[None], stride, padding, dilation, groups
+    )[0]  # fmt: skip
+
+
 def weights_backward(
     op: Operation, signals: Signals, _out: Signal, grad: Gradient
 ) -> list[Gradient]:
     """Returns the input gradient: the transpose, with the squared weights for the variance."""
     weight, like = _weight(op), signals[0].mean
-    mean = transposed(_maps(op, weight), like, grad.mean)
-    var = transposed(_maps(op, weight**2), like, grad.var)
+    mean = _transposed_maps(op, weight, like, grad.mean)
+    var = _transposed_maps(op, weight**2, like, grad.var)
     linear = op.name == "linear"
     outputs = weight.shape[0]
     channels = like.shape[-1] if linear else like.shape[0]

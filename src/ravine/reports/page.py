@@ -55,6 +55,7 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
         .get_template("report.html")
         .render(
             contents=contents,
+            folder=str(run),
             main_settings=_MAIN_SETTINGS,
             summary=summary_lines(contents),
             progress=progress_line(contents.state),

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ravine.checks.examine import examine
-from ravine.checks.learning import learns_in
+from ravine.checks.learning_rate import learns_in
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import make_folder
-from ravine.core.device import pick_device
+from ravine.core.device import pick_device, pick_precision
 from ravine.core.errors import SettingError
 from ravine.core.events import Observer
 from ravine.core.paths import usable_path
@@ -165,7 +165,15 @@ def _checked(
         lr = recipe.default_lr(batch=recipe.batch, normalised=normalised)
         lr *= FINE_TUNING_LR if tuned else 1.0
     optimizer = recipe.with_(lr=lr).build_optimizer(model)
-    done = examine(model.train(), loss, batches, optimizer, labels_probe=labels_probe, learn=learn)
+    done = examine(
+        model.train(),
+        loss,
+        batches,
+        optimizer,
+        labels_probe=labels_probe,
+        learn=learn,
+        precision=pick_precision(recipe.precision, batches[0][0].device),
+    )
     rates = done.rates
     suggested = rates.suggestion if rates is not None and learns_in(rates) else None
     return done.variance, {

@@ -165,7 +165,7 @@ const RunPanels = (() => {
     const rows = ends.map((at, k) => [time.text(at), brief(column("train_loss")[k]), percent(column("train_accuracy")[k]), brief(column("loss")[k]), percent(column("accuracy")[k])]);
     table(host, [time.name, "training loss", "training accuracy", "validation loss", "validation accuracy"], rows.slice(-200));
   }
-  const isComplete = () => shown.every(name => found.get(name)?.answer?.complete);
+  const isComplete = () => shown.every(name => found.get(name)?.answer?.complete ?? true);  // one that is gone is not waited for
   const shownValue = v => v === null || v === "" || (Array.isArray(v) && !v.length) ? "–" : typeof v === "number" ? brief(v) : String(v);
   function settings(host, one) { table(host, ["setting", "value"], Object.entries(one).map(([name, v]) => [name, shownValue(v)])); }
   function differences(host, names, all) {

@@ -101,7 +101,7 @@
     const steps = `step ${brief(row.step)}${row.total_steps ? ` of ${brief(row.total_steps)}` : ""}`;
     const result = row.accuracy == null ? "no validation yet" : `${row.measure === "mAP" ? "mAP " : ""}${percent(row.accuracy)}${row.interval ? ` (${between(row.interval)})` : ""}${row.measured_on ? ` on ${row.measured_on} images` : " on the validation images"}`;
     if (row.state === "running") return `Running: ${steps}${row.left == null ? "" : `, about ${clock(row.left)} left`}; ${result}`;
-    if (row.state === "stopped") return `Stopped before its end, or killed, at ${steps}; ${result}. Go on with: ravine resume ${row.name}`;
+    if (row.state === "stopped") return `Stopped before its end, or killed, at ${steps}; ${result}. Go on with: ravine resume ${$("root").textContent}/${row.name}`;
     return `Ended after ${steps}${row.elapsed == null ? "" : `, ${clock(row.elapsed)}`}: ${result}`;
   }
   async function details(name) {
@@ -125,7 +125,8 @@
       if (answer) { rows = answer.runs; version = answer.version; $("root").textContent = answer.root; table(); }
       const name = chosen();
       if (!name && rows.length) { choose(rows[0].name); return; }
-      if (name) {
+      if (name && !rows.some(row => row.name === name)) $("run-line").textContent = "There is no run of this name here.";
+      else if (name) {
         const changed = await RunPanels.refresh();
         $("run-line").textContent = RunPanels.shown.length > 1 ? "Laid over each other." : line(rows.find(row => row.name === name));
         if (changed || turn === 0) { RunPanels.findings($("findings")); RunPanels.epochs($("epochs").lastElementChild); }
@@ -152,6 +153,7 @@
   $("all").addEventListener("click", () => time.show(...time.full));
   const at = place();
   for (const one of at.getAll("with")) compared.add(one);
+  addEventListener("hashchange", () => { compared.clear(); for (const one of place().getAll("with")) compared.add(one); open(); });
   if (["epoch", "elapsed"].includes(at.get("axis"))) $("axis").value = at.get("axis");
   if (at.get("run")) open(); else poll();
   setInterval(() => { if (!document.hidden) poll(); }, EVERY);

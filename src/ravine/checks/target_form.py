@@ -1,0 +1,119 @@
+"""How a loss takes targets that are no labels: shares, zeros and ones, or values.
+
+As in `targets.py` it is called on outputs that are made up: sure right and sure wrong ones, and
+the network's own with a constant added.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from ravine.checks.context import CheckContext
+from ravine.checks.loss_function import (
+    no_log_probabilities,
+    out_of_reach,
+    softmax_twice,
+    wrong_sign,
+)
+from ravine.findings.finding import Finding
+
+_SURE = 10.0  # a logit that leaves no doubt
+_LINEAR = ("linear", "addmm", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "sigmoid")
+# What a function's results lie between.
+_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "relu": (0.0, math.inf), "softplus": (0.0, math.inf), "relu6": (0.0, 6.0),
+    "sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "softmax": (0.0, 1.0),
+    "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0), "softsign": (-1.0, 1.0),
+}  # fmt: skip
+_OUTSIDE = 0.1  # share of targets that no output can reach
+_BEYOND = 0.05  # how far beyond an end a target lies, over the targets' deviation
+
+
+def check_target_form(context: CheckContext) -> Iterator[Finding]:
+    """Yields ends of the network that do not fit a loss of targets that are no class labels."""
+    measured, sample = context.measured, context.samples[0]
+    out, targets = measured.output, sample.targets
+    if out is None or not isinstance(targets, Tensor) or not len(out):
+        return
+    targets = targets[: len(out)] if targets.dim() else targets
+    if measured.loss_form is not None or measured.dense_form is not None:
+        return
+    if out.numel() != targets.numel() or targets.dim() == 0:
+        return
+    if out.shape == targets.shape and targets.is_floating_point():
+        yield from _shares(context, out, targets)
+        yield from _out_of_reach(measured.last_function, targets)
+    yield from _turned_round(context, out, targets)
+
+
+def _value(context: CheckContext, out: Tensor, targets: Tensor) -> float:
+    """Returns the loss of made-up outputs, NaN where it refuses them."""
+    try:
+        with torch.no_grad():
+            return float(context.loss(out, targets))
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
+        return math.nan
+
+
+def _shares(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
+    """Yields probabilities where the loss takes a softmax, or logarithms, of rows of shares."""
+    are_shares = out.dim() == 2 and out.shape[1] > 1 and bool((targets >= 0).all())
+    if not are_shares or bool(((targets.sum(1) - 1).abs() > 1e-3).any()):
+        return
+    at, once, twice = (_value(context, out + shift, targets) for shift in (0.0, 3.0, 6.0))
+    if not all(map(math.isfinite, (at, once, twice))):
+        return
+    evidence = {"loss": at, "classes": float(out.shape[1])}
+    scale = max(1.0, abs(at))
+    are_probabilities = bool((out >= 0).all()) and bool(((out.sum(1) - 1).abs() < 1e-3).all())
+    if abs(once - at) < 1e-4 * scale and (
+        are_probabilities or context.measured.last_function == "softmax"
+    ):
+        yield softmax_twice(evidence)
+    falls = at - once > 1e-3 and math.isclose(twice - at, 2 * (once - at), rel_tol=1e-3)
+    sums = out.double().exp().sum(1)
+    if falls and bool(((sums - 1).abs() > 1e-2).any()):
+        yield no_log_probabilities(float(sums.mean()), evidence)
+
+
+def _out_of_reach(last: str, targets: Tensor) -> Iterator[Finding]:
+    """Yields a last function that cannot reach the targets."""
+    if last not in _RANGES:
+        return
+    low, high = _RANGES[last]
+    slack = _BEYOND * float(targets.double().std())
+    beyond = (targets < low - slack) | (targets > high + slack)
+    share = float(beyond.double().mean())
+    if share > _OUTSIDE:
+        yield out_of_reach(last, {"share": share, "low": low, "high": high})
+
+
+def _turned_round(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
+    """Yields a loss that is lower for sure wrong outputs than for sure right ones.
+
+    Only where outputs are logits, probabilities or values: of distances the sign is their own.
+    """
+    last = context.measured.last_function
+    if last not in _LINEAR:
+        return
+    wanted = targets.to(out).reshape(out.shape)
+    is_binary = bool(((wanted == 0) | (wanted == 1)).all()) and bool((wanted != wanted[:1]).any())
+    if is_binary:
+        right, wrong = (wanted, 1 - wanted) if last == "sigmoid" else (
+            _SURE * (2 * wanted - 1), _SURE * (1 - 2 * wanted)
+        )  # fmt: skip
+        others = [_value(context, wrong, targets)]
+    elif targets.is_floating_point() and float(wanted.std()) > 0:
+        right, apart = wanted, wanted.std()
+        others = [_value(context, wanted + sign * apart, targets) for sign in (1, -1)]
+    else:
+        return
+    fitted = _value(context, right, targets)
+    highest = max(others)
+    if math.isfinite(fitted) and all(map(math.isfinite, others)):
+        scale = max(abs(fitted), *map(abs, others))
+        if fitted - highest > 0.05 * scale:
+            yield wrong_sign(fitted - highest, {"fitted": fitted, "wrong": highest})
