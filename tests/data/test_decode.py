@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ravine.core.errors import DataError
 from ravine.data.decode import Unreadable, decode, fit_square
+from ravine.data.opening import open_dataset
+from ravine.data.settings import DataSettings
 
 CHANCE = np.random.default_rng(0)
 RGB = CHANCE.integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -257,3 +261,26 @@ def test_fitting_does_not_alias_fine_stripes() -> None:
 
 def test_a_picture_of_one_by_many_pixels_takes_little_memory() -> None:
     assert fit_square(np.zeros((1, 60000, 3), dtype=np.uint8), 224).shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>404</html>", "a page of HTML"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"neither", "not an image that Pillow can read"),
+    ],
+)
+def test_what_lies_under_an_image_s_name_is_named(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    for number in range(4):
+        path = tmp_path / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+    with pytest.raises(Unreadable, match=said):
+        decode(content, 3)
+    with pytest.raises(DataError, match=said if "Pillow" not in said else "files is an image"):
+        open_dataset(DataSettings(data=str(tmp_path)), seed=0)

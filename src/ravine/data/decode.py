@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ravine.data.banded_tiff import BandsMissing, band_values, banded_size
+from ravine.data.foreign_content import foreign_content
 from ravine.data.openers import register_openers
 from ravine.data.tiff_bands import unread_tiff
 
@@ -161,8 +162,8 @@ def _opened(content: bytes, *, large: bool) -> Iterator[Image.Image]:
         known = "" if large else "; --large-images reads it"
         raise Unreadable(f"too many pixels, a decompression bomb? ({error}){known}") from None
     except UnidentifiedImageError:
-        reason = unread_tiff(content) or "not an image that Pillow can read"
-        raise Unreadable(reason) from None
+        reason = unread_tiff(content) or foreign_content(content)
+        raise Unreadable(reason or "not an image that Pillow can read") from None
     except MemoryError:
         raise Unreadable("too large for the memory") from None
     except Unreadable:

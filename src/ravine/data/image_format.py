@@ -24,6 +24,7 @@ from ravine.data.decode import (
 )
 from ravine.data.decoded_cache import DecodedCache
 from ravine.data.fit_choice import Fit, choose_fit
+from ravine.data.foreign_content import foreign_content
 from ravine.data.grey_scale import grey_scale
 from ravine.data.image_file import ImageFormat, read_image_bytes
 from ravine.data.settings import DataSettings
@@ -158,7 +159,8 @@ def _facts_from_headers(collection: Collection, settings: DataSettings) -> _Imag
 def _no_image(collection: Collection) -> DataError:
     first = collection.names[0]
     try:
-        reason = unread_tiff(read_image_bytes(collection.files[0]))
+        content = read_image_bytes(collection.files[0])
+        reason = unread_tiff(content) or foreign_content(content)
     except Unreadable:
         reason = None
     if reason is not None:
