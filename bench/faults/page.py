@@ -108,7 +108,7 @@ def _share(hits: int, of: int) -> str:
 
 
 def _summary(*parts: list[Row]) -> str:
-    lines = ["| | held-out half | to work on, third and fourth part | with the detectors of before |",
+    lines = ["| | held-out half | to work on, third, fourth part | with the detectors of before |",
              "|---|---|---|---|"]  # fmt: skip
     cells: dict[str, list[str]] = {}
     for rows in parts:
