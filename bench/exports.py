@@ -53,7 +53,7 @@ def network_of(name: str, size: int) -> nn.Module:
             network(torch.randn(16, 3, size, size))
         network.eval()
         spread = network(torch.randn(64, 3, size, size)).std()
-        last = [m for m in network.modules() if isinstance(m, nn.Linear)][-1]
+        last = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
         last.weight.mul_(3 / spread)
     return network
 

@@ -70,6 +70,8 @@ def race(name: str, data: str, asked: Any) -> dict[str, Any]:
         "--validation", "0.5", "--jobs", "1", "--threads", "1",
     ]  # fmt: skip
     found = race_to_end(board.train, options, out)
+    if not all(row["results"] for row in found["table"]):
+        raise SystemExit(f"journal: {out}: {found['verdict']}")
     return {
         "data": data, "images": asked.images, "epochs": asked.epochs, "today": today,
         "tried": tried, "command": " ".join(["ravine race DATA", *options]),

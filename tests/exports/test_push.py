@@ -11,7 +11,9 @@ import pytest
 from huggingface_hub import ModelCard, snapshot_download
 from tests.exports.hub_server import TOKEN, running_hub
 
+from ravine.core.allowed_code import NO_CODE
 from ravine.workflows.run import Run
+from ravine.workflows.weights_source import open_weights
 
 
 def push(url: str, home: Path, *arguments: object, token: str = TOKEN) -> tuple[int, str, str]:
@@ -70,6 +72,8 @@ def test_a_pushed_run_is_read_back_whole_by_the_hubs_reader(
     again = Run.load(folder / "model.safetensors").predict(pictures, precision="float32")
     before = run.predict(pictures, precision="float32")
     np.testing.assert_array_equal(again.probabilities, before.probabilities)
+    start = open_weights(str(folder), code=NO_CODE)  # what --weights FOLDER takes over
+    assert (start.model, start.classes) == (run.settings["model"], tuple(run.trained.classes))
 
 
 def test_nothing_that_names_the_users_files_is_uploaded(

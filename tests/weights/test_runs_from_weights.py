@@ -16,6 +16,7 @@ from ravine.core.tensor_file import load_tensors
 from ravine.runs.rows import read_json
 from ravine.training import feature_slices
 from ravine.training.features import Backbone
+from ravine.workflows import augmentation
 from ravine.workflows.builder import Builder
 from ravine.workflows.check import compare_variance
 
@@ -251,6 +252,22 @@ def test_other_seeds_find_the_features_of_the_images_as_they_are(
         )
 
     assert given[1] - given[2] == 120
+
+
+def test_images_that_pass_a_frozen_backbone_once_are_not_compared_with_their_mirror_images(
+    source: ravine.Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compared(*_: object, **__: object) -> None:
+        raise AssertionError("mirror images were compared")
+
+    monkeypatch.setattr(augmentation, "find_mirrored_pair", compared)
+    common = {"weights": str(source.path), "freeze": "backbone", "epochs": 2, **SMALL}
+
+    run = ravine.train(home / "three.npz", out=home / "once", **common)
+    asked = ravine.train(home / "three.npz", out=home / "asked", augment="flip", **common)
+
+    assert (run.settings["views"], run.settings["augment"]) == (1, "none")
+    assert (asked.settings["views"], asked.settings["augment"]) == (2, "flip")
 
 
 def test_fine_tuning_fits_the_head_first_and_slows_the_first_layers(

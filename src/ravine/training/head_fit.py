@@ -8,18 +8,26 @@ one of a few under which a fifth of the images, held out, have the least loss.
 Shape letters: N images, F features, K classes.
 """
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
+from ravine.core.lazy import lazy_module
 from ravine.nn.head import LAYERS
 from ravine.training.features import HeadOnly
 from ravine.training.loss import Loss
 
+if TYPE_CHECKING:
+    from scipy import optimize
+else:
+    optimize = lazy_module("scipy.optimize")
+
 _PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 _HELD_OUT = 5  # one of so many images
-_ITERATIONS = 60
+_ITERATIONS, _HISTORY = 60, 20
 
 
 def fit_head_(end: HeadOnly, features: Tensor, targets: Tensor, loss: Loss) -> float:
@@ -56,32 +64,33 @@ def _minimise(end: HeadOnly, features: Tensor, targets: Tensor, loss: Loss, pena
     taken = [parameter.requires_grad for parameter in parameters]
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.LBFGS(
-        parameters, max_iter=_ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
+
+    def evaluate(values: np.ndarray) -> tuple[float, np.ndarray]:
+        _put(values, parameters)
+        total = loss(end(features), targets)
+        total = total + penalty / 2 * sum(p.square().sum() for p in parameters if p.dim() > 1)
+        gradient = parameters_to_vector(torch.autograd.grad(total, parameters))
+        return float(total.detach()), gradient.double().cpu().numpy()
+
+    # Not torch.optim.LBFGS: making it loads torch's compiler, which takes longer than the fit.
+    found = optimize.minimize(
+        evaluate,
+        parameters_to_vector(parameters).detach().double().cpu().numpy(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": _ITERATIONS, "maxcor": _HISTORY},
     )
-    optimizer.step(_closure(end, features, targets, loss, penalty, optimizer))
+    _put(found.x, parameters)
     for parameter, before in zip(parameters, taken, strict=True):
-        parameter.grad = None
         parameter.requires_grad_(before)
 
 
-def _closure(
-    end: HeadOnly,
-    features: Tensor,
-    targets: Tensor,
-    loss: Loss,
-    penalty: float,
-    optimizer: torch.optim.Optimizer,
-) -> Callable[[], float]:
-    def evaluate() -> float:
-        optimizer.zero_grad()
-        weights = [p for p in end.head.parameters() if p.dim() > 1]
-        found = loss(end(features), targets)
-        total = found + penalty / 2 * sum(w.square().sum() for w in weights)
-        total.backward()
-        return float(total.detach())
-
-    return evaluate
+@torch.no_grad()
+def _put(values: np.ndarray, parameters: list[nn.Parameter]) -> None:
+    """Writes float64 values, one after the other, into parameters."""
+    parts = torch.from_numpy(values).split([p.numel() for p in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.copy_(part.view_as(parameter))
 
 
 @torch.no_grad()

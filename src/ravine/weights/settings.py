@@ -27,7 +27,8 @@ class WeightSettings(Settings):
 
     views: float | None = Field(default=None, gt=0, le=64, allow_inf_nan=False)
     """Augmented views of each image whose features are kept, with a frozen backbone, or a share
-    below 1 of the images; by default as many as a fifth of the budget allows, up to 8."""
+    below 1 of the images; by default as many as a fifth of the budget allows, up to 8; with
+    epochs one, the images as they are."""
 
     @field_validator("weights", mode="before")
     @classmethod

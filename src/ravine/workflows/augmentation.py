@@ -20,6 +20,12 @@ _LONG = 3600.0  # seconds, as long as no budget
 
 def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Recipe:
     """Returns the recipe with its augmentation spelled out, and reports why it is that one."""
+    if recipe.is_left_to_ravine and _passes_once(recipe, session.ranks):
+        session.notify(
+            "augmentation: none, each image passes the frozen backbone once, as it is (--views 8 "
+            "--augment flip,crop makes augmented views)"
+        )
+        return recipe.with_(augment="none")
     operations, reason = choose_operations(recipe, classes=dataset.classes)
     if recipe.is_left_to_ravine and "flip" in operations:
         why, unasked = _asked(dataset, recipe, session.ranks)
@@ -28,6 +34,16 @@ def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Rec
         reason += unasked
     session.notify(reason)
     return recipe.with_(augment=",".join(operations) or "none")
+
+
+def _passes_once(recipe: Recipe, ranks: Ranks) -> bool:
+    """Returns whether a head is trained on the features of the images as they are, and no others.
+
+    With a budget there may be time for augmented views.
+    """
+    keeps = recipe.freeze == "backbone" and ranks.size == 1 and not recipe.mixup + recipe.cutmix
+    one = recipe.budget is None if recipe.views is None else recipe.views <= 1
+    return keeps and one
 
 
 def _asked(dataset: Dataset, recipe: Recipe, ranks: Ranks) -> tuple[str, str]:
