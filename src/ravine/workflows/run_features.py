@@ -36,7 +36,7 @@ from ravine.workflows.recipe import Recipe
 
 _MOST_VIEWS = 8
 _SHARE_OF_VIEWS = 0.2  # of the budget, for all augmented views together
-_SHARE_OF_HEAD = 0.15  # of the budget, that is left to the training of the head
+_SHARE_OF_HEAD = 0.25  # of the budget, that is left to fitting and training the head
 _WHAT = "images through the backbone"
 
 
