@@ -162,7 +162,7 @@ def options() -> set[str]:
 
 OPTION = r"(?<![\w-])--([a-z][a-z0-9-]*)"
 # Programs that a page calls beside Ravine; what follows is theirs as far as Ravine's own name.
-OTHERS = r"#SBATCH|(?<![\w-])(?:sbatch|srun|torchrun|ray|tensorboard)(?= )"
+OTHERS = r"#SBATCH|(?<![\w-])(?:make|sbatch|srun|torchrun|ray|tensorboard)(?= )"
 SCRIPT = r"(?:bench|docs)/\w+\.py"
 
 

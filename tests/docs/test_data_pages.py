@@ -37,6 +37,7 @@ TREES = {
         {f"seg_{s}/seg_{s}/{c}": 2 for s in ("train", "test") for c in ("sea", "street")}
         | {"seg_pred/seg_pred": 3}
     ),
+    "garden": each({f"{place}{c}": 2 for place in ("", "garden/") for c in ("rose", "tulip")}),
     "transport": each({"bus": 2, "car": 2, "test": 2}),
     "folds": each({f"fold{n}/{c}": 2 for n in (1, 2) for c in ("cat", "dog")}),
     "cats": [f"train/{c}.{n}.jpg" for c in ("cat", "dog") for n in range(9)] + each({"test": 3}),

@@ -233,6 +233,20 @@ def satellite(folder: Path) -> None:
         tifffile.imwrite(path, bands, planarconfig="contig", photometric="minisblack")
 
 
+def annotated(folder: Path) -> None:
+    tasks = []
+    for number in range(4):
+        picture(folder / "media" / f"{number}.png")
+        marks = {"value": {"choices": [("cat", "dog")[number % 2]]}, "type": "choices"}
+        tasks.append(
+            {
+                "data": {"image": f"/data/upload/1/{number}.png"},
+                "annotations": [{"result": [marks]}],
+            }
+        )
+    (folder / "project-1.json").write_text(json.dumps(tasks))
+
+
 MADE: dict[str, Callable[[Path], None]] = {
     "mnist": mnist,
     "emnist-letters": letters,
@@ -254,6 +268,7 @@ MADE: dict[str, Callable[[Path], None]] = {
     "digit-recognizer": digits,
     "fer2013.csv": faces,
     "EuroSAT": satellite,
+    "project": annotated,
 }
 
 
