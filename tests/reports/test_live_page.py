@@ -143,3 +143,18 @@ def test_nothing_is_wider_than_the_page(page: Any, port: int, width: int) -> Non
 
     assert page.value("document.documentElement.scrollWidth") <= width
     assert all(0 < one <= width for one in page.value(WIDTHS))
+
+
+def test_on_paper_the_table_of_runs_is_whole(page: Any, port: int) -> None:
+    show(page, port)
+    page.size(718, 1000)  # CSS pixels of A4 between margins of a centimetre
+    page.send("Emulation.setEmulatedMedia", media="print")
+    right = page.value("document.querySelector('#runs').getBoundingClientRect().right")
+    intervals = page.value(
+        "[...document.querySelectorAll('#runs th')].some(one => one.textContent.includes('95 %')"
+        " && one.offsetWidth > 0)"
+    )
+    page.send("Emulation.setEmulatedMedia", media="")
+
+    assert right <= 718
+    assert intervals
