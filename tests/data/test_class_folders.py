@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ravine.core.errors import DataError, RavineError, SettingError
 from ravine.data.collection import Collection
@@ -454,3 +455,18 @@ def test_many_classes_take_time_by_their_number_only(
         return least_seconds(lambda: read_class_tree(folders, "d", None))
 
     assert seconds(5000) < 40 * seconds(500)  # quadratic: 100 times
+
+
+def test_a_run_folder_is_no_data_and_its_pictures_are_no_classes(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "a"
+    for name in ("mistakes", "pictures"):
+        (run / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(run / name / f"{number}.png")
+    assert find_collection(DataSettings.of({"data": str(run)})).classes == ("mistakes", "pictures")
+    for name in ("recipe.toml", "environment.json"):
+        (run / name).touch()
+
+    for data, said in ((run, "is a run and no data; .*--recipe"), (run.parent, "holds a run, a/")):
+        with pytest.raises(DataError, match=said):
+            find_collection(DataSettings.of({"data": str(data)}))

@@ -73,9 +73,9 @@ def test_those_with_other_labels_come_first_and_are_warned_of(tmp_path: Path) ->
     assert (near["different_labels"], near["across_the_split"]) == (1, 1)
     named = [{Path(name).name for name in pair} for pair in near["examples"]]
     assert named[:2] == [{"08.png", "again-8.png"}, {"05.png", "again-5.png"}]
-    told: list[Notice] = []
-    report_audit(dataset, told.append)
-    (line,) = [one for one in told if "nearly equal" in one.text]
+    notices: list[Notice] = []
+    report_audit(dataset, notices.append)
+    (line,) = [one for one in notices if "nearly equal" in one.text]
     assert line.warning
     assert "3 pairs" in line.text
     assert "1 of them under different labels" in line.text

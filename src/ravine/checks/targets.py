@@ -181,8 +181,8 @@ def _uninformative(context: CheckContext, out: Tensor, targets: Tensor) -> Itera
     if constant is None or constant < 0.1:
         return
     least = min(constant, math.log(max(2, out.shape[-1])))  # whatever is added to the loss
-    told = constant - UNINFORMATIVE * least
-    floor = measured_floor(context.loss, out, targets, enough=told)
+    enough = constant - UNINFORMATIVE * least
+    floor = measured_floor(context.loss, out, targets, enough=enough)
     if floor is None:
         return
     if constant - floor < UNINFORMATIVE * least:

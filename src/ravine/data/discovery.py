@@ -14,6 +14,7 @@ from ravine.data.location import SAMPLE, expand_path, refuse_missing
 from ravine.data.settings import DataSettings
 from ravine.data.sources.listing import folders_in
 from ravine.data.sources.mnist_family import idx_pairs, read_idx_pairs
+from ravine.data.sources.no_classes import refuse_runs
 from ravine.data.understanding import Understood
 
 _DEEPEST = 4  # folders with nothing but one folder in them
@@ -80,6 +81,7 @@ def _with_understood(collection: Collection, layout: str) -> Collection:
 def _source(settings: DataSettings) -> tuple[Path, DataSettings]:
     """Returns the path to read; with `labels` it is the table, and DATA the folder of images."""
     root = expand_path(settings.data)
+    refuse_runs(root)
     if settings.labels is None:
         return root, settings
     if settings.images is not None:

@@ -1,4 +1,4 @@
-"""Folders that look like classes and are none: patients, and pictures that come as several files.
+"""Folders that look like classes and are none: patients, pictures as several files, and runs.
 
 A network that learns to tell patients or pictures apart is of no use to anyone, and looks well on
 its own validation images. Who means it says so: --class-level.
@@ -6,10 +6,11 @@ its own validation images. Who means it says so: --class-level.
 
 import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
 from ravine.data.sources.class_tree import ClassTree, folder_of
+from ravine.data.sources.listing import folders_in
 from ravine.data.understanding import shortened
 
 _OF_PEOPLE = re.compile(
@@ -37,6 +38,22 @@ def refuse_no_classes(where: str, names: Sequence[str], tree: ClassTree) -> None
         raise DataError(f"{said} a patient or a study; {instead}")
     if part := _part_of_pictures(names, tree, len(classes)):
         raise DataError(f"{said} one picture in parts, as {shortened(part, 24)}; {instead}")
+
+
+def refuse_runs(path: Path) -> None:
+    """Raises `DataError` if a folder is a run folder, or holds one: its pictures are no data."""
+    if _is_run(path):
+        raise DataError(
+            f"{path} is a run and no data; its data again: ravine train --recipe "
+            f"{path / 'recipe.toml'}"
+        )
+    folders = folders_in(path) if path.is_dir() else ()
+    if run := next((name for name in folders if _is_run(path / name)), ""):
+        raise DataError(f"{path} holds a run, {shortened(run, 24)}/; move it away, or name data")
+
+
+def _is_run(path: Path) -> bool:
+    return all((path / name).is_file() for name in ("recipe.toml", "environment.json"))
 
 
 def _level(tree: ClassTree, label: str) -> str:
