@@ -118,7 +118,12 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         stage="first batch",
         explains=(*LEARNING, "not-in-optimizer", "vanishing-at-start"),
     ),
-    Check(code="not-in-optimizer", function=check_optimizer, stage="state", explains=LEARNING),
+    Check(
+        code="not-in-optimizer",
+        function=check_optimizer,
+        stage="state",
+        explains=DETECTORS["not-in-optimizer"].explains,
+    ),
     Check(
         code="batch-changed",
         function=check_step,

@@ -68,6 +68,7 @@ _ROWS: Final = (
         function=find_in_loop,
         explains=(*_LEARNING, "not-in-optimizer", "gradients-not-cleared"),
     ),
+    Detector(code="not-in-optimizer", function=find_in_loop, explains=_LEARNING),
     Detector(
         code="gradients-not-cleared",
         function=find_in_snapshots,

@@ -47,7 +47,19 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
 
 
 def _optimizer(record: LoopRecord) -> Iterator[Finding]:
-    if record.losses < _FEWEST or record.steps:
+    if record.losses < _FEWEST:
+        return
+    if record.is_foreign and not record.other_steps:
+        yield Finding(
+            severity="critical",
+            code="not-in-optimizer",
+            seen="the watched optimizer holds no parameter of this model, and no other steps",
+            cause="it was made for another model, or before this one was made",
+            cure="make the optimizer from model.parameters() after the model is whole",
+            evidence={"losses": float(record.losses)},
+        )
+        return
+    if record.steps:
         return
     if record.other_optimizers > 2:
         yield Finding(

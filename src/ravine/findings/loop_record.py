@@ -51,6 +51,7 @@ class LoopRecord:
 
     Attributes:
         steps: of the watched optimizer.
+        is_foreign: the watched optimizer holds no parameter of the network.
         losses: training losses that were recorded.
         planned: learning rate that a schedule multiplies; 0 where none is attached.
         other_steps: steps of other optimizers on the same weights.
@@ -74,6 +75,7 @@ class LoopRecord:
     """
 
     steps: int = 0
+    is_foreign: bool = False
     losses: int = 0
     planned: float = 0.0
     other_steps: int = 0

@@ -42,6 +42,7 @@ class LoopWatch:
         parameters: of the watched optimizer.
         optimizer: that is watched.
         has_modes: whether layers that learn have a mode.
+        is_foreign: whether the optimizer holds none of the parameters.
 
     Attributes:
         calls: forward passes with gradients; `resting_calls` of them in evaluation mode.
@@ -54,10 +55,16 @@ class LoopWatch:
     """
 
     def __init__(
-        self, parameters: Sequence[Tensor], optimizer: Optimizer, *, has_modes: bool
+        self,
+        parameters: Sequence[Tensor],
+        optimizer: Optimizer,
+        *,
+        has_modes: bool,
+        is_foreign: bool = False,
     ) -> None:
         self._parameters, self._optimizer = list(parameters), optimizer
         self._ids, self._has_modes = {id(p) for p in parameters}, has_modes
+        self._is_foreign = is_foreign
         largest = sorted(self._parameters, key=lambda p: -p.numel())[:_SAMPLED]
         self._compared = [p for p in largest if p.numel()]
         self._kept: Tensor | None = None
@@ -183,6 +190,7 @@ class LoopWatch:
         """
         return LoopRecord(
             steps=steps,
+            is_foreign=self._is_foreign,
             losses=self.losses,
             planned=float(self._optimizer.param_groups[0].get("initial_lr", 0.0)),
             other_steps=self.other_steps,

@@ -56,6 +56,7 @@ from ravine.monitor.update_statistics import (
 )
 from ravine.monitor.watched_model import (
     has_batch_norm,
+    learning_parameters,
     optimized_parameters,
     synchronises_processes,
 )
@@ -86,7 +87,7 @@ class Monitor:
         notes: what could not be measured, and why.
 
     Raises:
-        SettingError: an argument is out of its range, or the optimizer holds nothing of the model.
+        SettingError: an argument is out of its range, or nothing in the model learns.
     """
 
     def __init__(
@@ -107,7 +108,8 @@ class Monitor:
         self._optimizer = optimizer.optimizer if isinstance(optimizer, Transaction) else optimizer
         self._called, self._model = model, unwrapped(model)
         in_transaction = {} if self._transaction is None else dict(self._transaction.parameters)
-        self._parameters = in_transaction or optimized_parameters(self._model, self._optimizer)
+        held = in_transaction or optimized_parameters(self._model, self._optimizer)
+        self._parameters = held or learning_parameters(self._model)
         device = next(iter(self._parameters.values())).device
         self._is_on_cpu = device.type == "cpu"
         self._path, self._examples = None if path is None else Path(path), examples
@@ -119,6 +121,7 @@ class Monitor:
             list(self._parameters.values()),
             self._optimizer,
             has_modes=has_learning_modes(self._model),
+            is_foreign=not held,
         )
         self._evaluated = EvaluationProbe()
         self.step = 0
