@@ -22,7 +22,9 @@ from ravine.checks.check_kind import (
 from ravine.checks.evaluation_mode import check_evaluation
 from ravine.checks.inputs import check_inputs, check_scale
 from ravine.checks.label_relation import check_label_relation
+from ravine.checks.label_shortcut import check_shortcut
 from ravine.checks.labels import check_labels
+from ravine.checks.logits_limit import check_logits
 from ravine.checks.loss_function import check_loss
 from ravine.checks.norm_statistics import check_norm_statistics
 from ravine.checks.parameter_groups import check_groups
@@ -98,6 +100,13 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         function=check_loss,
         stage="first batch",
         explains=(*LEARNING, *UNITS, "initial-loss-high", "targets-not-scaled"),
+    ),
+    Check(
+        code="logits-limited",
+        function=check_logits,
+        stage="first batch",
+        thresholds=(limits.LIMITED, limits.FAR_LOGITS),
+        explains=(*LEARNING, "targets-uninformative"),
     ),
     Check(
         code="step-does-not-update",
@@ -221,6 +230,13 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=(*LEARNING, *START, "overfitting"),
     ),
     Check(
+        code="label-in-input",
+        function=check_shortcut,
+        stage="labels probe",
+        thresholds=(limits.SHORTCUT, limits.SHORTCUT_BESIDE),
+        explains=(*VALIDATION, "label-noise"),
+    ),
+    Check(
         code="labels-unrelated",  # on inputs of a scale that fits
         function=check_label_relation,
         stage="labels probe",
@@ -313,7 +329,12 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="rate-too-high",
         function=check_learning_rate,
         stage="training",
-        thresholds=(limits.RATE_HIGH, limits.RATE_NEAR),
+        thresholds=(
+            limits.RATE_HIGH,
+            limits.RATE_NEAR,
+            limits.RATE_DOUBTFUL,
+            limits.RATE_KEEPS_UP,
+        ),
         explains=(*LATER_UNITS, *RUN_SYMPTOMS, "overfitting"),
     ),
     Check(

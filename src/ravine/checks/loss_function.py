@@ -51,6 +51,8 @@ def _compare(form: LossForm, out: Tensor, last: str) -> Iterator[Finding]:
         yield softmax_twice(evidence)
     elif form.takes_logarithms and not bool(((sums - 1).abs() < 1e-2).all()):
         yield no_log_probabilities(float(sums.mean()), evidence)
+    elif form.takes_softmax and form.is_probability:
+        yield _no_logarithm(evidence)
     elif form.takes_softmax and (last in _SQUASHED or _is_cut(out)):
         yield _activation_on_logits(last, float((out == 0).double().mean()), evidence)
     elif form.takes_softmax or form.takes_logarithms:
@@ -108,6 +110,18 @@ def no_log_probabilities(mean_sum: float, evidence: dict[str, float]) -> Finding
     )
 
 
+def _no_logarithm(evidence: dict[str, float]) -> Finding:
+    return Finding(
+        severity="warning",
+        code="loss-expects-log-probabilities",
+        seen="the loss falls with the probability of the label and not with its logarithm: an "
+        "example that is surely wrong has hardly a gradient",
+        cause="nll_loss or kl_div is given softmax(outputs), where log_softmax belongs",
+        cure="take cross_entropy of the outputs, or log_softmax in place of softmax",
+        evidence=evidence,
+    )
+
+
 def _activation_on_logits(last: str, zeros: float, evidence: dict[str, float]) -> Finding:
     return Finding(
         severity="critical",
@@ -143,13 +157,13 @@ def out_of_reach(last: str, evidence: dict[str, float]) -> Finding:
 
 
 def _initial_loss(form: LossForm, out: Tensor) -> Iterator[Finding]:
-    expected = math.log(max(2, out.shape[1]))
+    expected = max(math.log(max(2, out.shape[1])), form.of_equal)  # with margins it is above ln K
     if form.value > expected * INITIAL_LOSS + INITIAL_LOSS_NATS:
         yield Finding(
             severity="warning",
             code="initial-loss-high",
-            seen=f"the loss is {form.value:.3g} before training; ln({out.shape[1]}) = "
-            f"{expected:.3g} is that of equal probabilities",
+            seen=f"the loss is {form.value:.3g} before training; {expected:.3g} is that of equal "
+            f"probabilities for {out.shape[1]} classes",
             cause=f"the logits are large (standard deviation {float(out.std()):.3g})",
             cure="make the last layer's initial weights smaller, or scale the inputs",
             evidence={"loss": form.value, "expected": expected, "logits_std": float(out.std())},
