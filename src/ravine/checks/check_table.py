@@ -19,11 +19,13 @@ from ravine.checks.check_kind import (
     Check,
     CheckFunction,
 )
+from ravine.checks.class_weights import check_class_weights
 from ravine.checks.evaluation_mode import check_evaluation
 from ravine.checks.inputs import check_inputs, check_scale
 from ravine.checks.label_relation import check_label_relation
 from ravine.checks.label_shortcut import check_shortcut
 from ravine.checks.labels import check_labels
+from ravine.checks.linearity import check_linearity
 from ravine.checks.logits_limit import check_logits
 from ravine.checks.loss_function import check_loss
 from ravine.checks.norm_statistics import check_norm_statistics
@@ -102,11 +104,29 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=(*LEARNING, *UNITS, "initial-loss-high", "targets-not-scaled"),
     ),
     Check(
+        code="network-is-linear",
+        function=check_linearity,
+        stage="first batch",
+        explains=LEARNING,
+    ),
+    Check(
+        code="outputs-scrambled",
+        function=check_loss,
+        stage="first batch",
+        explains=(*LEARNING, *VALIDATION),
+    ),
+    Check(
         code="logits-limited",
         function=check_logits,
         stage="first batch",
         thresholds=(limits.LIMITED, limits.FAR_LOGITS),
         explains=(*LEARNING, "targets-uninformative"),
+    ),
+    Check(
+        code="not-in-optimizer",
+        function=check_optimizer,
+        stage="state",
+        explains=DETECTORS["not-in-optimizer"].explains,
     ),
     Check(
         code="step-does-not-update",
@@ -124,14 +144,8 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     Check(
         code="no-gradient",
         function=check_gradients,
-        stage="first batch",
-        explains=(*LEARNING, "not-in-optimizer", "vanishing-at-start"),
-    ),
-    Check(
-        code="not-in-optimizer",
-        function=check_optimizer,
         stage="state",
-        explains=DETECTORS["not-in-optimizer"].explains,
+        explains=(*LEARNING, "vanishing-at-start"),
     ),
     Check(
         code="batch-changed",
@@ -211,8 +225,9 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     ),
     Check(
         code="loss-ignores-examples",
-        function=check_targets,
+        function=check_class_weights,
         stage="first batch",
+        thresholds=(limits.WEIGHED_APART,),
         explains=("underfitting", "plateau", "cannot-overfit", *VALIDATION),
     ),
     Check(

@@ -31,6 +31,8 @@ class LossForm:
         takes_logarithms: it falls by the constant.
         per_example: it is a mean and not a sum over the batch.
         slope: mean derivative by the target class's output, times N where it is a mean.
+        uphill: cosine of the slopes with those of the probability of the label, above 0 where the
+            loss grows with it; 0 where a sure wrong answer has the higher loss.
         is_probability: it falls as the probability of the label rises, and not as its logarithm:
             the negative log-likelihood of what are probabilities already. 1 − p is another loss.
         separate: the slope of an example does not depend on the outputs of the others.
@@ -44,6 +46,7 @@ class LossForm:
     takes_logarithms: bool
     per_example: bool
     slope: float
+    uphill: float
     is_probability: bool
     separate: bool
     answers: bool
@@ -73,10 +76,23 @@ def form_of(loss: Loss, logits: Tensor, targets: Tensor) -> LossForm | None:
         takes_logarithms=abs(moved / count + 3.0) < 1e-2,
         per_example=per_example,
         slope=0.0 if slope is None else float(slope.gather(1, target_class).sum()) / count,
+        uphill=0.0 if slope is None else _uphill(loss, out.detach(), targets, slope, at),
         is_probability=_is_probability(loss, out.detach(), targets),
         separate=slope is None or _is_separate(loss, out.detach(), targets, slope),
         answers=_takes_answers(loss, out.detach(), targets),
     )
+
+
+def _uphill(loss: Loss, out: Tensor, targets: Tensor, slope: Tensor, value: float) -> float:
+    """Returns `LossForm.uphill` of outputs (N, K, …) at which the loss has a value and slopes."""
+    classes = out.shape[1]
+    labels = targets.clamp(0, classes - 1)
+    with torch.no_grad():
+        wrong = float(loss(_SURE * _one_hot((labels + 1) % classes, classes).to(out), targets))
+    if not wrong < value:
+        return 0.0
+    rising = _one_hot(labels, classes).to(out) - out.softmax(1)
+    return float(F.cosine_similarity(slope.flatten(), rising.flatten(), dim=0))
 
 
 def _is_probability(loss: Loss, out: Tensor, targets: Tensor) -> bool:

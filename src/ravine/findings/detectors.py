@@ -64,11 +64,15 @@ _LEARNING: Final = ("zero-gradient", "cannot-overfit", *_RATES, *RUN_SYMPTOMS)
 
 _ROWS: Final = (
     Detector(
+        code="not-in-optimizer",
+        function=find_in_loop,
+        explains=(*_LEARNING, "step-does-not-update", "gradients-not-cleared"),
+    ),
+    Detector(
         code="step-does-not-update",
         function=find_in_loop,
-        explains=(*_LEARNING, "not-in-optimizer", "gradients-not-cleared"),
+        explains=(*_LEARNING, "gradients-not-cleared"),
     ),
-    Detector(code="not-in-optimizer", function=find_in_loop, explains=_LEARNING),
     Detector(
         code="gradients-not-cleared",
         function=find_in_snapshots,

@@ -21,6 +21,7 @@ from ravine.findings.thresholds import (
 )
 
 _FEWEST = 8  # recorded losses
+_LEFT_OUT = 0.05  # weights that no optimizer holds, over those that one does
 _UNDONE, _OFTEN = 0.3, 64  # share of updates that is undone, and changes that are kept
 _LEARNT = 0.6  # of the loss of knowing nothing, below which training has learnt
 _REVERSED = -0.5  # correlation of mean examples
@@ -59,6 +60,17 @@ def _optimizer(record: LoopRecord) -> Iterator[Finding]:
             evidence={"losses": float(record.losses)},
         )
         return
+    numbers, held = record.left_out
+    if record.steps >= _FEWEST and numbers > _LEFT_OUT * held:
+        yield Finding(
+            severity="warning",
+            code="not-in-optimizer",
+            seen=f"{numbers} weights get gradients and no step; the optimizer held {held}",
+            cause="layers were made, replaced or unfrozen after the optimizer was made",
+            cure="make the optimizer from model.parameters() after that, or call "
+            "optimizer.add_param_group; freeze what shall not learn with requires_grad_(False)",
+            evidence={"left_out": float(numbers), "held": float(held)},
+        )
     if record.steps:
         return
     if record.other_optimizers > 2:
@@ -259,9 +271,11 @@ def _lagging(record: LoopRecord, train: float, loss: float) -> Finding:
         f"{record.validations} validations another network or other weights were evaluated than "
         "those that train",
         cause="an average of the weights is evaluated that still holds the first weights: too few "
-        "steps for its decay, or it was made before trained weights were loaded",
+        "steps for its decay, it was made before trained weights were loaded, or its batch norms "
+        "keep statistics of the start",
         cure="correct the average for its start (decay min(d, (1 + k)/(10 + k))), make it after "
-        "weights are loaded, and evaluate the weights themselves too",
+        "weights are loaded, take its statistics along (AveragedModel(use_buffers=True), or "
+        "update_bn), and evaluate the weights themselves too",
         evidence={"training": train, "validation": loss},
     )
 

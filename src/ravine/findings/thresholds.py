@@ -116,3 +116,7 @@ FAR_LOGITS: Final = 50.0
 # Labels that a small part of the picture tells, and that the middle one of such parts tells.
 SHORTCUT: Final = 0.97
 SHORTCUT_BESIDE: Final = 0.8
+# Weights of two classes, and their counts, from which on they are compared.
+WEIGHED_APART: Final = 2.0
+# Share of pictures whose mask fits better in another position.
+MISALIGNED: Final = 0.25

@@ -122,6 +122,7 @@ class Monitor:
             self._optimizer,
             has_modes=has_learning_modes(self._model),
             is_foreign=not held,
+            others=[p for n, p in self._model.named_parameters() if n not in self._parameters],
         )
         self._evaluated = EvaluationProbe()
         self.step = 0
