@@ -1,8 +1,9 @@
 """The table of checks: what each finds, with which threshold, and which symptoms it explains.
 
-To add a check: the function in the file of its subject, a row here, the test, a line in
-docs/diagnose.md. The order is that in which causes are believed: `merge` puts a symptom under the
-first cause above it that explains it. The rows of `DETECTORS` are findings over time.
+To add a check: the function in the file of its subject, a row here (of a loss and a network's end
+in `loss_table.py`), the test, a line in docs/diagnose.md. The order is that in which causes are
+believed: `merge` puts a symptom under the first cause above it that explains it. The rows of
+`DETECTORS` are findings over time.
 """
 
 from collections.abc import Mapping
@@ -25,9 +26,8 @@ from ravine.checks.inputs import check_inputs, check_scale
 from ravine.checks.label_relation import check_label_relation
 from ravine.checks.label_shortcut import check_shortcut
 from ravine.checks.labels import check_labels
-from ravine.checks.linearity import check_linearity
-from ravine.checks.logits_limit import check_logits
 from ravine.checks.loss_function import check_loss
+from ravine.checks.loss_table import LOSS_CHECKS
 from ravine.checks.norm_statistics import check_norm_statistics
 from ravine.checks.parameter_groups import check_groups
 from ravine.checks.parameters import check_registered, check_shared
@@ -67,61 +67,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         stage="before",
         explains=(*START, *UNITS, *LEARNING, "labels-unrelated", "not-shuffled"),
     ),
-    Check(
-        code="loss-of-wrong-sign",
-        function=check_loss,
-        stage="first batch",
-        explains=(*LEARNING, "initial-loss-high", "overfitting"),
-    ),
-    Check(
-        code="softmax-twice",
-        function=check_loss,
-        stage="first batch",
-        explains=(*LEARNING, *START, "activation-on-logits"),
-    ),
-    Check(
-        code="sigmoid-twice",
-        function=check_targets,
-        stage="first batch",
-        explains=(*LEARNING, *START, "activation-on-logits"),
-    ),
-    Check(
-        code="targets-broadcast",
-        function=check_targets,
-        stage="first batch",
-        explains=(*LEARNING, *START, "overfitting"),
-    ),
-    Check(
-        code="loss-expects-log-probabilities",
-        function=check_loss,
-        stage="first batch",
-        explains=(*LEARNING, *START, "overfitting"),
-    ),
-    Check(
-        code="activation-on-logits",
-        function=check_loss,
-        stage="first batch",
-        explains=(*LEARNING, *UNITS, "initial-loss-high", "targets-not-scaled"),
-    ),
-    Check(
-        code="network-is-linear",
-        function=check_linearity,
-        stage="first batch",
-        explains=LEARNING,
-    ),
-    Check(
-        code="outputs-scrambled",
-        function=check_loss,
-        stage="first batch",
-        explains=(*LEARNING, *VALIDATION),
-    ),
-    Check(
-        code="logits-limited",
-        function=check_logits,
-        stage="first batch",
-        thresholds=(limits.LIMITED, limits.FAR_LOGITS),
-        explains=(*LEARNING, "targets-uninformative"),
-    ),
+    *LOSS_CHECKS,
     Check(
         code="not-in-optimizer",
         function=check_optimizer,

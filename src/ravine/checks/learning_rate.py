@@ -148,6 +148,23 @@ def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
     return [s.first(examples, start=k * examples) for k in range(most) for s in samples]
 
 
+def _too_high(
+    found: RangeTest, lr: float, in_the_end: float, *, is_lost: bool, evidence: dict[str, float]
+) -> Finding:
+    return Finding(
+        severity="critical" if lr > found.rates[-1] else "warning",
+        code="rate-too-high",
+        seen=f"the learning rate is {lr:.3g}"
+        + (f", to which momentum adds {in_the_end / lr:.0f}-fold" if in_the_end > lr else "")
+        + f"; the range test suggests {found.suggestion:.2g}"
+        + _beyond(found, lr, is_lost=is_lost),
+        cause="steps lead across the valley and not along it",
+        cure=f"set lr to {found.suggestion:.1g}",
+        evidence=evidence,
+        changes={"lr": found.suggestion},
+    )
+
+
 def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> Iterator[Finding]:
     """Yields a learning rate that is far from those of the range test.
 
@@ -170,18 +187,7 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
         "least": least,
     }  # fmt: skip
     if ratio > RATE_HIGH and (is_lost or in_the_end > found.rates[-1] * RATE_NEAR):
-        yield Finding(
-            severity="critical" if lr > found.rates[-1] else "warning",
-            code="rate-too-high",
-            seen=f"the learning rate is {lr:.3g}"
-            + (f", to which momentum adds {in_the_end / lr:.0f}-fold" if in_the_end > lr else "")
-            + f"; the range test suggests {found.suggestion:.2g}"
-            + _beyond(found, lr, is_lost=is_lost),
-            cause="steps lead across the valley and not along it",
-            cure=f"set lr to {found.suggestion:.1g}",
-            evidence=evidence,
-            changes={"lr": found.suggestion},
-        )
+        yield _too_high(found, lr, in_the_end, is_lost=is_lost, evidence=evidence)
     elif steps and ratio > RATE_DOUBTFUL and lr > 0 and not is_clipped(context):
         yield from _falls_behind(context, found, first, steps)
     elif planned < begins * RATE_LOW or (

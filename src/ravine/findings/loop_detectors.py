@@ -38,6 +38,7 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         record: of the monitor.
         run: the recorded losses.
     """
+    yield from _not_held(record)
     yield from _optimizer(record)
     yield from _never_warm(record, run)
     yield from _mode(record)
@@ -47,7 +48,8 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     yield from _validation(record, run)
 
 
-def _optimizer(record: LoopRecord) -> Iterator[Finding]:
+def _not_held(record: LoopRecord) -> Iterator[Finding]:
+    """Yields weights that learn and that no optimizer holds: all of them, or some."""
     if record.losses < _FEWEST:
         return
     if record.is_foreign and not record.other_steps:
@@ -71,7 +73,10 @@ def _optimizer(record: LoopRecord) -> Iterator[Finding]:
             "optimizer.add_param_group; freeze what shall not learn with requires_grad_(False)",
             evidence={"left_out": float(numbers), "held": float(held)},
         )
-    if record.steps:
+
+
+def _optimizer(record: LoopRecord) -> Iterator[Finding]:
+    if record.losses < _FEWEST or record.steps or record.is_foreign:
         return
     if record.other_optimizers > 2:
         yield Finding(

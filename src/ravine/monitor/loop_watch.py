@@ -39,11 +39,10 @@ class LoopWatch:
     """Counts what happens around a network.
 
     Args:
-        parameters: of the watched optimizer.
+        model: the network.
         optimizer: that is watched.
-        has_modes: whether layers that learn have a mode.
-        is_foreign: whether the optimizer holds none of the parameters.
-        others: parameters of the network that the optimizer does not hold at the beginning.
+        parameters: of the network that the optimizer holds; all that learn where it holds none.
+        is_foreign: whether it holds none.
 
     Attributes:
         calls: forward passes with gradients; `resting_calls` of them in evaluation mode.
@@ -57,16 +56,16 @@ class LoopWatch:
 
     def __init__(
         self,
-        parameters: Sequence[Tensor],
+        model: nn.Module,
         optimizer: Optimizer,
+        parameters: Sequence[Tensor],
         *,
-        has_modes: bool,
-        is_foreign: bool = False,
-        others: Sequence[Tensor] = (),
+        is_foreign: bool,
     ) -> None:
         self._parameters, self._optimizer = list(parameters), optimizer
-        self._ids, self._has_modes = {id(p) for p in parameters}, has_modes
-        self._is_foreign, self._others = is_foreign, list(others)
+        self._ids, self._has_modes = {id(p) for p in parameters}, has_learning_modes(model)
+        self._is_foreign = is_foreign
+        self._others = [p for p in model.parameters() if id(p) not in self._ids]
         self._held_elsewhere: set[int] = set()
         largest = sorted(self._parameters, key=lambda p: -p.numel())[:_SAMPLED]
         self._compared = [p for p in largest if p.numel()]

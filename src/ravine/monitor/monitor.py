@@ -45,7 +45,7 @@ from ravine.monitor.dead_units import DeadUnits
 from ravine.monitor.evaluation_probe import EvaluationProbe
 from ravine.monitor.host_copies import HostCopies
 from ravine.monitor.layer_probe import ProbedLayer, probe_layers
-from ravine.monitor.loop_watch import LoopWatch, has_learning_modes
+from ravine.monitor.loop_watch import LoopWatch
 from ravine.monitor.metric_buffer import MetricBuffer, one_number
 from ravine.monitor.overhead import OverheadBudget
 from ravine.monitor.update_statistics import (
@@ -117,21 +117,14 @@ class Monitor:
         self._copies, self._buffer, self._dead = HostCopies(), MetricBuffer(), DeadUnits()
         self._floors: deque[float] = deque(maxlen=_FLOORS)
         self._can_probe = not synchronises_processes(self._model)
-        self._watch = LoopWatch(
-            list(self._parameters.values()),
-            self._optimizer,
-            has_modes=has_learning_modes(self._model),
-            is_foreign=not held,
-            others=[p for n, p in self._model.named_parameters() if n not in self._parameters],
-        )
+        parameters = list(self._parameters.values())
+        self._watch = LoopWatch(self._model, self._optimizer, parameters, is_foreign=not held)
         self._evaluated = EvaluationProbe()
         self.step = 0
         self.not_finite: NotFinite | None = None
         self.notes: list[str] = []
         if not self._can_probe:
-            self.notes.append(
-                "layers are not measured: SyncBatchNorm would make all processes wait"
-            )
+            self.notes.append("layers are not measured: SyncBatchNorm makes all processes wait")
         self._begin_step_state()
 
     def _begin_step_state(self) -> None:
