@@ -127,7 +127,8 @@ def read_table(path: Path, folder: Path, settings: DataSettings) -> Collection:
 
 def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
     """Returns the rows of the table, the image of each found in the folder."""
-    at = {name: number for number, name in enumerate(table.columns)}
+    # Without the column that has no name, as pandas writes the row's number: "" stands for none.
+    at = {name: number for number, name in enumerate(table.columns) if name}
     image, label = at[columns.image], at.get(columns.label)
     split, group = at.get(columns.split), at.get(columns.group)
     classes = [at[name] for name in columns.one_hot]
@@ -143,7 +144,13 @@ def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
             continue
         said = (
             JOINT.join(
-                one_hot_labels(table.name, columns.one_hot, [fields[i] for i in classes], line)
+                one_hot_labels(
+                    table.name,
+                    columns.one_hot,
+                    [fields[i] for i in classes],
+                    line,
+                    blank_is_no=columns.blank_is_no,
+                )
             )
             if label is None
             else ""

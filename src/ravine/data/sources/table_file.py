@@ -19,6 +19,7 @@ from ravine.data.understanding import shortened
 _SEPARATORS = ",;\t|"
 _BLANKS = " "
 _COUNT = re.compile(r"\A\s*\d+[ \t]*\r?\n(?=[^\n]*[^\n\d\s])")  # on a line of its own, above words
+_HINT = re.compile(r"\A\s*\"?sep=[^\n]\"?[ \t]*\r?\n", re.IGNORECASE)  # of Excel
 _SAMPLE = 50  # rows that decide what separates the fields
 _LETTERS_OF_A_PATH = 50
 _LETTERS_OF_A_LIST = 60
@@ -100,15 +101,16 @@ def listed(names: Sequence[str], most: int = _LETTERS_OF_A_LIST) -> str:
 
 
 def read_table_file(path: Path) -> Table:
-    """Returns a table; it may have a byte-order mark, and the number of rows above its header.
+    """Returns a table; it may have a byte-order mark.
 
-    It has no header if a field of its first line ends as an image does. Where each row has a field
-    more than the header, the first column is the image: it has no name in CelebA's lists.
+    Above its header may stand the number of rows, Excel's `sep=;`, or lines of comment. It has no
+    header if a field of its first line ends as an image does. Where each row has a field more than
+    the header, the first column is the image: it has no name in CelebA's lists.
 
     Raises:
         DataError: the file is missing, empty or no text, or two columns have one name.
     """
-    text = _COUNT.sub("\n", _text(path), count=1)
+    text = _without_comments(_HINT.sub("\n", _COUNT.sub("\n", _text(path), count=1), count=1))
     separator = _separator(text, path)
     sample = [fields for _, fields in islice(_fields(text, separator, path), _SAMPLE)]
     header = [field.strip() for field in sample[0]] if sample else []
@@ -156,6 +158,29 @@ def _text(path: Path) -> str:
         raise DataError(
             f"{shown_path(path)} cannot be read as UTF-8 text: {reason}{remedy}"
         ) from None
+
+
+def _without_comments(text: str) -> str:
+    """Returns a text without lines of `#` at its beginning, unless one is the header.
+
+    >>> _without_comments("# from me\\nname,label\\n"), _without_comments("#name,label\\na,b\\n")
+    ('\\nname,label\\n', '#name,label\\na,b\\n')
+    """
+    at = 0
+    while text.startswith("#", at) and (end := text.find("\n", at) + 1):
+        line, below = text[at:end], text[end : (text.find("\n", end) + 1) or len(text)]
+        if not below.startswith("#") and _as_many(line.lstrip("# "), below):
+            break
+        at = end
+    return "\n" * text.count("\n", 0, at) + text[at:]
+
+
+def _as_many(line: str, below: str) -> bool:
+    """Returns whether two lines have as many fields, by the separator that the second has."""
+    separator = max(_SEPARATORS, key=below.count)
+    if separator in below:
+        return line.count(separator) == below.count(separator)
+    return len(line.split()) == len(below.split()) > 1
 
 
 def _said(separator: str) -> str:
