@@ -113,7 +113,7 @@ def test_an_empty_cell_among_0_and_1_is_a_mistake_and_no_0(table: Make) -> None:
 def test_the_row_s_number_of_pandas_is_no_label_beside_one_hot_columns(table: Make) -> None:
     rows = [",name,scab,rust", *(f"{n},{n}.png,{n % 2},{1 - n % 2}" for n in range(12))]
 
-    assert _find(table("\n".join(rows))).classes == ("scab", "rust")
+    assert _find(table("\n".join(rows))).classes == ("rust", "scab")
 
 
 def test_the_row_s_number_of_pandas_does_not_make_equal_rows_contrary(table: Make) -> None:
@@ -139,3 +139,9 @@ def test_a_number_that_became_a_fraction_finds_its_image(table: Make) -> None:
     rows = "\n".join(f"{n}.0,{'ab'[n % 2]}" for n in range(12))
 
     assert list(_find(table("id,label\n" + rows)).names) == [f"{n}.png" for n in range(12)]
+
+
+def test_a_column_without_any_value_is_passed_over(table: Make) -> None:
+    rows = ["name,scab,rust,notes", *(f"{n}.png,{n % 2},{1 - n % 2}," for n in range(12))]
+
+    assert _find(table("\n".join(rows))).classes == ("rust", "scab")

@@ -141,6 +141,7 @@ def choose_columns(table: Table, settings: DataSettings, find: Finder) -> Column
     ]
     # Columns that only look like splits were refused, or the user passes over them.
     rest = [name for name in rest if name not in split_columns(table.columns, taken=set())]
+    rest = [name for name in rest if any(sample[name]) or not _is_empty(table, name)]
     if len(rest) == 1:
         return Columns(image, rest[0], (), split, group)
     flags = [sample[name] for name in rest]
@@ -218,6 +219,11 @@ def _split_column(
     return found[0] if found else ""
 
 
+def _is_empty(table: Table, column: str) -> bool:
+    at = table.index(column)
+    return not any(fields[at] for _, fields in table.rows())
+
+
 def _is_index(name: str, values: Sequence[str]) -> bool:
     """Returns whether a column is the row's number, as pandas writes it."""
     unnamed = not name or name.lower().startswith("unnamed: ") or name.lower() == "index"
@@ -239,6 +245,8 @@ def _are_marks(columns: Sequence[Sequence[str]]) -> bool:
 
 
 def _is_share(value: str) -> bool:
+    if not value:  # among 0 and 1 it is a mistake, which is named by its line
+        return True
     try:
         return 0 <= float(value) <= 1
     except ValueError:
