@@ -123,5 +123,5 @@ def test_a_number_written_as_a_fraction_wants_a_probability(tmp_path: Path, cell
 def test_ids_find_their_images_in_other_case_and_without_zeros() -> None:
     assert match_ids(["0", "2"], ["000.jpg", "001.jpg", "002.jpg"], "s.csv") == [0, 2]
     assert match_ids(["A.JPG", "te/b"], ["te/a.jpg", "te/B.jpg"], "s.csv") == [0, 1]
-    with pytest.raises(DataError, match="fits 01.jpg and 001.jpg"):
+    with pytest.raises(DataError, match=r"fits 01\.jpg and 001\.jpg"):
         match_ids(["1"], ["01.jpg", "001.jpg"], "s.csv")
