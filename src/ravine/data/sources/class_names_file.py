@@ -69,6 +69,21 @@ def named_classes(table: Path, labels: Sequence[str]) -> NamedClasses:
     )
 
 
+def named_columns(table: Path, columns: Sequence[str]) -> Sequence[str]:
+    """Returns the names of K columns that are only counted, from a file of attributes next to it.
+
+    list_attr_img.txt of DeepFashion has a column for each line of list_attr_cloth.txt.
+    """
+    if list(columns) != [str(number + 1) for number in range(len(columns))]:
+        return columns
+    for path in sorted(table.parent.glob("*.txt")):
+        if path != table and "attr" in path.stem.lower() and path.stat().st_size <= _LARGEST:
+            names = _names(path, {1})
+            if len(names) == len(columns) == len({*names.values()}) and not _are_files(names):
+                return [names[number] for number in sorted(names)]
+    return columns
+
+
 def _are_files(names: Mapping[int, str]) -> bool:
     """Returns whether names are those of images: the file labels them, and names no classes."""
     return any(map(is_image_name, names.values()))

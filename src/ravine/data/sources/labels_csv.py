@@ -12,10 +12,15 @@ from pathlib import Path
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.settings import DataSettings
-from ravine.data.sources.class_names_file import NamedClasses, named_classes
+from ravine.data.sources.class_names_file import (
+    NamedClasses,
+    named_classes,
+    named_columns,
+)
 from ravine.data.sources.class_tree import folder_of, read_split_tree
 from ravine.data.sources.folders import collected, collected_sets
 from ravine.data.sources.image_index import ImageIndex
+from ravine.data.sources.partition_lists import Partition, partition_beside
 from ravine.data.sources.several_labels import (
     JOINT,
     choose_separation,
@@ -32,7 +37,12 @@ from ravine.data.sources.table_columns import (
     is_usual_label,
     is_without_header,
 )
-from ravine.data.sources.table_file import Table, read_table_file, shown_path
+from ravine.data.sources.table_file import (
+    Table,
+    begins_as_table,
+    read_table_file,
+    shown_path,
+)
 from ravine.data.sources.table_splits import NONE, read_splits
 from ravine.data.understanding import Understood, shortened
 
@@ -46,8 +56,9 @@ _ENDINGS = (".csv", ".tsv", ".tab")
 
 
 def is_table(path: Path) -> bool:
-    """Returns whether a path is a file with a table's ending."""
-    return path.suffix.lower() in _ENDINGS and path.is_file()
+    """Returns whether a path is a file with a table's ending, or a text with columns of images."""
+    ending = path.suffix.lower()
+    return path.is_file() and (ending in _ENDINGS or (ending == ".txt" and begins_as_table(path)))
 
 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -104,7 +115,10 @@ def read_table(path: Path, folder: Path, settings: DataSettings) -> Collection:
     columns = choose_columns(table, settings, index.find)
     unites = settings.labels_per_image == "several"
     rows, repeated = _without_repeats(table, columns, _read(table, columns, index), unites=unites)
-    splits, by = _splits(table, columns, rows, settings)
+    apart = None
+    if not columns.split and settings.split_column is None:
+        apart = partition_beside(path, folder, index.find)
+    splits, by = _splits(table, columns, rows, settings, apart)
     separator = _separator(table, columns, rows, settings)
     if separator is None or (columns.label and settings.labels_per_image != "several"):
         _refuse_missing_labels(table, rows, splits, several=separator is not None)
@@ -132,6 +146,7 @@ def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
     image, label = at[columns.image], at.get(columns.label)
     split, group = at.get(columns.split), at.get(columns.group)
     classes = [at[name] for name in columns.one_hot]
+    names = named_columns(table.path, columns.one_hot)
     sure = None if label is None else next((at[n] for n in at if n.lower() == _CONFIDENCE), None)
     found, missing = _Rows(), _Missing()
     for line, fields in table.rows():
@@ -146,7 +161,7 @@ def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
             JOINT.join(
                 one_hot_labels(
                     table.name,
-                    columns.one_hot,
+                    names,
                     [fields[i] for i in classes],
                     line,
                     blank_is_no=columns.blank_is_no,
@@ -234,12 +249,19 @@ def _without_repeats(
 
 
 def _splits(
-    table: Table, columns: Columns, rows: _Rows, settings: DataSettings
+    table: Table,
+    columns: Columns,
+    rows: _Rows,
+    settings: DataSettings,
+    apart: Partition | None,
 ) -> tuple[list[str | None], str]:
     """Returns the split of each row, and where it comes from, in words.
 
-    Without a column it is the folder of the image: an image in test/ is not trained on.
+    Without a column it is that of a file beside the table, else the folder of the image: an image
+    in test/ is not trained on.
     """
+    if apart is not None:
+        return apart.of(rows.names), apart.path.name
     by_folder: list[str | None] = [None] * len(rows.names)
     if settings.split_column != NONE:
         by_folder = _splits_of_folders(rows.names)
@@ -307,7 +329,8 @@ def _labelled(
     images: list[tuple[str, FileEntry]] = [(name, index.entries[name]) for name in rows.names]
     if separator is not None:
         sets = [separated(cell, separator) for cell in rows.labels]
-        found = collected_sets(images, sets, splits, order=columns.one_hot)
+        order = named_columns(table.path, columns.one_hot)
+        found = collected_sets(images, sets, splits, order=order)
         return replace(found, label_separator=separator), "", [True] * len(sets)
     if columns.label:
         _refuse_amounts(table, columns.label, rows.labels)

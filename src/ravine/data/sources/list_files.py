@@ -49,6 +49,8 @@ from ravine.data.sources.listed_images import (
     read_text,
 )
 from ravine.data.sources.name_words import ORDER, split_in
+from ravine.data.sources.partition_lists import partition_beside, says_partition
+from ravine.data.sources.table_splits import NONE, say_splits
 
 _NO_CLASSES = frozenset({"", ".", "images", "image", "imgs", "img", "data", "jpegimages", "photos"})
 _LAYOUT = "lists"
@@ -118,12 +120,16 @@ def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> C
     Raises:
         DataError: a line is torn, an image is missing, or two lists are for one split.
     """
+    if settings.split_column not in (None, NONE):
+        raise DataError(f"{path} is a list without columns; --split-column takes none only")
     found = _of_named(path, settings) if path.is_file() else _with_labels(image_lists(path))
     if not found and (lost := list_without_images(path)) is not None:
         raise DataError(
             f"{lost[0]} lists images that are not below {path}, the first {lost[1][-60:]!r}; mend "
             "its paths, or pass over the lists: --layout folders"
         )
+    if path.is_file():
+        _refuse_partition(found[0])
     lists = sorted(
         _without_joined(found) if path.is_dir() else found,
         key=lambda one: (ORDER.index(one.split), one.path.name),
@@ -154,9 +160,35 @@ def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> C
     else:
         images, said = _by_folders(images, lists[0].path, settings)
     names = ", ".join(one.path.name for one in lists)
+    if path.is_file() and len(lists) == 1 and settings.split_column is None:
+        images, names = _with_partition(images, path, base)
     given = any(image.split for image in images)
     meaning = ListMeaning(layout=_LAYOUT, classes=said, splits=f"splits: {names}" if given else "")
     return collect_listed(base, images, meaning)
+
+
+def _refuse_partition(one: ImageList) -> None:
+    """Raises `DataError` if a list gives splits: they are no classes."""
+    if not says_partition(one.path):
+        return
+    labels = {fields[1] for _, fields in _rows(one) if len(fields) == 2}
+    if labels and (labels <= {"0", "1", "2"} or say_splits(list(labels))):
+        raise DataError(
+            f"{one.path} gives splits, and no classes; name the file with the labels, beside which "
+            "it is followed: --labels FILE"
+        )
+
+
+def _with_partition(
+    images: Sequence[ListedImage], path: Path, base: Path
+) -> tuple[list[ListedImage], str]:
+    """Returns images with the splits in a file beside their list, and its name; "" without one."""
+    known = {image.path for image in images}
+    apart = partition_beside(path, base, lambda name: name if name in known else None)
+    if apart is None:
+        return list(images), ""
+    splits = apart.of([image.path for image in images])
+    return [replace(i, split=s) for i, s in zip(images, splits, strict=True)], apart.path.name
 
 
 def _path(one: ImageList, base: Path, name: str) -> str:

@@ -14,6 +14,7 @@ from ravine.data.sources.list_lines import MOST_ABOVE, LineForm, lines_of, possi
 from ravine.data.sources.listed_images import base_of
 from ravine.data.sources.listing import EXTENSIONS, folders_in, image_files
 from ravine.data.sources.name_words import split_in
+from ravine.data.sources.partition_lists import says_partition
 from ravine.data.sources.table_file import is_image_name
 
 _FOLDERS = (
@@ -57,7 +58,7 @@ def image_lists(root: Path) -> list[ImageList]:
             continue
         found = []
         for file in texts_in(folder):
-            split = split_in(file.stem)
+            split = None if says_partition(file) else split_in(file.stem)
             fits = image_list(file, split, [root]) if split else None
             if fits is not None:
                 found.append(fits)
@@ -89,7 +90,11 @@ def _is_among_classes(one: ImageList, root: Path) -> bool:
 def list_without_images(root: Path) -> tuple[Path, str] | None:
     """Returns a list beside images that it does not name, and the first that it names."""
     for file in texts_in(root):
-        if split_in(file.stem) is None or image_list(file, "train", [root]) is not None:
+        if (
+            says_partition(file)
+            or split_in(file.stem) is None
+            or image_list(file, "train", [root]) is not None
+        ):
             continue
         forms = possible_forms(_first_lines(file))
         name = next((name for _, name in forms if is_image_name(name)), "")
