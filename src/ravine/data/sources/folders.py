@@ -72,12 +72,7 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
     Raises:
         DataError: there are no class folders, or no images in them, or two readings are likely.
     """
-    if settings.split_column not in (None, NONE):
-        raise SettingError(
-            f"--split-column has no effect: {shown_path(root)} is "
-            "read as a folder with one folder per class; drop it, or name a table: "
-            "--labels FILE.csv"
-        )
+    _refuse_split_column(root, settings)
     listing = list_folder(root)
     if not listing.images:
         raise without_class_folders(root, listing, labels_images)
@@ -86,18 +81,8 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
         _leave_masks_out(listing)
     if settings.label_from_name is not None:
         return _from_names(root, listing, settings)
-    tree = read_class_tree(
-        dict.fromkeys(folder_of(name) for name, _ in listing.images),
-        shown_path(root),
-        settings.class_level,
-    )
     sorted_already = settings.class_level is not None
-    if not sorted_already:
-        refuse_no_classes(shown_path(root), [name for name, _ in listing.images], tree)
-    if not tree.has_training_classes or (
-        is_unsorted(set(tree.labels.values())) and not sorted_already
-    ):
-        raise without_class_folders(root, listing, labels_images, _level_of_parts(tree))
+    tree = _tree(root, listing, settings, labels_images)
     labels = [tree.labels[folder_of(name)] for name, _ in listing.images]
     _refuse_empty_classes(root, listing, tree, set(labels))
     splits = [tree.splits[folder_of(name)] for name, _ in listing.images]
@@ -119,6 +104,37 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
     if apart is not None:
         understood = replace(understood, splits=f"splits: {apart.path.name}")
     return replace(found, understood=understood)
+
+
+def _refuse_split_column(root: Path, settings: DataSettings) -> None:
+    if settings.split_column not in (None, NONE):
+        raise SettingError(
+            f"--split-column has no effect: {shown_path(root)} is read as a folder with one folder "
+            "per class; drop it, or name a table: --labels FILE.csv"
+        )
+
+
+def _tree(
+    root: Path, listing: FolderListing, settings: DataSettings, labels_images: TryTable
+) -> ClassTree:
+    """Returns the classes and splits of the folders.
+
+    Raises:
+        DataError: they are no classes, or two readings are likely.
+    """
+    tree = read_class_tree(
+        dict.fromkeys(folder_of(name) for name, _ in listing.images),
+        shown_path(root),
+        settings.class_level,
+    )
+    sorted_already = settings.class_level is not None
+    if not sorted_already:
+        refuse_no_classes(shown_path(root), [name for name, _ in listing.images], tree)
+    if not tree.has_training_classes or (
+        is_unsorted(set(tree.labels.values())) and not sorted_already
+    ):
+        raise without_class_folders(root, listing, labels_images, _level_of_parts(tree))
+    return tree
 
 
 def _partition(root: Path, listing: FolderListing) -> Partition | None:

@@ -4,7 +4,6 @@ Rows are read once, one after another. An image is trained on once: rows that sa
 counted, rows that contradict each other are refused.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,8 @@ from ravine.data.sources.class_names_file import (
 from ravine.data.sources.class_tree import folder_of, read_split_tree
 from ravine.data.sources.folders import collected, collected_sets
 from ravine.data.sources.image_index import ImageIndex
-from ravine.data.sources.partition_lists import Partition, partition_beside
+from ravine.data.sources.label_values import refuse_amounts, refuse_texts
+from ravine.data.sources.partition_lists import Partition, partition_near
 from ravine.data.sources.several_labels import (
     JOINT,
     choose_separation,
@@ -34,7 +34,6 @@ from ravine.data.sources.table_columns import (
     Columns,
     choose_columns,
     find_column,
-    is_usual_label,
     is_without_header,
 )
 from ravine.data.sources.table_file import (
@@ -49,7 +48,6 @@ from ravine.data.understanding import Understood, shortened
 __all__ = ["IMAGE_COLUMNS", "ImageIndex", "find_column", "is_table", "read_rows", "read_table"]
 
 _NO_LABEL = frozenset({"nan", "<na>"})  # as pandas writes what is not there
-_FEW = 3  # different labels that may be classes, whatever they are
 _CONFIDENCE = "confidence"
 _ABSENT = frozenset({"0", "0.0"})  # Open Images: a person saw that the label is not there
 _ENDINGS = (".csv", ".tsv", ".tab")
@@ -117,7 +115,7 @@ def read_table(path: Path, folder: Path, settings: DataSettings) -> Collection:
     rows, repeated = _without_repeats(table, columns, _read(table, columns, index), unites=unites)
     apart = None
     if not columns.split and settings.split_column is None:
-        apart = partition_beside(path, folder, index.find)
+        apart = partition_near(path, folder, index.find)
     splits, by = _splits(table, columns, rows, settings, apart)
     separator = _separator(table, columns, rows, settings)
     if separator is None or (columns.label and settings.labels_per_image != "several"):
@@ -333,43 +331,11 @@ def _labelled(
         found = collected_sets(images, sets, splits, order=order)
         return replace(found, label_separator=separator), "", [True] * len(sets)
     if columns.label:
-        _refuse_amounts(table, columns.label, rows.labels)
-        _refuse_texts(table, columns.label, rows.labels)
+        refuse_amounts(table, columns.label, rows.labels)
+        refuse_texts(table, columns.label, rows.labels)
     named = named_classes(table.path, rows.labels) if columns.label else NamedClasses(rows.labels)
     found = collected(images, named.labels, splits, order=named.order)
     return found, named.said, [bool(label) for label in named.labels]
-
-
-def _refuse_amounts(table: Table, column: str, labels: Sequence[str]) -> None:
-    """Raises `DataError` if labels are amounts, as of a regression: fractions, mostly different."""
-    distinct = {label for label in labels if label}
-    if len(distinct) <= max(_FEW, len(labels) // 2) or not all(map(_is_number, distinct)):
-        return
-    fraction = next((one for one in sorted(distinct) if not float(one).is_integer()), None)
-    if fraction is not None:
-        raise DataError(
-            f"{table.name}: the column {shortened(column, 40)!r} holds amounts such as {fraction}, "
-            f"{len(distinct):,} of them, and no classes; name another: --label-column, or sort "
-            "them into classes"
-        )
-
-
-def _refuse_texts(table: Table, column: str, labels: Sequence[str]) -> None:
-    """Raises `DataError` if every row says something else, in a column that is not called so."""
-    many = len(labels) > _FEW and len(set(labels)) == len(labels)
-    if many and not is_usual_label(column):
-        raise DataError(
-            f"{table.name}: the column {shortened(column, 40)!r} says something else for each of "
-            f"{len(labels):,} images, as {shortened(labels[0], 40)!r}: no classes; name another: "
-            "--label-column"
-        )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _or_unite(what: str, columns: Columns) -> str:

@@ -49,7 +49,7 @@ from ravine.data.sources.listed_images import (
     read_text,
 )
 from ravine.data.sources.name_words import ORDER, split_in
-from ravine.data.sources.partition_lists import partition_beside, says_partition
+from ravine.data.sources.partition_lists import partition_near, says_partition
 from ravine.data.sources.table_splits import NONE, say_splits
 
 _NO_CLASSES = frozenset({"", ".", "images", "image", "imgs", "img", "data", "jpegimages", "photos"})
@@ -120,6 +120,30 @@ def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> C
     Raises:
         DataError: a line is torn, an image is missing, or two lists are for one split.
     """
+    lists = _chosen(path, settings)
+    base = Path(os.path.commonpath([one.base for one in lists]))
+    rows = _rows_of(lists)
+    images = [
+        ListedImage(
+            path=_path(one, base, row[0]),
+            label=row[1] if len(row) > 1 else _folder(row[0]),
+            split=one.split if len(lists) > 1 or path.is_dir() else None,
+            source=one.path,
+            line=number,
+        )
+        for one, number, row in rows
+    ]
+    images, said = _labelled(images, [row[1:] for _, _, row in rows], base, settings)
+    names = ", ".join(one.path.name for one in lists)
+    if path.is_file() and len(lists) == 1 and settings.split_column is None:
+        images, names = _with_partition(images, path, base)
+    given = any(image.split for image in images)
+    meaning = ListMeaning(layout=_LAYOUT, classes=said, splits=f"splits: {names}" if given else "")
+    return collect_listed(base, images, meaning)
+
+
+def _chosen(path: Path, settings: DataSettings) -> list[ImageList]:
+    """Returns the lists to read, in the order of their splits."""
     if settings.split_column not in (None, NONE):
         raise DataError(f"{path} is a list without columns; --split-column takes none only")
     found = _of_named(path, settings) if path.is_file() else _with_labels(image_lists(path))
@@ -135,36 +159,25 @@ def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> C
         key=lambda one: (ORDER.index(one.split), one.path.name),
     )
     _refuse_ambiguous(path, lists)
-    base = Path(os.path.commonpath([one.base for one in lists]))
-    rows = _rows_of(lists)
-    images = [
-        ListedImage(
-            path=_path(one, base, row[0]),
-            label=row[1] if len(row) > 1 else _folder(row[0]),
-            split=one.split if len(lists) > 1 or path.is_dir() else None,
-            source=one.path,
-            line=number,
-        )
-        for one, number, row in rows
-    ]
-    flags = [row[1:] for _, _, row in rows]
-    columns = max(len(row) for _, _, row in rows)
-    said = "second column" if columns > 1 else "folders"
-    if are_flags(flags):
-        images, said = _of_flags(images, flags, base)
-    elif columns > 1:
+    return lists
+
+
+def _labelled(
+    images: list[ListedImage],
+    columns: Sequence[Sequence[str]],
+    base: Path,
+    settings: DataSettings,
+) -> tuple[list[ListedImage], str]:
+    """Returns the images with the classes that the columns behind N paths give, and what said it."""
+    if are_flags(columns):
+        return _of_flags(images, columns, base)
+    if max(map(len, columns)) > 0:
         images, named = _named(images, base)
-        said = named or said
-    elif {image.label.lower() for image in images} <= _NO_CLASSES:
-        raise DataError(f"{lists[0].path} lists images without a label; write it behind each path")
-    else:
-        images, said = _by_folders(images, lists[0].path, settings)
-    names = ", ".join(one.path.name for one in lists)
-    if path.is_file() and len(lists) == 1 and settings.split_column is None:
-        images, names = _with_partition(images, path, base)
-    given = any(image.split for image in images)
-    meaning = ListMeaning(layout=_LAYOUT, classes=said, splits=f"splits: {names}" if given else "")
-    return collect_listed(base, images, meaning)
+        return images, named or "second column"
+    source = images[0].source
+    if {image.label.lower() for image in images} <= _NO_CLASSES:
+        raise DataError(f"{source} lists images without a label; write it behind each path")
+    return _by_folders(images, source, settings)
 
 
 def _refuse_partition(one: ImageList) -> None:
@@ -184,7 +197,7 @@ def _with_partition(
 ) -> tuple[list[ListedImage], str]:
     """Returns images with the splits in a file beside their list, and its name; "" without one."""
     known = {image.path for image in images}
-    apart = partition_beside(path, base, lambda name: name if name in known else None)
+    apart = partition_near(path, base, lambda name: name if name in known else None)
     if apart is None:
         return list(images), ""
     splits = apart.of([image.path for image in images])

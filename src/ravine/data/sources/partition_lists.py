@@ -56,7 +56,7 @@ def says_partition(path: Path) -> bool:
     return path.suffix.lower() in PARTITION_ENDINGS and bool(_WORDS & set(words(path.stem)))
 
 
-def partition_beside(
+def partition_near(
     labels: Path, images: Path, find: Callable[[str], str | None]
 ) -> Partition | None:
     """Returns the splits in a file near the table or list of labels; None without one.
