@@ -168,7 +168,7 @@ def _labelled(
     base: Path,
     settings: DataSettings,
 ) -> tuple[list[ListedImage], str]:
-    """Returns the images with the classes that the columns behind N paths give, and what said it."""
+    """Returns images with the classes that the columns behind N paths give, and what said so."""
     if are_flags(columns):
         return _of_flags(images, columns, base)
     if max(map(len, columns)) > 0:
