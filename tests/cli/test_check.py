@@ -1,4 +1,5 @@
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,19 @@ def test_an_unknown_scheme_is_refused_before_anything_is_written(
     assert said.code == 2
     assert "did you mean 'xavier'" in said.err
     assert not (tmp_path / "o").exists()
+
+
+def test_few_images_are_checked_at_the_rate_that_a_training_takes(
+    ravine: Command, tmp_path: Path
+) -> None:
+    data = paint(tmp_path / "data", 60)
+    small = (data, "--model", "wrn-10-1")
+
+    said = ravine("check", *small, "--out", tmp_path / "o", "--no-learn", "--json")
+    ravine("train", *small, "--epochs", "0.1", "--out", tmp_path / "run")
+
+    rows = [json.loads(line) for line in said.out.splitlines()]
+    (rate,) = (row["rate"]["training"] for row in rows if row["kind"] == "network")
+    recipe = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())
+    assert rate < 1  # that of 128 images is 3
+    assert rate == pytest.approx(recipe["lr"], rel=1e-3)

@@ -12,9 +12,13 @@ from ravine.core.errors import DataError, SettingError
 from ravine.core.events import EpochDone, Notice, TrainingStarted
 from ravine.core.snapshot import LayerStatistics, Snapshot
 from ravine.findings.finding import Finding, Findings
+from ravine.findings.target_floor import expected_floor
+from ravine.reports.contents import gather
+from ravine.runs.rows import read_rows
 from ravine.runs.surface import Surface
 from ravine.workflows.race import Race
 from ravine.workflows.run import Run
+from ravine.workflows.screens import PlainLines
 from ravine.workflows.show import NotebookScreen, showing
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -90,6 +94,51 @@ def test_a_notebook_has_a_table_of_the_epochs_and_the_notices() -> None:
     assert "training wrn-10-1: 20 steps of 16 images" in shown[1]
     assert "<td>0.500</td><td>75.00 %</td><td>80.00 % (70.0–90.0)</td>" in shown[2]
     assert "images: 3 of 8" in shown[3]
+
+
+def test_a_training_loss_is_shown_above_the_floor_of_smoothed_labels(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown: list[str] = []
+    for screen in (NotebookScreen(shown.append), PlainLines()):
+        screen.observe(
+            TrainingStarted(
+                step=0, total_steps=20, steps_per_epoch=10, batch=16, model="swift-1",
+                loss_floor=0.867,
+            )
+        )  # fmt: skip
+        screen.observe(
+            EpochDone(
+                epoch=1.0, step=10, total_steps=20, train_loss=1.005, train_accuracy=0.94,
+                accuracy=0.915, interval=(0.9, 0.93), loss=0.413, elapsed=1.0,
+                images_per_second=10.0,
+            )
+        )  # fmt: skip
+
+    said = capsys.readouterr().out
+    assert "above 0.867, the least that smoothed and mixed labels allow" in said
+    assert "loss 0.138  training 94.00 %" in said
+    assert "loss 0.413" in said
+    assert "<td>0.138</td>" in shown[-1]
+
+
+def test_the_floor_is_kept_and_taken_off_in_the_report(
+    figures: None, stripes: Path, tmp_path: Path
+) -> None:
+    settings = {**SMALL, "epochs": 1, "label_smoothing": 0.2}
+    run = ravine.train(stripes, out=tmp_path / "run", show="none", **settings)
+    floor = expected_floor(2, label_smoothing=0.2)
+
+    contents = gather(run.path)
+
+    assert contents.loss_floor == pytest.approx(floor)
+    rows = [row for row in read_rows(run.path / "history.jsonl") if row["kind"] == "epoch"]
+    assert contents.epochs[-1]["train_loss"] == pytest.approx(rows[-1]["train_loss"] - floor)
+    assert contents.epochs[-1]["loss"] == rows[-1]["loss"]
+    shown = f"{rows[-1]['train_loss'] - floor:.3f}"
+    assert f"<td>{shown}</td>" in run._repr_html_()
+    report = (run.path / "report.html").read_text()
+    assert "the least that smoothed and mixed labels allow" in report
 
 
 def test_a_run_says_what_it_is_in_a_line(run: Run) -> None:

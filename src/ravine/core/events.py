@@ -25,6 +25,8 @@ class TrainingStarted:
         batch: images per step, over all ranks.
         model: name of the network.
         run: path of the run folder; empty where there is none.
+        loss_floor: least training loss that smoothed or mixed targets allow, 0 for hard labels; a
+            display takes it off, so that the losses of training and validation compare.
     """
 
     step: int
@@ -33,6 +35,7 @@ class TrainingStarted:
     batch: int
     model: str
     run: str = ""
+    loss_floor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ Each file may be missing or torn: the page then says what is missing, and why. L
 followed: a page may be passed on, and contains nothing from outside the folder.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,10 @@ _LINK = "is a link, which is not followed"
 
 @dataclass(slots=True, kw_only=True)
 class Contents:
-    """The files of a run as plain values; `missing` lists what is absent, and why."""
+    """The files of a run as plain values; `missing` lists what is absent, and why.
+
+    The losses of training, in `steps` and `epochs`, are those above `loss_floor`.
+    """
 
     name: str
     evaluation: dict[str, Any] = field(default_factory=dict)
@@ -55,6 +59,7 @@ class Contents:
     variance: list[dict[str, Any]] = field(default_factory=list)
     weights: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    loss_floor: float = 0.0
     verdict: Verdict
     state: RunState
 
@@ -84,16 +89,19 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
     rows = _rows(run / "history.jsonl", HISTORY, missing)
     plan = recipe.pop("plan", {})
     filled = [{**_NO_NUMBERS, **row} for row in rows]
+    environment = read("environment.json", "the run did not begin", ENVIRONMENT)
+    floor = loss_floor(environment)
     findings = [*_rollbacks(rows), *_rows(run / "findings.jsonl", FINDING, [])]
     return Contents(
         name=run.resolve().name,
         evaluation=evaluation,
-        epochs=[row for row in filled if row["kind"] == "epoch"],
-        steps=[row for row in filled if row["kind"] == "step"],
+        epochs=[_above(row, "train_loss", floor) for row in filled if row["kind"] == "epoch"],
+        steps=[_above(row, "loss", floor) for row in filled if row["kind"] == "step"],
+        loss_floor=floor,
         audit=read("audit.json", "the data was not audited", AUDIT),
         recipe=recipe,
         plan=plan if isinstance(plan, dict) else {},
-        environment=read("environment.json", "the run did not begin", ENVIRONMENT),
+        environment=environment,
         findings=findings,
         snapshots=_snapshots(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
@@ -104,6 +112,18 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         verdict=judge(run, evaluation=evaluation, findings=findings, recipe=recipe),
         state=read_state(RunFolder(run), plan=plan if isinstance(plan, dict) else None),
     )
+
+
+def loss_floor(environment: Mapping[str, Any]) -> float:
+    """Returns the least training loss that a run's targets allow; 0 where it is not known."""
+    found = environment.get("loss_floor")
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return 0.0
+    return float(found) if 0 <= found < math.inf else 0.0
+
+
+def _above(row: dict[str, Any], name: str, floor: float) -> dict[str, Any]:
+    return row if row[name] is None else {**row, name: row[name] - floor}
 
 
 def _read(path: Path, parse: Callable[[str], Any], why: str, missing: list[str]) -> dict[str, Any]:

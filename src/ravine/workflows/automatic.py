@@ -4,6 +4,8 @@ Each function returns the recipe with its setting spelled out: network, batch, w
 best trained with, learning rate, number of steps, batch norm's statistics.
 """
 
+from collections.abc import Callable
+
 from ravine.models.table import describe_stem
 from ravine.optim.lr_range_test import range_test
 from ravine.training.budget import budget_too_short, plan_for_budget
@@ -119,16 +121,46 @@ def _epochs_within(budget: float, recipe: Recipe, builder: Builder) -> float:
 
 
 def _batch_choice(recipe: Recipe, builder: Builder) -> BatchChoice | None:
+    smallest = max(SMALLEST_BATCH, 2 * builder.session.ranks.size)
+    return _choice_for(recipe, len(builder.dataset.splits["train"]), smallest)
+
+
+def _choice_for(recipe: Recipe, images: int, smallest: int) -> BatchChoice | None:
     """Returns the batch that leaves enough steps; None where the user has set it."""
     if "batch" in recipe.model_fields_set:
         return None
     defaults = model_defaults(recipe.model, optimizer=recipe.optimizer)
     return choose_batch(
-        len(builder.dataset.splits["train"]),
+        images,
         largest=defaults.get("batch", recipe.batch),
         epochs=recipe.epochs,
-        smallest=max(SMALLEST_BATCH, 2 * builder.session.ranks.size),
+        smallest=smallest,
     )
+
+
+def as_trained(
+    recipe: Recipe, images: int, *, several: bool
+) -> tuple[Recipe, Callable[[bool], float]]:
+    """Returns a recipe with batch and model defaults as a training of one process would set them.
+
+    Args:
+        recipe: with the network named.
+        images: that are trained on.
+        several: whether an image has several labels.
+
+    Returns:
+        The recipe, and its learning rate for a network with norms (True) or without.
+    """
+    chosen = _choice_for(recipe, images, SMALLEST_BATCH)
+    recipe, _ = _with_model_defaults(recipe, chosen, several=several)
+
+    def rate(normalised: bool) -> float:
+        if isinstance(recipe.lr, float):
+            return recipe.lr
+        batch = chosen.batch_of_rate(normalised=normalised) if chosen else recipe.batch
+        return recipe.default_lr(batch=batch, normalised=normalised)
+
+    return recipe, rate
 
 
 def _with_model_defaults(

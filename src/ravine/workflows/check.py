@@ -3,7 +3,7 @@
 It wires data, networks, the variance theory and the checks, and computes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from ravine.reports.variance_figure import draw_variance
 from ravine.runs.rows import write_json
 from ravine.training.loss import Loss, binary_cross_entropy, cross_entropy
 from ravine.weights.start import StartWeights
+from ravine.workflows.automatic import as_trained
 from ravine.workflows.builder import is_foreign
 from ravine.workflows.check_variants import variants
 from ravine.workflows.fine_tuning import FINE_TUNING_LR
@@ -94,9 +95,10 @@ def compare_variance(
     rows = []
     for number, (name, recipe) in enumerate(recipes.items()):
         progress("networks", number, len(recipes))
+        recipe, rate = as_trained(recipe, len(dataset.splits["train"]), several=dataset.several)
         model = _network(recipe, dataset, images, start)
         asked = {"labels_probe": labels_probe, "learn": learn}
-        rows.append(_row(name, model, recipe, batches, loss, **asked))
+        rows.append(_row(name, model, recipe, rate, batches, loss, **asked))
     make_folder(out)
     draw_variance(rows, [out / "variance.png", out / "variance.svg"])
     write_json(out / "variance.json", {"networks": rows})
@@ -107,12 +109,13 @@ def _row(
     name: str,
     model: nn.Module,
     recipe: Recipe,
+    rate: Callable[[bool], float],
     batches: list[tuple[Tensor, Tensor]],
     loss: Loss,
     **asked: bool,
 ) -> dict[str, Any]:
     """Returns the row of a network; the model is trained on the way."""
-    profile, checked = _checked(model, loss, recipe, batches, **asked)
+    profile, checked = _checked(model, loss, recipe, rate, batches, **asked)
     if profile is None:  # the checks ended before the network was measured
         images, targets = batches[0]
         profile = variance_profile(model, images, lambda logits: loss(logits, targets))
@@ -152,6 +155,7 @@ def _checked(
     model: nn.Module,
     loss: Loss,
     recipe: Recipe,
+    rate: Callable[[bool], float],
     batches: list[tuple[Tensor, Tensor]],
     *,
     labels_probe: bool,
@@ -159,10 +163,9 @@ def _checked(
 ) -> tuple[VarianceProfile | None, dict[str, Any]]:
     """Returns variances, and findings with learning rates; the model is trained on the way."""
     normalised = any(isinstance(m, _NORMS) for m in model.modules())
-    lr = recipe.lr if isinstance(recipe.lr, float) else None
-    if lr is None:
+    lr = rate(normalised)
+    if not isinstance(recipe.lr, float):
         tuned = recipe.weights is not None and recipe.freeze != "backbone"
-        lr = recipe.default_lr(batch=recipe.batch, normalised=normalised)
         lr *= FINE_TUNING_LR if tuned else 1.0
     optimizer = recipe.with_(lr=lr).build_optimizer(model)
     done = examine(

@@ -29,6 +29,7 @@ else:
 _LINE_EVERY = 10.0
 _REFRESH_EVERY = 1.0
 _LARGE = 1000.0  # a loss without decimals
+_SEEN = 0.001  # of a floor, in a loss of three decimals
 
 
 class Screen(Protocol):
@@ -76,10 +77,10 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
 
 
-def epoch_line(event: EpochDone) -> str:
-    """Returns the line about one epoch."""
+def epoch_line(event: EpochDone, *, floor: float = 0.0) -> str:
+    """Returns the line about one epoch, its training loss without the floor of the targets."""
     text = (
-        f"epoch {event.epoch:5.4g}  loss {loss_text(event.train_loss)}  "
+        f"epoch {event.epoch:5.4g}  loss {loss_text(event.train_loss - floor)}  "
         f"training {_exact(event.measure)}{share(event.train_accuracy)}"
     )
     if event.scores and event.loss is not None:
@@ -132,14 +133,25 @@ class StepWindow:
         self._steps: list[StepDone] = []
         self._since = time.monotonic()
         self.steps_per_epoch = 1
+        self.floor = 0.0
+
+    def begin(self, event: TrainingStarted) -> None:
+        """Takes what the lines need to know of a training."""
+        self.steps_per_epoch, self.floor = event.steps_per_epoch, event.loss_floor
+        self.restart()
 
     def add(self, event: StepDone) -> dict[str, Any] | None:
-        """Adds a step; returns the row of the steps since the last one when it is due."""
+        """Adds a step; returns the row of the steps since the last one when it is due.
+
+        Its loss is that above the floor of the targets.
+        """
         self._steps.append(event)
         seconds = time.monotonic() - self._since
         if seconds < self._every:
             return None
         row = recorder.steps_row(self._steps, seconds, self.steps_per_epoch)
+        if row["loss"] is not None:
+            row["loss"] -= self.floor
         self.restart()
         return row
 
@@ -170,12 +182,12 @@ class PlainLines:
                 print(step_line(row, event.total_steps), flush=True, file=self._out)
         elif isinstance(event, EpochDone):
             self._window.restart()
-            print(epoch_line(event), flush=True, file=self._out)
+            line = epoch_line(event, floor=self._window.floor)
+            print(line, flush=True, file=self._out)
         elif isinstance(event, Notice):
             print(_notice_line(event), flush=True, file=self._out)
         elif isinstance(event, TrainingStarted):
-            self._window.steps_per_epoch = event.steps_per_epoch
-            self._window.restart()
+            self._window.begin(event)
             print(started_line(event), flush=True, file=self._out)
 
     def progress(self, what: str, done: int, total: int) -> None:
@@ -197,6 +209,12 @@ def started_line(event: TrainingStarted) -> str:
     return (
         f"training {event.model}: {counted(event.total_steps, 'step')} of {event.batch} images, "
         f"{epochs:.3g} epochs"
+        + (
+            f"; training losses are those above {event.loss_floor:.3g}, the least that smoothed "
+            "and mixed labels allow"
+            if event.loss_floor >= _SEEN
+            else ""
+        )
     )
 
 
@@ -244,13 +262,12 @@ class LiveScreen:
             self._moved(event)
         elif isinstance(event, EpochDone):
             self._window.restart()
-            self._console.print(epoch_line(event), markup=False)
+            self._console.print(epoch_line(event, floor=self._window.floor), markup=False)
         elif isinstance(event, Notice):
             style = "yellow" if event.warning else "dim"
             self._console.print(event.text, style=style, markup=False)
         elif isinstance(event, TrainingStarted):
-            self._window.steps_per_epoch = event.steps_per_epoch
-            self._window.restart()
+            self._window.begin(event)
             self._console.print(started_line(event), style="bold", markup=False)
             self._bar.reset(self._task, total=event.total_steps, completed=event.step)
             self._bar.update(self._task, description="training", visible=True, facts="")

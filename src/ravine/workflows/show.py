@@ -101,8 +101,7 @@ class NotebookScreen:
         elif isinstance(event, Notice):
             self._notices.append(event)
         elif isinstance(event, TrainingStarted):
-            self._window.steps_per_epoch = event.steps_per_epoch
-            self._window.restart()
+            self._window.begin(event)
             self._title = started_line(event)
         self._update(self._html())
 
@@ -119,7 +118,7 @@ class NotebookScreen:
         rows = [
             (
                 f"{e.epoch:.4g}",
-                f"{e.train_loss:.3f}",
+                f"{e.train_loss - self._window.floor:.3f}",
                 share(e.train_accuracy),
                 "–" if e.accuracy is None else share(e.accuracy, e.interval),
             )

@@ -39,7 +39,7 @@ from ravine.workflows.mistakes import LiveMistakes
 from ravine.workflows.observers import monitored
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run_end import evaluate_run, report_undone_steps, thresholds_of
-from ravine.workflows.run_findings import notice
+from ravine.workflows.run_findings import bounds_of, notice
 from ravine.workflows.session import Session
 
 if TYPE_CHECKING:
@@ -84,7 +84,10 @@ def _train(assembly: Assembly, dataset: Dataset, folder: RunFolder, session: Ses
     if isinstance(divergence, Rollback):
         divergence.points.forget_after(assembly.state.step)
     own = _observers(assembly, folder, session, classes=len(dataset.classes))
-    started = _started(assembly, folder)
+    floor = bounds_of(folder, assembly.recipe.model_dump(), len(dataset.classes))["floor"]
+    if session.ranks.is_main and floor:
+        write_json(folder.environment, read_environment(folder.environment) | {"loss_floor": floor})
+    started = _started(assembly, folder, floor)
     for observer in own:
         observer(started)
     session.emit(started)
@@ -185,7 +188,7 @@ class PlanWriter:
             write_recipe(self._path, self._recipe.model_dump(), dict(event.plan))
 
 
-def _started(assembly: Assembly, folder: RunFolder) -> TrainingStarted:
+def _started(assembly: Assembly, folder: RunFolder, floor: float) -> TrainingStarted:
     return TrainingStarted(
         step=assembly.state.step,
         total_steps=assembly.plan.end,
@@ -193,6 +196,7 @@ def _started(assembly: Assembly, folder: RunFolder) -> TrainingStarted:
         batch=assembly.recipe.batch,
         model=assembly.recipe.model,
         run=str(folder.path),
+        loss_floor=floor,
     )
 
 
