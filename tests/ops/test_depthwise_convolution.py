@@ -82,6 +82,14 @@ def test_frozen_filters_and_other_layouts_are_torchs() -> None:
         assert torch.equal(layer(x), nn.Conv2d.forward(layer, x))
 
 
+def test_images_that_autocast_narrows_are_taken() -> None:
+    layer, x = depthwise(16, 7, padding=3), images(2, 16, 8, 8, seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        wide, narrow = layer(x), layer(x.bfloat16())
+    assert type(wide.grad_fn).__name__ == "_DepthwiseBackward"
+    assert torch.equal(wide, narrow)
+
+
 def test_its_gradients_can_be_differentiated_again() -> None:
     layer = depthwise(16, 5, padding=2)
     plain = nn.Conv2d(16, 16, 5, padding=2, groups=16)

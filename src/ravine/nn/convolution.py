@@ -43,10 +43,14 @@ class Conv2d(nn.Conv2d):
         algorithm = self._algorithm(x)
         if algorithm != "torch":
             return self._in_library(x, residual, algorithm)[0]
-        if residual is None and self._is_learnt_depthwise() and self._suits_library(x):
-            return depthwise_convolution(
-                x, self.weight, self.bias, stride=self.stride[0], padding=int(self.padding[0])
-            )
+        if residual is None and self._is_learnt_depthwise():
+            # A layer scale in float32 widens the images, and autocast narrows them again.
+            narrow = x.to(_dtype_of_products(x) or x.dtype)
+            if self._suits_library(narrow):
+                stride, padding = self.stride[0], int(self.padding[0])
+                return depthwise_convolution(
+                    narrow, self.weight, self.bias, stride=stride, padding=padding
+                )
         y = super().forward(x)
         # In place: no backward pass needs the convolution's own output.
         return y if residual is None else y.add_(residual)
