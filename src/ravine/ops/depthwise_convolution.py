@@ -1,7 +1,7 @@
 """A depthwise convolution, by torch but for the gradients of its filters and biases.
 
-oneDNN's weight gradient of filters of side 5 and 7 takes 20 to 90 times as long as its forward pass,
-that of the C library twice as long (docs/speed.md).
+oneDNN's weight gradient of filters of side 5 and 7 takes 20 to 90 times as long as its forward
+pass, that of the C library twice as long (docs/speed.md).
 """
 
 from typing import Any
