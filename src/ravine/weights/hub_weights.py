@@ -110,7 +110,10 @@ def read_hub_folder(
     if not path.is_file():
         for other in sorted(p for p in folder.iterdir() if p.suffix in PICKLES and p.is_file()):
             refuse_pickle(other, target=path)
-        raise RunError(f"{folder} holds no {WEIGHTS}")
+        raise RunError(
+            f"{folder} holds no {WEIGHTS}; name a run, a .safetensors file, or a folder that has "
+            f"{WEIGHTS} and {CONFIG}"
+        )
     tensors, metadata = read_weight_file(path)
     config = _config(folder / CONFIG)
     own = config.get("pretrained_cfg")

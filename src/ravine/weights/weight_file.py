@@ -67,9 +67,11 @@ def read_weight_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
             metadata = dict(file.metadata() or {})
     except (SafetensorError, ValueError, OSError, RuntimeError, OverflowError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RunError(f"{path} is torn or no safetensors file: {first[:200]}") from error
+        raise RunError(
+            f"{path} is torn or no safetensors file: {first[:100]}; copy or download it again"
+        ) from error
     if not tensors:
-        raise RunError(f"{path} holds no tensors")
+        raise RunError(f"{path} holds no tensors; name other weights")
     return _without_wrapper(tensors), metadata
 
 
