@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 from ravine.core.errors import RunError
 from ravine.core.lazy import lazy_module
+from ravine.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from ravine.runs import confusion
@@ -85,7 +86,6 @@ def judge(
         severity: next((row for row in findings if row.get("severity") == severity), None)
         for severity in ("critical", "warning")
     }
-    folder = shlex.quote(str(run))
     if (row := by_severity["critical"]) is not None:
         return _of_finding(row, "broken", f"Broken: {row.get('text')}", run, recipe)
     chance = chance_of(evaluation)
@@ -95,7 +95,15 @@ def judge(
         return Verdict(kind="chance", headline=headline, command=diagnosing(run))
     if (row := by_severity["warning"]) is not None:
         return _of_finding(row, "doubtful", str(row.get("text")), run, recipe)
-    return Verdict(kind="good", command=f"ravine predict {folder} IMAGES")
+    return Verdict(kind="good", command=_next(run, has_result=bool(evaluation)))
+
+
+def _next(run: Path, *, has_result: bool) -> str:
+    """Returns what to type where nothing is wrong."""
+    folder, name = RunFolder(run), shlex.quote(str(run))
+    if has_result or folder.model.is_file():
+        return f"ravine predict {name} IMAGES"
+    return "ravine watch" if folder.is_locked else f"ravine resume {name}"
 
 
 def _of_finding(
