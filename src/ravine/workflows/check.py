@@ -32,7 +32,6 @@ from ravine.propagation.variance import VarianceProfile, variance_profile
 from ravine.reports.variance_figure import draw_variance
 from ravine.runs.rows import write_json
 from ravine.training.loss import Loss, binary_cross_entropy, cross_entropy
-from ravine.training.network_choice import BatchChoice
 from ravine.weights.start import StartWeights
 from ravine.workflows.builder import NORMS, is_foreign
 from ravine.workflows.check_variants import variants
@@ -95,10 +94,7 @@ def compare_variance(
     rows = []
     for number, (name, given) in enumerate(recipes.items()):
         progress("networks", number, len(recipes))
-        chosen = batch_choice(given, images=len(dataset.splits["train"]))
-        recipe, _ = with_model_defaults(given, chosen, several=dataset.several)
-        model = _network(recipe, dataset, images, start)
-        recipe = _with_lr(recipe, chosen, model)
+        recipe, model = _as_trained(given, dataset, images, start)
         asked = {"labels_probe": labels_probe, "learn": learn}
         rows.append(_row(name, model, recipe, batches, loss, **asked))
     make_folder(out)
@@ -180,14 +176,19 @@ def _checked(
     }
 
 
-def _with_lr(recipe: Recipe, chosen: BatchChoice | None, model: nn.Module) -> Recipe:
-    """Returns the recipe with the learning rate that its training would begin at."""
+def _as_trained(
+    given: Recipe, dataset: Dataset, images: Tensor, start: StartWeights | None
+) -> tuple[Recipe, nn.Module]:
+    """Returns the recipe with the batch and learning rate of its training, and its network."""
+    chosen = batch_choice(given, images=len(dataset.splits["train"]))
+    recipe, _ = with_model_defaults(given, chosen, several=dataset.several)
+    model = _network(recipe, dataset, images, start)
     if isinstance(recipe.lr, float):
-        return recipe
+        return recipe, model
     normalised = any(isinstance(module, NORMS) for module in model.modules())
     tuned = recipe.weights is not None and recipe.freeze != "backbone"
     lr = lr_of_batch(recipe, chosen, normalised=normalised)
-    return recipe.with_(lr=lr * FINE_TUNING_LR if tuned else lr)
+    return recipe.with_(lr=lr * FINE_TUNING_LR if tuned else lr), model
 
 
 def _network(
