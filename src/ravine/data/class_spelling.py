@@ -48,29 +48,27 @@ def _groups(keys: Sequence[str]) -> dict[int, int]:
 
 def _by_case(found: Collection, alike: Mapping[int, int]) -> dict[int, int]:
     """Returns the classes that are another in a split of their own, but for the case of letters."""
-    if not found.given_splits:
-        return {}
-    of_class = _splits_of(found)
+    named: dict[str, list[int]] = {}
+    for index, name in enumerate(found.classes):
+        if index not in alike:
+            named.setdefault(plain_class(name), []).append(index)
     merged: dict[int, int] = {}
-    names = [plain_class(name) for name in found.classes]
-    for index, name in enumerate(names):
-        others = [i for i in range(len(names)) if names[i] == name and i != index]
-        others = [i for i in others if i not in alike and index not in alike]
-        if others and "train" not in of_class[index]:
-            trained = [i for i in others if "train" in of_class[i]]
-            if len(trained) == 1 and not of_class[trained[0]] & of_class[index]:
-                merged[index] = trained[0]
+    for group in named.values() if found.given_splits else ():
+        if len(group) < 2:
+            continue
+        splits = {index: _splits_of(found, index) for index in group}
+        trained = [index for index in group if "train" in splits[index]]
+        if len(trained) == 1:
+            (own,) = trained
+            merged |= {i: own for i in group if i != own and not splits[i] & splits[own]}
     return merged
 
 
-def _splits_of(found: Collection) -> list[set[str | None]]:
-    """Returns the splits that hold images of each of the K classes."""
-    splits = np.array([split or "" for split in found.given_splits])
-    rows = found.labels
-    return [
-        set(splits[(rows[:, k] > 0) if has_several(rows) else (rows == k)].tolist())
-        for k in range(len(found.classes))
-    ]
+def _splits_of(found: Collection, index: int) -> set[str | None]:
+    """Returns the splits that hold images of a class."""
+    labels = found.labels
+    chosen = labels[:, index] > 0 if has_several(labels) else labels == index
+    return {found.given_splits[i] for i in np.flatnonzero(chosen).tolist()}
 
 
 def _merged(found: Collection, alike: Mapping[int, int]) -> Collection:
