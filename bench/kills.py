@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 from fuzzing.case import remove
 from fuzzing.fixtures import SETTINGS, prepare
+from process_family import family, processor_seconds
 from results import keep, kept
 
 from ravine.cli.main import main as command
@@ -45,7 +46,7 @@ from ravine.runs.surface import Surface
 
 _OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
 _TRAIN = ["train", "tree", "--out", "run", "--quiet", *_OPTIONS]
-_IN_A_ROW = (2, 8)
+_IN_A_ROW = (4, 12)
 _LIMIT = 1800.0  # seconds of a command that is left alone, on a busy machine
 
 
@@ -320,27 +321,6 @@ def wait(pid: int, *, used: float = float("inf")) -> int | None:
         if missing <= 0.0 or time.monotonic() >= until:
             return None
         time.sleep(min(0.05, max(0.002, 0.5 * missing)))
-
-
-def processor_seconds(pid: int) -> float:
-    """Returns the seconds of the processor of a process and those that it started."""
-    seconds = 0.0
-    for one in family(pid):
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2].split()
-            # Its own, and of children that have ended.
-            seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    return seconds
-
-
-def family(pid: int) -> list[int]:
-    """Returns a process and all that descend from it."""
-    found = [pid]
-    for one in found:
-        for children in Path(f"/proc/{one}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                found += map(int, children.read_text().split())
-    return found
 
 
 def kill(pid: int, *, alone: bool) -> None:
