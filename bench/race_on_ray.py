@@ -1,6 +1,6 @@
 """A race of short trials on a local Ray cluster against the same race without.
 
-    python bench/race_on_ray.py [--rounds 3] [--trials 4] [--epochs 20] [--jobs 2]
+    python bench/race_on_ray.py [--rounds 3] [--trials 4] [--epochs 5] [--jobs 2]
 
 The two take turns, each in a fresh process; the figures are the ratios of the medians, of seconds
 and of seconds of the processor, which others on the machine do not change. A head with as many
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from process_family import family, processor_seconds
+from process_family import family, processor_seconds_of
 from results import keep
 
 RACE = [
@@ -36,8 +36,8 @@ RACE = [
 
 
 @contextlib.contextmanager
-def head(cores: int, home: Path, patience: float) -> Iterator[tuple[str, int]]:
-    """Yields the address of a head and the id of its process, and stops it at the end.
+def head(cores: int, home: Path, patience: float) -> Iterator[str]:
+    """Yields the address of a head that is stopped at the end.
 
     A head that does not register in time, as on a busy machine, is stopped, and another is tried.
     """
@@ -48,7 +48,7 @@ def head(cores: int, home: Path, patience: float) -> Iterator[tuple[str, int]]:
             reason = _missing(address, process, cores, patience)
             if not reason:
                 print(f"a head at {address}, attempt {attempt}", flush=True)
-                yield address, process.pid
+                yield address
                 return
         said = log.read_text(errors="replace").strip().splitlines()[-3:]
         print(f"attempt {attempt}: {reason}; it printed: {said}", flush=True)
@@ -130,16 +130,36 @@ class Took:
     processor: float
 
 
-def timed(words: list[str], out: Path, environment: dict[str, str], cluster: int) -> Took:
-    """Runs a race in a process of its own, beside the cluster of this process."""
+def timed(words: list[str], out: Path, environment: dict[str, str]) -> Took:
+    """Runs a race in a process of its own, beside the cluster of the same home."""
     command = [sys.executable, "-W", "ignore", "-m", "ravine", "race", *words, "--out", str(out)]
-    before, of_cluster, began = os.times(), processor_seconds(cluster), time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    before, began = _of_home(environment["HOME"]), time.monotonic()
+    used = dict(before)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    while process.poll() is None:
+        time.sleep(_SAMPLE)
+        used |= _of_home(environment["HOME"])
     wall = time.monotonic() - began
-    after = os.times()
-    own = sum(after[2:4]) - sum(before[2:4])
-    used = own + processor_seconds(cluster) - of_cluster
-    return Took(wall=round(wall, 2), processor=round(used, 2))
+    if process.returncode:
+        raise SystemExit(f"exit code {process.returncode}: {command}")
+    processor = sum(seconds - before.get(pid, 0.0) for pid, seconds in used.items())
+    return Took(wall=round(wall, 2), processor=round(processor, 2))
+
+
+_SAMPLE = 0.1  # seconds: what a process uses after the last sample of it is not counted
+
+
+def _of_home(home: str) -> dict[int, float]:
+    """Returns the processor time so far of each process with this home: a race, a head, its jobs.
+
+    Ray's workers are nobody's children once they have ended, so that sums of children are short.
+    """
+    mark, seconds = f"HOME={home}".encode(), {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                seconds[int(folder.name)] = processor_seconds_of(int(folder.name))
+    return seconds
 
 
 def weights(race: Path) -> dict[str, str]:
@@ -151,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--trials", default="4")
-    parser.add_argument("--epochs", default="20")
+    parser.add_argument("--epochs", default="5")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--patience", type=float, default=120.0, help="seconds for a head to start")
     parser.add_argument("--no-keep", action="store_true")
@@ -160,7 +180,7 @@ def main() -> None:
         # Short: the sockets of Ray lie below it.
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="r-"))
         place = Path(folder)
-        address, cluster = stack.enter_context(head(chosen.jobs, place, chosen.patience))
+        address = stack.enter_context(head(chosen.jobs, place, chosen.patience))
         environment = {**os.environ, "HOME": folder, "RAVINE_CACHE": str(place / "cache")}
         write_images(place / "stripes.npz")
         words = [str(place / "stripes.npz"), *RACE, "--trials", chosen.trials]
@@ -170,7 +190,7 @@ def main() -> None:
         for number in range(chosen.rounds):
             for way, where in ways.items():
                 out = place / f"{way}-{number}"
-                took[way].append(timed([*words, *where], out, environment, cluster))
+                took[way].append(timed([*words, *where], out, environment))
                 print(f"{way}: {took[way][-1]}", flush=True)
         first = weights(place / "local-0")
         others = [weights(place / f"{way}-{n}") for way in ways for n in range(chosen.rounds)]
