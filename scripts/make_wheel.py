@@ -5,7 +5,7 @@ out of it: torch brings one of the same name, and both have to share it, for one
 
 An index shows README.md without the files next to it. Its links become links below URL, the
 address of the files of the sources (https://HOST/OWNER/ravine/blob/main); without URL they become
-plain text, and pictures are left out.
+plain text, and pictures are left out. Its commands install the package, not a checkout.
 """
 
 import platform
@@ -31,6 +31,10 @@ def readme_for_index(text: str, url: str) -> str:
     '[a](https://x.org/r/blob/main/b.md) ![c](https://x.org/r/raw/main/d.png)'
     >>> readme_for_index("[a](b.md) ![c](d.png)", "").strip()
     'a'
+    >>> readme_for_index("pip install .      # from a checkout; Linux", "")
+    'pip install ravine # Linux'
+    >>> readme_for_index("needs '.[watch]'", "")
+    "needs 'ravine[watch]'"
     """
 
     def absolute(found: re.Match[str]) -> str:
@@ -40,7 +44,8 @@ def readme_for_index(text: str, url: str) -> str:
         base = url.replace("/blob/", "/raw/") if picture else url
         return f"{picture}[{label}]({base.rstrip('/')}/{path})"
 
-    return _LINK.sub(absolute, text)
+    text = re.sub(r"pip install \. {5}( *)# from a checkout; ", r"pip install ravine\1# ", text)
+    return _LINK.sub(absolute, text.replace("'.[", "'ravine["))
 
 
 def copy_sources(to: Path) -> None:

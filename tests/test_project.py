@@ -83,7 +83,7 @@ def test_hooks_and_ci_need_no_download() -> None:
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o100
 
 
-def test_a_plain_install_brings_no_torchvision() -> None:
+def test_a_plain_install_brings_neither_torchvision_nor_scipy() -> None:
     """Of the installed versions: what the dependencies need, and what that needs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     open_names = {Requirement(line).name for line in project["dependencies"]}
@@ -98,5 +98,7 @@ def test_a_plain_install_brings_no_torchvision() -> None:
                 open_names.add(needed.name)
 
     assert {"torch", "sympy", "kiwisolver"} <= found  # indirect ones too
-    assert not found & {"torchvision", "backpack-for-pytorch", "curvlinops-for-pytorch"}
-    assert project["optional-dependencies"]["landscape"] == ["curvlinops-for-pytorch>=3.0"]
+    assert not found & {"torchvision", "backpack-for-pytorch", "curvlinops-for-pytorch", "scipy"}
+    extras = project["optional-dependencies"]
+    assert extras["landscape"] == ["curvlinops-for-pytorch>=3.0", "scipy>=1.11"]
+    assert extras["mat"] == ["scipy>=1.11"]

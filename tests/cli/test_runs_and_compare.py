@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ravine.cli.runs import table_lines
+from ravine.runs.folder import RunFolder
 from ravine.runs.rows import write_json
 from ravine.runs.run_list import list_runs
 
@@ -38,6 +39,34 @@ def test_each_run_has_a_line_with_what_it_is(ravine, folder: Path) -> None:  # t
         ["race/runs/momentum", "stopped"],
     ]
     assert "wrn-10-1" in lines[0]
+
+
+def test_a_trial_that_its_race_has_ended_is_not_called_stopped(ravine, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    write_json(folder / "race" / "results.json", {"verdict": "Tied."})
+
+    lines = ravine("runs", folder, "--sort", "name").out.splitlines()
+    rows = [json.loads(line) for line in ravine("runs", folder, "--json").out.splitlines()]
+
+    assert "ended by the race" in lines[-1]
+    assert {row["name"]: row["by_race"] for row in rows}["race/runs/momentum"] == "ended"
+    assert {row["name"]: row["by_race"] for row in rows}["killed"] == ""
+
+
+def test_a_trial_waits_for_others_while_its_race_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = folder / "race"
+    (race / "outcomes").mkdir()
+    write_json(race / "outcomes" / "momentum@0.25.json", {"status": "paused"})
+    assert {one.name: one.state_text for one in list_runs(folder)}["race/runs/momentum"] == (
+        "stopped"
+    )
+
+    monkeypatch.setattr(RunFolder, "is_locked", property(lambda self: self.path == race))
+
+    assert {one.name: one.state_text for one in list_runs(folder)}["race/runs/momentum"] == (
+        "paused by the race"
+    )
 
 
 def test_the_rows_hold_the_numbers_of_the_files(ravine, folder: Path, trained: Path) -> None:  # type: ignore[no-untyped-def]
@@ -75,6 +104,10 @@ def test_two_runs_are_compared(ravine, folder: Path, trained: Path) -> None:  # 
 
     assert said.code == 0
     assert "batch  16    32" in said.out
+    result = json.loads((trained / "evaluation.json").read_text())
+    low, high = (100 * bound for bound in result["interval"])
+    shown = f"{100 * result['accuracy']:.2f} % ({low:.1f}–{high:.1f})"
+    assert said.out.count(shown) == 2
     assert "These images do not tell them apart: killed +0.00 points" in said.out
     assert "paired on" in said.out
     row = json.loads(ravine("compare", folder / "done", folder / "killed", "--json").out)

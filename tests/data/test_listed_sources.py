@@ -317,7 +317,9 @@ def test_a_list_does_not_reach_above_the_folder_that_is_named(tmp_path: Path) ->
         paint(tmp_path / "named" / name / "2.png")
     _write(tmp_path / "named" / "train.txt", "a/1.png 0")
 
-    assert _find(tmp_path / "named").classes == ("x", "y")
+    with pytest.raises(DataError, match=r"lists images that are not below .* --layout folders"):
+        _find(tmp_path / "named")
+    assert _find(tmp_path / "named", layout="folders").classes == ("x", "y")
 
 
 def test_a_link_to_itself_disturbs_no_detector(tmp_path: Path) -> None:

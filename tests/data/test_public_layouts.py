@@ -95,7 +95,7 @@ def test_a_folder_of_all_images_with_a_table_of_labels_names_it(tmp_path: Path) 
     rows = [f"{n:06d}.png,{n % 2},{n % 3 // 2},1" for n in range(8)]
     (root / "attributes.csv").write_text("image_id,Bald,Male,Young\n" + "\n".join(rows))
 
-    with pytest.raises(DataError, match="labels the images otherwise") as caught:
+    with pytest.raises(DataError, match="labels them: ravine train") as caught:
         _find(root)
     assert _as_the_message_says(str(caught.value)).labels.shape == (8, 3)
 

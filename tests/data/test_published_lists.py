@@ -209,3 +209,127 @@ def test_cut_matlab_files_are_one_line(tmp_path: Path, make: Any, keep: int) -> 
         path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError):
         read(tmp_path)
+
+
+def celeba(root: Path, *, images: str = "", labels: str = "", splits: str = "") -> Path:
+    """Writes CelebA as its makers publish it, or its parts in folders of their own."""
+    names = [f"{n:06d}.jpg" for n in range(1, 13)]
+    draw(root / images / "img_align_celeba", *names)
+    flags = [" ".join(f"{1 if n % (k + 2) else -1:2d}" for k in range(3)) for n in range(1, 13)]
+    rows = [f"{name} {row}" for name, row in zip(names, flags, strict=True)]
+    head = "5_o_Clock_Shadow Bald Male "
+    write(root / labels / "list_attr_celeba.txt", "12", head, *rows)
+    write(
+        root / labels / "identity_CelebA.txt", *(f"{n} {10 + i % 3}" for i, n in enumerate(names))
+    )
+    boxes = [f"{name}    95  71 226  313" for name in names]
+    write(root / labels / "list_bbox_celeba.txt", "12", "image_id x_1 y_1 width height", *boxes)
+    parts = [f"{name} {(0, 0, 1, 2)[i % 4]}" for i, name in enumerate(names)]
+    write(root / splits / "list_eval_partition.txt", *parts)
+    return root
+
+
+@pytest.mark.parametrize("kept", [{}, {"images": "Img", "labels": "Anno", "splits": "Eval"}])
+def test_celeba_has_its_attributes_and_the_splits_of_its_partition(
+    tmp_path: Path, kept: dict[str, str]
+) -> None:
+    root = celeba(tmp_path / "celeba", **kept)
+    table = root / kept.get("labels", "") / "list_attr_celeba.txt"
+
+    with pytest.raises(DataError, match=r"list_attr_celeba.txt labels them: ravine train \S+") as e:
+        read(root)
+    folder, _, option = str(e.value).rpartition("ravine train ")[2].partition(" --labels ")
+    assert Path(option) == table
+    for data in (Path(folder), root):
+        found = read(data, labels=str(table))
+        assert found.classes == ("5_o_Clock_Shadow", "Bald", "Male")
+        assert found.labels[0].tolist() == [1, 1, 1]
+        assert found.labels[5].tolist() == [0, 0, 1]  # 000006: no second, no third
+        assert Counter(found.given_splits) == {"train": 6, "validation": 3, "test": 3}
+        assert found.given_splits[2:4] == ["validation", "test"]
+    assert read(root, labels=str(table), split_column="none").given_splits == ()
+
+
+def test_celeba_s_identities_follow_the_partition_and_its_splits_are_no_classes(
+    tmp_path: Path,
+) -> None:
+    root = celeba(tmp_path)
+
+    found = read(root, labels=str(root / "identity_CelebA.txt"))
+
+    assert found.classes == ("10", "11", "12")
+    assert Counter(found.given_splits) == {"train": 6, "validation": 3, "test": 3}
+    with pytest.raises(DataError, match="gives splits, and no classes"):
+        read(root / "list_eval_partition.txt")
+    assert read(root / "list_attr_celeba.txt").classes == ("5_o_Clock_Shadow", "Bald", "Male")
+
+
+def deepfashion(root: Path) -> Path:
+    """Writes DeepFashion's category and attribute prediction as its makers publish it."""
+    clothes = ("Sheer_Pleated-Front_Blouse", "Classic_Denim_Jacket", "Floral_Tee")
+    names = [f"img/{c}/img_{n:08d}.jpg" for c in clothes for n in range(1, 5)]
+    draw(root, *names)
+    write(
+        root / "Anno/list_category_cloth.txt",
+        *("3", "category_name  category_type", "Blouse         1", "Jacket  1", "Tee  1"),
+    )
+    write(
+        root / "Anno/list_category_img.txt",
+        *("12", "image_name  category_label"),
+        *(f"{name:<70} {1 + i // 4}" for i, name in enumerate(names)),
+    )
+    write(
+        root / "Anno/list_attr_cloth.txt",
+        *("3", "attribute_name  attribute_type", "a-line   3", "abstract  1", "abstract chevron 1"),
+    )
+    write(
+        root / "Anno/list_attr_img.txt",
+        *("12", "image_name  attribute_labels"),
+        *(
+            f"{name:<70} {' '.join(f'{1 if i % (k + 2) else -1:2d}' for k in range(3))}"
+            for i, name in enumerate(names)
+        ),
+    )
+    write(
+        root / "Eval/list_eval_partition.txt",
+        *("12", "image_name  evaluation_status"),
+        *(f"{n:<70} {('train', 'train', 'val', 'test')[i % 4]}" for i, n in enumerate(names)),
+    )
+    return root
+
+
+def test_deepfashion_has_the_names_of_its_categories_and_its_partition(tmp_path: Path) -> None:
+    root = deepfashion(tmp_path)
+
+    found = read(root, labels=str(root / "Anno/list_category_img.txt"))
+
+    assert found.classes == ("Blouse", "Jacket", "Tee")
+    assert found.labels.tolist() == [i // 4 for i in range(12)]
+    assert Counter(found.given_splits) == {"train": 6, "validation": 3, "test": 3}
+
+
+def test_deepfashion_s_attributes_have_their_names(tmp_path: Path) -> None:
+    root = deepfashion(tmp_path)
+
+    with pytest.raises(DataError, match="labels the images otherwise"):
+        read(root)
+    found = read(root, labels=str(root / "Anno/list_attr_img.txt"))
+
+    assert found.classes == ("a-line", "abstract", "abstract chevron")
+    assert found.labels[1].tolist() == [1, 1, 1]
+    assert found.labels[6].tolist() == [0, 0, 1]
+    assert Counter(found.given_splits) == {"train": 6, "validation": 3, "test": 3}
+
+
+def test_class_folders_follow_a_partition_too(tmp_path: Path) -> None:
+    names = [f"{c}/{n}.png" for c in ("cat", "dog") for n in range(6)]
+    draw(tmp_path, *names)
+    write(
+        tmp_path / "Eval/split.txt", *(f"{n} {'test' if n[4] == '5' else 'train'}" for n in names)
+    )
+
+    assert {n for n, (_, split) in rows(read(tmp_path)).items() if split == "test"} == {
+        "cat/5.png",
+        "dog/5.png",
+    }
+    assert read(tmp_path, split_column="none").given_splits == ()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ravine.core.errors import DataError
 from ravine.data.submission import match_ids, read_sample, write_predictions, write_submission
+from ravine.data.submission_form import submission_form
 
 NAMES = ["sub/b 1.jpg", "a,2.png", "“c”.jpeg"]
 CLASSES = ["cat", "Big dog", "鳥"]
@@ -105,3 +106,22 @@ def test_the_remedy_for_missing_images_is_given_where_it_works() -> None:
         match_ids(["a", "b", "c"], ["a.png", "b.png"], "s.csv")
     with pytest.raises(DataError, match=r"2 of 3 ids.*name the images that the sample asks for"):
         match_ids(["a", "b", "c"], ["a.png"], "s.csv")
+
+
+@pytest.mark.parametrize("cell", ["0.0", "1.0", "0.00"])
+def test_a_number_written_as_a_fraction_wants_a_probability(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "s.csv").write_text(f"id,target\na,{cell}\nb,{cell}\n")
+    sample = read_sample(tmp_path / "s.csv")
+
+    form = submission_form(sample, ["a.png", "b.png"], ["0", "1"])
+
+    assert form.order == (1,)
+    with pytest.raises(DataError, match="--positive CLASS"):
+        submission_form(sample, ["a.png", "b.png"], ["cat", "dog", "emu"])
+
+
+def test_ids_find_their_images_in_other_case_and_without_zeros() -> None:
+    assert match_ids(["0", "2"], ["000.jpg", "001.jpg", "002.jpg"], "s.csv") == [0, 2]
+    assert match_ids(["A.JPG", "te/b"], ["te/a.jpg", "te/B.jpg"], "s.csv") == [0, 1]
+    with pytest.raises(DataError, match=r"fits 01\.jpg and 001\.jpg"):
+        match_ids(["1"], ["01.jpg", "001.jpg"], "s.csv")

@@ -2,10 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.special import psi
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import psi, roots_jacobi
 from torch import nn
 
 from ravine.data.mixing import mix
@@ -14,6 +17,7 @@ from ravine.findings.target_floor import (
     floor_of_softmax,
     known_floor,
     measured_floor,
+    mixing_shares,
 )
 
 
@@ -23,6 +27,15 @@ def test_mixups_floor_is_the_digamma_difference(alpha: float) -> None:
     closed = float(psi(2 * alpha + 1) - psi(alpha + 1))
 
     assert expected_floor(10, mixup=alpha) == pytest.approx(0.9 * closed, rel=2e-4)
+
+
+@given(st.floats(0.02, 20) | st.just(0.5))
+def test_the_nodes_of_mixup_are_scipys(alpha: float) -> None:
+    ((shares, weights),) = mixing_shares(alpha, 0.0)
+
+    at, expected = roots_jacobi(64, alpha - 1, alpha - 1)
+    np.testing.assert_allclose(shares, (1 + at) / 2, atol=1e-9)
+    np.testing.assert_allclose(weights, expected / expected.sum(), atol=1e-9)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.2, 0.9])

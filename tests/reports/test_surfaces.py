@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ravine.reports.run_pictures import surface_pictures
+from ravine.reports.surface_drawing import surface_drawings
 from ravine.reports.surface_figures import draw_surfaces
 from ravine.reports.surface_notes import notes
 from ravine.reports.surface_page import surface_page
@@ -145,3 +147,14 @@ def test_a_page_of_several_policies_names_each_and_has_one_scale() -> None:
     assert [s["name"] for s in data["surfaces"]] == ["batch norm: batch", "batch norm: running"]
     assert data["surfaces"][1]["z"][5][10] == pytest.approx(0.1)
     assert data["surfaces"][1]["notes"] == notes(other)
+
+
+def test_a_picture_whose_numbers_the_page_draws_is_not_held_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "landscape"
+    folder.mkdir()
+    surface().save(folder / "pca-running-0.npz")
+    for name in ("pca-running-0", "pca-running-0-sharpness"):
+        Image.new("RGB", (2, 2)).save(folder / f"{name}.png")
+
+    assert [name for name, _ in surface_pictures(tmp_path)] == ["pca-running-0-sharpness"]
+    assert len(surface_drawings(tmp_path)) == 1

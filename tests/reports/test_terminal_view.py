@@ -42,6 +42,20 @@ def test_runs_of_one_race_are_told_apart_where_their_names_are_cut(tmp_path: Pat
     assert all(f"{name} " in text for name in ("adam-trial-0", "adam-trial-1"))
 
 
+def test_a_folder_that_is_not_there_yet_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ravine.reports.live.run_table._EVERY", 0.0)
+    view = TerminalView(tmp_path / "runs")
+    view.refresh()
+    assert view.entries == []
+
+    make_run(tmp_path / "runs" / "first", 20)
+    view.refresh()
+
+    assert [one.name for one in view.entries] == ["first"]
+
+
 def test_a_pipe_gets_where_each_run_stands_and_then_a_line_per_epoch(root: Path) -> None:
     lines = EpochLines(root)
     first = lines.new_lines()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ravine.runs.folder import RunFolder
 from ravine.runs.verdict import chance_of, judge
 
 RUN = Path("runs/my run")
@@ -21,6 +22,16 @@ def test_chance_is_the_share_of_the_most_frequent_class() -> None:
     assert chance_of({"confusion": [[8, 0, 1], [0, 0, 0], [1, 1, 1]]}) == 0.75
     assert chance_of({}) is None
     assert chance_of({"confusion": [[0]]}) is None
+
+
+def test_a_run_without_its_end_is_resumed_before_it_predicts(tmp_path: Path) -> None:
+    assert judge(tmp_path, evaluation={}, findings=[], recipe={}).command == (
+        f"ravine resume {tmp_path}"
+    )
+    with RunFolder(tmp_path).locked():
+        assert judge(tmp_path, evaluation={}, findings=[], recipe={}).command == "ravine watch"
+    (tmp_path / "model.safetensors").touch()
+    assert "ravine predict" in judge(tmp_path, evaluation={}, findings=[], recipe={}).command
 
 
 def test_a_critical_finding_stands_before_a_good_accuracy() -> None:
@@ -67,6 +78,19 @@ def test_an_interval_that_holds_chance_is_no_result() -> None:
     found = judge(RUN, evaluation=AT_CHANCE, findings=[], recipe={})
 
     assert (found.kind, found.headline) == ("chance", "No better than chance, which is 50 %")
+
+
+def test_a_cure_that_was_found_stands_beside_chance_and_a_symptom_does_not() -> None:
+    rows = [finding("warning", "below-baseline", epochs=9)]
+    assert judge(RUN, evaluation=AT_CHANCE, findings=rows, recipe={}).command == (
+        "ravine diagnose 'runs/my run'"
+    )
+
+    rows.append(finding("warning", "rate-too-high", lr=0.84))
+    found = judge(RUN, evaluation=AT_CHANCE, findings=rows, recipe={})
+
+    assert (found.kind, found.cure) == ("chance", "the cure of rate-too-high")
+    assert found.command.endswith("--lr 0.84")
 
 
 def test_warnings_make_a_result_doubtful_and_notes_do_not() -> None:

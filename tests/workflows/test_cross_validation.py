@@ -12,6 +12,7 @@ from PIL import Image
 import ravine
 from ravine.core.errors import RunError, SettingError
 from ravine.core.wilson_interval import wilson_interval
+from ravine.reports.page import render_report
 from ravine.workflows.cross_validation import fold_recipe, pooled_evaluation
 from ravine.workflows.diagnose import diagnose_run
 from ravine.workflows.recipe import Recipe
@@ -75,6 +76,31 @@ def test_the_result_counts_each_image_once_by_the_network_that_did_not_train_on_
     for row, *of_folds in zip(result["baselines"], *own, strict=True):
         known = sum(one["accuracy"] * one["count"] for one in of_folds)
         assert (row["count"], row["accuracy"]) == (29, pytest.approx(known / 29))
+
+
+def test_the_report_is_of_all_folds_and_leads_to_each(run: ravine.Run) -> None:
+    text = (run.path / "report.html").read_text()
+
+    assert f"{100 * run.result['accuracy']:.2f} %</span> of 29 images" in text
+    assert f"{100 * run.result['test']['accuracy']:.2f} %" in text
+    assert "standard deviation" in text
+    for number in (1, 2, 3):
+        assert f'href="fold-{number}/report.html"' in text
+        assert (run.path / f"fold-{number}" / "report.html").is_file()
+
+
+def test_a_report_before_the_end_says_how_many_folds_have_ended(
+    run: ravine.Run, tmp_path: Path
+) -> None:
+    shutil.copytree(run.path, tmp_path / "begun")
+    (tmp_path / "begun" / "evaluation.json").unlink()
+    shutil.rmtree(tmp_path / "begun" / "fold-3")
+
+    text = render_report(tmp_path / "begun").read_text()
+
+    assert "2 of 3 folds have ended" in text
+    assert "not begun" in text
+    assert "standard deviation" not in text
 
 
 def trained_names(fold: ravine.Run, folder: Path) -> set[Path]:

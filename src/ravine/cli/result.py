@@ -27,9 +27,8 @@ def show_result(run: "Run", *, json: bool) -> None:
         print(line)
     if run.folds:
         print(f"models {run.path / 'fold-1'} to fold-{run.folds}, each with its report")
-        print(f"next   {verdict.command}")
-        return
-    print(f"model  {run.path / 'model.safetensors'}")
+    else:
+        print(f"model  {run.path / 'model.safetensors'}")
     page = run.path / "report.html"
     # A terminal makes a link of it; what reads a pipe wants the path.
     print(f"report {page.resolve().as_uri() if sys.stdout.isatty() else page}")

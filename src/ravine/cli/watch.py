@@ -53,11 +53,10 @@ def watch(
 
     - `ssh -L 8917:127.0.0.1:8917 HOST ravine watch --no-open`, and open http://127.0.0.1:8917/ here
     """
+    _expect_folder(folder, waits=not once)
     if not terminal:
         workflow.serve(folder, port=port, ready=lambda url: _ready(url, open_))
         return
-    if not folder.is_dir():
-        raise RunError(f"no folder {folder}; name a folder of runs")
     try:
         if once or (sys.stdout.isatty() and os.environ.get("TERM") != "dumb"):
             _show_screen(folder, run, once=once)
@@ -65,6 +64,15 @@ def watch(
             _print_lines(folder)
     except KeyboardInterrupt:
         return
+
+
+def _expect_folder(folder: Path, *, waits: bool) -> None:
+    """Prints that a folder is waited for, or refuses what is none."""
+    if folder.is_dir():
+        return
+    if folder.exists() or not waits:
+        raise RunError(f"no folder {folder}; name a folder of runs")
+    print(f"no folder {folder} yet: waiting for its first run", flush=True)
 
 
 def _ready(url: str, opens: bool) -> None:

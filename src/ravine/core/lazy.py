@@ -5,9 +5,9 @@ function needs is loaded by that function. A lazy import stands at the head of i
 other, and is typed like any other:
 
     if TYPE_CHECKING:
-        from scipy import stats
+        from matplotlib import tri
     else:
-        stats = lazy_module("scipy.stats")
+        tri = lazy_module("matplotlib.tri")
 
 `lazy_names` is the same for the names that a package re-exports (PEP 562).
 """

@@ -274,7 +274,7 @@ LAYOUTS = (
         fits=is_list_files,
         read=read_list_files,
         over=frozenset({"folders"}),
-        options=frozenset({"images", "class_level"}),
+        options=frozenset({"images", "class_level", "split_column"}),
     ),
     Layout(
         name="split-tables",
@@ -289,7 +289,7 @@ LAYOUTS = (
         what="a folder with one folder per class",
         fits=has_class_folders,
         read=_read_folders,
-        options=_OF_TREES,
+        options=_OF_TREES | {"split_column"},
     ),
 )
 

@@ -13,6 +13,7 @@ from ravine.core.errors import DataError
 from ravine.data.sources.listing import same_folders
 from ravine.data.split_notes import named
 
+_ZEROS = re.compile(r"^0+(?=\d+(\.\w+)?$)")
 _PREFIX = re.compile(r"(?i)^(class|label|prob|probability|target|p|is)[ _-]+")
 
 
@@ -96,6 +97,7 @@ class _NameLookup:
         self._paths = [_path(name) for name in names]
         self._by_name: dict[str, list[int]] = {}
         self._by_stem: dict[str, list[int]] = {}
+        self._by_plain: dict[str, list[int]] = {}
         for index, path in enumerate(self._paths):
             self._by_name.setdefault(path.name, []).append(index)
             self._by_stem.setdefault(path.stem, []).append(index)
@@ -106,15 +108,40 @@ class _NameLookup:
             return [self._index_of[name]]
         wanted = _path(name)
         for by in (self._by_name, self._by_stem):
-            fitting = [i for i in by.get(wanted.name, ()) if same_folders(wanted, self._paths[i])]
-            whole = [i for i in fitting if len(self._paths[i].parts) == len(wanted.parts)]
-            if fitting:
-                return whole or fitting
-        return self.find(name.strip()) if name != name.strip() else []
+            if fitting := self._in_folders(wanted, by.get(wanted.name, ())):
+                return fitting
+        if name != name.strip():
+            return self.find(name.strip())
+        return self._in_folders(wanted, self._alike(wanted.name))
+
+    def _in_folders(self, wanted: PurePosixPath, indices: Sequence[int]) -> list[int]:
+        """Returns the indices whose folders are those wanted, of the same depth if there are."""
+        fitting = [i for i in indices if same_folders(wanted, self._paths[i])]
+        return [i for i in fitting if len(self._paths[i].parts) == len(wanted.parts)] or fitting
+
+    def _alike(self, name: str) -> Sequence[int]:
+        """Returns the indices of a name in other case, or of a number with other zeros.
+
+        Samples are written on systems to which A.PNG is a.png, and spreadsheets say 7 for 007.
+        """
+        if not self._by_plain:
+            for index, path in enumerate(self._paths):
+                for key in {_plain(path.name), _plain(path.stem)}:
+                    self._by_plain.setdefault(key, []).append(index)
+        return self._by_plain.get(_plain(name), ())
 
 
 def _path(name: str) -> PurePosixPath:
     return PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/"))
+
+
+def _plain(name: str) -> str:
+    """Returns a name in lower case, without zeros before a number that is all of it.
+
+    >>> _plain("A.PNG"), _plain("007.png"), _plain("x007.png")
+    ('a.png', '7.png', 'x007.png')
+    """
+    return _ZEROS.sub("", name.lower())
 
 
 def match_columns(columns: Sequence[str], classes: Sequence[str], where: str) -> list[int]:

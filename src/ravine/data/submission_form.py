@@ -176,7 +176,7 @@ def _probability_columns(
     index = _class_of_column(columns[0], classes)
     if index is not None:
         return (index,), f"probabilities of {classes[index]!r}"
-    parts = sorted(v for v in sample.values if v not in classes and not float(v).is_integer())
+    parts = sorted(v for v in sample.values if v not in classes and _is_fraction(v))
     if not parts:
         return (), ""
     if len(classes) != 2:
@@ -201,6 +201,11 @@ def _positive_of_two(classes: Sequence[str]) -> int:
     """Returns the second class, unless it alone is named like the absence of something."""
     absent = [bool(_NEGATIVE & set(plain_spelling(name).split())) for name in classes]
     return 0 if absent == [False, True] else 1
+
+
+def _is_fraction(value: str) -> bool:
+    """Returns whether a number is a fraction, or written as one: 0.0 is no number of a class."""
+    return "." in value or not float(value).is_integer()
 
 
 def _is_number(value: str) -> bool:

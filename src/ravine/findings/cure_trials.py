@@ -7,16 +7,11 @@ The difference of each seed is of one pair: same data order, same start. Its mea
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
 
-from ravine.core.lazy import lazy_module
-
-if TYPE_CHECKING:
-    from scipy import special
-else:
-    special = lazy_module("scipy.special")
+from ravine.core.student_t import student_t_quantile
 
 Arm = Callable[[int], float]
 
@@ -104,7 +99,7 @@ def interval(differences: Sequence[float]) -> tuple[float, float, float]:
     if len(values) < 2 or not np.isfinite(values).all():
         return math.nan, math.nan, math.nan
     mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
-    half = float(special.stdtrit(len(values) - 1, 0.975)) * error
+    half = student_t_quantile(len(values) - 1, 0.975) * error
     return mean, mean - half, mean + half
 
 

@@ -6,20 +6,14 @@ smoothing, mixup and cutmix raise it. A high loss is judged by what lies above t
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ravine.core.lazy import lazy_module
-
-if TYPE_CHECKING:
-    from scipy import optimize, special
-else:
-    optimize = lazy_module("scipy.optimize")
-    special = lazy_module("scipy.special")
+from ravine.core.minimise import minimise
 
 _NODES: Final = 64  # of λ
 _CENTRES: Final = 32  # of a box, along each side
@@ -92,9 +86,16 @@ def _expected_entropy(classes: int, smoothing: float, shares: Array, weights: Ar
 
 
 def _beta(alpha: float) -> tuple[Array, Array]:
-    """Returns nodes and weights of Beta(α, α): Gauss-Jacobi, exact to degree 127."""
-    at, weights = special.roots_jacobi(_NODES, alpha - 1, alpha - 1)
-    return (1 + at) / 2, weights / weights.sum()
+    """Returns nodes and weights of Beta(α, α): Gauss-Jacobi, exact to degree 127.
+
+    They are the eigenvalues of the recurrence of its polynomials, and the squares of the first
+    components of its eigenvectors: Golub, Welsch, "Calculation of Gauss quadrature rules", 1969.
+    """
+    n = np.arange(2, _NODES)  # the first, 1/(2α+1), would be 0/0 for α = 1/2
+    squares = n * (n + 2 * alpha - 2) / ((2 * n + 2 * alpha - 3) * (2 * n + 2 * alpha - 1))
+    beside = np.sqrt(np.concatenate([[1 / (2 * alpha + 1)], squares]))
+    at, vectors = np.linalg.eigh(np.diag(beside, 1) + np.diag(beside, -1))
+    return (1 + at) / 2, vectors[0] ** 2
 
 
 def _kept_areas(alpha: float) -> tuple[Array, Array]:
@@ -123,7 +124,7 @@ def measured_floor(
     alike: bool = False,
     enough: float = -math.inf,
 ) -> float | None:
-    """Returns the least loss that any output could have on these targets, by L-BFGS-B from 0.
+    """Returns the least loss that any output could have on these targets, by L-BFGS from 0.
 
     Args:
         loss: of (output, targets) to a 0-dim tensor.
@@ -151,18 +152,22 @@ def measured_floor(
             raise _LowEnough(float(found.detach()))
         return float(found.detach()), slope.double().flatten().cpu().numpy()
 
-    most = {"maxiter": _ITERATIONS, "maxfun": _ITERATIONS, "maxcor": 10, "gtol": 1e-7, "ftol": 1e-9}
     try:
         # Not torch's L-BFGS, whose first use loads a second of torch's compiler.
-        found = optimize.minimize(
-            value, np.zeros(free.numel()), jac=True, method="L-BFGS-B", options=most
+        found = minimise(
+            value,
+            np.zeros(free.numel()),
+            iterations=_ITERATIONS,
+            evaluations=_ITERATIONS,
+            least_gain=1e-9,
+            least_gradient=1e-7,
         )
     except _LowEnough as low:
         return low.loss
     except Exception:
         return None
-    steep = float(np.abs(found.jac).max()) * max(1, len(output))
-    return float(found.fun) if np.isfinite(found.fun) and steep < 0.05 else None
+    steep = float(np.abs(found.gradient).max()) * max(1, len(output))
+    return float(found.value) if np.isfinite(found.value) and steep < 0.05 else None
 
 
 def floor_of_softmax(logits: Tensor, slope: Tensor, loss: Tensor | float) -> Tensor:

@@ -10,6 +10,7 @@ from ravine.core.atomic import write_whole
 from ravine.reports import curve_figures, layer_figures
 from ravine.reports.contents import Contents, gather
 from ravine.reports.evaluation_page import evaluation_parts
+from ravine.reports.folds_page import folds_page
 from ravine.reports.offline_charts import run_charts
 from ravine.reports.page_environment import page_environment
 from ravine.reports.report_summary import progress_line, summary_lines
@@ -48,7 +49,9 @@ def render_report(run: Path, *, layers: LayerRecords | None = None) -> Path:
 
 
 def page(run: Path, *, layers: LayerRecords | None = None) -> str:
-    """Returns the report of a run folder as HTML."""
+    """Returns the report of a run folder as HTML, that of a cross-validated run too."""
+    if RunFolder(run).folds:
+        return folds_page(run)
     contents = gather(run, layers=layers)
     return (
         page_environment()

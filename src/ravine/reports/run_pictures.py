@@ -30,8 +30,16 @@ def is_mistake_picture(run: Path, image: object) -> bool:
 
 
 def surface_pictures(run: Path) -> list[tuple[str, str]]:
-    """Returns name and data URI of each loss surface of the run."""
-    paths = sorted((run / "landscape").glob("*.png"))
+    """Returns name and data URI of each picture in landscape/ that the page does not draw itself.
+
+    A surface is drawn from its numbers, which lie next to its picture under the same name, or one
+    that begins so.
+    """
+    folder = run / "landscape"
+    drawn = [path.stem for path in folder.glob("*.npz")]
+    paths = [
+        p for p in sorted(folder.glob("*.png")) if not any(d.startswith(p.stem) for d in drawn)
+    ]
     return [(path.stem, _uri(path)) for path in paths if _may_be_shown(run, path)]
 
 

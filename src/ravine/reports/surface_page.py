@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from scipy.interpolate import interpn
 
 from ravine.core.page_style import page_style
 from ravine.reports.surface_notes import notes, seen_in
@@ -62,11 +61,26 @@ def _on_the_plane(surface: Surface) -> dict[str, np.ndarray]:
     """Returns the trajectory with its losses on the plane: measured, else those of the grid."""
     path = dict(surface.trajectory)
     if path and len(surface.y) > 1:
-        places = np.stack([path["y"], path["x"]], 1)
-        axes = (surface.y, surface.x)
-        grid = interpn(axes, surface.height, places, bounds_error=False, fill_value=np.nan)
+        grid = _between_nodes(surface, path["x"], path["y"])
         path["plane_loss"] = np.where(np.isfinite(path["plane_loss"]), path["plane_loss"], grid)
     return path
+
+
+def _between_nodes(surface: Surface, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns the heights (N,) at points, bilinear between nodes; NaN outside of the grid."""
+    column, right = _cell(surface.x, x)
+    row, up = _cell(surface.y, y)
+    z = surface.height
+    low = (1 - right) * z[row, column] + right * z[row, column + 1]
+    high = (1 - right) * z[row + 1, column] + right * z[row + 1, column + 1]
+    return (1 - up) * low + up * high
+
+
+def _cell(axis: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the cell (N,) of an axis (A,) that each value lies in, and the share of it (N,)."""
+    cell = np.clip(np.searchsorted(axis, at, side="right") - 1, 0, len(axis) - 2)
+    share = (at - axis[cell]) / (axis[cell + 1] - axis[cell])
+    return cell, np.where((at >= axis[0]) & (at <= axis[-1]), share, np.nan)
 
 
 def _plain(value: Any) -> float | None:

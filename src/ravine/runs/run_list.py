@@ -1,5 +1,6 @@
 """The runs in a folder, as a list shows them: a few facts of each, from the ends of its files."""
 
+import glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class RunEntry:
         measured_on: the split, and how many images; empty for a validation that is not the last.
         findings: (severity, code) of each, the most severe first.
         changed: time of its recipe, seconds since 1970.
+        by_race: ended, or paused until others have come as far, where a race did this; else empty.
     """
 
     name: str
@@ -48,6 +50,12 @@ class RunEntry:
     measured_on: str = ""
     findings: tuple[tuple[str, str], ...] = ()
     changed: float = 0.0
+    by_race: str = ""
+
+    @property
+    def state_text(self) -> str:
+        """Where it stands, in words."""
+        return f"{self.by_race} by the race" if self.by_race else self.state.kind
 
     def row(self) -> dict[str, Any]:
         """Returns the entry as `ravine runs --json` prints it."""
@@ -57,6 +65,7 @@ class RunEntry:
             "name": self.name,
             "path": str(self.path),
             "state": state.kind,
+            "by_race": self.by_race,
             "model": self.settings.get("model"),
             "data": self.settings.get("data"),
             "optimizer": self.settings.get("optimizer"),
@@ -91,7 +100,9 @@ def list_runs(root: Path) -> list[RunEntry]:
 
 
 def run_paths(root: Path) -> Iterator[Path]:
-    """Yields the folders of runs and races in `root`; links are not followed."""
+    """Yields the folders of runs and races in `root`, if it is there; links are not followed."""
+    if not root.is_dir():
+        return
     if _is_run(root):
         yield root
         yield from _inside(root)
@@ -142,7 +153,19 @@ def read_entry(path: Path, root: Path) -> RunEntry:
         measured_on=f"{result['count']:,} {result['split']}" if result else "",
         findings=_findings(folder),
         changed=_time(folder.recipe),
+        by_race=_by_race(path) if state.kind == "stopped" else "",
     )
+
+
+def _by_race(path: Path) -> str:
+    """Returns what a race did to a run that nobody trains: ended, paused, or empty for neither."""
+    race = path.parent.parent
+    if path.parent.name != "runs" or not (race / "race.json").is_file():
+        return ""
+    if (race / "results.json").is_file():
+        return "ended"
+    known = next((race / "outcomes").glob(f"{glob.escape(path.name)}@*.json"), None)
+    return "paused" if known is not None and RunFolder(race).is_locked else ""
 
 
 def _result(folder: RunFolder) -> dict[str, Any]:

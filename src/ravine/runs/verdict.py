@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 from ravine.core.errors import RunError
 from ravine.core.lazy import lazy_module
+from ravine.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from ravine.runs import confusion
@@ -85,22 +86,38 @@ def judge(
         severity: next((row for row in findings if row.get("severity") == severity), None)
         for severity in ("critical", "warning")
     }
-    folder = shlex.quote(str(run))
     if (row := by_severity["critical"]) is not None:
         return _of_finding(row, "broken", f"Broken: {row.get('text')}", run, recipe)
     chance = chance_of(evaluation)
     interval = evaluation.get("interval", evaluation.get("mean_ap_interval"))
     if chance is not None and interval and interval[0] <= chance:
         headline = f"No better than chance, which is {100 * chance:.3g} %"
+        cause = next((row for row in findings if _explains_chance(row)), None)
+        if cause is not None:
+            return _of_finding(cause, "chance", headline, run, recipe)
         return Verdict(kind="chance", headline=headline, command=diagnosing(run))
     if (row := by_severity["warning"]) is not None:
         return _of_finding(row, "doubtful", str(row.get("text")), run, recipe)
-    return Verdict(kind="good", command=f"ravine predict {folder} IMAGES")
+    return Verdict(kind="good", command=_next(run, has_result=bool(evaluation)))
+
+
+def _explains_chance(row: Mapping[str, Any]) -> bool:
+    """Returns whether a finding says why nothing was learnt, not only that it was not."""
+    is_symptom = row.get("code") == "below-baseline"
+    return row.get("severity") == "warning" and bool(row.get("changes")) and not is_symptom
+
+
+def _next(run: Path, *, has_result: bool) -> str:
+    """Returns what to type where nothing is wrong."""
+    folder, name = RunFolder(run), shlex.quote(str(run))
+    if has_result or folder.model.is_file():
+        return f"ravine predict {name} IMAGES"
+    return "ravine watch" if folder.is_locked else f"ravine resume {name}"
 
 
 def _of_finding(
     row: Mapping[str, Any],
-    kind: Literal["broken", "doubtful"],
+    kind: Literal["broken", "chance", "doubtful"],
     headline: str,
     run: Path,
     recipe: Mapping[str, Any],

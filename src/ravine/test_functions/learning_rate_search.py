@@ -11,24 +11,19 @@ Shape letters in this file: K steps, T trials, S starts.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ravine.core.errors import SettingError
-from ravine.core.lazy import lazy_module
+from ravine.core.halton import halton
 from ravine.core.progress import Progress, no_progress
 from ravine.core.validation import check_choice, check_range
 from ravine.test_functions.candidates import Candidate, Trial
 from ravine.test_functions.problem import Problem
 from ravine.test_functions.rollout import rollout
-
-if TYPE_CHECKING:
-    from scipy.stats import qmc
-else:
-    qmc = lazy_module("scipy.stats.qmc")
 
 _FLOOR, _WORST = -6.0, 3.0  # powers of ten of the loss relative to the start's
 _SCORE_EVERY = 10  # steps
@@ -76,7 +71,7 @@ class SearchBudget:
         if names == ["lr"]:
             share = np.linspace(0, 1, self.trials)[:, None]
         else:
-            share = qmc.Halton(len(names), scramble=False).random(self.trials)
+            share = halton(self.trials, len(names))
         spans = {**_SPANS, "lr": (self.low, self.high)}
         points = []
         for row in share.tolist():

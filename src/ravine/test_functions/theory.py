@@ -14,17 +14,10 @@ v ← γv + (1−γ)g, 1/(1−γ) times the learning rate of the heavy ball.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ravine.core.lazy import lazy_module
-
-if TYPE_CHECKING:
-    from scipy import optimize
-else:
-    optimize = lazy_module("scipy.optimize")
 
 Array = NDArray[np.float64]
 
@@ -114,16 +107,35 @@ def _measured(w: Array) -> MeasuredRate:
 
 
 def _critical_rate(w: Array, near: float) -> float:
-    """Returns the ρ of w ≈ (a + bk)·ρᵏ, fitted relative to the size of each value."""
+    """Returns the ρ of w ≈ (a + bk)·ρᵏ, fitted relative to the size of each value.
+
+    By damped Gauss-Newton steps (Levenberg 1944, Marquardt 1963) in a, b and ln ρ.
+    """
+    unknown = np.array([w[0], w[1] / near - w[0], math.log(near)])
+    misfit, slopes = _critical_misfit(w, unknown)
+    damping = 1e-3
+    while damping < 1e12:
+        normal = slopes.T @ slopes
+        step = np.linalg.solve(normal + damping * np.diag(normal.diagonal()), -(slopes.T @ misfit))
+        tried, tried_slopes = _critical_misfit(w, unknown + step)
+        if not tried @ tried < misfit @ misfit:
+            damping *= 10
+            continue
+        has_ended = misfit @ misfit - tried @ tried < 1e-14 * (misfit @ misfit)
+        unknown, misfit, slopes, damping = unknown + step, tried, tried_slopes, damping / 10
+        if has_ended:
+            break
+    return math.exp(unknown[2])
+
+
+def _critical_misfit(w: Array, unknown: Array) -> tuple[Array, Array]:
+    """Returns (K,) what (a + bk)·ρᵏ/w lacks to 1, and its derivatives (K, 3) by a, b and ln ρ."""
+    a, b, log_rate = unknown
     k = np.arange(len(w))
-
-    def misfit(unknown: Array) -> Array:
-        a, b, log_rate = unknown
-        return (a + b * k) * np.exp(log_rate * k) / w - 1
-
-    start = np.array([w[0], w[1] / near - w[0], math.log(near)])
-    fit = optimize.least_squares(misfit, start, x_scale=np.maximum(np.abs(start), 1e-3))
-    return math.exp(fit.x[2])
+    with np.errstate(over="ignore", invalid="ignore"):  # such a step is not taken
+        powers = np.exp(log_rate * k) / w
+        line = (a + b * k) * powers
+        return line - 1, np.stack([powers, k * powers, k * line], axis=1)
 
 
 def _end_of_numbers(w: Array) -> int:

@@ -11,17 +11,12 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 
-from ravine.core.lazy import lazy_module
+from ravine.core.student_t import student_t_cdf, student_t_quantile
 from ravine.tournament.pooled_spread import PooledSpread, complete, pooled_spread
-
-if TYPE_CHECKING:
-    from scipy import special
-else:
-    special = lazy_module("scipy.special")
 
 LEVEL = 0.04  # so that false winners, counted with the error of a count, stay under 5 %
 
@@ -96,7 +91,7 @@ def mean_interval(
     mean, error = _mean_error(values, resolution)
     if not math.isfinite(error):
         return mean, -math.inf, math.inf
-    half = -float(special.stdtrit(len(values) - 1, level / 2)) * error
+    half = -student_t_quantile(len(values) - 1, level / 2) * error
     return mean, mean - half, mean + half
 
 
@@ -115,7 +110,7 @@ def p_value(values: Sequence[float], *, resolution: float = 0.0) -> float:
         return 1.0
     if error == 0:
         return 0.0
-    return float(2 * special.stdtr(len(values) - 1, -abs(mean) / error))
+    return 2 * student_t_cdf(len(values) - 1, -abs(mean) / error)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -180,7 +175,7 @@ def _tested(
         return mean, error, freedom, 1.0
     if error == 0:
         return mean, error, freedom, 0.0
-    return mean, error, freedom, float(2 * special.stdtr(freedom, -abs(mean) / error))
+    return mean, error, freedom, 2 * student_t_cdf(freedom, -abs(mean) / error)
 
 
 def _without_broken(
@@ -208,7 +203,7 @@ def _comparison(
 ) -> Comparison:
     half = math.inf
     if math.isfinite(error):
-        half = -float(special.stdtrit(freedom, LEVEL / pairs / 2)) * error
+        half = -student_t_quantile(freedom, LEVEL / pairs / 2) * error
     return Comparison(
         first=one,
         second=other,

@@ -12,17 +12,12 @@ A candidate takes the coordinates that its optimizer has and that are neither gi
 """
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ravine.core.lazy import lazy_module
+from ravine.core.halton import halton
 from ravine.core.seeds import seed_for
-
-if TYPE_CHECKING:
-    from scipy.stats import qmc
-else:
-    qmc = lazy_module("scipy.stats.qmc")
 
 Point = Mapping[str, float]
 SPACE: Mapping[str, tuple[float, float]] = {
@@ -41,7 +36,7 @@ def points(count: int, *, seed: int) -> list[Point]:
     [{}]
     """
     shift = np.random.default_rng(seed_for("race points", seed=seed)).random(len(SPACE))
-    unit = (qmc.Halton(len(SPACE), scramble=False).random(count)[1:] + shift) % 1.0
+    unit = (halton(count, len(SPACE))[1:] + shift) % 1.0
     low, high = np.log(np.array(list(SPACE.values()))).T
     values = np.exp(low + unit * (high - low))
     return [{}, *({k: float(v) for k, v in zip(SPACE, row, strict=True)} for row in values)]

@@ -8,22 +8,15 @@ one of a few under which a fifth of the images, held out, have the least loss.
 Shape letters: N images, F features, K classes.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
-from ravine.core.lazy import lazy_module
+from ravine.core.minimise import minimise
 from ravine.nn.head import LAYERS
 from ravine.training.features import HeadOnly
 from ravine.training.loss import Loss
-
-if TYPE_CHECKING:
-    from scipy import optimize
-else:
-    optimize = lazy_module("scipy.optimize")
 
 _PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 _HELD_OUT = 5  # one of so many images
@@ -73,13 +66,8 @@ def _minimise(end: HeadOnly, features: Tensor, targets: Tensor, loss: Loss, pena
         return float(total.detach()), gradient.double().cpu().numpy()
 
     # Not torch.optim.LBFGS: making it loads torch's compiler, which takes longer than the fit.
-    found = optimize.minimize(
-        evaluate,
-        parameters_to_vector(parameters).detach().double().cpu().numpy(),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": _ITERATIONS, "maxcor": _HISTORY},
-    )
+    start = parameters_to_vector(parameters).detach().double().cpu().numpy()
+    found = minimise(evaluate, start, iterations=_ITERATIONS, history=_HISTORY)
     _put(found.x, parameters)
     for parameter, before in zip(parameters, taken, strict=True):
         parameter.requires_grad_(before)

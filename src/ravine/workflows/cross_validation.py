@@ -4,6 +4,7 @@
     RUN/environment.json   the fingerprint of the images
     RUN/fold-1 … fold-K    runs like any other, each with another part held out for validation
     RUN/evaluation.json    each image by the network that was not trained on it; and the test
+    RUN/report.html        the result of all folds, and a line with a link for each
 
 Whoever trains the folds passes in how: `train.py` all of them, `resume.py` those that are missing.
 """

@@ -1,8 +1,11 @@
 """The result of a cross-validated run: of all its folds, and of their mean on the test images."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ravine.core.allowed_code import AllowedCode
+from ravine.core.lazy import lazy_module
 from ravine.core.progress import Progress
 from ravine.data.opening import open_dataset
 from ravine.runs.folder import RunFolder
@@ -14,11 +17,16 @@ from ravine.workflows.ensemble import Ensemble
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.run import Run
 
+if TYPE_CHECKING:
+    from ravine.reports import page
+else:
+    page = lazy_module("ravine.reports.page")
+
 
 def write_folds_result(
     folder: RunFolder, recipe: Recipe, code: AllowedCode, progress: Progress
 ) -> None:
-    """Writes evaluation.json of a cross-validated run whose folds have all ended.
+    """Writes evaluation.json and the report of a cross-validated run whose folds have all ended.
 
     Args:
         folder: of the run.
@@ -53,3 +61,4 @@ def write_folds_result(
             thresholds=run.thresholds(),
         )
     write_json(folder.evaluation, found)
+    page.render_report(folder.path)

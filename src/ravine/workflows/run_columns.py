@@ -38,7 +38,7 @@ def shown_entry(one: RunEntry) -> dict[str, str]:
     state = one.state
     return {
         "run": one.name,
-        "state": state.kind,
+        "state": one.state_text,
         "accuracy": _accuracy(one),
         "findings": _findings(one),
         "left": "–" if state.left is None else duration(state.left),

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ravine.core.errors import RunError, SettingError
+from ravine.core.errors import SettingError
 from ravine.core.lazy import lazy_module
 
 if TYPE_CHECKING:
@@ -48,17 +48,14 @@ def serve(root: Path, *, port: int | None, ready: Callable[[str], None]) -> None
     """Serves the runs in a folder until Ctrl-C.
 
     Args:
-        root: the folder of runs.
+        root: the folder of runs, which need not be there yet.
         port: of this machine; None for 8917 or the next free one.
         ready: is called with the page's address.
 
     Raises:
-        RunError: there is no such folder.
         SettingError: the port is taken, or a package is missing.
     """
     refuse_without_server()
-    if not root.is_dir():
-        raise RunError(f"no folder {root}; name a folder of runs")
     with _listening(port) as listener:
         found = listener.getsockname()[1]
         config = uvicorn.Config(

@@ -69,6 +69,21 @@ def named_classes(table: Path, labels: Sequence[str]) -> NamedClasses:
     )
 
 
+def named_columns(table: Path, columns: Sequence[str]) -> Sequence[str]:
+    """Returns the names of K columns that are only counted, from a file of attributes next to it.
+
+    list_attr_img.txt of DeepFashion has a column for each line of list_attr_cloth.txt.
+    """
+    if list(columns) != [str(number + 1) for number in range(len(columns))]:
+        return columns
+    for path in sorted(table.parent.glob("*.txt")):
+        if path != table and "attr" in path.stem.lower() and path.stat().st_size <= _LARGEST:
+            names = _names(path, {1})
+            if len(names) == len(columns) == len({*names.values()}) and not _are_files(names):
+                return [names[number] for number in sorted(names)]
+    return columns
+
+
 def _are_files(names: Mapping[int, str]) -> bool:
     """Returns whether names are those of images: the file labels them, and names no classes."""
     return any(map(is_image_name, names.values()))
@@ -88,7 +103,7 @@ def _names(path: Path, numbers: set[int]) -> Mapping[int, str]:
             return _from_json(json.loads(path.read_text(encoding="utf-8-sig")))
         if path.suffix.lower() == ".txt":
             lines = path.read_text(encoding="utf-8-sig").splitlines()
-            return _from_lines([line.strip() for line in lines if line.strip()], numbers)
+            return names_in_lines([line.strip() for line in lines if line.strip()], numbers)
         return _from_table(path)
     except (OSError, ValueError, RecursionError, DataError):
         return {}
@@ -107,9 +122,26 @@ def _from_json(content: object) -> Mapping[int, str]:
     return {}
 
 
-def _from_lines(lines: Sequence[str], numbers: set[int]) -> Mapping[int, str]:
-    pairs = [re.fullmatch(r"(\d+)[\s,:;]+(.+)", line) for line in lines]
-    if lines and all(pairs):
+def names_in_lines(lines: Sequence[str], numbers: set[int]) -> Mapping[int, str]:
+    """Returns the name of each number: the one before it, or that of the line.
+
+    Lines are counted from 0 where a label is 0, else from 1. Above them may stand their number and
+    a line of headings, and behind each name another number, as DeepFashion has them.
+
+    >>> names_in_lines(["cat", "dog"], {0, 1}), names_in_lines(["1. cat", "2. dog"], {1, 2})
+    ({0: 'cat', 1: 'dog'}, {1: 'cat', 2: 'dog'})
+    >>> names_in_lines(["2", "category_name  category_type", "Tee  1", "Blouse  1"], {1, 2})
+    {1: 'Tee', 2: 'Blouse'}
+    """
+    if len(lines) > 1 and lines[0].isdecimal() and len(lines) - int(lines[0]) in (1, 2):
+        lines = lines[-int(lines[0]) :]
+        behind = [re.fullmatch(r"(.+?)[ \t]+\d+", line) for line in lines]
+        lines = [name[1] for name in behind if name] if all(behind) else lines
+    pairs = [re.fullmatch(r"(\d+)[\s.,:;)]+(.+)", line) for line in lines]
+    counted = [int(pair[1]) for pair in pairs if pair]
+    # "001.Albatross" is a name; "1. cat" where the labels are such numbers has one.
+    spaced = all(pair and not re.match(r"\d+\.\S", pair[0]) for pair in pairs)
+    if lines and spaced and len(set(counted)) == len(lines):
         return {int(pair[1]): pair[2].strip() for pair in pairs if pair}
     first = 0 if 0 in numbers else 1
     return {first + index: line for index, line in enumerate(lines)}

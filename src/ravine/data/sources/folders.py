@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ravine.core.errors import DataError
+from ravine.core.errors import DataError, SettingError
 from ravine.data.collection import Collection, FileEntry, class_order, label_indices
 from ravine.data.label_sets import label_rows
 from ravine.data.settings import DataSettings
@@ -25,13 +25,21 @@ from ravine.data.sources.listing import (
 )
 from ravine.data.sources.name_labels import name_pattern
 from ravine.data.sources.no_classes import refuse_no_classes
+from ravine.data.sources.partition_lists import (
+    PARTITION_ENDINGS,
+    Partition,
+    partition_in,
+    says_partition,
+)
 from ravine.data.sources.split_words import UNLABELLED, are_parts, split_of
 from ravine.data.sources.table_file import shown_path
+from ravine.data.sources.table_splits import NONE
 from ravine.data.sources.unsorted import (
     TryTable,
     is_unsorted,
     masks_in_classes,
     refuse_contrary_table,
+    refuse_one_folder,
     refuse_other_tasks,
     without_class_folders,
 )
@@ -64,6 +72,7 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
     Raises:
         DataError: there are no class folders, or no images in them, or two readings are likely.
     """
+    _refuse_split_column(root, settings)
     listing = list_folder(root)
     if not listing.images:
         raise without_class_folders(root, listing, labels_images)
@@ -72,6 +81,47 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
         _leave_masks_out(listing)
     if settings.label_from_name is not None:
         return _from_names(root, listing, settings)
+    sorted_already = settings.class_level is not None
+    tree = _tree(root, listing, settings, labels_images)
+    labels = [tree.labels[folder_of(name)] for name, _ in listing.images]
+    _refuse_empty_classes(root, listing, tree, set(labels))
+    splits = [tree.splits[folder_of(name)] for name, _ in listing.images]
+    if settings.layout is None and not sorted_already:
+        refuse_one_folder(root, listing, set(labels), labels_images)
+    apart = None
+    if settings.split_column is None and not any(splits):
+        apart = _partition(root, listing)
+        splits = splits if apart is None else apart.of([name for name, _ in listing.images])
+    if settings.layout is None and not sorted_already:
+        trained = {
+            name: label
+            for (name, _), label, split in zip(listing.images, labels, splits, strict=True)
+            if label and split in (None, "train")
+        }
+        refuse_contrary_table(root, listing, trained, labels_images)
+    found = collected(listing.images, labels, splits)
+    understood = _understood(found, listing, tree)
+    if apart is not None:
+        understood = replace(understood, splits=f"splits: {apart.path.name}")
+    return replace(found, understood=understood)
+
+
+def _refuse_split_column(root: Path, settings: DataSettings) -> None:
+    if settings.split_column not in (None, NONE):
+        raise SettingError(
+            f"--split-column has no effect: {shown_path(root)} is read as a folder with one folder "
+            "per class; drop it, or name a table: --labels FILE.csv"
+        )
+
+
+def _tree(
+    root: Path, listing: FolderListing, settings: DataSettings, labels_images: TryTable
+) -> ClassTree:
+    """Returns the classes and splits of the folders.
+
+    Raises:
+        DataError: they are no classes, or two readings are likely.
+    """
     tree = read_class_tree(
         dict.fromkeys(folder_of(name) for name, _ in listing.images),
         shown_path(root),
@@ -84,18 +134,20 @@ def read_folders(root: Path, settings: DataSettings, labels_images: TryTable) ->
         is_unsorted(set(tree.labels.values())) and not sorted_already
     ):
         raise without_class_folders(root, listing, labels_images, _level_of_parts(tree))
-    labels = [tree.labels[folder_of(name)] for name, _ in listing.images]
-    _refuse_empty_classes(root, listing, tree, set(labels))
-    splits = [tree.splits[folder_of(name)] for name, _ in listing.images]
-    if settings.layout is None and not sorted_already:
-        trained = {
-            name: label
-            for (name, _), label, split in zip(listing.images, labels, splits, strict=True)
-            if label and split in (None, "train")
-        }
-        refuse_contrary_table(root, listing, trained, labels_images)
-    found = collected(listing.images, labels, splits)
-    return replace(found, understood=_understood(found, listing, tree))
+    return tree
+
+
+def _partition(root: Path, listing: FolderListing) -> Partition | None:
+    """Returns the splits in a file such as list_eval_partition.txt; None without one."""
+    known = {name for name, _ in listing.images}
+    files = [
+        file
+        for below, endings in listing.others.items()
+        if any(endings[ending] for ending in PARTITION_ENDINGS)
+        for file in sorted((root / below).iterdir())
+        if says_partition(file)
+    ]
+    return partition_in(root, files, lambda name: name if name in known else None)
 
 
 def _leave_masks_out(listing: FolderListing) -> None:

@@ -1,6 +1,7 @@
 """Finds image files by the names that a table gives them."""
 
 import filecmp
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -8,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from ravine.core.errors import DataError
 from ravine.data.collection import FileEntry
 from ravine.data.sources.listing import image_files, same_folders
+
+_ZEROS = re.compile(r"\.0+")
 
 
 class ImageIndex:
@@ -71,6 +74,8 @@ class ImageIndex:
                 if key.isascii() and key.isdecimal():
                     self._by_number.setdefault(int(key), []).extend(paths)
         ending = name.removeprefix(number)
+        if _ZEROS.fullmatch(ending):  # pandas writes whole numbers so, where one is missing
+            ending = ""
         return [p for p in self._by_number.get(int(number), ()) if p.endswith(ending)]
 
     def _are_copies(self, paths: Sequence[str]) -> bool:

@@ -4,7 +4,6 @@ Rows are read once, one after another. An image is trained on once: rows that sa
 counted, rows that contradict each other are refused.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +11,16 @@ from pathlib import Path
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.settings import DataSettings
-from ravine.data.sources.class_names_file import NamedClasses, named_classes
+from ravine.data.sources.class_names_file import (
+    NamedClasses,
+    named_classes,
+    named_columns,
+)
 from ravine.data.sources.class_tree import folder_of, read_split_tree
 from ravine.data.sources.folders import collected, collected_sets
 from ravine.data.sources.image_index import ImageIndex
+from ravine.data.sources.label_values import refuse_amounts, refuse_texts
+from ravine.data.sources.partition_lists import Partition, partition_near
 from ravine.data.sources.several_labels import (
     JOINT,
     choose_separation,
@@ -29,25 +34,29 @@ from ravine.data.sources.table_columns import (
     Columns,
     choose_columns,
     find_column,
-    is_usual_label,
     is_without_header,
 )
-from ravine.data.sources.table_file import Table, read_table_file, shown_path
+from ravine.data.sources.table_file import (
+    Table,
+    begins_as_table,
+    read_table_file,
+    shown_path,
+)
 from ravine.data.sources.table_splits import NONE, read_splits
 from ravine.data.understanding import Understood, shortened
 
 __all__ = ["IMAGE_COLUMNS", "ImageIndex", "find_column", "is_table", "read_rows", "read_table"]
 
 _NO_LABEL = frozenset({"nan", "<na>"})  # as pandas writes what is not there
-_FEW = 3  # different labels that may be classes, whatever they are
 _CONFIDENCE = "confidence"
 _ABSENT = frozenset({"0", "0.0"})  # Open Images: a person saw that the label is not there
 _ENDINGS = (".csv", ".tsv", ".tab")
 
 
 def is_table(path: Path) -> bool:
-    """Returns whether a path is a file with a table's ending."""
-    return path.suffix.lower() in _ENDINGS and path.is_file()
+    """Returns whether a path is a file with a table's ending, or a text with columns of images."""
+    ending = path.suffix.lower()
+    return path.is_file() and (ending in _ENDINGS or (ending == ".txt" and begins_as_table(path)))
 
 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -104,7 +113,10 @@ def read_table(path: Path, folder: Path, settings: DataSettings) -> Collection:
     columns = choose_columns(table, settings, index.find)
     unites = settings.labels_per_image == "several"
     rows, repeated = _without_repeats(table, columns, _read(table, columns, index), unites=unites)
-    splits, by = _splits(table, columns, rows, settings)
+    apart = None
+    if not columns.split and settings.split_column is None:
+        apart = partition_near(path, folder, index.find)
+    splits, by = _splits(table, columns, rows, settings, apart)
     separator = _separator(table, columns, rows, settings)
     if separator is None or (columns.label and settings.labels_per_image != "several"):
         _refuse_missing_labels(table, rows, splits, several=separator is not None)
@@ -127,10 +139,12 @@ def read_table(path: Path, folder: Path, settings: DataSettings) -> Collection:
 
 def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
     """Returns the rows of the table, the image of each found in the folder."""
-    at = {name: number for number, name in enumerate(table.columns)}
+    # Without the column that has no name, as pandas writes the row's number: "" stands for none.
+    at = {name: number for number, name in enumerate(table.columns) if name}
     image, label = at[columns.image], at.get(columns.label)
     split, group = at.get(columns.split), at.get(columns.group)
     classes = [at[name] for name in columns.one_hot]
+    names = named_columns(table.path, columns.one_hot)
     sure = None if label is None else next((at[n] for n in at if n.lower() == _CONFIDENCE), None)
     found, missing = _Rows(), _Missing()
     for line, fields in table.rows():
@@ -143,7 +157,13 @@ def _read(table: Table, columns: Columns, index: ImageIndex) -> _Rows:
             continue
         said = (
             JOINT.join(
-                one_hot_labels(table.name, columns.one_hot, [fields[i] for i in classes], line)
+                one_hot_labels(
+                    table.name,
+                    names,
+                    [fields[i] for i in classes],
+                    line,
+                    blank_is_no=columns.blank_is_no,
+                )
             )
             if label is None
             else ""
@@ -227,12 +247,19 @@ def _without_repeats(
 
 
 def _splits(
-    table: Table, columns: Columns, rows: _Rows, settings: DataSettings
+    table: Table,
+    columns: Columns,
+    rows: _Rows,
+    settings: DataSettings,
+    apart: Partition | None,
 ) -> tuple[list[str | None], str]:
     """Returns the split of each row, and where it comes from, in words.
 
-    Without a column it is the folder of the image: an image in test/ is not trained on.
+    Without a column it is that of a file beside the table, else the folder of the image: an image
+    in test/ is not trained on.
     """
+    if apart is not None:
+        return apart.of(rows.names), apart.path.name
     by_folder: list[str | None] = [None] * len(rows.names)
     if settings.split_column != NONE:
         by_folder = _splits_of_folders(rows.names)
@@ -300,46 +327,15 @@ def _labelled(
     images: list[tuple[str, FileEntry]] = [(name, index.entries[name]) for name in rows.names]
     if separator is not None:
         sets = [separated(cell, separator) for cell in rows.labels]
-        found = collected_sets(images, sets, splits, order=columns.one_hot)
+        order = named_columns(table.path, columns.one_hot)
+        found = collected_sets(images, sets, splits, order=order)
         return replace(found, label_separator=separator), "", [True] * len(sets)
     if columns.label:
-        _refuse_amounts(table, columns.label, rows.labels)
-        _refuse_texts(table, columns.label, rows.labels)
+        refuse_amounts(table, columns.label, rows.labels)
+        refuse_texts(table, columns.label, rows.labels)
     named = named_classes(table.path, rows.labels) if columns.label else NamedClasses(rows.labels)
     found = collected(images, named.labels, splits, order=named.order)
     return found, named.said, [bool(label) for label in named.labels]
-
-
-def _refuse_amounts(table: Table, column: str, labels: Sequence[str]) -> None:
-    """Raises `DataError` if labels are amounts, as of a regression: fractions, mostly different."""
-    distinct = {label for label in labels if label}
-    if len(distinct) <= max(_FEW, len(labels) // 2) or not all(map(_is_number, distinct)):
-        return
-    fraction = next((one for one in sorted(distinct) if not float(one).is_integer()), None)
-    if fraction is not None:
-        raise DataError(
-            f"{table.name}: the column {shortened(column, 40)!r} holds amounts such as {fraction}, "
-            f"{len(distinct):,} of them, and no classes; name another: --label-column, or sort "
-            "them into classes"
-        )
-
-
-def _refuse_texts(table: Table, column: str, labels: Sequence[str]) -> None:
-    """Raises `DataError` if every row says something else, in a column that is not called so."""
-    many = len(labels) > _FEW and len(set(labels)) == len(labels)
-    if many and not is_usual_label(column):
-        raise DataError(
-            f"{table.name}: the column {shortened(column, 40)!r} says something else for each of "
-            f"{len(labels):,} images, as {shortened(labels[0], 40)!r}: no classes; name another: "
-            "--label-column"
-        )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _or_unite(what: str, columns: Columns) -> str:

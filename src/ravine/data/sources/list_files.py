@@ -21,7 +21,7 @@ Shape letters: N images.
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -30,51 +30,32 @@ from ravine.core.progress import Progress
 from ravine.data.collection import Collection
 from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
+from ravine.data.sources.class_names_file import names_in_lines
 from ravine.data.sources.class_tree import folder_of, read_class_tree
+from ravine.data.sources.list_lines import are_flags, lines_of
+from ravine.data.sources.list_search import (
+    ENDINGS,
+    ImageList,
+    has_lists,
+    image_list,
+    image_lists,
+    list_without_images,
+    texts_in,
+)
 from ravine.data.sources.listed_images import (
     ListedImage,
     ListMeaning,
-    base_of,
     collect_listed,
     read_text,
 )
-from ravine.data.sources.listing import EXTENSIONS, folders_in
 from ravine.data.sources.name_words import ORDER, split_in
-from ravine.data.sources.table_file import is_image_name
+from ravine.data.sources.partition_lists import partition_near, says_partition
+from ravine.data.sources.table_splits import NONE, say_splits
 
-_FOLDERS = (
-    *("", "meta", "annotations", "labels", "lists", "splits", "imagelist", "ImageSets", "data"),
-    *("Partitions", "partitions"),
-)
-_IMAGES = (
-    *("", "images", "imgs", "image", "data", "img", "jpg", "train", "val", "test"),
-    *("Images", "JPEGImages"),
-)
-_ENDINGS = (".txt", ".lst")
 _NO_CLASSES = frozenset({"", ".", "images", "image", "imgs", "img", "data", "jpegimages", "photos"})
-_HEAD = 1 << 16
-_MOST_INNER = 20
-_MOST_FILES = 60
 _LAYOUT = "lists"
 _SPLIT_WORD = re.compile(r"trainval|training|train|validation|valid|val|testing|test")
 _JOINED = re.compile(r"train[-_]?val")
-
-
-@dataclass(frozen=True, slots=True)
-class _List:
-    """A list of images.
-
-    Attributes:
-        path: of the list.
-        split: that its name says.
-        base: folder of the images.
-        ending: that the list leaves out of the images' names.
-    """
-
-    path: Path
-    split: str
-    base: Path
-    ending: str
 
 
 def is_list_files(path: Path) -> bool:
@@ -83,91 +64,9 @@ def is_list_files(path: Path) -> bool:
     Looks at the first lines of some dozens of text files.
     """
     if path.is_file():
-        return path.suffix.lower() in _ENDINGS and _fitting(path, "train", []) is not None
-    if not path.is_dir():
-        return False
-    return any(one.split == "train" for one in _lists(path))
-
-
-def _lists(root: Path) -> list[_List]:
-    """Returns the lists in the first folder that has some."""
-    for name in _FOLDERS:
-        folder = root / name
-        if not folder.is_dir():
-            continue
-        found = []
-        for file in _texts(folder):
-            split = split_in(file.stem)
-            fits = _fitting(file, split, [root]) if split else None
-            if fits is not None:
-                found.append(fits)
-        if found:
-            return found
-    return []
-
-
-def _texts(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.path for entry in entries if entry.name.lower().endswith(_ENDINGS)]
-    except OSError:
-        return []
-    return [Path(name) for name in sorted(names)] if len(names) <= _MOST_FILES else []
-
-
-def _fitting(file: Path, split: str, roots: Sequence[Path]) -> _List | None:
-    """Returns the list with the folder of its images; None if its first line names none."""
-    try:
-        with file.open("rb") as lines:
-            head = lines.read(_HEAD).decode("utf-8-sig", errors="replace")
-    except OSError:
-        return None
-    first = next((line for line in head.splitlines() if _fields(line)), "")
-    if not first:
-        return None
-    homes = [*roots, file.parent]
-    if not roots and file.parent.name in _FOLDERS:
-        homes.append(file.parent.parent)  # never above what the user named
-    folders = [home / name for home in dict.fromkeys(homes) for name in _IMAGES]
-    name = _fields(first)[0].lstrip("/")
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        return None
-    found = base_of(folders, name) or base_of(_inner(homes), name)
-    if found is None or PurePosixPath(f"{name}{found[1]}").suffix.lower() not in EXTENSIONS:
-        return None  # a list of other files, such as one that names itself
-    return _List(file, split, found[0], found[1])
-
-
-def _inner(homes: Sequence[Path]) -> list[Path]:
-    """Returns some folders in those where the images should be: they may be called otherwise."""
-    try:
-        return [home / name for home in homes for name in folders_in(home)[:_MOST_INNER]]
-    except DataError:
-        return []
-
-
-def _fields(line: str) -> list[str]:
-    """Returns the path and the other columns of a line; a path with an ending may hold blanks."""
-    line = line.strip()
-    if not line or line.startswith("#"):
-        return []
-    for separator in ("\t", ",", ";"):
-        if separator in line:
-            found = [field.strip().strip('"') for field in line.split(separator)]
-            return _of_mxnet(found) if separator == "\t" else found
-    ending = re.search(r"\.(\w+)(?=\s|$)", line)
-    while ending is not None and f".{ending[1].lower()}" not in EXTENSIONS:
-        ending = re.compile(r"\.(\w+)(?=\s|$)").search(line, ending.end())
-    if ending is None:
-        return line.split()
-    return [line[: ending.end()], *line[ending.end() :].split()]
-
-
-def _of_mxnet(fields: list[str]) -> list[str]:
-    """Returns path and label of a line of MXNet's im2rec: number, label as a float, path."""
-    if len(fields) != 3 or not fields[0].isdecimal() or not is_image_name(fields[2]):
-        return fields
-    return [fields[2], re.sub(r"\.0+$", "", fields[1])]
+        found = image_list(path, "train", []) if path.suffix.lower() in ENDINGS else None
+        return found is not None and not found.form.above  # a table has names of columns above
+    return path.is_dir() and has_lists(path)
 
 
 def _group(path: Path) -> str:
@@ -175,25 +74,25 @@ def _group(path: Path) -> str:
     return _SPLIT_WORD.sub("", path.stem.lower())
 
 
-def _of_named(path: Path, settings: DataSettings) -> list[_List]:
+def _of_named(path: Path, settings: DataSettings) -> list[ImageList]:
     """Returns the list that the user names, and those of its group for the other splits."""
     homes = [expand_path(settings.images)] if settings.images else []
-    alone = _fitting(path, split_in(path.stem) or "train", homes)
+    alone = image_list(path, split_in(path.stem) or "train", homes)
     if alone is None:
         raise DataError(f"{path}: its first line names no image; name their folder: --images")
     if split_in(path.stem) is None:
         return [alone]
     others = [
         found
-        for file in _texts(path.parent)
+        for file in texts_in(path.parent)
         if file != path and _group(file) == _group(path)
         if (split := split_in(file.stem)) is not None
-        if (found := _fitting(file, split, homes)) is not None
+        if (found := image_list(file, split, homes)) is not None
     ]
     return _without_joined([alone, *others], named=alone)
 
 
-def _without_joined(lists: Sequence[_List], named: _List | None = None) -> list[_List]:
+def _without_joined(lists: Sequence[ImageList], named: ImageList | None = None) -> list[ImageList]:
     """Leaves out trainval.txt where there are train.txt and val.txt, unless it is named."""
     if named is not None and _JOINED.search(named.path.stem.lower()):
         taken = ("train", "validation")
@@ -204,13 +103,13 @@ def _without_joined(lists: Sequence[_List], named: _List | None = None) -> list[
     return list(lists)
 
 
-def _with_labels(lists: Sequence[_List]) -> list[_List]:
+def _with_labels(lists: Sequence[ImageList]) -> list[ImageList]:
     """Leaves out lists of bare names in one folder, where others have labels."""
     labelled = [one for one in lists if _says_labels(one)]
     return labelled or list(lists)
 
 
-def _says_labels(one: _List) -> bool:
+def _says_labels(one: ImageList) -> bool:
     _, fields = _rows(one)[0]
     return len(fields) > 1 or _folder(fields[0].lstrip("/")).lower() not in _NO_CLASSES
 
@@ -221,12 +120,7 @@ def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> C
     Raises:
         DataError: a line is torn, an image is missing, or two lists are for one split.
     """
-    found = _of_named(path, settings) if path.is_file() else _with_labels(_lists(path))
-    lists = sorted(
-        _without_joined(found) if path.is_dir() else found,
-        key=lambda one: (ORDER.index(one.split), one.path.name),
-    )
-    _refuse_ambiguous(path, lists)
+    lists = _chosen(path, settings)
     base = Path(os.path.commonpath([one.base for one in lists]))
     rows = _rows_of(lists)
     images = [
@@ -239,22 +133,78 @@ def read_list_files(path: Path, settings: DataSettings, progress: Progress) -> C
         )
         for one, number, row in rows
     ]
-    columns = max(len(row) for _, _, row in rows)
-    said = "second column" if columns > 1 else "folders"
-    if columns > 1:
-        images, named = _named(images, base)
-        said = named or said
-    elif {image.label.lower() for image in images} <= _NO_CLASSES:
-        raise DataError(f"{lists[0].path} lists images without a label; write it behind each path")
-    else:
-        images, said = _by_folders(images, lists[0].path, settings)
+    images, said = _labelled(images, [row[1:] for _, _, row in rows], base, settings)
     names = ", ".join(one.path.name for one in lists)
+    if path.is_file() and len(lists) == 1 and settings.split_column is None:
+        images, names = _with_partition(images, path, base)
     given = any(image.split for image in images)
     meaning = ListMeaning(layout=_LAYOUT, classes=said, splits=f"splits: {names}" if given else "")
     return collect_listed(base, images, meaning)
 
 
-def _path(one: _List, base: Path, name: str) -> str:
+def _chosen(path: Path, settings: DataSettings) -> list[ImageList]:
+    """Returns the lists to read, in the order of their splits."""
+    if settings.split_column not in (None, NONE):
+        raise DataError(f"{path} is a list without columns; --split-column takes none only")
+    found = _of_named(path, settings) if path.is_file() else _with_labels(image_lists(path))
+    if not found and (lost := list_without_images(path)) is not None:
+        raise DataError(
+            f"{lost[0]} lists images that are not below {path}, the first {lost[1][-60:]!r}; mend "
+            "its paths, or pass over the lists: --layout folders"
+        )
+    if path.is_file():
+        _refuse_partition(found[0])
+    lists = sorted(
+        _without_joined(found) if path.is_dir() else found,
+        key=lambda one: (ORDER.index(one.split), one.path.name),
+    )
+    _refuse_ambiguous(path, lists)
+    return lists
+
+
+def _labelled(
+    images: list[ListedImage],
+    columns: Sequence[Sequence[str]],
+    base: Path,
+    settings: DataSettings,
+) -> tuple[list[ListedImage], str]:
+    """Returns images with the classes that the columns behind N paths give, and what said so."""
+    if are_flags(columns):
+        return _of_flags(images, columns, base)
+    if max(map(len, columns)) > 0:
+        images, named = _named(images, base)
+        return images, named or "second column"
+    source = images[0].source
+    if {image.label.lower() for image in images} <= _NO_CLASSES:
+        raise DataError(f"{source} lists images without a label; write it behind each path")
+    return _by_folders(images, source, settings)
+
+
+def _refuse_partition(one: ImageList) -> None:
+    """Raises `DataError` if a list gives splits: they are no classes."""
+    if not says_partition(one.path):
+        return
+    labels = {fields[1] for _, fields in _rows(one) if len(fields) == 2}
+    if labels and (labels <= {"0", "1", "2"} or say_splits(list(labels))):
+        raise DataError(
+            f"{one.path} gives splits, and no classes; name the file with the labels, beside which "
+            "it is followed: --labels FILE"
+        )
+
+
+def _with_partition(
+    images: Sequence[ListedImage], path: Path, base: Path
+) -> tuple[list[ListedImage], str]:
+    """Returns images with the splits in a file beside their list, and its name; "" without one."""
+    known = {image.path for image in images}
+    apart = partition_near(path, base, lambda name: name if name in known else None)
+    if apart is None:
+        return list(images), ""
+    splits = apart.of([image.path for image in images])
+    return [replace(i, split=s) for i, s in zip(images, splits, strict=True)], apart.path.name
+
+
+def _path(one: ImageList, base: Path, name: str) -> str:
     """Returns the path below `base` of an image as a list has it."""
     inner = one.base.relative_to(base).as_posix()
     prefix = "" if inner == "." else f"{inner}/"
@@ -271,7 +221,7 @@ def _by_folders(
     return named, tree.said
 
 
-def _refuse_ambiguous(root: Path, lists: Sequence[_List]) -> None:
+def _refuse_ambiguous(root: Path, lists: Sequence[ImageList]) -> None:
     for one, other in pairwise(lists):
         if one.split == other.split:
             raise DataError(
@@ -281,26 +231,26 @@ def _refuse_ambiguous(root: Path, lists: Sequence[_List]) -> None:
             )
 
 
-def _rows(one: _List) -> list[tuple[int, list[str]]]:
+def _rows(one: ImageList) -> list[tuple[int, list[str]]]:
     """Returns (line, fields) of each line that is not empty."""
-    lines = enumerate(read_text(one.path).splitlines(), start=1)
-    return [(number, fields) for number, line in lines if (fields := _fields(line))]
+    lines = lines_of(read_text(one.path))[one.form.above :]
+    return [(number, one.form.fields(line)) for number, line in lines]
 
 
-def _rows_of(lists: Sequence[_List]) -> list[tuple[_List, int, list[str]]]:
+def _rows_of(lists: Sequence[ImageList]) -> list[tuple[ImageList, int, list[str]]]:
     """Returns (list, line, fields) of all rows; a label with blanks in it is one field.
 
     Raises:
         DataError: a row has other columns than the first of its list.
     """
     found = [(one, number, fields) for one in lists for number, fields in _rows(one)]
-    counts = {len(fields) for _, _, fields in found}
+    counts = {len(fields) for _, _, fields in found} - {0}
     if len(counts) > 1 and min(counts) > 1:  # 1025794 Boeing 707
         return [(one, n, [fields[0], " ".join(fields[1:])]) for one, n, fields in found]
     first: dict[Path, int] = {}
     for one, number, fields in found:
         columns = first.setdefault(one.path, len(fields))
-        if len(fields) != columns or not fields[0]:
+        if len(fields) != columns or not fields or not fields[0]:
             raise DataError(
                 f"{one.path}, line {number}: {len(fields)} columns; the first line has {columns}"
             )
@@ -309,6 +259,22 @@ def _rows_of(lists: Sequence[_List]) -> list[tuple[_List, int, list[str]]]:
 
 def _folder(name: str) -> str:
     return PurePosixPath(name).parent.name
+
+
+def _of_flags(
+    images: Sequence[ListedImage], flags: Sequence[Sequence[str]], base: Path
+) -> tuple[list[ListedImage], str]:
+    """Returns the images with the classes whose columns are 1, and where their names come from."""
+    numbers = [str(number) for number in range(len(flags[0]))]
+    names = _listed_names(base, set(numbers))
+    sets = [
+        tuple(names.get(n, n) for n, flag in zip(numbers, row, strict=True) if flag == "1")
+        for row in flags
+    ]
+    said = f"columns of 0 and 1{', names of classes.txt' if names else ''}"
+    if all(len(labels) == 1 for labels in sets):
+        return [replace(i, label=s[0]) for i, s in zip(images, sets, strict=True)], said
+    return [replace(i, label="", labels=s) for i, s in zip(images, sets, strict=True)], said
 
 
 def _named(images: Sequence[ListedImage], base: Path) -> tuple[list[ListedImage], str]:
@@ -335,10 +301,10 @@ def _listed_names(base: Path, numbers: set[str]) -> Mapping[str, str]:
     if file is None:
         return {}
     lines = [line.strip() for line in read_text(file, most=1 << 20).splitlines() if line.strip()]
-    start = 0 if "0" in numbers else 1
-    if len(set(lines)) < len(lines) or max(map(int, numbers)) - start >= len(lines):
+    named = names_in_lines(lines, {int(number) for number in numbers})
+    if len(set(named.values())) < len(named) or not {int(n) for n in numbers} <= named.keys():
         return {}
-    return {str(start + index): line for index, line in enumerate(lines)}
+    return {number: named[int(number)] for number in numbers}
 
 
 def _beginning(path: str) -> str:

@@ -18,13 +18,17 @@ from ravine.data.understanding import shortened
 JOINT = "\x1f"
 """ASCII's unit separator, between the labels that a reader found itself: no table holds it."""
 LIST = "["
-"""The separator of cells such as `['a', 'b']`."""
+"""The separator of cells such as `['a', 'b']`, or `{a,b}` as a database writes sets."""
 
 _CLEAR = ("|", ";")
 _MAYBE = (",", " ")
 _BETWEEN_KNOWN = ("/", "+", "&")  # only where all parts are labels of their own
-_YES = frozenset({"1", "1.0", "true"})
-_NO = frozenset({"0", "0.0", "false", "-1", "-1.0"})
+_IN_NAMES = (" and ", " - ", "_", "-")  # as these, which are also between the words of a name
+_SAID = {",": "a comma", " ": "a blank", "_": "an underscore", "-": "a dash", " - ": "a dash"}
+_YES = frozenset({"1", "1.0", "true", "yes", "y", "t", "x"})
+_NO = frozenset({"0", "0.0", "false", "-1", "-1.0", "no", "n", "f"})
+FLAGS = _YES | _NO
+"""What a cell of a column for one label may say, in lower case; or nothing, for no."""
 _SURE = 2  # distinct cells for each word, from which cells are combinations of these words
 
 
@@ -48,10 +52,13 @@ def find_separation(cells: Sequence[str]) -> Separation | None:
 
     `|`, `;` and `[...]` separate. With commas or blanks it depends on all cells: the parts are
     labels of their own too ("scab rust" next to "scab" and "rust"), or many cells are made of few
-    words, as combinations are; "golden retriever" next to "red fox" is one label.
+    words, as combinations are; "golden retriever" next to "red fox" is one label. "scab_rust" next
+    to "scab" and "rust" may be either.
 
     >>> find_separation(["scab", "rust", "scab rust"])
     Separation(separator=' ', sure=True, first=2)
+    >>> find_separation(["scab", "rust", "scab_rust"])
+    Separation(separator='_', sure=False, first=2)
     >>> find_separation(["red fox", "golden retriever"])
     """
     distinct = sorted({cell for cell in cells if cell})
@@ -59,7 +66,24 @@ def find_separation(cells: Sequence[str]) -> Separation | None:
         if any(mark in cell for cell in distinct):
             return Separation(mark, True, _first(cells, mark))
     if any(_is_list(cell) for cell in distinct):
-        return Separation(LIST, True, _first(cells, LIST))
+        return Separation(LIST, True, next(i for i, cell in enumerate(cells) if _is_list(cell)))
+    return _between_known(cells, distinct) or _of_words(cells, distinct)
+
+
+def _between_known(cells: Sequence[str], distinct: Sequence[str]) -> Separation | None:
+    """Returns a separation whose parts are labels of their own too; None without one."""
+    for mark in (*_BETWEEN_KNOWN, *_IN_NAMES):
+        longer = [cell for cell in distinct if len(separated(cell, mark)) > 1]
+        known = [cell for cell in longer if set(separated(cell, mark)) <= set(distinct)]
+        if mark in _IN_NAMES and known:
+            return Separation(mark, False, cells.index(known[0]))
+        if known and len(known) == len(longer):
+            return Separation(mark, True, cells.index(known[0]))
+    return None
+
+
+def _of_words(cells: Sequence[str], distinct: Sequence[str]) -> Separation | None:
+    """Returns a separation by commas or blanks; None where cells are names."""
     for mark in _MAYBE:
         longer = [cell for cell in distinct if len(separated(cell, mark)) > 1]
         words = {part for cell in distinct for part in separated(cell, mark)}
@@ -70,10 +94,21 @@ def find_separation(cells: Sequence[str]) -> Separation | None:
         )
         if known or (longer and (numbers or len(words) < len(distinct))):
             return Separation(mark, sure, cells.index((known or longer)[0]))
-    for mark in _BETWEEN_KNOWN:
-        longer = [cell for cell in distinct if len(separated(cell, mark)) > 1]
-        if longer and all(set(separated(cell, mark)) <= set(distinct) for cell in longer):
-            return Separation(mark, True, cells.index(longer[0]))
+    return None
+
+
+def combined_name(classes: Sequence[str]) -> str | None:
+    """Returns the first of K names of classes that others of them make up; None without one.
+
+    >>> combined_name(["healthy", "rust", "scab", "scab_rust"]), combined_name(["red fox", "fox"])
+    ('scab_rust', None)
+    """
+    known = set(classes)
+    for mark in (*_CLEAR, *_MAYBE, *_BETWEEN_KNOWN, *_IN_NAMES):
+        for name in classes:
+            parts = separated(name, mark)
+            if len(parts) > 1 and set(parts) <= known:
+                return name
     return None
 
 
@@ -96,7 +131,7 @@ def _first(cells: Sequence[str], mark: str) -> int:
 
 
 def _is_list(cell: str) -> bool:
-    return cell.startswith("[") and cell.endswith("]")
+    return (cell[:1], cell[-1:]) in (("[", "]"), ("{", "}"))
 
 
 def separated(cell: str, separator: str) -> tuple[str, ...]:
@@ -122,6 +157,8 @@ def _list_items(text: str) -> list[str]:
         values = json.loads(text)
     except (ValueError, RecursionError):
         return [item.strip().strip("'\"") for item in text[1:-1].split(",")]
+    if isinstance(values, dict):  # {"scab": 1, "rust": 0}
+        return [str(name) for name, value in values.items() if str(value).lower() in _YES]
     return [str(value) for value in values if not isinstance(value, list | dict)]
 
 
@@ -154,7 +191,7 @@ def choose_separation(
         found = _free_words(cells)
     if found is None or found.sure:
         return found
-    word = "a comma" if found.separator == "," else "a blank"
+    word = _SAID.get(found.separator, f"{found.separator.strip()!r}")
     raise DataError(
         f"{table}, line {lines[found.first]}: {shortened(cells[found.first], 40)!r} in "
         f"{shortened(column, 20)!r} may be several labels or a name with {word}; say which: "
@@ -163,7 +200,12 @@ def choose_separation(
 
 
 def one_hot_labels(
-    table: str, columns: Sequence[str], values: Sequence[str], line: int
+    table: str,
+    columns: Sequence[str],
+    values: Sequence[str],
+    line: int,
+    *,
+    blank_is_no: bool = False,
 ) -> tuple[str, ...]:
     """Returns the columns that are 1 in a row.
 
@@ -172,13 +214,14 @@ def one_hot_labels(
         columns: K names.
         values: of the K columns in the row.
         line: of the row.
+        blank_is_no: whether an empty cell says no; it is a mistake where cells say 0.
 
     Raises:
         DataError: a value is neither 0 nor 1.
     """
     lower = [value.lower() for value in values]
     for name, value in zip(columns, lower, strict=True):
-        if value not in _YES and value not in _NO:
+        if value not in FLAGS and (value or not blank_is_no):
             raise DataError(
                 f"{table}, line {line}: the column {shortened(name, 40)!r} says "
                 f"{shortened(value, 20)!r}; wanted is 0 or 1, or the column with the label: "

@@ -151,7 +151,7 @@ def _image_array(
 
 def _variables(path: Path) -> Mapping[str, tuple[tuple[int, ...], np.dtype]]:
     """Returns shape and type of each variable, without reading its values."""
-    scipy_io = format_library("scipy.io", "", path)
+    scipy_io = format_library("scipy.io", "mat", path)
     found = {}
     for name, shape, kind in _called(path, scipy_io.whosmat, str(path)):
         try:
@@ -172,7 +172,7 @@ def mat_variable(path: Path, name: str) -> Any:
     Raises:
         DataError: the file is torn, or has no such variable.
     """
-    scipy_io = format_library("scipy.io", "", path)
+    scipy_io = format_library("scipy.io", "mat", path)
     found = _called(path, scipy_io.loadmat, str(path), variable_names=[name])
     if name not in found:
         raise DataError(f"{path} has no variable {name}; load it again")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ravine.core.errors import DataError
 from ravine.data.settings import DataSettings
+from ravine.data.sources.several_labels import FLAGS
 from ravine.data.sources.table_file import Table, is_image_name, listed, shown_path
 from ravine.data.sources.table_splits import NONE, say_splits, split_columns
 
@@ -26,7 +27,6 @@ IMAGE_COLUMNS = _USUAL["image"].split()
 LABEL_COLUMNS = _USUAL["label"].split()
 _LAST_WORDS = frozenset({"label", "labels", "class", "classname", "category", "diagnosis"})
 _SAMPLE = 200  # rows
-_BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false", "-1", "-1.0"})
 
 Finder = Callable[[str], str | None]
 """Returns the image of a name, or None."""
@@ -42,6 +42,7 @@ class Columns:
         one_hot: the classes, each a column of 0 and 1; () where there is a label column.
         split: of the split, or "".
         group: of the group, or "".
+        blank_is_no: whether an empty cell of `one_hot` says no.
     """
 
     image: str
@@ -49,6 +50,7 @@ class Columns:
     one_hot: tuple[str, ...]
     split: str
     group: str
+    blank_is_no: bool = False
 
 
 def find_column(
@@ -85,7 +87,7 @@ def _known(columns: Sequence[str], known: Sequence[str]) -> list[str]:
 
 def _plain(name: str) -> str:
     """Returns a name without what people put between its words: `LabelName` is `label_name`."""
-    return re.sub(r"[ _-]", "", name.lower())
+    return re.sub(r"[ _-]", "", name.lower().removeprefix("#"))
 
 
 def has_usual_columns(columns: Sequence[str]) -> bool:
@@ -139,10 +141,14 @@ def choose_columns(table: Table, settings: DataSettings, find: Finder) -> Column
     ]
     # Columns that only look like splits were refused, or the user passes over them.
     rest = [name for name in rest if name not in split_columns(table.columns, taken=set())]
+    rest = [name for name in rest if any(sample[name]) or not _is_empty(table, name)]
     if len(rest) == 1:
         return Columns(image, rest[0], (), split, group)
-    if len(rest) > 1 and _are_one_hot([sample[name] for name in rest]):
+    flags = [sample[name] for name in rest]
+    if len(rest) > 1 and _are_one_hot(flags):
         return Columns(image, "", tuple(rest), split, group)
+    if len(rest) > 1 and _are_marks(flags):
+        return Columns(image, "", tuple(rest), split, group, blank_is_no=True)
     raise _without_usual_name(table.path, table.columns, "label")
 
 
@@ -213,6 +219,11 @@ def _split_column(
     return found[0] if found else ""
 
 
+def _is_empty(table: Table, column: str) -> bool:
+    at = table.index(column)
+    return not any(fields[at] for _, fields in table.rows())
+
+
 def _is_index(name: str, values: Sequence[str]) -> bool:
     """Returns whether a column is the row's number, as pandas writes it."""
     unnamed = not name or name.lower().startswith("unnamed: ") or name.lower() == "index"
@@ -226,15 +237,24 @@ def _are_one_hot(columns: Sequence[Sequence[str]]) -> bool:
     return all(_is_binary(values) or all(map(_is_share, values)) for values in columns)
 
 
+def _are_marks(columns: Sequence[Sequence[str]]) -> bool:
+    """Returns whether columns hold a mark, such as x or 1, where a label applies, or nothing."""
+    return len({value.lower() for values in columns for value in values} - {""}) == 1 and all(
+        any(values) and all(map(_is_flag, filter(None, values))) for values in columns
+    )
+
+
 def _is_share(value: str) -> bool:
+    if not value:  # among 0 and 1 it is a mistake, which is named by its line
+        return True
     try:
         return 0 <= float(value) <= 1
     except ValueError:
-        return value.lower() in _BINARY
+        return value.lower() in FLAGS
 
 
 def _is_flag(value: str) -> bool:
-    return value.lower() in _BINARY
+    return value.lower() in FLAGS
 
 
 def _is_binary(values: Sequence[str]) -> bool:

@@ -19,6 +19,8 @@ from ravine.data.understanding import shortened
 _SEPARATORS = ",;\t|"
 _BLANKS = " "
 _COUNT = re.compile(r"\A\s*\d+[ \t]*\r?\n(?=[^\n]*[^\n\d\s])")  # on a line of its own, above words
+_HINT = re.compile(r"\A\s*\"?sep=[^\n]\"?[ \t]*\r?\n", re.IGNORECASE)  # of Excel
+_HEAD = 1 << 16  # bytes that tell whether a text is a table
 _SAMPLE = 50  # rows that decide what separates the fields
 _LETTERS_OF_A_PATH = 50
 _LETTERS_OF_A_LIST = 60
@@ -99,21 +101,45 @@ def listed(names: Sequence[str], most: int = _LETTERS_OF_A_LIST) -> str:
     return ", ".join([*(shown or [shortened(names[0], most)]), f"… ({len(names):,})"])
 
 
-def read_table_file(path: Path) -> Table:
-    """Returns a table; it may have a byte-order mark, and the number of rows above its header.
+def begins_as_table(path: Path) -> bool:
+    """Returns whether a text begins with names of columns above names of images."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD).decode("utf-8-sig", errors="replace")
+        whole, _, torn = head.rpartition("\n")
+        table = _table(path, whole if whole and len(head) >= _HEAD // 4 else f"{whole}\n{torn}")
+        first = next(iter(table.rows()), None)
+    except (OSError, DataError):
+        return False
+    return table.has_header and first is not None and any(map(is_image_name, first[1]))
 
-    It has no header if a field of its first line ends as an image does. Where each row has a field
-    more than the header, the first column is the image: it has no name in CelebA's lists.
+
+def read_table_file(path: Path) -> Table:
+    """Returns a table; it may have a byte-order mark.
+
+    Above its header may stand the number of rows, Excel's `sep=;`, or lines of comment. It has no
+    header if a field of its first line ends as an image does. Where each row has a field more than
+    the header, the first column is the image: it has no name in CelebA's lists.
 
     Raises:
         DataError: the file is missing, empty or no text, or two columns have one name.
     """
-    text = _COUNT.sub("\n", _text(path), count=1)
+    table = _table(path, _text(path))
+    if next(iter(table.rows()), None) is None:
+        raise DataError(f"{shown_path(path)} holds no rows below its header")
+    return table
+
+
+def _table(path: Path, text: str) -> Table:
+    """Returns a table of a text, which may be the beginning of one."""
+    text = _without_comments(_HINT.sub("\n", _COUNT.sub("\n", text, count=1), count=1))
     separator = _separator(text, path)
     sample = [fields for _, fields in islice(_fields(text, separator, path), _SAMPLE)]
     header = [field.strip() for field in sample[0]] if sample else []
     if {len(fields) for fields in sample[1:]} == {len(header) + 1} and is_image_name(sample[1][0]):
         header = ["image", *header]
+    elif len(header) == 2 and _are_flags_of_many(sample[1:]):  # DeepFashion's attributes
+        header = [header[0], *(str(number) for number in range(1, len(sample[1])))]
     has_header = not any(is_image_name(field) for field in header)
     columns = header if has_header else [str(number + 1) for number in range(len(header))]
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
@@ -121,10 +147,7 @@ def read_table_file(path: Path) -> Table:
         raise DataError(
             f"{shown_path(path)} has two columns {shortened(twice[0], 40)!r}; rename one of them"
         )
-    table = Table(path, tuple(columns), has_header, text, separator)
-    if next(iter(table.rows()), None) is None:
-        raise DataError(f"{shown_path(path)} holds no rows below its header")
-    return table
+    return Table(path, tuple(columns), has_header, text, separator)
 
 
 _SPREADSHEET = "PK\3\4"  # .xlsx and .ods are zips
@@ -158,6 +181,29 @@ def _text(path: Path) -> str:
         ) from None
 
 
+def _without_comments(text: str) -> str:
+    """Returns a text without lines of `#` at its beginning, unless one is the header.
+
+    >>> _without_comments("# from me\\nname,label\\n"), _without_comments("#name,label\\na,b\\n")
+    ('\\nname,label\\n', '#name,label\\na,b\\n')
+    """
+    at = 0
+    while text.startswith("#", at) and (end := text.find("\n", at) + 1):
+        line, below = text[at:end], text[end : (text.find("\n", end) + 1) or len(text)]
+        if not below.startswith("#") and _as_many(line.lstrip("# "), below):
+            break
+        at = end
+    return "\n" * text.count("\n", 0, at) + text[at:]
+
+
+def _as_many(line: str, below: str) -> bool:
+    """Returns whether two lines have as many fields, by the separator that the second has."""
+    separator = max(_SEPARATORS, key=below.count)
+    if separator in below:
+        return line.count(separator) == below.count(separator)
+    return len(line.split()) == len(below.split()) > 1
+
+
 def _said(separator: str) -> str:
     return {",": "a comma", ";": "a ;", "\t": "a tab", "|": "a |", _BLANKS: "a blank"}[separator]
 
@@ -169,12 +215,22 @@ def _separator(text: str, path: Path) -> str:
     even = [one for one in _SEPARATORS if len(widths[one]) == 1 and min(widths[one]) > 1]
     if even:
         return max(even, key=lambda one: max(widths[one]))
+    rows = [fields for _, fields in islice(_fields(sample, _BLANKS, path), 1, _SAMPLE)]
+    if _are_flags_of_many(rows):
+        return _BLANKS
     header = text.lstrip().partition("\n")[0]
     found = max(_SEPARATORS, key=header.count)
     blanks = sorted(widths[_BLANKS])  # two widths: the header may lack the first column
     if not header.count(found) and blanks and blanks[0] > 1 and blanks[-1] - blanks[0] <= 1:
         return _BLANKS
     return found
+
+
+def _are_flags_of_many(rows: Sequence[Sequence[str]]) -> bool:
+    """Returns whether rows are of an image and more than one column of 1 and -1 or 0."""
+    return len({len(row) for row in rows}) == 1 and all(
+        len(row) > 2 and is_image_name(row[0]) and {*row[1:]} <= {"0", "1", "-1"} for row in rows
+    )
 
 
 def _beginning(text: str) -> str:

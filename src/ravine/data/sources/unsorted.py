@@ -57,7 +57,7 @@ TryTable = Callable[[Path, Path], tuple[Collection, str] | None]
 
 Returns them and the option that this takes, or ""; None where the table does not label them.
 """
-_MOST_BESIDE = 5
+_MOST_BESIDE = 10
 _COVERED = 0.9  # of the images of class folders, from which a table is about them
 
 
@@ -104,7 +104,10 @@ def refuse_contrary_table(
         labels: the class by its folder of each image to train on.
         read_table: reads a table.
     """
-    if len(tables := [t for t in _tables(root, listing) if t.parent == root]) > _MOST_BESIDE:
+    with_images = {name.partition("/")[0] for name in (name for name, _ in listing.images)}
+    near = {root, *(root / below for below in listing.others if below not in with_images)}
+    tables = [table for table in _tables(root, listing) if table.parent in near]
+    if len(tables) > _MOST_BESIDE:
         return
     for table in tables:
         read = read_table(table, root)
@@ -126,6 +129,18 @@ def _differs(labels: Mapping[str, str], found: Collection) -> bool:
         return True
     pairs = {(labels[found.names[i]], int(found.labels[i])) for i in common}
     return not len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def refuse_one_folder(
+    root: Path, listing: FolderListing, labels: Set[str], labels_images: TryTable
+) -> None:
+    """Raises `DataError` if the only class folder holds images that a table beside it labels."""
+    images = training_images([name for name, _ in listing.images])
+    if len(labels - {""}) != 1 or len({name.rpartition("/")[0] for name in images}) != 1:
+        return
+    if (table := _fitting_table(root, listing, images, labels_images)) is not None:
+        only = next(iter(labels - {""}))
+        raise DataError(f"{shown_path(root)} holds one folder of images, {only}/; {table}")
 
 
 def remedy(root: Path, listing: FolderListing, labels_images: TryTable) -> str:
@@ -213,7 +228,7 @@ def _tables(root: Path, listing: FolderListing) -> list[Path]:
         for name in sorted(p.name for p in (root / below).iterdir() if p.is_file())
         if name.lower().endswith(_TABLES)
     ]
-    wanted = ("train", "label", "meta", "annotation")
+    wanted = ("train", "label", "meta", "annotation", "attr", "categor", "class")
     return sorted(found, key=lambda path: (not any(w in path.name.lower() for w in wanted), path))
 
 

@@ -59,9 +59,10 @@ class RunTable:
 def _signature(path: Path) -> _Signature:
     """Returns what changes when a run does: sizes and times of its files, and its lock."""
     facts: list[object] = [RunFolder(path).is_locked]
-    for name in _FILES:
+    race = path.parent.parent / "results.json"  # with it a race has ended its other trials
+    for file in (*(path / name for name in _FILES), race):
         try:
-            found = (path / name).stat()
+            found = file.stat()
             facts.append((found.st_size, found.st_mtime_ns))
         except OSError:
             facts.append(None)

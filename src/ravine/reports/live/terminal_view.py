@@ -79,7 +79,7 @@ class TerminalView:
             yield from below
 
     def _run_lines(self, entry: RunEntry, width: int, height: int) -> Iterator[Text]:
-        state = f"{entry.state.kind}: {progress_line(entry.state)}"
+        state = f"{entry.state_text}: {progress_line(entry.state)}"
         head = Text(entry.name, style="bold")
         head.append(f"{_GAP}{state}", style=_STYLES[entry.state.kind])
         yield _cut(head, width)
@@ -158,7 +158,7 @@ def _columns(one: RunEntry) -> dict[str, str]:
     worst = " ".join(one.findings[0]) if one.findings else "–"
     return {
         "run": one.name,
-        "state": state.kind,
+        "state": one.state_text,
         "accuracy": accuracy,
         "left": "–" if state.left is None else clock(state.left),
         "findings": worst,
@@ -193,16 +193,16 @@ class EpochLines:
             if entry.kind == "race":
                 continue
             before = self._seen.get(name)
-            if entry.state.kind != "running" and before and before[1] == entry.state.kind:
+            if entry.state.kind != "running" and before and before[1] == entry.state_text:
                 continue
             feed = self._feeds.setdefault(name, RunFeed(RunFolder(entry.path)))
             feed.advance()
             count = len(feed.epoch_column("step"))
-            if before is None or before[1] != entry.state.kind:
-                found.append(f"{name}: {entry.state.kind}: {progress_line(entry.state)}")
+            if before is None or before[1] != entry.state_text:
+                found.append(f"{name}: {entry.state_text}: {progress_line(entry.state)}")
             elif count > before[0]:
                 found += (_epoch_line(name, feed, k, entry) for k in range(before[0], count))
-            self._seen[name] = (count, entry.state.kind)
+            self._seen[name] = (count, entry.state_text)
         return found
 
 

@@ -6,9 +6,10 @@
   const EVERY = 2000, LAYERS_EVERY = 3;  // milliseconds; every third time
   const rank = { critical: 0, warning: 1, note: 2 };
   const worst = row => row.findings.length ? `${row.findings[0].severity} ${row.findings[0].code}` : "";
+  const stateOf = r => r.by_race ? `${r.by_race} by the race` : r.state === "stopped" ? "stopped or killed" : r.state;
   const COLUMNS = [
     { name: "run", value: r => r.name, text: r => r.name, up: true },
-    { name: "state", value: r => r.state, text: r => r.state === "stopped" ? "stopped or killed" : r.state, up: true },
+    { name: "state", value: r => r.state, text: r => stateOf(r), up: true },
     { name: "accuracy", value: r => r.accuracy ?? -1, text: r => r.accuracy == null ? "–" : percent(r.accuracy) + (r.measure === "mAP" ? " mAP" : ""), number: true },
     { name: "95 %", value: r => r.interval?.[0] ?? -1, text: r => r.interval ? between(r.interval) : "–", more: true, number: true },
     { name: "findings", value: r => r.findings.length ? rank[r.findings[0].severity] ?? 3 : 9, text: r => r.findings.length ? worst(r) + (r.findings.length > 1 ? ` +${r.findings.length - 1}` : "") : "–", up: true },
@@ -72,8 +73,8 @@
       if (body.children[k] !== tr) body.insertBefore(tr, body.children[k] || null);
     });
     while (body.children.length > kept.length) body.lastChild.remove();
-    const of = kind => rows.filter(r => r.state === kind).length;
-    $("summary").textContent = rows.length ? `${rows.length} run${rows.length > 1 ? "s" : ""}: ${of("running")} running, ${of("ended")} ended, ${of("stopped")} stopped or killed` : "";
+    const of = text => rows.filter(r => stateOf(r) === text).length, said = text => of(text) ? `, ${of(text)} ${text}` : "";
+    $("summary").textContent = rows.length ? `${rows.length} run${rows.length > 1 ? "s" : ""}: ${of("running")} running, ${of("ended")} ended${["stopped or killed", "ended by the race", "paused by the race"].map(said).join("")}` : "";
     $("none").hidden = rows.length > 0;
   }
 
@@ -97,10 +98,12 @@
   }
   function line(row) {
     if (!row) return "";
-    if (row.kind === "race") return `A race, ${row.state === "stopped" ? "stopped or killed" : row.state}${row.left == null ? "" : `, about ${clock(row.left)} left`}`;
+    if (row.kind === "race") return `A race, ${stateOf(row)}${row.left == null ? "" : `, about ${clock(row.left)} left`}`;
     const steps = `step ${brief(row.step)}${row.total_steps ? ` of ${brief(row.total_steps)}` : ""}`;
     const result = row.accuracy == null ? "no validation yet" : `${row.measure === "mAP" ? "mAP " : ""}${percent(row.accuracy)}${row.interval ? ` (${between(row.interval)})` : ""}${row.measured_on ? ` on ${row.measured_on} images` : " on the validation images"}`;
     if (row.state === "running") return `Running: ${steps}${row.left == null ? "" : `, about ${clock(row.left)} left`}; ${result}`;
+    if (row.by_race) return `${row.by_race === "ended" ? "Ended" : "Paused"} by its race at ${steps}; ${result}`;
+    if (row.state === "stopped" && row.name.includes("/runs/")) return `Stopped with its race, or killed, at ${steps}; ${result}. Go on with: ravine race --out ${$("root").textContent}/${row.name.replace(/\/runs\/.*$/, "")}`;
     if (row.state === "stopped") return `Stopped before its end, or killed, at ${steps}; ${result}. Go on with: ravine resume ${$("root").textContent}/${row.name}`;
     return `Ended after ${steps}${row.elapsed == null ? "" : `, ${clock(row.elapsed)}`}: ${result}`;
   }
