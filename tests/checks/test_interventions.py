@@ -242,7 +242,7 @@ def test_evaluation_mode_must_be_quiet_and_take_each_example_for_itself() -> Non
 
 def test_parameters_must_be_known_to_network_or_optimizer() -> None:
     assert plain(InList()) == ("parameters-not-registered",)
-    assert plain(nn.Sequential(*[nn.Linear(20, 20)] * 2, nn.Linear(20, 5))) == (
+    assert plain(nn.Sequential(*[nn.Linear(20, 20), nn.ReLU()] * 2, nn.Linear(20, 5))) == (
         "shared-parameters",
     )
 

@@ -177,7 +177,9 @@ def test_examples_without_a_label_do_not_count_as_wrong() -> None:
 
 def test_a_compiled_network_is_checked_as_it_was_written() -> None:
     torch.manual_seed(0)
-    inner = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Linear(16, 2))
+    inner = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2)
+    )
     model = torch.compile(inner, backend="eager")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     batches = images(lambda x: (x.mean((1, 2, 3)) > 0).long())

@@ -104,6 +104,10 @@ def test_two_runs_are_compared(ravine, folder: Path, trained: Path) -> None:  # 
 
     assert said.code == 0
     assert "batch  16    32" in said.out
+    result = json.loads((trained / "evaluation.json").read_text())
+    low, high = (100 * bound for bound in result["interval"])
+    shown = f"{100 * result['accuracy']:.2f} % ({low:.1f}–{high:.1f})"
+    assert said.out.count(shown) == 2
     assert "These images do not tell them apart: killed +0.00 points" in said.out
     assert "paired on" in said.out
     row = json.loads(ravine("compare", folder / "done", folder / "killed", "--json").out)

@@ -345,11 +345,27 @@ def test_a_network_that_refuses_few_examples_is_noted_and_trains_on() -> None:
     assert (monitor.snapshots[2].parameters["inner.weight"].update_ratio or 0) > 0
 
 
-def test_mistakes_are_refused_in_one_line() -> None:
+def test_an_optimizer_of_another_model_is_a_finding_and_no_error() -> None:
     model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+    before = model.weight.detach().clone()
+    with ravine.Monitor(model, optimizer) as monitor:
+        for _ in range(20):
+            loss = model(torch.randn(16, 3)).square().sum()
+            loss.backward()
+            optimizer.step()
+            monitor.record(loss=loss)
+    assert [(one.severity, one.code) for one in monitor.findings][:1] == [
+        ("critical", "not-in-optimizer")
+    ]
+    assert torch.equal(model.weight, before)
+
+
+def test_mistakes_are_refused_in_one_line() -> None:
+    model, frozen = nn.Linear(3, 2), nn.Linear(3, 2).requires_grad_(False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(SettingError, match="holds no parameter of this model"):
-        ravine.Monitor(other, optimizer)
+    with pytest.raises(SettingError, match="no parameters that learn"):
+        ravine.Monitor(frozen, optimizer)
     with pytest.raises(SettingError, match="share"):
         ravine.Monitor(model, optimizer, share=1.5)
     with (

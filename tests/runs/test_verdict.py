@@ -80,6 +80,19 @@ def test_an_interval_that_holds_chance_is_no_result() -> None:
     assert (found.kind, found.headline) == ("chance", "No better than chance, which is 50 %")
 
 
+def test_a_cure_that_was_found_stands_beside_chance_and_a_symptom_does_not() -> None:
+    rows = [finding("warning", "below-baseline", epochs=9)]
+    assert judge(RUN, evaluation=AT_CHANCE, findings=rows, recipe={}).command == (
+        "ravine diagnose 'runs/my run'"
+    )
+
+    rows.append(finding("warning", "rate-too-high", lr=0.84))
+    found = judge(RUN, evaluation=AT_CHANCE, findings=rows, recipe={})
+
+    assert (found.kind, found.cure) == ("chance", "the cure of rate-too-high")
+    assert found.command.endswith("--lr 0.84")
+
+
 def test_warnings_make_a_result_doubtful_and_notes_do_not() -> None:
     warned = judge(RUN, evaluation=GOOD, findings=[finding("warning", "plateau")], recipe={})
     noted = judge(RUN, evaluation=GOOD, findings=[finding("note", "imbalance")], recipe={})

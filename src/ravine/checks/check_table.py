@@ -1,8 +1,9 @@
 """The table of checks: what each finds, with which threshold, and which symptoms it explains.
 
-To add a check: the function in the file of its subject, a row here, the test, a line in
-docs/diagnose.md. The order is that in which causes are believed: `merge` puts a symptom under the
-first cause above it that explains it. The rows of `DETECTORS` are findings over time.
+To add a check: the function in the file of its subject, a row here (of a loss and a network's end
+in `loss_table.py`), the test, a line in docs/diagnose.md. The order is that in which causes are
+believed: `merge` puts a symptom under the first cause above it that explains it. The rows of
+`DETECTORS` are findings over time.
 """
 
 from collections.abc import Mapping
@@ -19,11 +20,14 @@ from ravine.checks.check_kind import (
     Check,
     CheckFunction,
 )
+from ravine.checks.class_weights import check_class_weights
 from ravine.checks.evaluation_mode import check_evaluation
 from ravine.checks.inputs import check_inputs, check_scale
 from ravine.checks.label_relation import check_label_relation
+from ravine.checks.label_shortcut import check_shortcut
 from ravine.checks.labels import check_labels
 from ravine.checks.loss_function import check_loss
+from ravine.checks.loss_table import LOSS_CHECKS
 from ravine.checks.norm_statistics import check_norm_statistics
 from ravine.checks.parameter_groups import check_groups
 from ravine.checks.parameters import check_registered, check_shared
@@ -63,41 +67,12 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         stage="before",
         explains=(*START, *UNITS, *LEARNING, "labels-unrelated", "not-shuffled"),
     ),
+    *LOSS_CHECKS,
     Check(
-        code="loss-of-wrong-sign",
-        function=check_loss,
-        stage="first batch",
-        explains=(*LEARNING, "initial-loss-high", "overfitting"),
-    ),
-    Check(
-        code="softmax-twice",
-        function=check_loss,
-        stage="first batch",
-        explains=(*LEARNING, *START, "activation-on-logits"),
-    ),
-    Check(
-        code="sigmoid-twice",
-        function=check_targets,
-        stage="first batch",
-        explains=(*LEARNING, *START, "activation-on-logits"),
-    ),
-    Check(
-        code="targets-broadcast",
-        function=check_targets,
-        stage="first batch",
-        explains=(*LEARNING, *START, "overfitting"),
-    ),
-    Check(
-        code="loss-expects-log-probabilities",
-        function=check_loss,
-        stage="first batch",
-        explains=(*LEARNING, *START, "overfitting"),
-    ),
-    Check(
-        code="activation-on-logits",
-        function=check_loss,
-        stage="first batch",
-        explains=(*LEARNING, *UNITS, "initial-loss-high", "targets-not-scaled"),
+        code="not-in-optimizer",
+        function=check_optimizer,
+        stage="state",
+        explains=DETECTORS["not-in-optimizer"].explains,
     ),
     Check(
         code="step-does-not-update",
@@ -115,10 +90,9 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     Check(
         code="no-gradient",
         function=check_gradients,
-        stage="first batch",
-        explains=(*LEARNING, "not-in-optimizer", "vanishing-at-start"),
+        stage="state",
+        explains=(*LEARNING, "vanishing-at-start"),
     ),
-    Check(code="not-in-optimizer", function=check_optimizer, stage="state", explains=LEARNING),
     Check(
         code="batch-changed",
         function=check_step,
@@ -197,8 +171,9 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     ),
     Check(
         code="loss-ignores-examples",
-        function=check_targets,
+        function=check_class_weights,
         stage="first batch",
+        thresholds=(limits.WEIGHED_APART,),
         explains=("underfitting", "plateau", "cannot-overfit", *VALIDATION),
     ),
     Check(
@@ -214,6 +189,13 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         stage="first batch",
         thresholds=(limits.LARGE_TARGETS,),
         explains=(*LEARNING, *START, "overfitting"),
+    ),
+    Check(
+        code="label-in-input",
+        function=check_shortcut,
+        stage="labels probe",
+        thresholds=(limits.SHORTCUT, limits.SHORTCUT_BESIDE),
+        explains=(*VALIDATION, "label-noise"),
     ),
     Check(
         code="labels-unrelated",  # on inputs of a scale that fits
@@ -308,7 +290,12 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="rate-too-high",
         function=check_learning_rate,
         stage="training",
-        thresholds=(limits.RATE_HIGH, limits.RATE_NEAR),
+        thresholds=(
+            limits.RATE_HIGH,
+            limits.RATE_NEAR,
+            limits.RATE_DOUBTFUL,
+            limits.RATE_KEEPS_UP,
+        ),
         explains=(*LATER_UNITS, *RUN_SYMPTOMS, "overfitting"),
     ),
     Check(

@@ -39,6 +39,7 @@ class Measurements:
         leaves: tensors at the ends of the loss's graph.
         penalty: gradient of the loss by the weights that does not pass through the output, by
             index of the parameter; and that which does.
+        without_gradient: indices of the parameters to which the loss of a batch has no gradient.
         scale_matters: the inputs' scale does not fit, and the outputs change when it is mended.
     """
 
@@ -55,6 +56,7 @@ class Measurements:
     output: Tensor | None = None
     leaves: tuple[Tensor, ...] = ()
     penalty: tuple[Tensors, Tensors] | None = None
+    without_gradient: tuple[int, ...] = ()
     scale_matters: bool = False
 
 

@@ -194,10 +194,15 @@ def _differentiated(context: CheckContext, sample: CheckBatch, recording: Record
         (t.detach() for t in tensors_in(output) if t.is_floating_point() and t.dim()), None
     )
     if not value.requires_grad:
+        learning = [n for n, p in enumerate(context.model.parameters()) if p.requires_grad]
+        measured.without_gradient = tuple(learning)
         return value
     measured.leaves = tuple(leaves_of(value))
     for p, slope in recording.slopes.items():
         p.grad = slope
+    measured.without_gradient = tuple(
+        n for n, p in enumerate(context.model.parameters()) if p.requires_grad and p.grad is None
+    )
     measured.penalty = _past_the_output(context, output, sample)
     return value
 

@@ -193,11 +193,16 @@ def _correlation(context: CheckContext, sample: CheckBatch) -> float:
 
 
 def standardised(inputs: Any) -> Any:
-    """Returns inputs whose floating tensors (N, …) have mean 0 and deviation 1 over the batch."""
+    """Returns inputs whose floating tensors have mean 0 and deviation 1 over the batch.
+
+    Columns (N, D) each by itself, anything else (N, …) as a whole.
+    """
 
     def standardise(x: Tensor) -> Tensor:
         if not x.is_floating_point() or x.dim() < 2:
             return x
+        if x.dim() == 2 and len(x) > 1:
+            return (x - x.mean(0)) / x.std(0).clamp_min(1e-12)
         return (x - x.mean()) / x.std().clamp_min(1e-12)
 
     return map_tensors(inputs, standardise)

@@ -18,7 +18,9 @@ from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.inputs import standardised
 from ravine.checks.label_set_relation import check_label_sets
+from ravine.checks.mask_alignment import check_alignment
 from ravine.checks.parameters import make_dense_
+from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
@@ -118,6 +120,7 @@ def noise_floor(predicted: Tensor, labels: Tensor, classes: int) -> float:
 
 def check_label_relation(context: CheckContext) -> Iterator[Finding]:
     """Yields labels that have nothing to do with the inputs, or that are partly random."""
+    yield from check_alignment(context)
     rows = [(_features(one), one.label_rows) for one in context.samples]
     sets = [(x, y) for x, y in rows if x is not None and y is not None and len(x) == len(y)]
     if sets and len(sets) == len(rows):
@@ -170,8 +173,8 @@ def _why_undecided(context: CheckContext, trained: "_ShortTraining") -> str | No
 
 
 def _brightness(sample: CheckBatch) -> Tensor:
-    """Returns 1 for the brighter half of a batch, else 0, (N,)."""
-    means = sample.float_inputs[0].flatten(1).double().mean(1)
+    """Returns 1 for the half of a batch whose first input has the larger mean, else 0, (N,)."""
+    means = tensors_in(sample.inputs)[0].flatten(1).double().mean(1)
     return (means > means.median()).long()
 
 
@@ -192,7 +195,7 @@ def _features(sample: CheckBatch) -> Tensor | None:
     tensors = sample.float_inputs
     if not tensors:
         return None
-    flat = tensors[0].flatten(1)
+    flat = standardised(tensors[0]) if tensors[0].dim() == 2 else tensors[0].flatten(1)
     return flat[:, :: max(1, flat.shape[1] // _MOST_FEATURES)]
 
 

@@ -82,7 +82,15 @@ def overfit(context: CheckContext) -> Overfit:
     """Returns how well the network overfits eight examples, with Adam of its own."""
     model = context.model
     sample = _labelled(context.samples[0])
-    waiting = _Waiting([p for p in model.parameters() if p.requires_grad and p.dim() > 1])
+    pair = context.measured.steps
+    reached = {n for n, g in pair.first.gradients.items() if bool(g.any())} if pair else set()
+    waiting = _Waiting(
+        [
+            p
+            for n, p in enumerate(model.parameters())
+            if p.requires_grad and p.dim() > 1 and n not in reached
+        ]
+    )
     best: Overfit | None = None
     for lr, steps in _TRIES:
         with preserve_training(model):

@@ -14,10 +14,18 @@ from torch import Tensor, nn
 
 from ravine.checks.check_batch import CheckBatch, joined
 from ravine.checks.context import CheckContext
+from ravine.checks.rate_trial import is_clipped, late_loss
 from ravine.core.errors import SettingError
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
-from ravine.findings.thresholds import RATE_FAR, RATE_HIGH, RATE_LOW, RATE_NEAR
+from ravine.findings.thresholds import (
+    RATE_DOUBTFUL,
+    RATE_FAR,
+    RATE_HIGH,
+    RATE_KEEPS_UP,
+    RATE_LOW,
+    RATE_NEAR,
+)
 from ravine.optim.lr_range_test import SMOOTHING, RangeTest, range_test
 
 _USUAL_MOMENTUM = 0.9
@@ -25,6 +33,7 @@ _LONG_MEMORY = 10.0  # times the usual one's: steps of a hundred batches and mor
 _SETTLED = 10  # first losses of a range test, whose median is the start
 _BEYOND_NOISE = 3.0  # standard deviations
 _MEDIAN_OF_DIFFERENCES = 0.954  # |x − y| of two normal numbers, over their standard deviation
+_EXAMPLES = 32  # of a step of a training at one rate
 _BEGUN = 0.1  # of the fall of the loss
 _LOWEST, _HIGHEST = 1e-5, 10.0  # learning rates
 
@@ -139,12 +148,30 @@ def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
     return [s.first(examples, start=k * examples) for k in range(most) for s in samples]
 
 
-def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
+def _too_high(
+    found: RangeTest, lr: float, in_the_end: float, *, is_lost: bool, evidence: dict[str, float]
+) -> Finding:
+    return Finding(
+        severity="critical" if lr > found.rates[-1] else "warning",
+        code="rate-too-high",
+        seen=f"the learning rate is {lr:.3g}"
+        + (f", to which momentum adds {in_the_end / lr:.0f}-fold" if in_the_end > lr else "")
+        + f"; the range test suggests {found.suggestion:.2g}"
+        + _beyond(found, lr, is_lost=is_lost),
+        cause="steps lead across the valley and not along it",
+        cure=f"set lr to {found.suggestion:.1g}",
+        evidence=evidence,
+        changes={"lr": found.suggestion},
+    )
+
+
+def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> Iterator[Finding]:
     """Yields a learning rate that is far from those of the range test.
 
     Too high is judged by the suggested learning rate, and by whether the loss is still below its
-    start there; too low by the one where the loss begins to fall, and by the highest that a
-    schedule is known to reach: on easy data the loss goes on falling far above a good rate.
+    start there, or, where there is doubt, by a training of `steps` at either one, in which the
+    present one must keep up. Too low by the one where the loss begins to fall, and by the highest
+    that a schedule is known to reach: on easy data the loss goes on falling far above a good rate.
     """
     lr, planned, added = _reference(context), _planned(context), _added_up(context)
     if not learns_in(found):
@@ -160,18 +187,9 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
         "least": least,
     }  # fmt: skip
     if ratio > RATE_HIGH and (is_lost or in_the_end > found.rates[-1] * RATE_NEAR):
-        yield Finding(
-            severity="critical" if lr > found.rates[-1] else "warning",
-            code="rate-too-high",
-            seen=f"the learning rate is {lr:.3g}"
-            + (f", to which momentum adds {in_the_end / lr:.0f}-fold" if in_the_end > lr else "")
-            + f"; the range test suggests {found.suggestion:.2g}"
-            + _beyond(found, lr, is_lost=is_lost),
-            cause="steps lead across the valley and not along it",
-            cure=f"set lr to {found.suggestion:.1g}",
-            evidence=evidence,
-            changes={"lr": found.suggestion},
-        )
+        yield _too_high(found, lr, in_the_end, is_lost=is_lost, evidence=evidence)
+    elif steps and ratio > RATE_DOUBTFUL and lr > 0 and not is_clipped(context):
+        yield from _falls_behind(context, found, first, steps)
     elif planned < begins * RATE_LOW or (
         planned < RATE_FAR * found.suggestion and planned < 0.1 * begins
     ):
@@ -183,6 +201,28 @@ def check_rate(context: CheckContext, found: RangeTest) -> Iterator[Finding]:
             cause="steps are too small to get anywhere",
             cure=f"set lr to {found.suggestion:.1g}",
             evidence=evidence,
+            changes={"lr": found.suggestion},
+        )
+
+
+def _falls_behind(
+    context: CheckContext, found: RangeTest, first: float, steps: int
+) -> Iterator[Finding]:
+    """Yields a learning rate at which a short training falls clearly less than at the suggested."""
+    samples = _pieces(context.samples, _EXAMPLES)
+    lr = _reference(context)
+    theirs, ours = (
+        late_loss(context, samples, rate, steps=steps) for rate in (found.suggestion, lr)
+    )
+    if first - theirs > 0.03 * abs(first) and first - ours < RATE_KEEPS_UP * (first - theirs):
+        yield Finding(
+            severity="warning",
+            code="rate-too-high",
+            seen=f"after {steps} steps with the learning rate of {lr:.3g} the loss is {ours:.3g}, "
+            f"and {theirs:.3g} with {found.suggestion:.2g}; it began at {first:.3g}",
+            cause="steps lead across the valley and not along it",
+            cure=f"set lr to {found.suggestion:.1g}",
+            evidence={"rate": lr, "suggestion": found.suggestion, "ours": ours, "theirs": theirs},
             changes={"lr": found.suggestion},
         )
 

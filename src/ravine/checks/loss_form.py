@@ -15,6 +15,7 @@ from torch import Tensor
 
 _WRONG = 4  # ways of being wrong that are tried
 _SURE = 10.0  # an output that leaves no doubt
+_SPREAD, _SAME = 2.0, 0.9999  # of drawn outputs; cosine of slopes that are the same
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -25,20 +26,28 @@ class LossForm:
 
     Attributes:
         value: on the batch, per example.
+        of_equal: the same where all outputs are equal.
         takes_softmax: it stays the same when a constant is added.
         takes_logarithms: it falls by the constant.
         per_example: it is a mean and not a sum over the batch.
         slope: mean derivative by the target class's output, times N where it is a mean.
+        uphill: cosine of the slopes with those of the probability of the label, above 0 where the
+            loss grows with it; 0 where a sure wrong answer has the higher loss.
+        is_probability: it falls as the probability of the label rises, and not as its logarithm:
+            the negative log-likelihood of what are probabilities already. 1 − p is another loss.
         separate: the slope of an example does not depend on the outputs of the others.
         answers: whether output k is the answer k: sure right answers have clearly another loss
             than sure wrong ones. It is not so for features that the loss compares itself.
     """
 
     value: float
+    of_equal: float
     takes_softmax: bool
     takes_logarithms: bool
     per_example: bool
     slope: float
+    uphill: float
+    is_probability: bool
     separate: bool
     answers: bool
 
@@ -54,6 +63,7 @@ def form_of(loss: Loss, logits: Tensor, targets: Tensor) -> LossForm | None:
     at = float(value.detach())
     with torch.no_grad():
         moved = float(loss(out + 3.0, targets)) - at
+        equal = float(loss(torch.zeros_like(out), targets))
         twice = float(loss(torch.cat([out, out]), torch.cat([targets, targets])))
     scale = max(1.0, abs(at))
     per_example = abs(twice - at) < 1e-3 * scale
@@ -61,13 +71,49 @@ def form_of(loss: Loss, logits: Tensor, targets: Tensor) -> LossForm | None:
     target_class = targets.clamp(0, logits.shape[1] - 1)[:, None]
     return LossForm(
         value=at / count,
+        of_equal=equal / count,
         takes_softmax=abs(moved) < 1e-3 * scale,
         takes_logarithms=abs(moved / count + 3.0) < 1e-2,
         per_example=per_example,
         slope=0.0 if slope is None else float(slope.gather(1, target_class).sum()) / count,
+        uphill=0.0 if slope is None else _uphill(loss, out.detach(), targets, slope, at),
+        is_probability=_is_probability(loss, out.detach(), targets),
         separate=slope is None or _is_separate(loss, out.detach(), targets, slope),
         answers=_takes_answers(loss, out.detach(), targets),
     )
+
+
+def _uphill(loss: Loss, out: Tensor, targets: Tensor, slope: Tensor, value: float) -> float:
+    """Returns `LossForm.uphill` of outputs (N, K, …) at which the loss has a value and slopes."""
+    classes = out.shape[1]
+    labels = targets.clamp(0, classes - 1)
+    with torch.no_grad():
+        wrong = float(loss(_SURE * _one_hot((labels + 1) % classes, classes).to(out), targets))
+    if not wrong < value:
+        return 0.0
+    rising = _one_hot(labels, classes).to(out) - out.softmax(1)
+    return float(F.cosine_similarity(slope.flatten(), rising.flatten(), dim=0))
+
+
+def _is_probability(loss: Loss, out: Tensor, targets: Tensor) -> bool:
+    """Returns whether the loss has the slopes of −p of the label and is negative, on drawn outputs.
+
+    Those of −log p are as many times larger as p is smaller, example by example.
+    """
+    drawn = torch.randn(out.shape, generator=torch.Generator().manual_seed(0))
+    made = (_SPREAD * drawn).to(out).requires_grad_()
+    with torch.enable_grad():
+        try:
+            value = loss(made, targets)
+            (slope,) = torch.autograd.grad(value, made)
+        except (RuntimeError, ValueError, IndexError):
+            return False
+    p = made.detach().softmax(1)
+    right = _one_hot(targets.clamp(0, out.shape[1] - 1), out.shape[1]).to(p)
+    expected = (p * right).sum(1, keepdim=True) * (p - right)
+    if float(value.detach()) > 0:
+        return False
+    return float(F.cosine_similarity(slope.flatten(), expected.flatten(), dim=0)) > _SAME
 
 
 def _is_separate(loss: Loss, out: Tensor, targets: Tensor, slope: Tensor) -> bool:

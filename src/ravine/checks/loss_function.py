@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_form import LossForm
@@ -14,11 +16,13 @@ _SQUASHED = (
     *("relu", "sigmoid", "tanh", "hardtanh", "relu6", "leaky_relu", "silu", "gelu", "elu"),
     *("clamp", "clip", "softsign", "softplus", "hardsigmoid", "threshold"),
 )
+_SURE = 20.0  # a logit that leaves no doubt
 _ROWS = 4096  # of an output with a label at each place
 _AT_AN_END = 0.1  # share of outputs that are exactly the least or the largest
 
 # Smoothed labels ask a sure network for less: at their optimum the slope is 0, of either sign.
 _CLEARLY_UPHILL = 0.05
+_MOSTLY_UPHILL = 0.5  # of slopes of any size, where sure wrong answers have a lower loss
 
 
 def check_loss(context: CheckContext) -> Iterator[Finding]:
@@ -29,9 +33,33 @@ def check_loss(context: CheckContext) -> Iterator[Finding]:
         out = measured.logits.detach().double()
         yield from _compare(form, out, measured.last_function)
     form = measured.dense_form
+    if measured.dense is not None:
+        yield from _scrambled(context, measured.dense)
     if form is not None and form.answers and measured.dense is not None:
         rows = measured.dense.detach().double().movedim(1, -1).flatten(0, -2)
         yield from _compare(form, rows[:: max(1, len(rows) // _ROWS)], measured.last_function)
+
+
+def _scrambled(context: CheckContext, out: Tensor) -> Iterator[Finding]:
+    """Yields a loss of labels at each place that reads outputs (N, K, …) as rows of K numbers."""
+    labels, classes = context.samples[0].targets[: len(out)], out.shape[1]
+    if bool(((labels < 0) | (labels >= classes)).any()):
+        return
+    rows = _SURE * one_hot(labels, classes).to(out)  # (N, …, K)
+    right, read = rows.movedim(-1, 1), rows.reshape(out.shape)
+    with torch.no_grad():
+        fitted, as_rows = float(context.loss(right, labels)), float(context.loss(read, labels))
+    if fitted > 0.1 and abs(as_rows) < 0.1 * fitted:
+        yield Finding(
+            severity="critical",
+            code="outputs-scrambled",
+            seen=f"the loss of right answers is {fitted:.3g}, and {as_rows:.3g} when they lie in "
+            "memory as rows of one number for each class",
+            cause="outputs (N, K, H, W) are brought to (·, K) by view or reshape, which mixes "
+            "classes and places",
+            cure="write out.permute(0, 2, 3, 1).reshape(-1, K), or give the loss (N, K, H, W)",
+            evidence={"fitted": fitted, "as_rows": as_rows},
+        )
 
 
 def _compare(form: LossForm, out: Tensor, last: str) -> Iterator[Finding]:
@@ -45,12 +73,14 @@ def _compare(form: LossForm, out: Tensor, last: str) -> Iterator[Finding]:
     evidence = {"loss": form.value, "classes": float(out.shape[1])}
     probabilities = bool((out >= 0).all()) and bool(((out.sum(1) - 1).abs() < 1e-3).all())
     sums = out.exp().sum(1)
-    if form.slope > _CLEARLY_UPHILL:
+    if form.slope > _CLEARLY_UPHILL or form.uphill > _MOSTLY_UPHILL:
         yield wrong_sign(form.slope, evidence)
     elif form.takes_softmax and (last == "softmax" or probabilities):
         yield softmax_twice(evidence)
     elif form.takes_logarithms and not bool(((sums - 1).abs() < 1e-2).all()):
         yield no_log_probabilities(float(sums.mean()), evidence)
+    elif form.takes_softmax and form.is_probability:
+        yield _no_logarithm(evidence)
     elif form.takes_softmax and (last in _SQUASHED or _is_cut(out)):
         yield _activation_on_logits(last, float((out == 0).double().mean()), evidence)
     elif form.takes_softmax or form.takes_logarithms:
@@ -108,6 +138,18 @@ def no_log_probabilities(mean_sum: float, evidence: dict[str, float]) -> Finding
     )
 
 
+def _no_logarithm(evidence: dict[str, float]) -> Finding:
+    return Finding(
+        severity="warning",
+        code="loss-expects-log-probabilities",
+        seen="the loss falls with the probability of the label and not with its logarithm: an "
+        "example that is surely wrong has hardly a gradient",
+        cause="nll_loss or kl_div is given softmax(outputs), where log_softmax belongs",
+        cure="take cross_entropy of the outputs, or log_softmax in place of softmax",
+        evidence=evidence,
+    )
+
+
 def _activation_on_logits(last: str, zeros: float, evidence: dict[str, float]) -> Finding:
     return Finding(
         severity="critical",
@@ -143,13 +185,13 @@ def out_of_reach(last: str, evidence: dict[str, float]) -> Finding:
 
 
 def _initial_loss(form: LossForm, out: Tensor) -> Iterator[Finding]:
-    expected = math.log(max(2, out.shape[1]))
+    expected = max(math.log(max(2, out.shape[1])), form.of_equal)  # with margins it is above ln K
     if form.value > expected * INITIAL_LOSS + INITIAL_LOSS_NATS:
         yield Finding(
             severity="warning",
             code="initial-loss-high",
-            seen=f"the loss is {form.value:.3g} before training; ln({out.shape[1]}) = "
-            f"{expected:.3g} is that of equal probabilities",
+            seen=f"the loss is {form.value:.3g} before training; {expected:.3g} is that of equal "
+            f"probabilities for {out.shape[1]} classes",
             cause=f"the logits are large (standard deviation {float(out.std()):.3g})",
             cure="make the last layer's initial weights smaller, or scale the inputs",
             evidence={"loss": form.value, "expected": expected, "logits_std": float(out.std())},

@@ -34,14 +34,15 @@ def check_learning_rate(context: CheckContext) -> Iterator[Finding]:
         return
     possible = int(_SECONDS / max(seconds, 1e-6))
     is_slow = possible < _FEWEST_STEPS
+    steps = _FEWEST_STEPS if is_slow else min(_MOST_STEPS, possible)
     found = rate_range(
         context,
         examples=_EXAMPLES // 2 if is_slow else _EXAMPLES,
-        steps=_FEWEST_STEPS if is_slow else min(_MOST_STEPS, possible),
+        steps=steps,
     )
     if found is not None:
         context.measured.range_test = found
-        yield from check_rate(context, found)
+        yield from check_rate(context, found, steps=steps)
 
 
 def _rate_matters(context: CheckContext, optimizer: Optimizer) -> bool:

@@ -20,6 +20,7 @@ from ravine.findings.thresholds import (
 )
 
 _PERMUTATIONS = 4
+_THE_SAME, _ANOTHER = 0.9999, 0.999  # cosines of gradients of one batch, and of two
 _DOMINATES = 0.5  # of the step's gradient, that an L2 term must explain
 _HARDLY, _MUCH = 1e-4, 0.03  # ‖Δw‖/‖w‖ of a step
 _COARSE = 1e-4  # relative spacing of numbers, from which on updates are easily lost
@@ -37,7 +38,8 @@ def check_step_effect(context: CheckContext) -> Iterator[Finding]:
     yield from decays
     if not decays:
         yield from _cut(context, pair, weights)
-        yield from _unrelated(context, pair)
+        ignored = list(_ignores_its_batch(pair))
+        yield from ignored or _unrelated(context, pair)
 
 
 def _climbing(pair: StepPair) -> Iterator[Finding]:
@@ -178,6 +180,25 @@ def _scale_of(gradient: float) -> float:
         if 0.05 <= digits <= 100 and math.isclose(digits, nearest, rel_tol=2e-3):
             return power
     return 1.0
+
+
+def _ignores_its_batch(pair: StepPair) -> Iterator[Finding]:
+    """Yields a step on a second batch whose gradient is that of the first."""
+    if pair.other is None:
+        return
+    followed, declared = pair.other
+    of_first, of_second = cosine(followed, pair.declared), cosine(followed, declared)
+    if of_first > _THE_SAME and of_second < _ANOTHER:
+        yield Finding(
+            severity="critical",
+            code="step-trains-something-else",
+            seen="a step on the second batch has the gradient of the first one (cosine "
+            f"{of_first:.4f}, and {of_second:.2f} with that of its own)",
+            cause="the step takes its batch from elsewhere: next(iter(loader)) gives the first one "
+            "each time, or a variable of an outer loop is trained on",
+            cure="train on the batch that the step is given: for batch in loader",
+            evidence={"first": of_first, "own": of_second},
+        )
 
 
 def _unrelated(context: CheckContext, pair: StepPair) -> Iterator[Finding]:

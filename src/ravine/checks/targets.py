@@ -6,19 +6,19 @@ targets in another order, at random. So it needs no name and no source.
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
-from ravine.checks.target_form import check_target_form
+from ravine.core.nested import tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
 from ravine.findings.thresholds import LARGE_TARGETS, UNINFORMATIVE
 
 _SURE = 20.0  # a logit that leaves no doubt
 _DROPOUTS = ("dropout", "alpha_dropout", "feature_alpha_dropout", "feature_dropout")
-_IGNORED = -100  # the label that torch's losses pass over
 
 
 def check_targets(context: CheckContext) -> Iterator[Finding]:
@@ -26,15 +26,16 @@ def check_targets(context: CheckContext) -> Iterator[Finding]:
     if context.measured.last_function in _DROPOUTS:
         yield _dropped()
     out, targets = context.measured.output, context.samples[0].targets
-    if out is None or not isinstance(targets, Tensor):
+    if out is None:
+        return
+    if not isinstance(targets, Tensor):
+        yield from _large_parts(out, targets)
         return
     targets = targets[: len(out)] if targets.dim() else targets
     if targets.is_floating_point():
         yield from _sigmoid_twice(context, out, targets)
         yield from _broadcast(context, out, targets)
         yield from _large(out, targets)
-    yield from check_target_form(context)
-    yield from _ignored(context)
     yield from _uninformative(context, out, targets)
 
 
@@ -115,6 +116,16 @@ def _values_in_orders(context: CheckContext, out: Tensor, targets: Tensor) -> li
     return known if len(known) == len(values) else []
 
 
+def _large_parts(out: Tensor, targets: Any) -> Iterator[Finding]:
+    """Yields the first of several targets that is large against all outputs."""
+    parts = [t for t in tensors_in(targets) if t.is_floating_point() and t.dim()]
+    for part in parts:
+        found = list(_large(out, part))
+        if found:
+            yield found[0]
+            return
+
+
 def _large(out: Tensor, targets: Tensor) -> Iterator[Finding]:
     size = float(targets.double().square().mean().sqrt())
     ours = float(out.double().square().mean().sqrt())
@@ -128,48 +139,6 @@ def _large(out: Tensor, targets: Tensor) -> Iterator[Finding]:
             "the prediction",
             evidence={"targets": size, "outputs": ours},
         )
-
-
-def _ignored(context: CheckContext) -> Iterator[Finding]:
-    """Yields classes on whose examples the loss has no gradient, whatever the outputs are."""
-    logits = context.measured.logits
-    known = [one.labels for one in context.samples if one.labels is not None]
-    if logits is None or not known:
-        return
-    labels = torch.cat(known)
-    labels = labels[labels != _IGNORED][:1024]
-    generator = torch.Generator().manual_seed(0)
-    silent: Tensor | None = None
-    for _ in range(2):
-        drawn = torch.randn(len(labels), logits.shape[1], generator=generator).to(logits)
-        slope = _slope(context, drawn, labels)
-        if slope is None or not bool(slope.any()):
-            return
-        rests = (slope == 0).flatten(1).all(1)
-        silent = rests if silent is None else silent & rests
-    assert silent is not None
-    classes = [k for k in labels.unique().tolist() if bool(silent[labels == k].all())]
-    if classes and int(silent.sum()) > 1:
-        shown = ", ".join(str(k) for k in classes[:5])
-        yield Finding(
-            severity="warning",
-            code="loss-ignores-examples",
-            seen=f"the loss has no gradient on the examples of class {shown} "
-            f"({float(silent.double().mean()):.0%} of all labels), whatever the outputs are",
-            cause="ignore_index is the number of a real class, or its weight is 0",
-            cure="take ignore_index=-100 (no class has it); give every class a weight above 0",
-            evidence={"classes": float(len(classes)), "share": float(silent.double().mean())},
-        )
-
-
-def _slope(context: CheckContext, out: Tensor, labels: Tensor) -> Tensor | None:
-    out = out.detach().requires_grad_()
-    try:
-        with torch.enable_grad():
-            (slope,) = torch.autograd.grad(context.loss(out, labels), out)
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
-        return None
-    return slope
 
 
 def _uninformative(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from torch.optim import Optimizer
 
 from ravine.checks.context import CheckContext
-from ravine.checks.step_record import StepPair, StepRecord, inner
+from ravine.checks.step_record import StepPair, StepRecord, Tensors, inner
 from ravine.checks.wiring import eval_mode_finding, learning_layers_with_modes
 from ravine.findings.finding import Finding
 
+# A gradient over that of the step before, that says it was added up: of all weights, and of a part.
+_ADDED, _PART, _CLEARLY_ADDED = 1.5, 0.05, 1.9
 _WITHOUT_STATE = ("SGD",)  # where no group has momentum, nothing is lost with the optimizer
 
 
@@ -132,19 +134,29 @@ def _compare(first: StepRecord, second: StepRecord) -> Iterator[Finding]:
 
     Of weights that an optimizer of the step holds: nobody clears those of the others.
     """
-    held = {n: g for n, g in first.gradients.items() if n in first.held}
-    square = inner(held, held)
-    ratio = inner(held, second.gradients) / square if square > 0 else 1.0
-    if ratio > 1.5:
+    held = {n: g for n, g in first.gradients.items() if n in first.held and bool(g.any())}
+    ratios = {n: _ratio({n: g}, second.gradients) for n, g in held.items()}
+    added = {n: held[n] for n, ratio in ratios.items() if ratio > _ADDED}
+    share = sum(g.numel() for g in added.values()) / max(1, sum(g.numel() for g in held.values()))
+    ratio = _ratio(held, second.gradients)
+    if ratio > _ADDED or (share > _PART and _ratio(added, second.gradients) > _CLEARLY_ADDED):
         yield Finding(
             severity="critical",
             code="gradients-not-cleared",
-            seen=f"the second step on the same batch from the same weights has {ratio:.2f} times "
-            "the gradient of the first",
-            cause="the gradients of all earlier steps add up: zero_grad is not called",
+            seen="the second step on the same batch from the same weights has "
+            f"{max(ratio, _ratio(added, second.gradients)):.2f} times the gradient of the first"
+            + ("" if ratio > _ADDED else f", in {share:.0%} of the weights"),
+            cause="the gradients of all earlier steps add up: zero_grad is not called"
+            + ("" if ratio > _ADDED else " on each optimizer"),
             cure="call optimizer.zero_grad() in every step, before loss.backward()",
-            evidence={"ratio": ratio},
+            evidence={"ratio": ratio, "share": share},
         )
+
+
+def _ratio(one: Tensors, other: Tensors) -> float:
+    """Returns how much of `one` lies in `other`, 1 where they are equal."""
+    square = inner(one, one)
+    return inner(one, other) / square if square > 0 else 1.0
 
 
 def _drifting(record: StepRecord) -> Iterator[Finding]:

@@ -113,10 +113,15 @@ def check_dropout(context: CheckContext) -> Iterator[Finding]:
 
 
 def check_gradients(context: CheckContext) -> Iterator[Finding]:
-    """Yields parameters without a gradient after the backward pass of the first batch."""
-    model = context.model
+    """Yields parameters without a gradient, of the loss of the first batch or in the user's step.
+
+    What the step adds to the loss (weights of its terms, a second head) counts too.
+    """
+    model, steps = context.model, context.measured.steps
     learning = [p for p in model.parameters() if p.requires_grad]
-    without = [p for p in learning if p.grad is None]
+    reached = {n for n, g in steps.first.gradients.items() if bool(g.any())} if steps else set()
+    parameters = list(model.parameters())
+    without = [parameters[n] for n in context.measured.without_gradient if n not in reached]
     if not without:
         return
     layers = list(dict.fromkeys(layer_of(model, p) for p in without))

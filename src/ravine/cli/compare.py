@@ -1,6 +1,7 @@
 """`ravine compare`."""
 
 import json as json_format
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,7 +44,9 @@ def comparison_lines(found: workflow.RunComparison) -> list[str]:
     rows = [("", found.first.name, found.second.name)]
     rows += [(name, _shown(a), _shown(b)) for name, (a, b) in found.settings.items()]
     settings = _columns(rows) if found.settings else ["the recipes do not differ"]
-    facts = [(name, _shown(a), _shown(b)) for name, (a, b) in found.facts.items()]
+    (judged_by, scores), *others = found.facts.items()
+    first, second = map(_score, scores, found.intervals)
+    facts = [(judged_by, first, second), *((name, _shown(a), _shown(b)) for name, (a, b) in others)]
     lines = [*settings, "", *_columns(facts), "", found.verdict]
     if found.same_data is False:
         lines.append("trained on other images or another split of them")
@@ -63,6 +66,15 @@ def _about(difference: Difference, measure: str | None) -> str:
         f"{difference.only_second:,}, only the second on {difference.only_first:,}; McNemar's "
         f"p = {difference.p:.2g}"
     )
+
+
+def _score(value: float | None, interval: Sequence[float] | None) -> str:
+    """Returns an accuracy or mAP with its interval, in per cent."""
+    if value is None:
+        return "–"
+    if interval is None:
+        return f"{100 * value:.2f} %"
+    return f"{100 * value:.2f} % ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
 
 
 def _columns(rows: list[tuple[str, str, str]]) -> list[str]:

@@ -54,7 +54,7 @@ def _times(count: str, found: Latency, threads: int) -> str:
     names = {"network": "network", "float32": "float32 file", "exported": "file"}
     each = ", ".join(f"{names[name]} {ms:.2f} ms" for name, ms in found.milliseconds.items())
     ratios = "; ".join(
-        f"{median:.2f} times faster than the {names[name]} ({low:.2f} to {high:.2f})"
+        f"{median:.2f} times as fast as the {names[name]} ({low:.2f} to {high:.2f})"
         for name, (median, low, high) in found.times_faster.items()
     )
     images = "1 image" if count == "1" else f"{count} images"

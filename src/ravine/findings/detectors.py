@@ -64,9 +64,14 @@ _LEARNING: Final = ("zero-gradient", "cannot-overfit", *_RATES, *RUN_SYMPTOMS)
 
 _ROWS: Final = (
     Detector(
+        code="not-in-optimizer",
+        function=find_in_loop,
+        explains=(*_LEARNING, "step-does-not-update", "gradients-not-cleared"),
+    ),
+    Detector(
         code="step-does-not-update",
         function=find_in_loop,
-        explains=(*_LEARNING, "not-in-optimizer", "gradients-not-cleared"),
+        explains=(*_LEARNING, "gradients-not-cleared"),
     ),
     Detector(
         code="gradients-not-cleared",

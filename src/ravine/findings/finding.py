@@ -153,7 +153,11 @@ def merge(found: Iterable[Finding], explains: Mapping[str, tuple[str, ...]]) -> 
         else:
             cause = kept[at]
             severity = min(cause.severity, item.severity, key=_SEVERITIES.__getitem__)
-            kept[at] = replace(cause, severity=severity, symptoms=(*cause.symptoms, code))
+            kept[at] = replace(
+                cause,
+                severity=severity,
+                symptoms=tuple(dict.fromkeys((*cause.symptoms, *item.symptoms, code))),
+            )
     return Findings(tuple(sorted(kept, key=lambda k: _SEVERITIES[k.severity])))
 
 

@@ -26,6 +26,7 @@ from ravine.findings.thresholds import (
 _FEWEST = 8  # rows of the shortest run that is judged
 _BEYOND = 10.0  # times the loss of knowing nothing: no run of any length comes back from it
 _CERTAINLY = 10.0  # standard errors
+_A_LITTLE = 0.04  # of accuracy, above that of guessing
 _FEW = 5  # rows of the shortest run of which a plateau can be reported
 
 
@@ -161,17 +162,30 @@ def _plateau(run: Trace) -> Iterator[Finding]:
     level = run.level(AT_CHANCE)
     if end > level and not falls and end < DIVERGED * run.chance:
         sure = len(run.losses) >= _FEWEST and end - 2 * error > level
+        hard = _knows_a_little(run)
         yield Finding(
-            severity="critical" if sure else "warning",
+            severity="note" if hard else "critical" if sure else "warning",
             code="plateau",
             seen=f"the loss stays at {end:.3g} (± {error:.2g}), and {run.chance:.3g} is that of a "
             "network that knows nothing",
-            cause="nothing that is learnt reaches the loss",
+            cause="the inputs tell little of the labels, or something keeps the network from "
+            "learning them: cannot tell which"
+            if hard
+            else "nothing that is learnt reaches the loss",
             cure="ask for the wiring, the labels and the learning rate: ravine diagnose, or "
             "ravine.check in your own loop",
             step=int(run.steps[0]),
             evidence={"loss": end, "error": error, "chance": run.chance},
         )
+
+
+def _knows_a_little(run: Trace) -> bool:
+    """Returns whether held-out examples are told apart, if little: hard data look like that."""
+    rows = run.validations[len(run.validations) // 2 :]
+    if len(rows) < 2 or not np.isfinite(rows[:, 1:3]).all():
+        return False
+    guessed = math.exp(-run.chance)
+    return bool(rows[:, 2].min() > guessed + _A_LITTLE and rows[:, 1].max() < run.chance)
 
 
 def _rate_fell(run: Trace) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from ravine.findings.thresholds import (
 )
 
 _FEWEST = 8  # recorded losses
+_LEFT_OUT = 0.05  # weights that no optimizer holds, over those that one does
 _UNDONE, _OFTEN = 0.3, 64  # share of updates that is undone, and changes that are kept
 _LEARNT = 0.6  # of the loss of knowing nothing, below which training has learnt
 _REVERSED = -0.5  # correlation of mean examples
@@ -37,6 +38,7 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         record: of the monitor.
         run: the recorded losses.
     """
+    yield from _not_held(record)
     yield from _optimizer(record)
     yield from _never_warm(record, run)
     yield from _mode(record)
@@ -46,8 +48,35 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     yield from _validation(record, run)
 
 
+def _not_held(record: LoopRecord) -> Iterator[Finding]:
+    """Yields weights that learn and that no optimizer holds: all of them, or some."""
+    if record.losses < _FEWEST:
+        return
+    if record.is_foreign and not record.other_steps:
+        yield Finding(
+            severity="critical",
+            code="not-in-optimizer",
+            seen="the watched optimizer holds no parameter of this model, and no other steps",
+            cause="it was made for another model, or before this one was made",
+            cure="make the optimizer from model.parameters() after the model is whole",
+            evidence={"losses": float(record.losses)},
+        )
+        return
+    numbers, held = record.left_out
+    if record.steps >= _FEWEST and numbers > _LEFT_OUT * held:
+        yield Finding(
+            severity="warning",
+            code="not-in-optimizer",
+            seen=f"{numbers} weights get gradients and no step; the optimizer held {held}",
+            cause="layers were made, replaced or unfrozen after the optimizer was made",
+            cure="make the optimizer from model.parameters() after that, or call "
+            "optimizer.add_param_group; freeze what shall not learn with requires_grad_(False)",
+            evidence={"left_out": float(numbers), "held": float(held)},
+        )
+
+
 def _optimizer(record: LoopRecord) -> Iterator[Finding]:
-    if record.losses < _FEWEST or record.steps:
+    if record.losses < _FEWEST or record.steps or record.is_foreign:
         return
     if record.other_optimizers > 2:
         yield Finding(
@@ -247,9 +276,11 @@ def _lagging(record: LoopRecord, train: float, loss: float) -> Finding:
         f"{record.validations} validations another network or other weights were evaluated than "
         "those that train",
         cause="an average of the weights is evaluated that still holds the first weights: too few "
-        "steps for its decay, or it was made before trained weights were loaded",
+        "steps for its decay, it was made before trained weights were loaded, or its batch norms "
+        "keep statistics of the start",
         cure="correct the average for its start (decay min(d, (1 + k)/(10 + k))), make it after "
-        "weights are loaded, and evaluate the weights themselves too",
+        "weights are loaded, take its statistics along (AveragedModel(use_buffers=True), or "
+        "update_bn), and evaluate the weights themselves too",
         evidence={"training": train, "validation": loss},
     )
 

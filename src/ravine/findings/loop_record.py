@@ -51,7 +51,10 @@ class LoopRecord:
 
     Attributes:
         steps: of the watched optimizer.
+        is_foreign: the watched optimizer holds no parameter of the network.
         losses: training losses that were recorded.
+        left_out: numbers of the network's weights that get gradients and that no optimizer which
+            steps holds; and of those that the watched one held at the beginning.
         planned: learning rate that a schedule multiplies; 0 where none is attached.
         other_steps: steps of other optimizers on the same weights.
         other_optimizers: how many different ones, one after the other.
@@ -74,7 +77,9 @@ class LoopRecord:
     """
 
     steps: int = 0
+    is_foreign: bool = False
     losses: int = 0
+    left_out: tuple[int, int] = (0, 0)
     planned: float = 0.0
     other_steps: int = 0
     other_optimizers: int = 0

@@ -32,11 +32,14 @@ FADED: Final = 0.02
 OVERFIT: Final = 0.5
 # The learning rate over the one that the range test suggests, and over the one at which the loss
 # explodes, both to be exceeded; over the one at which the loss begins to fall, and over the
-# suggested one.
+# suggested one. From RATE_DOUBTFUL times the suggested one on a short training decides: the fall
+# of its loss, over that with the suggested one.
 RATE_HIGH: Final = 10.0
 RATE_NEAR: Final = 0.5
+RATE_DOUBTFUL: Final = 3.0
 RATE_LOW: Final = 1 / 100
 RATE_FAR: Final = 1 / 1000
+RATE_KEEPS_UP: Final = 0.67
 # Cosine of a step's update with the gradient of the loss, above which it climbs; of its gradient,
 # below which it may follow something else. Share of updates that are rounded away. Norm of the
 # gradient that reaches the optimizer over that of the loss, and its inverse.
@@ -107,3 +110,15 @@ AGREES: Final = 0.5
 # Update of a parameter group over its weights' norm, of one step: it rests, it leaps.
 GROUP_RESTS: Final = 3e-6
 GROUP_LEAPS: Final = 1.0
+# Loss that logits of limited size leave, over that of equal ones; size of logits that a loss needs.
+LIMITED: Final = 0.1
+FAR_LOGITS: Final = 50.0
+# Labels that a small part of the picture tells, and that the middle one of such parts tells.
+SHORTCUT: Final = 0.97
+SHORTCUT_BESIDE: Final = 0.8
+# Weights of two classes, and their counts, from which on they are compared.
+WEIGHED_APART: Final = 2.0
+# Share of pictures whose mask fits better in another position.
+MISALIGNED: Final = 0.25
+# Variance between examples behind a layer over that before it, and of outputs over all of theirs.
+ALIKE: Final = 1e-5

@@ -39,9 +39,10 @@ class LoopWatch:
     """Counts what happens around a network.
 
     Args:
-        parameters: of the watched optimizer.
+        model: the network.
         optimizer: that is watched.
-        has_modes: whether layers that learn have a mode.
+        parameters: of the network that the optimizer holds; all that learn where it holds none.
+        is_foreign: whether it holds none.
 
     Attributes:
         calls: forward passes with gradients; `resting_calls` of them in evaluation mode.
@@ -54,10 +55,18 @@ class LoopWatch:
     """
 
     def __init__(
-        self, parameters: Sequence[Tensor], optimizer: Optimizer, *, has_modes: bool
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        parameters: Sequence[Tensor],
+        *,
+        is_foreign: bool,
     ) -> None:
         self._parameters, self._optimizer = list(parameters), optimizer
-        self._ids, self._has_modes = {id(p) for p in parameters}, has_modes
+        self._ids, self._has_modes = {id(p) for p in parameters}, has_learning_modes(model)
+        self._is_foreign = is_foreign
+        self._others = [p for p in model.parameters() if id(p) not in self._ids]
+        self._held_elsewhere: set[int] = set()
         largest = sorted(self._parameters, key=lambda p: -p.numel())[:_SAMPLED]
         self._compared = [p for p in largest if p.numel()]
         self._kept: Tensor | None = None
@@ -96,8 +105,9 @@ class LoopWatch:
         self._is_stepping = False
         if optimizer is self._optimizer:
             return
-        first = next((p for group in optimizer.param_groups for p in group["params"]), None)
-        if id(first) in self._ids:
+        held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+        self._held_elsewhere.update(held)
+        if held and held[0] in self._ids:
             self.other_steps += 1
             self.other_optimizers += optimizer is not self._last_other
             self._last_other = optimizer
@@ -174,6 +184,14 @@ class LoopWatch:
         if self.trained is None:
             self.trained = _some_examples(call)
 
+    def _left_out(self) -> tuple[int, int]:
+        """Returns how many numbers get gradients and no optimizer's step, and how many learn."""
+        held = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+        held |= self._held_elsewhere
+        learning = [p for p in self._others if p.requires_grad and id(p) not in held]
+        left = [p for p in learning if p.grad is not None and bool(p.grad.any())]
+        return sum(p.numel() for p in left), sum(p.numel() for p in self._parameters)
+
     def record(self, steps: int, probed: Mapping[str, Any]) -> LoopRecord:
         """Returns what was seen.
 
@@ -183,7 +201,9 @@ class LoopWatch:
         """
         return LoopRecord(
             steps=steps,
+            is_foreign=self._is_foreign,
             losses=self.losses,
+            left_out=self._left_out(),
             planned=float(self._optimizer.param_groups[0].get("initial_lr", 0.0)),
             other_steps=self.other_steps,
             other_optimizers=self.other_optimizers,

@@ -45,7 +45,7 @@ from ravine.monitor.dead_units import DeadUnits
 from ravine.monitor.evaluation_probe import EvaluationProbe
 from ravine.monitor.host_copies import HostCopies
 from ravine.monitor.layer_probe import ProbedLayer, probe_layers
-from ravine.monitor.loop_watch import LoopWatch, has_learning_modes
+from ravine.monitor.loop_watch import LoopWatch
 from ravine.monitor.metric_buffer import MetricBuffer, one_number
 from ravine.monitor.overhead import OverheadBudget
 from ravine.monitor.update_statistics import (
@@ -56,6 +56,7 @@ from ravine.monitor.update_statistics import (
 )
 from ravine.monitor.watched_model import (
     has_batch_norm,
+    learning_parameters,
     optimized_parameters,
     synchronises_processes,
 )
@@ -86,7 +87,7 @@ class Monitor:
         notes: what could not be measured, and why.
 
     Raises:
-        SettingError: an argument is out of its range, or the optimizer holds nothing of the model.
+        SettingError: an argument is out of its range, or nothing in the model learns.
     """
 
     def __init__(
@@ -107,7 +108,8 @@ class Monitor:
         self._optimizer = optimizer.optimizer if isinstance(optimizer, Transaction) else optimizer
         self._called, self._model = model, unwrapped(model)
         in_transaction = {} if self._transaction is None else dict(self._transaction.parameters)
-        self._parameters = in_transaction or optimized_parameters(self._model, self._optimizer)
+        held = in_transaction or optimized_parameters(self._model, self._optimizer)
+        self._parameters = held or learning_parameters(self._model)
         device = next(iter(self._parameters.values())).device
         self._is_on_cpu = device.type == "cpu"
         self._path, self._examples = None if path is None else Path(path), examples
@@ -115,19 +117,14 @@ class Monitor:
         self._copies, self._buffer, self._dead = HostCopies(), MetricBuffer(), DeadUnits()
         self._floors: deque[float] = deque(maxlen=_FLOORS)
         self._can_probe = not synchronises_processes(self._model)
-        self._watch = LoopWatch(
-            list(self._parameters.values()),
-            self._optimizer,
-            has_modes=has_learning_modes(self._model),
-        )
+        parameters = list(self._parameters.values())
+        self._watch = LoopWatch(self._model, self._optimizer, parameters, is_foreign=not held)
         self._evaluated = EvaluationProbe()
         self.step = 0
         self.not_finite: NotFinite | None = None
         self.notes: list[str] = []
         if not self._can_probe:
-            self.notes.append(
-                "layers are not measured: SyncBatchNorm would make all processes wait"
-            )
+            self.notes.append("layers are not measured: SyncBatchNorm makes all processes wait")
         self._begin_step_state()
 
     def _begin_step_state(self) -> None:

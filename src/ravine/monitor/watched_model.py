@@ -10,15 +10,21 @@ from ravine.core.errors import SettingError
 def optimized_parameters(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """Returns the optimizer's parameters by name, of any shape, in the order of the network.
 
-    Raises:
-        SettingError: it holds none of this model.
+    Empty where it holds none of this model.
     """
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    found: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if id(p) in held}
+    return {n: p for n, p in model.named_parameters() if id(p) in held}
+
+
+def learning_parameters(model: nn.Module) -> dict[str, Tensor]:
+    """Returns the parameters that learn by name, of any shape, in the order of the network.
+
+    Raises:
+        SettingError: none does.
+    """
+    found: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if p.requires_grad}
     if not found:
-        raise SettingError(
-            "the optimizer holds no parameter of this model; pass the optimizer that trains it"
-        )
+        raise SettingError("the model has no parameters that learn; pass one that has")
     return found
 
 

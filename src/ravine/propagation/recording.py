@@ -69,18 +69,26 @@ class Recording(TorchFunctionMode):
         kwargs = kwargs or {}
         sourced_args, sourced_kwargs = self._with_sources((args, kwargs))
         out = func(*args, **kwargs)
+        # Activation checkpointing counts what the forward pass saves; this is no part of it.
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+            self._note(func, sourced_args, sourced_kwargs, out)
+        return out
+
+    def _note(
+        self, func: Callable[..., Any], sourced_args: Any, sourced_kwargs: Any, out: Any
+    ) -> None:
+        """Records a call and its result, where it read an activation."""
         name = getattr(func, "__name__", "").strip("_")
         if name in KINDS and isinstance(out, Tensor) and out.dim() > 1 and out.is_floating_point():
             self.units.append(unit_activity(out.detach(), name, self._stack.name))
         if name in _NO_VALUES or not sources_of([sourced_args, sourced_kwargs]):
-            return out
+            return
         results = out if isinstance(out, tuple | list) else (out,)
         for result in results:
             if isinstance(result, Tensor) and result.is_floating_point() and result.dim() > 1:
                 known = name if result is out else "part of " + name
                 op = self._add(known, func, sourced_args, sourced_kwargs, result)
                 self._predict(op, result)
-        return out
 
     def operation_of(self, value: Any) -> Operation | None:
         """Returns the operation whose result a tensor is, None for any other value."""

@@ -92,10 +92,19 @@ def judge(
     interval = evaluation.get("interval", evaluation.get("mean_ap_interval"))
     if chance is not None and interval and interval[0] <= chance:
         headline = f"No better than chance, which is {100 * chance:.3g} %"
+        cause = next((row for row in findings if _explains_chance(row)), None)
+        if cause is not None:
+            return _of_finding(cause, "chance", headline, run, recipe)
         return Verdict(kind="chance", headline=headline, command=diagnosing(run))
     if (row := by_severity["warning"]) is not None:
         return _of_finding(row, "doubtful", str(row.get("text")), run, recipe)
     return Verdict(kind="good", command=_next(run, has_result=bool(evaluation)))
+
+
+def _explains_chance(row: Mapping[str, Any]) -> bool:
+    """Returns whether a finding says why nothing was learnt, not only that it was not."""
+    is_symptom = row.get("code") == "below-baseline"
+    return row.get("severity") == "warning" and bool(row.get("changes")) and not is_symptom
 
 
 def _next(run: Path, *, has_result: bool) -> str:
@@ -108,7 +117,7 @@ def _next(run: Path, *, has_result: bool) -> str:
 
 def _of_finding(
     row: Mapping[str, Any],
-    kind: Literal["broken", "doubtful"],
+    kind: Literal["broken", "chance", "doubtful"],
     headline: str,
     run: Path,
     recipe: Mapping[str, Any],

@@ -33,16 +33,16 @@ from ravine.reports.variance_figure import draw_variance
 from ravine.runs.rows import write_json
 from ravine.training.loss import Loss, binary_cross_entropy, cross_entropy
 from ravine.weights.start import StartWeights
-from ravine.workflows.builder import is_foreign
+from ravine.workflows.builder import NORMS, is_foreign
 from ravine.workflows.check_variants import variants
 from ravine.workflows.fine_tuning import FINE_TUNING_LR
+from ravine.workflows.network_defaults import batch_choice, lr_of_batch, with_model_defaults
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 from ravine.workflows.start_weights import with_settings_of
 from ravine.workflows.weights_source import open_weights
 
 _IMAGES = 64
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _BATCHES = 16  # for the checks; the variances are those of the first
 
 
@@ -92,9 +92,9 @@ def compare_variance(
     images, _ = batches[0]
     loss = _loss(several=dataset.several)
     rows = []
-    for number, (name, recipe) in enumerate(recipes.items()):
+    for number, (name, given) in enumerate(recipes.items()):
         progress("networks", number, len(recipes))
-        model = _network(recipe, dataset, images, start)
+        recipe, model = _as_trained(given, dataset, images, start)
         asked = {"labels_probe": labels_probe, "learn": learn}
         rows.append(_row(name, model, recipe, batches, loss, **asked))
     make_folder(out)
@@ -158,13 +158,7 @@ def _checked(
     learn: bool,
 ) -> tuple[VarianceProfile | None, dict[str, Any]]:
     """Returns variances, and findings with learning rates; the model is trained on the way."""
-    normalised = any(isinstance(m, _NORMS) for m in model.modules())
-    lr = recipe.lr if isinstance(recipe.lr, float) else None
-    if lr is None:
-        tuned = recipe.weights is not None and recipe.freeze != "backbone"
-        lr = recipe.default_lr(batch=recipe.batch, normalised=normalised)
-        lr *= FINE_TUNING_LR if tuned else 1.0
-    optimizer = recipe.with_(lr=lr).build_optimizer(model)
+    optimizer = recipe.build_optimizer(model)
     done = examine(
         model.train(),
         loss,
@@ -178,8 +172,23 @@ def _checked(
     suggested = rates.suggestion if rates is not None and learns_in(rates) else None
     return done.variance, {
         "findings": [one.row() for one in done.findings],
-        "rate": {"training": lr, "suggested": suggested},
+        "rate": {"training": recipe.lr, "suggested": suggested},
     }
+
+
+def _as_trained(
+    given: Recipe, dataset: Dataset, images: Tensor, start: StartWeights | None
+) -> tuple[Recipe, nn.Module]:
+    """Returns the recipe with the batch and learning rate of its training, and its network."""
+    chosen = batch_choice(given, images=len(dataset.splits["train"]))
+    recipe, _ = with_model_defaults(given, chosen, several=dataset.several)
+    model = _network(recipe, dataset, images, start)
+    if isinstance(recipe.lr, float):
+        return recipe, model
+    normalised = any(isinstance(module, NORMS) for module in model.modules())
+    tuned = recipe.weights is not None and recipe.freeze != "backbone"
+    lr = lr_of_batch(recipe, chosen, normalised=normalised)
+    return recipe.with_(lr=lr * FINE_TUNING_LR if tuned else lr), model
 
 
 def _network(

@@ -1,6 +1,6 @@
 """`ravine compare`: what differs between two runs in their recipes and in their results."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -36,6 +36,7 @@ class RunComparison:
         settings: by name, what each was given where they differ; None for a setting that one of
             them does not have.
         facts: of the results: loss, seconds, images per second, parameters; None where unknown.
+        intervals: 95 %, of what each is judged by; None without a result.
         same_data: whether both were trained on the same images; None where that is not known.
         measures: what each is judged by, accuracy or mAP; None without a result.
         difference: of these, second − first; None where one has no result, or they are of two
@@ -48,6 +49,7 @@ class RunComparison:
     facts: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     same_data: bool | None = None
     measures: tuple[str | None, str | None] = (None, None)
+    intervals: tuple[Sequence[float] | None, Sequence[float] | None] = (None, None)
     difference: Difference | None = None
 
     @property
@@ -108,6 +110,7 @@ def compare(first: str | Path, second: str | Path) -> RunComparison:
         facts={name: (facts[0][name], facts[1][name]) for name in facts[0]},
         same_data=None if None in prints else prints[0] == prints[1],
         measures=(measures[0], measures[1]),
+        intervals=(_interval(one), _interval(other)),
         difference=_difference(one, other),
     )
 
@@ -131,6 +134,11 @@ def _plain(value: Any) -> Any:
 def _measure(folder: RunFolder) -> str | None:
     result = _result(folder)
     return measure_of(result) if result else None
+
+
+def _interval(folder: RunFolder) -> Sequence[float] | None:
+    result = _result(folder)
+    return result.get("interval") or result.get("mean_ap_interval")
 
 
 def _facts(folder: RunFolder, judged_by: str) -> dict[str, Any]:

@@ -1,0 +1,126 @@
+"""Whether logits can become as large as the loss needs them: what normalises or divides them.
+
+A softmax of logits of norm 1 is never sure: with ten classes its cross-entropy stays above 1.4.
+The loss is called on sure right answers of growing size, and the network with larger weights in
+its last layer.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ravine.checks.context import CheckContext
+from ravine.findings.finding import Finding
+from ravine.findings.thresholds import FAR_LOGITS, LIMITED
+
+_SIZES = tuple(10 ** (k / 4) for k in range(17))  # 1 to 10,000
+_FALLEN = 0.9  # of the loss's fall, at which it has done so
+_LARGER = 100.0  # factor to the last layer's weights
+_VARIES = 1e-3  # of the outputs' deviation, between examples
+_GREW = 1.5  # factor of the outputs' range, below which it stays
+
+Values = Callable[[float], float]
+
+
+def check_logits(context: CheckContext) -> Iterator[Finding]:
+    """Yields a loss or a network's end that keeps the softmax from being sure."""
+    form, logits = context.measured.loss_form, context.measured.logits
+    labels = context.samples[0].labels
+    if form is None or form.slope >= 0 or logits is None or labels is None:
+        return
+    classes = logits.shape[1]
+    if classes < 2:
+        return
+    labels = labels[: len(logits)]
+    right = F.one_hot(labels.clamp(0, classes - 1), classes).to(logits)
+
+    def value(size: float) -> float:
+        with torch.no_grad():
+            return float(context.loss(size * right, labels))
+
+    yield from _in_the_loss(value)
+    varies = (
+        float(logits.std(0).max()) > _VARIES * float(logits.std()) if len(logits) > 1 else False
+    )
+    if form.takes_softmax and varies:
+        yield from _in_the_network(context, logits, value)
+
+
+def _in_the_loss(value: Values) -> Iterator[Finding]:
+    """Yields what the loss of sure right answers tells, by their size."""
+    unsure, values = value(0.0), [value(size) for size in _SIZES]
+    least = min(values)
+    if not all(map(math.isfinite, (unsure, *values))) or least >= unsure:
+        return
+    if max(values) - least < 1e-3 * (unsure - least) and least > LIMITED * unsure:
+        yield _limited(
+            f"the loss of right answers is {least:.3g} at any size of the outputs, and {unsure:.3g}"
+            " of equal ones",
+            "the loss normalises its outputs, and multiplies them by nothing",
+            {"least": least, "unsure": unsure},
+        )
+        return
+    needed = next(
+        size
+        for size, found in zip(_SIZES, values, strict=True)
+        if unsure - found >= _FALLEN * (unsure - least)
+    )
+    if needed > FAR_LOGITS:
+        yield _limited(
+            f"outputs must differ by {needed:.2g} before the loss has fallen, and by 5 in a plain "
+            "cross-entropy",
+            "the outputs are divided by a temperature, or by the size of something",
+            {"needed": needed},
+        )
+
+
+def _in_the_network(context: CheckContext, logits: Tensor, value: Values) -> Iterator[Finding]:
+    """Yields outputs whose range stays when the weights behind them grow."""
+    out = _with_larger_weights(context, len(logits))
+    if not isinstance(out, Tensor) or out.shape != logits.shape or not bool(out.isfinite().all()):
+        return
+    ours, theirs = (float((x.amax(1) - x.amin(1)).max()) for x in (logits, out))
+    unsure, least = value(0.0), value(theirs)
+    if 0 < theirs < _GREW * ours and least > LIMITED * unsure > 0:
+        yield _limited(
+            f"the outputs of an example differ by at most {theirs:.2g}, whatever the weights: the "
+            f"loss cannot fall below {least:.2g}",
+            "the network normalises its outputs (a cosine, a norm of length 1), and multiplies "
+            "them by nothing",
+            {"range": theirs, "least": least},
+        )
+
+
+def _with_larger_weights(context: CheckContext, count: int) -> Any:
+    """Returns the output of some examples with the last layer's weights a hundred times larger."""
+    profile = context.measured.variance
+    names = [one.layer for one in profile.layers if one.weighted] if profile else []
+    last = context.model.get_submodule(names[-1] if names else "")
+    weights = [p for p in last.parameters(recurse=False) if p.dim() > 1]
+    if not weights:
+        return None
+    before = [p.detach().clone() for p in weights]
+    with torch.no_grad():
+        try:
+            for p in weights:
+                p.mul_(_LARGER)
+            return context.output(context.samples[0].first(count))
+        finally:
+            for p, w in zip(weights, before, strict=True):
+                p.copy_(w)
+
+
+def _limited(seen: str, cause: str, evidence: dict[str, float]) -> Finding:
+    return Finding(
+        severity="warning",
+        code="logits-limited",
+        seen=seen,
+        cause=cause,
+        cure="multiply what is normalised by a scale of 10 to 30, or by one that is learnt; leave "
+        "out what divides the outputs",
+        evidence=evidence,
+    )

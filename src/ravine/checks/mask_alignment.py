@@ -1,0 +1,85 @@
+"""Whether the labels of pixels lie where the pictures' edges are: turned or mirrored apart.
+
+A mask explains the brightness of its own picture (share of the variance between its regions). It
+must do so better than the same mask mirrored or turned; where another position is better in many
+pictures, the two were changed apart.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ravine.checks.context import CheckContext
+from ravine.findings.finding import Finding
+from ravine.findings.thresholds import MISALIGNED
+
+_FEWEST, _MOST = 24, 200  # pictures that decide, and that are looked at
+_CLEAR = 0.05  # of the variance, by which one position must be ahead
+_DECIDED = 0.2  # share of the pictures that must decide
+
+
+def check_alignment(context: CheckContext) -> Iterator[Finding]:
+    """Yields masks (N, H, W) that fit their pictures (N, C, H, W) better in another position."""
+    pairs = [(one.float_inputs[0], one.targets) for one in context.samples if one.float_inputs]
+    known = [(x, y) for x, y in pairs if _are_masks(x, y)]
+    if not known:
+        return
+    x = torch.cat([x for x, _ in known])[:_MOST].double()
+    y = torch.cat([y for _, y in known])[:_MOST]
+    y = y.reshape(len(y), *y.shape[-2:]).long()
+    fits = torch.stack([_explained(x, turned) for turned in _positions(y)], 1)
+    own, best = fits[:, 0], fits[:, 1:].amax(1)
+    ahead, behind = own > best + _CLEAR, best > own + _CLEAR
+    decided = int(ahead.sum() + behind.sum())
+    share = float(behind.sum()) / max(1, decided)
+    if decided < max(_FEWEST, _DECIDED * len(x)) or share < MISALIGNED:
+        return
+    # A mask that has nothing to do with its picture fits badly in any position.
+    strangers = torch.stack([_explained(x, turned) for turned in _positions(y.roll(1, 0))], 1)
+    if float(fits.amax(1).median()) < 1.5 * float(strangers.amax(1).median()):
+        return
+    yield Finding(
+        severity="critical",
+        code="labels-unrelated",
+        seen=f"in {share:.0%} of {decided} pictures the mask fits better mirrored or turned than "
+        "as it is",
+        cause="pictures are mirrored or turned, and their masks are not, or by another draw",
+        cure="draw each change once, and apply it to the picture and its mask",
+        evidence={"share": share, "decided": float(decided)},
+    )
+
+
+def _are_masks(x: Tensor, y: object) -> bool:
+    if not isinstance(y, Tensor) or x.dim() != 4 or y.dim() not in (3, 4) or len(x) != len(y):
+        return False
+    alone = y.dim() == 3 or y.shape[1] == 1
+    values = y.unique()
+    few = len(values) <= 64 and bool((values == values.round()).all())
+    return alone and y.shape[-2:] == x.shape[-2:] and few
+
+
+def _positions(y: Tensor) -> Iterator[Tensor]:
+    """Yields masks (N, H, W) as they are and in the other positions that fit their shape."""
+    square = y.shape[1] == y.shape[2]
+    for turns in range(4) if square else (0, 2):
+        turned = y.rot90(turns, (1, 2))
+        yield turned
+        yield turned.flip(2)
+
+
+def _explained(x: Tensor, y: Tensor) -> Tensor:
+    """Returns the share of a picture's variance (N, C, H, W) between the regions of (N, H, W).
+
+    Of the channel that has most of it, (N,).
+    """
+    values = x.flatten(2)
+    mean = values.mean(2, keepdim=True)
+    whole = (values - mean).square().sum(2)
+    between = torch.zeros_like(whole)
+    for k in y.unique().tolist():
+        member = (y == k).flatten(1)[:, None].to(values.dtype)
+        count = member.sum(2).clamp_min(1)
+        inner = (values * member).sum(2) / count
+        between += member.sum(2) * (inner - mean[..., 0]).square()
+    return (between / whole.clamp_min(1e-12)).amax(1)

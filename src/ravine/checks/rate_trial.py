@@ -1,0 +1,60 @@
+"""A short training at the user's learning rate, and one at the suggested: an intervention.
+
+A range test passes each learning rate in a step or two; whether one of them is too high for a
+training shows after dozens of steps at it.
+"""
+
+import math
+from collections.abc import Sequence
+
+from ravine.checks.check_batch import CheckBatch
+from ravine.checks.context import CheckContext
+from ravine.checks.parameters import make_dense_
+from ravine.checks.step_record import norm
+from ravine.core.preserve_training import preserve_training
+from ravine.nn.freezing import training_mode_
+
+_LATE = 3  # the last third of the losses is compared
+_CLIPPED = 0.9  # of the loss's gradient, less of which reaches the optimizer
+
+
+def is_clipped(context: CheckContext) -> bool:
+    """Returns whether the user's step is seen to shorten gradients, so that it bears more."""
+    pair = context.measured.steps
+    if pair is None or not pair.first.gradients or not pair.declared:
+        return False
+    return norm(pair.first.gradients) < _CLIPPED * norm(pair.declared)
+
+
+def late_loss(
+    context: CheckContext, samples: Sequence[CheckBatch], lr: float, *, steps: int
+) -> float:
+    """Returns the mean loss at the end of some steps with the user's optimizer; all is put back.
+
+    Args:
+        context: of the checks, with an optimizer.
+        samples: that are trained on, in turn.
+        lr: of the first group; the others keep their ratio to it.
+        steps: at least 3.
+
+    Infinite where the loss is lost on the way.
+    """
+    optimizer = context.optimizer
+    assert optimizer is not None
+    losses: list[float] = []
+    with preserve_training(context.model, optimizer):
+        training_mode_(context.model)
+        factor = lr / float(optimizer.param_groups[0]["lr"])
+        for group in optimizer.param_groups:
+            group["lr"] = factor * group["lr"]
+        for step in range(steps):
+            loss = context.value(samples[step % len(samples)])
+            losses.append(float(loss.detach()))
+            if not loss.requires_grad or not math.isfinite(losses[-1]):
+                return math.inf
+            optimizer.zero_grad()
+            loss.backward()
+            make_dense_(list(context.model.parameters()))
+            optimizer.step()
+    late = losses[-(len(losses) // _LATE) :]
+    return sum(late) / len(late)
