@@ -87,7 +87,7 @@ def rows_of(race: Race) -> dict[str, Any]:
     return {
         called(row["name"]): {
             "accuracy": round(row["mean"], 4),
-            "interval": [round(one, 4) for one in row["interval"] or ()],  # of one seed: none
+            "interval": [one and round(one, 4) for one in row["interval"]],
             "seconds of training": round(seconds(race, row), 1),
             "by seed": {seed: round(value, 4) for seed, value in row["results"].items()},
         }
