@@ -27,7 +27,7 @@ help:
 	@echo 'make driver    the same checks of the C library as it is shipped, without sanitizers'
 	@echo 'make emulate-arm  the same for 64-bit ARM, under qemu'
 	@echo 'make fuzz      odd inputs for a minute: no traceback, no hang'
-	@echo 'make check     lint, sanitize, test, test-slow and fuzz'
+	@echo 'make check     lint, docs, sanitize, test, test-slow (notebooks too) and fuzz: what CI runs'
 	@echo 'make format    let ruff mend what it can'
 	@echo 'make bench     measure training speed against torch and the machine, about 15 minutes'
 	@echo 'make bench-all measure what the README claims, about an hour: FASHION=FOLDER CIFAR=FILE'
@@ -95,7 +95,7 @@ emulate-arm: setup
 fuzz: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/fuzz.py --seconds $(SECONDS_OF_FUZZ)
 
-check: lint sanitize test test-slow fuzz
+check: lint docs sanitize test test-slow fuzz
 
 format: setup
 	@$(BIN)/ruff check --fix .

@@ -2,11 +2,15 @@
 
     python bench/families.py [--only resnet18,...]
 
-Tiny images of three classes, fresh weights, a few steps: whether it works, not how well.
-Prints the table of docs/networks.md.
+Tiny images of three classes, fresh weights, a few steps: whether it works, not how well. Each
+family has a process of its own, whose memory goes back with it. Prints the table of
+docs/networks.md, and keeps it where every family was tried.
 """
 
 import argparse
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -148,19 +152,36 @@ def table(rows: list[dict[str, str]]) -> str:
     return "\n".join(lines)
 
 
+def apart(name: str) -> dict[str, str]:
+    """Returns the row of a network, tried in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        row = Path(folder, "row.json")
+        command = [sys.executable, __file__, "--network", name, "--row", str(row)]
+        subprocess.run(command, check=True)
+        found: dict[str, str] = json.loads(row.read_text())
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="")
+    parser.add_argument("--network", help=argparse.SUPPRESS)
+    parser.add_argument("--row", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        data = images(Path(folder))
-        rows: list[dict[str, str]] = []
-        for family, name in FAMILIES.items():
-            if not asked.only or name in asked.only.split(","):
-                rows.append(tried(family, name, data))
-        race = "not raced" if asked.only else outcome(lambda: raced(data))
+    if asked.network:
+        family = next((f for f, name in FAMILIES.items() if name == asked.network), "")
+        with tempfile.TemporaryDirectory() as folder:
+            row = tried(family, asked.network, images(Path(folder)))
+        asked.row.write_text(json.dumps(row))
+        return
+    names = asked.only.split(",") if asked.only else list(FAMILIES.values())
+    rows = [apart(name) for name in names]
+    race = "not raced"
     if not asked.only:
+        with tempfile.TemporaryDirectory() as folder:
+            data = images(Path(folder))
+            race = outcome(lambda: raced(data))
         keep("families", "bench/families.py", {"rows": rows, "race": race})
     print(table(rows))
     print(race)

@@ -14,6 +14,7 @@ from PIL import Image
 from fuzzing.case import Case
 from fuzzing.fixtures import Fixtures
 from fuzzing.odd import data_words, torn
+from fuzzing.oracles import of_data
 
 _DTYPES = ("uint8", "uint16", "int64", "float32", "float64", "bool", "complex64", "U3", "int8")
 _SHAPES = ((30, 8, 8), (30, 8, 8, 3), (30, 3, 8, 8), (30, 64), (30, 0, 0), (30,), (0, 8, 8), ())
@@ -28,7 +29,8 @@ def archive_case(chance: random.Random, fixtures: Fixtures, folder: Path) -> Cas
     _KINDS[name](chance, fixtures, path)
     if path.is_file() and chance.random() < 0.3:
         path.write_bytes(torn(chance, path.read_bytes()))
-    return Case(words=data_words(chance, path.name))
+    words = data_words(chance, path.name)
+    return Case(words=words, wrong=lambda at, text: of_data(words, at, text))
 
 
 def _npz(chance: random.Random, _: Fixtures, path: Path) -> None:

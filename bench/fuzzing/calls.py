@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import ravine
-from fuzzing.case import Case
+from fuzzing.case import Case, Wrong
 from fuzzing.fixtures import SETTINGS, Fixtures
 from ravine.workflows.recipe import Recipe
 
@@ -47,7 +47,13 @@ def _of_run(name: str) -> Callable[..., tuple[Callable[[], object], list[str]]]:
 
 def _predict(chance: random.Random, fixtures: Fixtures) -> tuple[Callable[[], object], list[str]]:
     odd = chance.choice((*_ODD, torch.zeros(2, 3, 8, 8), torch.full((3, 8, 8), math.nan)))
-    return lambda: ravine.Run.load(fixtures.run).predict(odd), [repr(odd)[:80]]
+
+    def call() -> None:
+        found = ravine.Run.load(fixtures.run).predict(odd)
+        if isinstance(found, torch.Tensor) and not bool(found.isfinite().all()):
+            raise Wrong("predictions that are not finite")
+
+    return call, [repr(odd)[:80]]
 
 
 def _load(chance: random.Random, _: Fixtures) -> tuple[Callable[[], object], list[str]]:
@@ -61,7 +67,16 @@ def _build(chance: random.Random, _: Fixtures) -> tuple[Callable[[], object], li
     classes = chance.choice((3, 3, 0, -1, 1.5, "3", None, 2**40))
     settings = {chance.choice(("channels", "activation", "norm", "dropout")): chance.choice(_ODD)}
     words = [repr(name)[:80], repr(classes), repr(settings)[:120]]
-    return lambda: ravine.models.build(name, classes=classes, **settings), words
+
+    def call() -> None:
+        model = ravine.models.build(name, classes=classes, **settings).eval()
+        channels = settings.get("channels", 3)
+        with torch.no_grad():
+            shape = tuple(model(torch.zeros(2, channels, 32, 32)).shape)
+        if shape != (2, classes):
+            raise Wrong(f"a network for {classes} classes gives {shape}")
+
+    return call, words
 
 
 _CALLS: Mapping[str, Callable[..., tuple[Callable[[], object], list[str]]]] = {

@@ -18,6 +18,11 @@ LIMIT = 60.0  # seconds of the processor, of which a good case takes few
 _ASLEEP = 30.0  # seconds that a process may wait for something outside
 _MEMORY = 12 * 2**30  # address space: what is larger is a bomb that went off
 _FILE = 2**30
+_WRONG = 77  # exit code of a case that was taken, and is wrong
+
+
+class Wrong(Exception):
+    """What was taken, or written, is not right; the text says how."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +117,9 @@ def _call(case: Case) -> int:
     assert case.call is not None
     try:
         case.call()
+    except Wrong as error:
+        print(f"wrong: {error}")
+        return _WRONG
     except case.refusals as error:
         first = str(error).strip().partition("\n")[0]
         if not first:
@@ -154,8 +162,8 @@ def _kind(code: int, text: str) -> str:
         return "crash"
     if "Traceback (most recent call last)" in text:
         return "traceback"
-    if code == 0:
-        return "taken"
+    if code in (0, _WRONG):
+        return "wrong" if code else "taken"
     told = [line for line in text.splitlines() if line.startswith("ravine: ")]
     # typer's own errors, and its help, are boxes.
     if code == 2 and (len(told) >= 1 or "Usage:" in text):

@@ -10,6 +10,7 @@ from typing import Any
 from fuzzing.case import Case
 from fuzzing.fixtures import Fixtures
 from fuzzing.odd import mutate, torn
+from fuzzing.oracles import of_command
 
 _COMMANDS = (
     ["resume", "half", "--quiet"], ["resume", "half", "--quiet"], ["resume", "half", "--quiet"],
@@ -34,7 +35,11 @@ def checkpoint_case(chance: random.Random, fixtures: Fixtures, folder: Path) -> 
         path.write_bytes(torn(chance, path.read_bytes()))
     else:
         _change_header(chance, path)
-    return Case(words=words)
+
+    def wrong(at: Path, text: str) -> str | None:
+        return of_command(words, at / name, fixtures.run, text)
+
+    return Case(words=words, wrong=wrong)
 
 
 def _change_header(chance: random.Random, path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from fuzzing.case import Case
 from fuzzing.fixtures import Fixtures, stripes
 from fuzzing.odd import data_words, torn
+from fuzzing.oracles import of_data
 
 
 def column_case(chance: random.Random, _: Fixtures, folder: Path) -> Case:
@@ -24,7 +25,8 @@ def column_case(chance: random.Random, _: Fixtures, folder: Path) -> Case:
     _KINDS[ending](chance, path)
     if chance.random() < 0.2:
         path.write_bytes(torn(chance, path.read_bytes()))
-    return Case(words=data_words(chance, path.name))
+    words = data_words(chance, path.name)
+    return Case(words=words, wrong=lambda at, text: of_data(words, at, text))
 
 
 def _png(kind: int, drawn: np.random.Generator) -> bytes:
@@ -54,11 +56,10 @@ def _parquet(chance: random.Random, path: Path) -> None:
         "bytes": [b"a", b"b", b"\xff"] * 10,
     }
     chosen = "structs" if chance.random() < 0.5 else chance.choice(list(forms))
-    columns = {chance.choice(("image", "image", "img", "x")): forms[chosen]}
-    for _ in range(chance.choice((1, 1, 1, 0, 2))):
-        columns[chance.choice(("label", "label", "fine_label", "y"))] = labels[
-            chance.choice(list(labels))
-        ]
+    columns = {chance.choice(("image", "image", "image", "img", "x")): forms[chosen]}
+    for _ in range(chance.choice((1, 1, 1, 1, 0, 2))):
+        kind = chance.choice(("numbers", "names", *labels))
+        columns[chance.choice(("label", "label", "label", "fine_label", "y"))] = labels[kind]
     if chance.random() < 0.1:
         columns = {name: values[:0] for name, values in columns.items()}
     table = pa.table(columns)
@@ -70,12 +71,14 @@ def _parquet(chance: random.Random, path: Path) -> None:
 
 def _arrays(chance: random.Random) -> dict[str, Any]:
     drawn = np.random.default_rng(chance.randrange(1000))
-    shape = chance.choice(((30, 8, 8), (30, 8, 8, 3), (8, 8, 3, 30), (30, 64), (30, 0, 8), (7,)))
+    shapes = ((30, 8, 8), (30, 8, 8, 3), (8, 8, 3, 30), (30, 64), (30, 0, 8), (7,))
+    shape = chance.choice(shapes[1:3] if chance.random() < 0.6 else shapes)
     kind = chance.choice(("uint8", "uint8", "float32", "float64", "int16", "uint16"))
     images = (drawn.random(shape) * chance.choice((1, 1.00001, 2, 255))).astype(kind)
-    count = chance.choice((30, 30, 30, 29, 0))
+    count = chance.choice((*[30] * 8, 29, 0))
     labels = (np.arange(count) % 3).astype(chance.choice(("uint8", "int64", "float32")))
-    names = chance.choice((("x", "y"), ("X", "y"), ("images", "labels"), ("a", "b"), ("x", "x2")))
+    usual = (("x", "y"), ("X", "y"), ("images", "labels"))
+    names = chance.choice(usual * 3 + (("a", "b"), ("x", "x2")))
     found: dict[str, Any] = dict(zip(names, (images, labels), strict=True))
     if chance.random() < 0.2:
         found[chance.choice(("x_test", "meta", "y_train"))] = images

@@ -3,11 +3,13 @@
 import os
 import random
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from fuzzing.case import Case
 from fuzzing.fixtures import Fixtures
 from fuzzing.odd import OUTS, text
+from fuzzing.oracles import evaluated, predicted, settings_as_typed, trained
 from ravine.workflows.landscape_settings import RunSurfaceSettings
 from ravine.workflows.recipe import Recipe
 
@@ -34,7 +36,21 @@ def command_case(chance: random.Random, fixtures: Fixtures, folder: Path) -> Cas
     )  # fmt: skip
     if kind in ("predict", "evaluate", "landscape", "report", "resume", "diagnose"):
         shutil.copytree(fixtures.run, folder / "run")
-    return Case(words=_WORDS[kind](chance))
+    words = _WORDS[kind](chance)
+    return Case(words=words, wrong=lambda at, text: _wrong(words, at, text))
+
+
+def _wrong(words: Sequence[str], folder: Path, text: str) -> str | None:
+    """Says what is wrong of a command that ended well."""
+    if not words:
+        return None
+    if words[0] == "train":
+        return settings_as_typed(words, folder / "new") or trained(folder / "new", text)
+    if words[0] == "evaluate":
+        return evaluated(text)
+    if words[0] == "predict" and not {"--out", "--like"} & set(words):
+        return predicted(folder / "predictions.csv")
+    return None
 
 
 def _train(chance: random.Random) -> list[str]:

@@ -18,6 +18,7 @@ from fuzzing.samples import sample_case
 from fuzzing.tables import table_case
 from fuzzing.torchrun import torchrun_case
 from fuzzing.trees import tree_case
+from fuzzing.truth import truth_case
 
 Maker = Callable[[random.Random, Fixtures, Path], Case]
 
@@ -34,6 +35,7 @@ GROUPS: Mapping[str, Maker] = {
     "samples": sample_case,
     "torchrun": torchrun_case,
     "trees": tree_case,
+    "truth": truth_case,
 }
 
 

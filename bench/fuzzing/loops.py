@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import ravine
-from fuzzing.case import Case
+from fuzzing.case import Case, Wrong
 from fuzzing.fixtures import Fixtures
 from ravine.core.errors import RavineError
 from ravine.optim.optimizers import OPTIMIZERS
@@ -89,7 +89,8 @@ def _steps(chance: random.Random) -> tuple[Callable[[], object], list[str]]:
             if all(bool(g.isfinite().all()) for g in given):
                 continue
             same = all(torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
-            assert same, "a step whose gradients are not finite moved a parameter"
+            if not same:
+                raise Wrong("a step whose gradients are not finite moved a parameter")
 
     return call, [f"{len(parameters)} parameters", f"clip={clip!r}", by]
 
@@ -133,7 +134,8 @@ def _schedules(chance: random.Random) -> tuple[Callable[[], object], list[str]]:
         for step in range(3):
             scheduler.set(step)
         rate = optimizer.param_groups[0]["lr"]
-        assert math.isfinite(rate), f"the learning rate is {rate}"
+        if not math.isfinite(rate):
+            raise Wrong(f"the learning rate is {rate}")
 
     return call, [repr(steps), repr(share)]
 

@@ -10,6 +10,7 @@ import tomli_w
 from fuzzing.case import Case
 from fuzzing.fixtures import Fixtures
 from fuzzing.odd import nested, value
+from fuzzing.oracles import resumed_alike, trained
 from ravine.runs.recipe_file import read_recipe
 
 _TEXTS = (
@@ -35,10 +36,17 @@ def recipe_case(chance: random.Random, fixtures: Fixtures, folder: Path) -> Case
         text = text.replace(b"e", b"\xff", 1)
     if chance.random() < 0.5:
         (folder / "x.toml").write_bytes(text)
-        return Case(words=["train", "--recipe", "x.toml", "--quiet", "--out", "new"])
+        return Case(
+            words=["train", "--recipe", "x.toml", "--quiet", "--out", "new"],
+            wrong=lambda at, text: trained(at / "new", text),
+        )
     shutil.copytree(fixtures.half, folder / "half")
     (folder / "half" / "recipe.toml").write_bytes(text)
-    return Case(words=["resume", "half", "--quiet"])
+
+    def wrong(at: Path, text: str) -> str | None:
+        return resumed_alike(at / "half", fixtures.run, text)
+
+    return Case(words=["resume", "half", "--quiet"], wrong=wrong)
 
 
 def _changed(

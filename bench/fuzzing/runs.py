@@ -12,6 +12,7 @@ import numpy as np
 from fuzzing.case import Case
 from fuzzing.fixtures import Fixtures
 from fuzzing.odd import json_text, mutate
+from fuzzing.oracles import of_command
 
 _JSON = ("evaluation.json", "environment.json", "audit.json", "variance.json", "kernel_plan.json")
 _LINES = ("history.jsonl", "findings.jsonl", "layers.jsonl")
@@ -33,7 +34,11 @@ def run_folder_case(chance: random.Random, fixtures: Fixtures, folder: Path) -> 
     (folder / "tree").symlink_to(fixtures.tree)
     for _ in range(chance.choice((1, 1, 2, 3))):
         _harm(chance, run)
-    return Case(words=words)
+
+    def wrong(at: Path, text: str) -> str | None:
+        return of_command(words, at / words[1], fixtures.run, text)
+
+    return Case(words=words, wrong=wrong)
 
 
 def _harm(chance: random.Random, run: Path) -> None:

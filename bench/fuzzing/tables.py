@@ -8,6 +8,7 @@ from pathlib import Path
 from fuzzing.case import Case
 from fuzzing.fixtures import Fixtures
 from fuzzing.odd import TEXTS, data_words
+from fuzzing.oracles import of_data
 
 _ENDINGS = (".csv", ".tsv", ".CSV", ".txt", ".csv.gz", ".csv.zip", ".data")
 _HEADERS = (
@@ -24,18 +25,19 @@ def table_case(chance: random.Random, fixtures: Fixtures, folder: Path) -> Case:
     else:
         (folder / "images").symlink_to(fixtures.tree)
         rows = _names(chance, fixtures)
-    for _ in range(chance.randint(1, 4)):
+    for _ in range(chance.choice((0, 1, 1, 1, 2, 3))):
         chance.choice(_FAULTS)(chance, rows)
     text = io.StringIO()
-    separator = chance.choice((",", ",", ",", ";", "\t", "|", " "))
+    separator = chance.choice((*",,,,,,;;\t\t", "|", " "))
     quoting = chance.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
     csv.writer(text, delimiter=separator, quoting=quoting, escapechar="\\").writerows(rows)
     content = text.getvalue().encode("utf-8", "surrogateescape")
     table = folder / f"train{chance.choice(_ENDINGS) if chance.random() < 0.2 else '.csv'}"
     table.write_bytes(_bytes(chance, content) if chance.random() < 0.2 else content)
     source = ["images", "--labels", table.name] if (folder / "images").exists() else [table.name]
-    options = [] if chance.random() < 0.7 else [chance.choice(_OPTIONS), chance.choice(_COLUMNS)]
-    return Case(words=data_words(chance, *source, *options))
+    options = [] if chance.random() < 0.85 else [chance.choice(_OPTIONS), chance.choice(_COLUMNS)]
+    words = data_words(chance, *source, *options)
+    return Case(words=words, wrong=lambda at, text: of_data(words, at, text))
 
 
 _OPTIONS = ("--label-column", "--image-column", "--group-column")
@@ -43,10 +45,12 @@ _COLUMNS = ("label", "patient", "none", "", "image", "0")
 
 
 def _names(chance: random.Random, fixtures: Fixtures) -> list[list[str]]:
-    header = list(chance.choice(_HEADERS))
+    header = list(_HEADERS[0] if chance.random() < 0.5 else chance.choice(_HEADERS))
+    form = chance.choice((0, 0, 1, 2, None))  # of the names; None: of each row another
     rows = [header]
     for path in sorted(fixtures.tree.rglob("*.png")):
-        name = chance.choice((str(path.relative_to(fixtures.tree)), path.stem, path.name))
+        names = (str(path.relative_to(fixtures.tree)), path.stem, path.name)
+        name = chance.choice(names) if form is None else names[form]
         cells = {"image": name, "id": name, "file_name": name, "split": "train", "patient": "p"}
         kind = path.parent.name
         shares = {column: str(int(column == kind)) for column in ("across", "along", "dots")}

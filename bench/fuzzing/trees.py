@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fuzzing.case import Case
 from fuzzing.fixtures import Fixtures
+from fuzzing.oracles import of_data
 
 
 def tree_case(chance: random.Random, fixtures: Fixtures, folder: Path) -> Case:
@@ -22,7 +23,7 @@ def tree_case(chance: random.Random, fixtures: Fixtures, folder: Path) -> Case:
     if chance.random() < 0.2:
         shutil.copytree(fixtures.run, folder / "run")
         words = chance.choice((["predict", "run", "data", "--quiet"], ["evaluate", "run", "data"]))
-    return Case(words=words)
+    return Case(words=words, wrong=lambda at, text: of_data(words, at, text))
 
 
 def _name(chance: random.Random) -> str:

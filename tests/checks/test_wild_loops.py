@@ -275,3 +275,30 @@ def test_hard_data_are_no_critical_plateau() -> None:
                 monitor.record(loss=loss, split="validation", accuracy=right)
 
     assert [one for one in monitor.findings if one.severity != "note"] == []
+
+
+def test_outputs_that_are_the_same_for_all_examples_are_named_with_the_layer() -> None:
+    def ended(groups: int) -> nn.Sequential:
+        pooled = (nn.AdaptiveAvgPool2d(1), nn.GroupNorm(groups, 8), nn.Flatten(), nn.Linear(8, 3))
+        return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), *pooled)
+
+    found = [(x, torch.randint(0, 3, (16,))) for x, _ in shapes()]
+    said = ravine.check(ended(8), F.cross_entropy, found, learn=False)
+
+    assert [(one.code, one.layer) for one in said] == [("vanishing-at-start", "3")]
+    assert codes(ended(2), found) == ()
+    silent = ended(2)
+    nn.init.zeros_(silent[-1].weight)
+    assert codes(silent, found) == ()
+
+
+def test_a_loss_of_masks_that_has_no_least_value_is_named() -> None:
+    found = [(x, (y == 1).float()[:, None]) for x, y in shapes()]
+
+    def dice(p: Tensor, m: Tensor) -> Tensor:
+        return 1 - (2 * (p * m).sum() + 1) / (p.sum() + m.sum() + 1)
+
+    assert codes(dense(1), found, dice)[0] == "loss-unbounded"
+    assert codes(dense(1), found, lambda out, m: dice(out.sigmoid(), m)) == ()
+    assert codes(dense(1), found, F.binary_cross_entropy_with_logits) == ()
+    assert codes(dense(1), found, F.mse_loss) == ()

@@ -1,3 +1,5 @@
+from typing import Annotated
+
 import pytest
 from pydantic import Field
 
@@ -33,6 +35,15 @@ def test_a_wrong_setting_is_one_line_with_name_and_value() -> None:
     ) as caught:
         Sample.of({"rate": 1.5})
     assert "\n" not in str(caught.value)
+
+
+def test_a_type_that_a_setting_has_twice_is_named_once() -> None:
+    class Twice(Settings):
+        share: Annotated[float, Field(ge=0)] | tuple[float, float] | Annotated[float, Field(le=9)]
+
+    with pytest.raises(SettingError) as caught:
+        Twice.of({"share": "a"})
+    assert str(caught.value).count("a valid number") == 1
 
 
 def test_an_unknown_setting_names_the_nearest() -> None:

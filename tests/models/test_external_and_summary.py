@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ravine.cli.error_line import error_lines
 from ravine.core.errors import SettingError
-from ravine.models import build, summary
+from ravine.models import build, summary, timm_library
 from ravine.models.settings import ModelSettings
 
 
@@ -99,3 +100,23 @@ def test_alexnet_takes_images_from_15_pixels_on(name: str) -> None:
             assert model.eval()(torch.empty(1, 3, size, size)).shape == (1, 2)
     with pytest.raises(SettingError, match="at least 15×15, got 14"):
         build(name, classes=2, image_size=14)
+
+
+@pytest.mark.parametrize("torch_version", ["2.13.0", "2.13.0+cpu"])
+def test_an_unfit_torchvision_is_named_with_a_command_that_can_be_pasted(
+    torch_version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    versions = {"torch": torch_version, "torchvision": "0.28.0"}
+    monkeypatch.setattr(timm_library.importlib, "import_module", load)
+    monkeypatch.setattr(timm_library, "version", versions.__getitem__)
+
+    with pytest.raises(SettingError) as refused:
+        timm_library.load_timm("timm/resnet18")
+
+    said, command = error_lines(str(refused.value))
+    assert f"torchvision 0.28.0 does not fit torch {torch_version} (" in said
+    assert ("its build +cpu" in said) == torch_version.endswith("+cpu")
+    assert command == "pip install --force-reinstall --no-deps 'torchvision==0.28.*'"

@@ -28,6 +28,16 @@ def test_a_parameter_without_gradient_is_left_alone(make) -> None:  # type: igno
 
 
 @every
+@pytest.mark.parametrize("shape", [(0,), (0, 4), (3, 0), (3, 0, 2), (2, 3, 0, 0)])
+def test_a_parameter_without_elements_takes_its_step(make, shape) -> None:  # type: ignore[no-untyped-def]
+    empty, other = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.ones(3))
+    empty.grad, other.grad = torch.ones(shape), torch.ones(3)
+    make([empty, other]).step()
+    assert empty.shape == shape
+    assert not torch.equal(other, torch.ones(3))
+
+
+@every
 def test_groups_have_learning_rates_of_their_own_and_torch_schedulers_work(make) -> None:  # type: ignore[no-untyped-def]
     one, two = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
     optimizer = make([{"params": [one], "lr": 0.1}, {"params": [two], "lr": 0.2}])

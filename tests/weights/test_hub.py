@@ -1,8 +1,12 @@
 """Folders as on the hub: what config.json says is taken over, what is odd counts as unknown."""
 
 import json
+import socket
+import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -10,8 +14,10 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 from tests.exports.hub_server import running_hub
 
+from ravine.cli.error_line import error_lines
 from ravine.core.errors import PickleRefusedError, RunError, SettingError
 from ravine.models.timm_library import TimmNetwork, refuse_other_size
+from ravine.weights import hub_weights
 from ravine.weights.hub_weights import fetch_folder, input_of, read_hub_folder
 
 
@@ -136,6 +142,68 @@ def test_a_hub_that_does_not_answer_is_asked_once_and_the_command_named(
     command = "hf download timm/resnet18.x model.safetensors config.json"
     assert str(refused.value).endswith(command)
     assert "Retrying" not in caplog.text
+
+
+class Answer(BaseHTTPRequestHandler):
+    """A hub that answers with a status, or with the first bytes of a file."""
+
+    status = 500
+
+    def log_message(self, *_: object) -> None:
+        """Prints nothing."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Length", "1000" if self.status == 200 else "0")
+        self.send_header("ETag", '"x"')
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        if self.status == 200:
+            self.wfile.write(bytes(10))
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(500, "answers 500"), (404, "answers 404"), (429, "answers 429"), (200, "does not answer")],
+)
+def test_a_hub_that_answers_badly_or_breaks_off_is_named_in_one_line(
+    status: int,
+    said: str,
+    hub_at: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(Answer, "status", status)
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # between the tries of huggingface_hub
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        hub_at(f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(RunError) as refused:
+            fetch_folder("timm/resnet18.x", wanted="timm/resnet18.x")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    message, command = error_lines(str(refused.value))
+    assert f"the hub http://127.0.0.1:{server.server_port} {said}" in message
+    assert command == "hf download timm/resnet18.x model.safetensors config.json"
+    assert "Trying to resume" not in caplog.text
+
+
+def test_a_hub_that_accepts_and_never_answers_is_given_up(
+    hub_at: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_weights, "_SECONDS_TO_ANSWER", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        hub_at(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        with pytest.raises(RunError, match=r"does not answer \(.*; name a folder that holds"):
+            fetch_folder("timm/resnet18.x", wanted="timm/resnet18.x")
 
 
 def test_a_repository_of_pickles_alone_is_refused(hub_at: Callable[..., None]) -> None:

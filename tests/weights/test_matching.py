@@ -1,5 +1,6 @@
 """Tensors of another library's network are found by shape and order: the logits say whether."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ravine.cli.error_line import error_lines
 from ravine.core.errors import RunError
 from ravine.models import build
 from ravine.weights.adapt import adapt
@@ -159,6 +161,29 @@ def test_weights_of_a_deeper_network_whose_names_include_these_are_refused() -> 
 
     with pytest.raises(RunError, match=r"smaller: 16 of its 37 layers have no .*layer1\.2\.conv1"):
         match_tensors(shallow, deep, head="fc", source="deep")
+
+
+@pytest.mark.parametrize(
+    ("model", "remedy"),
+    [
+        ("wrn-16-1", "they are of wrn-16-1: leave out --model and --image-size"),
+        (None, "leave out --image-size, or name the network that they are of with --model"),
+    ],
+)
+def test_weights_of_a_wider_network_are_named_with_what_fits_and_a_remedy_that_is_shown(
+    model: str | None, remedy: str
+) -> None:
+    narrow, wide = (_shapes(build(name, classes=3)) for name in ("wrn-16-1", "wrn-16-2"))
+
+    with pytest.raises(RunError) as refused:
+        match_tensors(wide, narrow, head="6", source="runs/narrow", model=model)
+
+    (line,) = error_lines(str(refused.value))
+    assert re.match(
+        r"ravine: runs/narrow does not fit this network: \d+ of \d+ tensors do, but 1\.b", line
+    )
+    assert "1.branch.0.weight is 16×16×3×3 there and 32×16×3×3 here" in str(refused.value)
+    assert line.endswith(f"; {remedy}")
 
 
 def test_an_auxiliary_head_is_left_out_and_named() -> None:

@@ -23,10 +23,12 @@ from ravine.workflows.check import compare_variance
 SMALL = {"threads": 1, "device": "cpu", "precision": "float32", "convolution": "guess"}
 
 
-def _pictures(path: Path, classes: list[str], *, channels: int = 1, seed: int = 0) -> Path:
-    """Writes 8×8 stripes of a period and direction for each class."""
+def _pictures(
+    path: Path, classes: list[str], *, channels: int = 1, seed: int = 0, size: int = 10
+) -> Path:
+    """Writes stripes of a period and direction for each class."""
     chance = np.random.default_rng(seed)
-    shape = (40 * len(classes), 10, 10, channels)
+    shape = (40 * len(classes), size, size, channels)
     images = chance.integers(0, 60, shape)
     for number in range(len(classes)):
         of_class = images[number :: len(classes)]
@@ -334,3 +336,14 @@ def test_a_check_looks_at_the_network_that_the_weights_give(source: ravine.Run, 
     assert len(found["layers"]) == len(fresh["layers"])
     assert found["factors"] != fresh["factors"]
     assert found["rate"]["training"] == pytest.approx(fresh["rate"]["training"] / 10)
+
+
+@pytest.mark.parametrize("model", ["wrn-10-1", "swift-1"])
+def test_a_check_judges_the_learning_rate_that_training_begins_at(model: str, home: Path) -> None:
+    data = _pictures(home / f"few-{model}.npz", ["along", "across"], size=14)
+    asked = {"model": model, "epochs": 1.0}
+
+    (found,) = compare_variance(str(data), asked, out=home / "checked", learn=False)
+    run = ravine.train(data, out=home / f"few-{model}", **asked, **SMALL)
+
+    assert found["rate"]["training"] == pytest.approx(run.settings["lr"])

@@ -19,22 +19,36 @@ def _written(path: Path, header: object, content: bytes = b"") -> Path:
     return path
 
 
+WHOLE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+HALF = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+
+
 @pytest.mark.parametrize(
     ("header", "said"),
     [
         ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 80]}}, "bytes 0 to 80 of 8"),
         ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [-8, 8]}}, "bytes -8 to 8"),
         ({"w": {"dtype": "F32", "shape": [2]}}, "not where it lies"),
-        ({"w": {"dtype": "F32", "shape": [4096, 4096], "data_offsets": [0, 8]}}, "torn or no"),
-        ({"w": {"dtype": "X99", "shape": [2], "data_offsets": [0, 8]}}, "torn or no"),
+        (
+            {"w": {"dtype": "F32", "shape": [4096, 4096], "data_offsets": [0, 8]}},
+            "gives 'w' 8 bytes for 67,108,864 of its shape",
+        ),
+        ({"w": {"dtype": "X99", "shape": [2], "data_offsets": [0, 8]}}, "the unknown type 'X99'"),
+        ({"w": {"dtype": 7, "shape": [2], "data_offsets": [0, 8]}}, "the unknown type '7'"),
+        ({"w": {"dtype": "F32", "shape": [-1, -2], "data_offsets": [0, 8]}}, r"shape \[-1, -2\]"),
+        ({"w": {"dtype": "F32", "shape": [2**62] * 99, "data_offsets": [0, 8]}}, "the shape"),
+        ({"a": HALF, "b": HALF}, "places 'b' at byte 0; those before end at 4"),
+        ({"a": HALF | {"data_offsets": [4, 8]}}, "places 'a' at byte 4; those before end at 0"),
+        ({"__metadata__": {"a": 1}, "w": WHOLE}, "torn or no safetensors file"),
         (["w"], "no JSON object"),
     ],
 )
 def test_a_lying_header_is_refused(header: object, said: str, tmp_path: Path) -> None:
     path = _written(tmp_path / "w.safetensors", header, bytes(8))
 
-    with pytest.raises(RunError, match=said):
+    with pytest.raises(RunError, match=said) as refused:
         read_weight_file(path)
+    assert str(refused.value).endswith("; copy or download it again")
 
 
 @pytest.mark.parametrize("length", [2**63, 10**9, 40])

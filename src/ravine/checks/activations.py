@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from ravine.checks.context import CheckContext, layer_of
+from ravine.checks.example_differences import check_differences
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
     DEAD,
@@ -35,6 +36,8 @@ def check_variances(context: CheckContext) -> Iterator[Finding]:
         yield _exploding(hidden, forward, growing, std)
     elif min(arriving, backward) < VANISHING:
         yield _vanishing(hidden, arriving, backward)
+    else:
+        yield from check_differences(context)
 
 
 def _arriving(profile: VarianceProfile) -> float:

@@ -6,6 +6,7 @@ from ravine.checks.check_kind import LEARNING, START, UNITS, VALIDATION, Check
 from ravine.checks.linearity import check_linearity
 from ravine.checks.logits_limit import check_logits
 from ravine.checks.loss_function import check_loss
+from ravine.checks.target_form import check_target_form
 from ravine.checks.targets import check_targets
 from ravine.findings import thresholds as limits
 
@@ -57,6 +58,12 @@ LOSS_CHECKS: Final = (
         function=check_loss,
         stage="first batch",
         explains=(*LEARNING, *VALIDATION),
+    ),
+    Check(
+        code="loss-unbounded",
+        function=check_target_form,
+        stage="first batch",
+        explains=(*LEARNING, "loss-of-wrong-sign"),
     ),
     Check(
         code="logits-limited",

@@ -21,6 +21,8 @@ from ravine.checks.loss_function import (
 from ravine.findings.finding import Finding
 
 _SURE = 10.0  # a logit that leaves no doubt
+_SIZES = tuple(k / 50 for k in range(51))  # of outputs that are all alike and negative
+_BELOW = 2.0  # below 0, where a loss of 0 and 1 has no business
 _LINEAR = ("linear", "addmm", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "sigmoid")
 # What a function's results lie between.
 _RANGES: Final[Mapping[str, tuple[float, float]]] = {
@@ -91,6 +93,26 @@ def _out_of_reach(last: str, targets: Tensor) -> Iterator[Finding]:
         yield out_of_reach(last, {"share": share, "low": low, "high": high})
 
 
+def _unbounded(context: CheckContext, right: Tensor, targets: Tensor) -> Iterator[Finding]:
+    """Yields a loss of zeros and ones that falls without limit as outputs grow, or is no loss."""
+    near, far, farther = (_value(context, size * right, targets) for size in (10.0, 1e2, 1e3))
+    small = [_value(context, -size * right.abs(), targets) for size in _SIZES]
+    least = min([near, far, farther, *small])
+    if not all(map(math.isfinite, (near, far, farther, *small))):
+        return
+    if least < -_BELOW and (farther < far - _BELOW or least < min(near, far, farther) - _BELOW):
+        yield Finding(
+            severity="critical",
+            code="loss-unbounded",
+            seen=f"the loss of targets 0 and 1 falls to {least:.3g} on outputs that are made up, "
+            f"and is {near:.3g} for right ones of size 10",
+            cause="a loss of probabilities (Dice, IoU) is given logits: outside 0 to 1 it has no "
+            "least value",
+            cure="write out.sigmoid() before the loss, or take one with logits",
+            evidence={"least": least, "right": near},
+        )
+
+
 def _turned_round(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
     """Yields a loss that is lower for sure wrong outputs than for sure right ones.
 
@@ -112,6 +134,8 @@ def _turned_round(context: CheckContext, out: Tensor, targets: Tensor) -> Iterat
     else:
         return
     fitted = _value(context, right, targets)
+    if is_binary and last != "sigmoid":
+        yield from _unbounded(context, right / _SURE, targets)
     highest = max(others)
     if math.isfinite(fitted) and all(map(math.isfinite, others)):
         scale = max(abs(fitted), *map(abs, others))

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
-from ravine.checks.target_form import check_target_form
 from ravine.core.nested import tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
@@ -37,7 +36,6 @@ def check_targets(context: CheckContext) -> Iterator[Finding]:
         yield from _sigmoid_twice(context, out, targets)
         yield from _broadcast(context, out, targets)
         yield from _large(out, targets)
-    yield from check_target_form(context)
     yield from _uninformative(context, out, targets)
 
 

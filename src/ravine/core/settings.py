@@ -103,7 +103,8 @@ def _one_line(error: ValidationError) -> RavineError:
     if cause is not None:
         return SettingError(first["msg"].removeprefix("Value error, "))
     name = first["loc"][0] if first["loc"] else "settings"
-    allowed = [_lowered(one["msg"]) for one in error.errors() if one["loc"][:1] == (name,)]
+    of_name = (_lowered(one["msg"]) for one in error.errors() if one["loc"][:1] == (name,))
+    allowed = list(dict.fromkeys(of_name))
     if len(allowed) > 1:  # a setting of several types has an error for each
         joined = " or ".join(text.removeprefix(_SHOULD) for text in allowed)
         allowed = [f"{_SHOULD}{joined}"]

@@ -120,3 +120,5 @@ SHORTCUT_BESIDE: Final = 0.8
 WEIGHED_APART: Final = 2.0
 # Share of pictures whose mask fits better in another position.
 MISALIGNED: Final = 0.25
+# Variance between examples behind a layer over that before it, and of outputs over all of theirs.
+ALIKE: Final = 1e-5

@@ -58,11 +58,11 @@ def _misfit(wanted: str, error: Exception) -> str:
     first = (str(error).splitlines() or [type(error).__name__])[0][:120]
     plain, _, build = torch.partition("+")
     fits = f"0.{int(plain.split('.')[1]) + _TORCHVISION_AHEAD}.*"
-    kind = f" in the build +{build}, from the index that torch {torch} came from" if build else ""
+    kind = f", its build +{build} from the index that torch came from" if build else ""
     return (
         f"{wanted}: timm cannot be imported, since torchvision {torchvision} does not fit torch "
-        f"{torch} ({first}); install the one that does: pip install --force-reinstall --no-deps "
-        f"'torchvision=={fits}'{kind}"
+        f"{torch} ({first}); install the one that does{kind}: pip install --force-reinstall "
+        f"--no-deps 'torchvision=={fits}'"
     )
 
 

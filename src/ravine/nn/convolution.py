@@ -10,6 +10,7 @@ from ravine.nn.norm_act import NormAct
 from ravine.ops.algorithm import has_choice, is_whole
 from ravine.ops.algorithm_names import Algorithm
 from ravine.ops.compiled_convolution import convolution_op
+from ravine.ops.depthwise_convolution import depthwise_convolution, has_depthwise_gradient
 from ravine.ops.kernel_plan import algorithm_for
 from ravine.ops.library_convolution import library_convolution
 from ravine.ops.library_inputs import match_layout, operations_are_observed
@@ -42,6 +43,14 @@ class Conv2d(nn.Conv2d):
         algorithm = self._algorithm(x)
         if algorithm != "torch":
             return self._in_library(x, residual, algorithm)[0]
+        if residual is None and self._is_learnt_depthwise():
+            # A layer scale in float32 widens the images, and autocast narrows them again.
+            narrow = x.to(_dtype_of_products(x) or x.dtype)
+            if self._suits_library(narrow):
+                stride, padding = self.stride[0], int(self.padding[0])
+                return depthwise_convolution(
+                    narrow, self.weight, self.bias, stride=stride, padding=padding
+                )
         y = super().forward(x)
         # In place: no backward pass needs the convolution's own output.
         return y if residual is None else y.add_(residual)
@@ -140,11 +149,24 @@ class Conv2d(nn.Conv2d):
             and has_choice()
         )
 
+    def _is_learnt_depthwise(self) -> bool:
+        """Whether each channel has one filter of its own, whose gradient the library has."""
+        return (
+            self.groups == self.in_channels == self.out_channels > 1
+            and self._has_plain_sides()
+            and has_depthwise_gradient(self.kernel_size[0], self.stride[0])
+            and self._has_gradient()
+            and not torch.compiler.is_compiling()
+        )
+
     def _has_suitable_shape(self) -> bool:
+        return self.groups == 1 and self._has_plain_sides()
+
+    def _has_plain_sides(self) -> bool:
+        """Whether kernel, stride and zeros around the images are equal along both sides."""
         pairs = (self.kernel_size, self.stride, self.padding)
         return (
-            self.groups == 1
-            and self.dilation == (1, 1)
+            self.dilation == (1, 1)
             and self.padding_mode == "zeros"
             and not isinstance(self.padding, str)
             and all(len(pair) == 2 and pair[0] == pair[1] for pair in pairs)

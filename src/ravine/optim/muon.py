@@ -71,7 +71,7 @@ def muon(
     v = v * μ + g
     u = (g.add(v, alpha=μ) if nesterov else v).flatten(2)
     rows, columns = u.shape[-2:]
-    size = max(1.0, rows / columns) ** 0.5
+    size = max(1.0, rows / max(1, columns)) ** 0.5  # no columns: nothing to move
     return w.add(orthogonal(u).view_as(w), alpha=-η * size), v
 
 

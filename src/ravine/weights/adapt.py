@@ -93,6 +93,7 @@ def adapt(
         {name: tuple(value.shape) for name, value in weights.tensors.items()},
         head=head,
         source=weights.source,
+        model=weights.model,
     )
     tensors = {name: value.detach().clone() for name, value in own.items()}
     for here, there in match.names.items():

@@ -6,8 +6,10 @@ which downloads. Only tensors and plain JSON are read; a `.bin` is never opened.
 """
 
 import importlib
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +64,21 @@ def _fetch(repository: str, name: str, wanted: str, *, is_first: bool = False) -
     if cached is not None:  # known to be missing there
         return None
     try:
-        if is_first:  # a download tries a hub that does not answer for half a minute
-            hub.get_hf_file_metadata(hub.hf_hub_url(repository, name), timeout=_SECONDS_TO_ANSWER)
-        return Path(hub.hf_hub_download(repository, name, etag_timeout=_SECONDS_TO_ANSWER))
+        with _quietly():
+            if is_first:  # a download tries a hub that does not answer for half a minute
+                address = hub.hf_hub_url(repository, name)
+                hub.get_hf_file_metadata(address, timeout=_SECONDS_TO_ANSWER)
+            return Path(hub.hf_hub_download(repository, name, etag_timeout=_SECONDS_TO_ANSWER))
     except errors.GatedRepoError:
         raise RunError(
             f"{wanted}: the terms of {repository} are to be accepted on the hub, "
             f"{hub.constants.ENDPOINT}; then log in: hf auth login"
         ) from None
     except errors.RepositoryNotFoundError:
-        raise RunError(f"{wanted}: there is no repository {repository} on the hub") from None
+        raise RunError(
+            f"{wanted}: there is no repository {repository} on the hub, {hub.constants.ENDPOINT}; "
+            "name other weights"
+        ) from None
     except errors.LocalEntryNotFoundError as error:
         raise _no_answer(repository, wanted, hub, error) from None
     except errors.EntryNotFoundError:
@@ -80,15 +87,31 @@ def _fetch(repository: str, name: str, wanted: str, *, is_first: bool = False) -
         raise _no_answer(repository, wanted, hub, error) from None
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keeps the hub's library from printing each try; the error at the end says what was wrong."""
+    log = logging.getLogger("huggingface_hub")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def _no_answer(repository: str, wanted: str, hub: Any, error: Exception) -> RunError:
     cause = error.__cause__ or error
-    first = (str(cause).splitlines() or [""])[0][:60] or type(cause).__name__
-    offline = bool(hub.constants.HF_HUB_OFFLINE)
-    why = f"{hub.constants.ENDPOINT} does not answer ({first})"
+    status = getattr(getattr(cause, "response", None), "status_code", None)
+    first = (str(cause).splitlines() or [""])[0][:40].strip() or type(cause).__name__
+    what = f"answers {status}" if status else f"does not answer ({first})"
+    if hub.constants.HF_HUB_OFFLINE:
+        why = "HF_HUB_OFFLINE is set"
+    else:
+        why = f"the hub {hub.constants.ENDPOINT} {what}"
     return RunError(
-        f"{wanted} is not in the cache {hub.constants.HF_HUB_CACHE} (HF_HOME), and "
-        f"{'HF_HUB_OFFLINE is set' if offline else why}; name a folder that holds them, or where "
-        f"there is a network: hf download {repository} {WEIGHTS} {CONFIG}"
+        f"{wanted}: {why}, and the cache {hub.constants.HF_HUB_CACHE} (HF_HOME) lacks it; name a "
+        "folder that holds the weights, or where there is a network: "
+        f"hf download {repository} {WEIGHTS} {CONFIG}"
     )
 
 
@@ -110,7 +133,10 @@ def read_hub_folder(
     if not path.is_file():
         for other in sorted(p for p in folder.iterdir() if p.suffix in PICKLES and p.is_file()):
             refuse_pickle(other, target=path)
-        raise RunError(f"{folder} holds no {WEIGHTS}")
+        raise RunError(
+            f"{folder} holds no {WEIGHTS}; name a run, a .safetensors file, or a folder that has "
+            f"{WEIGHTS} and {CONFIG}"
+        )
     tensors, metadata = read_weight_file(path)
     config = _config(folder / CONFIG)
     own = config.get("pretrained_cfg")

@@ -16,6 +16,7 @@ from ravine.weights.layer_units import LayerUnit, Shape, layer_units
 
 _COUNTER = "num_batches_tracked"
 _MOST_NAMED = 3
+_MOST_OF = 0.8  # of the names: such weights are of a network of the same kind
 _MOST_LEFT = 0.1  # of the trained layers: GoogLeNet's auxiliary heads are 6 of 64
 
 
@@ -44,7 +45,12 @@ class Match:
 
 
 def match_tensors(
-    network: Mapping[str, Shape], trained: Mapping[str, Shape], *, head: str | None, source: str
+    network: Mapping[str, Shape],
+    trained: Mapping[str, Shape],
+    *,
+    head: str | None,
+    source: str,
+    model: str | None = None,
 ) -> Match:
     """Returns the counterpart of each tensor of a network.
 
@@ -53,10 +59,12 @@ def match_tensors(
         trained: shapes of the trained tensors.
         head: name of the module that gives the logits; None where there is none.
         source: of the weights, for the message.
+        model: the network that they are of, for the message; None where it is not known.
 
     Raises:
         RunError: the weights do not fit the network; the message says what does.
     """
+    remedy = _remedy(model)
     body = {name: shape for name, shape in network.items() if not _is_of(name, head)}
     stem = _stem(body, trained)
     misfits = [
@@ -66,12 +74,17 @@ def match_tensors(
     ]
     if not misfits:
         own = {name: name for name in network if name in trained}
-        left = _left_over(own, trained, head=head, source=source)
+        left = _left_over(own, trained, head=head, source=source, remedy=remedy)
         return _split(own, network, trained, head=head, stem=stem, by="name", left=left)
     if 2 * len(misfits) < len(body):
-        raise RunError(_named_misfits(body, trained, misfits, source))
-    pairs = _by_order(network, trained, head=head, source=source)
-    left = _left_over(pairs, trained, head=head, source=source)
+        raise RunError(_named_misfits(body, trained, misfits, source) + remedy)
+    try:
+        pairs = _by_order(network, trained, head=head, source=source)
+        left = _left_over(pairs, trained, head=head, source=source)
+    except RunError as error:
+        if _MOST_OF * len(body) < sum(name in trained for name in body):
+            raise RunError(_named_misfits(body, trained, misfits, source) + remedy) from None
+        raise RunError(f"{error}{remedy}") from None
     return _split(pairs, network, trained, head=head, stem=None, by="shape and order", left=left)
 
 
@@ -99,7 +112,12 @@ def _split(
 
 
 def _left_over(
-    pairs: Mapping[str, str], trained: Mapping[str, Shape], *, head: str | None, source: str
+    pairs: Mapping[str, str],
+    trained: Mapping[str, Shape],
+    *,
+    head: str | None,
+    source: str,
+    remedy: str = "",
 ) -> tuple[str, ...]:
     """Returns the weights of trained layers that became none of the network's.
 
@@ -113,8 +131,7 @@ def _left_over(
         named = ", ".join(left[:_MOST_NAMED])
         raise RunError(
             f"{source} does not fit this network, which is smaller: {len(left)} of its "
-            f"{len(layers)} layers have no counterpart here, such as {named}. Name the network "
-            "that the weights are of with --model"
+            f"{len(layers)} layers have no counterpart here, such as {named}{remedy}"
         )
     return left
 
@@ -194,8 +211,7 @@ def _refuse_other_counts(
             kind = f"{_shown(units[0].shape)} ({units[0].weight})"
             raise RunError(
                 f"{source} does not fit this network: it has {there} layers of {kind}, and the "
-                f"network {len(units)}; {fit} of its {len(own)} layers fit. Name the network that "
-                "the weights are of with --model"
+                f"network {len(units)}; {fit} of its {len(own)} layers fit"
             )
 
 
@@ -212,10 +228,16 @@ def _named_misfits(
     more = len(misfits) - len(shown)
     listed = "; ".join(shown) + (f"; and {more} more" if more else "")
     return (
-        f"{source} does not fit this network: {listed}. {len(body) - len(misfits)} of {len(body)} "
-        "tensors fit. Leave out --model and --image-size, which the weights bring along, or name "
-        "the network that they are of"
+        f"{source} does not fit this network: {len(body) - len(misfits)} of {len(body)} tensors "
+        f"do, but {listed}"
     )
+
+
+def _remedy(model: str | None) -> str:
+    """Returns what ends a message about weights that do not fit."""
+    if model is not None:
+        return f"; they are of {model}: leave out --model and --image-size"
+    return "; leave out --image-size, or name the network that they are of with --model"
 
 
 def _shown(shape: Shape) -> str:

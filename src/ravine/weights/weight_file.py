@@ -4,6 +4,7 @@ The header is judged before the library reads it, so that a lying one is named b
 """
 
 import json
+import math
 import struct
 from pathlib import Path
 
@@ -14,8 +15,15 @@ from ravine.core.errors import PickleRefusedError, RunError
 from ravine.core.json_text import parse_json
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".tar")
+_MOST_AXES = 16
 _LENGTH = 8  # bytes of the header's length
 _LARGEST_HEADER = 100_000_000  # the format's own limit
+_BYTES = {  # of a number, by the names that the format has for types
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 8),
+}
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "state_dict.")
 
@@ -67,9 +75,11 @@ def read_weight_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
             metadata = dict(file.metadata() or {})
     except (SafetensorError, ValueError, OSError, RuntimeError, OverflowError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RunError(f"{path} is torn or no safetensors file: {first[:200]}") from error
+        raise RunError(
+            f"{path} is torn or no safetensors file: {first[:100]}; copy or download it again"
+        ) from error
     if not tensors:
-        raise RunError(f"{path} holds no tensors")
+        raise RunError(f"{path} holds no tensors; name other weights")
     return _without_wrapper(tensors), metadata
 
 
@@ -93,18 +103,47 @@ def _check_header(path: Path) -> None:
 
 
 def _check_offsets(header: dict[str, object], content: int) -> None:
-    """Raises `ValueError` where a tensor's bytes lie outside of the file's content."""
+    """Raises `ValueError` where tensors are not of their shapes, one behind the other."""
+    places: list[tuple[int, int, str]] = []
     for name, entry in header.items():
         if name == "__metadata__":
             continue
-        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
-        if not isinstance(offsets, list) or len(offsets) != 2:
+        if not isinstance(entry, dict):
             raise ValueError(f"its header says of {name[:60]!r} not where it lies")
-        first, last = offsets
-        if not (type(first) is int and type(last) is int and 0 <= first <= last <= content):
+        places.append((*_place(name, entry, content), name))
+    end = 0
+    for first, last, name in sorted(places):
+        if first != end:
             raise ValueError(
-                f"its header places {name[:60]!r} at bytes {first} to {last} of {content:,}"
+                f"its header places {name[:60]!r} at byte {first}; those before end at {end}"
             )
+        end = last
+
+
+def _place(name: str, entry: dict[str, object], content: int) -> tuple[int, int]:
+    """Returns the first byte of a tensor and the one behind its last."""
+    offsets, shape, kind = entry.get("data_offsets"), entry.get("shape"), entry.get("dtype")
+    if not isinstance(offsets, list) or len(offsets) != 2:
+        raise ValueError(f"its header says of {name[:60]!r} not where it lies")
+    first, last = offsets
+    if not (type(first) is int and type(last) is int and 0 <= first <= last <= content):
+        raise ValueError(
+            f"its header places {name[:60]!r} at bytes {first} to {last} of {content:,}"
+        )
+    if not isinstance(kind, str) or kind not in _BYTES:
+        raise ValueError(f"its header gives {name[:60]!r} the unknown type {str(kind)[:20]!r}")
+    if not isinstance(shape, list) or len(shape) > _MOST_AXES or not _are_counts(shape):
+        raise ValueError(f"its header gives {name[:60]!r} the shape {str(shape)[:40]}")
+    wanted = math.prod(shape) * _BYTES[kind]
+    if wanted != last - first:
+        raise ValueError(
+            f"its header gives {name[:60]!r} {last - first:,} bytes for {wanted:,} of its shape"
+        )
+    return first, last
+
+
+def _are_counts(values: list[object]) -> bool:
+    return all(type(value) is int and value >= 0 for value in values)
 
 
 def _without_wrapper(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -4,26 +4,22 @@ Each function returns the recipe with its setting spelled out: network, batch, w
 best trained with, learning rate, number of steps, batch norm's statistics.
 """
 
-from collections.abc import Callable
-
 from ravine.models.table import describe_stem
 from ravine.optim.lr_range_test import range_test
 from ravine.training.budget import budget_too_short, plan_for_budget
 from ravine.training.loop import Training
 from ravine.training.measured_statistics import resolve_statistics
 from ravine.training.network_choice import (
-    SMALLEST_BATCH,
     BatchChoice,
     NetworkChoice,
-    choose_batch,
     choose_for_budget,
     choose_for_epochs,
-    model_defaults,
 )
 from ravine.training.network_evidence import Situation, choose_by_evidence, measured_cells
 from ravine.training.plan import Plan, epochs_too_few, plan_for_epochs
 from ravine.workflows.builder import Builder
 from ravine.workflows.fine_tuning import fine_tuning_lr, with_layer_decay
+from ravine.workflows.network_defaults import batch_choice, lr_of_batch, with_model_defaults
 from ravine.workflows.recipe import Recipe
 
 # Seconds that measuring the steps of a run may take, and those of a network to choose from; and the
@@ -38,7 +34,7 @@ def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
         recipe = _with_network(recipe, builder)
     chosen = _batch_choice(recipe, builder)
     several = builder.dataset.several
-    recipe, defaults = _with_model_defaults(recipe, chosen, several=several)
+    recipe, defaults = with_model_defaults(recipe, chosen, several=several)
     _report_defaults(recipe, chosen, defaults, builder)
     recipe = with_layer_decay(recipe, builder)
     if recipe.lr is None:
@@ -111,7 +107,7 @@ def _within_budget(recipe: Recipe, budget: float, builder: Builder) -> NetworkCh
 def _epochs_within(budget: float, recipe: Recipe, builder: Builder) -> float:
     """Returns the epochs that a network would make within the budget: measured."""
     several = builder.dataset.several
-    candidate, _ = _with_model_defaults(recipe, _batch_choice(recipe, builder), several=several)
+    candidate, _ = with_model_defaults(recipe, _batch_choice(recipe, builder), several=several)
     training = builder.training(candidate)
     seconds = min(_SECONDS_TO_COMPARE, _SHARE_TO_COMPARE * budget)
     speed = builder.speed(candidate, training, seconds=seconds)
@@ -121,67 +117,8 @@ def _epochs_within(budget: float, recipe: Recipe, builder: Builder) -> float:
 
 
 def _batch_choice(recipe: Recipe, builder: Builder) -> BatchChoice | None:
-    smallest = max(SMALLEST_BATCH, 2 * builder.session.ranks.size)
-    return _choice_for(recipe, len(builder.dataset.splits["train"]), smallest)
-
-
-def _choice_for(recipe: Recipe, images: int, smallest: int) -> BatchChoice | None:
-    """Returns the batch that leaves enough steps; None where the user has set it."""
-    if "batch" in recipe.model_fields_set:
-        return None
-    defaults = model_defaults(recipe.model, optimizer=recipe.optimizer)
-    return choose_batch(
-        images,
-        largest=defaults.get("batch", recipe.batch),
-        epochs=recipe.epochs,
-        smallest=smallest,
-    )
-
-
-def as_trained(
-    recipe: Recipe, images: int, *, several: bool
-) -> tuple[Recipe, Callable[[bool], float]]:
-    """Returns a recipe with batch and model defaults as a training of one process would set them.
-
-    Args:
-        recipe: with the network named.
-        images: that are trained on.
-        several: whether an image has several labels.
-
-    Returns:
-        The recipe, and its learning rate for a network with norms (True) or without.
-    """
-    chosen = _choice_for(recipe, images, SMALLEST_BATCH)
-    recipe, _ = _with_model_defaults(recipe, chosen, several=several)
-
-    def rate(normalised: bool) -> float:
-        if isinstance(recipe.lr, float):
-            return recipe.lr
-        batch = chosen.batch_of_rate(normalised=normalised) if chosen else recipe.batch
-        return recipe.default_lr(batch=batch, normalised=normalised)
-
-    return recipe, rate
-
-
-def _with_model_defaults(
-    recipe: Recipe, chosen: BatchChoice | None, *, several: bool
-) -> tuple[Recipe, dict[str, float | str]]:
-    """Returns the recipe with what the user has left open, and those settings.
-
-    Label smoothing found for one class an image is not taken for `several` labels: it would raise
-    each of many small probabilities.
-    """
-    wanted = dict(model_defaults(recipe.model, optimizer=recipe.optimizer))
-    if several:
-        wanted.pop("label_smoothing", None)
-    free = {k: v for k, v in wanted.items() if k not in recipe.model_fields_set}
-    if chosen:
-        recipe = recipe.with_(batch=chosen.batch)
-    if "lr" in free:  # it belongs to the batch of the table
-        batch = chosen.batch_of_rate() if chosen else recipe.batch
-        free["lr"] *= batch / wanted["batch"]
-    free |= {"batch": recipe.batch} if "batch" in free else {}
-    return recipe.with_(**free), free
+    images, ranks = len(builder.dataset.splits["train"]), builder.session.ranks.size
+    return batch_choice(recipe, images=images, ranks=ranks)
 
 
 def _report_defaults(
@@ -203,8 +140,7 @@ def _report_defaults(
 
 def _with_default_lr(recipe: Recipe, chosen: BatchChoice | None, builder: Builder) -> Recipe:
     normalised = builder.has_norms(recipe)
-    batch = chosen.batch_of_rate(normalised=normalised) if chosen else recipe.batch
-    lr = recipe.default_lr(batch=batch, normalised=normalised)
+    lr = lr_of_batch(recipe, chosen, normalised=normalised)
     if builder.start is not None:
         lr, why = fine_tuning_lr(recipe, lr, builder)
         builder.session.notify(f"learning rate {lr:.3g}: {why}{recipe.lr_of_torch(lr)}")

@@ -3,7 +3,7 @@
 It wires data, networks, the variance theory and the checks, and computes nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +33,16 @@ from ravine.reports.variance_figure import draw_variance
 from ravine.runs.rows import write_json
 from ravine.training.loss import Loss, binary_cross_entropy, cross_entropy
 from ravine.weights.start import StartWeights
-from ravine.workflows.automatic import as_trained
-from ravine.workflows.builder import is_foreign
+from ravine.workflows.builder import NORMS, is_foreign
 from ravine.workflows.check_variants import variants
 from ravine.workflows.fine_tuning import FINE_TUNING_LR
+from ravine.workflows.network_defaults import batch_choice, lr_of_batch, with_model_defaults
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 from ravine.workflows.start_weights import with_settings_of
 from ravine.workflows.weights_source import open_weights
 
 _IMAGES = 64
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _BATCHES = 16  # for the checks; the variances are those of the first
 
 
@@ -93,12 +92,11 @@ def compare_variance(
     images, _ = batches[0]
     loss = _loss(several=dataset.several)
     rows = []
-    for number, (name, recipe) in enumerate(recipes.items()):
+    for number, (name, given) in enumerate(recipes.items()):
         progress("networks", number, len(recipes))
-        recipe, rate = as_trained(recipe, len(dataset.splits["train"]), several=dataset.several)
-        model = _network(recipe, dataset, images, start)
+        recipe, model = _as_trained(given, dataset, images, start)
         asked = {"labels_probe": labels_probe, "learn": learn}
-        rows.append(_row(name, model, recipe, rate, batches, loss, **asked))
+        rows.append(_row(name, model, recipe, batches, loss, **asked))
     make_folder(out)
     draw_variance(rows, [out / "variance.png", out / "variance.svg"])
     write_json(out / "variance.json", {"networks": rows})
@@ -109,13 +107,12 @@ def _row(
     name: str,
     model: nn.Module,
     recipe: Recipe,
-    rate: Callable[[bool], float],
     batches: list[tuple[Tensor, Tensor]],
     loss: Loss,
     **asked: bool,
 ) -> dict[str, Any]:
     """Returns the row of a network; the model is trained on the way."""
-    profile, checked = _checked(model, loss, recipe, rate, batches, **asked)
+    profile, checked = _checked(model, loss, recipe, batches, **asked)
     if profile is None:  # the checks ended before the network was measured
         images, targets = batches[0]
         profile = variance_profile(model, images, lambda logits: loss(logits, targets))
@@ -155,19 +152,13 @@ def _checked(
     model: nn.Module,
     loss: Loss,
     recipe: Recipe,
-    rate: Callable[[bool], float],
     batches: list[tuple[Tensor, Tensor]],
     *,
     labels_probe: bool,
     learn: bool,
 ) -> tuple[VarianceProfile | None, dict[str, Any]]:
     """Returns variances, and findings with learning rates; the model is trained on the way."""
-    normalised = any(isinstance(m, _NORMS) for m in model.modules())
-    lr = rate(normalised)
-    if not isinstance(recipe.lr, float):
-        tuned = recipe.weights is not None and recipe.freeze != "backbone"
-        lr *= FINE_TUNING_LR if tuned else 1.0
-    optimizer = recipe.with_(lr=lr).build_optimizer(model)
+    optimizer = recipe.build_optimizer(model)
     done = examine(
         model.train(),
         loss,
@@ -181,8 +172,23 @@ def _checked(
     suggested = rates.suggestion if rates is not None and learns_in(rates) else None
     return done.variance, {
         "findings": [one.row() for one in done.findings],
-        "rate": {"training": lr, "suggested": suggested},
+        "rate": {"training": recipe.lr, "suggested": suggested},
     }
+
+
+def _as_trained(
+    given: Recipe, dataset: Dataset, images: Tensor, start: StartWeights | None
+) -> tuple[Recipe, nn.Module]:
+    """Returns the recipe with the batch and learning rate of its training, and its network."""
+    chosen = batch_choice(given, images=len(dataset.splits["train"]))
+    recipe, _ = with_model_defaults(given, chosen, several=dataset.several)
+    model = _network(recipe, dataset, images, start)
+    if isinstance(recipe.lr, float):
+        return recipe, model
+    normalised = any(isinstance(module, NORMS) for module in model.modules())
+    tuned = recipe.weights is not None and recipe.freeze != "backbone"
+    lr = lr_of_batch(recipe, chosen, normalised=normalised)
+    return recipe.with_(lr=lr * FINE_TUNING_LR if tuned else lr), model
 
 
 def _network(

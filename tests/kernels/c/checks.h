@@ -8,6 +8,7 @@ void check_weight_gradient(void);
 void check_norm(void);
 void check_pool(void);
 void check_response(void);
+void check_depthwise(void);
 void check_pixels(void);
 void check_steps(void);
 void check_squares(void);

@@ -5,6 +5,7 @@
 #define RAVINE_TEST_EXPORTED_H
 
 #include "convolve.h"
+#include "depthwise.h"
 #include "norm.h"
 #include "pixels.h"
 #include "pool.h"
@@ -25,6 +26,7 @@ void ravine_pool_forward(int32_t level, const struct pool *, int32_t threads);
 void ravine_pool_backward(int32_t level, const struct pool *, int32_t threads);
 int32_t ravine_response_forward(int32_t level, const struct response *, int32_t threads);
 int32_t ravine_response_backward(int32_t level, const struct response *, int32_t threads);
+int32_t ravine_depthwise_gradient(int32_t level, const struct depthwise *, int32_t threads);
 void ravine_pixels_to_values(int32_t level, const struct pixels *, int32_t threads);
 void ravine_step(int32_t level, int32_t rule, struct tensor *, int64_t tensor_count,
                  const struct piece *, const int64_t *units, int64_t unit_count,

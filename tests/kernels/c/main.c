@@ -44,6 +44,7 @@ int main(void)
     check_pixels();
     check_pool();
     check_response();
+    check_depthwise();
     check_norm();
     check_convolve();
     check_weight_gradient();

@@ -15,6 +15,7 @@
 #endif
 
 #include "convolve.h"
+#include "depthwise.h"
 #include "norm.h"
 #include "pixels.h"
 #include "pool.h"
@@ -44,7 +45,8 @@
     void pool_forward_##type(const struct pool *, int32_t);                                      \
     void pool_backward_##type(const struct pool *, int32_t);                                     \
     int32_t response_forward_##type(const struct response *, int32_t);                           \
-    int32_t response_backward_##type(const struct response *, int32_t);
+    int32_t response_backward_##type(const struct response *, int32_t);                          \
+    int32_t depthwise_gradient_##type(const struct depthwise *, int32_t);
 
 enum { BASE, AVX2, AVX512, AVX512_BF16, AMX, EMULATED_AMX };
 
@@ -222,6 +224,13 @@ EXPORT int32_t ravine_response_backward(int32_t level, const struct response *re
                                       int32_t threads)
 {
     return PICK_TYPE(response_backward, level, response)(response, threads);
+}
+
+/* Fills dw and dbias. Returns 0, or 1 without enough memory. */
+EXPORT int32_t ravine_depthwise_gradient(int32_t level, const struct depthwise *depthwise,
+                                         int32_t threads)
+{
+    return PICK_TYPE(depthwise_gradient, level, depthwise)(depthwise, threads);
 }
 
 /* Runs pass `name` of a job directly or by F(m×m, 3×3), or returns 2 where the level or the build
