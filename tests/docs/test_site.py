@@ -58,7 +58,7 @@ def test_links_of_the_readme_work_on_an_index() -> None:
         assert (ROOT / path).exists(), path
     absolute = readme_for_index(text, "https://example.org/o/ravine/blob/main")
     assert "](https://example.org/o/ravine/blob/main/docs/index.md)" in absolute
-    assert "](https://example.org/o/ravine/raw/main/docs/pictures/report.png)" in absolute
+    assert "](https://example.org/o/ravine/raw/main/docs/pictures/page-report.png)" in absolute
     assert "pip install ravine   " in absolute
     assert "'.[" not in absolute
     plain = readme_for_index(text, "")
