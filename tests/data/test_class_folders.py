@@ -155,7 +155,7 @@ def test_a_class_may_have_the_name_of_a_split(
         ({"cat": 2, "birds/owl": 2, "birds/jay": 2}, "if birds is a class: --class-level 1;"),
         ({"train/a/train": 2, "train/a/test": 2, "test/b": 2}, "names two splits, train and test"),
         (
-            {"train/cat": 2, "train/dog": 2, "val/Cat": 1, "val/Dog": 1},
+            {"train/cat": 2, "train/dog": 2, "val/Katze": 1, "val/Hund": 1},
             "no classes of the training",
         ),
     ],

@@ -57,6 +57,7 @@ FORMS: dict[str, Line] = {
     "the label first, a comma": lambda c, n: f"{_is_dog(c)},{c}/{n:03d}.png",
     "quotes": lambda c, n: f'"images/{c}/{n:03d}.png" {_is_dog(c)}',
     "one-hot": lambda c, n: f"{c}/{n:03d}.png {1 - _is_dog(c)} {_is_dog(c)}",
+    "one-hot in one": lambda c, n: f"{c}/{n:03d}.png {1 - _is_dog(c)},{_is_dog(c)}",
     "more columns": lambda c, n: f"{c}/{n:03d}.png {_is_dog(c)} 0.5 0.5",
 }
 

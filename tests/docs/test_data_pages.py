@@ -81,6 +81,16 @@ TABLES = {
     ),
     "ham/HAM_metadata.csv": table("image_id,dx", [f"ISIC_{n},{CLASSES[n % 3]}" for n in range(12)]),
     "clinic/labels.csv": table("image,label", [f"{n},{CLASSES[n % 3]}" for n in range(12)]),
+    "celeba/list_attr_celeba.txt": table(
+        "12\n" + " ".join(f"Attribute_{k}" for k in range(40)),
+        [
+            f"{n:06d}.jpg {' '.join(str(1 if (n + k) % 3 else -1) for k in range(40))}"
+            for n in range(12)
+        ],
+    ),
+    "celeba/list_eval_partition.txt": table(
+        "", [f"{n:06d}.jpg {(0, 0, 1, 2)[n % 4]}" for n in range(12)]
+    ),
     "contest/train.csv": table("image_id,label", [f"p{n},{CLASSES[n % 2]}" for n in range(6)]),
 }
 
@@ -95,15 +105,17 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             path.write_bytes(name.encode())
     for name, text in TABLES.items():
         folder = (tmp_path / name).parent
-        _images(folder, 0 if folder.name in ("contest", "ham", "clinic") else 12)
+        _images(folder, 0 if folder.name in ("contest", "ham", "clinic", "celeba") else 12)
         (tmp_path / name).write_text(text)
     for number in range(12):
         for name in (
             f"ham/HAM_part_{1 + number % 2}/ISIC_{number}",
             f"clinic/{number % 4}/{number}",
+            f"celeba/img_align_celeba/{number:06d}",
         ):
             _images((tmp_path / name).parent, 0)
-            (tmp_path / f"{name}.png").write_bytes(name.encode())
+            ending = ".jpg" if name.startswith("celeba") else ".png"
+            (tmp_path / f"{name}{ending}").write_bytes(name.encode())
     (tmp_path / "coded" / "classes.csv").write_text("id,name\n0,rose\n1,tulip\n2,lily")
     for split in ("train", "test"):
         _images(tmp_path / "hub" / split, 6)

@@ -165,7 +165,9 @@ def food(folder: Path) -> None:
 
 def cats_and_dogs(folder: Path) -> None:
     rows = {
-        f"{split}.txt": [f"Breed_{chr(65 + n)}_{number} {n + 1} 1 1" for n in range(37)]
+        f"{split}.txt": [
+            f"Breed_{chr(65 + n % 26)}{n // 26 * 'b'}_{number} {n + 1} 1 1" for n in range(37)
+        ]
         for number, split in ((1, "trainval"), (2, "test"))
     }
     lists(folder, "annotations", rows)

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from ravine.core.errors import DataError
+from ravine.data.class_spelling import plain_class
 from ravine.data.split_notes import named
 
 
 def class_indices(found: Sequence[str], known: Sequence[str], data: str) -> np.ndarray:
     """Returns the index among `known` of each of M classes of `found`, (M,) int64.
 
-    A number is also found in another spelling: 16 for 00016, where only one class has it.
+    A number is also found in another spelling, 16 for 00016, and a name in other case or another
+    Unicode form, where only one class has it.
 
     Args:
         found: classes of the data.
@@ -32,8 +34,18 @@ def class_indices(found: Sequence[str], known: Sequence[str], data: str) -> np.n
         for index, name in enumerate(known)
         if name.isdecimal() and counts[int(name)] == 1
     }
+    plain = Counter(plain_class(name) for name in known)
+    by_spelling = {
+        plain_class(name): index
+        for index, name in enumerate(known)
+        if plain[plain_class(name)] == 1
+    }
     indices = [
         index_of.get(name, by_number.get(int(name)) if name.isdecimal() else None) for name in found
+    ]
+    indices = [
+        by_spelling.get(plain_class(name)) if index is None else index
+        for name, index in zip(found, indices, strict=True)
     ]
     unknown = [name for name, index in zip(found, indices, strict=True) if index is None]
     if unknown:

@@ -19,6 +19,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from ravine.data.banded_tiff import BandsMissing, band_values, banded_size
 from ravine.data.foreign_content import foreign_content
 from ravine.data.openers import register_openers
+from ravine.data.quick_jpeg import quick_jpeg
 from ravine.data.tiff_bands import unread_tiff
 
 RULE = (
@@ -101,6 +102,8 @@ def decode(
         values = _bands(content, bands)
         pixels = _scaled(values, *(grey_range or (0.0, 255.0))).astype(np.uint8)
         return Decoded(pixels, BANDS, (pixels.shape[0], pixels.shape[1]))
+    if (plain := quick_jpeg(content, channels, draft)) is not None:
+        return Decoded(*plain)
     with _opened(content, large=large) as image:
         return _decode_open(image, channels, draft, grey_range)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import Progress, no_progress
+from ravine.data.class_spelling import with_one_spelling
 from ravine.data.collection import Collection
 from ravine.data.labels_as_asked import with_labels_as_asked
 from ravine.data.layouts import Layout, fits_any, layout_of, refuse_options_without_effect
@@ -32,11 +33,11 @@ def find_collection(settings: DataSettings, progress: Progress = no_progress) ->
         refuse_options_without_effect(settings, SAMPLE, "the shipped sample", frozenset())
         sample = Path(str(resources.files("ravine.data") / "sample"))
         found = _with_understood(read_idx_pairs(idx_pairs(sample)), "idx")
-        return with_labels_as_asked(found, settings)
+        return with_labels_as_asked(with_one_spelling(found), settings)
     path, layout, settings = _found(settings)
     refuse_options_without_effect(settings, str(path), layout.what, layout.options)
     found = _with_understood(layout.read(path, settings, progress), layout.name)
-    return with_labels_as_asked(found, settings)
+    return with_labels_as_asked(with_one_spelling(found), settings)
 
 
 def layout_at(settings: DataSettings) -> tuple[Path, Layout]:

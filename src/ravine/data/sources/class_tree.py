@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ravine.core.errors import DataError
+from ravine.data.class_spelling import plain_class
 from ravine.data.sources.class_levels import ClassRule, Path, check_class_level, choose_rule
 from ravine.data.sources.split_folders import SplitFolder, find_splits
 from ravine.data.sources.split_words import UNLABELLED, split_of
@@ -162,12 +163,13 @@ def _settle_other_splits(labels: dict[Path, str], found: Sequence[SplitFolder], 
     `test/images/1.jpg` next to `train/cat/1.jpg` has no label: `images` is no class of train.
     """
     known = {labels[one.path] for one in _training(found)} - {""}
+    plain = {plain_class(name) for name in known}
     if not any(one.split == "train" for one in found):
         return
     for root in {one.said for one in found if one.split not in ("train", None, UNLABELLED)}:
         members = [one for one in found if one.said == root]
-        if any(labels[one.path] in known for one in members):
-            continue
+        if any(plain_class(labels[one.path]) in plain for one in members):
+            continue  # a name in another spelling is made one class later
         strange = sorted({labels[one.path] for one in members} - {""})
         if members[0].split == "validation" and len(strange) > 1 and known:
             raise DataError(
@@ -177,7 +179,7 @@ def _settle_other_splits(labels: dict[Path, str], found: Sequence[SplitFolder], 
             )
         for one in members:
             leaf = one.path[one.kept[-1]] if one.kept else ""
-            labels[one.path] = leaf if leaf in known else ""
+            labels[one.path] = leaf if plain_class(leaf) in plain else ""
 
 
 def _refuse_splits_as_classes(labels: Mapping[Path, str], where: str) -> None:

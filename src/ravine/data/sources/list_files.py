@@ -55,6 +55,7 @@ from ravine.data.sources.table_splits import NONE, say_splits
 _NO_CLASSES = frozenset({"", ".", "images", "image", "imgs", "img", "data", "jpegimages", "photos"})
 _LAYOUT = "lists"
 _SPLIT_WORD = re.compile(r"trainval|training|train|validation|valid|val|testing|test")
+_JOINED_FLAGS = re.compile(r"(?:0|-?1)(?:,(?:0|-?1))+")
 _JOINED = re.compile(r"train[-_]?val")
 
 
@@ -169,6 +170,8 @@ def _labelled(
     settings: DataSettings,
 ) -> tuple[list[ListedImage], str]:
     """Returns images with the classes that the columns behind N paths give, and what said so."""
+    if all(len(row) == 1 and _JOINED_FLAGS.fullmatch(row[0]) for row in columns):
+        columns = [row[0].split(",") for row in columns]  # cat/1.png 0,1
     if are_flags(columns):
         return _of_flags(images, columns, base)
     if max(map(len, columns)) > 0:

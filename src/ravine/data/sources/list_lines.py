@@ -10,6 +10,7 @@ A line with the number of images, or with names of columns, may stand above.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from ravine.data.sources.listing import EXTENSIONS
 from ravine.data.sources.table_file import is_image_name
@@ -28,11 +29,13 @@ class LineForm:
     Attributes:
         above: lines above the first one that names an image.
         label_first: whether the label stands before the path.
+        windows: whether a backslash stands between folders, and is no part of a name.
         cut: what the paths begin with on the machine where the list was made; "" for none.
     """
 
     above: int = 0
     label_first: bool = False
+    windows: bool = False
     cut: str = ""
 
     def fields(self, line: str) -> list[str]:
@@ -40,7 +43,7 @@ class LineForm:
 
         >>> LineForm().fields("a b.png 0"), LineForm(label_first=True).fields("0 a.png")
         (['a b.png', '0'], ['a.png', '0'])
-        >>> LineForm(cut="C:/data/").fields('"C:\\\\data\\\\cat\\\\1.png";cat')
+        >>> LineForm(windows=True, cut="C:/data/").fields('"C:\\\\data\\\\cat\\\\1.png";cat')
         ['cat/1.png', 'cat']
         """
         found = _split(line)
@@ -48,7 +51,8 @@ class LineForm:
             found = _exchanged(found)
         if not found:
             return []
-        return [found[0].replace("\\", "/").removeprefix(self.cut), *found[1:]]
+        path = found[0].replace("\\", "/") if self.windows else found[0]
+        return [path.removeprefix(self.cut), *found[1:]]
 
 
 def lines_of(text: str) -> list[tuple[int, str]]:
@@ -63,8 +67,8 @@ def possible_forms(lines: Sequence[str]) -> Iterable[tuple[LineForm, str]]:
         lines: the first lines that are not empty.
     """
     for above, line in enumerate(lines[: MOST_ABOVE + 1]):
-        for label_first in (False, True):
-            form = LineForm(above, label_first)
+        for windows, label_first in product((False, True), repeat=2):
+            form = LineForm(above, label_first, windows and "\\" in line)
             name = next(iter(form.fields(line)), "")
             if name and (is_image_name(name) or form == LineForm()):
                 yield form, name

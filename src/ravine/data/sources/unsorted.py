@@ -216,7 +216,8 @@ def _fitting_table(
 def _are_labels(found: Collection, images: Sequence[str]) -> bool:
     """Returns whether what a table says are classes of most images: links and titles are none."""
     count = len(found.names)
-    return 2 * count >= len(images) and (count <= _FEW or len(found.classes) < count)
+    few = count <= _FEW or has_several(found.labels) or len(found.classes) < count
+    return 2 * count >= len(images) and few
 
 
 def _tables(root: Path, listing: FolderListing) -> list[Path]:
