@@ -76,11 +76,18 @@ def seconds(race: Race, row: dict[str, Any]) -> float:
     return statistics.median(ravine.Run.load(run).epochs[-1]["elapsed"] for run in runs)
 
 
+def called(name: str) -> str:
+    """Returns what a candidate is called here: a start has the path of its weights in its name."""
+    if not name.startswith("weights="):
+        return name
+    return "fresh" if name == "weights=none" else "fine-tuned"
+
+
 def rows_of(race: Race) -> dict[str, Any]:
     return {
-        row["name"]: {
+        called(row["name"]): {
             "accuracy": round(row["mean"], 4),
-            "interval": [round(one, 4) for one in row["interval"]],
+            "interval": [one and round(one, 4) for one in row["interval"]],
             "seconds of training": round(seconds(race, row), 1),
             "by seed": {seed: round(value, 4) for seed, value in row["results"].items()},
         }
@@ -166,7 +173,11 @@ def main() -> None:
             starts = raced(data, scratch / "starts", vary=f"weights=none,{source}", **common)
             frozen = ("--weights", str(source), "--freeze", "backbone")
             ways = raced(data, scratch / "ways", vary="views=1,8", fixed=frozen, **common)
-            figures["fresh and fine-tuned"] = rows_of(starts) | {"verdict": starts.verdict}
+            figures["fresh and fine-tuned"] = rows_of(starts) | {
+                "verdict": starts.verdict.replace(f"weights={source}", "fine-tuned").replace(
+                    "weights=none", "fresh"
+                )
+            }
             figures["frozen"] = rows_of(ways)
             figures["points"] = gains(figures)
         if asked.only != "races":
