@@ -76,3 +76,11 @@ def test_labels_of_a_table_in_two_forms_of_unicode_are_one(tmp_path: Path) -> No
 
 def test_a_network_s_class_is_found_in_another_spelling() -> None:
     assert class_indices(["CAT", NFD], [NFC, "cat"], "test").tolist() == [1, 0]
+
+
+def test_a_folder_named_as_two_others_is_a_class_and_that_is_said(tmp_path: Path) -> None:
+    found = _tree(tmp_path / "a", "scab", "rust", "scab_rust")
+
+    assert found.classes == ("rust", "scab", "scab_rust")
+    assert "'scab_rust', named as others together, is one class" in _line(found)
+    assert "together" not in _line(_tree(tmp_path / "b", "red fox", "fox", "owl"))

@@ -17,7 +17,8 @@ from ravine.core.errors import DataError
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.label_sets import as_rows, has_several, merged
 from ravine.data.settings import DataSettings
-from ravine.data.understanding import Understood
+from ravine.data.sources.several_labels import combined_name
+from ravine.data.understanding import Understood, shortened
 
 
 def with_labels_as_asked(found: Collection, settings: DataSettings) -> Collection:
@@ -36,10 +37,22 @@ def with_labels_as_asked(found: Collection, settings: DataSettings) -> Collectio
             found = _with_copies_merged(found)
         else:
             found = replace(found, labels=as_rows(found.labels, len(found.classes)))
+    if not has_several(found.labels) and asked == "auto":
+        return _with_combination_said(found)
     if has_several(found.labels) and found.understood is not None:
         said = f"{found.understood.classes}, several labels per image"
         found = replace(found, understood=replace(found.understood, classes=said))
     return found
+
+
+def _with_combination_said(found: Collection) -> Collection:
+    """Returns a collection that says of a class whose name others make up that it is one class."""
+    name = combined_name(found.classes)
+    if name is None or found.understood is None:
+        return found
+    note = f" ({shortened(name, 30)!r}, named as others together, is one class)"
+    classes = found.understood.classes + note
+    return replace(found, understood=replace(found.understood, classes=classes))
 
 
 def _with_copies_merged(found: Collection) -> Collection:

@@ -106,7 +106,7 @@ def combined_name(classes: Sequence[str]) -> str | None:
     known = set(classes)
     for mark in (*_CLEAR, *_MAYBE, *_BETWEEN_KNOWN, *_IN_NAMES):
         for name in classes:
-            parts = separated(name, mark)
+            parts = separated(name, mark) if mark in name else ()
             if len(parts) > 1 and set(parts) <= known:
                 return name
     return None

@@ -135,8 +135,10 @@ def refuse_one_folder(
     root: Path, listing: FolderListing, labels: Set[str], labels_images: TryTable
 ) -> None:
     """Raises `DataError` if the only class folder holds images that a table beside it labels."""
+    if len(labels - {""}) != 1:
+        return
     images = training_images([name for name, _ in listing.images])
-    if len(labels - {""}) != 1 or len({name.rpartition("/")[0] for name in images}) != 1:
+    if len({name.rpartition("/")[0] for name in images}) != 1:
         return
     if (table := _fitting_table(root, listing, images, labels_images)) is not None:
         only = next(iter(labels - {""}))
