@@ -5,7 +5,7 @@ followed: a page may be passed on, and contains nothing from outside the folder.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,18 +85,17 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         missing.append("evaluation.json does not hold what it should (confusion)")
         evaluation = {}
     evaluation = with_defaults(evaluation, EVALUATION) if evaluation else {}
+    environment = read("environment.json", "the run did not begin", ENVIRONMENT)
     recipe = _read(run / "recipe.toml", parse_toml, "the run did not begin", missing)
     rows = _rows(run / "history.jsonl", HISTORY, missing)
     plan = recipe.pop("plan", {})
-    filled = [{**_NO_NUMBERS, **row} for row in rows]
-    environment = read("environment.json", "the run did not begin", ENVIRONMENT)
     floor = loss_floor(environment)
     findings = [*_rollbacks(rows), *_rows(run / "findings.jsonl", FINDING, [])]
     return Contents(
         name=run.resolve().name,
         evaluation=evaluation,
-        epochs=[_above(row, "train_loss", floor) for row in filled if row["kind"] == "epoch"],
-        steps=[_above(row, "loss", floor) for row in filled if row["kind"] == "step"],
+        epochs=_above(rows, "epoch", "train_loss", floor),
+        steps=_above(rows, "step", "loss", floor),
         loss_floor=floor,
         audit=read("audit.json", "the data was not audited", AUDIT),
         recipe=recipe,
@@ -105,9 +104,7 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
         findings=findings,
         snapshots=_snapshots(_layers(run / "layers.jsonl") if layers is None else layers),
         variance=_variance(run / "variance.json"),
-        weights=read("weights.json", "its record was removed", WEIGHTS)
-        if recipe.get("weights")
-        else {},
+        weights=read(*_RECORD_OF_WEIGHTS) if recipe.get("weights") else {},
         missing=missing,
         verdict=judge(run, evaluation=evaluation, findings=findings, recipe=recipe),
         state=read_state(RunFolder(run), plan=plan if isinstance(plan, dict) else None),
@@ -122,8 +119,12 @@ def loss_floor(environment: Mapping[str, Any]) -> float:
     return float(found) if 0 <= found < math.inf else 0.0
 
 
-def _above(row: dict[str, Any], name: str, floor: float) -> dict[str, Any]:
-    return row if row[name] is None else {**row, name: row[name] - floor}
+def _above(
+    rows: Sequence[Mapping[str, Any]], kind: str, loss: str, floor: float
+) -> list[dict[str, Any]]:
+    """Returns the rows of a kind, None where they say nothing, with losses above the floor."""
+    filled = [{**_NO_NUMBERS, **row} for row in rows if row["kind"] == kind]
+    return [r if r[loss] is None else {**r, loss: r[loss] - floor} for r in filled]
 
 
 def _read(path: Path, parse: Callable[[str], Any], why: str, missing: list[str]) -> dict[str, Any]:
