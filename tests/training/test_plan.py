@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ravine.core.errors import RunError, SettingError
+from ravine.training import loop
 from ravine.training.budget import Budget, budget_too_short, plan_for_budget
 from ravine.training.clock import Clock
 from ravine.training.plan import Plan, Speed, epochs_too_few, plan_for_epochs
@@ -170,3 +171,13 @@ def test_too_few_epochs_name_enough(epochs: float, per_epoch: int) -> None:
 def test_epochs_enough_and_budgets_are_not_spoken_of() -> None:
     assert epochs_too_few(plan_for_epochs(50, steps_per_epoch=2), 50) is None
     assert epochs_too_few(plan_for_epochs(1, steps_per_epoch=2), None) is None
+
+
+def test_small_corrections_of_a_plan_are_not_said() -> None:
+    plan = Plan(total_steps=1000, steps_per_epoch=100)
+    said = [loop._said(plan)]
+    for step, end in ((100, 950), (200, 1050), (300, 800), (400, 850), (500, 1500)):
+        plan = plan.corrected(step, end)
+        said.append(loop._said(plan))
+
+    assert said == [1000, 1000, 1000, 800, 800, 1500]

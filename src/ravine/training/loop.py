@@ -36,7 +36,7 @@ from ravine.training.state import TrainingState
 from ravine.training.step_meter import StepMeter
 from ravine.training.train_step import Forward, StepResult, StepSettings, train_step
 
-_WORTH_SAYING = 0.03  # of a plan's steps; smaller corrections are in the events only
+_WORTH_SAYING = 0.15  # of the steps that were said; smaller corrections are in the events only
 Validation = Callable[[nn.Module], Evaluation]
 
 
@@ -127,9 +127,19 @@ def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Ob
     meter.restart_pace()
     if corrected is not plan:
         emit(_plan_corrected(plan, corrected, step))
-        if abs(corrected.end - plan.end) > _WORTH_SAYING * plan.end:
-            emit(Notice(text=f"plan corrected: {plan.end} steps become {corrected.end}"))
+        said = _said(plan)
+        if _said(corrected) != said:
+            emit(Notice(text=f"plan corrected: {said} steps become {corrected.end}"))
     return corrected
+
+
+def _said(plan: Plan) -> int:
+    """Returns the length of a run as it was last said: small corrections are not."""
+    said = plan.total_steps
+    for one in plan.corrections:
+        if abs(one.total_steps - said) > _WORTH_SAYING * said:
+            said = one.total_steps
+    return said
 
 
 def _plan_corrected(before: Plan, after: Plan, step: int) -> Event:
