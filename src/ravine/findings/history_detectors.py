@@ -172,8 +172,8 @@ def _plateau(run: Trace) -> Iterator[Finding]:
             "learning them: cannot tell which"
             if hard
             else "nothing that is learnt reaches the loss",
-            cure="ask for the wiring, the labels and the learning rate: ravine diagnose, or "
-            "ravine.check in your own loop",
+            cure="ask for the wiring, the labels and the learning rate: ravine check DATA, "
+            "or ravine.check in your own loop",
             step=int(run.steps[0]),
             evidence={"loss": end, "error": error, "chance": run.chance},
         )
