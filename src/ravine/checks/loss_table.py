@@ -12,6 +12,12 @@ from ravine.findings import thresholds as limits
 
 LOSS_CHECKS: Final = (
     Check(
+        code="loss-unbounded",
+        function=check_target_form,
+        stage="first batch",
+        explains=(*LEARNING, "loss-of-wrong-sign"),
+    ),
+    Check(
         code="loss-of-wrong-sign",
         function=check_loss,
         stage="first batch",
@@ -58,12 +64,6 @@ LOSS_CHECKS: Final = (
         function=check_loss,
         stage="first batch",
         explains=(*LEARNING, *VALIDATION),
-    ),
-    Check(
-        code="loss-unbounded",
-        function=check_target_form,
-        stage="first batch",
-        explains=(*LEARNING, "loss-of-wrong-sign"),
     ),
     Check(
         code="logits-limited",
