@@ -60,7 +60,7 @@ def minimise(
         least_gradient: or when no component of the gradient is larger.
 
     >>> found = minimise(lambda x: (float(x @ x), 2 * x), np.ones(3), iterations=9)
-    >>> found.x.tolist()
+    >>> (found.x.round(9) + 0.0).tolist()
     [0.0, 0.0, 0.0]
     """
     left = [evaluations if evaluations is not None else iterations * _HALVINGS + 1]
