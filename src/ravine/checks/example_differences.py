@@ -16,7 +16,7 @@ from ravine.core.nested import tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import ALIKE
 
-_EXAMPLES = 64
+_EXAMPLES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _keeper(name: str, count: int, passed: list[_Passed]) -> Any:
 
 def _between(x: Tensor) -> float:
     """Returns the mean variance of (N, …) over N."""
-    return float(x.detach().double().var(0).mean())
+    return float(x.detach().float().var(0).mean())
 
 
 def _is_silent(model: nn.Module, lost: _Passed) -> bool:

@@ -17,7 +17,7 @@ from ravine.findings.finding import Finding
 from ravine.nn.freezing import training_mode_
 
 _AFFINE = 1e-4  # deviation from the middle over that of the outputs, in float32
-_EXAMPLES = 32
+_EXAMPLES = 8
 
 
 def check_linearity(context: CheckContext) -> Iterator[Finding]:

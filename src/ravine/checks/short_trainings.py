@@ -16,6 +16,7 @@ from ravine.findings.finding import Finding
 from ravine.nn.freezing import training_mode_
 
 _EXAMPLES, _MOST_STEPS, _FEWEST_STEPS, _SECONDS = 32, 60, 30, 5.0
+_TRIAL_SECONDS = 3.0
 
 
 def check_few_examples(context: CheckContext) -> Iterator[Finding]:
@@ -42,7 +43,16 @@ def check_learning_rate(context: CheckContext) -> Iterator[Finding]:
     )
     if found is not None:
         context.measured.range_test = found
-        yield from check_rate(context, found, steps=steps)
+        yield from check_rate(context, found, steps=_steps_of_a_trial(seconds))
+
+
+def _steps_of_a_trial(seconds: float) -> int:
+    """Returns the steps of each of two trainings by the seconds of one; 0 where time is too short.
+
+    A slow network is judged by the range test alone.
+    """
+    steps = min(_MOST_STEPS, int(_TRIAL_SECONDS / 2 / max(seconds, 1e-6)))
+    return steps if steps >= _FEWEST_STEPS else 0
 
 
 def _rate_matters(context: CheckContext, optimizer: Optimizer) -> bool:
