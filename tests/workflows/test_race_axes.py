@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ravine.core.allowed_code import NO_CODE, AllowedCode
 from ravine.core.errors import CodeRefusedError, SettingError
+from ravine.core.progress import no_progress
 from ravine.ops.kernel_plan import guessed_plan
 from ravine.training.network_choice import choose_batch
 from ravine.workflows.race import _axes
+from ravine.workflows.race_images import prepared_for_jobs
 from ravine.workflows.race_plan import RaceSpec, make_plan
 from ravine.workflows.race_settings import RaceSettings
 from ravine.workflows.race_worker.slots import JobSlots
@@ -57,3 +60,19 @@ def test_the_first_trial_on_few_images_begins_at_the_learning_rate_of_a_run_alon
     alone = Recipe.of({"model": "wrn-10-1"}).default_lr(batch=batch)
     assert plan.graph.trials["fresh"][0]["lr"] == pytest.approx(alone)
     assert plan.graph.trials["tuned"][0]["lr"] == pytest.approx(alone / 10)
+
+
+@pytest.mark.parametrize(("views", "is_augmented"), [((1, 8), True), ((1, 0.5), False)])
+def test_candidates_that_differ_in_their_views_are_shown_other_views(
+    tmp_path: Path, views: tuple[float, float], *, is_augmented: bool
+) -> None:
+    chance = np.random.default_rng(0)
+    images = chance.integers(0, 255, (64, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(64) % 2)
+    candidates = {f"views={v}": {"views": v} for v in views}
+    race = RaceSettings.of({"candidates": candidates, "epochs": 1})
+    base = {"data": str(tmp_path / "data.npz"), "freeze": "backbone", "weights": "runs/a"}
+
+    spec = prepared_for_jobs(RaceSpec(race=race, base=base), lambda _: None, no_progress)
+
+    assert (spec.base["augment"] != "none") == is_augmented

@@ -20,7 +20,7 @@ _LONG = 3600.0  # seconds, as long as no budget
 
 def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Recipe:
     """Returns the recipe with its augmentation spelled out, and reports why it is that one."""
-    if recipe.is_left_to_ravine and _passes_once(recipe, session.ranks):
+    if recipe.is_left_to_ravine and session.ranks.size == 1 and passes_once(recipe):
         session.notify(
             "augmentation: none, each image passes the frozen backbone once, as it is (--views 8 "
             "--augment flip,crop makes augmented views)"
@@ -36,12 +36,12 @@ def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Rec
     return recipe.with_(augment=",".join(operations) or "none")
 
 
-def _passes_once(recipe: Recipe, ranks: Ranks) -> bool:
+def passes_once(recipe: Recipe) -> bool:
     """Returns whether a head is trained on the features of the images as they are, and no others.
 
     With a budget there may be time for augmented views.
     """
-    keeps = recipe.freeze == "backbone" and ranks.size == 1 and not recipe.mixup + recipe.cutmix
+    keeps = recipe.freeze == "backbone" and not recipe.mixup + recipe.cutmix
     one = recipe.budget is None if recipe.views is None else recipe.views <= 1
     return keeps and one
 

@@ -11,7 +11,7 @@ from ravine.core.progress import Progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_dataset
-from ravine.workflows.augmentation import with_augmentation
+from ravine.workflows.augmentation import passes_once, with_augmentation
 from ravine.workflows.race_plan import RaceSpec
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
@@ -32,6 +32,8 @@ def prepared_for_jobs(spec: RaceSpec, observe: Observer, progress: Progress) -> 
     if not recipe.is_left_to_ravine:
         return spec
     seeded = recipe.with_(seed=spec.race.seed)
+    if not all(passes_once(Recipe.of(spec.settings_of(name))) for name in spec.race.candidates):
+        seeded = seeded.with_(views=None, freeze="none")  # some candidate is shown augmented images
     chosen = with_augmentation(seeded, dataset, Session(observers=[observe]))
     return replace(spec, base={**spec.base, "augment": chosen.augment})
 
