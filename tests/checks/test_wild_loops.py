@@ -226,6 +226,10 @@ def test_losses_of_pixels_that_pass_over_a_class_or_mix_the_axes_are_named() -> 
     assert codes(dense(), shapes(), viewed)[0] == "outputs-scrambled"
     assert codes(dense(), shapes(), passes) == ("loss-ignores-examples",)
     assert codes(dense(), shapes(border=-100), F.cross_entropy) == ()
+    unlabelled = codes(
+        dense(), shapes(border=255), lambda out, y: F.cross_entropy(out, y, ignore_index=255)
+    )
+    assert unlabelled == ()
 
 
 def test_activations_that_are_computed_again_do_not_stop_the_check() -> None:

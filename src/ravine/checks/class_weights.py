@@ -49,7 +49,8 @@ def _ignored(context: CheckContext, labels: Tensor, shape: torch.Size) -> Iterat
         rests = (slope == 0).all(1)
         silent = rests if silent is None else silent & rests
     assert silent is not None
-    classes = [k for k in labels.unique().tolist() if bool(silent[labels == k].all())]
+    present = [k for k in labels.unique().tolist() if 0 <= k < shape[1]]  # 255 is no class
+    classes = [k for k in present if bool(silent[labels == k].all())]
     if classes and int(silent.sum()) > 1:
         shown = ", ".join(str(k) for k in classes[:5])
         yield Finding(
