@@ -168,3 +168,12 @@ def test_the_verdict_says_which_difference_cannot_be_seen() -> None:
 
     assert f"With 3 seeds a difference under {100 * comparisons[0].visible:.2g} points" in said
     assert comparisons[0].visible > abs(comparisons[0].difference)
+
+
+def test_an_interval_of_shares_stays_between_nothing_and_all() -> None:
+    table, _ = standings({"a": {1: 0.30, 2: 0.72}, "b": {1: 0.95, 2: 0.99}})
+
+    for one in table:
+        assert 0 <= one.interval[0] <= one.mean <= one.interval[1] <= 1
+    losses, _ = standings({"a": {1: -3.0, 2: -1.0}})
+    assert losses[0].interval[0] < -3

@@ -58,7 +58,7 @@ class Standing:
     Attributes:
         name: of the candidate.
         mean: of its results; NaN if it has none.
-        interval: 95 %, of the mean over the seeds (t).
+        interval: 95 %, of the mean over the seeds (t); of shares within 0 and 1.
         rank: 1 + the number of significantly better candidates.
         tied: candidates without a significant difference.
         results: by seed, of the runs that ended.
@@ -228,7 +228,10 @@ def standings(
     for name, values in results.items():
         mean, low, high = math.nan, math.nan, math.nan
         if values:
-            mean, low, high = mean_interval(list(whole[name].values()), resolution=resolution)
+            found_by_seed = list(whole[name].values())
+            mean, low, high = mean_interval(found_by_seed, resolution=resolution)
+            if math.isfinite(low) and all(0 <= value <= 1 for value in found_by_seed):
+                low, high = max(0.0, low), min(1.0, high)  # Student's t knows nothing of shares
         lost = [c for c in comparisons if c.second == name and not c.tied]
         tied = [c for c in comparisons if name in (c.first, c.second) and c.tied]
         rank = 1 + len(lost) if values else len(results)
