@@ -17,7 +17,8 @@ def tree_case(chance: random.Random, fixtures: Fixtures, folder: Path) -> Case:
     tree = folder / "data"
     shutil.copytree(fixtures.tree, tree)
     for _ in range(chance.randint(1, 4)):
-        chance.choice(_ODD)(chance, chance.choice([tree, *sorted(tree.glob("a*"))]))
+        folders = sorted(p for p in tree.glob("a*") if p.is_dir())
+        chance.choice(_ODD)(chance, chance.choice([tree, *folders]))
     words = ["train", "data", "--model", "wrn-10-1", "--epochs", "0.2", "--batch", "12", "--quiet"]
     words += ["--threads", "1", "--convolution", "guess", "--out", "new"]
     if chance.random() < 0.2:
