@@ -258,6 +258,35 @@ def test_sequences_of_numbers_that_cannot_be_learnt_do_not_stop_the_probe() -> N
     )
 
 
+def test_single_numbers_as_inputs_do_not_stop_the_probe() -> None:
+    model = nn.Sequential(nn.Embedding(30, 8), nn.Linear(8, 4))
+    found = [(torch.randint(0, 30, (32,)), torch.randint(0, 4, (32,))) for _ in range(6)]
+
+    assert codes(model, found, labels_probe=True)[:1] in (
+        ("labels-unrelated",),
+        ("labels-undecided",),
+    )
+
+
+def test_networks_and_losses_that_refuse_made_up_values_are_checked_all_the_same() -> None:
+    class Particular(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.scale = mlp(), nn.Parameter(torch.full((4,), 5.0))
+            self.empty = nn.Parameter(torch.zeros(0, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            if float(self.scale.detach().min()) < 2:
+                raise ValueError("a scale of 2 at least")
+            return self.inner(x) * self.scale / 5 + self.empty.sum()
+
+    def of_probabilities(out: Tensor, y: Tensor) -> Tensor:
+        return F.binary_cross_entropy(out, F.one_hot(y, 4).float())
+
+    assert codes(Particular(), batches()) == ()
+    assert codes(nn.Sequential(mlp(), nn.Sigmoid()), batches(), of_probabilities) == ()
+
+
 def test_hard_data_are_no_critical_plateau() -> None:
     model = nn.Linear(8, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02)

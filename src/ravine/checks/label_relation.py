@@ -174,7 +174,7 @@ def _why_undecided(context: CheckContext, trained: "_ShortTraining") -> str | No
 
 def _brightness(sample: CheckBatch) -> Tensor:
     """Returns 1 for the half of a batch whose first input has the larger mean, else 0, (N,)."""
-    means = tensors_in(sample.inputs)[0].flatten(1).double().mean(1)
+    means = tensors_in(sample.inputs)[0].double().reshape(len(sample), -1).mean(1)
     return (means > means.median()).long()
 
 

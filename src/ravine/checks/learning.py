@@ -88,7 +88,7 @@ def overfit(context: CheckContext) -> Overfit:
         [
             p
             for n, p in enumerate(model.parameters())
-            if p.requires_grad and p.dim() > 1 and n not in reached
+            if p.requires_grad and p.dim() > 1 and p.numel() and n not in reached
         ]
     )
     best: Overfit | None = None

@@ -58,7 +58,10 @@ def _apart(model: nn.Module, inputs: Tensor) -> float | None:
     def middle(x: Tensor) -> Tensor:
         return 0.5 * x[:half] + 0.5 * x[half : 2 * half]
 
-    ends, between = model(inputs), model(middle(inputs))
+    try:
+        ends, between = model(inputs), model(middle(inputs))
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
+        return None  # drawn weights are none that this network takes
     if not isinstance(ends, Tensor) or not isinstance(between, Tensor) or not ends.dim():
         return None
     if not ends.is_floating_point() or between.shape != ends[:half].shape:
@@ -72,4 +75,5 @@ def _draw_(model: nn.Module) -> None:
     generator = torch.Generator().manual_seed(0)
     for p in model.parameters():
         drawn = torch.randn(p.shape, generator=generator).to(p)
-        p.copy_(drawn / math.sqrt(p[0].numel()) if p.dim() > 1 else 1 + 0.3 * drawn)
+        taken = math.prod(p.shape[1:])
+        p.copy_(drawn / math.sqrt(max(1, taken)) if p.dim() > 1 else 1 + 0.3 * drawn)

@@ -43,9 +43,7 @@ def check_logits(context: CheckContext) -> Iterator[Finding]:
             return float(context.loss(size * right, labels))
 
     yield from _in_the_loss(value)
-    varies = (
-        float(logits.std(0).max()) > _VARIES * float(logits.std()) if len(logits) > 1 else False
-    )
+    varies = len(logits) > 1 and float(logits.std(0).max()) > _VARIES * float(logits.std())
     if form.takes_softmax and varies:
         yield from _in_the_network(context, logits, value)
 

@@ -53,7 +53,18 @@ class LossForm:
 
 
 def form_of(loss: Loss, logits: Tensor, targets: Tensor) -> LossForm | None:
-    """Returns how the loss takes logits (N, K, …) for labels (N, …); None where not finite."""
+    """Returns how the loss takes logits (N, K, …) for labels (N, …).
+
+    None where it is not finite, or refuses outputs that are made up, as a loss of probabilities
+    does.
+    """
+    try:
+        return _form_of(loss, logits, targets)
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
+        return None
+
+
+def _form_of(loss: Loss, logits: Tensor, targets: Tensor) -> LossForm | None:
     out = logits.detach().float().requires_grad_()
     with torch.enable_grad():
         value = loss(out, targets)
