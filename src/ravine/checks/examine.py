@@ -29,6 +29,7 @@ from ravine.core.errors import SettingError
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding, Findings, merge
+from ravine.kernels.sleeping_threads import sleeps_when_busy
 from ravine.nn.freezing import training_mode_
 from ravine.optim.lr_range_test import RangeTest
 from ravine.propagation.recording import Recording
@@ -40,6 +41,7 @@ _RESHAPING = ("flatten", "view", "reshape", "squeeze", "contiguous", "float", "t
 _STOPS = ("inputs-not-finite", "labels-out-of-range")
 
 
+@sleeps_when_busy()
 def check(
     model: nn.Module,
     loss: Callable[[Any, Any], Tensor],

@@ -13,6 +13,7 @@ from torch import nn
 
 from ravine.core.errors import SettingError
 from ravine.core.progress import Progress, no_progress
+from ravine.kernels.sleeping_threads import sleeps_when_busy
 from ravine.landscapes.axes import ChosenDirections, DirectionInputs, choose_directions
 from ravine.landscapes.continuation import check_continues, made_of
 from ravine.landscapes.curvature import curvature
@@ -32,6 +33,7 @@ _PASSES = 3  # at the centre, beyond the first
 _REPEATS = 1e-4  # relative difference of a loss that is computed twice
 
 
+@sleeps_when_busy()
 def landscape(
     model: nn.Module,
     loss: LossFunction,

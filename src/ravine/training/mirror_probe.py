@@ -9,6 +9,8 @@ Shape letters: N images, S height and width, C channels, K classes.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
@@ -65,8 +67,24 @@ def find_mirrored_pair(dataset: Dataset, *, seed: int, most: int = _IMAGES) -> M
         seed: of the run.
         most: images that are asked about; more than 2,400 never are.
     """
+    with _one_thread():
+        return _find(dataset, seed=seed, most=min(most, _IMAGES))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Threads wait longer for each other than such small layers take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _find(dataset: Dataset, *, seed: int, most: int) -> MirroredPair | None:
     generator = generator_for("mirror probe", seed=seed)
-    index = _chosen(dataset, generator, min(most, _IMAGES))
+    index = _chosen(dataset, generator, most)
     pixels = _pixels(dataset, index)
     truth = torch.from_numpy(as_rows(dataset.labels[index], len(dataset.classes))).float()
     says = torch.zeros(2, *truth.shape, dtype=torch.bool)

@@ -24,6 +24,7 @@ from ravine.data.audit import report_audit
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import Dataset
 from ravine.data.opening import open_dataset
+from ravine.kernels.sleeping_threads import sleeps_when_busy
 from ravine.nn.freezing import freeze_
 from ravine.nn.head import head_name
 from ravine.nn.init import init_
@@ -46,6 +47,7 @@ _IMAGES = 64
 _BATCHES = 16  # for the checks; the variances are those of the first
 
 
+@sleeps_when_busy()
 def compare_variance(
     data: str | None,
     settings: Mapping[str, Any],

@@ -28,6 +28,7 @@ from ravine.data.opening import open_dataset
 from ravine.findings.cure_trials import Trial, compare
 from ravine.findings.finding import Finding, Findings, merge
 from ravine.findings.label_floor import ignorance_of
+from ravine.kernels.sleeping_threads import sleeps_when_busy
 from ravine.nn.freezing import training_mode_
 from ravine.ops.kernel_plan import guessed_plan
 from ravine.runs.checkpoints import Checkpoint, checkpoint_paths, load_checkpoint, load_latest
@@ -84,6 +85,7 @@ class _Case:
         )
 
 
+@sleeps_when_busy()
 def diagnose_run(
     path: str | Path,
     *,

@@ -24,6 +24,7 @@ from ravine.data.discovery import find_collection
 from ravine.data.network_images import open_reading
 from ravine.data.opening import open_dataset
 from ravine.data.reading import Reading, read_again
+from ravine.kernels.sleeping_threads import sleeps_when_busy
 from ravine.landscapes.axes import DirectionInputs
 from ravine.landscapes.loss_surface import compute_surface
 from ravine.reports.hessian_figures import draw_sharpness
@@ -45,6 +46,7 @@ _BATCH = 100
 Batch = tuple[Tensor, Tensor]
 
 
+@sleeps_when_busy()
 def run_surface(
     path: str | Path,
     *,

@@ -19,6 +19,7 @@ from ravine.core.html_table import html_table
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.renamed import with_new_names
+from ravine.kernels.sleeping_threads import sleeps_when_busy
 from ravine.reports.race_page import render_race
 from ravine.runs.folder import RUNS, RunFolder, next_run_path
 from ravine.runs.links import refuse_link
@@ -114,6 +115,7 @@ class Race:
         return path if path.is_file() else None
 
 
+@sleeps_when_busy()
 def race(
     data: str | Path | None = None,
     *,

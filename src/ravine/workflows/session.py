@@ -1,8 +1,8 @@
 """A session: what a command opens before it trains or runs a network, and closes after it.
 
-One context manager holds the process's random state, its threads, the ranks that train together,
-the lock of a run folder, the observers and the clock of the budget, instead of a guard in each
-command. Closing it restores random state and threads and releases the lock.
+One context manager holds the process's random state, its threads and how they wait, the ranks that
+train together, the lock of a run folder, the observers and the clock of the budget, instead of a
+guard in each command. Closing it restores random state and threads and releases the lock.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ from ravine.core.device import threads_of_rank
 from ravine.core.events import Event, Notice, Observer
 from ravine.core.progress import Progress, no_progress
 from ravine.core.ranks import ALONE, Ranks
+from ravine.kernels.sleeping_threads import sleeps_when_busy
 from ravine.runs.folder import RunFolder
 from ravine.training.clock import Clock
 
@@ -92,7 +93,7 @@ def open_session(
 ) -> Iterator[Session]:
     """Opens a session; closing it restores random state and threads and releases the lock."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    with ExitStack() as closing, torch.random.fork_rng(devices=list(devices)):
+    with ExitStack() as closing, torch.random.fork_rng(devices=list(devices)), sleeps_when_busy():
         yield Session(
             ranks=ranks,
             observers=observers if ranks.is_main else (),

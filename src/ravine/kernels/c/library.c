@@ -92,6 +92,17 @@ EXPORT int32_t ravine_version(void)
     return RAVINE_VERSION;
 }
 
+/* Starts a team of `threads` threads that do nothing, of the thread that calls, and returns how many
+   came. They sleep until that thread ends. */
+EXPORT int32_t ravine_idle_team(int32_t threads)
+{
+    int32_t came = 0;
+    (void)threads;
+#pragma omp parallel num_threads(threads) reduction(+ : came)
+    came += 1;
+    return came;
+}
+
 #if defined(RAVINE_BFLOAT16)
 static int has_bfloat16(void)
 {
