@@ -26,17 +26,22 @@ def seconds_per_step(
 ) -> float:
     """Returns the mean seconds of a training step, batch preparation included.
 
-    Takes about `seconds`, after a warm-up; at least two steps. Weights, buffers, the optimizer's
-    state and the counters are afterwards bitwise what they were.
+    Takes about `seconds`, after a warm-up; at least two steps, but where the warm-up's last step
+    takes as long by itself, as on a busy machine, that is the answer. Weights, buffers, the
+    optimizer's state and the counters are afterwards bitwise what they were.
     """
     state = training.state
     saved = {name: value.clone() for name, value in state.tensors().items()}
     values, step = state.values(), state.step
     was_training = state.model.training
     training_mode_(state.model)
+    taken = 0.0
     for _ in range(_WARM_UP):
+        start = time.monotonic()
         _take_step(training)
-    taken = _mean_seconds(training, seconds=seconds, most=most, ranks=ranks)
+        taken = ranks.broadcast(time.monotonic() - start)[0]
+    if taken < seconds:
+        taken = _mean_seconds(training, seconds=seconds, most=most, ranks=ranks)
     state.load(step, saved, values)
     state.model.zero_grad(set_to_none=True)
     if not was_training:
@@ -75,18 +80,23 @@ def seconds_per_image(
 
     Args:
         model: the network.
-        batches: images on its device; the first one is the warm-up, and is timed too.
+        batches: images on its device; the first one is the warm-up, and is timed too: again,
+            but where the warm-up takes `seconds`.
         precision: of activations and products.
         mirrored: also evaluate the mirror images.
         seconds: after so many no further batch is timed.
     """
-    spent, count = 0.0, 0
-    for batch in batches:
-        if not count:
-            class_probabilities(model, [batch], precision=precision, mirrored=mirrored)
+
+    def timed(batch: Images) -> float:
         start = time.monotonic()
         class_probabilities(model, [batch], precision=precision, mirrored=mirrored)
-        spent += time.monotonic() - start
+        return time.monotonic() - start
+
+    spent, count = 0.0, 0
+    for batch in batches:
+        if not count and (warm_up := timed(batch)) >= seconds:
+            return warm_up / len(batch.images)
+        spent += timed(batch)
         count += len(batch.images)
         if spent >= seconds:
             break
