@@ -15,6 +15,7 @@ from ravine.findings.thresholds import (
     SATURATED,
     VANISHING,
 )
+from ravine.findings.variance_change import change_of
 from ravine.propagation.operations import Operation
 from ravine.propagation.recording import Recording
 from ravine.propagation.unit_activity import KINDS, UnitActivity
@@ -28,8 +29,8 @@ def check_variances(context: CheckContext) -> Iterator[Finding]:
     profile, logits = context.measured.variance, context.measured.logits
     hidden = profile.weighted[:-1] if profile is not None else ()
     std = 0.0 if logits is None else float(logits.detach().double().std())
-    forward = _change([layer.forward for layer in hidden])
-    backward = _change([layer.backward for layer in reversed(hidden)])
+    forward = change_of([layer.forward for layer in hidden])
+    backward = change_of([layer.backward for layer in reversed(hidden)])
     arriving = max(forward, _arriving(profile) if profile is not None else 1.0)
     growing = min(backward, _along_the_stream(profile) if profile is not None else backward)
     if not math.isfinite(std) or std > LARGE_LOGITS or max(forward, growing) > EXPLODING:
@@ -48,7 +49,9 @@ def _arriving(profile: VarianceProfile) -> float:
     weighted = [n for n, layer in enumerate(profile.layers) if layer.weighted]
     if len(weighted) < 2:
         return 1.0
-    return _change([profile.layers[weighted[0]].forward, profile.layers[weighted[-1] - 1].forward])
+    return change_of(
+        [profile.layers[weighted[0]].forward, profile.layers[weighted[-1] - 1].forward]
+    )
 
 
 def _along_the_stream(profile: VarianceProfile) -> float:
@@ -60,18 +63,7 @@ def _along_the_stream(profile: VarianceProfile) -> float:
     layers = profile.layers
     weighted = [n for n, layer in enumerate(layers) if layer.weighted]
     sums = [one for one in layers[: weighted[-1]] if one.kind in _SUMS] if weighted else []
-    return _change([sums[-1].backward, layers[weighted[0]].backward]) if sums else math.inf
-
-
-def _change(variances: Sequence[float | None]) -> float:
-    """Returns the last over the first variance; 1 where there is nothing to compare.
-
-    Zeros are left out: they come of weights that are 0, not of many factors below 1.
-    """
-    known = [v for v in variances if v]
-    if len(known) < 2:
-        return 1.0
-    return known[-1] / known[0] if math.isfinite(known[-1]) else math.inf
+    return change_of([sums[-1].backward, layers[weighted[0]].backward]) if sums else math.inf
 
 
 def _first_beyond(hidden: Sequence[LayerVariance], limit: float, *, forward: bool) -> str:

@@ -4,6 +4,7 @@ Layers along x, variance on a logarithmic y; forward above, backward below; a co
 network; theory as a line in its band, measurement as points.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from ravine.findings.variance_change import change_of, describe_change
 from ravine.reports.curve_figures import figure_of, svg_of
 from ravine.reports.figure_file import write_figure
 from ravine.reports.figure_style import ACCENT, GREY, SECOND, axes_style, literal
@@ -27,6 +29,7 @@ _STYLE: Any = {
 }
 _GRID: Any = {"sharex": "col", "sharey": "row", "squeeze": False}
 _BAND = "95 % of draws, by finite width and batch"
+_LEGEND_INCHES = 7.0  # which its three entries take beside each other
 _DIRECTIONS = (("forward", "activations", ACCENT), ("backward", "gradients", SECOND))
 
 
@@ -72,7 +75,13 @@ def _draw(figure: Figure, grid: Any, networks: Sequence[Mapping[str, Any]]) -> N
     for line in grid:
         _widen(line)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9.5)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=3 if figure.get_figwidth() >= _LEGEND_INCHES else 2,
+        fontsize=9.5,
+    )
 
 
 def _panel(axes: Axes, network: Mapping[str, Any], direction: str, colour: str) -> None:
@@ -100,8 +109,31 @@ def _panel(axes: Axes, network: Mapping[str, Any], direction: str, colour: str) 
     axes.minorticks_off()
     factor = network["factors"][direction]
     measured_factor, theory = (_factor(factor[name]) for name in ("measured", "predicted"))
-    text = f"× {measured_factor} per layer (theory × {theory})"
+    text = f"× {measured_factor} per layer (theory × {theory}): {_verdict(rows, direction)}"
     axes.text(0.0, 1.02, text, transform=axes.transAxes, fontsize=8.5, color=colour)
+    if measured and direction == "backward":
+        _explain_last(axes, len(rows), measured[-1], colour)
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]], direction: str) -> str:
+    """Returns whether the variance is kept from the first hidden layer of the pass to its last."""
+    hidden = [row[direction] for row in rows[:-1]]
+    return describe_change(change_of(hidden if direction == "forward" else hidden[::-1]))
+
+
+def _explain_last(axes: Axes, at: int, value: float, colour: str) -> None:
+    """Says why the last layer's gradient stands apart: the loss gives it, not a layer."""
+    if math.isfinite(value):
+        axes.annotate(
+            "given by\nthe loss",
+            (at, value),
+            xytext=(-6, 4),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=8,
+            color=colour,
+        )
 
 
 def _edges(rows: Sequence[Mapping[str, Any]], direction: str) -> tuple[list[float], list[float]]:
