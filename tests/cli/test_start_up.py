@@ -116,3 +116,18 @@ def test_nothing_is_written_by_a_mistake(tmp_path: Path, ravine, monkeypatch) ->
         assert ravine(*words.split()).code == 2
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_warning_of_a_library_is_one_line_without_its_source():
+    code = (
+        "import sys, warnings\n"
+        "from ravine.cli.main import main\n"
+        "sys.argv = ['ravine', '--version']\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "warnings.warn('works more slowly:\\n  it was not built')\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.stderr == "warning: works more slowly: it was not built\n"

@@ -18,7 +18,7 @@ from ravine.runs.rows import read_rows
 from ravine.runs.surface import Surface
 from ravine.workflows.race import Race
 from ravine.workflows.run import Run
-from ravine.workflows.screens import PlainLines
+from ravine.workflows.screens import PlainLines, epoch_line, step_line
 from ravine.workflows.show import NotebookScreen, showing
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -200,3 +200,46 @@ def test_findings_surface_snapshot_and_race_show_themselves(tmp_path: Path) -> N
     assert "Conv2d" in snapshot._repr_html_()
     assert repr(Race(tmp_path)) == f"race {tmp_path}: not ended"
     assert "not ended" in Race(tmp_path)._repr_html_()
+
+
+_STEPS = {
+    "step": 110,
+    "loss": 0.493,
+    "accuracy": 0.7656,
+    "lr": 0.00523,
+    "images_per_second": 12_700,
+    "elapsed": 60.0,
+}
+
+
+def test_what_is_left_of_the_time_stays_in_a_narrow_line_of_steps() -> None:
+    whole = step_line(_STEPS, 11_200)
+    assert whole.endswith("lr 0.00523  12,700 images/s  left 1:40:49")
+    for width in (40, 60, 80, len(whole) - 1):
+        line = step_line(_STEPS, 11_200, width=width)
+        assert len(line) <= width
+        assert line.startswith("step 110/11,200  ")
+        assert line.endswith("  left 1:40:49")
+    assert "loss 0.493  training 76.56 %" in step_line(_STEPS, 11_200, width=70)
+
+
+def test_the_accuracy_with_its_interval_stays_in_a_narrow_line_of_an_epoch() -> None:
+    event = EpochDone(
+        epoch=12.25,
+        total_steps=200,
+        step=100,
+        train_loss=1.7,
+        train_accuracy=0.1016,
+        loss=2.496,
+        accuracy=0.1032,
+        interval=(0.095, 0.112),
+        images_per_second=12_150.0,
+        elapsed=4000.0,
+    )
+    kept = "validation 10.32 % (9.5–11.2) loss 2.496"
+    assert len(epoch_line(event)) > 80
+    line = epoch_line(event, width=80)
+    assert len(line) <= 80
+    assert line.startswith("epoch 12.25  ")
+    assert kept in line
+    assert line.endswith("1:06:40")

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -192,6 +193,7 @@ def main() -> None:
     """Runs a command. A user's mistake is one line and exit code 2; a bug shows its traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # of a file name that is no UTF-8
+    warnings.formatwarning = _warning_line
     try:
         _refuse_empty_arguments(sys.argv[1:])
         app()
@@ -222,6 +224,11 @@ def main() -> None:
             raise
         traceback.print_exc()  # before the other processes end
         exit_process(1)
+
+
+def _warning_line(message: Warning | str, *_: object, **__: object) -> str:
+    """Returns a warning as the commands print theirs: a line of the source tells a user nothing."""
+    return f"warning: {' '.join(str(message).split())}\n"
 
 
 def _print_mistake(text: str) -> None:

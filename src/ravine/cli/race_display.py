@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import Progress
 
 from ravine.cli.display import watching
 from ravine.core.events import Event
 from ravine.core.lazy import lazy_module
 from ravine.runs.rows import plain
-from ravine.workflows.screens import Screen, duration, share
+from ravine.workflows.screens import Screen, duration, progress_bar, share
 
 if TYPE_CHECKING:
     from ravine.workflows.race import Race
@@ -35,13 +35,7 @@ def race_display(*, quiet: bool, json: bool) -> Iterator[tuple[Screen, "controll
     console = Console(stderr=True, highlight=False)
     with (
         watching(quiet=True, json=False) as screen,
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[facts]}"),
-            console=console,
-            transient=True,
-        ) as bar,
+        progress_bar(console, text="{task.description}") as bar,
     ):
         yield screen, _Bars(bar, console)
 

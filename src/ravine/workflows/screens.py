@@ -6,6 +6,7 @@ logger `ravine`, where a program can catch them (`core.notice_log`).
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, final
 
 from rich.console import Console
@@ -28,6 +29,8 @@ else:
 
 _LINE_EVERY = 10.0
 _REFRESH_EVERY = 1.0
+_BAR, _SHORT_BAR = 24, 8  # columns
+_WIDE = 110  # columns of a terminal that has room for the bar and all facts
 _LARGE = 1000.0  # a loss without decimals
 _SEEN = 0.001  # of a floor, in a loss of three decimals
 
@@ -77,19 +80,36 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
 
 
-def epoch_line(event: EpochDone, *, floor: float = 0.0) -> str:
-    """Returns the line about one epoch, its training loss without the floor of the targets."""
-    text = (
-        f"epoch {event.epoch:5.4g}  loss {loss_text(event.train_loss - floor)}  "
-        f"training {_exact(event.measure)}{share(event.train_accuracy)}"
-    )
+def epoch_line(event: EpochDone, *, floor: float = 0.0, width: int | None = None) -> str:
+    """Returns the line about one epoch, without what is least wanted where it is too wide.
+
+    Args:
+        event: the epoch.
+        floor: of the targets, which the training loss is shown without.
+        width: characters that there is room for; None for any number.
+    """
+    parts = [
+        f"epoch {event.epoch:5.4g}",
+        f"loss {loss_text(event.train_loss - floor)}",
+        f"training {_exact(event.measure)}{share(event.train_accuracy)}",
+    ]
     if event.scores and event.loss is not None:
         mean_ap, f1 = (share(event.scores[n] or 0.0) for n in ("mean_ap", "macro_f1"))
-        text += f"  validation mAP {mean_ap} macro F1 {f1} loss {loss_text(event.loss)}"
+        parts += [f"validation mAP {mean_ap} macro F1 {f1} loss {loss_text(event.loss)}"]
     if event.accuracy is not None and event.loss is not None:
         validated = share(event.accuracy, event.interval)
-        text += f"  validation {validated} loss {loss_text(event.loss)}"
-    return f"{text}  {event.images_per_second:,.0f} images/s  {duration(event.elapsed)}"
+        parts += [f"validation {validated} loss {loss_text(event.loss)}"]
+    parts += [f"{event.images_per_second:,.0f} images/s", duration(event.elapsed)]
+    return _fitting(parts, (-2, 1, 1), width)  # images/s, loss, training
+
+
+def _fitting(parts: list[str], least_wanted: Sequence[int], width: int | None) -> str:
+    """Returns the parts side by side, less as many as do not fit, in the order given."""
+    for index in least_wanted:
+        if width is None or len("  ".join(parts)) <= width:
+            break
+        del parts[index]
+    return "  ".join(parts)
 
 
 def _exact(measure: str) -> str:
@@ -218,19 +238,50 @@ def started_line(event: TrainingStarted) -> str:
     )
 
 
-def step_line(row: dict[str, Any], total_steps: int) -> str:
-    """Returns the line about several steps."""
+def step_line(row: dict[str, Any], total_steps: int, *, width: int | None = None) -> str:
+    """Returns the line about several steps, without what is least wanted where it is too wide.
+
+    Args:
+        row: of the steps.
+        total_steps: of the run.
+        width: characters that there is room for; None for any number.
+    """
     loss = "not finite" if row["loss"] is None else loss_text(row["loss"])
     left = (total_steps - row["step"]) * row["elapsed"] / max(row["step"], 1)
-    return (
-        f"step {row['step']:,}/{total_steps:,}  loss {loss}  training {_of_row(row)}  "
-        f"lr {row['lr']:.3g}  {row['images_per_second']:,.0f} images/s  left {duration(left)}"
-    )
+    parts = [
+        f"step {row['step']:,}/{total_steps:,}",
+        f"loss {loss}",
+        f"training {_of_row(row)}",
+        f"lr {row['lr']:.3g}",
+        f"{row['images_per_second']:,.0f} images/s",
+        f"left {duration(left)}",
+    ]
+    return _fitting(parts, (3, -2, 2, 1), width)  # lr, images/s, training, loss
 
 
 def _of_row(row: dict[str, Any]) -> str:
     measure = "accuracy" if "accuracy" in row else "exact_match"
     return f"{_exact(measure)}{share(row[measure])}"
+
+
+def progress_bar(console: Console, *, text: str) -> Progress:
+    """Returns a bar that moves on a terminal and goes when it is done; facts stand behind it.
+
+    Args:
+        console: of the terminal.
+        text: what stands before it, of the task's fields.
+    """
+    return Progress(
+        TextColumn(text),
+        BarColumn(bar_width=_bar_width(console), complete_style="cyan", finished_style="cyan"),
+        TextColumn("{task.fields[facts]}"),
+        console=console,
+        transient=True,
+    )
+
+
+def _bar_width(console: Console) -> int:
+    return _BAR if console.width >= _WIDE else _SHORT_BAR
 
 
 @final
@@ -239,13 +290,7 @@ class LiveScreen:
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[facts]}"),
-            console=self._console,
-            transient=True,
-        )
+        self._bar = progress_bar(self._console, text="[bold]{task.description}")
         self._window = StepWindow(_REFRESH_EVERY)
         self._task = self._bar.add_task("", total=None, visible=False, facts="")
 
@@ -262,7 +307,8 @@ class LiveScreen:
             self._moved(event)
         elif isinstance(event, EpochDone):
             self._window.restart()
-            self._console.print(epoch_line(event, floor=self._window.floor), markup=False)
+            line = epoch_line(event, floor=self._window.floor, width=self._console.width)
+            self._console.print(line, markup=False)
         elif isinstance(event, Notice):
             style = "yellow" if event.warning else "dim"
             self._console.print(event.text, style=style, markup=False)
@@ -275,7 +321,8 @@ class LiveScreen:
     def _moved(self, event: StepDone) -> None:
         row = self._window.add(event)
         if row is not None:
-            facts = step_line(row, event.total_steps)
+            room = self._console.width - len("training ") - _bar_width(self._console) - 1
+            facts = step_line(row, event.total_steps, width=room)
             self._bar.update(self._task, completed=event.step, total=event.total_steps, facts=facts)
 
     def progress(self, what: str, done: int, total: int) -> None:
