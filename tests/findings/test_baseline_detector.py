@@ -36,6 +36,8 @@ def test_the_best_baseline_is_what_counts() -> None:
         (200, {"epochs": 2.0}, {"epochs": 6}),
         (20, {"epochs": None, "budget": 20.0}, {"budget": 300}),
         (2000, {"budget": 25.0}, {"budget": 90}),
+        (1, {"budget": 30.0, "step": 0.4}, {"budget": 150}),  # 29 s of which were no steps
+        (2000, {"budget": 25.0, "step": 0.01}, {"budget": 90}),
         (20, {}, {}),
     ],
 )

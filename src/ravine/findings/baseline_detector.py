@@ -19,7 +19,8 @@ def find_below_baseline(
     Args:
         baselines: rows of evaluation.json: name, accuracy, count, only_baseline, only_network, p.
         steps: that the run was trained for.
-        length: `epochs` and `budget` in seconds, as in the recipe.
+        length: `epochs` and `budget` in seconds, as in the recipe; `step`, seconds of a step,
+            where it was measured.
     """
     best = max(baselines, key=lambda row: float(row["accuracy"]), default=None)
     if best is None or best["only_baseline"] <= best["only_network"] or best["p"] > BELOW_BASELINE:
@@ -45,10 +46,16 @@ def find_below_baseline(
 
 
 def _longer(steps: int, length: Mapping[str, float | None]) -> dict[str, float]:
-    """Returns the setting of a run that is long enough, three times as long at least."""
+    """Returns the setting of a run that is long enough, three times as long at least.
+
+    Much of a short budget is evaluating, which a longer one has no more of.
+    """
     factor = max(_LONGER, FEW_STEPS / max(1, steps))
     if epochs := length.get("epochs"):
         return {"epochs": math.ceil(epochs * factor)}
     if budget := length.get("budget"):
-        return {"budget": math.ceil(budget * factor / _ROUND) * _ROUND}
+        seconds = budget * factor
+        if step := length.get("step"):
+            seconds = max(_LONGER * budget, budget + (FEW_STEPS - steps) * step)
+        return {"budget": math.ceil(seconds / _ROUND) * _ROUND}
     return {}

@@ -97,6 +97,8 @@ def find_below_pixels(folder: RunFolder, result: dict[str, Any] | None) -> Itera
             return
     settings, plan = read_recipe(folder.recipe)
     if rows := result.get("baselines"):
+        followed = Plan.from_values(plan) if plan else None
         length = {name: settings.get(name) for name in ("epochs", "budget")}
-        steps = Plan.from_values(plan).end if plan else 0
+        length["step"] = followed.speed.step if followed and followed.speed else None
+        steps = followed.end if followed else 0
         yield from find_below_baseline(rows, steps=steps, length=length)
