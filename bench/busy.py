@@ -4,13 +4,15 @@
 
 For each network, in one process: Ravine's whole loop and the eager loop with the best flags of
 torch, in turn; and round by round no endless loop, one and two beside, not pinned and of equal
-nice value. The loops are stopped and continued, so that quiet and busy rounds alternate. Printed
-are medians of images/s, and medians over rounds of busy ÷ quiet. The results lie in
-results/busy-PROCESSOR-LEVEL.json.
+nice value. The loops are stopped and continued, so that quiet and busy rounds alternate; a round is
+timed from its third second on. Torch's loop has Ravine's sleeping threads too, as both run in one
+process. Printed are medians of images/s, and medians over rounds of busy ÷ quiet. The results lie
+in results/busy-PROCESSOR-LEVEL.json.
 """
 
 import argparse
 import json
+import math
 import os
 import signal
 import statistics
@@ -32,6 +34,7 @@ from ravine.workflows.bench import CLASSES, BenchRequest
 from ravine.workflows.session import open_session
 from ravine.workflows.whole_loop import whole_loop
 
+SETTLED = 2.0  # seconds until Ravine has seen what runs beside (`kernels/sleeping_threads.py`)
 ENDLESS = "while True: pass"
 
 
@@ -49,11 +52,15 @@ def stopped_loops(number: int) -> Iterator[list[int]]:
             loop.wait()
 
 
-def seconds_of_step(run: Callable[[int], None], steps: int, beside: list[int]) -> float:
-    """Returns the seconds of a step while the processes `beside` run."""
+def seconds_of_step(
+    run: Callable[[int], None], steps: int, beside: list[int], *, untimed: int = 0
+) -> float:
+    """Returns the seconds of a step while the processes `beside` run, after `untimed` steps."""
     for pid in beside:
         os.kill(pid, signal.SIGCONT)
     try:
+        if untimed:
+            run(untimed)
         start = time.perf_counter()
         run(steps)
         return (time.perf_counter() - start) / steps
@@ -102,7 +109,8 @@ def in_turn(
                         steps[name] = max(2, round(seconds / taken))
                         continue
                     for number in numbers:
-                        taken = seconds_of_step(run, steps[name], loops[:number])
+                        untimed = math.ceil(steps[name] * SETTLED / seconds)
+                        taken = seconds_of_step(run, steps[name], loops[:number], untimed=untimed)
                         found[name][number].append(taken)
     return found
 
