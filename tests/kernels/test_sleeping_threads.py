@@ -49,7 +49,7 @@ def test_threads_sleep_while_loops_take_the_cores(two_threads):
     try:
         with sleeps_when_busy():
             assert _becomes(True, seconds=20)
-        assert not are_asleep()
+        assert _becomes(False, seconds=10)
     finally:
         for loop in beside:
             loop.kill()
@@ -92,7 +92,20 @@ def test_the_innermost_use_does_not_end_the_outer_one(two_threads, monkeypatch):
         assert inner()
         assert inner()
         assert are_asleep()
-    assert not are_asleep()
+    assert _becomes(False, seconds=10)
+
+
+def test_a_fork_has_a_watcher_of_its_own(two_threads, monkeypatch):
+    monkeypatch.setattr(sleeping_threads.OtherLoad, "cores", lambda self: 99.0)
+    monkeypatch.setattr(sleeping_threads, "_SAMPLED", 0.02)
+    with sleeps_when_busy():
+        assert _becomes(True, seconds=10)
+    assert _becomes(False, seconds=10)
+    child = os.fork()
+    if not child:
+        with sleeps_when_busy():
+            os._exit(0 if _becomes(True, seconds=10) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])

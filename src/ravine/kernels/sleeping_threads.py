@@ -23,7 +23,6 @@ _QUIET = 3  # samples in succession
 # Who sets these has decided it.
 _DECIDED = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 _lock = threading.Lock()
-_users = 0
 _watcher: "_Watcher | None" = None
 
 
@@ -34,11 +33,15 @@ def sleeps_when_busy() -> Iterator[None]:
     Nothing is done where the system does not tell (other than Linux), without the C library, and
     where GOMP_SPINCOUNT or OMP_WAIT_POLICY is set.
     """
-    _enter()
+    watcher = None if any(os.environ.get(name) for name in _DECIDED) else _only_watcher()
+    if watcher is None:
+        yield
+        return
+    watcher.enter()
     try:
         yield
     finally:
-        _leave()
+        watcher.leave()
 
 
 def are_asleep() -> bool:
@@ -46,24 +49,16 @@ def are_asleep() -> bool:
     return _watcher is not None and _watcher.team.is_held
 
 
-def _enter() -> None:
-    global _users, _watcher
+def _only_watcher() -> "_Watcher | None":
+    """Returns the watcher of this process, started where there is none yet, as after a fork."""
+    global _watcher
     with _lock:
-        _users += 1
-        if _users == 1 and not any(os.environ.get(name) for name in _DECIDED):
+        if _watcher is None or not _watcher.is_alive:
             load = OtherLoad()
-            if load.is_known:
-                _watcher = _Watcher(load)
-                _watcher.start()
-
-
-def _leave() -> None:
-    global _users, _watcher
-    with _lock:
-        _users -= 1
-        ended, _watcher = (None, _watcher) if _users else (_watcher, None)
-    if ended is not None:
-        ended.end()
+            if not load.is_known:
+                return None
+            _watcher = _Watcher(load)
+        return _watcher
 
 
 @final
@@ -106,26 +101,52 @@ class IdleTeam:
 
 @final
 class _Watcher:
-    """A thread that holds a team while other processes want the cores."""
+    """A thread that holds a team while there are users, and other processes want the cores.
+
+    Args:
+        load: of the other processes.
+    """
 
     def __init__(self, load: OtherLoad) -> None:
         self.team = IdleTeam()
         self._load = load
-        self._ended = threading.Event()
+        self._users = 0
+        self._changed = threading.Condition()
         self._quiet = 0
         self._thread = threading.Thread(target=self._watch, name="ravine other load", daemon=True)
-
-    def start(self) -> None:
         self._thread.start()
 
-    def end(self) -> None:
-        self._ended.set()
-        self._thread.join()
-        self.team.release()
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs: it does not in a fork."""
+        return self._thread.is_alive()
+
+    def enter(self) -> None:
+        """Counts a user; a prediction of one image has no time for more."""
+        with self._changed:
+            self._users += 1
+            if self._users == 1:
+                self._changed.notify()
+
+    def leave(self) -> None:
+        """Counts a user less."""
+        with self._changed:
+            self._users -= 1
+            if not self._users and self.team.is_held:
+                self._changed.notify()
 
     def _watch(self) -> None:
-        while not self._ended.wait(_SAMPLED):
-            self._decide(self._load.cores())
+        while True:
+            with self._changed:
+                while not self._users and not self.team.is_held:
+                    self._changed.wait()
+                    self._load.cores()  # what was taken meanwhile does not count
+                self._changed.wait(_SAMPLED)
+                used = self._users > 0
+            if used:
+                self._decide(self._load.cores())
+            else:
+                self.team.release()
 
     def _decide(self, others: float) -> None:
         cores, own = len(os.sched_getaffinity(0)), threads()

@@ -4,6 +4,7 @@ Shape letters: N images, B images of a batch, K classes.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
@@ -16,6 +17,7 @@ from ravine.core.errors import RunError, SettingError
 from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import ImageArray
+from ravine.kernels.sleeping_threads import sleeps_when_busy
 from ravine.ops.packed_weights import keep_packed_weights
 from ravine.training.evaluation import batch_log_probabilities
 from ravine.training.model_file import TrainedModel
@@ -55,16 +57,13 @@ class Ensemble:
         """
         where = pick_device(self.device)
         models = [one.model.to(where) for one in self.members]
-        try:
+        with sleeps_when_busy(), _moved_back(models):
             answers = [self._answers(one, images, index, where) for one in self.members]
             done = 0
             for each in zip(*answers, strict=True):
                 done += len(each[0][0])
                 yield _mean([plain for plain, _ in each]), _mean_of_mirrored(each)
                 self.progress("images through the network", done, len(index))
-        finally:
-            for model in models:
-                model.to("cpu")
 
     def all(self, images: ImageArray, index: np.ndarray) -> LogProbabilities:
         """Returns the answers for all of the images wanted, (N, K)."""
@@ -97,6 +96,15 @@ class Ensemble:
                     several=member.several,
                 )
             yield plain.cpu().numpy(), None if both is None else both.cpu().numpy()
+
+
+@contextmanager
+def _moved_back(models: list[nn.Module]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for model in models:
+            model.to("cpu")
 
 
 def thresholds_for(members: Sequence[TrainedModel], given: float | None) -> Thresholds | None:

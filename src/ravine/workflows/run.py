@@ -21,7 +21,6 @@ from ravine.data.dataset import Dataset, Unlabelled
 from ravine.data.given_images import open_given
 from ravine.data.network_images import open_reading, open_unlabelled
 from ravine.data.reading import read_again
-from ravine.kernels.sleeping_threads import sleeps_when_busy
 from ravine.runs.folder import RunFolder, one_fold_wanted, open_run_folder
 from ravine.runs.rows import read_json
 from ravine.runs.run_weights import check_weights_of, refuse_best_of_file, weights_path
@@ -123,7 +122,6 @@ class Run(RunRecord):
         """The trained network, in evaluation mode, on the CPU."""
         return self.trained.model
 
-    @sleeps_when_busy()
     def evaluate(
         self,
         data: str | Path,
@@ -293,7 +291,6 @@ class Run(RunRecord):
             images=images_folder,
         )
 
-    @sleeps_when_busy()
     def probabilities(
         self,
         images: Unlabelled,
@@ -334,7 +331,6 @@ class Run(RunRecord):
             refuse_not_finite(member.model, str(where))
         return self.members
 
-    @sleeps_when_busy()
     def export(
         self,
         path: str | Path,

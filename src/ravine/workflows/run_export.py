@@ -23,6 +23,7 @@ from ravine.exports.facts import Facts
 from ravine.exports.own_network import answering
 from ravine.exports.proof import Proof
 from ravine.exports.proved import Batch, ProofImages, Wanted, write_proved
+from ravine.kernels.sleeping_threads import sleeps_when_busy
 from ravine.runs.folder import RunFolder
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
@@ -47,6 +48,7 @@ class _Images:
     calibration: np.ndarray
 
 
+@sleeps_when_busy()
 def export_run(
     folder: RunFolder,
     trained: TrainedModel,
