@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ravine.checks.context import CheckContext
 from ravine.checks.inputs import standardised
+from ravine.checks.made_up_outputs import REFUSALS
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.nn.freezing import training_mode_
@@ -60,7 +61,7 @@ def _apart(model: nn.Module, inputs: Tensor) -> float | None:
 
     try:
         ends, between = model(inputs), model(middle(inputs))
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
+    except REFUSALS:
         return None  # drawn weights are none that this network takes
     if not isinstance(ends, Tensor) or not isinstance(between, Tensor) or not ends.dim():
         return None

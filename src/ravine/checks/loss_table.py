@@ -9,13 +9,14 @@ from ravine.checks.loss_function import check_loss
 from ravine.checks.target_form import check_target_form
 from ravine.checks.targets import check_targets
 from ravine.findings import thresholds as limits
+from ravine.findings.detectors import DETECTORS
 
 LOSS_CHECKS: Final = (
     Check(
         code="loss-unbounded",
         function=check_target_form,
         stage="first batch",
-        explains=(*LEARNING, "loss-of-wrong-sign"),
+        explains=DETECTORS["loss-unbounded"].explains,
     ),
     Check(
         code="loss-of-wrong-sign",

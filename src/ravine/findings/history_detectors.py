@@ -7,6 +7,7 @@ with their standard errors, never one value against another.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,10 +17,12 @@ from ravine.findings.thresholds import (
     AT_CHANCE,
     BLOWN,
     DIVERGED,
+    FALLS_FASTER,
     LEARNT,
     OVERFIT_GAP,
     OVERFIT_RISE,
     RATE_FELL,
+    RUNS_OFF,
     UNDERFIT,
 )
 
@@ -39,6 +42,7 @@ def find_over_time(run: Trace) -> Iterator[Finding]:
     if known < _FEWEST:
         yield from _diverged_at_once(run)
         return
+    yield from _runs_off(run)
     yield from _divergence(run)
     yield from _rate_fell(run)
     yield from _generalisation(run)
@@ -186,6 +190,27 @@ def _knows_a_little(run: Trace) -> bool:
         return False
     guessed = math.exp(-run.chance)
     return bool(rows[:, 2].min() > guessed + _A_LITTLE and rows[:, 1].max() < run.chance)
+
+
+def _runs_off(run: Trace) -> Iterator[Finding]:
+    """Yields a loss that is far below 0 and falls ever faster."""
+    losses = _smooth(run.losses)
+    thirds = [losses[k * (len(losses) - 1) // 3] for k in range(4)]
+    first, second, third = (before - after for before, after in pairwise(thirds))
+    if run.least > -RUNS_OFF * max(1.0, abs(thirds[0] + run.least)):
+        return
+    if third > FALLS_FASTER * second > FALLS_FASTER**2 * max(first, 0.0):
+        yield Finding(
+            severity="critical",
+            code="loss-unbounded",
+            seen=f"the loss falls to {run.least:.3g}, and faster from third to third of the run "
+            f"({first:.3g}, {second:.3g}, {third:.3g})",
+            cause="a term has no least value: its sign is turned round, or what should limit it "
+            "(a penalty, a clamp) is missing",
+            cure="print each term of the loss over some steps: none may run to −∞",
+            step=int(run.steps[0]),
+            evidence={"least": run.least, "last": float(third), "before": float(second)},
+        )
 
 
 def _rate_fell(run: Trace) -> Iterator[Finding]:
