@@ -22,6 +22,7 @@ from ravine.checks.check_kind import (
 )
 from ravine.checks.class_weights import check_class_weights
 from ravine.checks.evaluation_mode import check_evaluation
+from ravine.checks.ignored_inputs import check_ignored
 from ravine.checks.inputs import check_inputs, check_scale
 from ravine.checks.label_relation import check_label_relation
 from ravine.checks.label_table import LABEL_CHECKS
@@ -66,6 +67,13 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         function=check_inputs,
         stage="before",
         explains=(*START, *UNITS, *LEARNING, "labels-unrelated", "not-shuffled"),
+    ),
+    Check(
+        code="inputs-ignored",
+        function=check_ignored,
+        stage="evaluation",
+        thresholds=(limits.IGNORED,),
+        explains=(*LEARNING, *START, "labels-unrelated", "logits-limited", "order-ignored"),
     ),
     *LOSS_CHECKS,
     Check(

@@ -25,6 +25,7 @@ def check_linearity(context: CheckContext) -> Iterator[Finding]:
     """Yields a network of several layers with weights that is an affine function."""
     profile, sample = context.measured.variance, context.samples[0].first(_EXAMPLES)
     layers = [one.layer for one in profile.layers if one.weighted] if profile else []
+    layers = [name for name in layers if _has_gradient(context.model.get_submodule(name))]
     if len(dict.fromkeys(layers)) < 2 or len(sample) < 2 or not isinstance(sample.inputs, Tensor):
         return
     if not sample.inputs.is_floating_point():
@@ -47,6 +48,12 @@ def check_linearity(context: CheckContext) -> Iterator[Finding]:
             layer=layers[0],
             evidence={"layers": float(len(layers))},
         )
+
+
+def _has_gradient(layer: nn.Module) -> bool:
+    """Returns whether a layer has a say: one behind a factor of 0 bends nothing."""
+    gradients = [p.grad for p in layer.parameters(recurse=False)]
+    return not gradients or any(g is not None and bool(g.any()) for g in gradients)
 
 
 def _apart(model: nn.Module, inputs: Tensor) -> float | None:

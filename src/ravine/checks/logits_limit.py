@@ -97,7 +97,9 @@ def _with_larger_weights(context: CheckContext, count: int) -> Any:
     """Returns the output of some examples with the last layer's weights a hundred times larger."""
     profile = context.measured.variance
     names = [one.layer for one in profile.layers if one.weighted] if profile else []
-    last = context.model.get_submodule(names[-1] if names else "")
+    if not names:  # the network could not be followed
+        return None
+    last = context.model.get_submodule(names[-1])
     weights = [p for p in last.parameters(recurse=False) if p.dim() > 1]
     if not weights:
         return None

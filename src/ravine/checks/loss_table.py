@@ -16,14 +16,15 @@ LOSS_CHECKS: Final = (
         code="loss-unbounded",
         function=check_target_form,
         stage="first batch",
-        explains=DETECTORS["loss-unbounded"].explains,
+        explains=(*LEARNING, "loss-of-wrong-sign", "loss-runs-off"),
     ),
     Check(
         code="loss-of-wrong-sign",
         function=check_loss,
         stage="first batch",
-        explains=(*LEARNING, "initial-loss-high", "overfitting"),
+        explains=(*LEARNING, "initial-loss-high", "overfitting", "loss-runs-off"),
     ),
+    DETECTORS["loss-runs-off"],
     Check(
         code="softmax-twice",
         function=check_loss,

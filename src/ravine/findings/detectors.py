@@ -69,10 +69,10 @@ _LEARNING: Final = ("zero-gradient", "cannot-overfit", *_RATES, *RUN_SYMPTOMS)
 
 _ROWS: Final = (
     Detector(
-        code="loss-unbounded",
+        code="loss-runs-off",
         function=find_over_time,
         thresholds=(RUNS_OFF, FALLS_FASTER),
-        explains=(*_LEARNING, "loss-of-wrong-sign"),
+        explains=_LEARNING,
     ),
     Detector(
         code="not-in-optimizer",

@@ -28,7 +28,8 @@ from ravine.findings.thresholds import (
 
 _FEWEST = 8  # rows of the shortest run that is judged
 _BEYOND = 10.0  # times the loss of knowing nothing: no run of any length comes back from it
-_CERTAINLY = 10.0  # standard errors
+_CERTAINLY, _CLEARLY = 10.0, 3.0  # standard errors
+_NOISY = 0.1  # deviation of single losses over that of knowing nothing
 _A_LITTLE = 0.04  # of accuracy, above that of guessing
 _FEW = 5  # rows of the shortest run of which a plateau can be reported
 
@@ -166,7 +167,7 @@ def _plateau(run: Trace) -> Iterator[Finding]:
     level = run.level(AT_CHANCE)
     if end > level and not falls and end < DIVERGED * run.chance:
         sure = len(run.losses) >= _FEWEST and end - 2 * error > level
-        hard = _knows_a_little(run)
+        hard = _is_uncertain(run, end, error) or _knows_a_little(run)
         yield Finding(
             severity="note" if hard else "critical" if sure else "warning",
             code="plateau",
@@ -181,6 +182,17 @@ def _plateau(run: Trace) -> Iterator[Finding]:
             step=int(run.steps[0]),
             evidence={"loss": end, "error": error, "chance": run.chance},
         )
+
+
+def _is_uncertain(run: Trace, end: float, error: float) -> bool:
+    """Returns whether the loss of knowing nothing is itself not known well enough.
+
+    It is taken from the first losses then; a clear fall, if a small one, may be all there is.
+    """
+    if run.classes is not None or run.ignorance is not None:
+        return False
+    single = float(np.nanstd(run.losses[len(run.losses) // 2 :]))
+    return run.chance - end > _CLEARLY * error or single > _NOISY * run.chance
 
 
 def _knows_a_little(run: Trace) -> bool:
@@ -202,7 +214,7 @@ def _runs_off(run: Trace) -> Iterator[Finding]:
     if third > FALLS_FASTER * second > FALLS_FASTER**2 * max(first, 0.0):
         yield Finding(
             severity="critical",
-            code="loss-unbounded",
+            code="loss-runs-off",
             seen=f"the loss falls to {run.least:.3g}, and faster from third to third of the run "
             f"({first:.3g}, {second:.3g}, {third:.3g})",
             cause="a term has no least value: its sign is turned round, or what should limit it "

@@ -134,12 +134,16 @@ DROWNED: Final = 200.0
 # those that are drawn so lie above.
 DRAWN_EVENLY: Final = 1.63
 # Share of validation that was trained on; variation of images whose range is a circle, over that
-# of validation; difference of an accuracy from the mean probability of the answers.
+# of validation, and standard errors between; difference of an accuracy from the mean probability
+# of the answers.
 SEEN: Final = 0.25
 WRAPPED: Final = 0.9
-ACCURACY_OFF: Final = 0.25
+WRAPPED_CERTAIN: Final = 4.0
+ACCURACY_OFF: Final = 0.2
 # A recorded loss below 0, over its first size, and the last fall of it over the one before.
 RUNS_OFF: Final = 10.0
 FALLS_FASTER: Final = 2.0
+# Share of changed inputs that leave the output as it was.
+IGNORED: Final = 0.95
 # Examples with values, fewer of which do not decide whether they belong to the inputs.
 FEW_VALUES: Final = 400

@@ -8,12 +8,10 @@ import numpy as np
 from ravine.findings.finding import Finding
 from ravine.findings.loop_record import LoopRecord
 from ravine.findings.run_trace import Trace
-from ravine.findings.thresholds import ACCURACY_OFF, SEEN, SHIFTED_CERTAIN, WRAPPED
+from ravine.findings.thresholds import ACCURACY_OFF, SEEN, WRAPPED, WRAPPED_CERTAIN
 
-_CALIBRATED, _SURE = (
-    0.1,
-    0.5,
-)  # of ln K, between the loss and the entropy of the answers; their least size
+_NEAR = 0.05  # of ln K, between the loss and the entropy of the answers
+_SURE = 0.5  # of an answer; near chance loss and entropy tell nothing
 _SLACK = 0.05  # of accuracy, of a bound that the loss sets
 _LATE = 8  # the last eighth of the training losses
 _BESIDE = 0.1  # of ln K, that one loss must be above another
@@ -56,7 +54,7 @@ def _seen(share: float) -> Finding:
 
 
 def _is_wrapped(training: float, validation: float, errors: float) -> bool:
-    return errors > SHIFTED_CERTAIN and training < WRAPPED * validation
+    return errors > WRAPPED_CERTAIN and training < WRAPPED * validation
 
 
 def _wrapped(training: float, validation: float, errors: float) -> Finding:
@@ -76,19 +74,24 @@ def _accuracy(record: LoopRecord, run: Trace, loss: float, accuracy: float) -> I
     """Yields an accuracy that does not belong to the loss and the answers.
 
     A wrong answer has a probability of at most 1/2 for the label, so that it costs ln 2 at least.
-    Where the loss is as high as the answers' own entropy, they are right about as often as sure.
+    Where the loss is no higher than the answers' own entropy, they are right as often as sure, or
+    more often; where it is no lower, as often or more rarely.
     """
     if not math.isfinite(accuracy):
         return
     least = 1 - max(loss, 0.0) / math.log(2)
-    is_sure = record.sure_in_validation > _SURE  # near chance both tell nothing
-    calibrated = is_sure and abs(loss - record.doubt_in_validation) < _CALIBRATED * run.chance
-    apart = accuracy - record.sure_in_validation
+    sure, slack = record.sure_in_validation, _NEAR * run.chance
+    is_modest, is_bold = (
+        loss < record.doubt_in_validation + slack,
+        loss > record.doubt_in_validation - slack and sure > _SURE,
+    )
     if accuracy < least - _SLACK:
         bound = f"at most {1 - least:.0%} of the answers can be wrong at that loss"
-    elif calibrated and abs(apart) > ACCURACY_OFF:
-        bound = f"the answers have a mean probability of {record.sure_in_validation:.0%}, and the "
-        bound += "loss says that they are right about as often"
+    elif (is_modest and accuracy < sure - ACCURACY_OFF) or (
+        is_bold and accuracy > sure + ACCURACY_OFF
+    ):
+        bound = f"the answers have a mean probability of {sure:.0%}, and the loss says that they "
+        bound += "are right no more rarely" if is_modest else "are right no more often"
     else:
         return
     yield Finding(

@@ -150,8 +150,9 @@ def input_shift(trained: Call, validated: Call) -> InputShift | None:
 def wrapping(trained: Call, validated: Call) -> tuple[float, float, float] | None:
     """Returns how much smoother images (N, C, H, W) are when their range is a circle.
 
-    Mean factor of training, and of validation, and their difference in standard errors. A value that runs over the end of its range and begins at the
-    other one makes an edge, which another beginning of the range takes away.
+    Mean factor of training, and of validation, and their difference in standard errors. A value
+    that runs over the end of its range begins at the other one and makes an edge, which another
+    beginning of the range takes away.
     """
     x, y = _floating(trained), _floating(validated)
     if x is None or y is None or x.dim() != 4 or x.shape[1:] != y.shape[1:]:

@@ -28,7 +28,7 @@ class SeenExamples:
         self._count = 0
 
     def add(self, call: Any) -> None:
-        """Keeps numbers of the first input of a call, on its device."""
+        """Keeps numbers of the inputs of a call, on its device."""
         if self._count >= _MOST:
             return
         numbers = _numbers(call)
@@ -56,16 +56,21 @@ class SeenExamples:
 
 
 def _numbers(call: Any) -> Tensor | None:
-    """Returns numbers of the first input of a call that has several an example, (N, D)."""
-    fits = [t for t in tensors_in(call) if t.dim() > 1 and t[0].numel() >= _FEWEST]
-    if not fits:
+    """Returns numbers of all inputs of a call that hold examples, (N, D); None without any."""
+    tensors = [t.detach() for t in tensors_in(call) if t.dim()]
+    size = len(tensors[0]) if tensors else 0
+    fits = [_few(t.reshape(size, -1)) for t in tensors if size and len(t) == size]
+    if not fits or sum(t.shape[1] for t in fits) < _FEWEST:
         return None
-    x = fits[0].detach()
-    flat = x.reshape(len(x), -1)
-    if flat.shape[1] > _WHOLE:
-        step = flat.shape[1] // _NUMBERS
-        return flat[:, step // 2 :: step][:, :_NUMBERS].clone()
-    return flat.clone()
+    return torch.cat([t.double() for t in fits], 1) if len(fits) > 1 else fits[0].clone()
+
+
+def _few(flat: Tensor) -> Tensor:
+    """Returns all numbers of each row of (N, D), or some that are spread over it."""
+    if flat.shape[1] <= _WHOLE:
+        return flat
+    step = flat.shape[1] // _NUMBERS
+    return flat[:, step // 2 :: step][:, :_NUMBERS]
 
 
 def _share_of_ends(seen: Tensor, theirs: Tensor) -> float:
