@@ -28,10 +28,11 @@ def check_frozen(context: CheckContext) -> Iterator[Finding]:
         and m.weight.numel() >= _FEWEST
     ]
     drawn = [name for name, weight in frozen if is_as_drawn(weight)]
-    if not drawn or len(drawn) < len(frozen):
+    # One layer is a projection that is meant, perhaps.
+    if len(drawn) < max(2, len(frozen)):
         return
     yield Finding(
-        severity="warning" if len(drawn) > 1 else "note",  # one is a random projection, perhaps
+        severity="warning",
         code="frozen-at-random",
         seen=f"{len(drawn)} layers are frozen, and their weights lie evenly within ±1/√(inputs), "
         "as torch draws them for a new layer: "

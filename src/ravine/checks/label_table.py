@@ -18,7 +18,7 @@ LABEL_CHECKS: Final = (
         stage="evaluation",
         thresholds=(
             *(limits.SHORTCUT, limits.SHORTCUT_BESIDE),
-            *(limits.NEXT_IN_INPUT, limits.COLUMN_TELLS),
+            *(limits.NEXT_IN_INPUT, limits.COLUMN_TELLS, limits.VALUES_TOLD),
         ),
         explains=(*VALIDATION, "label-noise"),
     ),

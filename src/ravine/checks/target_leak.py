@@ -17,7 +17,7 @@ from ravine.checks.made_up_outputs import REFUSALS
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
-from ravine.findings.thresholds import COLUMN_TELLS, NEXT_IN_INPUT
+from ravine.findings.thresholds import COLUMN_TELLS, NEXT_IN_INPUT, VALUES_TOLD
 
 _EXAMPLES = 32
 _FEWEST, _MOST = 32, 2000  # examples whose columns are compared
@@ -175,7 +175,7 @@ def _correlated(x: Tensor, y: Tensor) -> Iterator[Finding]:
     task = int(least.argmin())
     place, rest = int(column[task]), left[:, task]
     others = rest[torch.arange(len(rest)) != place]
-    is_noisy = float(least[task]) < COLUMN_TELLS and float(others.min()) > 0.1
+    is_noisy = float(least[task]) < VALUES_TOLD and float(others.min()) > 0.1
     if float(least[task]) < _EXACT or is_noisy:
         yield _told(
             place, f"it explains {1 - float(least[task]):.3%} of the variance of a target", len(x)

@@ -123,9 +123,10 @@ MISALIGNED: Final = 0.25
 # Variance between examples behind a layer over that before it, and of outputs over all of theirs.
 ALIKE: Final = 1e-5
 # Share of targets that are the next input, above which a network must not see it; of a column's
-# variance that is not the target's, or lies within the classes, below which it tells them.
+# variance that lies within the classes, or is not the target's, below which it tells them.
 NEXT_IN_INPUT: Final = 0.95
 COLUMN_TELLS: Final = 0.02
+VALUES_TOLD: Final = 2e-3
 # Share of a probe's errors that the order of positions takes away, where labels depend on it.
 ORDER_TELLS: Final = 0.3
 # Gradient that one task has in shared weights over another's.

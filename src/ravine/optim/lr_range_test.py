@@ -213,8 +213,8 @@ def _exploded(losses: list[float], smooth: float) -> bool:
     if not judged:
         return False
     least, first = min(judged), statistics.median(losses[:_SETTLED])
-    if least > 0:
+    apart = max(losses[:_SETTLED]) - min(losses[:_SETTLED])
+    if least > 0 and first > apart:
         return smooth > _EXPLODED * least
     # A likelihood may be above 1, or a reward be weighed: nothing says where 0 is.
-    apart = max(losses[:_SETTLED]) - min(losses[:_SETTLED])
     return smooth - first > max(first - least, _BEYOND_FIRST * apart)
