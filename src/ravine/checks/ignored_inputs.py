@@ -27,28 +27,10 @@ def check_ignored(context: CheckContext) -> Iterator[Finding]:
     tokens = [t for t in tensors_in(sample.inputs) if t.dim() == 2 and not t.is_floating_point()]
     if len(tokens) != 1 or len(sample) < 8 or not _are_tokens(tokens[0]):
         return
-    x = tokens[0]
-    padding = int(x.reshape(-1).mode().values)
-    positions = torch.linspace(0, x.shape[1] - 1, min(_POSITIONS, x.shape[1])).long().unique()
-    tried = stayed = 0
     with preserve_training(context.model), torch.no_grad():
         context.model.eval()
         try:
-            before = context.output(sample)
-            if not isinstance(before, Tensor) or len(before) != len(sample):
-                return
-            if float(before.var(0).mean()) <= ALIKE * float(before.var()):
-                return  # all outputs are the same: check_differences says where
-            size = float(before.abs().max())
-            for position in positions.tolist():
-                other = x.clone()
-                other[:, position] = x[:, position].roll(1, 0)
-                real = (x[:, position] != padding) & (other[:, position] != padding)
-                real &= other[:, position] != x[:, position]
-                after = context.output(_with_tokens(sample, x, other))
-                apart = (after - before).flatten(1).abs().amax(1)
-                tried += int(real.sum())
-                stayed += int((real & (apart <= _STAYS * size)).sum())
+            tried, stayed = _exchanged(context, sample, tokens[0])
         except REFUSALS:
             return
     if tried >= _EXAMPLES and stayed > IGNORED * tried:
@@ -64,6 +46,28 @@ def check_ignored(context: CheckContext) -> Iterator[Finding]:
             "where nothing is to be read",
             evidence={"stayed": float(stayed), "tried": float(tried)},
         )
+
+
+def _exchanged(context: CheckContext, sample: CheckBatch, x: Tensor) -> tuple[int, int]:
+    """Returns how many tokens (N, T) were exchanged, and how often the outputs stayed."""
+    before = context.output(sample)
+    if not isinstance(before, Tensor) or len(before) != len(sample):
+        return 0, 0
+    if float(before.var(0).mean()) <= ALIKE * float(before.var()):
+        return 0, 0  # all outputs are the same: check_differences says where
+    least = _STAYS * float(before.abs().max())
+    padding = int(x.reshape(-1).mode().values)
+    positions = torch.linspace(0, x.shape[1] - 1, min(_POSITIONS, x.shape[1])).long().unique()
+    tried = stayed = 0
+    for position in positions.tolist():
+        other = x.clone()
+        other[:, position] = x[:, position].roll(1, 0)
+        real = (x[:, position] != padding) & (other[:, position] != padding)
+        real &= other[:, position] != x[:, position]
+        apart = (context.output(_with_tokens(sample, x, other)) - before).flatten(1).abs().amax(1)
+        tried += int(real.sum())
+        stayed += int((real & (apart <= least)).sum())
+    return tried, stayed
 
 
 def _with_tokens(sample: CheckBatch, x: Tensor, other: Tensor) -> CheckBatch:

@@ -13,7 +13,7 @@ REFUSALS: Final = (RuntimeError, ValueError, IndexError, TypeError, AssertionErr
 
 
 def value_of(loss: Callable[[Any, Any], Tensor], out: Any, targets: Any) -> float:
-    """Returns the loss of made-up outputs, NaN where it refuses them."""
+    """Returns the loss of made-up outputs of any shape, 0-dim; NaN where it refuses them."""
     try:
         with torch.no_grad():
             return float(loss(out, targets))
