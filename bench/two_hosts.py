@@ -4,7 +4,8 @@
 
 The hosts are two network namespaces with names of their own, joined by a cable; gloo sums the
 gradients. `killed`: all processes of the second host get SIGKILL. `unplugged`: its cable is cut, so
-that nothing tells the first host. `ravine resume` then goes on with one process on the first host.
+that nothing tells the first host, which waits until the system gives the connection up: after a
+quarter of an hour. `ravine resume` then goes on with one process on the first host.
 Without batch norm and dropout the losses of the epochs are those of an undisturbed run of one
 process, up to rounding, if each step has the same images: the order of the data.
 """

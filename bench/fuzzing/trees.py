@@ -51,7 +51,9 @@ def _link(chance: random.Random, at: Path) -> None:
 
 
 def _folder(chance: random.Random, at: Path) -> None:
-    (at / _name(chance)).mkdir(exist_ok=True)
+    path = at / _name(chance)
+    if not os.path.lexists(path):
+        path.mkdir()
 
 
 def _bytes(chance: random.Random, at: Path) -> None:

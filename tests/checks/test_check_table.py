@@ -13,7 +13,7 @@ from ravine.checks.check_table import CHECKS, EXPLAINS, functions_of
 from ravine.findings.detectors import DETECTORS, RUN_EXPLAINS
 
 SOURCE = Path(inspect.getfile(short_trainings)).parents[1]
-TABLES = ("check_table.py", "loss_table.py", "detectors.py")
+TABLES = ("check_table.py", "label_table.py", "loss_table.py", "detectors.py")
 DOCS = Path(__file__).parents[2] / "docs" / "diagnose.md"
 
 

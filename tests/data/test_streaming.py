@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ravine.core.errors import DataError, SettingError
-from ravine.core.memory import available_memory
 from ravine.core.ranks import Ranks
 from ravine.data import load_mode, streaming
 from ravine.data.augment_settings import AugmentSettings
@@ -362,18 +361,3 @@ def test_an_array_is_not_streamed(tmp_path: Path) -> None:
         _open(tmp_path / "some.npz", stream="on")
     why = _open(tmp_path / "some.npz").audit["reading"]
     assert why == {"streamed": False, "why": "the source is one array"}
-
-
-def test_free_memory_is_the_less_of_the_machines_and_the_containers(tmp_path: Path) -> None:
-    assert available_memory(tmp_path) is None
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc" / "meminfo").write_text("MemTotal: 99 kB\nMemAvailable:    50 kB\n")
-    assert available_memory(tmp_path) == 51_200
-    group = tmp_path / "sys" / "fs" / "cgroup"
-    group.mkdir(parents=True)
-    (group / "memory.current").write_text("9000\n")
-    (group / "memory.stat").write_text("anon 1\ninactive_file 2000\n")
-    (group / "memory.max").write_text("max\n")
-    assert available_memory(tmp_path) == 51_200
-    (group / "memory.max").write_text("10000\n")
-    assert available_memory(tmp_path) == 3000

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ravine.findings.baseline_detector import find_below_baseline
+from ravine.findings.baseline_detector import find_below_baseline, learns_over
 from ravine.tournament.proportions import paired_difference
 
 
@@ -51,3 +51,26 @@ def test_the_cure_is_a_run_of_enough_steps(
     assert found.changes == changes
     assert ("too few" in found.cause) == (steps < 300)
     assert all(f"--{name} {value}" in found.cure for name, value in changes.items())
+
+
+def test_a_run_that_does_not_learn_is_not_advised_to_go_on() -> None:
+    length = {"epochs": 2.0}
+    (found,) = find_below_baseline([row(40, 10)], steps=200, length=length, learns=False)
+
+    assert found.changes == {}
+    assert "longer" not in found.cure
+    assert "ravine check" in found.cure
+
+
+@pytest.mark.parametrize(
+    ("losses", "learns"),
+    [
+        ([2.3, 2.31, 2.3, 2.29, 2.3, 2.3, 2.31, 2.3], False),
+        ([2.3, 9.0, 7.0, 4.0, 3.0, 2.4, 2.3, 2.31], False),
+        ([2.3, 2.2, 2.0, 1.9, 1.7, 1.5, 1.4, 1.2], True),
+        ([2.3, float("nan"), float("nan"), float("nan"), float("nan"), *[float("nan")] * 3], False),
+        ([2.3, 2.3], True),
+    ],
+)
+def test_losses_that_stay_are_told_from_those_that_fall(losses: list[float], learns: bool) -> None:
+    assert learns_over(losses) == learns

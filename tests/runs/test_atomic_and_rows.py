@@ -1,8 +1,9 @@
+import errno
 from pathlib import Path
 
 import pytest
 
-from ravine.core.atomic import write_folder_whole, write_whole
+from ravine.core.atomic import disk_error, write_folder_whole, write_whole
 from ravine.core.errors import RunError
 from ravine.runs.rows import append_row, read_rows, rewrite_rows
 
@@ -29,6 +30,14 @@ def test_a_folder_whose_filling_fails_is_not_there(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_line_with_a_remedy() -> None:
     with pytest.raises(RunError, match=r"cannot write /dev/full.*"):
         write_whole(Path("/dev/full/x"), b"1")
+
+
+@pytest.mark.parametrize("why", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_where_writing_is_not_allowed_commands_without_out_have_a_remedy_too(why: int) -> None:
+    said = str(disk_error(Path("runs/a/report.html"), OSError(why, "no")))
+
+    assert said.startswith("cannot write runs/a/report.html: ")
+    assert "with --out, or take a copy" in said
 
 
 def test_a_full_disk_on_append_is_reported() -> None:

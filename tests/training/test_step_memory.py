@@ -26,6 +26,19 @@ def test_the_largest_batch_fits_and_one_that_is_twice_as_large_does_not() -> Non
         refuse_too_large(memory, "net", 1008)
 
 
+def test_a_batch_that_may_be_killed_at_its_peak_is_one_line_with_one_that_fits() -> None:
+    memory = StepMemory(fixed=GB, image=1e7, available=11 * GB)
+
+    doubt = memory.doubt(800)  # 9 GB are kept, 15 GB are taken at the peak
+
+    refuse_too_large(memory, "net", 800)
+    assert doubt is not None
+    assert "800 images may take up to 15 GB, and 11 GB are free" in doubt
+    assert doubt.endswith("--batch 504")
+    assert memory.doubt(504) is None
+    assert StepMemory(fixed=GB, image=1e7, available=None).doubt(800) is None
+
+
 def test_where_nothing_fits_another_network_is_the_remedy() -> None:
     with pytest.raises(SettingError, match="take a smaller network"):
         refuse_too_large(StepMemory(fixed=GB, image=1e7, available=GB), "net", 4)
@@ -66,6 +79,11 @@ def test_training_measures_what_it_takes_before_anything_is_written(
         )  # fmt: skip
 
     assert not (tmp_path / "run").exists()
+    with pytest.raises(SettingError, match="batch 254 of"):  # all images but those of validation
+        ravine.train(
+            tmp_path / "data.npz", out=tmp_path / "run", model="wrn-10-1", batch=4096, epochs=1,
+            threads=1, device="cpu", precision="float32", convolution="guess", validation=0.01,
+        )  # fmt: skip
     fits = int(str(error.value).rpartition("--batch ")[2].split()[0])
     # Kept at the least: the outputs of 16 channels of the stem and of one block, in float32.
     assert 2 <= fits < 8_000_000 / (16 * 16 * 16 * 4 * 2)

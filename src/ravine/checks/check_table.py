@@ -1,9 +1,9 @@
 """The table of checks: what each finds, with which threshold, and which symptoms it explains.
 
 To add a check: the function in the file of its subject, a row here (of a loss and a network's end
-in `loss_table.py`), the test, a line in docs/diagnose.md. The order is that in which causes are
-believed: `merge` puts a symptom under the first cause above it that explains it. The rows of
-`DETECTORS` are findings over time.
+in `loss_table.py`, of what tells the targets in `label_table.py`), the test, a line in
+docs/diagnose.md. The order is that in which causes are believed: `merge` puts a symptom under the
+first cause above it that explains it. The rows of `DETECTORS` are findings over time.
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,10 @@ from ravine.checks.check_kind import (
 )
 from ravine.checks.class_weights import check_class_weights
 from ravine.checks.evaluation_mode import check_evaluation
+from ravine.checks.ignored_inputs import check_ignored
 from ravine.checks.inputs import check_inputs, check_scale
 from ravine.checks.label_relation import check_label_relation
-from ravine.checks.label_shortcut import check_shortcut
+from ravine.checks.label_table import LABEL_CHECKS
 from ravine.checks.labels import check_labels
 from ravine.checks.loss_function import check_loss
 from ravine.checks.loss_table import LOSS_CHECKS
@@ -66,6 +67,13 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         function=check_inputs,
         stage="before",
         explains=(*START, *UNITS, *LEARNING, "labels-unrelated", "not-shuffled"),
+    ),
+    Check(
+        code="inputs-ignored",
+        function=check_ignored,
+        stage="evaluation",
+        thresholds=(limits.IGNORED,),
+        explains=(*LEARNING, *START, "labels-unrelated", "logits-limited", "order-ignored"),
     ),
     *LOSS_CHECKS,
     Check(
@@ -188,22 +196,9 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         function=check_targets,
         stage="first batch",
         thresholds=(limits.LARGE_TARGETS,),
-        explains=(*LEARNING, *START, "overfitting"),
+        explains=(*LEARNING, *START, "overfitting", "task-drowned"),
     ),
-    Check(
-        code="label-in-input",
-        function=check_shortcut,
-        stage="labels probe",
-        thresholds=(limits.SHORTCUT, limits.SHORTCUT_BESIDE),
-        explains=(*VALIDATION, "label-noise"),
-    ),
-    Check(
-        code="labels-unrelated",  # on inputs of a scale that fits
-        function=check_label_relation,
-        stage="labels probe",
-        thresholds=(limits.LABELS_RELATED,),
-        explains=("label-noise", *RATE, *RUN_SYMPTOMS, "overfitting", "validation-at-chance"),
-    ),
+    *LABEL_CHECKS,
     Check(
         code="inputs-not-scaled",
         function=check_scale,
@@ -309,7 +304,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         function=check_label_relation,
         stage="labels probe",
         thresholds=(limits.LABEL_NOISE,),
-        explains=("overfitting", "underfitting", "plateau"),
+        explains=DETECTORS["label-noise"].explains,
     ),
     Check(
         code="imbalance",
@@ -329,6 +324,8 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=DETECTORS["norm-statistics-disagree"].explains,
     ),
     DETECTORS["validation-labels-unrelated"],
+    DETECTORS["validation-in-training"],
+    DETECTORS["accuracy-disagrees"],
     DETECTORS["validation-at-chance"],
     DETECTORS["not-finite"],
     DETECTORS["diverged"],

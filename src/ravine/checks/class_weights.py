@@ -1,17 +1,23 @@
 """Which classes a loss passes over, or counts for little: by its slopes on made-up outputs."""
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
+from ravine.checks.made_up_outputs import REFUSALS, value_of
+from ravine.core.nested import map_tensors, tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import WEIGHED_APART
 
 _IGNORED = -100  # the label that torch's losses pass over
 _MOST = 1024  # labels of examples that are tried
 _TRIES = 2
+_MOST_KINDS, _FEWEST = 20, 4  # of targets, and examples of one
+_WAYS = 4  # of being another output
 _SAME_ORDER = 0.8  # correlation of the logarithms of weights and counts
 
 
@@ -29,6 +35,8 @@ def check_class_weights(context: CheckContext) -> Iterator[Finding]:
         labels = context.samples[0].targets[: len(measured.dense)]
         if not bool((labels == _IGNORED).any()):
             yield from _ignored(context, labels, measured.dense.shape)
+    else:
+        yield from _unheard(context)
 
 
 def _ignored(context: CheckContext, labels: Tensor, shape: torch.Size) -> Iterator[Finding]:
@@ -62,6 +70,53 @@ def _ignored(context: CheckContext, labels: Tensor, shape: torch.Size) -> Iterat
             cure="take ignore_index=-100 (no class has it); give every class a weight above 0",
             evidence={"classes": float(len(classes)), "share": float(silent.double().mean())},
         )
+
+
+def _unheard(context: CheckContext) -> Iterator[Finding]:
+    """Yields targets of one kind with which the loss stays the same, whatever the outputs are."""
+    outputs, targets = context.measured.outputs, context.samples[0].targets
+    found = [t for t in tensors_in(outputs) if t.is_floating_point() and t.dim()]
+    if not found or not isinstance(targets, Tensor) or targets.dim() != 1:
+        return
+    size = len(found[0])
+    targets = targets[:size]
+    kinds = targets.unique()
+    if not 2 <= len(kinds) <= _MOST_KINDS or bool((kinds < 0).any()):  # below 0: to be passed over
+        return
+    at = value_of(context.loss, outputs, targets)
+    for kind in kinds.tolist():
+        rows = targets == kind
+        if int(rows.sum()) < _FEWEST:
+            continue
+        values = [
+            value_of(context.loss, _changed(outputs, rows, how), targets) for how in range(_WAYS)
+        ]
+        if all(math.isclose(value, at, rel_tol=1e-6) for value in values):
+            yield Finding(
+                severity="warning",
+                code="loss-ignores-examples",
+                seen=f"the loss stays the same whatever the outputs are for the targets {kind:g} "
+                f"({float(rows.double().mean()):.0%} of them)",
+                cause="the loss expects other numbers for the kinds (1 and −1, not 1 and 0), or "
+                "their weight is 0",
+                cure="pass what the loss's documentation asks for: 2 * y - 1 for labels 0 and 1",
+                evidence={"target": float(kind), "share": float(rows.double().mean())},
+            )
+            return
+
+
+def _changed(outputs: Any, rows: Tensor, how: int) -> Any:
+    """Returns nested outputs with other values in some rows (N,): one of `_WAYS`."""
+    generator = torch.Generator().manual_seed(0)
+
+    def change(t: Tensor) -> Tensor:
+        if not t.is_floating_point() or not t.dim() or len(t) != len(rows):
+            return t
+        drawn = torch.randn(t.shape, generator=generator).to(t)
+        other = (torch.zeros_like(t), t.roll(1, 0), drawn, 10 * drawn)[how]
+        return torch.where(rows.reshape(-1, *[1] * (t.dim() - 1)), other, t)
+
+    return map_tensors(outputs, change)
 
 
 def _turned(context: CheckContext, labels: Tensor, classes: int) -> Iterator[Finding]:
@@ -98,6 +153,6 @@ def _slope(context: CheckContext, out: Tensor, labels: Tensor) -> Tensor | None:
     try:
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(context.loss(out, labels), out)
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
+    except REFUSALS:
         return None
     return slope

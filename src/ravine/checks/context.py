@@ -36,6 +36,7 @@ class Measurements:
         range_test: of the learning rate; None where there was none.
         steps: what the user's step does; None where none was given.
         output: first floating tensor of the model's output, detached, in training mode.
+        outputs: all of the model's output, its tensors detached, in training mode.
         leaves: tensors at the ends of the loss's graph.
         penalty: gradient of the loss by the weights that does not pass through the output, by
             index of the parameter; and that which does.
@@ -54,6 +55,7 @@ class Measurements:
     range_test: RangeTest | None = None
     steps: StepPair | None = None
     output: Tensor | None = None
+    outputs: Any = None
     leaves: tuple[Tensor, ...] = ()
     penalty: tuple[Tensors, Tensors] | None = None
     without_gradient: tuple[int, ...] = ()
@@ -72,6 +74,7 @@ class CheckContext:
         optimizer: of the model, if it was given.
         step: the user's own training step of a batch, if it was given.
         precision: of the range test's activations and products.
+        source: the batches as they were given, such as a loader with its data set.
         measured: filled in by `examine` and by the range test.
     """
 
@@ -81,6 +84,7 @@ class CheckContext:
     optimizer: Optimizer | None
     step: Step | None
     precision: torch.dtype = torch.float32
+    source: Any = None
     measured: Measurements = field(default_factory=Measurements)
 
     def answers_of(self, output: object, sample: CheckBatch) -> Tensor | None:

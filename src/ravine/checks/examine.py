@@ -122,6 +122,7 @@ def examine(
         optimizer=optimizer,
         step=step,
         precision=precision,
+        source=batches,
     )
     with torch.enable_grad(), uncompiled():
         found = list(_run_checks(context, labels_probe=labels_probe, learn=learn))
@@ -192,6 +193,7 @@ def _differentiated(context: CheckContext, sample: CheckBatch, recording: Record
     """Returns the loss of a batch, 0-dim; keeps what checks read of it and of its gradients."""
     measured, output, value = context.measured, recording.output, recording.loss
     assert value is not None
+    measured.outputs = map_tensors(output, Tensor.detach)
     measured.output = next(
         (t.detach() for t in tensors_in(output) if t.is_floating_point() and t.dim()), None
     )

@@ -48,7 +48,7 @@ def check_differences(context: CheckContext) -> Iterator[Finding]:
     if not isinstance(out, Tensor) or not out.is_floating_point() or len(out) != len(sample):
         return
     size, between = float(out.double().var()), _between(out)
-    lost = next((one for one in passed if one.behind <= ALIKE * one.before), None)
+    lost = next(filter(None, map(_lost, [None, *passed], passed)), None)
     if lost is None or not size > 0 or between > ALIKE * size or _is_silent(context.model, lost):
         return
     yield Finding(
@@ -63,6 +63,18 @@ def check_differences(context: CheckContext) -> Iterator[Finding]:
         layer=lost.name,
         evidence={"between": between, "size": size},
     )
+
+
+def _lost(earlier: _Passed | None, one: _Passed) -> _Passed | None:
+    """Returns where differences are lost: inside a layer, or on the way to it from the one before.
+
+    A recurrent layer has states of many steps; the last one of them may hold nothing any more.
+    """
+    if one.behind <= ALIKE * one.before:
+        return one
+    if earlier is not None and one.before <= ALIKE * earlier.behind:
+        return _Passed(earlier.name, earlier.behind, one.before)
+    return None
 
 
 def _keeper(name: str, count: int, passed: list[_Passed]) -> Any:

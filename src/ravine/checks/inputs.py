@@ -29,6 +29,10 @@ _FEW_BATCHES = 4
 _EXAMPLES = 64
 
 
+class _Enough(Exception):
+    """Ends a forward pass of which enough was seen."""
+
+
 def check_inputs(context: CheckContext) -> Iterator[Finding]:
     """Yields what is wrong with the values of each input."""
     batches = [sample.float_inputs for sample in context.samples]
@@ -151,13 +155,14 @@ def check_scale(context: CheckContext) -> Iterator[Finding]:
 
 
 def _first_weighted_input(context: CheckContext, sample: CheckBatch) -> Tensor | None:
-    """Returns what the first layer with a weight matrix is given in a forward pass."""
+    """Returns what the first layer with a weight matrix is given; the pass ends there."""
     found: list[Tensor] = []
 
     def keep(_: nn.Module, inputs: tuple[object, ...]) -> None:
         tensors = [t for t in tensors_in(inputs) if t.is_floating_point() and t.dim() > 1]
-        if not found and tensors:
+        if tensors:
             found.append(tensors[0].detach())
+            raise _Enough
 
     hooks = [
         m.register_forward_pre_hook(keep)
@@ -166,10 +171,12 @@ def _first_weighted_input(context: CheckContext, sample: CheckBatch) -> Tensor |
     ]
     try:
         context.output(sample)
+    except _Enough:
+        return found[0]
     finally:
         for hook in hooks:
             hook.remove()
-    return found[0] if found else None
+    return found[0] if found else None  # a network may catch what is raised inside it
 
 
 def _correlation(context: CheckContext, sample: CheckBatch) -> float:

@@ -18,8 +18,11 @@ from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.inputs import standardised
 from ravine.checks.label_set_relation import check_label_sets
+from ravine.checks.label_shortcut import check_shortcut
+from ravine.checks.label_slip import Slip, find_slip, rows_in_order
 from ravine.checks.mask_alignment import check_alignment
 from ravine.checks.parameters import make_dense_
+from ravine.checks.value_relation import check_values, slipped, values_of
 from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
@@ -120,6 +123,7 @@ def noise_floor(predicted: Tensor, labels: Tensor, classes: int) -> float:
 
 def check_label_relation(context: CheckContext) -> Iterator[Finding]:
     """Yields labels that have nothing to do with the inputs, or that are partly random."""
+    yield from check_shortcut(context)
     yield from check_alignment(context)
     rows = [(_features(one), one.label_rows) for one in context.samples]
     sets = [(x, y) for x, y in rows if x is not None and y is not None and len(x) == len(y)]
@@ -128,6 +132,9 @@ def check_label_relation(context: CheckContext) -> Iterator[Finding]:
         yield from check_label_sets(
             context, inputs, torch.cat([y for _, y in sets])[:_MOST_EXAMPLES], _train
         )
+        return
+    if values_of(context.samples[0]) is not None:
+        yield from check_values(context, _features, _train)
         return
     pairs = [(_features(one), one.labels) for one in context.samples]
     known = [(x, y) for x, y in pairs if x is not None and y is not None and len(x) == len(y)]
@@ -142,11 +149,33 @@ def check_label_relation(context: CheckContext) -> Iterator[Finding]:
             yield _noise(found)
         if found.deviations > LABELS_RELATED:
             return
+        slip = _slip(context, inputs, [y for _, y in known])
+        if slip is not None:
+            yield slipped(slip)
+            return
     trained = _short_training(context)
     if trained is None or trained.is_related:
         return
     doubt = _why_undecided(context, trained)
     yield _unrelated(found, trained) if doubt is None else _undecided(trained, doubt)
+
+
+def _slip(context: CheckContext, inputs: Tensor, labels: Sequence[Tensor]) -> Slip | None:
+    """Returns another order of labels that fits: of those in the batches, or in the data set."""
+
+    def related(x: Tensor) -> Callable[[Sequence[Tensor]], float]:
+        return lambda given: (
+            agreement(
+                x, torch.cat(list(given))[: len(x)], torch.Generator().manual_seed(0)
+            ).deviations
+        )
+
+    found = find_slip(related(inputs), labels)
+    rows = None if found is not None else rows_in_order(context.source)
+    if rows is None or len(rows[1]) < _FEWEST or int(rows[1].min()) < 0:
+        return found
+    x = rows[0].float().flatten(1)
+    return find_slip(related(x[:, :: max(1, x.shape[1] // _MOST_FEATURES)]), [rows[1]])
 
 
 def _why_undecided(context: CheckContext, trained: "_ShortTraining") -> str | None:

@@ -17,7 +17,7 @@ from ravine.checks.context import CheckContext
 from ravine.checks.rate_trial import is_clipped, late_loss
 from ravine.core.errors import SettingError
 from ravine.core.preserve_training import preserve_training
-from ravine.findings.finding import Finding
+from ravine.findings.finding import Finding, Severity
 from ravine.findings.thresholds import (
     RATE_DOUBTFUL,
     RATE_FAR,
@@ -25,6 +25,7 @@ from ravine.findings.thresholds import (
     RATE_KEEPS_UP,
     RATE_LOW,
     RATE_NEAR,
+    RUNS_OFF,
 )
 from ravine.optim.lr_range_test import SMOOTHING, RangeTest, range_test
 
@@ -101,12 +102,9 @@ def _added_up(context: CheckContext) -> float:
 def _momentum_too_long(context: CheckContext, lr: float, added: float) -> Finding:
     assert context.optimizer is not None
     momentum = float(context.optimizer.param_groups[0]["momentum"])
-    return Finding(
-        severity="warning",
-        code="rate-too-high",
-        seen=f"momentum {momentum:g} adds up {1 / (1 - momentum):.0f} steps of the learning rate "
+    return _across(
+        f"momentum {momentum:g} adds up {1 / (1 - momentum):.0f} steps of the learning rate "
         f"{lr:.3g}, {added:.0f} times what 0.9 does, and a range test learns nothing with it",
-        cause="steps lead across the valley and not along it",
         cure="set momentum to 0.9",
         evidence={"rate": lr, "momentum": momentum, "added": added},
         changes={"momentum": 0.9},
@@ -151,17 +149,35 @@ def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
 def _too_high(
     found: RangeTest, lr: float, in_the_end: float, *, is_lost: bool, evidence: dict[str, float]
 ) -> Finding:
-    return Finding(
-        severity="critical" if lr > found.rates[-1] else "warning",
-        code="rate-too-high",
-        seen=f"the learning rate is {lr:.3g}"
+    return _across(
+        f"the learning rate is {lr:.3g}"
         + (f", to which momentum adds {in_the_end / lr:.0f}-fold" if in_the_end > lr else "")
         + f"; the range test suggests {found.suggestion:.2g}"
         + _beyond(found, lr, is_lost=is_lost),
-        cause="steps lead across the valley and not along it",
         cure=f"set lr to {found.suggestion:.1g}",
         evidence=evidence,
         changes={"lr": found.suggestion},
+        severity="critical" if lr > found.rates[-1] else "warning",
+    )
+
+
+def _across(
+    seen: str,
+    *,
+    cure: str,
+    evidence: dict[str, float],
+    changes: dict[str, float],
+    severity: Severity = "warning",
+) -> Finding:
+    """Returns the finding of a learning rate that is too high."""
+    return Finding(
+        severity=severity,
+        code="rate-too-high",
+        seen=seen,
+        cause="steps lead across the valley and not along it",
+        cure=cure,
+        evidence=evidence,
+        changes=changes,
     )
 
 
@@ -190,6 +206,8 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
         yield _too_high(found, lr, in_the_end, is_lost=is_lost, evidence=evidence)
     elif steps and ratio > RATE_DOUBTFUL and lr > 0 and not is_clipped(context):
         yield from _falls_behind(context, found, first, steps)
+    elif least < -RUNS_OFF * max(1.0, abs(first)):
+        return  # a loss without a least value falls the faster, the higher the rate is
     elif planned < begins * RATE_LOW or (
         planned < RATE_FAR * found.suggestion and planned < 0.1 * begins
     ):
@@ -215,12 +233,9 @@ def _falls_behind(
         late_loss(context, samples, rate, steps=steps) for rate in (found.suggestion, lr)
     )
     if first - theirs > 0.03 * abs(first) and first - ours < RATE_KEEPS_UP * (first - theirs):
-        yield Finding(
-            severity="warning",
-            code="rate-too-high",
-            seen=f"after {steps} steps with the learning rate of {lr:.3g} the loss is {ours:.3g}, "
+        yield _across(
+            f"after {steps} steps with the learning rate of {lr:.3g} the loss is {ours:.3g}, "
             f"and {theirs:.3g} with {found.suggestion:.2g}; it began at {first:.3g}",
-            cause="steps lead across the valley and not along it",
             cure=f"set lr to {found.suggestion:.1g}",
             evidence={"rate": lr, "suggestion": found.suggestion, "ours": ours, "theirs": theirs},
             changes={"lr": found.suggestion},

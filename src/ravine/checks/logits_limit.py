@@ -20,6 +20,7 @@ from ravine.findings.thresholds import FAR_LOGITS, LIMITED
 _SIZES = tuple(10 ** (k / 4) for k in range(17))  # 1 to 10,000
 _FALLEN = 0.9  # of the loss's fall, at which it has done so
 _LARGER = 100.0  # factor to the last layer's weights
+_EXAMPLES = 16  # that run through the larger weights
 _VARIES = 1e-3  # of the outputs' deviation, between examples
 _GREW = 1.5  # factor of the outputs' range, below which it stays
 
@@ -78,6 +79,7 @@ def _in_the_loss(value: Values) -> Iterator[Finding]:
 
 def _in_the_network(context: CheckContext, logits: Tensor, value: Values) -> Iterator[Finding]:
     """Yields outputs whose range stays when the weights behind them grow."""
+    logits = logits[:_EXAMPLES]
     out = _with_larger_weights(context, len(logits))
     if not isinstance(out, Tensor) or out.shape != logits.shape or not bool(out.isfinite().all()):
         return
@@ -97,7 +99,9 @@ def _with_larger_weights(context: CheckContext, count: int) -> Any:
     """Returns the output of some examples with the last layer's weights a hundred times larger."""
     profile = context.measured.variance
     names = [one.layer for one in profile.layers if one.weighted] if profile else []
-    last = context.model.get_submodule(names[-1] if names else "")
+    if not names:  # the network could not be followed
+        return None
+    last = context.model.get_submodule(names[-1])
     weights = [p for p in last.parameters(recurse=False) if p.dim() > 1]
     if not weights:
         return None

@@ -9,6 +9,9 @@ from torch.nn.functional import one_hot
 
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_form import LossForm
+from ravine.checks.loss_growth import falls_ever_faster
+from ravine.checks.made_up_outputs import SURE
+from ravine.checks.pair_relation import drives_alike_apart
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import INITIAL_LOSS, INITIAL_LOSS_NATS
 
@@ -16,7 +19,6 @@ _SQUASHED = (
     *("relu", "sigmoid", "tanh", "hardtanh", "relu6", "leaky_relu", "silu", "gelu", "elu"),
     *("clamp", "clip", "softsign", "softplus", "hardsigmoid", "threshold"),
 )
-_SURE = 20.0  # a logit that leaves no doubt
 _ROWS = 4096  # of an output with a label at each place
 _AT_AN_END = 0.1  # share of outputs that are exactly the least or the largest
 
@@ -28,6 +30,10 @@ _MOSTLY_UPHILL = 0.5  # of slopes of any size, where sure wrong answers have a l
 def check_loss(context: CheckContext) -> Iterator[Finding]:
     """Yields what does not fit between the network's end and the loss."""
     measured = context.measured
+    for index, fall in falls_ever_faster(context):
+        yield _unlimited(index, fall)
+    for alike, unlike in drives_alike_apart(context):
+        yield _apart(alike, unlike)
     form = measured.loss_form
     if form is not None and form.answers and measured.logits is not None:
         out = measured.logits.detach().double()
@@ -45,7 +51,7 @@ def _scrambled(context: CheckContext, out: Tensor) -> Iterator[Finding]:
     labels, classes = context.samples[0].targets[: len(out)], out.shape[1]
     if bool(((labels < 0) | (labels >= classes)).any()):
         return
-    rows = _SURE * one_hot(labels, classes).to(out)  # (N, …, K)
+    rows = SURE * one_hot(labels, classes).to(out)  # (N, …, K)
     right, read = rows.movedim(-1, 1), rows.reshape(out.shape)
     with torch.no_grad():
         fitted, as_rows = float(context.loss(right, labels)), float(context.loss(read, labels))
@@ -105,6 +111,32 @@ def wrong_sign(slope: float, evidence: dict[str, float]) -> Finding:
         cause="the sign of the loss is turned round",
         cure="return the loss itself and not its negative",
         evidence={**evidence, "slope": slope},
+    )
+
+
+def _unlimited(index: int, fall: float) -> Finding:
+    return Finding(
+        severity="critical",
+        code="loss-of-wrong-sign",
+        seen=f"the loss falls without limit, and ever faster, as output {index + 1} grows: by "
+        f"{fall:.3g} where one of its columns is 100 in size",
+        cause="the sign of a term is turned round: a squared error, or a divergence such as that "
+        "of a variational autoencoder, is subtracted where it must be added",
+        cure="add the term; print each term of the loss over some steps: none may run to −∞",
+        evidence={"fall": fall},
+    )
+
+
+def _apart(alike: float, unlike: float) -> Finding:
+    return Finding(
+        severity="critical",
+        code="loss-of-wrong-sign",
+        seen="the loss falls as examples that are alike move apart (slope by their distance "
+        f"{alike:.3g}), and not as others do ({unlike:.3g})",
+        cause="the labels of pairs mean the opposite of what the loss takes them for (1 for alike, "
+        "or for different), or positive and negative are exchanged in a triplet",
+        cure="exchange them: pass 1 − y, or (anchor, positive, negative) in this order",
+        evidence={"alike": alike, "unlike": unlike},
     )
 
 

@@ -9,20 +9,22 @@ from ravine.checks.loss_function import check_loss
 from ravine.checks.target_form import check_target_form
 from ravine.checks.targets import check_targets
 from ravine.findings import thresholds as limits
+from ravine.findings.detectors import DETECTORS
 
 LOSS_CHECKS: Final = (
     Check(
         code="loss-unbounded",
         function=check_target_form,
         stage="first batch",
-        explains=(*LEARNING, "loss-of-wrong-sign"),
+        explains=(*LEARNING, "loss-of-wrong-sign", "loss-runs-off"),
     ),
     Check(
         code="loss-of-wrong-sign",
         function=check_loss,
         stage="first batch",
-        explains=(*LEARNING, "initial-loss-high", "overfitting"),
+        explains=(*LEARNING, "initial-loss-high", "overfitting", "loss-runs-off"),
     ),
+    DETECTORS["loss-runs-off"],
     Check(
         code="softmax-twice",
         function=check_loss,

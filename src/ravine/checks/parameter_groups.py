@@ -18,7 +18,10 @@ _APART = 100.0  # factor between the learning rates of two groups, from which on
 def check_groups(context: CheckContext) -> Iterator[Finding]:
     """Yields a group of parameters that hardly moves, or leaps, while the others train."""
     optimizer = context.optimizer
-    if optimizer is None or needs_closure(optimizer) or not _differ(optimizer):
+    if optimizer is None or needs_closure(optimizer):
+        return
+    yield from _at_zero(context, optimizer)
+    if not _differ(optimizer):
         return
     gradient = declared_gradient(context, context.samples[0])
     if not gradient:
@@ -31,6 +34,23 @@ def check_groups(context: CheckContext) -> Iterator[Finding]:
             yield _finding(number, lr, relative, "hardly move", "it is frozen in all but name")
         elif relative > GROUP_LEAPS:
             yield _finding(number, lr, relative, "leap", "a step throws them away")
+
+
+def _at_zero(context: CheckContext, optimizer: Optimizer) -> Iterator[Finding]:
+    """Yields a group whose learning rate is 0 and that no schedule raises, beside others."""
+    learning = {id(p) for p in context.model.parameters() if p.requires_grad}
+    groups = [g for g in optimizer.param_groups if any(id(p) in learning for p in g["params"])]
+    rests = [n for n, g in enumerate(groups) if float(g.get("lr", 1.0)) == 0]
+    if not rests or len(rests) == len(groups) or groups[rests[0]].get("initial_lr"):
+        return
+    yield Finding(
+        severity="note",
+        code="group-rate-differs",
+        seen=f"the learning rate of parameter group {rests[0]} is 0, and no schedule raises it",
+        cause="the group is frozen by its rate: meant, or a factor that was rounded to 0",
+        cure="nothing, where that is meant; else give it a learning rate",
+        evidence={"group": float(rests[0]), "lr": 0.0},
+    )
 
 
 def _differ(optimizer: Optimizer) -> bool:

@@ -52,7 +52,8 @@ def _steps_of_a_trial(seconds: float) -> int:
 
     A slow network is judged by the range test alone.
     """
-    return _MOST_STEPS if 2 * _MOST_STEPS * seconds < _TRIAL_SECONDS else 0
+    possible = int(_TRIAL_SECONDS / 2 / max(seconds, 1e-6))
+    return 0 if possible < _FEWEST_STEPS else min(_MOST_STEPS, possible)
 
 
 def _rate_matters(context: CheckContext, optimizer: Optimizer) -> bool:

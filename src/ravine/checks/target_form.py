@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
@@ -18,9 +17,9 @@ from ravine.checks.loss_function import (
     softmax_twice,
     wrong_sign,
 )
+from ravine.checks.made_up_outputs import SURE, value_of
 from ravine.findings.finding import Finding
 
-_SURE = 10.0  # a logit that leaves no doubt
 _SIZES = tuple(k / 50 for k in range(51))  # of outputs that are all alike and negative
 _BELOW = 2.0  # below 0, where a loss of 0 and 1 has no business
 _LINEAR = ("linear", "addmm", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "sigmoid")
@@ -51,21 +50,12 @@ def check_target_form(context: CheckContext) -> Iterator[Finding]:
     yield from _turned_round(context, out, targets)
 
 
-def _value(context: CheckContext, out: Tensor, targets: Tensor) -> float:
-    """Returns the loss of made-up outputs, NaN where it refuses them."""
-    try:
-        with torch.no_grad():
-            return float(context.loss(out, targets))
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
-        return math.nan
-
-
 def _shares(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
     """Yields probabilities where the loss takes a softmax, or logarithms, of rows of shares."""
     are_shares = out.dim() == 2 and out.shape[1] > 1 and bool((targets >= 0).all())
     if not are_shares or bool(((targets.sum(1) - 1).abs() > 1e-3).any()):
         return
-    at, once, twice = (_value(context, out + shift, targets) for shift in (0.0, 3.0, 6.0))
+    at, once, twice = (value_of(context.loss, out + shift, targets) for shift in (0.0, 3.0, 6.0))
     if not all(map(math.isfinite, (at, once, twice))):
         return
     evidence = {"loss": at, "classes": float(out.shape[1])}
@@ -95,8 +85,10 @@ def _out_of_reach(last: str, targets: Tensor) -> Iterator[Finding]:
 
 def _unbounded(context: CheckContext, right: Tensor, targets: Tensor) -> Iterator[Finding]:
     """Yields a loss of zeros and ones that falls without limit as outputs grow, or is no loss."""
-    near, far, farther = (_value(context, size * right, targets) for size in (10.0, 1e2, 1e3))
-    small = [_value(context, -size * right.abs(), targets) for size in _SIZES]
+    near, far, farther = (
+        value_of(context.loss, size * right, targets) for size in (10.0, 1e2, 1e3)
+    )
+    small = [value_of(context.loss, -size * right.abs(), targets) for size in _SIZES]
     least = min([near, far, farther, *small])
     if not all(map(math.isfinite, (near, far, farther, *small))):
         return
@@ -125,17 +117,17 @@ def _turned_round(context: CheckContext, out: Tensor, targets: Tensor) -> Iterat
     is_binary = bool(((wanted == 0) | (wanted == 1)).all()) and bool((wanted != wanted[:1]).any())
     if is_binary:
         right, wrong = (wanted, 1 - wanted) if last == "sigmoid" else (
-            _SURE * (2 * wanted - 1), _SURE * (1 - 2 * wanted)
+            SURE * (2 * wanted - 1), SURE * (1 - 2 * wanted)
         )  # fmt: skip
-        others = [_value(context, wrong, targets)]
+        others = [value_of(context.loss, wrong, targets)]
     elif targets.is_floating_point() and float(wanted.std()) > 0:
         right, apart = wanted, wanted.std()
-        others = [_value(context, wanted + sign * apart, targets) for sign in (1, -1)]
+        others = [value_of(context.loss, wanted + sign * apart, targets) for sign in (1, -1)]
     else:
         return
-    fitted = _value(context, right, targets)
+    fitted = value_of(context.loss, right, targets)
     if is_binary and last != "sigmoid":
-        yield from _unbounded(context, right / _SURE, targets)
+        yield from _unbounded(context, right / SURE, targets)
     highest = max(others)
     if math.isfinite(fitted) and all(map(math.isfinite, others)):
         scale = max(abs(fitted), *map(abs, others))

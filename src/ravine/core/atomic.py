@@ -20,9 +20,9 @@ from ravine.core.file_lock import try_lock, wait_for_lock
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space",
     errno.EDQUOT: "the disk quota is used up; free some space",
-    errno.EROFS: "the disk is read-only; choose another folder with --out",
-    errno.EACCES: "writing is not allowed there; choose another folder with --out",
-    errno.EPERM: "writing is not allowed there; choose another folder with --out",
+    errno.EROFS: "the disk is read-only; choose another folder with --out, or take a copy",
+    errno.EACCES: "writing is not allowed there; choose another folder with --out, or take a copy",
+    errno.EPERM: "writing is not allowed there; choose another folder with --out, or take a copy",
     errno.EEXIST: "a file is in the way; choose another folder with --out",
     errno.ENOTDIR: "a part of the path is a file; choose another folder with --out",
     errno.ENAMETOOLONG: "the name is too long; choose another with --out",

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ravine.core.control_groups import control_groups
+
 # What gives the libraries of a new process their threads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -66,21 +68,9 @@ def _cores_in_affinity() -> int:
 
 def _quotas(root: Path) -> Iterator[float]:
     """Yields the limit of each control group that this process is in, and of those above it."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        names = controllers.split(",")
-        if controllers and "cpu" not in names:
-            continue
-        base = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
-        for group in (base / path.strip("/"), *(base / path.strip("/")).parents):
-            if not group.is_relative_to(base):
-                break
-            with suppress(OSError, ValueError, ZeroDivisionError):
-                yield from _quota_of(group, is_first=bool(controllers))
+    for group, is_first in control_groups("cpu", root):
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            yield from _quota_of(group, is_first=is_first)
 
 
 def _quota_of(group: Path, *, is_first: bool) -> Iterator[float]:

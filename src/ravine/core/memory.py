@@ -5,6 +5,7 @@ import ctypes
 import sys
 from pathlib import Path
 
+from ravine.core.control_groups import control_groups
 from ravine.core.lazy import lazy_module
 
 resource = lazy_module("resource")  # Windows has none
@@ -18,7 +19,8 @@ _LARGEST = 2**31 - 1
 def available_memory(root: Path = Path("/")) -> int | None:
     """Returns the bytes available without swapping, or None where the system does not report them.
 
-    On Linux this is the kernel's estimate, within the limit of the container (cgroup v2).
+    On Linux this is the kernel's estimate, or less where a control group (a container's, or a
+    scheduler's for a job) has a limit.
 
     Args:
         root: of the file system, other than `/` in tests.
@@ -28,16 +30,25 @@ def available_memory(root: Path = Path("/")) -> int | None:
         lines = (root / "proc/meminfo").read_text().splitlines()
         facts = dict(line.split(":", 1) for line in lines)
         found.append(int(facts["MemAvailable"].split()[0]) * 1024)
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        group = root / "sys/fs/cgroup"
-        limit = int((group / "memory.max").read_text())  # "max" where there is none
-        used = int((group / "memory.current").read_text())
-        rows = (group / "memory.stat").read_text().splitlines()
-        freeable = int(dict(row.split() for row in rows)["inactive_file"])
-        found.append(max(0, limit - used + freeable))
+    for group, is_first in control_groups("memory", root):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            found.append(_left_to(group, is_first=is_first))
     if root == Path("/") and (left := _address_space_left()) is not None:
         found.append(left)
     return min(found, default=None)
+
+
+def _left_to(group: Path, *, is_first: bool) -> int:
+    """Returns what a control group may still take; `is_first` for version 1 of control groups.
+
+    Pages of files that nobody has used of late are free: the kernel drops them first.
+    """
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    limit, used, freeable = names if is_first else ("memory.max", "memory.current", "inactive_file")
+    most = int((group / limit).read_text())  # "max" where there is none
+    taken = int((group / used).read_text())
+    rows = (group / "memory.stat").read_text().splitlines()
+    return max(0, most - taken + int(dict(row.split() for row in rows)[freeable]))
 
 
 def _address_space_left() -> int | None:

@@ -18,7 +18,9 @@ def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, Mapping):
         return {key: map_leaves(item, change) for key, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):  # a NamedTuple
-        return type(value)(*(map_leaves(item, change) for item in value))
+        # Not by the class: torch's PackedSequence asks more of what it is made from.
+        make: Callable[[Any], Any] = type(value)._make  # type: ignore[attr-defined]
+        return make(map_leaves(item, change) for item in value)
     if isinstance(value, tuple | list):
         items = [map_leaves(item, change) for item in value]
         return items if isinstance(value, list) else tuple(items)

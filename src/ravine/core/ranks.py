@@ -18,6 +18,7 @@ from ravine.core.errors import RavineError, RunError
 from ravine.core.launch import TorchrunVariables
 from ravine.core.launch import is_distributed as is_distributed
 from ravine.core.rendezvous import meet
+from ravine.core.waits import Waits
 
 _TIMEOUT = timedelta(hours=2)  # long enough to decode the images for the first time
 
@@ -132,12 +133,14 @@ class Ranks:
 
 
 ALONE = Ranks()
+_WAITS = Waits()
 
 
 @contextmanager
 def _reporting_lost_peers() -> Iterator[None]:
     try:
-        yield
+        with _WAITS.open():
+            yield
     except RuntimeError as error:
         if isinstance(error, RavineError | torch.cuda.OutOfMemoryError):
             raise
@@ -166,4 +169,5 @@ def join_ranks() -> Ranks:
             dist.init_process_group(
                 backend, store=store, rank=own.rank, world_size=own.size, timeout=_TIMEOUT
             )
+        _WAITS.watch(rank=own.rank, size=own.size)
     return Ranks(rank=own.rank, size=own.size, local_rank=own.local_rank, local_size=own.local_size)

@@ -1,6 +1,7 @@
 """A network that is worse than a method that only looks at pixels: found by McNemar's test."""
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,11 +9,16 @@ from ravine.findings.finding import Finding
 from ravine.findings.thresholds import BELOW_BASELINE, FEW_STEPS
 
 _LONGER = 3.0  # times a run that was too short, where its number of steps does not say
+_FEWEST, _FALLEN = 8, 0.03  # losses that tell whether they fall, and by what share
 _ROUND = 30  # seconds to which a longer budget is rounded up
 
 
 def find_below_baseline(
-    baselines: Sequence[Mapping[str, Any]], *, steps: int, length: Mapping[str, float | None]
+    baselines: Sequence[Mapping[str, Any]],
+    *,
+    steps: int,
+    length: Mapping[str, float | None],
+    learns: bool = True,
 ) -> Iterator[Finding]:
     """Yields a finding where the network is below the best baseline by more than chance.
 
@@ -21,28 +27,57 @@ def find_below_baseline(
         steps: that the run was trained for.
         length: `epochs` and `budget` in seconds, as in the recipe; `step`, seconds of a step,
             where it was measured.
+        learns: whether its training loss has fallen; a run that does not learn is not too short.
     """
     best = max(baselines, key=lambda row: float(row["accuracy"]), default=None)
     if best is None or best["only_baseline"] <= best["only_network"] or best["p"] > BELOW_BASELINE:
         return
     points = 100 * (best["only_baseline"] - best["only_network"]) / best["count"]
-    longer = _longer(steps, length)
+    longer = _longer(steps, length) if learns else {}
     name, value = next(iter(longer.items()), ("epochs", None))
     cure = "train for longer" + (f": --{name} {value:g}" if value is not None else "")
     few = steps < FEW_STEPS
+    cause = (
+        "the training loss has not fallen: more steps of the same kind do not change that"
+        if not learns
+        else f"{steps:,} steps are too few to learn from"
+        if few
+        else "it has not learnt what the pixels show"
+    )
+    if not learns:
+        cure = "ask for the learning rate, the wiring and the labels: ravine check DATA"
+    elif not few:
+        cure = f"{cure}; or compare settings with ravine race"
     yield Finding(
         severity="warning",
         code="below-baseline",
         seen=f"the network is {points:.1f} points below {best['name']} on the pixels alone "
         f"({100 * best['accuracy']:.1f} % of {best['count']:,} images)",
-        cause=f"{steps:,} steps are too few to learn from"
-        if few
-        else "it has not learnt what the pixels show",
-        cure=cure if few else f"{cure}; or compare settings with ravine race",
+        cause=cause,
+        cure=cure,
         step=steps,
         evidence={"points": points, "p": float(best["p"]), "steps": float(steps)},
         changes=longer,
     )
+
+
+def learns_over(losses: Sequence[float]) -> bool:
+    """Returns whether training losses fall: those of the last quarter lie below the first ones.
+
+    True where there are too few to tell.
+
+    >>> learns_over([2.3, 2.2, 2.0, 1.5, 1.2, 1.0, 0.9, 0.8])
+    True
+    """
+    known = [loss for loss in losses if math.isfinite(loss)]
+    if len(losses) < _FEWEST:
+        return True
+    if len(known) < len(losses) // 2:
+        return False
+    # The very first one stands for a run that blows up at once and comes back.
+    first = min(known[0], statistics.median(known[: max(3, len(known) // 20)]))
+    last = statistics.fmean(known[-max(2, len(known) // 4) :])
+    return first - last > _FALLEN * abs(first)
 
 
 def _longer(steps: int, length: Mapping[str, float | None]) -> dict[str, float]:

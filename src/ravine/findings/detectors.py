@@ -14,12 +14,14 @@ from ravine.findings.history_detectors import find_over_time
 from ravine.findings.layer_detectors import find_in_snapshots
 from ravine.findings.loop_detectors import find_in_loop
 from ravine.findings.thresholds import (
+    ACCURACY_OFF,
     AGREES,
     AT_CHANCE,
     BELOW_BASELINE,
     BLOWN,
     DEAD,
     DIVERGED,
+    FALLS_FASTER,
     FEW_STEPS,
     LEARNT,
     NOISY,
@@ -28,13 +30,16 @@ from ravine.findings.thresholds import (
     OVERFIT_RISE,
     RATE_FELL,
     RESTING,
+    RUNS_OFF,
     SATURATED,
+    SEEN,
     SHIFTED,
     SHIFTED_CERTAIN,
     SNAPSHOTS,
     STRETCHED,
     UNDERFIT,
 )
+from ravine.findings.validation_detectors import find_in_validation
 
 # Symptoms that many causes bring about.
 RUN_SYMPTOMS: Final = ("not-finite", "diverged", "plateau", "underfitting", "below-baseline")
@@ -63,6 +68,12 @@ _VALIDATION: Final = ("overfitting", "norm-statistics-disagree", "validation-at-
 _LEARNING: Final = ("zero-gradient", "cannot-overfit", *_RATES, *RUN_SYMPTOMS)
 
 _ROWS: Final = (
+    Detector(
+        code="loss-runs-off",
+        function=find_over_time,
+        thresholds=(RUNS_OFF, FALLS_FASTER),
+        explains=_LEARNING,
+    ),
     Detector(
         code="not-in-optimizer",
         function=find_in_loop,
@@ -103,6 +114,11 @@ _ROWS: Final = (
         thresholds=(NOISY,),
         explains=("underfitting", "plateau", "cannot-overfit", "rate-too-low", "overfitting"),
     ),
+    Detector(
+        code="label-noise",
+        function=find_in_validation,
+        explains=("overfitting", "underfitting", "plateau"),
+    ),
     Detector(code="averaged-weights-lag", function=find_in_loop, explains=_VALIDATION),
     Detector(
         code="evaluated-in-training-mode",
@@ -126,6 +142,12 @@ _ROWS: Final = (
         function=find_in_loop,
         explains=("overfitting", "validation-at-chance"),
     ),
+    Detector(
+        code="validation-in-training",
+        function=find_in_validation,
+        thresholds=(SEEN,),
+    ),
+    Detector(code="accuracy-disagrees", function=find_in_validation, thresholds=(ACCURACY_OFF,)),
     Detector(code="validation-at-chance", function=find_over_time, explains=("overfitting",)),
     Detector(code="not-finite", function=find_in_snapshots, explains=("diverged", "units-died")),
     Detector(

@@ -7,6 +7,7 @@ with their standard errors, never one value against another.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,16 +17,19 @@ from ravine.findings.thresholds import (
     AT_CHANCE,
     BLOWN,
     DIVERGED,
+    FALLS_FASTER,
     LEARNT,
     OVERFIT_GAP,
     OVERFIT_RISE,
     RATE_FELL,
+    RUNS_OFF,
     UNDERFIT,
 )
 
 _FEWEST = 8  # rows of the shortest run that is judged
 _BEYOND = 10.0  # times the loss of knowing nothing: no run of any length comes back from it
-_CERTAINLY = 10.0  # standard errors
+_CERTAINLY, _CLEARLY = 10.0, 3.0  # standard errors
+_NOISY = 0.1  # deviation of single losses over that of knowing nothing
 _A_LITTLE = 0.04  # of accuracy, above that of guessing
 _FEW = 5  # rows of the shortest run of which a plateau can be reported
 
@@ -39,6 +43,7 @@ def find_over_time(run: Trace) -> Iterator[Finding]:
     if known < _FEWEST:
         yield from _diverged_at_once(run)
         return
+    yield from _runs_off(run)
     yield from _divergence(run)
     yield from _rate_fell(run)
     yield from _generalisation(run)
@@ -162,7 +167,7 @@ def _plateau(run: Trace) -> Iterator[Finding]:
     level = run.level(AT_CHANCE)
     if end > level and not falls and end < DIVERGED * run.chance:
         sure = len(run.losses) >= _FEWEST and end - 2 * error > level
-        hard = _knows_a_little(run)
+        hard = _is_uncertain(run, end, error) or _knows_a_little(run)
         yield Finding(
             severity="note" if hard else "critical" if sure else "warning",
             code="plateau",
@@ -179,6 +184,17 @@ def _plateau(run: Trace) -> Iterator[Finding]:
         )
 
 
+def _is_uncertain(run: Trace, end: float, error: float) -> bool:
+    """Returns whether the loss of knowing nothing is itself not known well enough.
+
+    It is taken from the first losses then; a clear fall, if a small one, may be all there is.
+    """
+    if run.classes is not None or run.ignorance is not None:
+        return False
+    single = float(np.nanstd(run.losses[len(run.losses) // 2 :]))
+    return run.chance - end > _CLEARLY * error or single > _NOISY * run.chance
+
+
 def _knows_a_little(run: Trace) -> bool:
     """Returns whether held-out examples are told apart, if little: hard data look like that."""
     rows = run.validations[len(run.validations) // 2 :]
@@ -186,6 +202,27 @@ def _knows_a_little(run: Trace) -> bool:
         return False
     guessed = math.exp(-run.chance)
     return bool(rows[:, 2].min() > guessed + _A_LITTLE and rows[:, 1].max() < run.chance)
+
+
+def _runs_off(run: Trace) -> Iterator[Finding]:
+    """Yields a loss that is far below 0 and falls ever faster."""
+    losses = _smooth(run.losses)
+    thirds = [losses[k * (len(losses) - 1) // 3] for k in range(4)]
+    first, second, third = (before - after for before, after in pairwise(thirds))
+    if run.least > -RUNS_OFF * max(1.0, abs(thirds[0] + run.least)):
+        return
+    if third > FALLS_FASTER * second > FALLS_FASTER**2 * max(first, 0.0):
+        yield Finding(
+            severity="critical",
+            code="loss-runs-off",
+            seen=f"the loss falls to {run.least:.3g}, and faster from third to third of the run "
+            f"({first:.3g}, {second:.3g}, {third:.3g})",
+            cause="a term has no least value: its sign is turned round, or what should limit it "
+            "(a penalty, a clamp) is missing",
+            cure="print each term of the loss over some steps: none may run to −∞",
+            step=int(run.steps[0]),
+            evidence={"least": run.least, "last": float(third), "before": float(second)},
+        )
 
 
 def _rate_fell(run: Trace) -> Iterator[Finding]:

@@ -68,8 +68,13 @@ class LoopRecord:
         in_training_mode: those whose passes ran in training mode, where layers have a mode.
         swapped: those whose passes ran with other weights than the last step left.
         shift: inputs of validation against those of training; None where they were not seen.
+        wrapping: factor to the variation of images of training, and of validation, when the range
+            of their values is a circle, and standard errors between; None where not known.
+        seen_in_training: share of examples of validation that were trained on.
         sure_in_training: mean largest probability on a batch of training, in evaluation mode.
-        sure_in_validation: the same on one of validation.
+        sure_while_training: the same in training mode.
+        sure_in_validation: the same on one of validation, in evaluation mode.
+        doubt_in_validation: mean entropy of those probabilities, in nats.
         classes: K of the logits; None where they are no (N, K).
         modes_agree: share of examples of a training batch with the same answer in both modes;
             NaN where it is not known.
@@ -92,8 +97,12 @@ class LoopRecord:
     in_training_mode: int = 0
     swapped: int = 0
     shift: InputShift | None = None
+    wrapping: tuple[float, float, float] | None = None
+    seen_in_training: float = 0.0
     sure_in_training: float = math.nan
+    sure_while_training: float = math.nan
     sure_in_validation: float = math.nan
+    doubt_in_validation: float = math.nan
     classes: int | None = None
     modes_agree: float = math.nan
     noise: float = math.nan

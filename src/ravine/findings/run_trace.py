@@ -25,6 +25,8 @@ class Trace:
         floor: the least training loss that the targets allow, `target_floor`; 0 for hard labels.
         ignorance: the loss of knowing only how frequent each label is, where an image has several;
             None where it has one class.
+        least: the least recorded loss, where it is below 0: `losses` and `validations` are those
+            above it then.
     """
 
     steps: np.ndarray
@@ -36,6 +38,7 @@ class Trace:
     normalised: bool
     floor: float = 0.0
     ignorance: float | None = None
+    least: float = 0.0
 
     def level(self, share: float) -> float:
         """Returns the training loss at a share of the way from the floor to `chance`."""
@@ -64,7 +67,8 @@ def trace(
     ignorance: float | None = None,
 ) -> Trace:
     """Returns the rows of history.jsonl as arrays."""
-    history = _above_zero(history)
+    least = _least(history)
+    history = _above(history, least)
     steps = [row for row in history if row.get("kind") == "step" and "step" in row]
     epochs = [row for row in history if row.get("kind") == "epoch" and "step" in row]
     names = ("step", "loss", "accuracy", "train_loss", "train_accuracy")
@@ -80,22 +84,29 @@ def trace(
         normalised=normalised,
         floor=floor,
         ignorance=ignorance,
+        least=least,
     )
 
 
-def _above_zero(history: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+_LOSSES = ("loss", "train_loss")
+
+
+def _least(history: Sequence[Mapping[str, Any]]) -> float:
+    """Returns the least loss of rows, 0 where none is below."""
+    known = [_number(row.get(name)) for row in history for name in _LOSSES]
+    return min((v for v in known if math.isfinite(v) and v < 0), default=0.0)
+
+
+def _above(history: Sequence[Mapping[str, Any]], least: float) -> Sequence[Mapping[str, Any]]:
     """Returns rows whose losses are those above the least one, where it is below 0.
 
     A likelihood above 1, or a negated score: there 0 is no floor, and no loss is a share of
     another.
     """
-    losses = ("loss", "train_loss")
-    known = [_number(row.get(name)) for row in history for name in losses]
-    least = min((v for v in known if math.isfinite(v)), default=0.0)
     if least >= 0:
         return history
     return [
-        {k: v - least if k in losses and _number(v) == v else v for k, v in row.items()}
+        {k: v - least if k in _LOSSES and _number(v) == v else v for k, v in row.items()}
         for row in history
     ]
 

@@ -122,3 +122,29 @@ WEIGHED_APART: Final = 2.0
 MISALIGNED: Final = 0.25
 # Variance between examples behind a layer over that before it, and of outputs over all of theirs.
 ALIKE: Final = 1e-5
+# Share of targets that are the next input, above which a network must not see it; of a column's
+# variance that lies within the classes, or is not the target's, below which it tells them.
+NEXT_IN_INPUT: Final = 0.95
+COLUMN_TELLS: Final = 0.02
+VALUES_TOLD: Final = 2e-3
+# Share of a probe's errors that the order of positions takes away, where labels depend on it.
+ORDER_TELLS: Final = 0.3
+# Gradient that one task has in shared weights over another's.
+DROWNED: Final = 200.0
+# Kolmogorov's distance of weights from evenly drawn ones, times the root of their number: 1 % of
+# those that are drawn so lie above.
+DRAWN_EVENLY: Final = 1.63
+# Share of validation that was trained on; variation of images whose range is a circle, over that
+# of validation, and standard errors between; difference of an accuracy from the mean probability
+# of the answers.
+SEEN: Final = 0.25
+WRAPPED: Final = 0.9
+WRAPPED_CERTAIN: Final = 4.0
+ACCURACY_OFF: Final = 0.2
+# A recorded loss below 0, over its first size, and the last fall of it over the one before.
+RUNS_OFF: Final = 10.0
+FALLS_FASTER: Final = 2.0
+# Share of changed inputs that leave the output as it was.
+IGNORED: Final = 0.95
+# Examples with values, fewer of which do not decide whether they belong to the inputs.
+FEW_VALUES: Final = 400

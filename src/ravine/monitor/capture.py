@@ -136,7 +136,7 @@ def _before_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, 
     if capture is None:
         return
     if torch.is_grad_enabled():
-        capture.watch.on_training_pass(capture.step, training=module.training)
+        capture.watch.on_training_pass(capture.step, (args, kwargs), training=module.training)
         capture.begin(args, kwargs)
     else:
         held = capture.call

@@ -18,6 +18,8 @@ from ravine.monitor.layer_probe import preserve_python_and_numpy
 from ravine.monitor.loop_watch import Call, LoopWatch
 
 _FEWEST = 4  # examples
+_MOST_KINDS = 4096  # of tokens
+_SIDE, _STARTS = 8, 8  # pixels; beginnings of a range
 
 
 @final
@@ -37,6 +39,8 @@ class EvaluationProbe:
         self.step, self.found = step, {}
         with preserve_python_and_numpy():
             self.found = dict(probe_evaluation(model, watch.trained, watch.validated))
+        if watch.validated is not None:
+            self.found["seen_in_training"] = watch.seen.share_of(watch.validated)
 
 
 def probe_evaluation(
@@ -56,11 +60,12 @@ def probe_evaluation(
         if validated is not None:
             model.eval()
             out = _output(model, validated)
-            found["sure_in_validation"] = _sure(out)
+            found["sure_in_validation"], found["doubt_in_validation"] = _sure(out), _doubt(out)
             if trained is None and out is not None:
                 found["noise"] = _difference(out, _output(model, validated))
     if trained is not None and validated is not None:
         found["shift"] = input_shift(trained, validated)
+        found["wrapping"] = wrapping(trained, validated)
     return found
 
 
@@ -75,6 +80,7 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
         model.train()
         learning = _output(model, call)
         found["classes"] = out.shape[1]
+        found["sure_while_training"] = _sure(learning)
         if learning is not None and learning.shape == out.shape:
             found["modes_agree"] = float((learning.argmax(1) == out.argmax(1)).double().mean())
     return found
@@ -99,6 +105,13 @@ def _sure(out: Tensor | None) -> float:
     return float(out.softmax(1).max(1).values.mean())
 
 
+def _doubt(out: Tensor | None) -> float:
+    """Returns the mean entropy of the probabilities of logits (N, K), NaN for another output."""
+    if out is None or out.dim() != 2 or out.shape[1] < 2:
+        return math.nan
+    return float(torch.special.entr(out.softmax(1)).sum(1).mean())
+
+
 def _difference(one: Tensor, other: Tensor | None) -> float:
     if other is None or not bool(one.isfinite().all()):
         return math.nan
@@ -112,6 +125,8 @@ def input_shift(trained: Call, validated: Call) -> InputShift | None:
     None where there is none, or its examples have another shape.
     """
     x, y = _floating(trained), _floating(validated)
+    if x is None and y is None:
+        x, y = _token_counts(trained, validated)
     if x is None or y is None or x.dim() != y.dim() or x.shape[1] != y.shape[1]:
         return None
     if len(x) < _FEWEST or len(y) < _FEWEST:
@@ -130,6 +145,57 @@ def input_shift(trained: Call, validated: Call) -> InputShift | None:
         correlation=correlation,
         halves=halves,
     )
+
+
+def wrapping(trained: Call, validated: Call) -> tuple[float, float, float] | None:
+    """Returns how much smoother images (N, C, H, W) are when their range is a circle.
+
+    Mean factor of training, and of validation, and their difference in standard errors. A value
+    that runs over the end of its range begins at the other one and makes an edge, which another
+    beginning of the range takes away.
+    """
+    x, y = _floating(trained), _floating(validated)
+    if x is None or y is None or x.dim() != 4 or x.shape[1:] != y.shape[1:]:
+        return None
+    if min(x.shape[2:]) < _SIDE or min(len(x), len(y)) < _FEWEST:
+        return None
+    low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    if not high > low:
+        return None
+    size = (high - low) * 256 / 255  # of 256 levels the last one lies beside the first
+    a, b = (_circular((part - low) / size) for part in (x, y))
+    return float(a.mean().exp()), float(b.mean().exp()), _errors(a, b)
+
+
+def _circular(x: Tensor) -> Tensor:
+    """Returns the logarithm (N,) of the variation with the best beginning over that of images."""
+    least = torch.stack([_variation((x + k / _STARTS) % 1) for k in range(1, _STARTS)]).amin(0)
+    return (least.clamp_min(1e-9) / _variation(x).clamp_min(1e-9)).log()
+
+
+def _variation(x: Tensor) -> Tensor:
+    """Returns the mean absolute difference (N,) of neighbours in (N, C, H, W)."""
+    down, across = (x[:, :, 1:] - x[:, :, :-1]).abs(), (x[..., 1:] - x[..., :-1]).abs()
+    return down.flatten(1).mean(1) + across.flatten(1).mean(1)
+
+
+def _token_counts(trained: Call, validated: Call) -> tuple[Tensor | None, Tensor | None]:
+    """Returns how often each token stands in the sequences (N, T) of both, (N, V) each."""
+    calls = (trained, validated)
+    found = [next((t for t in tensors_in(call) if t.dim() == 2), None) for call in calls]
+    known = [t for t in found if t is not None and not t.is_floating_point() and t.numel()]
+    if len(known) < 2 or min(int(t.min()) for t in known) < 0:
+        return None, None
+    kinds = 1 + max(int(t.max()) for t in known)
+    if not 4 <= kinds <= _MOST_KINDS:
+        return None, None
+    x, y = (
+        torch.zeros(len(t), kinds, dtype=torch.float64, device=t.device).scatter_add_(
+            1, t.long(), torch.ones(t.shape, dtype=torch.float64, device=t.device)
+        )
+        for t in known
+    )
+    return x, y
 
 
 def _floating(call: Call) -> Tensor | None:

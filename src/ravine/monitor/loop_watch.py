@@ -24,6 +24,7 @@ from ravine.core.nested import (
     tensors_in,
 )
 from ravine.findings.loop_record import LoopRecord, OutsideChange
+from ravine.monitor.seen_examples import SeenExamples
 
 _SAMPLED, _ELEMENTS = 4, 64  # largest parameters that are compared, and elements of each
 _MOST_OUTSIDE = 64
@@ -50,6 +51,7 @@ class LoopWatch:
         outside: changes of the weights between two steps.
         validations: by step; `elsewhere`, `in_training_mode` and `swapped` as in `LoopRecord`.
         trained: first examples of the batch of training before the last validation.
+        seen: examples of training, to be found again in validation.
         losses: training losses that were recorded.
         other_steps: of other optimizers; `other_optimizers` different ones.
     """
@@ -81,6 +83,7 @@ class LoopWatch:
         self.outside: list[OutsideChange] = []
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
         self.trained: Call | None = None
+        self.seen = SeenExamples()
         self._validated: list[Call] = []
         self._handles: list[Any] = []
 
@@ -141,9 +144,10 @@ class LoopWatch:
         change = float((now - self._kept).norm() / self._kept.norm().clamp_min(1e-12))
         return change if change > _SAME else 0.0
 
-    def on_training_pass(self, step: int, *, training: bool) -> None:
+    def on_training_pass(self, step: int, call: Call, *, training: bool) -> None:
         """Counts a pass with gradients."""
         self.calls += 1
+        self.seen.add(call)
         if training or not self._has_modes:
             self.resting_from = None
         else:

@@ -40,6 +40,7 @@ from ravine.findings.loop_detectors import find_in_loop
 from ravine.findings.run_trace import trace
 from ravine.findings.target_floor import are_known, floor_of_softmax, known_floor
 from ravine.findings.thresholds import AGREES
+from ravine.findings.validation_detectors import find_in_validation
 from ravine.monitor.capture import Capture
 from ravine.monitor.dead_units import DeadUnits
 from ravine.monitor.evaluation_probe import EvaluationProbe
@@ -202,6 +203,7 @@ class Monitor:
         return merge(
             [
                 *find_in_loop(record, history),
+                *find_in_validation(record, history),
                 *find_over_time(history),
                 *find_in_snapshots(self._buffer.snapshots, not_finite=self.not_finite),
             ],

@@ -23,6 +23,7 @@ from ravine.nn.freezing import training_mode_
 SMOOTHING = 0.9  # of the loss, a moving mean corrected for its start
 _SETTLED = 10  # losses, 1/(1 − smoothing), before which the mean is of too few to be judged
 _EXPLODED = 3.0  # times the least loss so far
+_BEYOND_FIRST = 10.0  # times what the first losses differ, where the loss has no 0
 # Of the loss: a step that lowers it by less shows nothing. Ten times, since momentum adds up.
 _UNSEEN, _ADDED_UP = 1e-3, 10.0
 _BELOW_THE_LEAST = 4.0  # the learning rate of the least loss, divided by this, is suggested
@@ -212,6 +213,8 @@ def _exploded(losses: list[float], smooth: float) -> bool:
     if not judged:
         return False
     least, first = min(judged), statistics.median(losses[:_SETTLED])
-    if least > 0:
+    apart = max(losses[:_SETTLED]) - min(losses[:_SETTLED])
+    if least > 0 and first > apart:
         return smooth > _EXPLODED * least
-    return smooth - first > first - least  # a likelihood may be above 1: nothing says where 0 is
+    # A likelihood may be above 1, or a reward be weighed: nothing says where 0 is.
+    return smooth - first > max(first - least, _BEYOND_FIRST * apart)

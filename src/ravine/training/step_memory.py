@@ -51,6 +51,21 @@ class StepMemory:
         fits = int(max(0.0, _MARGIN * self.available - self.fixed) / max(_PEAK * self.image, 1.0))
         return fits - fits % 8 if fits > 8 else fits
 
+    def doubt(self, batch: int) -> str | None:
+        """Returns a line about a batch that may not fit; None for one that fits.
+
+        The kernel kills a process that passes the limit of its control group, without a word.
+        """
+        peak = self.fixed + math.ceil(batch * _PEAK * self.image)
+        fits = self.largest_batch()
+        if self.available is None or peak <= self.available or not 2 <= fits < batch:
+            return None
+        return (
+            f"a step of {batch} images may take up to {_size(peak)}, and {_size(self.available)} "
+            f"are free (measured: {_size(int(self.image))} an image); if it is killed: "
+            f"--batch {fits}"
+        )
+
     def refusal(self, model: str, batch: int, *, below: int | None = None) -> SettingError:
         """Returns the line about a batch that does not fit, with one that does.
 

@@ -214,8 +214,11 @@ def _step_memory(recipe: Recipe, training: Training, builder: Builder) -> StepMe
         channels=builder.dataset.preprocessing.channels,
         image_size=builder.dataset.preprocessing.image_size,
     )
-    images_of_rank = -(-recipe.batch // builder.session.ranks.size)
+    batch = min(recipe.batch, len(builder.dataset.splits["train"]))
+    images_of_rank = -(-batch // builder.session.ranks.size)
     refuse_too_large(memory, recipe.model, images_of_rank)
+    if doubt := memory.doubt(images_of_rank):
+        builder.session.notify(doubt)
     return memory
 
 

@@ -1,13 +1,14 @@
 """What the pixels alone give: measured before step 1, compared with the network's result after."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ravine.core.wilson_interval import wilson_interval
 from ravine.data.dataset import Dataset
-from ravine.findings.baseline_detector import find_below_baseline
+from ravine.findings.baseline_detector import find_below_baseline, learns_over
 from ravine.findings.finding import Finding
 from ravine.runs.file_schemas import EVALUATION, fault_in
 from ravine.runs.folder import RunFolder
@@ -82,12 +83,15 @@ def baseline_row(
     }
 
 
-def find_below_pixels(folder: RunFolder, result: dict[str, Any] | None) -> Iterator[Finding]:
+def find_below_pixels(
+    folder: RunFolder, result: dict[str, Any] | None, history: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[Finding]:
     """Yields the finding of a run that is below a baseline.
 
     Args:
         folder: of the run.
         result: its evaluation; None to read that of a run that has ended.
+        history: its rows.
     """
     if result is None:
         if not folder.evaluation.is_file():
@@ -101,4 +105,7 @@ def find_below_pixels(folder: RunFolder, result: dict[str, Any] | None) -> Itera
         length = {name: settings.get(name) for name in ("epochs", "budget")}
         length["step"] = followed.speed.step if followed and followed.speed else None
         steps = followed.end if followed else 0
-        yield from find_below_baseline(rows, steps=steps, length=length)
+        losses = [row.get("loss") for row in history if row.get("kind") == "step"]
+        known = [math.nan if loss is None else float(loss) for loss in losses]
+        learns = learns_over(known)
+        yield from find_below_baseline(rows, steps=steps, length=length, learns=learns)

@@ -56,7 +56,7 @@ def find_in_run(
     for one in find_in_snapshots(layers.snapshots, not_finite=layers.not_finite):
         if one.code != "not-finite" or not undone:
             yield one
-    yield from find_below_pixels(folder, result)
+    yield from find_below_pixels(folder, result, rows)
 
 
 def _audited_classes(folder: RunFolder) -> int | None:

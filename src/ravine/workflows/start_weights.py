@@ -27,7 +27,7 @@ def with_settings_of(
     Raises:
         SettingError: nobody has named the network.
     """
-    network = _network_settings(recipe, trained)
+    network = network_settings(recipe, trained)
     if recipe.model == "auto" and "model" not in network:
         raise SettingError(
             f"{trained.source} does not say of which network it is; name it, for example "
@@ -71,7 +71,7 @@ def opened_start(
     return with_settings_of(recipe, trained, session.notify), StartWeights(trained=trained)
 
 
-def _network_settings(recipe: Recipe, trained: TrainedWeights) -> dict[str, Any]:
+def network_settings(recipe: Recipe, trained: TrainedWeights) -> dict[str, Any]:
     """Returns the settings of the weights' network that the user has not set."""
     if recipe.model not in ("auto", trained.model):
         return {}

@@ -5,6 +5,7 @@ long or too much memory is ended, and its outcome says so.
 """
 
 import os
+import re
 import signal
 import time
 from collections.abc import Mapping
@@ -32,6 +33,24 @@ _TRIES = 2
 _POLL_SECONDS = 0.01
 _CHECK_EVERY = 0.25  # seconds between two checks of the limits
 _GRACE = 30.0  # seconds in which the jobs save and leave
+_CLASS = re.compile(r"ravine\.[\w.]+: ")  # of an error, before its message
+
+
+def why_it_ended(exit_code: int, last_line: str) -> str:
+    """Returns why a process failed that was started twice.
+
+    Args:
+        exit_code: of the process, -N for signal N.
+        last_line: of what it printed; a mistake of the user's stands there with its class.
+
+    >>> why_it_ended(1, "ravine.core.errors.SettingError: batch 3 is too small")
+    'batch 3 is too small'
+    """
+    if exit_code == -signal.SIGKILL:
+        return "killed by the system twice: out of memory? take a smaller --batch, or --model"
+    mistake = _CLASS.match(last_line)
+    named = last_line[mistake.end() :] if mistake else last_line
+    return named or f"its process ended with code {exit_code}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -176,11 +195,10 @@ class LocalJobPool:
             self._send(running.request.task, tries=running.tries + 1)
             return False
         elif job is None:
-            raise RavineError(f"measuring a step failed: {last_line or f'code {exit_code}'}")
-        elif exit_code == -signal.SIGKILL:
-            self._write(job, "memory", "killed by the system twice: out of memory?")
+            raise RavineError(f"measuring a step failed: {why_it_ended(exit_code, last_line)}")
         else:
-            self._write(job, "failed", last_line or f"its process ended with code {exit_code}")
+            status: Status = "memory" if exit_code == -signal.SIGKILL else "failed"
+            self._write(job, status, why_it_ended(exit_code, last_line))
         return True
 
     def _write(self, job: Job, status: Status, text: str) -> None:

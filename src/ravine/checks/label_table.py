@@ -1,0 +1,53 @@
+"""The rows of `check_table.py` about targets, and what of the inputs tells them."""
+
+from typing import Final
+
+from ravine.checks.check_kind import LEARNING, RATE, START, VALIDATION, Check
+from ravine.checks.frozen_weights import check_frozen
+from ravine.checks.label_relation import check_label_relation
+from ravine.checks.position_order import check_order
+from ravine.checks.target_leak import check_target_leak
+from ravine.checks.task_balance import check_balance
+from ravine.findings import thresholds as limits
+from ravine.findings.detectors import RUN_SYMPTOMS
+
+LABEL_CHECKS: Final = (
+    Check(  # in a part of a picture by check_label_relation
+        code="label-in-input",
+        function=check_target_leak,
+        stage="evaluation",
+        thresholds=(
+            *(limits.SHORTCUT, limits.SHORTCUT_BESIDE),
+            *(limits.NEXT_IN_INPUT, limits.COLUMN_TELLS, limits.VALUES_TOLD),
+        ),
+        explains=(*VALIDATION, "label-noise"),
+    ),
+    Check(
+        code="order-ignored",
+        function=check_order,
+        stage="evaluation",
+        thresholds=(limits.ORDER_TELLS,),
+        explains=(*LEARNING, "labels-unrelated", "overfitting", "validation-at-chance"),
+    ),
+    Check(
+        code="task-drowned",
+        function=check_balance,
+        stage="state",
+        thresholds=(limits.DROWNED,),
+        explains=(*LEARNING, *START),
+    ),
+    Check(
+        code="frozen-at-random",
+        function=check_frozen,
+        stage="before",
+        thresholds=(limits.DRAWN_EVENLY,),
+        explains=("underfitting", "plateau", "cannot-overfit", *RATE, "labels-unrelated"),
+    ),
+    Check(
+        code="labels-unrelated",  # on inputs of a scale that fits
+        function=check_label_relation,
+        stage="labels probe",
+        thresholds=(limits.LABELS_RELATED,),
+        explains=("label-noise", *RATE, *RUN_SYMPTOMS, "overfitting", "validation-at-chance"),
+    ),
+)
