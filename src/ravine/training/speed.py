@@ -33,7 +33,7 @@ def seconds_per_step(
     """Returns the mean seconds of a training step, batch preparation included.
 
     Takes about `seconds`, after the steps of a warm-up; at least `fewest` steps, but where the
-    warm-up's last step takes as long by itself, as on a busy machine, that is the answer. Weights,
+    last step of a warm-up of two takes as long, as on a busy machine, that is the answer. Weights,
     buffers, the optimizer's state and the counters are afterwards bitwise what they were.
     """
     state = training.state
@@ -46,7 +46,7 @@ def seconds_per_step(
         start = time.monotonic()
         _take_step(training)
         taken = ranks.broadcast(time.monotonic() - start)[0]
-    if not warm_up or taken < seconds:
+    if warm_up < 2 or taken < seconds:
         taken = _mean_seconds(training, seconds=seconds, fewest=fewest, most=most, ranks=ranks)
     state.load(step, saved, values)
     state.model.zero_grad(set_to_none=True)
