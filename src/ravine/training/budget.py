@@ -103,6 +103,14 @@ class Budget:
     ranks: Ranks = ALONE
     checked: float = 0.0
 
+    def begin(self) -> None:
+        """Counts the seconds before the first step as checked.
+
+        They are part of the plan; else the first step alone, which may be slow, decided its end.
+        """
+        if self.seconds is not None:
+            self.checked = self._elapsed() / self.seconds
+
     def is_time_to_check(self, plan: Plan, step: int) -> bool:
         """Returns whether a twentieth of the budget or of the plan has gone by since last time.
 

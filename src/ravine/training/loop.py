@@ -88,6 +88,7 @@ def fit(
     divergence = divergence or StopOnDivergence()
     checkpointing = checkpointing or Checkpointing()
     budget = budget or Budget()
+    budget.begin()
     divergence.begin(state)
     schedules = divergence.schedules(training.schedules)
     scheduler = Scheduler(state.optimizer, steps=plan.total_steps, **schedules)
