@@ -116,7 +116,7 @@ bench-faults: setup
 	@$(BIN)/python bench/faults/run.py --cifar "$(CIFAR)"
 
 bench-fuzz: setup
-	@OMP_NUM_THREADS=1 $(BIN)/python bench/fuzz.py --cases 500 --keep
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/fuzz.py --first 10000 --cases 231 --keep
 
 bench-kills: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/kills.py --kills 1000

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ravine
+from ravine.core.allowed_code import NO_CODE
 from ravine.core.errors import RunError, SettingError
 from ravine.core.events import Event, Notice
 from ravine.core.tensor_file import load_tensors
@@ -19,6 +20,9 @@ from ravine.training.features import Backbone
 from ravine.workflows import augmentation
 from ravine.workflows.builder import Builder
 from ravine.workflows.check import compare_variance
+from ravine.workflows.race_networks import with_networks_of_weights
+from ravine.workflows.race_settings import RaceSettings, combinations
+from ravine.workflows.recipe import Recipe
 
 SMALL = {"threads": 1, "device": "cpu", "precision": "float32", "convolution": "guess"}
 
@@ -95,8 +99,17 @@ def test_a_run_resumes_bitwise_when_its_source_is_gone(source: ravine.Run, home:
 
 
 def test_an_ended_run_is_trained_further_on_its_own_images(source: ravine.Run, home: Path) -> None:
-    run = ravine.train(weights=str(source.path), epochs=1, out=home / "further", threads=1)
+    lines: list[str] = []
 
+    def listen(event: Event) -> None:
+        if isinstance(event, Notice):
+            lines.append(event.text)
+
+    run = ravine.train(
+        weights=str(source.path), epochs=1, out=home / "further", threads=1, observers=[listen]
+    )
+
+    assert not [line for line in lines if "the weights were trained with" in line]
     assert run.settings["data"] == str((home / "three.npz").absolute())
     assert run.settings["batch"] == 16
     assert run.settings["epochs"] == 1
@@ -306,11 +319,34 @@ def test_a_budget_compares_fresh_frozen_and_fine_tuned_and_says_why(
         **SMALL,
     )
 
-    said = [line for line in lines if "on validation images" in line]
+    ways = ("fine-tuned: ", "frozen backbone: ", "fresh weights: ")
+    said = [line for line in lines if line.startswith(ways)]  # which one, is the machine's speed
     assert len(said) == 1
-    assert all(way in said[0] for way in ("frozen", "fine-tuned", "fresh"))
     assert read_json(run.path / "weights.json")["choice"] == said
     assert run.settings["freeze"] in ("none", "backbone")
+
+
+def test_a_race_of_starts_takes_the_networks_that_the_weights_are_of(
+    source: ravine.Run, home: Path
+) -> None:
+    starts = ["none", str(source.path)]
+    race = RaceSettings.of({"candidates": combinations({"weights": starts}), "epochs": 1})
+    lines: list[str] = []
+
+    found = with_networks_of_weights(race, Recipe(), NO_CODE, lines.append)
+    named = with_networks_of_weights(race, Recipe(model="wrn-16-1"), NO_CODE, lines.append)
+
+    networks = [changes["model"] for changes in found.candidates.values()]
+    assert networks == ["wrn-10-1", "wrn-10-1"]
+    assert list(found.candidates) == list(race.candidates)
+    assert named == race
+    assert len(lines) == 1
+    assert lines[0].startswith("network wrn-10-1, of which the weights are")
+    plain = home / "nameless.safetensors"
+    save_file(load_file(source.path / "model.safetensors"), plain)
+    nameless = RaceSettings.of({"candidates": combinations({"weights": ["none", str(plain)]})})
+    with pytest.raises(SettingError, match="does not say of which network it is; name it"):
+        with_networks_of_weights(nameless, Recipe(), NO_CODE, lines.append)
 
 
 def test_frozen_fresh_weights_are_refused(home: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ravine.core.errors import DataError
+from ravine.core.regular_file import open_regular_text
 from ravine.data.sources.labels_csv import IMAGE_COLUMNS
 
 
@@ -74,12 +75,13 @@ def read_sample(path: Path) -> SampleSubmission:
 def _read_lines(path: Path) -> tuple[str, list[tuple[int, list[str]]]]:
     """Returns the separator, and the lines that are not blank with their numbers."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_regular_text(path, newline="") as file:
             text = file.read()
     except FileNotFoundError:
         raise DataError(f"no file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path} cannot be read as UTF-8 text: {why}") from None
     header = re.sub(r'"[^"]*"', "", text.lstrip().partition("\n")[0])
     separator = max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)

@@ -118,7 +118,7 @@ def _shown(value: float | None) -> float:
 def _widen(line: Sequence[Axes]) -> None:
     """Widens an axis to at least three powers of ten, so that noise does not look like a trend."""
     low, high = line[0].get_ylim()
-    if high / low < 1e3:
+    if high < 1e3 * low:  # not high / low, which overflows where the activations have vanished
         middle = (low * high) ** 0.5
         line[0].set_ylim(middle / 1e3**0.5, middle * 1e3**0.5)
 

@@ -9,7 +9,7 @@ class Clock:
     """Seconds used up so far, those of earlier processes of the same run included."""
 
     before: float = 0.0
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=lambda: time.monotonic())
 
     def elapsed(self) -> float:
         """Returns the seconds used up."""

@@ -8,6 +8,11 @@ one of a few under which a fifth of the images, held out, have the least loss.
 Shape letters: N images, F features, K classes.
 """
 
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -21,9 +26,12 @@ from ravine.training.loss import Loss
 _PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 _HELD_OUT = 5  # one of so many images
 _ITERATIONS, _HISTORY = 60, 20
+_FEWEST = 4  # evaluations for a λ
 
 
-def fit_head_(end: HeadOnly, features: Tensor, targets: Tensor, loss: Loss) -> float:
+def fit_head_(
+    end: HeadOnly, features: Tensor, targets: Tensor, loss: Loss, *, seconds: float = math.inf
+) -> float:
     """Sets the head's weights to the fitted ones, and returns λ.
 
     Args:
@@ -31,6 +39,7 @@ def fit_head_(end: HeadOnly, features: Tensor, targets: Tensor, loss: Loss) -> f
         features: (N, F) float32, on the head's device.
         targets: (N,) labels or (N, K) shares, as `loss` takes them.
         loss: of logits and targets, a mean over images.
+        seconds: that it may take, in about; four evaluations for each λ are made in any case.
 
     Raises:
         ValueError: the head is no layer with a weight.
@@ -39,24 +48,44 @@ def fit_head_(end: HeadOnly, features: Tensor, targets: Tensor, loss: Loss) -> f
         raise ValueError(f"a {type(end.head).__name__} is no head that can be fitted")
     start = [parameter.detach().clone() for parameter in end.head.parameters()]
     held = torch.arange(len(features), device=features.device) % _HELD_OUT == 0
+    most = _evaluations(end, features, targets, loss, seconds)
     best, least = _PENALTIES[0], float("inf")
     if 2 <= int(held.sum()) < len(features):
+        rest = features[~held], targets[~held]
         for penalty in _PENALTIES:
-            _minimise(end, features[~held], targets[~held], loss, penalty)
+            _minimise(end, *rest, loss, penalty, most)
             with torch.no_grad():
                 found = float(loss(end(features[held]), targets[held]))
             if found < least:
                 best, least = penalty, found
             _set(end.head, start)
-    _minimise(end, features, targets, loss, best)
+    _minimise(end, features, targets, loss, best, most)
     return best
 
 
-def _minimise(end: HeadOnly, features: Tensor, targets: Tensor, loss: Loss, penalty: float) -> None:
+def _evaluations(
+    end: HeadOnly, features: Tensor, targets: Tensor, loss: Loss, seconds: float
+) -> int | None:
+    """Returns the evaluations of the loss for each λ that fit into so many seconds."""
+    if seconds == math.inf:
+        return None
+    with _learning(end.head) as parameters:
+        began = time.monotonic()
+        torch.autograd.grad(loss(end(features), targets), parameters)
+        one = max(time.monotonic() - began, 1e-9)
+    return max(_FEWEST, int(seconds / one / (len(_PENALTIES) + 1)))
+
+
+def _minimise(
+    end: HeadOnly,
+    features: Tensor,
+    targets: Tensor,
+    loss: Loss,
+    penalty: float,
+    most: int | None,
+) -> None:
+    """Sets the head to the minimum under a penalty, or to the best of so many evaluations."""
     parameters = list(end.head.parameters())
-    taken = [parameter.requires_grad for parameter in parameters]
-    for parameter in parameters:
-        parameter.requires_grad_(True)
 
     def evaluate(values: np.ndarray) -> tuple[float, np.ndarray]:
         _put(values, parameters)
@@ -67,10 +96,25 @@ def _minimise(end: HeadOnly, features: Tensor, targets: Tensor, loss: Loss, pena
 
     # Not torch.optim.LBFGS: making it loads torch's compiler, which takes longer than the fit.
     start = parameters_to_vector(parameters).detach().double().cpu().numpy()
-    found = minimise(evaluate, start, iterations=_ITERATIONS, history=_HISTORY)
+    with _learning(end.head):
+        found = minimise(
+            evaluate, start, iterations=_ITERATIONS, history=_HISTORY, evaluations=most
+        )
     _put(found.x, parameters)
-    for parameter, before in zip(parameters, taken, strict=True):
-        parameter.requires_grad_(before)
+
+
+@contextmanager
+def _learning(layer: nn.Module) -> Iterator[list[nn.Parameter]]:
+    """Lets a layer's parameters have gradients, whatever they are set to, and yields them."""
+    parameters = list(layer.parameters())
+    taken = [parameter.requires_grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    try:
+        yield parameters
+    finally:
+        for parameter, before in zip(parameters, taken, strict=True):
+            parameter.requires_grad_(before)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -12,7 +12,7 @@ from ravine.training.evaluation import Images, class_probabilities
 from ravine.training.loop import Training
 from ravine.training.train_step import train_step
 
-_WARM_UP = 2
+_WARM_UP, _FEWEST = 2, 2  # steps
 
 
 def wait_for(device: torch.device) -> None:
@@ -22,21 +22,27 @@ def wait_for(device: torch.device) -> None:
 
 
 def seconds_per_step(
-    training: Training, *, seconds: float, most: int = 50, ranks: Ranks = ALONE
+    training: Training,
+    *,
+    seconds: float,
+    most: int = 50,
+    warm_up: int = _WARM_UP,
+    fewest: int = _FEWEST,
+    ranks: Ranks = ALONE,
 ) -> float:
     """Returns the mean seconds of a training step, batch preparation included.
 
-    Takes about `seconds`, after a warm-up; at least two steps. Weights, buffers, the optimizer's
-    state and the counters are afterwards bitwise what they were.
+    Takes about `seconds`, after the steps of a warm-up; at least `fewest` steps. Weights, buffers,
+    the optimizer's state and the counters are afterwards bitwise what they were.
     """
     state = training.state
     saved = {name: value.clone() for name, value in state.tensors().items()}
     values, step = state.values(), state.step
     was_training = state.model.training
     training_mode_(state.model)
-    for _ in range(_WARM_UP):
+    for _ in range(warm_up):
         _take_step(training)
-    taken = _mean_seconds(training, seconds=seconds, most=most, ranks=ranks)
+    taken = _mean_seconds(training, seconds=seconds, fewest=fewest, most=most, ranks=ranks)
     state.load(step, saved, values)
     state.model.zero_grad(set_to_none=True)
     if not was_training:
@@ -51,14 +57,16 @@ def _take_step(training: Training) -> None:
     wait_for(state.transaction.skipped.device)
 
 
-def _mean_seconds(training: Training, *, seconds: float, most: int, ranks: Ranks) -> float:
+def _mean_seconds(
+    training: Training, *, seconds: float, fewest: int, most: int, ranks: Ranks
+) -> float:
     start, count = time.monotonic(), 0
     enough = False
     while not enough:
         _take_step(training)
         count += 1
         spent = time.monotonic() - start
-        enough = count >= 2 and (spent >= seconds or count >= most)
+        enough = count >= fewest and (spent >= seconds or count >= most)
         enough = bool(ranks.broadcast(enough)[0])  # all take part in a step
     return (time.monotonic() - start) / count
 
@@ -91,3 +99,24 @@ def seconds_per_image(
         if spent >= seconds:
             break
     return spent / count
+
+
+def pace_of_images(forward: Callable[[int], object], *, seconds: float, most: int) -> float:
+    """Returns the seconds of an image in passes over 1, 2, 4, … of them, the last pass's.
+
+    A slow network is timed by one image, a quick one by `most` at a time.
+
+    Args:
+        forward: passes so many images through a network.
+        seconds: after so many no further pass is timed.
+        most: images in the largest pass.
+    """
+    spent, count = 0.0, 1
+    while True:
+        start = time.monotonic()
+        forward(count)
+        taken = time.monotonic() - start
+        spent += taken
+        if spent >= seconds or 2 * count > most:
+            return taken / count
+        count *= 2

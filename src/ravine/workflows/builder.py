@@ -29,13 +29,18 @@ from ravine.nn.use_kernels import use_kernels_
 from ravine.ops.algorithm import ConvolutionShape, has_choice
 from ravine.optim.transaction import AdaptiveClip
 from ravine.training.distributed import GradientSync, ShardedEvaluator
-from ravine.training.evaluation import Evaluation, summarise
+from ravine.training.evaluation import Evaluation, batch_log_probabilities, summarise
 from ravine.training.feature_batches import FeatureBatches
 from ravine.training.loop import Training, Validation
 from ravine.training.loss import Loss, binary_cross_entropy, cross_entropy
 from ravine.training.measured_statistics import MeasuredStatistics
 from ravine.training.plan import Speed
-from ravine.training.speed import seconds_per_image, seconds_per_step
+from ravine.training.speed import (
+    pace_of_images,
+    seconds_per_image,
+    seconds_per_step,
+    wait_for,
+)
 from ravine.training.state import TrainingState, start_state
 from ravine.training.train_step import Forward, StepSettings
 from ravine.weights.start import StartWeights, record_of
@@ -46,6 +51,7 @@ EVALUATION_BATCH = 500
 _FEW_ON_A_CPU = 100  # as fast for an image as 500
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _IMAGES_TO_FIT = 2000
+_TO_ASK, _TO_TIME = 2, 16  # images by which a network shows its head; at a time, timed
 _CLOSING_SECONDS = 1.0  # the last checkpoint, the weights, the mistakes' pictures
 
 
@@ -172,7 +178,7 @@ class Builder:
             self.start.put_into_(model, classes=self.dataset.classes, head=head)
             freeze_(model, "none" if recipe.freeze == "auto" else recipe.freeze, head=head)
         elif callable(fit_ := getattr(model, "fit_", None)):
-            fit_(self._first_images())
+            fit_(self._images(_IMAGES_TO_FIT))
         return model
 
     def _set_prior(self, model: nn.Module, batches: TrainingBatches) -> None:
@@ -188,8 +194,7 @@ class Builder:
 
     def head_name(self, recipe: Recipe, model: nn.Module) -> str | None:
         """Returns the name of the layer that gives a network's logits."""
-        batch = self.batches(recipe).whole_batch_at(0).images if is_foreign(recipe) else None
-        return head_name(model, batch)
+        return head_name(model, self._images(_TO_ASK) if is_foreign(recipe) else None)
 
     def started(self, recipe: Recipe, model: nn.Module) -> StartWeights | None:
         """Returns the weights that a network has now as those of its run's start, and reports them.
@@ -265,6 +270,23 @@ class Builder:
             statistics=len(self.measured.index) * alone,
         )
 
+    def image_pace(self, model: nn.Module, *, seconds: float) -> float:
+        """Measures how long an image takes through a network in evaluation mode.
+
+        Args:
+            model: on the device.
+            seconds: that it may take; one image passes in any case.
+        """
+
+        def forward(count: int) -> None:
+            several, images = self.dataset.several, self._images(count)
+            batch_log_probabilities(
+                model, images, precision=self.precision, mirrored=False, several=several
+            )
+            wait_for(self.device)
+
+        return pace_of_images(forward, seconds=seconds, most=_TO_TIME)
+
     def seconds_left(self, budget: float) -> float:
         """Returns what is left of the budget, the same on all ranks."""
         return self.session.ranks.broadcast(budget - self.session.clock.elapsed())[0]
@@ -305,14 +327,14 @@ class Builder:
             return self.measured.within(self.validate)
         return self.validate
 
-    def _first_images(self) -> torch.Tensor:
-        """Returns training images as they are, (B, C, S, S), for layers that are fitted to them."""
+    def _images(self, most: int) -> torch.Tensor:
+        """Returns training images as they are, (B, C, S, S), of all classes, at most so many."""
         index = self.dataset.splits["train"]
         batches = evaluation_batches(
             self.dataset.images,
-            index[:: max(1, len(index) // _IMAGES_TO_FIT)],  # of all classes
+            index[:: max(1, len(index) // most)],
             preprocessing=self.dataset.preprocessing,
-            batch=_IMAGES_TO_FIT,
+            batch=most,
             device=self.device,
         )
         return next(batches).images

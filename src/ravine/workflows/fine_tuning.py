@@ -3,6 +3,7 @@
 Its learning rates and its layer decay are decided here too. `start_choice` decides what is frozen.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,7 +24,8 @@ from ravine.workflows.run_features import FeatureMaker, images_of, on_features
 
 FINE_TUNING_LR = 0.1  # of the learning rate from fresh weights
 _FIRST_LAYER = 0.1  # learning rate of the first layer, of the last one's
-_MOST_TO_FIT = 10_000  # images on which a head is fitted
+_MOST_TO_FIT, _FEWEST_TO_FIT = 10_000, 50  # images on which a head is fitted
+_SHARE_TO_FIT = 0.1  # of the budget: for their features, and for fitting the head
 _TO_JUDGE = 128  # images whose features decide the learning rate
 
 
@@ -74,7 +76,8 @@ def begin_fine_tuning(
     builder: Builder,
     kernels: KernelPlan,
     *,
-    most: int = _MOST_TO_FIT,
+    most: int | None = None,
+    seconds: float | None = None,
 ) -> tuple[Recipe, Training]:
     """Returns the recipe and the training after what comes before step 1.
 
@@ -86,11 +89,15 @@ def begin_fine_tuning(
         training: of the whole network.
         builder: that built it.
         kernels: the algorithms of the network's convolutions, in use.
-        most: images to which a head is fitted.
+        most: images to which a head is fitted; by default 10,000, or as many as a tenth of the
+            budget allows.
+        seconds: that fitting the head to them may take; by default a tenth of the budget.
     """
     start = builder.start
     if start is None:
         return recipe, training
+    if seconds is None:
+        seconds = math.inf if recipe.budget is None else _SHARE_TO_FIT * recipe.budget
     fits = start.trained is not None and not keeps_head(start.trained, builder.dataset.classes)
     keeps = recipe.freeze == "backbone" and _can_keep(recipe, builder)
     if not (fits or keeps):
@@ -103,24 +110,32 @@ def begin_fine_tuning(
         )
         return recipe, training
     if keeps:
-        return _frozen(recipe, training, builder, backbone, kernels, fits=fits)
-    index = _sampled(builder, most)
+        maker = FeatureMaker(recipe=recipe, builder=builder, backbone=backbone, kernels=kernels)
+        return _frozen(training, maker, seconds=seconds if fits else 0.0)
+    index = _sampled(builder, most or _most_to_fit(recipe, training, builder))
     features = gather_features(backbone, images_of(builder, index))
-    _fit_head(training, backbone, features, index, builder)
+    _fit_head(training, backbone, features, index, builder, seconds=seconds)
     return recipe, training
 
 
-def _frozen(
-    recipe: Recipe,
-    training: Training,
-    builder: Builder,
-    backbone: Backbone,
-    kernels: KernelPlan,
-    *,
-    fits: bool,
-) -> tuple[Recipe, Training]:
-    """Returns the recipe with its views spelled out, and the training of a head on features."""
-    maker = FeatureMaker(recipe=recipe, builder=builder, backbone=backbone, kernels=kernels)
+def _most_to_fit(recipe: Recipe, training: Training, builder: Builder) -> int:
+    """Returns how many images' features the budget allows to fit a head to."""
+    if recipe.budget is None:
+        return _MOST_TO_FIT
+    seconds = _SHARE_TO_FIT * recipe.budget
+    image = builder.image_pace(training.state.model, seconds=_SHARE_TO_FIT * seconds)
+    return max(_FEWEST_TO_FIT, min(_MOST_TO_FIT, int(seconds / image)))
+
+
+def _frozen(training: Training, maker: FeatureMaker, *, seconds: float) -> tuple[Recipe, Training]:
+    """Returns the recipe with its views spelled out, and the training of a head on features.
+
+    Args:
+        training: of the whole network.
+        maker: of the features.
+        seconds: that fitting the head to them may take; 0 for a head that stays.
+    """
+    builder = maker.builder
     made = maker.all()
     count = len(builder.dataset.splits["train"])
     some = made.views[0]
@@ -131,11 +146,12 @@ def _frozen(
         f"features of {which} in {counted(len(made.views), 'view')}, once ({made.seconds:.1f} s); "
         "the head is trained on them (--views sets their number)"
     )
-    if fits:
+    if seconds:
         images = made.images_of(builder.dataset.splits["train"])
         step = -(-len(images) // _MOST_TO_FIT)
-        _fit_head(training, backbone, some[::step], images[::step], builder)
-    return recipe.with_(views=made.setting), on_features(training, made, maker)
+        rows = some[::step]
+        _fit_head(training, maker.backbone, rows, images[::step], builder, seconds=seconds)
+    return maker.recipe.with_(views=made.setting), on_features(training, made, maker)
 
 
 def _can_keep(recipe: Recipe, builder: Builder) -> bool:
@@ -171,11 +187,13 @@ def _fit_head(
     features: np.ndarray,
     index: np.ndarray,
     builder: Builder,
+    *,
+    seconds: float,
 ) -> None:
-    """Fits the head to features (N, F) of the images (N,)."""
+    """Fits the head to features (N, F) of the images (N,), in about so many seconds at most."""
     labels = torch.from_numpy(builder.dataset.labels[index]).to(builder.device)
     values = torch.from_numpy(np.array(features)).to(builder.device)
-    penalty = fit_head_(backbone.end, values, labels, training.step.loss)
+    penalty = fit_head_(backbone.end, values, labels, training.step.loss, seconds=seconds)
     state = training.state
     if state.ema is not None:
         state.ema.model.load_state_dict(state.model.state_dict())

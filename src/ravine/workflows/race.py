@@ -16,6 +16,7 @@ from ravine.core.allowed_code import AllowedCode
 from ravine.core.atomic import make_folder, sweep_parts
 from ravine.core.errors import RunError, SettingError
 from ravine.core.html_table import html_table
+from ravine.core.notice import Notice
 from ravine.core.paths import usable_path
 from ravine.core.progress import Progress, no_progress
 from ravine.core.renamed import with_new_names
@@ -29,6 +30,7 @@ from ravine.training.loss import plain_loss_of_each
 from ravine.training.stop import stop_on_signals
 from ravine.workflows.race_images import prepared_for_jobs, training_images
 from ravine.workflows.race_kernels import decide_race_kernels
+from ravine.workflows.race_networks import with_networks_of_weights
 from ravine.workflows.race_plan import RacePlan, RaceSpec, check_budget, make_spec
 from ravine.workflows.race_plane import draw_plane
 from ravine.workflows.race_results import gather
@@ -39,7 +41,7 @@ from ravine.workflows.race_worker.local_jobs import LocalJobPool
 from ravine.workflows.race_worker.race_folder import RaceFolder, RaceState
 from ravine.workflows.race_worker.ray_jobs import RayJobPool
 from ravine.workflows.race_worker.slots import JobSlots, allocate_slots, machine_memory
-from ravine.workflows.recipe import Recipe
+from ravine.workflows.recipe import Recipe, compose
 from ravine.workflows.run import Run
 from ravine.workflows.screens import share
 
@@ -172,6 +174,10 @@ def race(
         spec.check_code(code, source=RaceFolder(Path(str(out))).spec)
     else:
         race_settings = RaceSettings.of({**(rules or {}), "candidates": combinations(axes)})
+        shared, _ = compose(recipe, settings, code=code)
+        race_settings = with_networks_of_weights(
+            race_settings, shared, code, lambda text: watch(Notice(text=text))
+        )
         spec = make_spec(race_settings, recipe=recipe, given=settings, plane=plane, code=code)
     path = usable_path("out", out) if out is not None else _next_path(spec)
     return _run(spec, path, code, jobs=jobs, ray=ray, observe=watch, progress=progress)

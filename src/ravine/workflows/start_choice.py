@@ -1,59 +1,21 @@
 """Fresh, frozen or fine-tuned: what a tenth of the budget finds to be best on these images.
 
-Each way is tried as a short run of its own, with its schedule down to its end, in a third of a
-tenth of the budget, and evaluated on the validation images:
-
-    frozen      the head is fitted to features; this is nearly what a whole run would reach
-    fine-tuned  all layers learn, the head first
-    fresh       the same network without the weights
-
 Fresh is taken where it is better than both others by more than chance; frozen where it is better
-than fine-tuned by more than chance, or where the budget does not let the network see each image
-once; fine-tuned else, since it has the rest of the budget to gain from.
+than fine-tuned by more than chance, where the budget does not let the network see each image once,
+or where a tenth of it is too short for the fewest steps; fine-tuned else, since it has the rest of
+the budget to gain from. `start_trials` tries them.
 """
 
-import time
-from dataclasses import dataclass, replace
-from typing import final
+from dataclasses import replace
 
-from ravine.core.errors import TrainingDiverged
-from ravine.data.batches import evaluation_batches
-from ravine.data.dataset import Dataset
-from ravine.ops.kernel_plan import guessed_plan, use_algorithms
 from ravine.training.evaluation import Evaluation
-from ravine.training.loop import Training, fit
-from ravine.training.plan import Plan
-from ravine.training.speed import seconds_per_image, seconds_per_step
-from ravine.workflows.automatic import resolve_settings
-from ravine.workflows.builder import EVALUATION_BATCH, Builder
-from ravine.workflows.fine_tuning import begin_fine_tuning, keeps_head
+from ravine.workflows.builder import Builder
+from ravine.workflows.fine_tuning import keeps_head
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
+from ravine.workflows.start_trials import StartTrials, try_starts
 
-_SHARE = 0.1  # of the budget, for all three
-_MEASURED = 0.1  # of a trial's time, for measuring its step
-_MOST_VALIDATED = 1000
-_MOST_FITTED = 2000  # images to which the head is fitted for a trial
-_FEWEST = 50  # images for either, and for the statistics of the norms
-_SHARE_VALIDATED, _SHARE_FITTED = 0.2, 0.5  # of a trial's time
-_TIMED = 16  # images at a time, where an image is timed
-_FEWEST_STEPS = 2
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartTrial:
-    """What a short run of one way has reached."""
-
-    way: str
-    evaluation: Evaluation
-    epochs: float = 0.0
-    epochs_of_budget: float = 0.0
-
-    def text(self) -> str:
-        """Returns it in words."""
-        seen = f" after {self.epochs:.2g} epochs" if self.epochs else ""
-        return f"{self.way} {self.evaluation.accuracy:.1%}{seen}"
+_SHARE = 0.1  # of the budget, for all trials
 
 
 def choose_start(recipe: Recipe, builder: Builder) -> tuple[Recipe, list[str]]:
@@ -72,77 +34,51 @@ def choose_start(recipe: Recipe, builder: Builder) -> tuple[Recipe, list[str]]:
     if reason is not None:
         return recipe.with_(freeze="none"), [reason]
     quiet = replace(builder, session=Session(ranks=builder.session.ranks))
-    frozen, tuned = _trials(recipe.with_(freeze="none"), quiet, "fine-tuned")
-    fresh_recipe = recipe.with_(weights=None, freeze="none")
-    _, fresh = _trials(fresh_recipe, replace(quiet, start=None), "fresh")
-    return _decide(recipe, frozen, tuned, fresh)
+    found = try_starts(recipe, quiet, share=_SHARE)
+    way, why = _decide(found, recipe.budget or 0.0)
+    if way == "fresh":
+        return recipe.with_(weights=None, freeze="none"), [why]
+    return recipe.with_(freeze=way), [why]
 
 
-def _trials(recipe: Recipe, builder: Builder, way: str) -> tuple[StartTrial, StartTrial]:
-    """Returns what a recipe reaches without a step, its head fitted where it starts from weights,
-    and after a short run.
-    """
-    assert recipe.budget is not None
-    seconds = _SHARE * recipe.budget / 3
-    recipe = resolve_settings(recipe, builder)
-    training = builder.training(recipe)
-    model = training.state.model
-    kernels = guessed_plan(builder.shapes(model), "float32")
-    with use_algorithms(kernels.algorithms):
-        image = _seconds_per_image(training, builder, seconds)
-        few = _few(builder, max(_FEWEST, int(_SHARE_VALIDATED * seconds / image)))
-        builder = replace(builder, dataset=few)
-        most = max(_FEWEST, min(_MOST_FITTED, int(_SHARE_FITTED * seconds / image)))
-        _, training = begin_fine_tuning(recipe, training, builder, kernels, most=most)
-        began = time.monotonic()
-        frozen = StartTrial(way="frozen", evaluation=builder.validate(model))
-        # The statistics of the norms are measured, and the images evaluated, once more.
-        closing = 2 * (time.monotonic() - began)
-        left = max(_MEASURED * seconds, seconds - closing)
-        step = seconds_per_step(training, seconds=_MEASURED * left)
-        steps = max(_FEWEST_STEPS, int(left / step))
-        per_epoch = training.batches.steps_per_epoch
-        try:
-            fit(
-                replace(training, validate=None), Plan(total_steps=steps, steps_per_epoch=per_epoch)
-            )
-            measured = replace(builder.measured, most=len(few.splits["validation"]))
-            found = measured.within(builder.validate)(model)
-        except TrainingDiverged:
-            found = replace(frozen.evaluation, accuracy=0.0)
-    return frozen, StartTrial(
-        way=way,
-        evaluation=found,
-        epochs=steps / per_epoch,
-        epochs_of_budget=seconds * 3 / _SHARE / step / per_epoch,
-    )
-
-
-def _decide(
-    recipe: Recipe, frozen: StartTrial, tuned: StartTrial, fresh: StartTrial
-) -> tuple[Recipe, list[str]]:
-    compared = f"{frozen.text()}, {tuned.text()}, {fresh.text()} on validation images"
+def _decide(found: StartTrials, budget: float) -> tuple[str, str]:
+    """Returns fresh, or what is frozen, and why."""
+    if found.frozen is None or found.tuned is None:
+        return "backbone", _too_short(found, budget)
+    frozen, tuned, fresh = found.frozen, found.tuned, found.fresh
+    tried = [trial.text() for trial in (frozen, tuned, fresh) if trial is not None]
+    untried = "" if fresh is not None else ", no time for fresh weights"
+    compared = f"{', '.join(tried)} on validation images{untried}, in {found.seconds:.1f} s"
     best = max(frozen.evaluation.score, tuned.evaluation.score)
-    if _least(fresh.evaluation) > best:
-        text = (
+    if fresh is not None and _least(fresh.evaluation) > best:
+        return "fresh", (
             f"fresh weights: better than trained ones by more than chance ({compared}); --freeze "
             "none keeps the trained ones"
         )
-        return recipe.with_(weights=None, freeze="none"), [text]
-    if tuned.epochs_of_budget < 1:
-        text = (
-            f"frozen backbone: the budget shows the whole network {tuned.epochs_of_budget:.2g} of "
-            f"the images ({compared})"
-        )
-        return recipe.with_(freeze="backbone"), [text]
+    if found.epochs_of_budget < 1:
+        return "backbone", f"frozen backbone: {_shows(found)} ({compared})"
     if _least(frozen.evaluation) > tuned.evaluation.score:
-        text = f"frozen backbone: better than fine-tuning by more than chance ({compared})"
-        return recipe.with_(freeze="backbone"), [text]
-    text = (
+        return "backbone", (
+            f"frozen backbone: better than fine-tuning by more than chance ({compared})"
+        )
+    return "none", (
         "fine-tuned: not worse by more than chance in a short trial, with the rest of the budget "
         f"to gain ({compared})"
     )
-    return recipe.with_(freeze="none"), [text]
+
+
+def _too_short(found: StartTrials, budget: float) -> str:
+    """Returns why the backbone is frozen without a trial."""
+    if found.epochs_of_budget < 1:
+        return f"frozen backbone: {_shows(found)} (nothing was tried)"
+    return (
+        f"frozen backbone: a tenth of the budget, {_SHARE * budget:.2g} s, is too short to try the "
+        f"whole network, a step of which takes {found.step:.2g} s; --freeze none trains all of it"
+    )
+
+
+def _shows(found: StartTrials) -> str:
+    return f"the budget shows the whole network {found.epochs_of_budget:.2g} of the images"
 
 
 def _least(found: Evaluation) -> float:
@@ -161,30 +97,3 @@ def _no_choice(recipe: Recipe, builder: Builder) -> str | None:
     if "validation" not in builder.dataset.splits or builder.session.ranks.size > 1:
         return "all layers are trained: one process compares, on validation images"
     return None
-
-
-def _seconds_per_image(training: Training, builder: Builder, seconds: float) -> float:
-    """Returns how long an image takes through the network, from a few of them."""
-    index = builder.dataset.splits["train"][:EVALUATION_BATCH]
-    few = evaluation_batches(
-        builder.dataset.images,
-        index,
-        preprocessing=builder.dataset.preprocessing,
-        batch=_TIMED,
-        device=builder.device,
-    )
-    return seconds_per_image(
-        training.state.model,
-        few,
-        precision=builder.precision,
-        mirrored=False,
-        seconds=_MEASURED * seconds,
-    )
-
-
-def _few(builder: Builder, most: int) -> Dataset:
-    """Returns the data set with at most so many validation images, 1,000 at most, evenly spaced."""
-    dataset = builder.dataset
-    index = dataset.splits["validation"]
-    few = index[:: -(-len(index) // min(most, _MOST_VALIDATED))]
-    return replace(dataset, splits={**dataset.splits, "validation": few})

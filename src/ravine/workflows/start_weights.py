@@ -27,18 +27,16 @@ def with_settings_of(
     Raises:
         SettingError: nobody has named the network.
     """
-    network = _network_settings(recipe, trained)
+    network = network_settings(recipe, trained)
     if recipe.model == "auto" and "model" not in network:
         raise SettingError(
             f"{trained.source} does not say of which network it is; name it, for example "
             "--model resnet-18"
         )
-    asked = {
-        name: value
-        for name, value in trained.input.settings().items()
-        if name in recipe.model_fields_set and getattr(recipe, name) != value
-    }
-    taken = {k: v for k, v in trained.input.settings().items() if k not in recipe.model_fields_set}
+    known = trained.input.settings()
+    chosen = {k for k in known if k in recipe.model_fields_set and getattr(recipe, k) != "auto"}
+    asked = {k: v for k, v in known.items() if k in chosen and getattr(recipe, k) != v}
+    taken = {k: v for k, v in known.items() if k not in chosen}
     licence = f"licence {trained.licence}" if trained.licence else "no licence stated"
     notify(f"weights of {trained.source}, {licence}")
     if taken:
@@ -71,7 +69,7 @@ def opened_start(
     return with_settings_of(recipe, trained, session.notify), StartWeights(trained=trained)
 
 
-def _network_settings(recipe: Recipe, trained: TrainedWeights) -> dict[str, Any]:
+def network_settings(recipe: Recipe, trained: TrainedWeights) -> dict[str, Any]:
     """Returns the settings of the weights' network that the user has not set."""
     if recipe.model not in ("auto", trained.model):
         return {}

@@ -24,6 +24,7 @@ from typing import Any
 from ravine.core.errors import DataError
 from ravine.core.json_text import parse_json
 from ravine.core.progress import Progress
+from ravine.core.regular_file import open_regular
 from ravine.data.collection import Collection
 from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
@@ -170,7 +171,7 @@ def unread_export(paths: Iterable[Path]) -> str:
     """Returns what to do about an export that is not read; "" where none of the files is one."""
     for path in paths:
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 head = file.read(_HEAD).decode("utf-8", errors="replace")
         except OSError:
             continue
@@ -212,7 +213,7 @@ def _tool_of(path: Path) -> _Tool | None:
     try:
         if not path.is_file():
             return None
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_HEAD)
             file.seek(max(len(head), path.stat().st_size - _HEAD))
             text = (head + file.read(_HEAD)).decode("utf-8", errors="replace")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ravine.core.errors import DataError
+from ravine.core.regular_file import read_regular_text
 from ravine.data.sources.table_file import is_image_name, read_table_file
 
 _ENDINGS = frozenset({".csv", ".tsv", ".txt", ".json"})
@@ -100,9 +101,9 @@ def _names(path: Path, numbers: set[int]) -> Mapping[int, str]:
         if path.stat().st_size > _LARGEST:
             return {}
         if path.suffix.lower() == ".json":
-            return _from_json(json.loads(path.read_text(encoding="utf-8-sig")))
+            return _from_json(json.loads(read_regular_text(path)))
         if path.suffix.lower() == ".txt":
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = read_regular_text(path).splitlines()
             return names_in_lines([line.strip() for line in lines if line.strip()], numbers)
         return _from_table(path)
     except (OSError, ValueError, RecursionError, DataError):

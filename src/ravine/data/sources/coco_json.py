@@ -22,6 +22,7 @@ from typing import Any
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
+from ravine.core.regular_file import open_regular
 from ravine.data.collection import Collection
 from ravine.data.location import expand_path
 from ravine.data.settings import DataSettings
@@ -90,7 +91,7 @@ def _split_of(file: Path, path: Path) -> str | None:
 
 def _looks_right(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_HEAD).lstrip()
             file.seek(max(0, path.stat().st_size - _HEAD))
             tail = file.read(_HEAD)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ravine.core.errors import DataError
+from ravine.core.regular_file import open_regular, open_regular_text
 from ravine.data.sources.format_library import format_library
 from ravine.data.sources.listing import folders_in
 
@@ -43,7 +44,7 @@ def _tables(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _of_text(path: Path) -> list[str]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_regular_text(path, newline="") as file:
         lines = (file.readline(_FIRST_LINE) for _ in range(100))
         line = next((line for line in lines if line.strip()), "")
     separator = max(",;\t", key=line.count)
@@ -51,7 +52,7 @@ def _of_text(path: Path) -> list[str]:
 
 
 def _of_json_lines(path: Path) -> list[str]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         row = json.loads(file.readline(_FIRST_LINE))
     return list(row) if isinstance(row, dict) else []
 

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
+from ravine.core.regular_file import open_regular_text
 from ravine.data.collection import Collection
 from ravine.data.settings import DataSettings
 from ravine.data.sources.listed_images import ListedImage, ListMeaning, collect_listed, read_text
@@ -75,7 +76,7 @@ def _has_signs(folder: Path) -> bool:
 
 def _is_table(path: Path) -> bool:
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with open_regular_text(path) as file:
             return "ClassId" in file.readline(1000)
     except (OSError, UnicodeDecodeError):
         return False

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
+from ravine.core.regular_file import open_regular
 from ravine.data.sources.list_lines import MOST_ABOVE, LineForm, lines_of, possible_forms
 from ravine.data.sources.listed_images import base_of
 from ravine.data.sources.listing import EXTENSIONS, folders_in, image_files
@@ -129,7 +130,7 @@ def image_list(file: Path, split: str, roots: Sequence[Path]) -> ImageList | Non
 
 def _first_lines(file: Path) -> list[str]:
     try:
-        with file.open("rb") as lines:
+        with open_regular(file) as lines:
             head = lines.read(_HEAD).decode("utf-8-sig", errors="replace")
     except OSError:
         return []

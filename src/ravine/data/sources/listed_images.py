@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
+from ravine.core.regular_file import read_regular_text
 from ravine.data.collection import Collection, FileEntry, class_order, label_indices
 from ravine.data.label_sets import label_rows
 from ravine.data.sources.listing import EXTENSIONS, image_files
@@ -188,7 +189,7 @@ def read_text(path: Path, most: int = 1 << 30) -> str:
     try:
         if path.stat().st_size > most:
             raise DataError(f"{path} is too large for a list: {path.stat().st_size:,} bytes")
-        return path.read_text(encoding="utf-8-sig")
+        return read_regular_text(path)
     except (OSError, UnicodeDecodeError, MemoryError) as error:
         why = error.strerror if isinstance(error, OSError) else "no UTF-8"
         raise DataError(f"{path} cannot be read as UTF-8 text: {why}") from None

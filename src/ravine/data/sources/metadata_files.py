@@ -18,6 +18,7 @@ from typing import Any
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
+from ravine.core.regular_file import open_regular
 from ravine.data.collection import Collection
 from ravine.data.label_sets import is_label_in_list, labels_in_lists
 from ravine.data.location import expand_path
@@ -68,7 +69,7 @@ def _has_labels(file: Path) -> bool:
     if file.suffix.lower() == ".parquet":
         return True
     try:
-        with file.open("rb") as lines:
+        with open_regular(file) as lines:
             row = json.loads(lines.readline(_FIRST_LINE))
     except (OSError, ValueError, RecursionError):
         return True  # torn: its reader says so

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ravine.core.errors import DataError
+from ravine.core.regular_file import read_regular_text
 from ravine.data.sources.name_words import words
 
 _FASHION = (
@@ -140,6 +141,6 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > _LARGEST:
             raise DataError(f"{path} is too large for a list of class names")
-        return path.read_text(encoding="utf-8-sig")
+        return read_regular_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ravine.core.errors import DataError
+from ravine.core.regular_file import read_regular
 
 _MARK = object()
 _MOST_BYTES = 2**31
@@ -62,7 +63,7 @@ def read_pickled(path: Path) -> Any:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise DataError(f"{path} is too large for a CIFAR batch")
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     machine = _Machine()

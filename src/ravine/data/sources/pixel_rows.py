@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ravine.core.errors import DataError
+from ravine.core.regular_file import open_regular_text
 from ravine.data.pixel_array import rows_of_block
 from ravine.data.sources.pixel_table_form import PixelTableForm
 
@@ -24,7 +25,7 @@ def data_lines(path: Path, form: PixelTableForm) -> Iterator[tuple[int, str]]:
     """
     header = form.header
     try:
-        with path.open(encoding="utf-8-sig", newline=None) as file:
+        with open_regular_text(path) as file:
             number = 0
             while line := file.readline(_LONGEST_LINE):
                 number += 1

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ravine.core.errors import DataError
+from ravine.core.regular_file import open_regular
 from ravine.data.sources.name_words import words
 
 _HEAD = 1 << 20  # bytes in which the first two lines end
@@ -95,7 +96,7 @@ def pixel_table_form(path: Path, label_column: str | None) -> PixelTableForm:
 
 def _head(path: Path) -> list[str]:
     """Returns the first two lines of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         content = file.read(_HEAD)
     text, cut = content.decode("utf-8-sig", errors="ignore"), len(content) == _HEAD
     lines = [line for line in text.splitlines() if line.strip()]

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from ravine.core.errors import DataError, SettingError
 from ravine.core.progress import Progress
+from ravine.core.regular_file import open_regular
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.settings import DataSettings
 from ravine.data.sources.class_tree import (
@@ -258,7 +259,7 @@ def _read_shard(path: Path) -> dict[str, _Sample]:
         raise compressed(path)
     samples: dict[str, _Sample] = {}
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             facts = os.fstat(file.fileno())
             for member in members(path, file, EXTENSIONS | _LABELS):
                 folder, slash, last = member.name.rpartition("/")

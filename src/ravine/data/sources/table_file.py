@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
+from ravine.core.regular_file import open_regular, read_regular_text
 from ravine.data.sources.listing import EXTENSIONS
 from ravine.data.understanding import shortened
 
@@ -104,7 +105,7 @@ def listed(names: Sequence[str], most: int = _LETTERS_OF_A_LIST) -> str:
 def begins_as_table(path: Path) -> bool:
     """Returns whether a text begins with names of columns above names of images."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_HEAD).decode("utf-8-sig", errors="replace")
         whole, _, torn = head.rpartition("\n")
         table = _table(path, whole if whole and len(head) >= _HEAD // 4 else f"{whole}\n{torn}")
@@ -164,7 +165,7 @@ def is_image_name(field: str) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular_text(path)
         if text.startswith(_SPREADSHEET):
             raise DataError(f"{shown_path(path)} is a spreadsheet; save it as CSV")
         if (at := text.find("\0")) >= 0:
