@@ -98,9 +98,8 @@ def test_the_plan_of_an_ended_run_is_followed() -> None:
 def test_the_first_step_alone_does_not_decide_the_end_of_a_plan() -> None:
     plan = plan_for_budget(60.0, Speed(step=1.0, validation=0.0, final=5.0), steps_per_epoch=10)
     clock = HandClock(before=30.0)  # for the choice of a start, and its features
-    budget = Budget(seconds=100.0, clock=clock)
 
-    budget.begin()
+    budget = Budget(seconds=100.0, clock=clock).begun()
 
     clock.before += 4.0
     assert not budget.is_time_to_check(plan, 1)
