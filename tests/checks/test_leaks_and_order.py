@@ -1,5 +1,6 @@
 """Targets that the inputs hold, order that is lost, inputs that are not read; and healthy ones."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -205,6 +206,26 @@ def test_labels_that_slipped_in_the_data_set_are_found_behind_a_loader_that_shuf
 
     assert found.codes == ("labels-unrelated",)
     assert "after it" in found[0].seen
+
+
+def test_numbers_of_examples_are_no_labels_that_neighbours_could_share() -> None:
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(16, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.normalize(self.body(x), dim=2)
+
+    def loss(out: Tensor, index: Tensor) -> Tensor:
+        return F.cross_entropy(10 * out[:, 0] @ out[:, 1].mT, torch.arange(len(index)))
+
+    pairs = [(torch.randn(64, 2, 16), n * 64 + torch.arange(64)) for n in range(16)]
+    began = time.process_time()
+    found = ravine.check(Views(), loss, pairs, labels_probe=True, learn=False)
+
+    assert "labels-unrelated" not in found.codes
+    assert time.process_time() - began < 10  # it was minutes
 
 
 def test_of_several_orders_that_fit_none_is_believed() -> None:

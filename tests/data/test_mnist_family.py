@@ -76,6 +76,24 @@ def test_six_images_to_train_on_and_four_to_test_are_found_in_every_layout(
     assert found.labels.tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
 
 
+def test_a_file_that_is_there_packed_and_unpacked_can_be_named_by_either_name(
+    tmp_path: Path,
+) -> None:
+    for ending in ("", ".gz"):
+        idx(tmp_path / f"train-images-idx3-ubyte{ending}", images(6))
+        idx(tmp_path / f"train-labels-idx1-ubyte{ending}", labels(6))
+
+    for ending in ("", ".gz"):
+        assert len(_find(tmp_path / f"train-images-idx3-ubyte{ending}").names) == 6
+
+
+def test_labels_without_their_images_are_one_line(tmp_path: Path) -> None:
+    idx(tmp_path / "train-labels-idx1-ubyte", labels(6))
+
+    with pytest.raises(DataError, match="labels without their images: train-labels-idx1-ubyte"):
+        _find(tmp_path)
+
+
 def test_files_alone_and_again_in_folders_of_their_names_are_read_once(tmp_path: Path) -> None:
     for split, count in (("train", 6), ("t10k", 4)):
         for kind, array in (("images.idx3", images(count)), ("labels.idx1", labels(count))):

@@ -30,6 +30,16 @@ def test_the_best_has_the_highest_accuracy_and_among_equals_the_least_loss() -> 
     assert seen.weights["weight"].item() == 2
 
 
+@pytest.mark.parametrize("row", [[2, 1.5, 0.1], [2, -0.1, 0.1], [-1, 0.5, 0.1], [2, "nan", 0.1]])
+def test_a_checkpoint_with_an_evaluation_that_cannot_be_is_damaged(row: list[float]) -> None:
+    seen = Validations(keeps=True)
+
+    with pytest.raises(ValueError, match="is none"):
+        seen.load({}, [[1, 0.5, 0.2], row])
+
+    assert seen.rows == []
+
+
 def test_the_luck_of_a_choice_is_the_expected_maximum_of_normal_errors() -> None:
     torch.manual_seed(0)
     for evaluations in (2, 5, 30):

@@ -95,6 +95,18 @@ def test_the_plan_of_an_ended_run_is_followed() -> None:
     assert [due(plan.corrected(50, 80), step) for step in (49, 50, 51)] == [False, False, True]
 
 
+def test_the_first_step_alone_does_not_decide_the_end_of_a_plan() -> None:
+    plan = plan_for_budget(60.0, Speed(step=1.0, validation=0.0, final=5.0), steps_per_epoch=10)
+    clock = HandClock(before=30.0)  # for the choice of a start, and its features
+
+    budget = Budget(seconds=100.0, clock=clock).begun()
+
+    clock.before += 4.0
+    assert not budget.is_time_to_check(plan, 1)
+    clock.before += 1.0
+    assert budget.is_time_to_check(plan, 2)
+
+
 def test_progress_has_no_jump_at_a_correction_and_ends_at_one() -> None:
     once = Plan(total_steps=100, steps_per_epoch=20).corrected(60, 80)
     assert [once.progress(k) for k in (59, 60, 70, 80)] == pytest.approx([0.59, 0.6, 0.8, 1.0])

@@ -99,8 +99,17 @@ def test_a_run_resumes_bitwise_when_its_source_is_gone(source: ravine.Run, home:
 
 
 def test_an_ended_run_is_trained_further_on_its_own_images(source: ravine.Run, home: Path) -> None:
-    run = ravine.train(weights=str(source.path), epochs=1, out=home / "further", threads=1)
+    lines: list[str] = []
 
+    def listen(event: Event) -> None:
+        if isinstance(event, Notice):
+            lines.append(event.text)
+
+    run = ravine.train(
+        weights=str(source.path), epochs=1, out=home / "further", threads=1, observers=[listen]
+    )
+
+    assert not [line for line in lines if "the weights were trained with" in line]
     assert run.settings["data"] == str((home / "three.npz").absolute())
     assert run.settings["batch"] == 16
     assert run.settings["epochs"] == 1

@@ -75,8 +75,12 @@ class Validations:
         return [[row.step, row.accuracy, row.loss] for row in self.rows]
 
     def load(self, weights: Mapping[str, Tensor], rows: Sequence[Sequence[Any]]) -> None:
-        """Replaces all by what a checkpoint kept: weights by name, of any shape, and the rows."""
-        self.rows = [
+        """Replaces all by what a checkpoint kept: weights by name, of any shape, and the rows.
+
+        Raises:
+            ValueError: a row is none of an evaluation.
+        """
+        found = [
             Evaluated(
                 step=int(step),
                 accuracy=float(accuracy),
@@ -84,7 +88,10 @@ class Validations:
             )
             for step, accuracy, loss in rows
         ]
-        self.weights = dict(weights)
+        for row in found:
+            if not (row.step >= 0 and 0.0 <= row.accuracy <= 1.0):
+                raise ValueError(f"accuracy {row.accuracy:g} at step {row.step} is none")
+        self.rows, self.weights = found, dict(weights)
 
 
 def luck_of_choice(accuracy: float, *, images: int, evaluations: int) -> float:

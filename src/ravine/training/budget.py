@@ -6,7 +6,7 @@ speed that it had since the last: machines become busy, and quiet again.
 
 import math
 from dataclasses import dataclass, field
-from typing import final
+from typing import Self, final
 
 from ravine.core.ranks import ALONE, Ranks
 from ravine.training.clock import Clock
@@ -102,6 +102,15 @@ class Budget:
     clock: Clock = field(default_factory=Clock)
     ranks: Ranks = ALONE
     checked: float = 0.0
+
+    def begun(self) -> Self:
+        """Returns itself with the seconds before the first step counted as checked.
+
+        They are part of the plan; else the first step alone, which may be slow, decided its end.
+        """
+        if self.seconds is not None:
+            self.checked = self._elapsed() / self.seconds
+        return self
 
     def is_time_to_check(self, plan: Plan, step: int) -> bool:
         """Returns whether a twentieth of the budget or of the plan has gone by since last time.

@@ -87,7 +87,7 @@ def fit(
     state = training.state
     divergence = divergence or StopOnDivergence()
     checkpointing = checkpointing or Checkpointing()
-    budget = budget or Budget()
+    budget = (budget or Budget()).begun()
     divergence.begin(state)
     schedules = divergence.schedules(training.schedules)
     scheduler = Scheduler(state.optimizer, steps=plan.total_steps, **schedules)

@@ -33,12 +33,10 @@ def with_settings_of(
             f"{trained.source} does not say of which network it is; name it, for example "
             "--model resnet-18"
         )
-    asked = {
-        name: value
-        for name, value in trained.input.settings().items()
-        if name in recipe.model_fields_set and getattr(recipe, name) != value
-    }
-    taken = {k: v for k, v in trained.input.settings().items() if k not in recipe.model_fields_set}
+    known = trained.input.settings()
+    chosen = {k for k in known if k in recipe.model_fields_set and getattr(recipe, k) != "auto"}
+    asked = {k: v for k, v in known.items() if k in chosen and getattr(recipe, k) != v}
+    taken = {k: v for k, v in known.items() if k not in chosen}
     licence = f"licence {trained.licence}" if trained.licence else "no licence stated"
     notify(f"weights of {trained.source}, {licence}")
     if taken:

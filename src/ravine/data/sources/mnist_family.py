@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,9 @@ def read_mnist(path: Path, settings: DataSettings, progress: Progress) -> Collec
     if path.is_dir():
         return read_idx_pairs(idx_pairs(path))
     home = path.parent.parent if _plain(path.parent.name) == _plain(path.name) else path.parent
-    return read_idx_pairs([pair for pair in _pairs(home) if pair.images.samefile(path)])
+    # Of a file that is there packed and unpacked the pair has one, whichever was named.
+    wanted = _plain(path.name)
+    return read_idx_pairs([pair for pair in _pairs(home) if _plain(pair.images.name) == wanted])
 
 
 def idx_pairs(root: Path) -> list[IdxPair]:
@@ -91,6 +93,9 @@ def idx_pairs(root: Path) -> list[IdxPair]:
             f"{root} has IDX files in {first}/ and in {second}/, two sets; name the one to train on"
         )
     pairs = _pairs(homes[0])
+    if not pairs:
+        shown = ", ".join(file.name for file in islice(_files(homes[0]), 3))
+        raise DataError(f"{homes[0]} holds labels without their images: {shown}; load those too")
     names = sorted({pair.name for pair in pairs})
     if len(names) > 1:
         several = ", ".join(repr(name or "no name") for name in names[:6])
