@@ -36,7 +36,10 @@ from ravine.propagation.recording import Recording
 from ravine.propagation.variance import VarianceProfile, as_layers, record
 
 _EXAMPLES = 64  # that are sent through the network
-_RESHAPING = ("flatten", "view", "reshape", "squeeze", "contiguous", "float", "to")
+_RESHAPING = (
+    *("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze", "permute", "transpose"),
+    *("contiguous", "float", "to"),
+)
 # Findings that make the rest of the checks meaningless, or impossible.
 _STOPS = ("inputs-not-finite", "labels-out-of-range")
 

@@ -10,7 +10,7 @@ from ravine.checks.context import CheckContext
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM, UNSHUFFLED
 
-_IGNORED = -100  # the label that torch's losses pass over
+IGNORED = -100  # the label that torch's losses pass over
 
 
 def check_labels(context: CheckContext) -> Iterator[Finding]:
@@ -21,7 +21,7 @@ def check_labels(context: CheckContext) -> Iterator[Finding]:
     logits = context.measured.logits
     classes = None if logits is None else logits.shape[1]
     batches = [sample.labels for sample in context.samples]
-    found = [b[b != _IGNORED] for b in batches if b is not None]
+    found = [b[b != IGNORED] for b in batches if b is not None]
     if not found:
         return
     labels = torch.cat(found)

@@ -41,7 +41,7 @@ LOSS_CHECKS: Final = (
         code="targets-broadcast",
         function=check_targets,
         stage="first batch",
-        explains=(*LEARNING, *START, "overfitting"),
+        explains=(*LEARNING, *START, "overfitting", "task-drowned"),
     ),
     Check(
         code="loss-expects-log-probabilities",

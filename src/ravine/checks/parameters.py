@@ -1,6 +1,7 @@
 """Checks of a network's parameters: known to it, and each layer used for one thing."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,11 @@ def check_registered(context: CheckContext) -> Iterator[Finding]:
     if context.optimizer is not None:
         known |= {id(p) for group in context.optimizer.param_groups for p in group["params"]}
     known |= {id(t) for t in tensors_in((sample.inputs, sample.targets))}
-    unknown = [p for p in context.measured.leaves if id(p) not in known]
+    unknown = [
+        p
+        for p in context.measured.leaves
+        if id(p) not in known and not _is_of_inputs(p, sample.inputs)
+    ]
     if unknown:
         numbers = sum(p.numel() for p in unknown)
         of = numbers + sum(p.numel() for p in context.model.parameters() if p.requires_grad)
@@ -56,6 +61,21 @@ def check_registered(context: CheckContext) -> Iterator[Finding]:
             cure="put them into nn.ModuleList, nn.ModuleDict or nn.ParameterList",
             evidence={"weights": float(len(unknown)), "share": numbers / max(1, of)},
         )
+
+
+def _is_of_inputs(leaf: Tensor, inputs: Any) -> bool:
+    """Returns whether a tensor is a copy of inputs, or of some of their columns.
+
+    Whoever differentiates by inputs (an equation as a loss, a penalty of gradients) makes one.
+    """
+    return any(
+        t.is_floating_point()
+        and t.dim() > 0
+        and t.shape[:1] == leaf.shape[:1]
+        and leaf.numel() <= t.numel()
+        and bool(torch.isin(leaf.detach(), t).all())
+        for t in tensors_in(inputs)
+    )
 
 
 def make_dense_(parameters: Iterable[Tensor]) -> None:

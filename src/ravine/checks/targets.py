@@ -5,6 +5,8 @@ targets in another order, at random. So it needs no name and no source.
 """
 
 import math
+import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +14,18 @@ import torch
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
+from ravine.checks.labels import IGNORED
 from ravine.checks.made_up_outputs import SURE, value_of
 from ravine.core.nested import tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
 from ravine.findings.thresholds import LARGE_TARGETS, UNINFORMATIVE
 
+_SIZES_DIFFER = re.compile(  # what torch warns of
+    r"target size \(torch\.Size\(\[(.*?)\]\)\) that is different to the input size "
+    r"\(torch\.Size\(\[(.*?)\]\)\)"
+)
+_ENOUGH_MASKS = 16
 _DROPOUTS = ("dropout", "alpha_dropout", "feature_alpha_dropout", "feature_dropout")
 
 
@@ -29,13 +37,16 @@ def check_targets(context: CheckContext) -> Iterator[Finding]:
     if out is None:
         return
     if not isinstance(targets, Tensor):
+        yield from _warned(context)
         yield from _large_parts(out, targets)
         return
     targets = targets[: len(out)] if targets.dim() else targets
     if targets.is_floating_point():
         yield from _sigmoid_twice(context, out, targets)
-        yield from _broadcast(context, out, targets)
+        found = list(_broadcast(context, out, targets))
+        yield from found or _warned(context)
         yield from _large(out, targets)
+    yield from _all_alike(context, targets)
     yield from _uninformative(context, out, targets)
 
 
@@ -103,6 +114,26 @@ def _broadcast(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[
         )
 
 
+def _warned(context: CheckContext) -> Iterator[Finding]:
+    """Yields what torch itself says of a term of the loss that broadcasts its targets."""
+    with warnings.catch_warnings(record=True) as said, torch.no_grad():
+        warnings.simplefilter("always")
+        context.loss(context.measured.outputs, context.samples[0].targets)
+    for one in said:
+        if sizes := _SIZES_DIFFER.search(str(one.message)):
+            theirs, ours = sizes.groups()
+            yield Finding(
+                severity="critical",
+                code="targets-broadcast",
+                seen=f"a term of the loss is given outputs ({ours}) and targets ({theirs}), "
+                "which torch itself warns of",
+                cause="every output is compared with every target, so that the network can learn "
+                "their mean alone",
+                cure="bring both to one shape: out.squeeze(1), or targets[:, None]",
+            )
+            return
+
+
 def _values_in_orders(context: CheckContext, out: Tensor, targets: Tensor) -> list[float]:
     """Returns the losses of outputs against targets in three orders; none where one is unknown."""
     count = len(targets)
@@ -134,6 +165,28 @@ def _large(out: Tensor, targets: Tensor) -> Iterator[Finding]:
             cure="subtract the targets' mean and divide by their standard deviation; undo it in "
             "the prediction",
             evidence={"targets": size, "outputs": ours},
+        )
+
+
+def _all_alike(context: CheckContext, targets: Tensor) -> Iterator[Finding]:
+    """Yields masks that are all of one class, in all batches that were looked at."""
+    if context.measured.dense is None or targets.is_floating_point():
+        return
+    masks = [s.targets for s in context.samples if isinstance(s.targets, Tensor)]
+    values = torch.cat([mask.flatten() for mask in masks])
+    kinds = values[values != IGNORED].unique()
+    images = sum(len(mask) for mask in masks)
+    if len(kinds) == 1 and images >= _ENOUGH_MASKS:
+        yield Finding(
+            severity="critical",
+            code="targets-uninformative",
+            seen=f"every place of {images} masks holds class {int(kinds[0])}, of "
+            f"{context.measured.dense.shape[1]} that the network tells apart",
+            cause="the masks were scaled as images are (divided by 255) before they were made "
+            "integers, or resized by mixing neighbours",
+            cure="read masks as integers, and resize them with the nearest neighbour; print "
+            "mask.unique()",
+            evidence={"masks": float(images)},
         )
 
 

@@ -1,10 +1,12 @@
 """Checks of the wiring: the optimizer's parameters, gradients, modes, dropout."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ravine.checks.context import CheckContext, layer_of
+from ravine.core.preserve_state import preserve_state
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import STRONG_DROPOUT
 
@@ -94,6 +96,23 @@ def eval_mode_finding(layers: list[str], *, whole: bool) -> Finding:
     )
 
 
+def _without_on_others(context: CheckContext, without: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Returns those of the parameters that the losses of other batches do not reach either.
+
+    Where examples are sent different ways (experts, rare tokens), a batch uses some of the layers.
+    """
+    for sample in context.samples[1:] if without else ():
+        with preserve_state(context.model), torch.enable_grad():
+            loss = context.loss(context.output(sample), sample.targets)
+            if not loss.requires_grad:
+                continue
+            found = torch.autograd.grad(loss, without, allow_unused=True)
+        without = [p for p, slope in zip(without, found, strict=True) if slope is None]
+        if not without:
+            break
+    return without
+
+
 def check_dropout(context: CheckContext) -> Iterator[Finding]:
     """Yields dropout that leaves next to nothing."""
     for name, module in context.model.named_modules():
@@ -121,7 +140,9 @@ def check_gradients(context: CheckContext) -> Iterator[Finding]:
     learning = [p for p in model.parameters() if p.requires_grad]
     reached = {n for n, g in steps.first.gradients.items() if bool(g.any())} if steps else set()
     parameters = list(model.parameters())
-    without = [parameters[n] for n in context.measured.without_gradient if n not in reached]
+    without = _without_on_others(
+        context, [parameters[n] for n in context.measured.without_gradient if n not in reached]
+    )
     if not without:
         return
     layers = list(dict.fromkeys(layer_of(model, p) for p in without))

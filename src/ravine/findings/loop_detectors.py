@@ -102,18 +102,24 @@ def _optimizer(record: LoopRecord) -> Iterator[Finding]:
 
 
 def _never_warm(record: LoopRecord, run: Trace) -> Iterator[Finding]:
-    """Yields a warm-up that leaves the run at next to nothing of its planned learning rate."""
+    """Yields a schedule that leaves the run at next to nothing of its planned learning rate."""
     known = run.rates[np.isfinite(run.rates)]
-    if record.planned <= 0 or len(known) < _FEWEST or known[-1] < known.max():
+    if record.planned <= 0 or len(known) < _FEWEST:
         return
     if known.max() < _COLD * record.planned and _learns_nothing(run):
+        rises = known[-1] >= known.max()
         yield Finding(
             severity="warning",
             code="rate-too-low",
             seen=f"the learning rate has risen to {known.max():.2g} in {record.steps} steps, and "
             f"{record.planned:.2g} is what the schedule multiplies; the loss has not fallen",
-            cause="the warm-up is longer than the training: its steps are counted in another unit",
-            cure="let the warm-up take a twentieth of all steps",
+            cause="the warm-up is longer than the training: its steps are counted in another unit"
+            if rises
+            else "what the schedule multiplies with is no factor near 1: LambdaLR's function is to "
+            "return the share of the learning rate, and not the rate itself",
+            cure="let the warm-up take a twentieth of all steps"
+            if rises
+            else "return factors that reach 1 (rate / base rate)",
             evidence={"reached": float(known.max()), "planned": record.planned},
         )
 

@@ -14,6 +14,7 @@ from ravine.core.nested import tensors_in
 _MOST = 4096  # examples that are kept
 _NUMBERS = 64  # of an example of more than _WHOLE
 _WHOLE = 256
+_FEW_KINDS = 64  # of numbers, of which examples may be alike by chance
 _FEWEST = 4  # numbers of an example, and different ones among them
 _GRAMS = 200_000  # parts of windows that are kept
 _LEAST_GRAM = 6  # numbers
@@ -40,7 +41,8 @@ class SeenExamples:
     def share_of(self, call: Any) -> float:
         """Returns the share of a call's examples that were trained on, or whose end was.
 
-        0 where examples have too few different numbers to be known again.
+        0 where examples have too few different numbers to be known again, and where those of few
+        kinds of numbers (tokens, marks) are alike within training too, as by chance.
         """
         numbers = _numbers(call)
         if numbers is None or not self._parts or self._parts[0].shape[1:] != numbers.shape[1:]:
@@ -52,6 +54,8 @@ class SeenExamples:
             return 0.0
         whole = {row.numpy().tobytes() for row in seen}
         share = sum(theirs[n].numpy().tobytes() in whole for n in known) / len(known)
+        if len(seen.unique()) <= _FEW_KINDS and 1 - len(whole) / len(seen) > share / 2:
+            return 0.0
         return max(share, _share_of_ends(seen, theirs[known]))
 
 

@@ -32,22 +32,24 @@ def seconds_per_step(
 ) -> float:
     """Returns the mean seconds of a training step, batch preparation included.
 
-    Takes about `seconds`, after the steps of a warm-up; at least `fewest` steps, but where the
-    last step of a warm-up of two takes as long, as on a busy machine, that is the answer. Weights,
-    buffers, the optimizer's state and the counters are afterwards bitwise what they were.
+    Takes about `seconds` with its warm-up, which ends where half of them are gone: then one step
+    is timed, else `fewest` at least. Weights, buffers, the optimizer's state and the counters are
+    afterwards bitwise what they were.
     """
     state = training.state
     saved = {name: value.clone() for name, value in state.tensors().items()}
     values, step = state.values(), state.step
     was_training = state.model.training
     training_mode_(state.model)
-    taken = 0.0
+    start, spent = time.monotonic(), 0.0
     for _ in range(warm_up):
-        start = time.monotonic()
         _take_step(training)
-        taken = ranks.broadcast(time.monotonic() - start)[0]
-    if warm_up < 2 or taken < seconds:
-        taken = _mean_seconds(training, seconds=seconds, fewest=fewest, most=most, ranks=ranks)
+        spent = ranks.broadcast(time.monotonic() - start)[0]
+        if spent >= seconds / 2:
+            fewest = 1
+            break
+    left = seconds - spent
+    taken = _mean_seconds(training, seconds=left, fewest=fewest, most=most, ranks=ranks)
     state.load(step, saved, values)
     state.model.zero_grad(set_to_none=True)
     if not was_training:
@@ -88,11 +90,11 @@ def seconds_per_image(
 
     Args:
         model: the network.
-        batches: images on its device; the first one is the warm-up, and is timed too: again,
-            but where the warm-up takes `seconds`.
+        batches: images on its device; the first one is the warm-up, and is timed again but where
+            it takes `seconds` by itself.
         precision: of activations and products.
         mirrored: also evaluate the mirror images.
-        seconds: after so many no further batch is timed.
+        seconds: after so many, the warm-up's too, no further batch is timed.
     """
 
     def timed(batch: Images) -> float:
@@ -100,13 +102,13 @@ def seconds_per_image(
         class_probabilities(model, [batch], precision=precision, mirrored=mirrored)
         return time.monotonic() - start
 
-    spent, count = 0.0, 0
+    warm_up, spent, count = 0.0, 0.0, 0
     for batch in batches:
         if not count and (warm_up := timed(batch)) >= seconds:
             return warm_up / len(batch.images)
         spent += timed(batch)
         count += len(batch.images)
-        if spent >= seconds:
+        if warm_up + spent >= seconds:
             break
     return spent / count
 

@@ -24,8 +24,8 @@ from ravine.workflows.recipe import Recipe
 
 # Seconds that measuring the steps of a run may take, and those of a network to choose from; and the
 # share of the budget that they may take at most.
-_SECONDS_TO_MEASURE, _SHARE_TO_MEASURE = 3.0, 0.04
-_SECONDS_TO_COMPARE, _SHARE_TO_COMPARE = 0.5, 0.01
+_SECONDS_TO_MEASURE, _SHARE_TO_MEASURE = 6.0, 0.04
+_SECONDS_TO_COMPARE, _SHARE_TO_COMPARE = 1.0, 0.02
 
 
 def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:

@@ -1,0 +1,53 @@
+"""Schedules that leave next to nothing of the learning rate: warm-ups, factors that are none."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import ravine
+
+
+def _watched(factor: Callable[[int], float]) -> ravine.Monitor:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 5))
+        optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        monitor = ravine.Monitor(model, optimizer)
+        with monitor:
+            for _ in range(200):
+                x = torch.randn(32, 12)
+                y = x[:, :5].argmax(1)
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                monitor.record(loss=loss)
+    return monitor
+
+
+@pytest.mark.parametrize(
+    ("factor", "cause"),
+    [
+        pytest.param(lambda n: n / 1e6, "the warm-up is longer than the training", id="warm-up"),
+        pytest.param(
+            lambda n: 2e-3 * min(1.0, (n + 1) / 20) * (1 - n / 300),
+            "LambdaLR",
+            id="the rate itself",
+        ),
+    ],
+)
+def test_a_rate_that_never_is_what_was_set_is_named(
+    factor: Callable[[int], float], cause: str
+) -> None:
+    first = _watched(factor).findings[0]
+    assert first.code == "rate-too-low"
+    assert cause in first.cause
+
+
+def test_a_schedule_of_factors_is_not_named() -> None:
+    found = _watched(lambda n: min(1.0, (n + 1) / 20) * (1 - n / 300)).findings
+    assert "rate-too-low" not in found.codes
