@@ -33,6 +33,7 @@ class TwoHeads(nn.Module):
         return self.kind(h), self.value(h)
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")  # which is what is looked for
 @pytest.mark.parametrize("broadcast", [True, False])
 def test_a_term_that_broadcasts_its_targets_is_named(broadcast: bool) -> None:
     def loss(out: Any, y: Any) -> Tensor:
