@@ -135,7 +135,7 @@ def test_a_short_budget_is_not_spent_on_mirror_images_and_the_reason_says_so(
     long = [with_augmentation(Recipe(budget=b), dataset, session).augment for b in (30.0, 6e3)]
 
     assert (short.augment, *long) == ("flip,crop", "crop", "crop")
-    assert told[0].endswith("mirror images are not compared in a budget below 30 s")
+    assert told[0].endswith("mirror images are not compared in a budget below 40 s")
 
 
 @pytest.mark.usefixtures("own_cache")

@@ -11,7 +11,7 @@ from ravine.training.mirror_probe import MirroredPair, find_mirrored_pair
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 
-_SHORTEST = 30.0  # seconds of a budget within which it is worth asking
+_SHORTEST = 40.0  # seconds of a budget from which on asking takes less than a twentieth of it
 # For each second of the budget; decided by work and not by the clock, so that a machine that is
 # busy for a moment trains with the same augmentation.
 _IMAGES_A_SECOND = 20

@@ -24,8 +24,11 @@ from ravine.workflows.recipe import Recipe
 
 # Seconds that measuring the steps of a run may take, and those of a network to choose from; and the
 # share of the budget that they may take at most.
-_SECONDS_TO_MEASURE, _SHARE_TO_MEASURE = 6.0, 0.04
+_SECONDS_TO_MEASURE, _SHARE_TO_MEASURE = 6.0, 0.03
 _SECONDS_TO_COMPARE, _SHARE_TO_COMPARE = 1.0, 0.02
+# Seconds of a budget below which the plan is made of what the choice of the network measured: a
+# run corrects it as it goes.
+_SHORT = 60.0
 
 
 def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
@@ -111,6 +114,7 @@ def _epochs_within(budget: float, recipe: Recipe, builder: Builder) -> float:
     training = builder.training(candidate)
     seconds = min(_SECONDS_TO_COMPARE, _SHARE_TO_COMPARE * budget)
     speed = builder.speed(candidate, training, seconds=seconds)
+    builder.compared[candidate.model, candidate.batch] = speed
     steps = training.batches.steps_per_epoch
     plan = plan_for_budget(builder.seconds_left(budget), speed, steps_per_epoch=steps)
     return plan.total_steps / plan.steps_per_epoch
@@ -173,7 +177,11 @@ def _make_plan(recipe: Recipe, training: Training, builder: Builder) -> Plan:
     steps_per_epoch = training.batches.steps_per_epoch
     if recipe.budget is None:
         return plan_for_epochs(recipe.epochs or 1.0, steps_per_epoch=steps_per_epoch)
-    seconds = min(_SECONDS_TO_MEASURE, _SHARE_TO_MEASURE * recipe.budget)
-    speed = builder.speed(recipe, training, seconds=seconds)
+    known = builder.compared.get((recipe.model, recipe.batch))
+    if known is not None and recipe.budget < _SHORT:
+        speed = known
+    else:
+        seconds = min(_SECONDS_TO_MEASURE, _SHARE_TO_MEASURE * recipe.budget)
+        speed = builder.speed(recipe, training, seconds=seconds)
     left = builder.seconds_left(recipe.budget)
     return plan_for_budget(left, speed, steps_per_epoch=steps_per_epoch)

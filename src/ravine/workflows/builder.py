@@ -4,7 +4,7 @@ It decides nothing: `automatic.py` does.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
@@ -68,6 +68,7 @@ class Builder:
         session: whose ranks train together.
         code: the `module:callable`s that may be imported as the network.
         start: the trained weights that networks start from; None for fresh ones.
+        compared: what was measured of the networks to choose from, by name and batch.
     """
 
     dataset: Dataset
@@ -76,6 +77,7 @@ class Builder:
     session: Session
     code: AllowedCode
     start: StartWeights | None = None
+    compared: dict[tuple[str, int], Speed] = field(default_factory=dict)
 
     @property
     def shown_batch(self) -> int:
