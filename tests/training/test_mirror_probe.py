@@ -131,8 +131,8 @@ def test_a_short_budget_is_not_spent_on_mirror_images_and_the_reason_says_so(
     told: list[str] = []
     session = Session(observers=[lambda notice: told.append(notice.text)])  # type: ignore[union-attr]
 
-    short = with_augmentation(Recipe(budget=29.0), dataset, session)
-    long = [with_augmentation(Recipe(budget=b), dataset, session).augment for b in (30.0, 6e3)]
+    short = with_augmentation(Recipe(budget=39.0), dataset, session)
+    long = [with_augmentation(Recipe(budget=b), dataset, session).augment for b in (40.0, 6e3)]
 
     assert (short.augment, *long) == ("flip,crop", "crop", "crop")
     assert told[0].endswith("mirror images are not compared in a budget below 40 s")

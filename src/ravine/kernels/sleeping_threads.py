@@ -166,8 +166,8 @@ def missing_cores(own: int, *, cores: int, others: float) -> float:
         cores: that this process may use.
         others: cores that other processes keep busy.
 
-    >>> missing_cores(2, cores=2, others=0.9)
-    0.9
+    >>> missing_cores(2, cores=2, others=1.0)
+    1.0
     >>> missing_cores(4, cores=16, others=11.5)
     0.0
     """
