@@ -144,7 +144,7 @@ def test_other_channels_than_the_array_has_are_refused(tmp_path: Path, channels:
 
 
 def test_bands_of_tiffs_are_not_chosen_from_arrays(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="bands 4,3,2: has no effect, they are those of TIFFs"):
+    with pytest.raises(SettingError, match="bands 4,3,2: has no effect, it is for TIFFs"):
         _open(_saved(tmp_path, _images(6, 20, 20, 5)), bands="4,3,2")
 
 

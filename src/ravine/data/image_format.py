@@ -67,7 +67,7 @@ def _refuse_channels(collection: Collection, settings: DataSettings) -> None:
     asked = settings.channel_count
     if collection.pixels is not None and settings.bands is not None:
         raise SettingError(
-            f"bands {settings.bands}: has no effect, they are those of TIFFs; {settings.data} holds "
+            f"bands {settings.bands}: has no effect, it is for TIFFs; {settings.data} holds "
             "arrays, of which all channels are taken; leave --bands out"
         )
     if asked is None:
