@@ -64,10 +64,10 @@ class Augmenter:
 
 
 def make_augmenter(
-    settings: AugmentSettings, *, classes: Sequence[str], image_size: int
+    settings: AugmentSettings, *, classes: Sequence[str], image_size: int, channels: int = 3
 ) -> Augmenter:
-    """Returns the augmenter of these settings for images of this size."""
-    operations, _ = choose_operations(settings, classes=classes)
+    """Returns the augmenter of these settings for images of this size and number of channels."""
+    operations, _ = choose_operations(settings, classes=classes, channels=channels)
     padding = settings.crop_padding
     return Augmenter(
         operations=operations,

@@ -8,8 +8,10 @@ from pydantic import Field, model_validator
 
 from ravine.core.settings import Settings
 from ravine.core.validation import check_choice
+from ravine.data.channel_counts import PLAIN
 
 OPERATIONS = ("flip", "crop", "cutout", "erase", "jitter")
+_OF_COLOURS = frozenset({"jitter"})  # brightness, contrast and saturation of light that is seen
 
 _DIGITS = frozenset(
     ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -59,9 +61,14 @@ class AugmentSettings(Settings):
 
 
 def choose_operations(
-    settings: AugmentSettings, *, classes: Sequence[str]
+    settings: AugmentSettings, *, classes: Sequence[str], channels: int = 3
 ) -> tuple[tuple[str, ...], str]:
     """Returns the operations, and the reason in a sentence.
+
+    Args:
+        settings: which are asked for.
+        classes: names; digits and sides are not mirrored.
+        channels: of the images; bands, other than grey and colour, have no colours to change.
 
     >>> choose_operations(AugmentSettings(), classes=["cat", "dog"])[0]
     ('flip', 'crop')
@@ -70,7 +77,11 @@ def choose_operations(
     """
     if not settings.is_left_to_ravine:
         named = settings.named_operations()
-        return named, f"augmentation: {', '.join(named) or 'none'}, as asked"
+        kept = named if channels in PLAIN else tuple(n for n in named if n not in _OF_COLOURS)
+        said = f"augmentation: {', '.join(kept) or 'none'}, as asked"
+        if kept != named:
+            said += f"; no jitter, since {channels} bands are no colours"
+        return kept, said
     why_not = _forbids_flip(classes)
     if why_not:
         return without_flip(("flip", "crop"), why_not)

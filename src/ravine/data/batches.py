@@ -108,7 +108,10 @@ class TrainingBatches:
         self._classes = len(dataset.classes)
         self.several = dataset.several
         self._augmenter = make_augmenter(
-            settings, classes=dataset.classes, image_size=dataset.preprocessing.image_size
+            settings,
+            classes=dataset.classes,
+            image_size=dataset.preprocessing.image_size,
+            channels=dataset.preprocessing.channels,
         )
         self._mixing = (settings.mixup, settings.cutmix)
         self._normalise = _Normaliser(dataset.preprocessing, device)

@@ -22,6 +22,7 @@ import numpy as np
 from ravine.core.cores import usable_cores
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
+from ravine.data.bands import mode_of
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.decode import Unreadable
 from ravine.data.decoded_cache import channel_sums
@@ -160,7 +161,7 @@ def write_cache(
 
 def _copy_pixels(writer: CacheWriter, pixels: PixelArray, progress: Progress) -> Outcome:
     channels = writer.image_format.channels
-    mode = "L" if pixels.shape[3] == 1 else "RGB"
+    mode = mode_of(pixels.shape[3])
     for index, image in enumerate(pixels):
         writer.write(index, _with_channels(image, channels), 0, image.shape[:2])
         if index % 1000 == 999 or index == len(pixels) - 1:
@@ -170,7 +171,7 @@ def _copy_pixels(writer: CacheWriter, pixels: PixelArray, progress: Progress) ->
 
 
 def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """Returns an image (H, W, 1 or 3) uint8 as (H, W, `channels`) uint8."""
+    """Returns an image (H, W, 1, 3 or `channels`) uint8 as (H, W, `channels`) uint8."""
     if image.shape[2] == channels:
         return image
     if channels == 3:

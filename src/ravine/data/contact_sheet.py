@@ -1,6 +1,7 @@
 """A contact sheet: some images as the network will see them, with their labels. Loads no torch.
 
-As the network sees them: resized, cut and in its channels; before augmentation and normalisation.
+As the network sees them: resized, cut and in its channels (of bands the first three are shown);
+before augmentation and normalisation.
 
 Shape letters: N images, S height and width, C channels.
 """
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ravine.core.atomic import write_whole
+from ravine.data.bands import as_picture
 from ravine.data.dataset import Dataset
 from ravine.data.label_sets import described_label, rarest_label
 
@@ -88,8 +90,7 @@ def draw_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Image
     for number, (pixels, caption) in enumerate(zip(pictures, captions, strict=True)):
         left = _GAP + number % columns * width
         top = _GAP + number // columns * height
-        grey = pixels.shape[2] == 1
-        picture = Image.fromarray(pixels[:, :, 0] if grey else pixels).convert("RGB")
+        picture = as_picture(pixels).convert("RGB")
         sheet.paste(picture.resize((tile, tile), Image.Resampling.NEAREST), (left, top))
         draw.text((left, top + tile + 2), _fitted(caption, draw, font, tile), "black", font)
     return sheet

@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self, final, runtime_checkable
 import numpy as np
 
 from ravine.core.errors import DataError
+from ravine.data.channel_counts import MOST_BANDS
 from ravine.data.decode import INTERPOLATION
 from ravine.data.label_sets import has_several
 
@@ -23,7 +24,7 @@ class Preprocessing:
 
     Attributes:
         image_size: pixels a side.
-        channels: 1 or 3.
+        channels: 1 for grey, 3 for colour, up to 16 for the bands of arrays.
         mean: per channel, of values in 0..1.
         std: per channel, of values in 0..1, above 0.
         fit: how a picture becomes square: crop, pad or squash.
@@ -77,7 +78,7 @@ class Preprocessing:
             raise DataError(
                 f"the preprocessing in the model file cannot be read: {error}"
             ) from None
-        fits = len(made.mean) == len(made.std) == made.channels and made.channels in (1, 3)
+        fits = len(made.mean) == len(made.std) == made.channels and 1 <= made.channels <= MOST_BANDS
         finite = all(map(math.isfinite, made.mean)) and all(0 < s < math.inf for s in made.std)
         fits = fits and made.fit in ("crop", "pad", "squash") and 0 < made.crop_share <= 1
         fits = fits and made.interpolation in ("lanczos", "bicubic", "bilinear")

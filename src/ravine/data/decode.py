@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ravine.data.banded_tiff import BandsMissing, band_values, banded_size
+from ravine.data.channel_counts import PLAIN
 from ravine.data.foreign_content import foreign_content
 from ravine.data.openers import register_openers
 from ravine.data.quick_jpeg import quick_jpeg
@@ -311,7 +312,7 @@ def fit_square(
     """Returns an image as a square.
 
     Args:
-        pixels: (H, W, C) uint8.
+        pixels: (H, W, C) uint8; what is neither grey nor colour goes band by band, as grey does.
         size: S, pixels a side.
         fit: crop resizes the shorter side to S and cuts out the middle; pad resizes the longer
             side and adds black on both sides; squash resizes each side.
@@ -324,6 +325,12 @@ def fit_square(
     height, width, channels = pixels.shape
     if height == width == size and (fit != "crop" or crop_share == 1.0):
         return pixels
+    if channels not in PLAIN:
+        one_by_one = (
+            fit_square(band, size, fit, interpolation=interpolation, crop_share=crop_share)
+            for band in np.split(pixels, channels, axis=2)
+        )
+        return np.concatenate(list(one_by_one), axis=2)
     image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     method = _METHODS[interpolation]
     if fit == "pad" and height != width:

@@ -21,7 +21,7 @@ class ImageFormat:
 
     Attributes:
         image_size: S, pixels a side.
-        channels: C, 1 or 3.
+        channels: C: 1, 3, or the bands of arrays.
         fit: how a picture becomes square: crop, pad or squash.
         large: whether pictures of more than 90 megapixels are read.
         grey_range: values of deep grey that become 0 and 255; None for the rule of `decode`.

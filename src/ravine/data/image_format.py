@@ -12,7 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from ravine.core.errors import DataError
+from ravine.core.errors import DataError, SettingError
+from ravine.data.bands import mode_of, shown_note
+from ravine.data.channel_counts import PLAIN
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.decode import (
     GREY_MODES,
@@ -42,10 +44,12 @@ class _ImageFacts:
     Attributes:
         sizes: (N, 2) heights and widths.
         modes: Pillow's modes that occur.
+        channels: of an array; None where the images are files.
     """
 
     sizes: np.ndarray
     modes: frozenset[str]
+    channels: int | None = None
 
 
 def choose_image_format(collection: Collection, settings: DataSettings) -> tuple[ImageFormat, str]:
@@ -53,8 +57,33 @@ def choose_image_format(collection: Collection, settings: DataSettings) -> tuple
 
     Raises:
         DataError: no file is an image.
+        SettingError: the images cannot have the channels that are asked for.
     """
+    _refuse_channels(collection, settings)
     return _chosen(_facts_from_headers(collection, settings), collection, settings)
+
+
+def _refuse_channels(collection: Collection, settings: DataSettings) -> None:
+    asked = settings.channel_count
+    if collection.pixels is not None and settings.bands is not None:
+        raise SettingError(
+            f"bands {settings.bands}: has no effect, it is for TIFFs; {settings.data} holds "
+            "arrays, of which all channels are taken; leave --bands out"
+        )
+    if asked is None:
+        return
+    if collection.pixels is None:
+        if asked not in PLAIN:
+            raise SettingError(
+                f"channels {asked}: image files are read as 1 (grey) or 3 (colour); bands come out "
+                "of arrays, as in a .npz"
+            )
+        return
+    found = collection.pixels.shape[3]
+    if found != asked and not {found, asked} <= set(PLAIN):
+        raise SettingError(
+            f"channels {asked}: the images of {settings.data} have {found}; leave --channels out"
+        )
 
 
 def confirm_image_format(
@@ -89,17 +118,21 @@ def _rule(facts: _ImageFacts, settings: DataSettings) -> tuple[ImageFormat, str]
     bands = settings.band_numbers
     if bands:
         channels, colour = len(bands), f"bands {', '.join(map(str, bands))}"
-    elif settings.channels != "auto":
-        channels, colour = int(settings.channels), "as asked"
+    elif facts.channels is not None and facts.channels not in PLAIN:
+        channels, colour = facts.channels, "those of the array"
+    elif settings.channel_count is not None:
+        channels, colour = settings.channel_count, "as asked"
     elif facts.modes <= GREY_MODES:
         channels, colour = 1, "every image is grey"
     else:
         channels, colour = 3, "not every image is grey"
     fit = choose_fit(facts.sizes, settings.fit)
     size, why = _image_size(facts.sizes, fit, settings)
+    kind = {1: "grey", 3: "colour"}.get(channels, f"{channels} bands")
+    treated = RULE if channels in PLAIN else f"each band as grey is; {shown_note(channels)}"
     rule = (
-        f"images become {size}×{size} ({why}), {'grey' if channels == 1 else 'colour'} ({colour}): "
-        f"{_fitted(fit, settings)}; {RULE}"
+        f"images become {size}×{size} ({why}), {kind} ({colour}): {_fitted(fit, settings)}; "
+        f"{treated}"
     )
     found = ImageFormat(
         image_size=size,
@@ -141,8 +174,8 @@ def _image_size(sizes: np.ndarray, fit: Fit, settings: DataSettings) -> tuple[in
 def _facts_from_headers(collection: Collection, settings: DataSettings) -> _ImageFacts:
     if collection.pixels is not None:
         height, width, channels = collection.pixels.shape[1:]
-        mode = "L" if channels == 1 else "RGB"
-        return _ImageFacts(np.array([(height, width)]), frozenset({mode}))
+        mode = mode_of(channels)
+        return _ImageFacts(np.array([(height, width)]), frozenset({mode}), channels)
     header = partial(_header, banded=bool(settings.bands))
     step = max(1, len(collection.files) // _SAMPLE)
     headers = [header(entry) for entry in collection.files[::step]]

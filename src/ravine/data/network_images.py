@@ -11,6 +11,7 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress, no_progress
+from ravine.data.bands import refuse_other_channels
 from ravine.data.class_matching import class_indices
 from ravine.data.collection import Collection
 from ravine.data.dataset import Dataset, ImageArray, ImageView, Preprocessing, Unlabelled
@@ -64,9 +65,11 @@ def open_labelled(
         several: whether the network answers with several labels an image.
 
     Raises:
-        DataError: there is a class that the network does not know, or nothing to read.
+        DataError: there is a class that the network does not know, nothing to read, or images of
+            other channels than the network takes.
     """
     settings = settings or DataSettings.of({"data": data, "labels": labels})
+    settings = settings.with_(channels=str(preprocessing.channels), bands=None)
     if several:
         settings = settings.with_(labels_per_image="several")
     found = Reading(settings=settings, collection=find_collection(settings, progress), notes=())
@@ -88,6 +91,7 @@ def open_reading(
     if has_several(collection.labels) != several:
         refuse_other_form(settings.data, several=several)
     to_network = class_indices(collection.classes, classes, settings.data)
+    refuse_other_channels(collection, preprocessing.channels, settings.data)
     image_format = format_of(preprocessing)
     decoded = load_images(collection, image_format, settings, progress)[0].decoded
     chosen = _evaluated(collection, decoded, settings.data)
@@ -162,11 +166,19 @@ def open_unlabelled(
         **given: `image_column` and `images` that the user names for these images.
 
     Raises:
-        DataError: a path does not exist, or a CSV names an image that does not.
+        DataError: a path does not exist, a CSV names an image that does not, or images have other
+            channels than the network takes.
     """
     opened = [expand_path(str(path)) for path in paths]
-    found = find_unlabelled(opened, trained=trained or {}, given=given, progress=progress)
+    found = find_unlabelled(
+        opened,
+        trained=trained or {},
+        given=given,
+        channels=preprocessing.channels,
+        progress=progress,
+    )
     collection, names = found.collection, found.collection.names
+    refuse_other_channels(collection, preprocessing.channels, str(paths[0]))
     image_format = format_of(preprocessing)
     settings = DataSettings(data=str(paths[0]), cache=False)
     decoded = load_images(collection, image_format, settings, progress)[0].decoded

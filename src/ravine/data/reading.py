@@ -51,6 +51,7 @@ def read_again(
     classes: Sequence[str],
     labels: str | None = None,
     given: Mapping[str, Any] | None = None,
+    channels: int | None = None,
     progress: Progress = no_progress,
 ) -> Reading:
     """Returns labelled images, read by the options of the training as far as they fit.
@@ -61,6 +62,7 @@ def read_again(
         classes: K names that the network knows.
         labels: path of a table with the labels, or None.
         given: options that the user gives for this data; None for those that he does not.
+        channels: that the network takes; decides where an array can be read in two ways.
         progress: called while decoding.
 
     Raises:
@@ -69,6 +71,7 @@ def read_again(
     """
     own = {name: value for name, value in (given or {}).items() if value is not None}
     own |= {"data": data, "labels": labels}
+    own |= {} if channels is None else {"channels": str(channels)}
     refuse_missing(DataSettings.of(own))
     kept = {
         name: value

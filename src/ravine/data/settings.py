@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ravine.core.errors import SettingError
 from ravine.core.settings import Settings
+from ravine.data.channel_counts import MOST_BANDS
 from ravine.data.name_groups import check_name_pattern
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -156,8 +157,9 @@ class DataSettings(Settings):
     large_images: bool = False
     """Also read pictures of more than 90 megapixels, which else count as decompression bombs."""
 
-    channels: Literal["auto", "1", "3"] = "auto"
-    """1 for grey, 3 for colour; auto is grey if every image is."""
+    channels: str = "auto"
+    """1 for grey, 3 for colour; auto is grey if every image is. Of arrays up to 16: the axis that
+    holds the bands, where two may."""
 
     stream: Literal["auto", "on", "off"] = "auto"
     """Decode images while training, not once before; auto does it with more than fits memory."""
@@ -181,6 +183,26 @@ class DataSettings(Settings):
         if value is not None and not (whole and len(numbers) in (1, 3)):
             raise SettingError(f"bands {value[:40]!r}: wanted are three numbers from 1, or one")
         return value
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _channels_as_text(cls, value: object) -> object:
+        return str(value) if type(value) is int else value
+
+    @field_validator("channels")
+    @classmethod
+    def _known_channels(cls, value: str) -> str:
+        if value != "auto" and value not in map(str, range(1, MOST_BANDS + 1)):
+            raise SettingError(
+                f"channels {value[:40]!r}: wanted is auto, 1 for grey, 3 for colour, or the bands "
+                f"of an array, up to {MOST_BANDS}"
+            )
+        return value
+
+    @property
+    def channel_count(self) -> int | None:
+        """The channels that are asked for; None for auto."""
+        return None if self.channels == "auto" else int(self.channels)
 
     @property
     def band_numbers(self) -> tuple[int, ...]:

@@ -47,6 +47,7 @@ def find_unlabelled(
     *,
     trained: Mapping[str, Any],
     given: Mapping[str, Any],
+    channels: int | None = None,
     progress: Progress = no_progress,
 ) -> Found:
     """Returns the images at some paths, in their order.
@@ -56,6 +57,7 @@ def find_unlabelled(
             arrays, a parquet, or a table of pixels.
         trained: settings of the training, whose columns and folder of images hold where they fit.
         given: `image_column` and `images` that the user names for these images.
+        channels: that the network takes; None where it is not known.
         progress: receives the progress of slow work.
 
     Raises:
@@ -65,7 +67,7 @@ def find_unlabelled(
     if alone is not None and alone.is_file() and is_pixel_table(alone):
         return Found(collection=read_unlabelled_pixels(alone), by_row=True)
     if alone is not None and is_array_source(alone):
-        return _of_rows(read_unlabelled_arrays(alone))
+        return _of_rows(read_unlabelled_arrays(alone, channels))
     if alone is not None and is_parquet(alone):
         column = _column(alone, "image_column", trained, given)
         return _of_rows(read_unlabelled_parquet(alone, column, progress))

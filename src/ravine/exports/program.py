@@ -6,6 +6,7 @@ TIFF, planar TIFF) it refuses by name.
 
 from collections.abc import Mapping
 
+from ravine.data.channel_counts import PLAIN
 from ravine.data.dataset import Preprocessing
 from ravine.exports.facts import KEY, Facts
 
@@ -77,10 +78,10 @@ for path in sys.argv[1:]:
 
 
 def has_program(facts: Facts, format_name: str) -> bool:
-    """Returns whether such a program can run a format's file; it chooses no bands of a TIFF."""
-    return (
-        facts.preprocessing is not None and not facts.preprocessing.bands and format_name in _OPEN
-    )
+    """Returns whether such a program can run a format's file: on image files of no chosen bands."""
+    made = facts.preprocessing
+    plain = made is not None and not made.bands and made.channels in PLAIN
+    return plain and format_name in _OPEN
 
 
 def program_text(facts: Facts, format_name: str) -> str:

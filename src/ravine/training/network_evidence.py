@@ -34,7 +34,7 @@ class Situation:
         images: that are trained on.
         image_size: pixels a side.
         classes: number of them.
-        channels: 1 or 3.
+        channels: 1 for grey, 3 for colour; others were not measured.
     """
 
     images: int

@@ -26,7 +26,9 @@ def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Rec
             "--augment flip,crop makes augmented views)"
         )
         return recipe.with_(augment="none")
-    operations, reason = choose_operations(recipe, classes=dataset.classes)
+    operations, reason = choose_operations(
+        recipe, classes=dataset.classes, channels=dataset.preprocessing.channels
+    )
     if recipe.is_left_to_ravine and "flip" in operations:
         why, unasked = _asked(dataset, recipe, session.ranks)
         if why:

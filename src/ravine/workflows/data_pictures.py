@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from ravine.core.atomic import make_folder, write_whole
+from ravine.data.bands import as_picture
 from ravine.data.batches import StepBatches
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.data.label_sets import described_label
@@ -127,5 +127,5 @@ def _first_of_each(found: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[str
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
     buffer = io.BytesIO()
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+    as_picture(pixels).save(buffer, "PNG")
     write_whole(path, buffer.getvalue())

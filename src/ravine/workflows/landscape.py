@@ -211,6 +211,7 @@ def _found(run: Run, asked: RunSurfaceSettings, progress: Progress) -> Reading:
             labels=asked.labels,
             classes=classes,
             given=run.form_of_labels,
+            channels=run.trained.preprocessing.channels,
             progress=progress,
         )
     folder = open_run_folder(run.path)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Final, final
 
 import numpy as np
-from PIL import Image
 from torch import nn
 
 from ravine.core.atomic import make_folder, write_whole
+from ravine.data.bands import as_picture
 from ravine.data.dataset import Dataset
 from ravine.data.label_sets import described_label
 from ravine.runs.folder import RunFolder
@@ -95,5 +95,5 @@ def write_mistakes(
 
 def _png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+    as_picture(pixels).save(buffer, "PNG")
     return buffer.getvalue()

@@ -93,7 +93,7 @@ class RecipeSettings(TypedDict, total=False):
     grey_range: Literal["auto", "set"]
     large_images: bool
     bands: str | None
-    channels: Literal["auto", "1", "3"]
+    channels: str
     stream: Literal["auto", "on", "off"]
     workers: int | None
     cache: bool

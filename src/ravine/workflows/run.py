@@ -169,7 +169,7 @@ class Run(RunRecord):
         ensemble = self._ensemble(device=device, precision=precision, tta=tta, progress=progress)
         first = self.members[0]
         where: dict[str, Any] = {"data": str(data), "labels": labels}
-        where["given"] = self.form_of_labels | reading
+        where |= {"given": self.form_of_labels | reading, "channels": first.preprocessing.channels}
         opened = read_again(self.read_by, classes=first.classes, progress=progress, **where)
         how: dict[str, Any] = {"several": first.several, "progress": progress}
         dataset = open_reading(

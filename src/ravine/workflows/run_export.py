@@ -181,6 +181,7 @@ def _named(
         labels=labels,
         classes=trained.classes,
         given={"labels_per_image": "several"} if trained.several else None,
+        channels=trained.preprocessing.channels,
         progress=progress,
     )
     dataset = open_reading(

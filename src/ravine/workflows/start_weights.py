@@ -1,12 +1,14 @@
 """From trained weights to a run: the settings that they bring along, and the record of the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ravine.core.allowed_code import AllowedCode
 from ravine.core.errors import RunError, SettingError
 from ravine.core.tensor_file import load_tensors, save_tensors
+from ravine.data.array_channels import array_channels
+from ravine.data.channel_counts import PLAIN
 from ravine.models.settings import ModelSettings
 from ravine.runs.folder import RunFolder
 from ravine.runs.rows import read_json, write_json
@@ -35,18 +37,48 @@ def with_settings_of(
         )
     known = trained.input.settings()
     chosen = {k for k in known if k in recipe.model_fields_set and getattr(recipe, k) != "auto"}
+    unfit = _unfit_normalisation(recipe, known, chosen)
     asked = {k: v for k, v in known.items() if k in chosen and getattr(recipe, k) != v}
-    taken = {k: v for k, v in known.items() if k not in chosen}
+    taken = {k: v for k, v in known.items() if k not in chosen and k not in unfit}
     licence = f"licence {trained.licence}" if trained.licence else "no licence stated"
     notify(f"weights of {trained.source}, {licence}")
     if taken:
         notify(f"input as the weights were trained: {_listed(taken)}")
+    if unfit:
+        notify(
+            f"{' and '.join(unfit)} as measured on the training images: the weights were trained "
+            f"on images of {len(known[unfit[0]])} channels, and these have others"
+        )
     for name, value in asked.items():
         notify(
             f"{name} {_shown(getattr(recipe, name))}, as asked; the weights were trained with "
             f"{_shown(value)}"
         )
     return recipe.with_(**network, **taken)
+
+
+def _unfit_normalisation(
+    recipe: Recipe, known: Mapping[str, Any], chosen: Collection[str]
+) -> list[str]:
+    """Returns which of the weights' mean and std are for images of other channels than these.
+
+    Grey and colour take each other's; for bands there is none in colours.
+
+    Args:
+        recipe: of the run, with its data.
+        known: of the weights' input.
+        chosen: what the user has set.
+    """
+    names = [name for name in ("mean", "std") if name in known and name not in chosen]
+    if not names:
+        return []
+    here = array_channels(recipe)
+    plain = here is None or here in PLAIN
+    return [
+        name
+        for name in names
+        if len(known[name]) != here and not (plain and len(known[name]) in PLAIN)
+    ]
 
 
 def opened_start(

@@ -108,6 +108,7 @@ def read_array_pairs(
     class_names: StoredArray | None = None,
     *,
     labels_per_image: str = "auto",
+    channels: int | None = None,
 ) -> Collection:
     """Returns the images of pairs of arrays.
 
@@ -116,12 +117,13 @@ def read_array_pairs(
         found: the pairs, of one or several files.
         class_names: array (K,) of names, or None.
         labels_per_image: as in `DataSettings`.
+        channels: that are asked for; see `image_layout`.
 
     Raises:
         DataError: the arrays do not fit each other, or cannot be images and labels.
     """
     pairs = found.pairs
-    layouts = [image_layout(pair.images) for pair in pairs]
+    layouts = [image_layout(pair.images, channels) for pair in pairs]
     for pair, one in zip(pairs, layouts, strict=True):
         if one.shape[1:] != layouts[0].shape[1:]:
             raise DataError(

@@ -101,7 +101,12 @@ def read_hdf5(path: Path, settings: DataSettings, progress: Progress) -> Collect
     found = array_pairs(path, list(arrays), arrays.__getitem__)
     masks = tuple(name for name in arrays if not set(words(name)) & (IMAGE_WORDS | LABEL_WORDS))
     pairs = PairedArrays(found.pairs, (*found.left_out, *masks))
-    return read_array_pairs("hdf5", pairs, labels_per_image=settings.labels_per_image)
+    return read_array_pairs(
+        "hdf5",
+        pairs,
+        labels_per_image=settings.labels_per_image,
+        channels=settings.channel_count,
+    )
 
 
 def hdf5_arrays(path: Path) -> Sequence[H5Array]:

@@ -24,8 +24,8 @@ def is_npz(path: Path) -> bool:
 def read_npz(path: Path, settings: DataSettings, progress: Progress) -> Collection:
     """Returns the images of a .npz: x_train and y_train and the like, or images and labels.
 
-    Images are (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels, bytes in 0..255 or
-    floats in 0..1; labels are whole numbers, text, or rows of
+    Images are (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 16 channels, bytes in 0..255
+    or floats in 0..1; labels are whole numbers, text, or rows of
     0 and 1; `classes` may name the classes.
 
     Raises:
@@ -35,4 +35,10 @@ def read_npz(path: Path, settings: DataSettings, progress: Progress) -> Collecti
     found = array_pairs(path, names, lambda name: npy_array(path, name))
     listed = next((name for name in _CLASS_NAMES if name in names), None)
     class_names = None if listed is None else npy_array(path, listed)
-    return read_array_pairs("npz", found, class_names, labels_per_image=settings.labels_per_image)
+    return read_array_pairs(
+        "npz",
+        found,
+        class_names,
+        labels_per_image=settings.labels_per_image,
+        channels=settings.channel_count,
+    )

@@ -57,7 +57,10 @@ def read_npz_folder(path: Path, settings: DataSettings, progress: Progress) -> C
         )
     pairs = _pairs(path, files)
     found = read_array_pairs(
-        "npz-folder", PairedArrays(tuple(pairs)), labels_per_image=settings.labels_per_image
+        "npz-folder",
+        PairedArrays(tuple(pairs)),
+        labels_per_image=settings.labels_per_image,
+        channels=settings.channel_count,
     )
     return _with_names(found, path, names[0].split(), f"the array {pairs[0].labels.name}")
 

@@ -78,8 +78,10 @@ def read_svhn(path: Path, settings: DataSettings, progress: Progress) -> Collect
     Raises:
         DataError: a file is torn, or has no X and y.
     """
+    channels = settings.channel_count
     if path.is_file():
-        return _digits(read_array_pairs("svhn", PairedArrays((_pair(path, None),))))
+        pairs = [_pair(path, None)]
+        return _digits(read_array_pairs("svhn", PairedArrays(tuple(pairs)), channels=channels))
     files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".mat" and p.is_file())
     extra = [file for file in files if "extra" in words(file.stem)]
     splits = {file: split_in(file.stem) for file in files if file not in extra}
@@ -92,8 +94,8 @@ def read_svhn(path: Path, settings: DataSettings, progress: Progress) -> Collect
     pairs = [_pair(file, split) for file, split in splits.items()]
     pairs.sort(key=lambda pair: ORDER.index(pair.split or "train"))
     if not pairs:
-        return _digits(read_array_pairs("svhn", PairedArrays((_pair(extra[0], None),))))
-    found = _digits(read_array_pairs("svhn", PairedArrays(tuple(pairs))))
+        pairs, extra = [_pair(extra[0], None)], []
+    found = _digits(read_array_pairs("svhn", PairedArrays(tuple(pairs)), channels=channels))
     assert found.understood is not None
     left_out = tuple(f"{file.name} (name it to train on it)" for file in extra)
     return replace(found, understood=replace(found.understood, left_out=left_out))

@@ -78,13 +78,17 @@ def is_array_source(path: Path) -> bool:
     return path.is_dir() and (bool(_files(path)) or is_idx(path))
 
 
-def read_unlabelled_arrays(path: Path) -> Collection:
+def read_unlabelled_arrays(path: Path, channels: int | None = None) -> Collection:
     """Returns the images of a file of arrays, or of the files in a folder.
+
+    Args:
+        path: of the file or folder.
+        channels: that the network takes; None where it is not known.
 
     Raises:
         DataError: a file is torn, or none or several arrays may be meant.
     """
-    found = list(_images_at(path))
+    found = list(_images_at(path, channels))
     if not found:
         raise DataError(f"{path} holds no array of images (N, H, W), (N, H, W, C) or (N, C, H, W)")
     chosen = _one(path, found)
@@ -112,7 +116,7 @@ def _one(path: Path, found: Sequence[_Images]) -> _Images:
     )
 
 
-def _images_at(path: Path) -> Iterator[_Images]:
+def _images_at(path: Path, channels: int | None) -> Iterator[_Images]:
     if is_idx(path):
         for file in unlabelled_idx_files(path):
             yield _Images(file.name, file, lambda file=file: idx_image_pixels(file))  # type: ignore[misc]
@@ -124,7 +128,7 @@ def _images_at(path: Path) -> Iterator[_Images]:
         for array in named or others:
             if len(array.shape) >= _LEAST_DIMENSIONS and not _holds_labels(file, len(arrays)):
                 name = array.name if len(arrays) > 1 or path.is_file() else file.stem
-                yield _Images(name, file, lambda array=array: _pixels(array))  # type: ignore[misc]
+                yield _Images(name, file, lambda array=array: _pixels(array, channels))  # type: ignore[misc]
 
 
 def _holds_labels(file: Path, arrays: int) -> bool:
@@ -136,8 +140,8 @@ def _files(folder: Path) -> list[Path]:
     return [folder / n for n in flat_names(folder) if Path(n).suffix.lower() in _READERS]
 
 
-def _pixels(array: StoredArray) -> PixelArray:
-    layout = image_layout(array)
+def _pixels(array: StoredArray, channels: int | None) -> PixelArray:
+    layout = image_layout(array, channels)
     decided: list[Scale] = []
 
     def blocks() -> Iterator[np.ndarray]:
