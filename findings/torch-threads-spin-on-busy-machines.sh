@@ -9,8 +9,9 @@
 # and costs speed on a quiet machine. libgomp spins 1,000 turns only where a process manages more
 # threads than there are cores, which can be had while it runs.
 #
-# Seen on an AMD EPYC, two cores, November 2026, 60 steps of three small convolutions, two endless
-# loops beside: one thread 1.0 s, two threads 8 to 12 s, two threads with GOMP_SPINCOUNT=1000 1.4 s.
+# Seen on an AMD EPYC, two cores, November 2026, 60 steps of three small convolutions, four endless
+# loops beside: one thread 2.5 s, two threads 10.9 s, two threads with GOMP_SPINCOUNT=1000 3.6 s
+# (two loops beside: 1.4, 4.3 and 1.8 s).
 #
 # Ends with 0 if all cores take more than twice as long as with GOMP_SPINCOUNT=1000, 1 if not.
 set -eu
@@ -50,7 +51,7 @@ steps(60)
 print(f"{time.perf_counter() - start:.2f}")
 PYTHON
 cores=$(nproc)
-for _ in $(seq "$cores"); do python3 -c 'while True: pass' & done
+for _ in $(seq $((2 * cores))); do python3 -c 'while True: pass' & done
 unset GOMP_SPINCOUNT OMP_WAIT_POLICY OMP_NUM_THREADS
 run() { env ${2:-A=1} "$folder/venv/bin/python" small.py "$1"; }
 for _ in 1 2 3; do
