@@ -97,6 +97,17 @@ def test_an_expert_without_examples_in_one_batch_is_no_fault(used: int) -> None:
     assert ("no-gradient" in found) == (used < 4)
 
 
+@pytest.mark.parametrize("used", [4, 2])
+def test_an_expert_that_no_example_is_sent_to_yet_is_no_fault(used: int) -> None:
+    batches = []
+    for _ in range(4):
+        x = torch.randn(32, 8)
+        x[:, 0] = 0.1 * x[:, 0].abs()  # of four experts the third alone
+        batches.append((x, torch.randint(3, (32,))))
+    found = codes(Experts(used=used), batches, F.cross_entropy)
+    assert ("no-gradient" in found) == (used < 4)
+
+
 def test_inputs_that_a_network_differentiates_by_are_no_weights() -> None:
     class Slope(nn.Module):
         def __init__(self) -> None:

@@ -1,16 +1,24 @@
 """Checks of the wiring: the optimizer's parameters, gradients, modes, dropout."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext, layer_of
+from ravine.checks.made_up_outputs import REFUSALS
+from ravine.core.nested import map_tensors
 from ravine.core.preserve_state import preserve_state
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import STRONG_DROPOUT
 
 _BY_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+
+_SIZES = (1.0, 3.0, 10.0, 1.0, 3.0, 10.0)  # of made-up inputs, over the deviation of the given
 
 
 def check_optimizer(context: CheckContext) -> Iterator[Finding]:
@@ -99,18 +107,32 @@ def eval_mode_finding(layers: list[str], *, whole: bool) -> Finding:
 def _without_on_others(context: CheckContext, without: Sequence[Tensor]) -> Sequence[Tensor]:
     """Returns those of the parameters that the losses of other batches do not reach either.
 
-    Where examples are sent different ways (experts, rare tokens), a batch uses some of the layers.
+    Where examples are sent different ways (experts, rare tokens), a batch uses some of the layers;
+    an untrained router may send all that there is past some, and not what is made up.
     """
-    for sample in context.samples[1:] if without else ():
-        with preserve_state(context.model), torch.enable_grad():
-            loss = context.loss(context.output(sample), sample.targets)
-            if not loss.requires_grad:
-                continue
-            found = torch.autograd.grad(loss, without, allow_unused=True)
-        without = [p for p, slope in zip(without, found, strict=True) if slope is None]
+    for sample in (*context.samples[1:], *_made_up(context)) if without else ():
+        with suppress(*REFUSALS), preserve_state(context.model), torch.enable_grad():
+            found = torch.autograd.grad(context.value(sample), without, allow_unused=True)
+            without = [p for p, slope in zip(without, found, strict=True) if slope is None]
         if not without:
             break
     return without
+
+
+def _made_up(context: CheckContext) -> Iterator[CheckBatch]:
+    """Yields the first batch with other floating inputs, of several sizes."""
+    sample = context.samples[0]
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(t: Tensor, size: float) -> Tensor:
+        if not t.is_floating_point() or t.dim() < 2:
+            return t
+        noise = torch.randn(t.shape, generator=generator, dtype=t.dtype)
+        return size * t.std().clamp_min(1e-3) * noise.to(t)
+
+    for size in _SIZES:
+        inputs = map_tensors(sample.inputs, partial(drawn, size=size))
+        yield replace(sample, inputs=inputs)
 
 
 def check_dropout(context: CheckContext) -> Iterator[Finding]:
