@@ -1,4 +1,4 @@
-"""The rows of `check_table.py` about targets, and what of the inputs tells them."""
+"""The rows of `check_table.py` about targets, and about inputs that hold them."""
 
 from typing import Final
 

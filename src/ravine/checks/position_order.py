@@ -127,7 +127,7 @@ def _probes(context: CheckContext, length: int) -> _Probes | None:
 
 
 def _accuracy(features: Tensor, labels: Tensor) -> float:
-    """Returns the accuracy of a ridge regression on (N, D), each half told by the other one."""
+    """Returns the accuracy of a ridge regression on (N, D), each half predicted from the other."""
     x = (features - features.mean(0)) / features.std(0).clamp_min(1e-6)
     y = torch.nn.functional.one_hot(labels, int(labels.max()) + 1).double()
     y = y - y.mean(0)

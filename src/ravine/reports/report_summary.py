@@ -70,7 +70,7 @@ def _about_result(contents: Contents) -> list[str]:
             f"The most frequent confusion: {true} predicted as {predicted}, {count} images, "
             f"{share:.0%} of the class."
         )
-    if weakest.f1 is not None:
+    if weakest.f1 is not None and weakest.f1 < 1:
         lines.append(f"The weakest class is {weakest.name}, with an F1 of {weakest.f1:.3f}.")
     return lines
 
@@ -140,6 +140,8 @@ def _about_fit(epochs: Sequence[dict[str, Any]], verdict: Verdict) -> list[str]:
             f"{gap}: the network overfits; more augmentation (--augment, --mixup 0.2) or "
             "--dropout 0.3 may help, which this run has not tried."
         ]
+    if accuracy == 1:
+        return ["Every validation image is classified correctly: more of them would show a limit."]
     return [
         "Training and validation accuracy are close: a longer run or a larger network may help."
     ]
