@@ -93,16 +93,19 @@ def test_other_activations_and_plain_poolings_are_compiled_too(act: nn.Module) -
 
 
 @pytest.mark.parametrize("name", ["wrn-10-1", "preact-20"])
-def test_an_answer_does_not_depend_on_the_batch_or_on_the_threads(
+def test_an_answer_does_not_depend_on_the_threads_nor_on_the_batch_from_eight_images_on(
     name: str, torch_threads: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     engine, images = InferenceEngine(_network(name)), _images(21, name)
-    found = []
+    found, alone = [], []
     for threads in (1, 2, 5):
         with torch_threads(threads):
-            found += [engine(images), torch.cat([engine(one[None]) for one in images])]
+            found += [engine(images), torch.cat([engine(images[:8]), engine(images[8:])])]
+            alone.append(engine(images[:1]))
 
     assert all(torch.equal(found[0], other) for other in found[1:])
+    assert all(torch.equal(alone[0], other) for other in alone[1:])
+    torch.testing.assert_close(alone[0], found[0][:1], rtol=1e-4, atol=1e-4)
 
 
 def _last(network: nn.Module, kind: type[nn.Module]) -> Any:

@@ -17,6 +17,7 @@ from ravine.kernels.library import Library, load_library, threads
 from ravine.nn.network_state import NetworkState, has_global_hooks
 from ravine.ops.fused_graph import Layer, fuse
 from ravine.ops.inference_program import (
+    MANY,
     InferenceProgram,
     LayerConstants,
     constants_of,
@@ -27,8 +28,7 @@ from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
 from ravine.ops.trace import trace
 from ravine.ops.traced_graph import TracedGraph, UntraceableError
 
-# Images that a thread takes through the network at a time, at most, and bytes of their values.
-_GROUP, _GROUP_BYTES = 8, 16 << 20
+_GROUP_BYTES = 16 << 20  # of values of the images that a thread takes through at a time
 _SIZES = 2  # of images, that programs are kept for
 
 Shape = tuple[int, int, int]
@@ -102,33 +102,34 @@ class InferenceEngine:
 @final
 @dataclass(slots=True)
 class _Compiled:
-    """A network for one size of images, and its programs by number of images."""
+    """A network for one size of images, and its programs by images of a group and of a call."""
 
     library: Library
     graph: TracedGraph
     layers: list[Layer]
     constants: list[LayerConstants]
-    programs: dict[int, InferenceProgram] = field(default_factory=dict)
+    programs: dict[tuple[int, int], InferenceProgram] = field(default_factory=dict)
 
     def run(self, images: Tensor) -> Tensor:
         """Returns logits (B, K): groups of images side by side, then those left over."""
         images = images.contiguous(memory_format=torch.channels_last)
         count, workers = len(images), threads()
         logits = torch.empty(count, self.graph.shapes[self.graph.output][0])
-        fit = _GROUP_BYTES // max(1, self._program(1).workspace_bytes)
-        group = max(1, min(_GROUP, fit, -(-count // workers)))
+        fit = _GROUP_BYTES // max(1, self._program(1, count).workspace_bytes)
+        group = max(1, min(MANY, fit, -(-count // workers)))
         whole = count // group * group
         for rows in (slice(whole), slice(whole, count)):
             if len(images[rows]):
                 size = min(group, len(images[rows]))
-                self._program(size).run(images[rows], logits[rows], threads=workers)
+                self._program(size, count).run(images[rows], logits[rows], threads=workers)
         return logits
 
-    def _program(self, images: int) -> InferenceProgram:
-        found = self.programs.get(images)
+    def _program(self, group: int, asked: int) -> InferenceProgram:
+        key = group, min(asked, MANY)
+        found = self.programs.get(key)
         if found is None:
-            found = make_program(self.library, self.graph, self.layers, self.constants, images)
-            self.programs[images] = found
+            parts = self.library, self.graph, self.layers, self.constants
+            self.programs[key] = found = make_program(*parts, group, asked)
         return found
 
 
@@ -139,7 +140,7 @@ def _compile(library: Library, network: nn.Module, shape: Shape) -> _Compiled | 
     except UntraceableError:
         return None
     layers = fuse(graph)
-    return _Compiled(library, graph, layers, [constants_of(library, layer) for layer in layers])
+    return _Compiled(library, graph, layers, [constants_of(layer) for layer in layers])
 
 
 def _is_plain(images: Tensor) -> bool:

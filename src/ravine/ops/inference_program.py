@@ -2,8 +2,8 @@
 
 The program owns the weights as the products read them, and says where in a workspace each value
 lies: memory is used again as soon as nobody reads what lies there. Which algorithm runs a
-convolution depends on its shape alone, so that an image's answer has the same bits in every batch
-and on every number of threads.
+convolution depends on its shape and on how many images are asked for at once, up to `MANY`, so that
+an image's answer has the same bits in all larger batches, and on every number of threads.
 """
 
 import ctypes
@@ -33,6 +33,10 @@ from ravine.ops.fused_graph import Layer, folded_weight
 from ravine.ops.traced_graph import Convolution, TracedGraph, Value, Window
 
 _PRODUCT, _WINOGRAD_4 = 5, 4  # as in c/convolve.h
+MANY = 8  # images, from which on more do not change the algorithm
+# Winograd's has a quarter of the products and four times the weights, which come from memory once
+# for all images: on a Zen 3 that pays from about so many positions of a result on.
+_WINOGRAD_POSITIONS = 128
 _LINE = 64  # bytes
 _KEPT, _KEPT_BYTES = 4, 64 << 20  # workspaces that wait for the next call, and the size of one
 
@@ -40,26 +44,39 @@ _KEPT, _KEPT_BYTES = 4, 64 << 20  # workspaces that wait for the next call, and 
 @final
 @dataclass(slots=True)
 class LayerConstants:
-    """The constants of a layer as the library reads them; None where there are none."""
+    """The constants of a layer as the library reads them; None where there are none.
 
-    kernels: Tensor | None = None
-    algorithm: int = _PRODUCT
+    Attributes:
+        weight: of a convolution, folded, (D, C, k, k) float32 in channels_last.
+        kernels: the same as the products of each algorithm read it, (n,) uint8.
+        scale: of a window, (C,) float32.
+        shift: (C,) float32.
+        second_scale: (C,) float32.
+        second_shift: (C,) float32.
+    """
+
+    weight: Tensor | None = None
+    kernels: dict[int, Tensor] = field(default_factory=dict)
     scale: Tensor | None = None
     shift: Tensor | None = None
     second_scale: Tensor | None = None
     second_shift: Tensor | None = None
 
+    def kernels_for(self, library: Library, algorithm: int) -> Tensor:
+        """Returns a convolution's kernels as an algorithm's products read them, (n,) uint8."""
+        if algorithm not in self.kernels:
+            assert self.weight is not None
+            self.kernels[algorithm] = _packed(library, self.weight, algorithm)
+        return self.kernels[algorithm]
 
-def constants_of(library: Library, layer: Layer) -> LayerConstants:
-    """Returns a layer's constants, its weights folded and packed."""
+
+def constants_of(layer: Layer) -> LayerConstants:
+    """Returns a layer's constants, its scale folded into its weights."""
     found = LayerConstants(shift=_float32(layer.shift), scale=_float32(layer.scale))
     if isinstance(layer.node, Convolution):
-        weight = folded_weight(layer)
-        found.algorithm = _algorithm(layer.node)
-        found.kernels = _packed(library, weight, found.algorithm)
-        found.scale = None
+        found.weight, found.scale = folded_weight(layer), None
         if found.shift is None:
-            found.shift = torch.zeros(len(weight))
+            found.shift = torch.zeros(len(found.weight))
     elif found.scale is not None and found.shift is None:
         found.shift = torch.zeros_like(found.scale)
     elif found.shift is not None and found.scale is None:
@@ -127,6 +144,7 @@ def make_program(
     layers: Sequence[Layer],
     constants: Sequence[LayerConstants],
     images: int,
+    asked: int,
 ) -> InferenceProgram:
     """Returns the program of a graph for groups of so many images.
 
@@ -135,12 +153,17 @@ def make_program(
         graph: of which the layers are.
         layers: in order.
         constants: of each layer.
-        images: at least one.
+        images: of a group, at least one.
+        asked: images of the whole call, which decide the algorithms.
     """
     places, total = _places(graph, layers, images)
     steps = (Step * len(layers))()
     for step, layer, of_layer in zip(steps, layers, constants, strict=True):
         _fill(step, graph, layer, of_layer, images)
+        if isinstance(layer.node, Convolution):
+            algorithm = _algorithm(layer.node, graph.shapes[layer.node.y], min(asked, MANY))
+            step.convolution.algorithm = algorithm
+            step.convolution.kernels = of_layer.kernels_for(library, algorithm).data_ptr()
         step.x = places[layer.node.x]
         step.residual = NOWHERE if layer.residual is None else places[layer.residual]
         step.y = places[layer.y] if layer.y_is_read else NOWHERE
@@ -169,8 +192,7 @@ def _fill(
     step.convolution = ConvolveJob(
         images=images, height=height, width=width, channels=channels, out_height=out_height,
         out_width=out_width, out_channels=out_channels, kernel=node.weight.shape[2],
-        stride=node.stride, padding=node.padding, algorithm=constants.algorithm, is_float32=True,
-        kernels=_address(constants.kernels), packed=True,
+        stride=node.stride, padding=node.padding, is_float32=True, packed=True,
     )  # fmt: skip
     step.after = AfterJob(
         shift=_address(constants.shift), activation=activation,
@@ -214,11 +236,13 @@ def _bytes(graph: TracedGraph, value: Value, images: int) -> int:
     return -(-images * channels * height * width * 4 // _LINE) * _LINE
 
 
-def _algorithm(node: Convolution) -> int:
-    """Returns Winograd's where it fits: it has a quarter of the products."""
+def _algorithm(node: Convolution, result: tuple[int, int, int], images: int) -> int:
+    """Returns the algorithm of a convolution, whose result is (C, H, W), of so many images."""
     out_channels, channels, kernel, _ = node.weight.shape
-    fits = kernel == 3 and node.stride == 1 and channels % CHANNELS == 0
-    return _WINOGRAD_4 if fits and out_channels % CHANNELS == 0 else _PRODUCT
+    fits = kernel == 3 and node.stride == 1 and channels % CHANNELS == out_channels % CHANNELS == 0
+    return (
+        _WINOGRAD_4 if fits and images * result[1] * result[2] >= _WINOGRAD_POSITIONS else _PRODUCT
+    )
 
 
 def _packed(library: Library, weight: Tensor, algorithm: int) -> Tensor:
