@@ -109,6 +109,7 @@ class _Compiled:
     layers: list[Layer]
     constants: list[LayerConstants]
     programs: dict[tuple[int, int], InferenceProgram] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, images: Tensor) -> Tensor:
         """Returns logits (B, K): groups of images side by side, then those left over."""
@@ -126,10 +127,11 @@ class _Compiled:
 
     def _program(self, group: int, asked: int) -> InferenceProgram:
         key = group, min(asked, MANY)
-        found = self.programs.get(key)
-        if found is None:
-            parts = self.library, self.graph, self.layers, self.constants
-            self.programs[key] = found = make_program(*parts, group, asked)
+        with self.lock:  # steps hold the addresses of kernels that are packed once
+            found = self.programs.get(key)
+            if found is None:
+                parts = self.library, self.graph, self.layers, self.constants
+                self.programs[key] = found = make_program(*parts, group, asked)
         return found
 
 
