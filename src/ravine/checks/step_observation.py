@@ -115,6 +115,9 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
             stepped = record.optimizer is not None
             if stepped and (not record.rests or len(record.learning_rates) >= _WARM_UP):
                 break
+    if record.optimizer is not None:
+        own = _places(record.optimizer, parameters)
+        record.part = own if record.held - own else set()
     record.moved = any(not torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
     record.drifted = tuple(
         name
@@ -157,24 +160,34 @@ def _watch(
     weights: list[Tensor] = []
     seen = {id(context.optimizer)}
 
+    def is_awaited(optimizer: Optimizer) -> bool:
+        return optimizer is context.optimizer and record.optimizer is not optimizer
+
     def before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
             watching.enter_context(preserve_optimizer(optimizer))
-        record.held |= _places(optimizer, parameters)
-        if record.optimizer is None:
+        own = _places(optimizer, parameters)
+        record.held |= own
+        reached = {n for n in own if _has_gradient(parameters[n])}
+        record.reached |= {n for n, p in enumerate(parameters) if _has_gradient(p)}
+        if own and not reached and not any(callable(a) for a in (*args, *kwargs.values())):
+            record.starved = record.starved or own
+        if record.optimizer is None or is_awaited(optimizer):
             weights[:] = [p.detach().clone() for p in parameters]
             record.gradients = _gradients(parameters)
             record.has_closure = any(callable(a) for a in (*args, *kwargs.values()))
 
     def after_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if record.optimizer is None:
+        if record.optimizer is None or is_awaited(optimizer):
             record.gradients = record.gradients or (
                 _gradients(parameters) if record.has_closure else {}
             )
             if not record.gradients:
                 record.without_gradients += 1
                 return
+            if record.optimizer is not None:  # of another network, which stepped before
+                record.learning_rates, record.updates = [], {}
             record.optimizer = optimizer
         if record.optimizer is optimizer:
             _note_update(record, optimizer, parameters, weights)
@@ -190,6 +203,10 @@ def _watch(
         context.model.register_forward_pre_hook(before_forward),
     ):
         watching.callback(hook.remove)
+
+
+def _has_gradient(p: Tensor) -> bool:
+    return p.grad is not None and bool(p.grad.any())
 
 
 def _places(optimizer: Optimizer, parameters: list[Tensor]) -> set[int]:

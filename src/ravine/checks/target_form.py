@@ -71,6 +71,15 @@ def _shares(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Fin
         yield no_log_probabilities(float(sums.mean()), evidence)
 
 
+def _is_straight(context: CheckContext, out: Tensor, targets: Tensor) -> bool:
+    """Returns whether the loss of rows of shares (N, K) is straight in the softmax of outputs."""
+    one, other = (out.double().softmax(1).roll(k, 1) for k in (0, 1))
+    mixed = [(share * one + (1 - share) * other).log() for share in (1.0, 0.5, 0.0)]
+    first, middle, last = (value_of(context.loss, x.to(out), targets) for x in mixed)
+    known = all(map(math.isfinite, (first, middle, last)))
+    return known and abs(middle - (first + last) / 2) < 1e-3 * abs(first - last) > 0
+
+
 def _out_of_reach(last: str, targets: Tensor) -> Iterator[Finding]:
     """Yields a last function that cannot reach the targets."""
     if last not in _RANGES:

@@ -161,6 +161,26 @@ def merge(found: Iterable[Finding], explains: Mapping[str, tuple[str, ...]]) -> 
     return Findings(tuple(sorted(kept, key=lambda k: _SEVERITIES[k.severity])))
 
 
+def unexplained_as_notes(found: Findings) -> Findings:
+    """Returns findings in which a plateau that no cause explains is a note that says so.
+
+    A loop alone shows that nothing is learnt, and not why.
+    """
+    items = [
+        replace(
+            one,
+            severity="note",
+            cause="cannot tell why: nothing that was seen of the loop explains it",
+            cure="ask for the wiring, the labels and the learning rate: ravine.check(model, loss, "
+            "batches, optimizer, step=train_one_batch, labels_probe=True)",
+        )
+        if one.code == "plateau"
+        else one
+        for one in found
+    ]
+    return Findings(tuple(sorted(items, key=lambda k: _SEVERITIES[k.severity])))
+
+
 def _joined(held: Finding, item: Finding) -> Finding:
     if _SEVERITIES[item.severity] < _SEVERITIES[held.severity]:
         held, item = item, held

@@ -35,6 +35,8 @@ class InputShift:
         deviations: difference of the means of examples, in standard errors.
         correlation: of the mean example of validation with that of training, over all places.
         halves: the same of the two halves of the examples of training.
+        evened: whether all examples of one of both have one standard deviation, and those of the
+            other have not.
     """
 
     trained: tuple[float, float]
@@ -42,6 +44,23 @@ class InputShift:
     deviations: float
     correlation: float
     halves: float = 0.0
+    evened: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BetterView:
+    """The view in which images of validation are nearest to training, by the network's responses.
+
+    Attributes:
+        name: of the view, in words.
+        as_is: distance of the images as they are, near 1 where both are drawn alike.
+        nearest: that in the view.
+    """
+
+    name: str
+    as_is: float
+    nearest: float
 
 
 @final
@@ -78,6 +97,12 @@ class LoopRecord:
         classes: K of the logits; None where they are no (N, K).
         modes_agree: share of examples of a training batch with the same answer in both modes;
             NaN where it is not known.
+        apart: variance between examples of the outputs on a batch of training in evaluation mode,
+            over their mean square; NaN where they are fewer than 8 numbers each.
+        view: of validation that is nearest to training; None where inputs are no images.
+        copy_differs: distance of the outputs of another copy of the network from its own, over
+            their deviation: with the copy's running statistics, and with those of the batch; None
+            where none with batch norm was found, or the network itself is evaluated.
         noise: difference of two passes in evaluation mode, over the output's standard deviation.
     """
 
@@ -105,4 +130,7 @@ class LoopRecord:
     doubt_in_validation: float = math.nan
     classes: int | None = None
     modes_agree: float = math.nan
+    apart: float = math.nan
+    view: BetterView | None = None
+    copy_differs: tuple[float, float] | None = None
     noise: float = math.nan
