@@ -46,3 +46,25 @@ def test_a_maker_without_a_gradient_is_named_and_one_with_is_no_fault(cut: bool)
     found = ravine.check(model, real, batches, makers, step=step, learn=False)
 
     assert found.codes[:1] == (("no-gradient",) if cut else ())
+
+
+class Skipping(nn.Module):
+    """Passes over each of its layers by chance while it trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(6))
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            if not self.training or torch.rand(()) < 0.5:
+                x = x + layer(x).relu()
+        return self.head(x)
+
+
+def test_layers_that_are_passed_over_by_chance_are_no_fault() -> None:
+    torch.manual_seed(0)
+    batches = [(torch.randn(32, 4), torch.randint(0, 3, (32,))) for _ in range(8)]
+
+    assert ravine.check(Skipping(), F.cross_entropy, batches, learn=False).codes == ()

@@ -54,8 +54,8 @@ def _turned_columns(context: CheckContext) -> Iterator[Finding]:
     slope = _slope(context, torch.full_like(out, middle), targets)
     if slope is None:
         return
-    size, y = slope.abs().flatten(1).double(), targets.flatten(1)
-    whole = torch.cat([one.targets.flatten(1) for one in context.samples]).double()
+    size, y = (t.double().reshape(len(t), -1) for t in (slope.abs(), targets))
+    whole = torch.cat([one.targets.reshape(len(one), -1) for one in context.samples]).double()
     for column in range(y.shape[1]):
         share = float(whole[:, column].mean())
         counts = (share, 1 - share)

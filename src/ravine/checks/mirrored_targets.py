@@ -31,23 +31,52 @@ def find_mirrored(samples: Sequence[CheckBatch], values: Sequence[Tensor]) -> It
         samples: batches.
         values: of each batch.
     """
-    if not all(len(one.float_inputs) == 1 and one.float_inputs[0].dim() == 4 for one in samples):
+    found = _images_and_values(samples, values)
+    if found is None:
         return
-    x = torch.cat([_small(one.float_inputs[0]) for one in samples])[:_MOST]
-    y = torch.cat(list(values)).double()[: len(x)]
-    y = y[:, y.std(0) > 0]
-    if len(x) < _FEWEST or not y.shape[1]:
-        return
-    y = (y - y.mean(0)) / y.std(0)
+    x, y = found
     plain = _features(x)
     given = _error(plain[None], y, torch.zeros(len(x), dtype=torch.long))
-    found = [_chosen(torch.stack([plain, _features(x.flip(axis))]), y) for axis in (3, 2)]
-    for axis, (error, share) in enumerate(found):
-        beside = found[1 - axis][0]
+    chosen = [_chosen(torch.stack([plain, _features(x.flip(axis))]), y) for axis in (3, 2)]
+    for axis, (error, share) in enumerate(chosen):
+        beside = chosen[1 - axis][0]
         is_far = error < MIRRORED * given and error < MIRRORED_BESIDE * beside
         if is_far and _SHARE < share < 1 - _SHARE:
             yield _mirrored(("left to right", "upside down")[axis], given, error, beside, share)
             return
+
+
+def errors_mirrored(
+    samples: Sequence[CheckBatch], values: Sequence[Tensor | None], axis: int
+) -> tuple[float, float] | None:
+    """Returns a linear map's error on images as they are, and mirrored, over the variance.
+
+    None where values (N, k) or images (N, C, H, W) are too few or something else.
+    """
+    found = _images_and_values(samples, values)
+    if found is None:
+        return None
+    x, y = found
+    views = torch.stack([_features(x), _features(x.flip(axis))])
+    given, mirrored = _errors(views, y, torch.zeros(len(y), dtype=torch.long)).mean(1).tolist()
+    return given, mirrored
+
+
+def _images_and_values(
+    samples: Sequence[CheckBatch], values: Sequence[Tensor | None]
+) -> tuple[Tensor, Tensor] | None:
+    """Returns small images and standardised values (N, k); None where there are none, or few."""
+    if not all(len(one.float_inputs) == 1 and one.float_inputs[0].dim() == 4 for one in samples):
+        return None
+    known = [y for y in values if y is not None]
+    if len(known) < len(samples):
+        return None
+    x = torch.cat([_small(one.float_inputs[0]) for one in samples])[:_MOST]
+    y = torch.cat(known).double().cpu()[: len(x)]
+    y = y[:, y.std(0) > 0]
+    if len(x) < _FEWEST or not y.shape[1]:
+        return None
+    return x, (y - y.mean(0)) / y.std(0)
 
 
 def _small(images: Tensor) -> Tensor:

@@ -32,8 +32,8 @@ def find_collapse(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     yield Finding(
         severity="critical",
         code="outputs-collapsed",
-        seen=f"different inputs have the same output: {record.apart:.2g} of its square varies "
-        f"between examples, while the loss has fallen to {end + run.least:.3g}",
+        seen=f"different inputs have the same output: {record.apart:.2g} of its direction "
+        f"varies between examples, while the loss has fallen to {end + run.least:.3g}",
         cause="nothing in the loss keeps the outputs of different inputs apart, and one output for "
         "all is its least value: a missing stop-gradient or predictor, no negatives, no variance "
         "term",

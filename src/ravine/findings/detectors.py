@@ -80,12 +80,6 @@ _ROWS: Final = (
         explains=_LEARNING,
     ),
     Detector(
-        code="outputs-collapsed",
-        function=find_collapse,
-        thresholds=(COLLAPSED, COLLAPSED_LOSS),
-        explains=(*_LEARNING, *_VALIDATION),
-    ),
-    Detector(
         code="not-in-optimizer",
         function=find_in_loop,
         explains=(*_LEARNING, "step-does-not-update", "gradients-not-cleared"),
@@ -108,6 +102,12 @@ _ROWS: Final = (
         code="weights-changed-outside",
         function=find_in_loop,
         thresholds=(OUTSIDE,),
+        explains=(*_LEARNING, *_VALIDATION),
+    ),
+    Detector(
+        code="outputs-collapsed",
+        function=find_collapse,
+        thresholds=(COLLAPSED, COLLAPSED_LOSS),
         explains=(*_LEARNING, *_VALIDATION),
     ),
     Detector(

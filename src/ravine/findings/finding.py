@@ -161,20 +161,16 @@ def merge(found: Iterable[Finding], explains: Mapping[str, tuple[str, ...]]) -> 
     return Findings(tuple(sorted(kept, key=lambda k: _SEVERITIES[k.severity])))
 
 
-def unexplained_as_notes(found: Findings) -> Findings:
-    """Returns findings in which a plateau that no cause explains is a note that says so.
+def as_notes(found: Findings, causes: Mapping[str, tuple[str, str]]) -> Findings:
+    """Returns findings of which some are notes, with another cause and cure.
 
-    A loop alone shows that nothing is learnt, and not why.
+    Args:
+        found: in any order.
+        causes: by code, cause and cure of what becomes a note.
     """
     items = [
-        replace(
-            one,
-            severity="note",
-            cause="cannot tell why: nothing that was seen of the loop explains it",
-            cure="ask for the wiring, the labels and the learning rate: ravine.check(model, loss, "
-            "batches, optimizer, step=train_one_batch, labels_probe=True)",
-        )
-        if one.code == "plateau"
+        replace(one, severity="note", cause=causes[one.code][0], cure=causes[one.code][1])
+        if one.code in causes
         else one
         for one in found
     ]

@@ -77,6 +77,7 @@ class LoopRecord:
         planned: learning rate that a schedule multiplies; 0 where none is attached.
         other_steps: steps of other optimizers on the same weights.
         other_optimizers: how many different ones, one after the other.
+        steps_of_others: whether other optimizers step other weights of the network.
         calls: forward passes with gradients.
         resting_calls: those in evaluation mode, where layers that learn have a mode.
         resting_from: step from which on they are in evaluation mode; None where they end in
@@ -97,8 +98,9 @@ class LoopRecord:
         classes: K of the logits; None where they are no (N, K).
         modes_agree: share of examples of a training batch with the same answer in both modes;
             NaN where it is not known.
-        apart: variance between examples of the outputs on a batch of training in evaluation mode,
-            over their mean square; NaN where they are fewer than 8 numbers each.
+        apart: share of the outputs' directions that varies between examples of training, in
+            evaluation mode; NaN where they are fewer than 8 numbers each, or a step sends one
+            batch through the network.
         view: of validation that is nearest to training; None where inputs are no images.
         copy_differs: distance of the outputs of another copy of the network from its own, over
             their deviation: with the copy's running statistics, and with those of the batch; None
@@ -113,6 +115,7 @@ class LoopRecord:
     planned: float = 0.0
     other_steps: int = 0
     other_optimizers: int = 0
+    steps_of_others: bool = False
     calls: int = 0
     resting_calls: int = 0
     resting_from: int | None = None

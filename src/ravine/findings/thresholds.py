@@ -149,13 +149,13 @@ ACCURACY_OFF: Final = 0.2
 # A recorded loss below 0, over its first size, and the last fall of it over the one before.
 RUNS_OFF: Final = 10.0
 FALLS_FASTER: Final = 2.0
-# Variance of outputs between examples over their mean square, and loss over its first, below which
+# Share of outputs' directions that varies between examples, and loss over its first, below which
 # outputs have collapsed.
-COLLAPSED: Final = 1e-3
+COLLAPSED: Final = 0.02
 COLLAPSED_LOSS: Final = 0.2
 # Distance of validation from training in the network's responses: as they are, at least; in
 # another view, at most, and over that as they are.
-FAR_AS_IS: Final = 3.0
+FAR_AS_IS: Final = 2.0
 NEAR_IN_VIEW: Final = 0.5
 # Error of a linear map on images that may be mirrored, over that on those given, and over that with
 # the other mirror.

@@ -5,7 +5,7 @@ needed. Buffers, modes and random states stay.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from ravine.core.nested import batch_size, tensors_in
 from ravine.core.preserve_state import preserve_state
+from ravine.findings.held_out_detectors import is_behind
 from ravine.findings.loop_record import InputShift
+from ravine.findings.run_trace import trace
 from ravine.monitor.evaluated_copies import copy_differs
 from ravine.monitor.layer_probe import preserve_python_and_numpy
 from ravine.monitor.loop_watch import Call, LoopWatch
@@ -38,25 +40,35 @@ class EvaluationProbe:
     def __init__(self) -> None:
         self.step, self.found = -1, dict[str, Any]()
 
-    def probe(self, model: nn.Module, watch: LoopWatch, *, step: int, is_worse: bool) -> None:
+    def probe(
+        self, model: nn.Module, watch: LoopWatch, rows: Sequence[Mapping[str, Any]], *, step: int
+    ) -> None:
         """Runs the passes on what the watch has kept of training and validation.
 
         Args:
             model: that is watched.
             watch: that has kept examples.
+            rows: of the history; where validation is clearly worse, views of it are tried.
             step: after which it is.
-            is_worse: whether validation is clearly worse than training, so that views are tried.
         """
         self.step, self.found = step, {}
         with preserve_python_and_numpy():
             self.found = dict(probe_evaluation(model, watch.trained, watch.validated))
+            if not _compares(watch, step):
+                self.found.pop("apart", None)
             ours, theirs = watch.many_trained, watch.many_validated
-            if is_worse and ours is not None and theirs is not None:
+            if ours is not None and theirs is not None and is_behind(trace(rows)):
                 self.found["view"] = better_view(model, ours, theirs)
         if watch.trained is not None and watch.elsewhere == watch.validations > 0:
             self.found["copy_differs"] = copy_differs(model, watch.trained)
         if watch.validated is not None:
             self.found["seen_in_training"] = watch.seen.share_of(watch.validated)
+
+
+def _compares(watch: LoopWatch, step: int) -> bool:
+    """Returns whether a step sends several inputs through the network, such as two views."""
+    several = [t for t in tensors_in(watch.trained) if t.dim() > 1]
+    return len(several) > 1 or watch.calls > 1.5 * step
 
 
 def probe_evaluation(
@@ -143,10 +155,12 @@ def _doubt(out: Tensor | None) -> float:
 
 
 def _apart(out: Tensor) -> float:
+    """Returns the share of the directions of outputs (N, …) that varies between examples."""
     flat = out.flatten(1)
     if flat.shape[1] < _NUMBERS or not bool(flat.isfinite().all()):
         return math.nan
-    return float(flat.var(0, unbiased=False).mean() / flat.square().mean().clamp_min(1e-24))
+    directions = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-24)
+    return 1 - float(directions.mean(0).square().sum())
 
 
 def _noise(outputs: list[Tensor], again: list[Tensor]) -> float:

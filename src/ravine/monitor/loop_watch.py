@@ -29,8 +29,8 @@ from ravine.monitor.seen_examples import SeenExamples
 _SAMPLED, _ELEMENTS = 4, 64  # largest parameters that are compared, and elements of each
 _MOST_OUTSIDE = 64
 _EXAMPLES, _FEWEST, _MOST_NUMBERS = 64, 8, 1 << 21  # of a batch that is kept
-_MANY = 256  # examples of all parts together
-_PARTS = 4  # passes of a validation, and batches of training, of which examples are kept
+_MANY = 512  # examples of all parts together
+_PARTS = 8  # passes of a validation, and batches of training, of which examples are kept
 _SAME = 1e-6  # relative difference of weights that were put back
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -222,6 +222,7 @@ class LoopWatch:
             planned=float(self._optimizer.param_groups[0].get("initial_lr", 0.0)),
             other_steps=self.other_steps,
             other_optimizers=self.other_optimizers,
+            steps_of_others=any(id(p) in self._held_elsewhere for p in self._others),
             calls=self.calls,
             resting_calls=self.resting_calls,
             resting_from=self.resting_from,

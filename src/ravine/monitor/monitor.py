@@ -34,14 +34,14 @@ from ravine.core.snapshot import LayerStatistics, NotFinite, Snapshot
 from ravine.core.validation import check_range
 from ravine.findings.collapse_detector import find_collapse
 from ravine.findings.detectors import RUN_EXPLAINS
-from ravine.findings.finding import Findings, merge, unexplained_as_notes
-from ravine.findings.held_out_detectors import is_behind
+from ravine.findings.finding import Findings, merge
 from ravine.findings.history_detectors import find_over_time
 from ravine.findings.layer_detectors import find_in_snapshots
 from ravine.findings.loop_detectors import find_in_loop
 from ravine.findings.run_trace import trace
 from ravine.findings.target_floor import are_known, floor_of_softmax, known_floor
 from ravine.findings.thresholds import AGREES
+from ravine.findings.unexplained import unexplained_as_notes
 from ravine.findings.validation_detectors import find_in_validation
 from ravine.monitor.capture import Capture
 from ravine.monitor.dead_units import DeadUnits
@@ -209,7 +209,7 @@ class Monitor:
             *find_over_time(history),
             *find_in_snapshots(self._buffer.snapshots, not_finite=self.not_finite),
         ]
-        return unexplained_as_notes(merge(found, RUN_EXPLAINS))
+        return unexplained_as_notes(merge(found, RUN_EXPLAINS), record)
 
     def _probe_evaluation(self) -> Mapping[str, Any]:
         """Returns what passes on kept examples tell, once for each step."""
@@ -223,8 +223,7 @@ class Monitor:
         try:
             with capture.probing():
                 self._read_all()
-                behind = is_behind(trace(self._buffer.rows))
-                self._evaluated.probe(self._model, self._watch, step=self.step, is_worse=behind)
+                self._evaluated.probe(self._model, self._watch, self._buffer.rows, step=self.step)
         except Exception as error:
             self._stop_probing(error)
         return self._evaluated.found
