@@ -115,3 +115,20 @@ def test_views_that_are_drawn_together_alone_collapse(stops: bool) -> None:
             monitor.record(loss=loss.detach())
 
     assert ("outputs-collapsed" in monitor.findings.codes) == (not stops)
+
+
+@pytest.mark.parametrize("writes_back", [True, False])
+def test_an_average_that_is_written_back_after_each_step_undoes_it(writes_back: bool) -> None:
+    model = network()
+    average = copy.deepcopy(model)
+
+    @torch.no_grad()
+    def follow() -> None:
+        for mean, p in zip(average.parameters(), model.parameters(), strict=True):
+            mean.lerp_(p, 0.02)
+            if writes_back:
+                p.copy_(mean)
+
+    found = train(model, follow)
+
+    assert ("weights-changed-outside" in found.codes) == writes_back

@@ -93,6 +93,8 @@ def _fed(context: CheckContext, sample: CheckBatch) -> tuple[Tensor | None, Tens
     try:
         with preserve_training(context.model, context.optimizer), _FedTargets() as mode:
             context.step(sample.original)
+    except Exception:  # the user's step, which ran before without being watched so closely
+        return None, None
     finally:
         handle.remove()
         with torch.no_grad():

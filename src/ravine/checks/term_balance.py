@@ -19,7 +19,7 @@ from ravine.checks.context import CheckContext
 from ravine.checks.loss_terms import terms_of
 from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.parameters import make_dense_
-from ravine.core.nested import map_tensors
+from ravine.core.nested import batch_size, map_tensors
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import DROWNED_GAIN, DROWNS
@@ -34,7 +34,7 @@ _LEARNABLE = 0.02  # of the terms' first value, that must be learnt without the 
 
 def check_terms(context: CheckContext) -> Iterator[Finding]:
     """Yields a term that keeps the network from learning those that depend on the targets."""
-    if context.measured.penalty is not None:
+    if context.measured.penalty is not None or not _has_terms(context):
         return  # check_decay says of penalties of the weights
     sample = context.samples[0].first(_EXAMPLES)
     try:
@@ -61,6 +61,21 @@ def check_terms(context: CheckContext) -> Iterator[Finding]:
         return
     if alone > _LEARNABLE * abs(first) and whole < DROWNED_GAIN * alone:
         yield _drowned(ratio, whole, alone, steps)
+
+
+def _has_terms(context: CheckContext) -> bool:
+    """Returns whether the loss of the outputs that were measured is a sum, without another pass."""
+    size = batch_size(context.measured.outputs)
+    if not size:
+        return False
+    outputs = map_tensors(
+        context.measured.outputs,
+        lambda t: t.clone().requires_grad_() if t.is_floating_point() else t,
+    )
+    try:
+        return len(terms_of(context.loss, outputs, context.samples[0].first(size).targets)) > 1
+    except REFUSALS:
+        return False
 
 
 def _drowned(ratio: float, whole: float, alone: float, steps: int) -> Finding:

@@ -19,7 +19,7 @@ from ravine.findings.thresholds import (
 _FEWEST = 8  # recorded losses
 _LEFT_OUT = 0.05  # weights that no optimizer holds, over those that one does
 _UNDONE, _OFTEN = 0.3, 64  # share of updates that is undone, and changes that are kept
-_WHOLLY = 0.1  # of an update, that is left where the whole of it is undone
+_WHOLLY, _ALWAYS = 0.05, 0.8  # of an update, left where it is undone; and share of the steps
 _COLD = 0.05  # of the planned learning rate
 
 
@@ -137,8 +137,8 @@ def _outside(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     large = [one for one in record.outside if one.relative > OUTSIDE and one.step > 0]
     undone = [one for one in record.outside if one.of_update > _UNDONE]
     whole = [one for one in undone if abs(one.of_update - 1) < _WHOLLY]
-    often = 0.5 * min(record.steps, _OFTEN)
-    is_undone = len(whole) > often or (len(undone) > often and _learns_nothing(run))
+    most = min(record.steps, _OFTEN)
+    is_undone = len(whole) > _ALWAYS * most or (len(undone) > 0.5 * most and _learns_nothing(run))
     is_sudden = len(large) > 1 or _rises_after(run, [one.step for one in large])
     if not (large and is_sudden) and not is_undone:
         return
