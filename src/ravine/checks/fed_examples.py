@@ -99,7 +99,8 @@ def _fed(context: CheckContext, sample: CheckBatch) -> tuple[Tensor | None, Tens
         handle.remove()
         with torch.no_grad():
             for tensor, old in zip(given, kept, strict=True):
-                tensor.copy_(old)
+                if not torch.equal(tensor, old):
+                    tensor.copy_(old)
     return (found[0] if found else None), mode.targets
 
 

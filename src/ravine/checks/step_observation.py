@@ -169,10 +169,11 @@ def _watch(
             watching.enter_context(preserve_optimizer(optimizer))
         own = _places(optimizer, parameters)
         record.held |= own
+        learning = {n for n in own if parameters[n].requires_grad}
         reached = {n for n in own if _has_gradient(parameters[n])}
         record.reached |= {n for n, p in enumerate(parameters) if _has_gradient(p)}
-        if own and not reached and not any(callable(a) for a in (*args, *kwargs.values())):
-            record.starved = record.starved or own
+        if learning and not reached and not any(callable(a) for a in (*args, *kwargs.values())):
+            record.starved = record.starved or learning
         if record.optimizer is None or is_awaited(optimizer):
             weights[:] = [p.detach().clone() for p in parameters]
             record.gradients = _gradients(parameters)

@@ -66,6 +66,8 @@ def _shares(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Fin
         are_probabilities or context.measured.last_function == "softmax"
     ):
         yield softmax_twice(evidence)
+    elif abs(once - at) < 1e-4 * scale and _is_straight(context, out, targets):
+        yield no_logarithm(evidence)
     falls = at - once > 1e-3 and math.isclose(twice - at, 2 * (once - at), rel_tol=1e-3)
     sums = out.double().exp().sum(1)
     if falls and bool(((sums - 1).abs() > 1e-2).any()):
