@@ -14,6 +14,7 @@ from torch import Tensor
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_function import (
     no_log_probabilities,
+    no_logarithm,
     out_of_reach,
     softmax_twice,
     wrong_sign,
