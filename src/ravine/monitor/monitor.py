@@ -99,7 +99,7 @@ class Monitor:
         optimizer: Optimizer | Transaction,
         *,
         path: str | Path | None = None,
-        share: float = 0.01,
+        share: float = 0.006,
         every: int | None = None,
         examples: int = 8,
     ) -> None:
