@@ -169,15 +169,12 @@ def _watch(
             watching.enter_context(preserve_optimizer(optimizer))
         own = _places(optimizer, parameters)
         record.held |= own
-        learning = {n for n in own if parameters[n].requires_grad}
-        reached = {n for n in own if _has_gradient(parameters[n])}
-        record.reached |= {n for n, p in enumerate(parameters) if _has_gradient(p)}
-        if learning and not reached and not any(callable(a) for a in (*args, *kwargs.values())):
-            record.starved = record.starved or learning
+        has_closure = any(callable(a) for a in (*args, *kwargs.values()))
+        _note_reached(record, own, parameters, has_closure=has_closure)
         if record.optimizer is None or is_awaited(optimizer):
             weights[:] = [p.detach().clone() for p in parameters]
             record.gradients = _gradients(parameters)
-            record.has_closure = any(callable(a) for a in (*args, *kwargs.values()))
+            record.has_closure = has_closure
 
     def after_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         if record.optimizer is None or is_awaited(optimizer):
@@ -204,6 +201,20 @@ def _watch(
         context.model.register_forward_pre_hook(before_forward),
     ):
         watching.callback(hook.remove)
+
+
+def _note_reached(
+    record: StepRecord, own: set[int], parameters: list[Tensor], *, has_closure: bool
+) -> None:
+    """Notes which parameters have a gradient, and whether those of an optimizer, `own`, have none.
+
+    An optimizer with a closure computes gradients in its step.
+    """
+    reached = {n for n, p in enumerate(parameters) if _has_gradient(p)}
+    learning = {n for n in own if parameters[n].requires_grad}
+    record.reached |= reached
+    if not has_closure and not reached & own:
+        record.starved = record.starved or learning
 
 
 def _has_gradient(p: Tensor) -> bool:
