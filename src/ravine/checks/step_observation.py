@@ -160,9 +160,6 @@ def _watch(
     weights: list[Tensor] = []
     seen = {id(context.optimizer)}
 
-    def is_awaited(optimizer: Optimizer) -> bool:
-        return optimizer is context.optimizer and record.optimizer is not optimizer
-
     def before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
@@ -171,22 +168,14 @@ def _watch(
         record.held |= own
         has_closure = any(callable(a) for a in (*args, *kwargs.values()))
         _note_reached(record, own, parameters, has_closure=has_closure)
-        if record.optimizer is None or is_awaited(optimizer):
+        if _is_awaited(context, record, optimizer):
             weights[:] = [p.detach().clone() for p in parameters]
             record.gradients = _gradients(parameters)
             record.has_closure = has_closure
 
     def after_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if record.optimizer is None or is_awaited(optimizer):
-            record.gradients = record.gradients or (
-                _gradients(parameters) if record.has_closure else {}
-            )
-            if not record.gradients:
-                record.without_gradients += 1
-                return
-            if record.optimizer is not None:  # of another network, which stepped before
-                record.learning_rates, record.updates = [], {}
-            record.optimizer = optimizer
+        if _is_awaited(context, record, optimizer):
+            _take(record, optimizer, parameters)
         if record.optimizer is optimizer:
             _note_update(record, optimizer, parameters, weights)
 
@@ -201,6 +190,23 @@ def _watch(
         context.model.register_forward_pre_hook(before_forward),
     ):
         watching.callback(hook.remove)
+
+
+def _is_awaited(context: CheckContext, record: StepRecord, optimizer: Optimizer) -> bool:
+    """Returns whether an optimizer is the first to step, or the context's own after others."""
+    is_own = optimizer is context.optimizer and record.optimizer is not optimizer
+    return record.optimizer is None or is_own
+
+
+def _take(record: StepRecord, optimizer: Optimizer, parameters: list[Tensor]) -> None:
+    """Takes an optimizer that stepped with gradients for the one that is recorded."""
+    record.gradients = record.gradients or (_gradients(parameters) if record.has_closure else {})
+    if not record.gradients:
+        record.without_gradients += 1
+        return
+    if record.optimizer is not None:  # of another network, which stepped before
+        record.learning_rates, record.updates = [], {}
+    record.optimizer = optimizer
 
 
 def _note_reached(
