@@ -68,3 +68,25 @@ def test_layers_that_are_passed_over_by_chance_are_no_fault() -> None:
     batches = [(torch.randn(32, 4), torch.randint(0, 3, (32,))) for _ in range(8)]
 
     assert ravine.check(Skipping(), F.cross_entropy, batches, learn=False).codes == ()
+
+
+class Pairs(nn.Module):
+    """Compares each example's first view with the second ones of all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 8))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        first, second = (F.normalize(self.body(x), dim=1) for x in (a, b))
+        return 10 * first @ second.T
+
+
+def test_a_network_that_compares_the_examples_of_a_batch_is_no_fault() -> None:
+    torch.manual_seed(0)
+    batches = [
+        ((x, x + 0.1 * torch.randn(32, 6)), torch.arange(32))
+        for x in torch.randn(4, 32, 6).unbind()
+    ]
+
+    assert ravine.check(Pairs(), F.cross_entropy, batches, labels_probe=True).codes == ()

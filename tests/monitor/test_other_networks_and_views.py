@@ -132,3 +132,9 @@ def test_an_average_that_is_written_back_after_each_step_undoes_it(writes_back: 
     found = train(model, follow)
 
     assert ("weights-changed-outside" in found.codes) == writes_back
+
+
+def test_labels_of_validation_that_belong_to_other_images_are_named() -> None:
+    found = train(network(), view=lambda x: x.roll(1, 0))
+
+    assert found.codes == ("validation-labels-unrelated",)

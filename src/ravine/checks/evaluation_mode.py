@@ -61,7 +61,7 @@ def _difference(one: Tensor, other: Tensor) -> float:
 def _influence(context: CheckContext, sample: CheckBatch, whole: Tensor) -> float:
     """Returns how much outputs change when other examples of the batch are left out or reordered.
 
-    0 where the network takes no other number of examples.
+    0 where the network takes no other number of examples, or compares them with each other.
     """
     size = len(sample)
     order = torch.arange(size - 1, -1, -1, device=whole.device)
@@ -71,6 +71,8 @@ def _influence(context: CheckContext, sample: CheckBatch, whole: Tensor) -> floa
         turned, first = _output(context, reordered), _output(context, half)
     except Exception:  # the user's network, on a batch that it was not made for
         return 0.0
+    if first is not None and first.shape[1:] != whole.shape[1:]:
+        return 0.0  # a number for each pair of examples, as of contrastive losses
     found = [0.0 if turned is None else _difference(whole, turned[order])]
     found += [0.0 if first is None else _difference(whole[: size // 2], first)]
     return max(found)

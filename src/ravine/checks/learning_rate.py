@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ravine.checks.check_batch import CheckBatch, joined
 from ravine.checks.context import CheckContext
+from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.rate_trial import is_clipped, late_loss
 from ravine.core.errors import SettingError
 from ravine.core.preserve_training import preserve_training
@@ -60,7 +61,11 @@ class _Index:
 
 
 def rate_range(context: CheckContext, *, examples: int, steps: int) -> RangeTest | None:
-    """Returns the range test of the user's optimizer, None where the first loss is not finite."""
+    """Returns the range test of the user's optimizer.
+
+    None where the first loss is not finite, or batches cannot be cut into parts, as those whose
+    labels are the examples' own numbers.
+    """
     assert context.optimizer is not None
     samples = _pieces(context.samples, examples)
     indices = (_Index(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
@@ -76,7 +81,7 @@ def rate_range(context: CheckContext, *, examples: int, steps: int) -> RangeTest
                 steps=steps,
                 precision=context.precision,
             )
-        except SettingError:
+        except (SettingError, *REFUSALS):
             return None
 
 

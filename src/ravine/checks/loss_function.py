@@ -30,7 +30,17 @@ _MOSTLY_UPHILL = 0.5  # of slopes of any size, where sure wrong answers have a l
 
 
 def check_loss(context: CheckContext) -> Iterator[Finding]:
-    """Yields what does not fit between the network's end and the loss."""
+    """Yields what does not fit between the network's end and the loss.
+
+    A network of which a part is frozen was trained before, and begins with the loss of what it
+    was trained for.
+    """
+    is_adapted = any(not p.requires_grad for p in context.model.parameters())
+    found = _between(context)
+    yield from (one for one in found if one.code != "initial-loss-high" or not is_adapted)
+
+
+def _between(context: CheckContext) -> Iterator[Finding]:
     measured = context.measured
     for index, fall in falls_ever_faster(context):
         yield _unlimited(index, fall)

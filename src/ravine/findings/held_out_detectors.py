@@ -19,6 +19,8 @@ from ravine.findings.thresholds import (
 )
 
 _LEARNT = 0.6  # of the loss of knowing nothing, below which training has learnt
+# Validation loss and training loss, over that of knowing nothing: surely wrong, and begun to learn.
+_WRONG, _BEGUN = 1.5, 0.8
 _REVERSED = -0.5  # correlation of mean examples
 _ELSEWHERE, _BESIDE_HALVES = 0.15, 5.0  # 1 − correlation, and over that of the halves of training
 _BEHIND = 2.0  # times the training loss, beyond which validation is far behind
@@ -46,7 +48,8 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     if is_worse and record.view is not None and is_another_view(record.view):
         yield _in_another_view(record.view, float(train), float(loss))
         return
-    if not is_worse or train > _LEARNT * run.chance:
+    is_wrong = loss > _WRONG * run.chance and train < _BEGUN * run.chance
+    if not is_worse or not (train <= _LEARNT * run.chance or is_wrong):
         return
     others = record.elsewhere + record.swapped
     is_seen = record.calls > 0  # else the loop calls another module around the same weights
