@@ -24,6 +24,7 @@ from ravine.findings.thresholds import (
     RATE_HIGH,
     RATE_KEEPS_UP,
     RATE_LOW,
+    RATE_MOVES,
     RATE_NEAR,
     RUNS_OFF,
 )
@@ -211,6 +212,8 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
     elif planned < begins * RATE_LOW or (
         planned < RATE_FAR * found.suggestion and planned < 0.1 * begins
     ):
+        if steps and lr > 0 and _falls(context, found, planned, steps):
+            return
         yield Finding(
             severity="warning",
             code="rate-too-low",
@@ -221,6 +224,16 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
             evidence=evidence,
             changes={"lr": found.suggestion},
         )
+
+
+def _falls(context: CheckContext, found: RangeTest, lr: float, steps: int) -> bool:
+    """Returns whether a short training falls by a share of what it does at the suggested rate.
+
+    A range test spends a step or two at each learning rate, and shows late what a low one can do.
+    """
+    samples, first = _pieces(context.samples, _EXAMPLES), _first(found)
+    theirs, ours = (late_loss(context, samples, r, steps=steps) for r in (found.suggestion, lr))
+    return first - ours > RATE_MOVES * max(first - theirs, first - min(found.losses))
 
 
 def _falls_behind(
