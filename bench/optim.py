@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from results import keep
+from results import keep, processor_kind
 from torch import nn
 
 import ravine
@@ -172,7 +172,7 @@ def main() -> None:
         figures[case] = compare(case, rounds, options.compiled)
         figures[f"{case}, clip + skip + step"] = compare_transactions(case, rounds)
     if not options.only:
-        keep("optim", "python bench/optim.py", figures)
+        keep(f"optim-{processor_kind()}", "python bench/optim.py", figures)
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def test_layers_that_stay_without_a_gradient_are_found_where_examples_are_easy(
 
     (one,) = ravine.check(model, F.cross_entropy, batches).of("critical")
     found = overfit(subject(model, batches))
-    (told,) = check_overfit(found)
+    (told,) = check_overfit(found, model)
 
     assert (one.code, one.symptoms) == ("zero-gradient", ())
     assert found.learnt

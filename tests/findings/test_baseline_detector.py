@@ -74,3 +74,10 @@ def test_a_run_that_does_not_learn_is_not_advised_to_go_on() -> None:
 )
 def test_losses_that_stay_are_told_from_those_that_fall(losses: list[float], learns: bool) -> None:
     assert learns_over(losses) == learns
+
+
+def test_losses_that_stay_say_nothing_of_classes_that_were_hardly_shown() -> None:
+    losses = [4.6 + 0.01 * (n % 3) for n in range(100)]
+
+    assert learns_over(losses, shown=4.0)
+    assert not learns_over(losses, shown=160.0)

@@ -130,7 +130,15 @@ def inputs_faded(recording: Recording) -> tuple[bool, ...]:
     operations = recording.operations
     first = next((_variance_over_batch(op) for op in operations if op.name in WEIGHTED), math.nan)
     calls = [op for op in operations if op.name in KINDS]
-    return tuple(_variance_over_batch(operations[op.sources[0]]) < FADED * first for op in calls)
+    return tuple(_variance_before(operations, op) <= FADED * first for op in calls)
+
+
+def _variance_before(operations: Sequence[Operation], op: Operation) -> float:
+    """Returns the variance over the batch of what an operation reads, whatever reshaped it."""
+    source = operations[op.sources[0]]
+    while source.signal is None and source.sources:
+        source = operations[source.sources[0]]
+    return _variance_over_batch(source)
 
 
 def _variance_over_batch(op: Operation) -> float:

@@ -99,7 +99,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="no-gradient",
         function=check_gradients,
         stage="state",
-        explains=(*LEARNING, "vanishing-at-start"),
+        explains=(*LEARNING, "vanishing-at-start", "step-trains-something-else"),
     ),
     Check(
         code="batch-changed",
@@ -148,6 +148,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=(*LEARNING, *LATER_UNITS, "overfitting"),
     ),
     DETECTORS["weights-changed-outside"],
+    DETECTORS["outputs-collapsed"],
     Check(  # with a step of the user's by check_step
         code="eval-mode",
         function=check_mode,
@@ -349,7 +350,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="rate-too-low",
         function=check_learning_rate,
         stage="training",
-        thresholds=(limits.RATE_LOW, limits.RATE_FAR),
+        thresholds=(limits.RATE_LOW, limits.RATE_FAR, limits.RATE_MOVES),
         explains=DETECTORS["rate-too-low"].explains,
     ),
     Check(code="shared-parameters", function=check_shared, stage="before"),

@@ -17,6 +17,9 @@ _IGNORED = -100  # the label that torch's losses pass over
 _MOST = 1024  # labels of examples that are tried
 _TRIES = 2
 _MOST_KINDS, _FEWEST = 20, 4  # of targets, and examples of one
+# Counts of the commoner of 0 and 1 over the other, and its weight over that: focal losses are right
+# to count the rarer one for a third.
+_OFTENER, _COLUMN_APART = 2.0, 4.0
 _WAYS = 4  # of being another output
 _SAME_ORDER = 0.8  # correlation of the logarithms of weights and counts
 
@@ -36,7 +39,36 @@ def check_class_weights(context: CheckContext) -> Iterator[Finding]:
         if not bool((labels == _IGNORED).any()):
             yield from _ignored(context, labels, measured.dense.shape)
     else:
-        yield from _unheard(context)
+        yield from list(_unheard(context)) or _turned_columns(context)
+
+
+def _turned_columns(context: CheckContext) -> Iterator[Finding]:
+    """Yields a column of zeros and ones of which the loss counts the commoner one for more."""
+    out, targets = context.measured.output, context.samples[0].targets
+    if out is None or not isinstance(targets, Tensor) or not targets.is_floating_point():
+        return
+    targets = targets[: len(out)]
+    if out.shape != targets.shape or bool(((targets != 0) & (targets != 1)).any()):
+        return
+    middle = torch.full_like(out, 0.5 if context.measured.last_function == "sigmoid" else 0.0)
+    half = len(out) // 2
+    other = torch.cat([middle[:half] + 0.25, middle[half:]])
+    slope, beside = (_slope(context, one, targets) for one in (middle, other))
+    if slope is None or beside is None or not torch.allclose(slope[half:], beside[half:]):
+        return  # of a score of the whole batch, such as Dice, each example's part depends on others
+    size, y = (t.double().reshape(len(t), -1) for t in (slope.abs(), targets))
+    whole = torch.cat([one.targets.reshape(len(one), -1) for one in context.samples]).double()
+    for column in range(y.shape[1]):
+        share = float(whole[:, column].mean())
+        counts = (share, 1 - share)
+        weights = [float(size[y[:, column] == k, column].mean()) for k in (1, 0)]
+        common = int(counts[1] > counts[0])
+        if not all(w > 0 for w in weights) or counts[common] < _OFTENER * counts[1 - common]:
+            continue
+        apart = weights[common] / weights[1 - common]
+        if apart > _COLUMN_APART:
+            yield _commoner_counts(apart)
+            return
 
 
 def _ignored(context: CheckContext, labels: Tensor, shape: torch.Size) -> Iterator[Finding]:
@@ -121,27 +153,56 @@ def _changed(outputs: Any, rows: Tensor, how: int) -> Any:
 
 def _turned(context: CheckContext, labels: Tensor, classes: int) -> Iterator[Finding]:
     """Yields weights of classes that rise with their counts, where they should fall or be equal."""
+    found = _weights_and_counts(context, labels, classes)
+    if found is None:
+        return
+    weights, seen = found
+    apart = float(weights.max() / weights.min())
+    if apart > WEIGHED_APART and _correlation(weights.log(), seen.log()) > _SAME_ORDER:
+        yield _commoner_counts(apart)
+
+
+def weighs_rarer_more(context: CheckContext, labels: Tensor, classes: int) -> bool:
+    """Returns whether the loss of labels (N,) counts classes for more the rarer they are."""
+    found = _weights_and_counts(context, labels, classes)
+    if found is None:
+        return False
+    weights, seen = found
+    apart = float(weights.max() / weights.min())
+    return apart > WEIGHED_APART and _correlation(weights.log(), seen.log()) < -_SAME_ORDER
+
+
+def _weights_and_counts(
+    context: CheckContext, labels: Tensor, classes: int
+) -> tuple[Tensor, Tensor] | None:
+    """Returns what the loss counts an example of each class for, and how often it is there.
+
+    None where it cannot be told, or classes are about equally frequent.
+    """
     counts = labels.bincount(minlength=classes)[:classes]
     present = counts.nonzero().flatten()
     if len(present) < 2:
-        return
+        return None
     slope = _slope(context, torch.zeros(len(present), classes).to(labels.device), present)
     if slope is None:
-        return
+        return None
     weights, seen = slope.norm(dim=1).double(), counts[present].double()
     if not bool((weights > 0).all()) or float(seen.max() / seen.min()) < WEIGHED_APART:
-        return
-    apart = float(weights.max() / weights.min())
-    if apart > WEIGHED_APART and _correlation(weights.log(), seen.log()) > _SAME_ORDER:
-        yield Finding(
-            severity="warning",
-            code="loss-ignores-examples",
-            seen=f"the loss counts an example of the commonest class {apart:.1f} times as much as "
-            "one of the rarest",
-            cause="the classes' frequencies were given as their weights, and not the inverse",
-            cure="take weights proportional to 1 / frequency, or none",
-            evidence={"apart": apart},
-        )
+        return None
+    return weights, seen
+
+
+def _commoner_counts(apart: float) -> Finding:
+    return Finding(
+        severity="warning",
+        code="loss-ignores-examples",
+        seen=f"the loss counts an example of the commonest class {apart:.1f} times as much as "
+        "one of the rarest",
+        cause="the classes' frequencies were given as their weights, and not the inverse",
+        cure="take weights proportional to 1 / frequency (pos_weight: negatives / positives), or "
+        "none",
+        evidence={"apart": apart},
+    )
 
 
 def _correlation(one: Tensor, other: Tensor) -> float:

@@ -21,25 +21,31 @@ def check_evaluation(context: CheckContext) -> Iterator[Finding]:
     sample = context.samples[0].first(_EXAMPLES)
     with preserve_training(context.model), torch.no_grad():
         context.model.eval()
-        one = _output(context, sample.inputs)
-        again = _output(context, sample.inputs)
-        if one is None or again is None or len(one) < 4:
+        outputs, again = (_outputs(context, sample.inputs) for _ in range(2))
+        if not outputs or len(outputs) != len(again) or len(outputs[0]) < 4:
             return
-        noise = _difference(one, again)
+        one = outputs[0]
+        # What is drawn around another output, as a variational autoencoder does, is meant.
+        noise = min(_difference(*both) for both in zip(outputs, again, strict=True))
         if noise > NOISY:
             yield noisy_evaluation(noise)
             return
-        influence = _influence(context, sample, one)
+        is_drawn = _difference(one, again[0]) > NOISY
+        influence = 0.0 if is_drawn else _influence(context, sample, one)
     if influence > MIXED:
         yield _mixed(context.model, influence)
 
 
-def _output(context: CheckContext, inputs: Any) -> Tensor | None:
-    """Returns the first output (N, …) with a number per example, float64."""
+def _outputs(context: CheckContext, inputs: Any) -> list[Tensor]:
+    """Returns the outputs (N, …) with a number per example, float64; none if one is not finite."""
     found = tensors_in(call_model(context.model, inputs))
     size = batch_size(inputs)
     fits = [t for t in found if t.is_floating_point() and t.dim() > 0 and len(t) == size]
-    return fits[0].double() if fits and bool(fits[0].isfinite().all()) else None
+    return [t.double() for t in fits] if all(bool(t.isfinite().all()) for t in fits) else []
+
+
+def _output(context: CheckContext, inputs: Any) -> Tensor | None:
+    return next(iter(_outputs(context, inputs)), None)
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
@@ -55,7 +61,7 @@ def _difference(one: Tensor, other: Tensor) -> float:
 def _influence(context: CheckContext, sample: CheckBatch, whole: Tensor) -> float:
     """Returns how much outputs change when other examples of the batch are left out or reordered.
 
-    0 where the network takes no other number of examples.
+    0 where the network takes no other number of examples, or compares them with each other.
     """
     size = len(sample)
     order = torch.arange(size - 1, -1, -1, device=whole.device)
@@ -65,6 +71,8 @@ def _influence(context: CheckContext, sample: CheckBatch, whole: Tensor) -> floa
         turned, first = _output(context, reordered), _output(context, half)
     except Exception:  # the user's network, on a batch that it was not made for
         return 0.0
+    if first is not None and first.shape[1:] != whole.shape[1:]:
+        return 0.0  # a number for each pair of examples, as of contrastive losses
     found = [0.0 if turned is None else _difference(whole, turned[order])]
     found += [0.0 if first is None else _difference(whole[: size // 2], first)]
     return max(found)

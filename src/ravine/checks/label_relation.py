@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.fed_examples import find_mirrored_in_step
 from ravine.checks.inputs import standardised
 from ravine.checks.label_set_relation import check_label_sets
 from ravine.checks.label_shortcut import check_shortcut
@@ -126,6 +127,7 @@ def check_label_relation(context: CheckContext) -> Iterator[Finding]:
     """Yields labels that have nothing to do with the inputs, or that are partly random."""
     yield from check_shortcut(context)
     yield from check_alignment(context)
+    yield from find_mirrored_in_step(context)
     rows = [(_features(one), one.label_rows) for one in context.samples]
     sets = [(x, y) for x, y in rows if x is not None and y is not None and len(x) == len(y)]
     if sets and len(sets) == len(rows):

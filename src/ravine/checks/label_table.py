@@ -33,7 +33,7 @@ LABEL_CHECKS: Final = (
         code="task-drowned",
         function=check_balance,
         stage="state",
-        thresholds=(limits.DROWNED,),
+        thresholds=(limits.DROWNED, limits.DROWNS, limits.DROWNED_GAIN),
         explains=(*LEARNING, *START),
     ),
     Check(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ravine.checks.class_weights import weighs_rarer_more
 from ravine.checks.context import CheckContext
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM, UNSHUFFLED
@@ -30,7 +31,8 @@ def check_labels(context: CheckContext) -> Iterator[Finding]:
         if low < 0 or high >= classes:
             yield _out_of_range(low, high, classes)
             return
-    yield from _balance(labels)
+    is_met = classes is not None and weighs_rarer_more(context, labels, classes)
+    yield from _balance(labels, is_met=is_met)
     yield from _shuffling(found, labels)
 
 
@@ -49,7 +51,7 @@ def _out_of_range(low: int, high: int, classes: int) -> Finding:
     )
 
 
-def _balance(labels: Tensor) -> Iterator[Finding]:
+def _balance(labels: Tensor, *, is_met: bool) -> Iterator[Finding]:
     counts = labels.bincount()
     present = counts[counts > 0]
     if len(labels) < IMBALANCE_FROM or len(present) < 2:
@@ -58,9 +60,10 @@ def _balance(labels: Tensor) -> Iterator[Finding]:
     if ratio > IMBALANCE:
         common, rare = int(counts.argmax()), int((counts == present.min()).nonzero()[0])
         yield Finding(
-            severity="warning",
+            severity="note" if is_met else "warning",
             code="imbalance",
-            seen=f"class {common} is {ratio:.0f} times as frequent as class {rare}",
+            seen=f"class {common} is {ratio:.0f} times as frequent as class {rare}"
+            + ("; the loss counts rare classes for more" if is_met else ""),
             cause="the data holds few examples of some classes",
             cure="weigh the loss by class (--balance loss), or draw rare ones more often "
             "(--balance sample), and judge by recall of each class",

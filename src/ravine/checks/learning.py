@@ -25,6 +25,7 @@ from ravine.optim.adam import Adam
 
 _EXAMPLES = 8
 _IGNORED = -100  # the label that torch's losses pass over
+_NARROW = 5  # units of a layer, fewer of which hold back eight examples
 _TRIES = ((1e-3, 60), (1e-2, 60))  # learning rate of Adam, steps
 # Steps with a gradient of 0 after which it stays 0 (branches and a head that are initialised to
 # zero have all theirs at the third), and steps of waiting for a gradient.
@@ -83,7 +84,7 @@ def overfit(context: CheckContext) -> Overfit:
     model = context.model
     sample = _labelled(context.samples[0])
     pair = context.measured.steps
-    reached = {n for n, g in pair.first.gradients.items() if bool(g.any())} if pair else set()
+    reached = pair.first.reached if pair else set()
     waiting = _Waiting(
         [
             p
@@ -191,8 +192,11 @@ def _is_learnt(losses: list[float], accuracy: float | None, level: float) -> boo
     return losses[-1] < level
 
 
-def check_overfit(found: Overfit) -> Iterator[Finding]:
-    """Yields a network that cannot learn eight examples, and layers that get only zeros."""
+def check_overfit(found: Overfit, model: nn.Module) -> Iterator[Finding]:
+    """Yields a network that cannot learn eight examples, and layers that get only zeros.
+
+    Of a network that is wide enough for them it is seen that it cannot, and not why: a note.
+    """
     if found.unmoved:
         yield Finding(
             severity="critical",
@@ -207,13 +211,28 @@ def check_overfit(found: Overfit) -> Iterator[Finding]:
         )
     if not found.learnt:
         accuracy = "" if found.accuracy is None else f", accuracy {found.accuracy:.0%}"
+        width = _narrowest(model)
+        is_narrow = width < _NARROW
         yield Finding(
-            severity="warning",
+            severity="warning" if is_narrow else "note",
             code="cannot-overfit",
             seen=f"the network cannot overfit {_EXAMPLES} examples: loss {found.before:.3g} → "
             f"{found.after:.3g}{accuracy}",
-            cause="the network is too small, the loss does not fit it, or something between is "
-            "broken",
-            cure="make layers wider; inspect outputs, targets and loss of these few examples",
-            evidence={"before": found.before, "after": found.after},
+            cause=f"the network is too small: a layer has {width} units"
+            if is_narrow
+            else f"no layer has fewer than {width} units, so that it is not its size; cannot tell "
+            "whether the loss does not fit it, or something between is broken",
+            cure="make layers wider"
+            if is_narrow
+            else "print outputs, targets and loss of these few examples while it trains on them, "
+            "and leave out terms and layers one by one",
+            evidence={"before": found.before, "after": found.after, "width": float(width)},
         )
+
+
+def _narrowest(model: nn.Module) -> int:
+    """Returns the fewest units of a linear or convolutional layer before the last."""
+    kinds = (nn.Linear, nn.modules.conv._ConvNd)
+    layers = [m for m in model.modules() if isinstance(m, kinds)]
+    widths = [m.out_features if isinstance(m, nn.Linear) else m.out_channels for m in layers]
+    return min(widths[:-1], default=_EXAMPLES)

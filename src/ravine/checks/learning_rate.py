@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ravine.checks.check_batch import CheckBatch, joined
 from ravine.checks.context import CheckContext
+from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.rate_trial import is_clipped, late_loss
 from ravine.core.errors import SettingError
 from ravine.core.preserve_training import preserve_training
@@ -24,6 +25,7 @@ from ravine.findings.thresholds import (
     RATE_HIGH,
     RATE_KEEPS_UP,
     RATE_LOW,
+    RATE_MOVES,
     RATE_NEAR,
     RUNS_OFF,
 )
@@ -59,7 +61,11 @@ class _Index:
 
 
 def rate_range(context: CheckContext, *, examples: int, steps: int) -> RangeTest | None:
-    """Returns the range test of the user's optimizer, None where the first loss is not finite."""
+    """Returns the range test of the user's optimizer.
+
+    None where the first loss is not finite, or batches cannot be cut into parts, as those whose
+    labels are the examples' own numbers.
+    """
     assert context.optimizer is not None
     samples = _pieces(context.samples, examples)
     indices = (_Index(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
@@ -75,7 +81,7 @@ def rate_range(context: CheckContext, *, examples: int, steps: int) -> RangeTest
                 steps=steps,
                 precision=context.precision,
             )
-        except SettingError:
+        except (SettingError, *REFUSALS):
             return None
 
 
@@ -211,6 +217,8 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
     elif planned < begins * RATE_LOW or (
         planned < RATE_FAR * found.suggestion and planned < 0.1 * begins
     ):
+        if steps and lr > 0 and _falls(context, found, planned, steps):
+            return
         yield Finding(
             severity="warning",
             code="rate-too-low",
@@ -221,6 +229,16 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
             evidence=evidence,
             changes={"lr": found.suggestion},
         )
+
+
+def _falls(context: CheckContext, found: RangeTest, lr: float, steps: int) -> bool:
+    """Returns whether a short training falls by a share of what it does at the suggested rate.
+
+    A range test spends a step or two at each learning rate, and shows late what a low one can do.
+    """
+    samples, first = _pieces(context.samples, _EXAMPLES), _first(found)
+    theirs, ours = (late_loss(context, samples, r, steps=steps) for r in (found.suggestion, lr))
+    return first - ours > RATE_MOVES * max(first - theirs, first - min(found.losses))
 
 
 def _falls_behind(

@@ -22,13 +22,25 @@ _SQUASHED = (
 _ROWS = 4096  # of an output with a label at each place
 _AT_AN_END = 0.1  # share of outputs that are exactly the least or the largest
 
+_ROUNDED = 1e-5  # of outputs, below which their differences are few steps of float32
+
 # Smoothed labels ask a sure network for less: at their optimum the slope is 0, of either sign.
 _CLEARLY_UPHILL = 0.05
 _MOSTLY_UPHILL = 0.5  # of slopes of any size, where sure wrong answers have a lower loss
 
 
 def check_loss(context: CheckContext) -> Iterator[Finding]:
-    """Yields what does not fit between the network's end and the loss."""
+    """Yields what does not fit between the network's end and the loss.
+
+    A network of which a part is frozen was trained before, and begins with the loss of what it
+    was trained for.
+    """
+    is_adapted = any(not p.requires_grad for p in context.model.parameters())
+    found = _between(context)
+    yield from (one for one in found if one.code != "initial-loss-high" or not is_adapted)
+
+
+def _between(context: CheckContext) -> Iterator[Finding]:
     measured = context.measured
     for index, fall in falls_ever_faster(context):
         yield _unlimited(index, fall)
@@ -86,7 +98,7 @@ def _compare(form: LossForm, out: Tensor, last: str) -> Iterator[Finding]:
     elif form.takes_logarithms and not bool(((sums - 1).abs() < 1e-2).all()):
         yield no_log_probabilities(float(sums.mean()), evidence)
     elif form.takes_softmax and form.is_probability:
-        yield _no_logarithm(evidence)
+        yield no_logarithm(evidence)
     elif form.takes_softmax and (last in _SQUASHED or _is_cut(out)):
         yield _activation_on_logits(last, float((out == 0).double().mean()), evidence)
     elif form.takes_softmax or form.takes_logarithms:
@@ -95,7 +107,7 @@ def _compare(form: LossForm, out: Tensor, last: str) -> Iterator[Finding]:
 
 def _is_cut(out: Tensor) -> bool:
     """Returns whether many outputs (N, K) lie exactly at an end of their range."""
-    if len(out) < 8 or not bool((out != out[:1]).any()):
+    if len(out) < 8 or float(out.std(0).max()) <= _ROUNDED * float(out.abs().max()):
         return False
     ends = [float((out == end).double().mean()) for end in (out.min(), out.max())]
     return max(ends) > max(_AT_AN_END, 2 / out.shape[1] / len(out))
@@ -170,7 +182,8 @@ def no_log_probabilities(mean_sum: float, evidence: dict[str, float]) -> Finding
     )
 
 
-def _no_logarithm(evidence: dict[str, float]) -> Finding:
+def no_logarithm(evidence: dict[str, float]) -> Finding:
+    """Returns the finding of a loss that falls with a probability and not with its logarithm."""
     return Finding(
         severity="warning",
         code="loss-expects-log-probabilities",

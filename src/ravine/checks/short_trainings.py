@@ -22,7 +22,7 @@ _TRIAL_SECONDS = 3.0
 
 def check_few_examples(context: CheckContext) -> Iterator[Finding]:
     """Yields a network that cannot overfit eight examples, and layers without a gradient."""
-    yield from check_overfit(overfit(context))
+    yield from check_overfit(overfit(context), context.model)
 
 
 def check_learning_rate(context: CheckContext) -> Iterator[Finding]:

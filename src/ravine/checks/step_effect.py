@@ -9,7 +9,7 @@ from torch import nn
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.step_observation import declared_gradient, update_of
-from ravine.checks.step_record import StepPair, Tensors, cosine, inner, norm
+from ravine.checks.step_record import StepPair, Tensors, cosine, inner, norm, of_one_optimizer
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
     CLIMBS,
@@ -31,6 +31,7 @@ def check_step_effect(context: CheckContext) -> Iterator[Finding]:
     pair = context.measured.steps
     if pair is None or pair.first.optimizer is None or pair.first.has_closure:
         return
+    pair = of_one_optimizer(pair)
     weights = {n: p.detach() for n, p in enumerate(context.model.parameters()) if p.requires_grad}
     yield from _climbing(pair)
     yield from _rounded(context.model, pair)

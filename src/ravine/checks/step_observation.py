@@ -115,6 +115,9 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
             stepped = record.optimizer is not None
             if stepped and (not record.rests or len(record.learning_rates) >= _WARM_UP):
                 break
+    if record.optimizer is not None:
+        own = _places(record.optimizer, parameters)
+        record.part = own if record.held - own else set()
     record.moved = any(not torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
     record.drifted = tuple(
         name
@@ -161,21 +164,18 @@ def _watch(
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
             watching.enter_context(preserve_optimizer(optimizer))
-        record.held |= _places(optimizer, parameters)
-        if record.optimizer is None:
+        own = _places(optimizer, parameters)
+        record.held |= own
+        has_closure = any(callable(a) for a in (*args, *kwargs.values()))
+        _note_reached(record, own, parameters, has_closure=has_closure)
+        if _is_awaited(context, record, optimizer):
             weights[:] = [p.detach().clone() for p in parameters]
             record.gradients = _gradients(parameters)
-            record.has_closure = any(callable(a) for a in (*args, *kwargs.values()))
+            record.has_closure = has_closure
 
     def after_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if record.optimizer is None:
-            record.gradients = record.gradients or (
-                _gradients(parameters) if record.has_closure else {}
-            )
-            if not record.gradients:
-                record.without_gradients += 1
-                return
-            record.optimizer = optimizer
+        if _is_awaited(context, record, optimizer):
+            _take(record, optimizer, parameters)
         if record.optimizer is optimizer:
             _note_update(record, optimizer, parameters, weights)
 
@@ -190,6 +190,41 @@ def _watch(
         context.model.register_forward_pre_hook(before_forward),
     ):
         watching.callback(hook.remove)
+
+
+def _is_awaited(context: CheckContext, record: StepRecord, optimizer: Optimizer) -> bool:
+    """Returns whether an optimizer is the first to step, or the context's own after others."""
+    is_own = optimizer is context.optimizer and record.optimizer is not optimizer
+    return record.optimizer is None or is_own
+
+
+def _take(record: StepRecord, optimizer: Optimizer, parameters: list[Tensor]) -> None:
+    """Takes an optimizer that stepped with gradients for the one that is recorded."""
+    record.gradients = record.gradients or (_gradients(parameters) if record.has_closure else {})
+    if not record.gradients:
+        record.without_gradients += 1
+        return
+    if record.optimizer is not None:  # of another network, which stepped before
+        record.learning_rates, record.updates = [], {}
+    record.optimizer = optimizer
+
+
+def _note_reached(
+    record: StepRecord, own: set[int], parameters: list[Tensor], *, has_closure: bool
+) -> None:
+    """Notes which parameters have a gradient, and whether those of an optimizer, `own`, have none.
+
+    An optimizer with a closure computes gradients in its step.
+    """
+    reached = {n for n, p in enumerate(parameters) if _has_gradient(p)}
+    learning = {n for n in own if parameters[n].requires_grad}
+    record.reached |= reached
+    if not has_closure and not reached & own:
+        record.starved = record.starved or learning
+
+
+def _has_gradient(p: Tensor) -> bool:
+    return p.grad is not None and bool(p.grad.any())
 
 
 def _places(optimizer: Optimizer, parameters: list[Tensor]) -> set[int]:

@@ -1,7 +1,7 @@
 """Records of the user's step: gradients, updates, learning rates, modes; and their geometry."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 from torch import Tensor
@@ -28,6 +28,9 @@ class StepRecord:
         calls: of the user's step.
         moved: whether a weight differs after them.
         held: indices of the parameters that the optimizers hold which stepped, or were about to.
+        part: of those, the ones that `optimizer` holds, where there are others; empty otherwise.
+        reached: indices of the parameters with a gradient other than 0 at any optimizer's step.
+        starved: indices of the parameters of the first optimizer that stepped and had none.
         changed: whether the step wrote into the batch that it was given, and would again.
         drifted: names of batch norms with frozen weights whose statistics differ after them.
     """
@@ -43,6 +46,9 @@ class StepRecord:
     calls: int = 0
     moved: bool = False
     held: set[int] = field(default_factory=set)
+    part: set[int] = field(default_factory=set)
+    reached: set[int] = field(default_factory=set)
+    starved: set[int] = field(default_factory=set)
     changed: bool = False
     drifted: tuple[str, ...] = ()
 
@@ -71,6 +77,25 @@ class StepPair:
     second: StepRecord | None
     declared: Tensors
     other: tuple[Tensors, Tensors] | None = None
+
+
+def of_one_optimizer(pair: StepPair) -> StepPair:
+    """Returns a pair whose gradients and updates are of the weights that its optimizer holds.
+
+    Those of the others, such as a second network's, are none of its loss.
+    """
+    part = pair.first.part
+    if not part:
+        return pair
+
+    def own(tensors: Tensors) -> Tensors:
+        return {n: t for n, t in tensors.items() if n in part}
+
+    first = replace(
+        pair.first, gradients=own(pair.first.gradients), updates=own(pair.first.updates)
+    )
+    other = None if pair.other is None else (own(pair.other[0]), own(pair.other[1]))
+    return replace(pair, first=first, declared=own(pair.declared), other=other)
 
 
 def inner(one: Tensors, other: Tensors) -> float:

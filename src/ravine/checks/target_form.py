@@ -8,11 +8,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+import torch
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_function import (
     no_log_probabilities,
+    no_logarithm,
     out_of_reach,
     softmax_twice,
     wrong_sign,
@@ -65,10 +67,23 @@ def _shares(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Fin
         are_probabilities or context.measured.last_function == "softmax"
     ):
         yield softmax_twice(evidence)
+    elif abs(once - at) < 1e-4 * scale and _is_straight(context, out, targets):
+        yield no_logarithm(evidence)
     falls = at - once > 1e-3 and math.isclose(twice - at, 2 * (once - at), rel_tol=1e-3)
     sums = out.double().exp().sum(1)
     if falls and bool(((sums - 1).abs() > 1e-2).any()):
         yield no_log_probabilities(float(sums.mean()), evidence)
+
+
+def _is_straight(context: CheckContext, out: Tensor, targets: Tensor) -> bool:
+    """Returns whether the loss of rows of shares (N, K) is straight in the softmax of outputs."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn((2, *out.shape), generator=generator, dtype=torch.float64).to(out.device)
+    one, other = (2 * drawn).softmax(2)
+    mixed = [(share * one + (1 - share) * other).log() for share in (1.0, 0.5, 0.0)]
+    first, middle, last = (value_of(context.loss, x.to(out), targets) for x in mixed)
+    known = all(map(math.isfinite, (first, middle, last)))
+    return known and abs(middle - (first + last) / 2) < 1e-3 * abs(first - last) > 0
 
 
 def _out_of_reach(last: str, targets: Tensor) -> Iterator[Finding]:

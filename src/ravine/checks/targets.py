@@ -101,7 +101,9 @@ def _broadcast(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[
     drawn = torch.randn(out.shape, generator=generator).to(out)
     near = targets.mean().to(out) + targets.std().to(out) * drawn
     known = _values_in_orders(context, near, targets) if varies else []
-    if known and max(known) - min(known) <= 1e-5 * abs(known[0]):
+    same = _value(context, near, 0.5 * targets) if known else None
+    is_read = same is not None and abs(same - known[0]) > 1e-5 * abs(known[0])
+    if known and is_read and max(known) - min(known) <= 1e-5 * abs(known[0]):
         yield Finding(
             severity="critical",
             code="targets-broadcast",

@@ -16,6 +16,7 @@ from ravine.checks.context import CheckContext
 from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.step_observation import declared_gradient
 from ravine.checks.step_record import Tensors
+from ravine.checks.term_balance import check_terms
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import DROWNED
@@ -24,7 +25,12 @@ _EXAMPLES, _MOST_TASKS = 32, 6
 
 
 def check_balance(context: CheckContext) -> Iterator[Finding]:
-    """Yields a task whose targets hardly move the weights that another one's move."""
+    """Yields a task whose targets hardly move the weights that another one's, or a term, move."""
+    drowned = list(_drowned_by_a_task(context))
+    yield from drowned or check_terms(context)
+
+
+def _drowned_by_a_task(context: CheckContext) -> Iterator[Finding]:
     sample = context.samples[0].first(_EXAMPLES)
     tasks = _tasks(sample)
     if not 2 <= len(tasks) <= _MOST_TASKS:

@@ -15,6 +15,7 @@ from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.inputs import standardised
 from ravine.checks.label_slip import Slip, find_slip
+from ravine.checks.mirrored_targets import find_mirrored
 from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
@@ -43,6 +44,10 @@ def check_values(
     known = [y for y in values if y is not None]
     count = sum(map(len, known))
     if len(known) < len(values) or count < _FEWEST or not bool((known[0] != known[0][:1]).any()):
+        return
+    mirrored = list(find_mirrored(context.samples, known))
+    if mirrored:
+        yield from mirrored
         return
     inputs = [features(one) for one in context.samples]
     if all(x is not None for x in inputs):

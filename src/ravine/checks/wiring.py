@@ -110,8 +110,10 @@ def _without_on_others(context: CheckContext, without: Sequence[Tensor]) -> Sequ
     Where examples are sent different ways (experts, rare tokens), a batch uses some of the layers;
     an untrained router may send all that there is past some, and not what is made up.
     """
-    for sample in (*context.samples[1:], *_made_up(context)) if without else ():
+    others = (*context.samples[1:], *_made_up(context)) if without else ()
+    for number, sample in enumerate(others):
         with suppress(*REFUSALS), preserve_state(context.model), torch.enable_grad():
+            torch.manual_seed(number)  # layers that are passed over by chance come in turn
             found = torch.autograd.grad(context.value(sample), without, allow_unused=True)
             without = [p for p, slope in zip(without, found, strict=True) if slope is None]
         if not without:
@@ -160,7 +162,10 @@ def check_gradients(context: CheckContext) -> Iterator[Finding]:
     """
     model, steps = context.model, context.measured.steps
     learning = [p for p in model.parameters() if p.requires_grad]
-    reached = {n for n, g in steps.first.gradients.items() if bool(g.any())} if steps else set()
+    if steps is not None and steps.first.starved and steps.first.optimizer is not None:
+        yield _starved(context, steps.first.starved, len(steps.first.held))
+        return
+    reached = steps.first.reached if steps else set()
     parameters = list(model.parameters())
     without = _without_on_others(
         context, [parameters[n] for n in context.measured.without_gradient if n not in reached]
@@ -179,4 +184,21 @@ def check_gradients(context: CheckContext) -> Iterator[Finding]:
         cure=f"inspect what follows {layers[-1]} in forward()",
         layer=layers[0],
         evidence={"parameters": len(without), "share": share},
+    )
+
+
+def _starved(context: CheckContext, without: set[int], held: int) -> Finding:
+    parameters = list(context.model.parameters())
+    layers = list(dict.fromkeys(layer_of(context.model, parameters[n]) for n in sorted(without)))
+    return Finding(
+        severity="critical",
+        code="no-gradient",
+        seen=f"an optimizer of the step steps, and none of its {len(without)} parameters has a "
+        f"gradient (the optimizers hold {held}), the last of them in {layers[-1]}",
+        cause="the loss that is differentiated for it does not reach them: its input was detached, "
+        "computed under no_grad, or the gradients are cleared before its step",
+        cure="detach in the other network's loss alone; call backward() on a loss that was "
+        "computed through this network, and step before zero_grad",
+        layer=layers[0],
+        evidence={"parameters": float(len(without))},
     )

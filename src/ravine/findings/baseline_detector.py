@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ravine.findings.finding import Finding
-from ravine.findings.thresholds import BELOW_BASELINE, FEW_STEPS
+from ravine.findings.thresholds import BELOW_BASELINE, FEW_PER_CLASS, FEW_STEPS
 
 _LONGER = 3.0  # times a run that was too short, where its number of steps does not say
 _FEWEST, _FALLEN = 8, 0.03  # losses that tell whether they fall, and by what share
@@ -61,16 +61,17 @@ def find_below_baseline(
     )
 
 
-def learns_over(losses: Sequence[float]) -> bool:
+def learns_over(losses: Sequence[float], *, shown: float = math.inf) -> bool:
     """Returns whether training losses fall: those of the last quarter lie below the first ones.
 
-    True where there are too few to tell.
+    True where there are too few to tell, or where the steps held few examples of each class
+    (`shown`): of a hundred classes four images each teach nothing yet.
 
     >>> learns_over([2.3, 2.2, 2.0, 1.5, 1.2, 1.0, 0.9, 0.8])
     True
     """
     known = [loss for loss in losses if math.isfinite(loss)]
-    if len(losses) < _FEWEST:
+    if len(losses) < _FEWEST or shown < FEW_PER_CLASS:
         return True
     if len(known) < len(losses) // 2:
         return False

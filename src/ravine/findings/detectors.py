@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from ravine.findings.baseline_detector import find_below_baseline
+from ravine.findings.collapse_detector import find_collapse
 from ravine.findings.finding import Finding
 from ravine.findings.history_detectors import find_over_time
 from ravine.findings.layer_detectors import find_in_snapshots
@@ -19,11 +20,15 @@ from ravine.findings.thresholds import (
     AT_CHANCE,
     BELOW_BASELINE,
     BLOWN,
+    COLLAPSED,
+    COLLAPSED_LOSS,
     DEAD,
     DIVERGED,
     FALLS_FASTER,
+    FAR_AS_IS,
     FEW_STEPS,
     LEARNT,
+    NEAR_IN_VIEW,
     NOISY,
     OUTSIDE,
     OVERFIT_GAP,
@@ -100,6 +105,12 @@ _ROWS: Final = (
         explains=(*_LEARNING, *_VALIDATION),
     ),
     Detector(
+        code="outputs-collapsed",
+        function=find_collapse,
+        thresholds=(COLLAPSED, COLLAPSED_LOSS),
+        explains=(*_LEARNING, *_VALIDATION),
+    ),
+    Detector(
         code="eval-mode",
         function=find_in_loop,
         thresholds=(RESTING,),
@@ -128,8 +139,8 @@ _ROWS: Final = (
     Detector(
         code="validation-prepared-differently",
         function=find_in_loop,
-        thresholds=(SHIFTED, STRETCHED, SHIFTED_CERTAIN),
-        explains=_VALIDATION,
+        thresholds=(SHIFTED, STRETCHED, SHIFTED_CERTAIN, FAR_AS_IS, NEAR_IN_VIEW),
+        explains=(*_VALIDATION, "validation-labels-unrelated"),
     ),
     Detector(  # measured by find_in_loop; where there are rows alone, by find_over_time
         code="norm-statistics-disagree",

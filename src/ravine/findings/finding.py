@@ -161,6 +161,22 @@ def merge(found: Iterable[Finding], explains: Mapping[str, tuple[str, ...]]) -> 
     return Findings(tuple(sorted(kept, key=lambda k: _SEVERITIES[k.severity])))
 
 
+def as_notes(found: Findings, causes: Mapping[str, tuple[str, str]]) -> Findings:
+    """Returns findings of which some are notes, with another cause and cure.
+
+    Args:
+        found: in any order.
+        causes: by code, cause and cure of what becomes a note.
+    """
+    items = [
+        replace(one, severity="note", cause=causes[one.code][0], cure=causes[one.code][1])
+        if one.code in causes
+        else one
+        for one in found
+    ]
+    return Findings(tuple(sorted(items, key=lambda k: _SEVERITIES[k.severity])))
+
+
 def _joined(held: Finding, item: Finding) -> Finding:
     if _SEVERITIES[item.severity] < _SEVERITIES[held.severity]:
         held, item = item, held

@@ -6,29 +6,21 @@ from collections.abc import Iterator
 import numpy as np
 
 from ravine.findings.finding import Finding
-from ravine.findings.history_detectors import at_chance, is_at_chance
-from ravine.findings.loop_record import InputShift, LoopRecord
+from ravine.findings.held_out_detectors import find_behind
+from ravine.findings.loop_record import LoopRecord
 from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
-    AGREES,
     AT_CHANCE,
     NOISY,
     OUTSIDE,
     RESTING,
-    SHIFTED,
-    SHIFTED_CERTAIN,
-    STRETCHED,
 )
 
 _FEWEST = 8  # recorded losses
 _LEFT_OUT = 0.05  # weights that no optimizer holds, over those that one does
 _UNDONE, _OFTEN = 0.3, 64  # share of updates that is undone, and changes that are kept
-_LEARNT = 0.6  # of the loss of knowing nothing, below which training has learnt
-_REVERSED = -0.5  # correlation of mean examples
-_ELSEWHERE, _BESIDE_HALVES = 0.15, 5.0  # 1 − correlation, and over that of the halves of training
+_WHOLLY, _ALWAYS = 0.05, 0.8  # of an update, left where it is undone; and share of the steps
 _COLD = 0.05  # of the planned learning rate
-_BEHIND = 2.0  # times the training loss, beyond which validation is far behind
-_WORSE = 1.3  # times the training loss, from which on validation is worse
 
 
 def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
@@ -45,7 +37,7 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     yield from _outside(record, run)
     if record.noise > NOISY:
         yield _noisy(record.noise)
-    yield from _validation(record, run)
+    yield from find_behind(record, run)
 
 
 def _not_held(record: LoopRecord) -> Iterator[Finding]:
@@ -144,7 +136,9 @@ def _outside(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     """Yields weights that something else than the optimizer changes much."""
     large = [one for one in record.outside if one.relative > OUTSIDE and one.step > 0]
     undone = [one for one in record.outside if one.of_update > _UNDONE]
-    is_undone = len(undone) > 0.5 * min(record.steps, _OFTEN) and _learns_nothing(run)
+    whole = [one for one in undone if abs(one.of_update - 1) < _WHOLLY]
+    most = min(record.steps, _OFTEN)
+    is_undone = len(whole) > _ALWAYS * most or (len(undone) > 0.5 * most and _learns_nothing(run))
     is_sudden = len(large) > 1 or _rises_after(run, [one.step for one in large])
     if not (large and is_sudden) and not is_undone:
         return
@@ -194,133 +188,3 @@ def _noisy(noise: float) -> Finding:
         cure="write F.dropout(x, p, training=self.training), or take nn.Dropout",
         evidence={"noise": noise},
     )
-
-
-def _validation(record: LoopRecord, run: Trace) -> Iterator[Finding]:
-    """Yields why validation is worse than training, by what was seen of both."""
-    if record.validations and record.in_training_mode == record.validations:
-        yield _in_training_mode(record)
-    rows = run.validations
-    rows = rows[np.isfinite(rows[:, 1]) & np.isfinite(rows[:, 3])] if len(rows) else rows
-    if len(rows) < 2:
-        return
-    loss, accuracy, train = rows[-1][[1, 2, 3]]
-    is_worse = loss > _WORSE * train + 0.02 * run.chance
-    if is_worse and record.shift is not None and is_shifted(record.shift):
-        yield _prepared_differently(record.shift, float(train), float(loss))
-        return
-    if not is_worse or train > _LEARNT * run.chance:
-        return
-    others = record.elsewhere + record.swapped
-    is_seen = record.calls > 0  # else the loop calls another module around the same weights
-    if record.validations and others == record.validations and is_seen and _lags(rows, run, train):
-        yield _lagging(record, float(train), float(loss))
-    elif record.modes_agree < AGREES and loss > _BEHIND * train:
-        yield _statistics_lag(record, float(train), float(loss))
-    elif is_at_chance(rows, run):
-        yield from _at_chance(record, float(train), float(loss), float(accuracy))
-
-
-def is_shifted(shift: InputShift) -> bool:
-    """Returns whether inputs of validation are prepared otherwise than those of training."""
-    (mean, std), (other_mean, other_std) = shift.trained, shift.validated
-    stretched = abs(math.log(max(other_std, 1e-12) / max(std, 1e-12))) > math.log(STRETCHED)
-    moved = abs(other_mean - mean) > SHIFTED * max(std, 1e-12)
-    certain = shift.deviations > SHIFTED_CERTAIN
-    apart = 1 - shift.correlation > max(_ELSEWHERE, _BESIDE_HALVES * (1 - shift.halves))
-    return (certain and (stretched or moved)) or apart or shift.correlation < _REVERSED
-
-
-def _lags(rows: np.ndarray, run: Trace, train: float) -> bool:
-    """Returns whether validation is far behind training, and was never better than it is now."""
-    never = rows[1:, 1].min() > 0.8 * run.chance
-    comes = rows[-1, 1] <= 1.02 * rows[:, 1].min() and rows[-1, 1] > 0.4 * run.chance
-    return bool(rows[-1, 1] > _BEHIND * train and (never or comes))
-
-
-def _in_training_mode(record: LoopRecord) -> Finding:
-    return Finding(
-        severity="warning",
-        code="evaluated-in-training-mode",
-        seen=f"all {record.validations} validations ran in training mode",
-        cause="model.eval() is missing: dropout stays on, and batch norm takes the statistics of "
-        "the batch and moves its running ones to the held-out images",
-        cure="call model.eval() before validation and export, and model.train() after it",
-        evidence={"validations": float(record.validations)},
-    )
-
-
-def _prepared_differently(shift: InputShift, train: float, loss: float) -> Finding:
-    (mean, std), (other_mean, other_std) = shift.trained, shift.validated
-    return Finding(
-        severity="warning",
-        code="validation-prepared-differently",
-        seen=f"inputs of training have mean {mean:.3g} and standard deviation {std:.3g}, those of "
-        f"validation {other_mean:.3g} and {other_std:.3g} (correlation of the mean examples "
-        f"{shift.correlation:.2f}); the loss is {train:.3g} in training and {loss:.3g} in "
-        "validation",
-        cause="one of the two is scaled, normalised, cut, turned or augmented otherwise, or shows "
-        "other things",
-        cure="take the same preparation for both; print minimum, mean and maximum of a batch of "
-        "each",
-        evidence={
-            "training": train,
-            "validation": loss,
-            "mean": mean,
-            "std": std,
-            "other_mean": other_mean,
-            "other_std": other_std,
-        },
-    )
-
-
-def _lagging(record: LoopRecord, train: float, loss: float) -> Finding:
-    return Finding(
-        severity="warning",
-        code="averaged-weights-lag",
-        seen=f"validation ({loss:.3g}) is far behind training ({train:.3g}), and in all "
-        f"{record.validations} validations another network or other weights were evaluated than "
-        "those that train",
-        cause="an average of the weights is evaluated that still holds the first weights: too few "
-        "steps for its decay, it was made before trained weights were loaded, or its batch norms "
-        "keep statistics of the start",
-        cure="correct the average for its start (decay min(d, (1 + k)/(10 + k))), make it after "
-        "weights are loaded, take its statistics along (AveragedModel(use_buffers=True), or "
-        "update_bn), and evaluate the weights themselves too",
-        evidence={"training": train, "validation": loss},
-    )
-
-
-def _statistics_lag(record: LoopRecord, train: float, loss: float) -> Finding:
-    return Finding(
-        severity="warning",
-        code="norm-statistics-disagree",
-        seen=f"on one batch of training {record.modes_agree:.0%} of answers are the same in "
-        f"training and evaluation mode; the loss is {train:.3g}, in validation {loss:.3g}",
-        cause="batch norm's running mean and variance do not follow the weights (a small "
-        "momentum, few steps, a high learning rate)",
-        cure="leave momentum at 0.1, or measure the statistics anew by a pass over training "
-        "images in training mode without gradient",
-        evidence={"training": train, "validation": loss, "agree": record.modes_agree},
-        changes={"norm_statistics": "measured"},
-    )
-
-
-def _at_chance(record: LoopRecord, train: float, loss: float, accuracy: float) -> Iterator[Finding]:
-    """Yields what validation at chance comes from, where training has learnt."""
-    evidence = {"training": train, "validation": loss, "accuracy": accuracy}
-    if record.sure_in_validation > 0.8 * record.sure_in_training:
-        yield Finding(
-            severity="warning",
-            code="validation-labels-unrelated",
-            seen=f"validation never was better than knowing nothing ({loss:.3g}, training "
-            f"{train:.3g}), while the network is as sure of its answers there "
-            f"({record.sure_in_validation:.2f}) as in training ({record.sure_in_training:.2f})",
-            cause="the labels of validation do not belong to its images: another order, another "
-            "numbering of the classes, or all the same; or those of training do not",
-            cure="print a few validation images with their labels; take one table of classes for "
-            "both",
-            evidence={**evidence, "sure": record.sure_in_validation},
-        )
-    else:
-        yield at_chance(evidence)

@@ -35,6 +35,8 @@ class InputShift:
         deviations: difference of the means of examples, in standard errors.
         correlation: of the mean example of validation with that of training, over all places.
         halves: the same of the two halves of the examples of training.
+        evened: whether all examples of one of both have one standard deviation, and those of the
+            other have not.
     """
 
     trained: tuple[float, float]
@@ -42,6 +44,23 @@ class InputShift:
     deviations: float
     correlation: float
     halves: float = 0.0
+    evened: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BetterView:
+    """The view in which images of validation are nearest to training, by the network's responses.
+
+    Attributes:
+        name: of the view, in words.
+        as_is: distance of the images as they are, near 1 where both are drawn alike.
+        nearest: that in the view.
+    """
+
+    name: str
+    as_is: float
+    nearest: float
 
 
 @final
@@ -58,6 +77,7 @@ class LoopRecord:
         planned: learning rate that a schedule multiplies; 0 where none is attached.
         other_steps: steps of other optimizers on the same weights.
         other_optimizers: how many different ones, one after the other.
+        steps_of_others: whether other optimizers step other weights of the network.
         calls: forward passes with gradients.
         resting_calls: those in evaluation mode, where layers that learn have a mode.
         resting_from: step from which on they are in evaluation mode; None where they end in
@@ -78,6 +98,13 @@ class LoopRecord:
         classes: K of the logits; None where they are no (N, K).
         modes_agree: share of examples of a training batch with the same answer in both modes;
             NaN where it is not known.
+        apart: share of the outputs' directions that varies between examples of training, in
+            evaluation mode; NaN where they are fewer than 8 numbers each, or a step sends one
+            batch through the network.
+        view: of validation that is nearest to training; None where inputs are no images.
+        copy_differs: distance of the outputs of another copy of the network from its own, over
+            their deviation: with the copy's running statistics, and with those of the batch; None
+            where none with batch norm was found, or the network itself is evaluated.
         noise: difference of two passes in evaluation mode, over the output's standard deviation.
     """
 
@@ -88,6 +115,7 @@ class LoopRecord:
     planned: float = 0.0
     other_steps: int = 0
     other_optimizers: int = 0
+    steps_of_others: bool = False
     calls: int = 0
     resting_calls: int = 0
     resting_from: int | None = None
@@ -105,4 +133,7 @@ class LoopRecord:
     doubt_in_validation: float = math.nan
     classes: int | None = None
     modes_agree: float = math.nan
+    apart: float = math.nan
+    view: BetterView | None = None
+    copy_differs: tuple[float, float] | None = None
     noise: float = math.nan

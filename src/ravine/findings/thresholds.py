@@ -33,13 +33,14 @@ OVERFIT: Final = 0.5
 # The learning rate over the one that the range test suggests, and over the one at which the loss
 # explodes, both to be exceeded; over the one at which the loss begins to fall, and over the
 # suggested one. From RATE_DOUBTFUL times the suggested one on a short training decides: the fall
-# of its loss, over that with the suggested one.
+# of its loss, over that with the suggested one: of one that is too high, and too low.
 RATE_HIGH: Final = 10.0
 RATE_NEAR: Final = 0.5
 RATE_DOUBTFUL: Final = 3.0
 RATE_LOW: Final = 1 / 100
 RATE_FAR: Final = 1 / 1000
 RATE_KEEPS_UP: Final = 0.67
+RATE_MOVES: Final = 0.1
 # Cosine of a step's update with the gradient of the loss, above which it climbs; of its gradient,
 # below which it may follow something else. Share of updates that are rounded away. Norm of the
 # gradient that reaches the optimizer over that of the loss, and its inverse.
@@ -131,6 +132,10 @@ VALUES_TOLD: Final = 2e-3
 ORDER_TELLS: Final = 0.3
 # Gradient that one task has in shared weights over another's.
 DROWNED: Final = 200.0
+# Gradient of terms that do not depend on the targets over that of those that do, from which on a
+# trial decides; and the share of what these can gain alone, less of which the whole loss gains.
+DROWNS: Final = 3.0
+DROWNED_GAIN: Final = 0.3
 # Kolmogorov's distance of weights from evenly drawn ones, times the root of their number: 1 % of
 # those that are drawn so lie above.
 DRAWN_EVENLY: Final = 1.63
@@ -144,6 +149,18 @@ ACCURACY_OFF: Final = 0.2
 # A recorded loss below 0, over its first size, and the last fall of it over the one before.
 RUNS_OFF: Final = 10.0
 FALLS_FASTER: Final = 2.0
+# Share of outputs' directions that varies between examples, and loss over its first, below which
+# outputs have collapsed.
+COLLAPSED: Final = 0.02
+COLLAPSED_LOSS: Final = 0.2
+# Distance of validation from training in the network's responses: as they are, at least; in
+# another view, at most, and over that as they are.
+FAR_AS_IS: Final = 2.0
+NEAR_IN_VIEW: Final = 0.5
+# Error of a linear map on images that may be mirrored, over that on those given, and over that with
+# the other mirror.
+MIRRORED: Final = 0.5
+MIRRORED_BESIDE: Final = 0.6
 # Share of changed inputs that leave the output as it was.
 IGNORED: Final = 0.95
 # Examples with values, fewer of which do not decide whether they belong to the inputs.

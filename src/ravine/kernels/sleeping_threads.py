@@ -16,7 +16,7 @@ from typing import final
 from ravine.core.other_load import OtherLoad
 from ravine.kernels.library import load_library, threads
 
-_SAMPLED = 0.5  # seconds
+_SAMPLED = 0.5  # seconds from one look at the load of others to the next
 _MISSING = 0.3  # cores that others have taken from the threads, from which these sleep
 _BACK = 0.15  # cores still missing with which they spin again
 _QUIET = 3  # samples in succession

@@ -5,7 +5,7 @@ needed. Buffers, modes and random states stay.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -13,12 +13,18 @@ from torch import Tensor, nn
 
 from ravine.core.nested import batch_size, tensors_in
 from ravine.core.preserve_state import preserve_state
+from ravine.findings.held_out_detectors import is_behind
 from ravine.findings.loop_record import InputShift
+from ravine.findings.run_trace import trace
+from ravine.monitor.evaluated_copies import copy_differs
 from ravine.monitor.layer_probe import preserve_python_and_numpy
 from ravine.monitor.loop_watch import Call, LoopWatch
+from ravine.monitor.validation_views import better_view
 
-_FEWEST = 4  # examples
+_FEWEST, _NUMBERS = 4, 8  # examples, and numbers of an output of which they can be alike
 _MOST_KINDS = 4096  # of tokens
+_EVEN, _UNEVEN = 2e-3, 0.05  # deviation of images' deviations
+_COLUMNS = 64  # of a table, which are compared each for itself
 _SIDE, _STARTS = 8, 8  # pixels; beginnings of a range
 
 
@@ -34,13 +40,35 @@ class EvaluationProbe:
     def __init__(self) -> None:
         self.step, self.found = -1, dict[str, Any]()
 
-    def probe(self, model: nn.Module, watch: LoopWatch, *, step: int) -> None:
-        """Runs the passes on what the watch has kept of training and validation."""
+    def probe(
+        self, model: nn.Module, watch: LoopWatch, rows: Sequence[Mapping[str, Any]], *, step: int
+    ) -> None:
+        """Runs the passes on what the watch has kept of training and validation.
+
+        Args:
+            model: that is watched.
+            watch: that has kept examples.
+            rows: of the history; where validation is clearly worse, views of it are tried.
+            step: after which it is.
+        """
         self.step, self.found = step, {}
         with preserve_python_and_numpy():
             self.found = dict(probe_evaluation(model, watch.trained, watch.validated))
+            if not _compares(watch, step):
+                self.found.pop("apart", None)
+            ours, theirs = watch.many_trained, watch.many_validated
+            if ours is not None and theirs is not None and is_behind(trace(rows)):
+                self.found["view"] = better_view(model, ours, theirs)
+        if watch.trained is not None and watch.elsewhere == watch.validations > 0:
+            self.found["copy_differs"] = copy_differs(model, watch.trained)
         if watch.validated is not None:
             self.found["seen_in_training"] = watch.seen.share_of(watch.validated)
+
+
+def _compares(watch: LoopWatch, step: int) -> bool:
+    """Returns whether a step sends several inputs through the network, such as two views."""
+    several = [t for t in tensors_in(watch.trained) if t.dim() > 1]
+    return len(several) > 1 or watch.calls > 1.5 * step
 
 
 def probe_evaluation(
@@ -59,10 +87,11 @@ def probe_evaluation(
             found |= _on_training(model, trained)
         if validated is not None:
             model.eval()
-            out = _output(model, validated)
+            outputs = _outputs(model, validated)
+            out = next(iter(outputs), None)
             found["sure_in_validation"], found["doubt_in_validation"] = _sure(out), _doubt(out)
             if trained is None and out is not None:
-                found["noise"] = _difference(out, _output(model, validated))
+                found["noise"] = _noise(outputs, _outputs(model, validated))
     if trained is not None and validated is not None:
         found["shift"] = input_shift(trained, validated)
         found["wrapping"] = wrapping(trained, validated)
@@ -71,49 +100,76 @@ def probe_evaluation(
 
 def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
     model.eval()
-    out, again = _output(model, call), _output(model, call)
+    outputs, again = _outputs(model, call), _outputs(model, call)
+    out = next(iter(outputs), None)
     found: dict[str, Any] = {"sure_in_training": _sure(out)}
-    if out is None or again is None:
+    if out is None or not again:
         return found
-    found["noise"] = _difference(out, again)
-    if out.dim() == 2 and out.shape[1] > 1:
-        model.train()
-        learning = _output(model, call)
-        found["classes"] = out.shape[1]
+    found["noise"] = _noise(outputs, again)
+    found["apart"] = _apart(out)
+    model.train()
+    learning = next(iter(_outputs(model, call)), None)
+    if learning is not None and learning.shape == out.shape:
         found["sure_while_training"] = _sure(learning)
-        if learning is not None and learning.shape == out.shape:
-            found["modes_agree"] = float((learning.argmax(1) == out.argmax(1)).double().mean())
+        found["modes_agree"] = _agreement(learning, out)
+    if out.dim() == 2 and out.shape[1] > 1:
+        found["classes"] = out.shape[1]
     return found
 
 
-def _output(model: nn.Module, call: Call) -> Tensor | None:
-    """Returns the first output (N, …) with a number per example, float64."""
+def _agreement(one: Tensor, other: Tensor) -> float:
+    """Returns the share of equal answers of logits; of other outputs that of equal variance."""
+    if _has_answers(one):
+        return float((one.argmax(1) == other.argmax(1)).double().mean())
+    return max(0.0, 1 - _difference(one, other) ** 2)
+
+
+def _has_answers(out: Tensor) -> bool:
+    """Returns whether outputs are logits (N, K), or (N, K, H, W) with one at each place."""
+    return out.dim() in (2, 4) and out.shape[1] > 1
+
+
+def _outputs(model: nn.Module, call: Call) -> list[Tensor]:
+    """Returns the outputs (N, …) with a number per example, float64."""
     args, kwargs = call
     size = batch_size(call)
-    fits = [
-        t
+    return [
+        t.double()
         for t in tensors_in(model(*args, **kwargs))
-        if t.is_floating_point() and t.dim() > 0 and len(t) == size
+        if t.is_floating_point() and t.dim() > 0 and len(t) == size >= _FEWEST
     ]
-    return fits[0].double() if fits and size >= _FEWEST else None
 
 
 def _sure(out: Tensor | None) -> float:
-    """Returns the mean largest probability of logits (N, K), NaN for another output."""
-    if out is None or out.dim() != 2 or out.shape[1] < 2:
+    """Returns the mean largest probability of logits (N, K, …), NaN for another output."""
+    if out is None or not _has_answers(out):
         return math.nan
     return float(out.softmax(1).max(1).values.mean())
 
 
 def _doubt(out: Tensor | None) -> float:
-    """Returns the mean entropy of the probabilities of logits (N, K), NaN for another output."""
-    if out is None or out.dim() != 2 or out.shape[1] < 2:
+    """Returns the mean entropy of the probabilities of logits (N, K, …), NaN for another output."""
+    if out is None or not _has_answers(out):
         return math.nan
     return float(torch.special.entr(out.softmax(1)).sum(1).mean())
 
 
-def _difference(one: Tensor, other: Tensor | None) -> float:
-    if other is None or not bool(one.isfinite().all()):
+def _apart(out: Tensor) -> float:
+    """Returns the share of the directions of outputs (N, …) that varies between examples."""
+    flat = out.flatten(1)
+    if flat.shape[1] < _NUMBERS or not bool(flat.isfinite().all()):
+        return math.nan
+    directions = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-24)
+    return 1 - float(directions.mean(0).square().sum())
+
+
+def _noise(outputs: list[Tensor], again: list[Tensor]) -> float:
+    """Returns the least difference of two passes; what is drawn around an output is meant."""
+    return min((d for d in map(_difference, outputs, again) if d == d), default=math.nan)
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    if one.shape != other.shape or not bool(one.isfinite().all()):
         return math.nan
     spread = max(float(one.std()), 1e-3 * float(one.abs().max()), 1e-12)
     return float((one - other).square().mean().sqrt()) / spread
@@ -131,8 +187,9 @@ def input_shift(trained: Call, validated: Call) -> InputShift | None:
         return None
     if len(x) < _FEWEST or len(y) < _FEWEST:
         return None
-    channels = range(x.shape[1]) if x.dim() > 2 else (slice(None),)
-    found = [_shift(x[:, c], y[:, c]) for c in channels]
+    is_table = x.dim() == 2 and x.shape[1] <= _COLUMNS
+    columns = range(x.shape[1]) if x.dim() > 2 or is_table else (slice(None),)
+    found = [_shift(x[:, c], y[:, c]) for c in columns]
     same = x.shape[1:] == y.shape[1:]
     correlation = _correlation(x.mean(0), y.mean(0)) if same else 1.0
     half = len(x) // 2
@@ -144,7 +201,18 @@ def input_shift(trained: Call, validated: Call) -> InputShift | None:
         deviations=most[2],
         correlation=correlation,
         halves=halves,
+        evened=x.dim() == 4 and _are_evened(_unevenness(x), _unevenness(y)),
     )
+
+
+def _are_evened(one: float, other: float) -> bool:
+    return min(one, other) < _EVEN and max(one, other) > _UNEVEN
+
+
+def _unevenness(images: Tensor) -> float:
+    """Returns the deviation of the images' own deviations, over their mean."""
+    spreads = images.flatten(1).std(1)
+    return float(spreads.std() / spreads.mean().clamp_min(1e-12))
 
 
 def wrapping(trained: Call, validated: Call) -> tuple[float, float, float] | None:
@@ -211,10 +279,13 @@ def _shift(x: Tensor, y: Tensor) -> Shift:
 
     Compared are the means of examples, and the logarithms of their deviations.
     """
-    a, b = x.flatten(1), y.flatten(1)
+    a, b = x.reshape(len(x), -1), y.reshape(len(y), -1)
     deviations = [_errors(a.mean(1), b.mean(1))]
     if a.shape[1] > 1 and b.shape[1] > 1:
         spreads = [t.std(1).clamp_min(1e-12).log() for t in (a, b)]
+        deviations.append(_errors(*spreads))
+    elif a.shape[1] == b.shape[1] == 1:
+        spreads = [(t[:, 0] - t.mean()).abs() for t in (a, b)]
         deviations.append(_errors(*spreads))
     return (
         (float(a.mean()), float(a.std())),

@@ -29,7 +29,8 @@ from ravine.monitor.seen_examples import SeenExamples
 _SAMPLED, _ELEMENTS = 4, 64  # largest parameters that are compared, and elements of each
 _MOST_OUTSIDE = 64
 _EXAMPLES, _FEWEST, _MOST_NUMBERS = 64, 8, 1 << 21  # of a batch that is kept
-_PARTS = 4  # passes of a validation of which examples are kept
+_MANY = 512  # examples of all parts together
+_PARTS = 8  # passes of a validation, and batches of training, of which examples are kept
 _SAME = 1e-6  # relative difference of weights that were put back
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -51,6 +52,7 @@ class LoopWatch:
         outside: changes of the weights between two steps.
         validations: by step; `elsewhere`, `in_training_mode` and `swapped` as in `LoopRecord`.
         trained: first examples of the batch of training before the last validation.
+        trained_before: those of the validations before it, and these.
         seen: examples of training, to be found again in validation.
         losses: training losses that were recorded.
         other_steps: of other optimizers; `other_optimizers` different ones.
@@ -83,6 +85,7 @@ class LoopWatch:
         self.outside: list[OutsideChange] = []
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
         self.trained: Call | None = None
+        self.trained_before: list[Call] = []
         self.seen = SeenExamples()
         self._validated: list[Call] = []
         self._handles: list[Any] = []
@@ -172,16 +175,24 @@ class LoopWatch:
             self._validated = []
             if trained is not None:
                 self.trained = _some_examples(trained)
+                self.trained_before = [*self.trained_before, self.trained][-_PARTS:]
         if self._passes & (self._passes - 1) == 0:  # 1, 2, 4, 8, …
-            self._validated = [*self._validated, _some_examples(call)][-_PARTS:]
+            self._validated = [*self._validated, _some_examples(call, most=_MANY)][-_PARTS:]
 
     @property
     def validated(self) -> Call | None:
         """Examples of the last validation, in equal parts of the passes that were kept."""
-        if not self._validated:
-            return None
-        most = _EXAMPLES // len(self._validated)
-        return join_examples([_some_examples(call, most=most) for call in self._validated])
+        return _joined(self._validated, most=_EXAMPLES)
+
+    @property
+    def many_validated(self) -> Call | None:
+        """More of them."""
+        return _joined(self._validated, most=_MANY)
+
+    @property
+    def many_trained(self) -> Call | None:
+        """Examples of several batches of training."""
+        return _joined(self.trained_before, most=_MANY)
 
     def keep_training(self, call: Call) -> None:
         """Keeps examples of a batch of training, where there are none yet."""
@@ -211,6 +222,7 @@ class LoopWatch:
             planned=float(self._optimizer.param_groups[0].get("initial_lr", 0.0)),
             other_steps=self.other_steps,
             other_optimizers=self.other_optimizers,
+            steps_of_others=any(id(p) in self._held_elsewhere for p in self._others),
             calls=self.calls,
             resting_calls=self.resting_calls,
             resting_from=self.resting_from,
@@ -234,6 +246,13 @@ class LoopWatch:
             self.swapped += self._passes > 0 and self._is_swapped
             self.in_training_mode += 0 < self._passes == self._passes_in_training
         self._passes = self._passes_in_training = 0
+
+
+def _joined(calls: Sequence[Call], *, most: int) -> Call | None:
+    """Returns examples of several calls in equal parts; None without any."""
+    if not calls:
+        return None
+    return join_examples([_some_examples(call, most=most // len(calls)) for call in calls])
 
 
 def _some_examples(call: Call, *, most: int = _EXAMPLES) -> Call:

@@ -32,6 +32,7 @@ from ravine.core.compiled import unwrapped
 from ravine.core.errors import SettingError
 from ravine.core.snapshot import LayerStatistics, NotFinite, Snapshot
 from ravine.core.validation import check_range
+from ravine.findings.collapse_detector import find_collapse
 from ravine.findings.detectors import RUN_EXPLAINS
 from ravine.findings.finding import Findings, merge
 from ravine.findings.history_detectors import find_over_time
@@ -40,6 +41,7 @@ from ravine.findings.loop_detectors import find_in_loop
 from ravine.findings.run_trace import trace
 from ravine.findings.target_floor import are_known, floor_of_softmax, known_floor
 from ravine.findings.thresholds import AGREES
+from ravine.findings.unexplained import unexplained_as_notes
 from ravine.findings.validation_detectors import find_in_validation
 from ravine.monitor.capture import Capture
 from ravine.monitor.dead_units import DeadUnits
@@ -97,7 +99,7 @@ class Monitor:
         optimizer: Optimizer | Transaction,
         *,
         path: str | Path | None = None,
-        share: float = 0.01,
+        share: float = 0.006,
         every: int | None = None,
         examples: int = 8,
     ) -> None:
@@ -200,15 +202,14 @@ class Monitor:
             normalised=has_batch_norm(self._model) and agree,
             floor=known_floor(self._floors),
         )
-        return merge(
-            [
-                *find_in_loop(record, history),
-                *find_in_validation(record, history),
-                *find_over_time(history),
-                *find_in_snapshots(self._buffer.snapshots, not_finite=self.not_finite),
-            ],
-            RUN_EXPLAINS,
-        )
+        found = [
+            *find_in_loop(record, history),
+            *find_collapse(record, history),
+            *find_in_validation(record, history),
+            *find_over_time(history),
+            *find_in_snapshots(self._buffer.snapshots, not_finite=self.not_finite),
+        ]
+        return unexplained_as_notes(merge(found, RUN_EXPLAINS), record)
 
     def _probe_evaluation(self) -> Mapping[str, Any]:
         """Returns what passes on kept examples tell, once for each step."""
@@ -221,7 +222,8 @@ class Monitor:
             self._watch.keep_training((capture.call.args, capture.call.kwargs))
         try:
             with capture.probing():
-                self._evaluated.probe(self._model, self._watch, step=self.step)
+                self._read_all()
+                self._evaluated.probe(self._model, self._watch, self._buffer.rows, step=self.step)
         except Exception as error:
             self._stop_probing(error)
         return self._evaluated.found

@@ -18,6 +18,8 @@ _FEW_KINDS = 64  # of numbers, of which examples may be alike by chance
 _FEWEST = 4  # numbers of an example, and different ones among them
 _GRAMS = 200_000  # parts of windows that are kept
 _LEAST_GRAM = 6  # numbers
+_MANY, _MANY_NUMBERS, _ASKED = 256, 32, 200  # examples, numbers of each, and those that are asked
+_NEAR, _RARELY = 0.7, 0.02  # of the distance that is as small in this share of neighbours
 
 
 @final
@@ -49,6 +51,7 @@ class SeenExamples:
             return 0.0
         seen = torch.cat(self._parts).cpu()
         theirs = numbers.cpu()
+        near = _share_of_near(seen, [theirs, *_mirrored(call)])
         known = [n for n, row in enumerate(theirs) if len(row.unique()) >= _FEWEST]
         if len(known) < len(theirs) / 2:
             return 0.0
@@ -56,7 +59,7 @@ class SeenExamples:
         share = sum(theirs[n].numpy().tobytes() in whole for n in known) / len(known)
         if len(seen.unique()) <= _FEW_KINDS and 1 - len(whole) / len(seen) > share / 2:
             return 0.0
-        return max(share, _share_of_ends(seen, theirs[known]))
+        return max(share, near, _share_of_ends(seen, theirs[known]))
 
 
 def _numbers(call: Any) -> Tensor | None:
@@ -67,6 +70,43 @@ def _numbers(call: Any) -> Tensor | None:
     if not fits or sum(t.shape[1] for t in fits) < _FEWEST:
         return None
     return torch.cat([t.double() for t in fits], 1) if len(fits) > 1 else fits[0].clone()
+
+
+def _mirrored(call: Any) -> list[Tensor]:
+    """Returns numbers of the mirrored images (N, C, H, W) of a call; nothing without such."""
+    tensors = [t.detach() for t in tensors_in(call) if t.dim()]
+    if len(tensors) != 1 or tensors[0].dim() != 4:
+        return []
+    found = _numbers(tensors[0].flip(3))
+    return [] if found is None else [found.cpu()]
+
+
+def _share_of_near(seen: Tensor, views: list[Tensor]) -> float:
+    """Returns the share of examples nearer to one of (M, D) than those are to each other.
+
+    Copies that were saved again, mirrored or made a little brighter. Examples of training whose
+    neighbours are as near (augmented copies of few) make it small.
+
+    Args:
+        seen: of training.
+        views: (N, D) of the examples in each view.
+    """
+    if not seen.is_floating_point() or seen.shape[1] < _MANY_NUMBERS:
+        return 0.0
+    held = _alike_in_scale(seen.unique(dim=0))
+    if len(held) < _MANY:
+        return 0.0
+    asked = held[torch.linspace(0, len(held) - 1, _ASKED).long()]
+    among = torch.cdist(asked, held).topk(2, largest=False).values[:, 1]
+    level = _NEAR * float(among.quantile(_RARELY))
+    nearest = [torch.cdist(_alike_in_scale(view), held).amin(1) for view in views]
+    return float((torch.stack(nearest).amin(0) < level).double().mean())
+
+
+def _alike_in_scale(rows: Tensor) -> Tensor:
+    """Returns rows with mean 0 and length 1: brightness and contrast are out."""
+    centred = rows.double() - rows.double().mean(1, keepdim=True)
+    return centred / centred.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
 def _few(flat: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ class TrainingSettings(Settings):
     on_divergence: Literal["stop", "rollback"] = "stop"
     """When the loss explodes: stop, or go back to good weights and halve the learning rate."""
 
-    monitor: float = Field(default=0.01, ge=0, lt=1, allow_inf_nan=False)
+    monitor: float = Field(default=0.006, ge=0, lt=1, allow_inf_nan=False)
     """Share of the time that snapshots of the network may take; 0 for no snapshots."""
 
     patience: int = Field(default=0, ge=0, le=100_000)

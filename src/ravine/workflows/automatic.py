@@ -33,6 +33,7 @@ _SHORT = 60.0
 
 def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
     """Returns the recipe with network, batch, learning rate and model defaults spelled out."""
+    recipe = _with_possible_batch(recipe, builder)
     if recipe.model == "auto":
         recipe = _with_network(recipe, builder)
     chosen = _batch_choice(recipe, builder)
@@ -73,6 +74,15 @@ def resolve_plan(
     if statistics == "measured" and recipe.norm_statistics == "auto":
         builder.session.notify(builder.measured.reason(found.total_steps))
     return recipe.with_(norm_statistics=statistics), found
+
+
+def _with_possible_batch(recipe: Recipe, builder: Builder) -> Recipe:
+    """Returns the recipe with a batch of at most all images, to which the learning rate belongs."""
+    images = len(builder.dataset.splits["train"])
+    if "batch" not in recipe.model_fields_set or recipe.batch <= images:
+        return recipe
+    builder.session.notify(f"batch {recipe.batch} becomes {images}: all images of the training")
+    return recipe.with_(batch=images)
 
 
 def _with_network(recipe: Recipe, builder: Builder) -> Recipe:

@@ -107,5 +107,6 @@ def find_below_pixels(
         steps = followed.end if followed else 0
         losses = [row.get("loss") for row in history if row.get("kind") == "step"]
         known = [math.nan if loss is None else float(loss) for loss in losses]
-        learns = learns_over(known)
+        shown = steps * int(settings.get("batch") or 1) / max(1, len(result["classes"]))
+        learns = learns_over(known, shown=shown)
         yield from find_below_baseline(rows, steps=steps, length=length, learns=learns)

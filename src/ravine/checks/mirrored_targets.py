@@ -1,0 +1,142 @@
+"""Whether part of the images was mirrored without its targets: keypoints, boxes, centres, angles.
+
+A linear map from images to values is fitted to each half and asked for the other one, for every
+image as it is or mirrored, whichever fits its values better; then again on the images so chosen.
+Where some were mirrored apart from their values, the chosen images are predicted far better than
+the given ones, and far better than with a mirror across the other axis: the choice between two
+answers alone gains as much there.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ravine.checks.check_batch import CheckBatch
+from ravine.findings.finding import Finding
+from ravine.findings.thresholds import MIRRORED, MIRRORED_BESIDE
+
+_FEWEST, _MOST = 200, 2000  # images
+_SIDE = 12  # pixels, to which larger images are reduced
+_ROUNDS, _STARTS = 12, 4
+_RIDGE = 0.03  # of the mean square of a feature
+_SHARE = 0.05  # of the images, that must be in the rarer position
+
+
+def find_mirrored(samples: Sequence[CheckBatch], values: Sequence[Tensor]) -> Iterator[Finding]:
+    """Yields images (N, C, H, W) of which some are mirrored and their values (N, k) are not.
+
+    Args:
+        samples: batches.
+        values: of each batch.
+    """
+    found = _images_and_values(samples, values)
+    if found is None:
+        return
+    x, y = found
+    plain = _features(x)
+    given = _error(plain[None], y, torch.zeros(len(x), dtype=torch.long))
+    chosen = [_chosen(torch.stack([plain, _features(x.flip(axis))]), y) for axis in (3, 2)]
+    for axis, (error, share) in enumerate(chosen):
+        beside = chosen[1 - axis][0]
+        is_far = error < MIRRORED * given and error < MIRRORED_BESIDE * beside
+        if is_far and _SHARE < share < 1 - _SHARE:
+            yield _mirrored(("left to right", "upside down")[axis], given, error, beside, share)
+            return
+
+
+def errors_mirrored(
+    samples: Sequence[CheckBatch], values: Sequence[Tensor | None], axis: int
+) -> tuple[float, float] | None:
+    """Returns a linear map's error on images as they are, and mirrored, over the variance.
+
+    None where values (N, k) or images (N, C, H, W) are too few or something else.
+    """
+    found = _images_and_values(samples, values)
+    if found is None:
+        return None
+    x, y = found
+    views = torch.stack([_features(x), _features(x.flip(axis))])
+    given, mirrored = _errors(views, y, torch.zeros(len(y), dtype=torch.long)).mean(1).tolist()
+    return given, mirrored
+
+
+def _images_and_values(
+    samples: Sequence[CheckBatch], values: Sequence[Tensor | None]
+) -> tuple[Tensor, Tensor] | None:
+    """Returns small images and standardised values (N, k); None where there are none, or few."""
+    if not all(len(one.float_inputs) == 1 and one.float_inputs[0].dim() == 4 for one in samples):
+        return None
+    known = [y for y in values if y is not None]
+    if len(known) < len(samples):
+        return None
+    x = torch.cat([_small(one.float_inputs[0]) for one in samples])[:_MOST]
+    y = torch.cat(known).double().cpu()[: len(x)]
+    y = y[:, y.std(0) > 0]
+    if len(x) < _FEWEST or not y.shape[1]:
+        return None
+    return x, (y - y.mean(0)) / y.std(0)
+
+
+def _small(images: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    size = (min(height, _SIDE), min(width, _SIDE))
+    return F.adaptive_avg_pool2d(images.double(), size).cpu()
+
+
+def _features(images: Tensor) -> Tensor:
+    """Returns the pixels of (N, C, H, W) and a constant, (N, D)."""
+    flat = images.flatten(1)
+    return torch.cat([flat, flat.square().mean().sqrt().expand(len(flat), 1)], 1)
+
+
+def _chosen(views: Tensor, y: Tensor) -> tuple[float, float]:
+    """Returns the error when the better of two views (2, N, D) is chosen, and the second's share.
+
+    The best of some beginnings, of which the first takes all as they are.
+    """
+    generator = torch.Generator().manual_seed(0)
+    found: list[tuple[float, float]] = []
+    for start in range(_STARTS):
+        choice = torch.randint(0, 2, (len(y),), generator=generator) * min(start, 1)
+        for _ in range(_ROUNDS):
+            now = _errors(views, y, choice).argmin(0)
+            if torch.equal(now, choice):
+                break
+            choice = now
+        found.append((_error(views, y, choice), float(choice.double().mean())))
+    return min(found)
+
+
+def _error(views: Tensor, y: Tensor, choice: Tensor) -> float:
+    return float(_errors(views, y, choice).amin(0).mean())
+
+
+def _errors(views: Tensor, y: Tensor, choice: Tensor) -> Tensor:
+    """Returns the squared error of each view (V, N, D), by a map fitted on the other half."""
+    chosen = views[choice, torch.arange(len(y))]
+    halves = torch.arange(len(y)) % 2
+    out = torch.empty(len(views), len(y), dtype=torch.float64)
+    for half in (0, 1):
+        x, theirs = chosen[halves == half], y[halves == half]
+        gram = x.T @ x
+        gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+        weights = torch.linalg.solve(gram, x.T @ theirs)
+        asked = views[:, halves != half]
+        out[:, halves != half] = (asked @ weights - y[halves != half]).square().mean(2)
+    return out
+
+
+def _mirrored(how: str, given: float, error: float, beside: float, share: float) -> Finding:
+    return Finding(
+        severity="critical",
+        code="labels-unrelated",
+        seen=f"targets fit {min(share, 1 - share):.0%} of the images better when these are "
+        f"mirrored {how}: the squared error of a linear map is {given:.2g} of their variance as "
+        f"they are, {error:.2g} in the better position, and {beside:.2g} with the other mirror",
+        cause="images are mirrored at random, and their points, boxes or angles are not",
+        cure="mirror the targets with the image: x becomes width − 1 − x, and left and right "
+        "points change places",
+        evidence={"given": given, "mirrored": error, "beside": beside, "share": share},
+    )

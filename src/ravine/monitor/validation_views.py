@@ -1,0 +1,166 @@
+"""The trained network as an instrument: in which view do images of validation look like training?
+
+Images of validation are mirrored, turned, zoomed, and put into other orders of their channels. In
+each view they go through the network, and the mean response of every unit is compared with that to
+images of training. A view that brings them near, where the images as they are lie far away, is how
+they would have to be prepared.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ravine.core.nested import batch_size, map_tensors, pick_examples, tensors_in
+from ravine.core.preserve_state import preserve_state
+from ravine.findings.loop_record import BetterView
+from ravine.monitor.loop_watch import Call
+
+_FEWEST = 16  # examples of each
+_SIDE = 8  # pixels
+_MOST_UNITS = 256  # of a layer
+_SECONDS, _PASSES = 3.0, 14  # of all views together
+_ZOOM = 0.7
+_KINDS = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase)
+
+View = Callable[[Tensor], Tensor]
+
+
+def better_view(model: nn.Module, trained: Call, validated: Call) -> BetterView | None:
+    """Returns the view in which images of validation are nearest to those of training.
+
+    None where inputs are no images (N, C, H, W), too few, or too slow. Buffers, modes and random
+    state of the network stay.
+    """
+    x, y = _images(trained), _images(validated)
+    if x is None or y is None or x.shape[1:] != y.shape[1:] or min(len(x), len(y)) < _FEWEST:
+        return None
+    with preserve_state(model), torch.no_grad():
+        model.eval()
+        began = time.monotonic()
+        _responses(model, _some(trained, _FEWEST))
+        seconds = (time.monotonic() - began) / _FEWEST
+        count = int(_SECONDS / _PASSES / max(seconds, 1e-9))
+        if count < _FEWEST:
+            return None
+        return _nearest(model, _some(trained, count), _some(validated, count))
+
+
+def _some(call: Call, count: int) -> Call:
+    size = batch_size(call)
+    indices = torch.arange(min(count, size)) * size // min(count, size)
+    return pick_examples(call, indices, size=size)
+
+
+def _nearest(model: nn.Module, trained: Call, validated: Call) -> BetterView | None:
+    y, ours = _images(validated), _responses(model, trained)
+    if y is None or not ours:
+        return None
+    as_is = _distance(ours, _responses(model, validated))
+    found = [
+        (_distance(ours, _responses(model, _seen(validated, y, view))), name)
+        for name, view in _views(y)
+    ]
+    if not found:
+        return None
+    nearest, name = min(found)
+    return BetterView(name=name, as_is=as_is, nearest=nearest)
+
+
+def _images(call: Call) -> Tensor | None:
+    found = [t for t in tensors_in(call) if t.is_floating_point() and t.dim() == 4]
+    return found[0] if len(found) == 1 and min(found[0].shape[2:]) >= _SIDE else None
+
+
+def _seen(call: Call, images: Tensor, view: View) -> Call:
+    return map_tensors(call, lambda t: view(t) if t is images else t)
+
+
+def _views(images: Tensor) -> Iterator[tuple[str, View]]:
+    """Yields views of images (N, C, H, W) that keep their shape; left and right are alike."""
+    yield "upside down", lambda t: t.flip(2)
+    if images.shape[2] == images.shape[3]:
+        yield "with height and width exchanged", lambda t: t.transpose(2, 3)
+        yield "turned by 90 degrees", lambda t: t.rot90(1, (2, 3))
+        yield "turned by 270 degrees", lambda t: t.rot90(3, (2, 3))
+    yield "inverted", lambda t: t.amax() + t.amin() - t
+    yield "cut to their middle", _zoomed_in
+    yield "smaller, with a border", _zoomed_out
+    channels = images.shape[1]
+    if channels == 3:
+        for order in itertools.permutations(range(3)):
+            if order != (0, 1, 2):
+                yield f"with channels in the order {order}", _reordered(order)
+
+
+def _reordered(order: Sequence[int]) -> View:
+    return lambda t: t[:, list(order)]
+
+
+def _zoomed_in(images: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    top, left = round(height * (1 - _ZOOM) / 2), round(width * (1 - _ZOOM) / 2)
+    part = images[:, :, top : height - top, left : width - left]
+    return F.interpolate(part, (height, width), mode="bilinear", antialias=True)
+
+
+def _zoomed_out(images: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    inner = (round(_ZOOM * height), round(_ZOOM * width))
+    small = F.interpolate(images, inner, mode="bilinear", antialias=True)
+    rows, columns = height - inner[0], width - inner[1]
+    sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+    return F.pad(small, sides, mode="replicate")
+
+
+def _responses(model: nn.Module, call: Call) -> list[Tensor]:
+    """Returns the mean response of units to each example, (N, units) of each layer that has them.
+
+    Layers run once; those without the batch as their first axis are left out.
+    """
+    images = _images(call)
+    size = 0 if images is None else len(images)
+    found: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.dim() >= 2 and len(output) == size:
+            units = output if output.dim() != 3 else output.transpose(1, 2)
+            found.append(units.double().reshape(size, units.shape[1], -1).mean(2)[:, :_MOST_UNITS])
+
+    with _watched(model, keep):
+        args, kwargs = call
+        model(*args, **kwargs)
+    return found
+
+
+@contextmanager
+def _watched(model: nn.Module, keep: Callable[[nn.Module, Any, Any], None]) -> Iterator[None]:
+    layers = [m for m in model.modules() if isinstance(m, _KINDS)]
+    handles = [layer.register_forward_hook(keep) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _distance(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    """Returns the mean squared difference of the units' means, in squared standard errors.
+
+    Near 1 where both are drawn alike; the mean over layers.
+    """
+    if len(ours) != len(theirs):
+        return float("inf")
+    found = []
+    for a, b in zip(ours, theirs, strict=True):
+        # The spread of training alone, so that no view gains by responses that vary more.
+        error = a.var(0) * (1 / len(a) + 1 / len(b))
+        known = error > 1e-12 * a.square().mean()
+        if bool(known.any()):
+            found.append(float(((a.mean(0) - b.mean(0)).square()[known] / error[known]).mean()))
+    return sum(found) / len(found) if found else float("inf")
