@@ -21,7 +21,7 @@ from ravine.exports.exportable import Exportable, float32_copy, plain_copy
 from ravine.exports.facts import Facts
 from ravine.exports.proof import TOLERANCE, Proof
 from ravine.exports.proved import Batch, ProofImages, Wanted, write_proved
-from ravine.nn.inference import InferenceEngine
+from ravine.nn.inference_engine import InferenceEngine
 
 Pair = tuple[Tensor, Tensor | None]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ravine.kernels.batch_norm import ACTIVATIONS
 from ravine.kernels.convolve import CHANNELS, ConvolveJob, convolve, kernel_bytes
-from ravine.kernels.inference import (
+from ravine.kernels.inference_steps import (
     CONVOLUTION,
     IMAGES,
     NOWHERE,

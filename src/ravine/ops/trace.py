@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ravine.ops.traced_graph import Node, TracedGraph, UntraceableError
-from ravine.ops.traced_operations import IGNORED, OPERATIONS, VIEWS, Call, aten
+from ravine.ops.traced_operations import IGNORED, OPERATIONS, VIEWS, TracedCall, aten
 from ravine.ops.traced_values import TracedValues
 
 
@@ -73,7 +73,7 @@ class _Recorder(TorchDispatchMode):
         elif op is aten.slice.Tensor:
             self.values.subsample(result, *args)
         elif op in OPERATIONS:
-            found = OPERATIONS[op](Call(self.values, args, kwargs, result))
+            found = OPERATIONS[op](TracedCall(self.values, args, kwargs, result))
             self.nodes.append(found)
         else:
             raise UntraceableError("not known")

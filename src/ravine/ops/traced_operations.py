@@ -24,7 +24,7 @@ aten = torch.ops.aten
 
 
 @dataclass(slots=True)
-class Call:
+class TracedCall:
     """One operation as torch dispatched it."""
 
     values: TracedValues
@@ -58,7 +58,7 @@ class Call:
             raise UntraceableError(what)
 
 
-def _convolution(call: Call) -> Node:
+def _convolution(call: TracedCall) -> Node:
     stride, padding, dilation, transposed, _, groups = call.args[3:9]
     weight, x = call.needed(1), call.value(0)
     call.only(groups == 1 and not transposed and list(dilation) == [1, 1], "groups or dilation")
@@ -66,7 +66,7 @@ def _convolution(call: Call) -> Node:
     return Convolution(x, call.new_value(), weight, call.constant(2), _same(stride), _same(padding))
 
 
-def _batch_norm(call: Call) -> Node:
+def _batch_norm(call: TracedCall) -> Node:
     call.only(not call.args[5], "statistics of the batch")
     x, mean, var, eps = call.value(0), call.needed(3), call.needed(4), call.args[7]
     scale = (var.double() + eps).rsqrt()
@@ -79,15 +79,15 @@ def _batch_norm(call: Call) -> Node:
     return Affine(x, call.new_value(call.result[0]), scale, shift)
 
 
-def _activation(name: str) -> Callable[[Call], Node]:
-    def record(call: Call) -> Node:
+def _activation(name: str) -> Callable[[TracedCall], Node]:
+    def record(call: TracedCall) -> Node:
         call.only(call.kwargs.get("approximate", "none") == "none", "an approximate GELU")
         return Activation(call.value(0), call.new_value(), name)
 
     return record
 
 
-def _sum(call: Call) -> Node:
+def _sum(call: TracedCall) -> Node:
     one, other = call.args[:2]
     call.only(isinstance(other, Tensor) and one.shape == other.shape, "shapes differ")
     call.only(call.kwargs.get("alpha", 1) == 1, "alpha")
@@ -95,7 +95,7 @@ def _sum(call: Call) -> Node:
     return Sum(x, y, call.new_value())
 
 
-def _scaled(call: Call) -> Node:
+def _scaled(call: TracedCall) -> Node:
     call.only(isinstance(call.args[1], int | float), "a factor that is no number")
     x = call.value(0)
     channels = call.values.shapes[x][0]
@@ -103,7 +103,7 @@ def _scaled(call: Call) -> Node:
     return Affine(x, call.new_value(), scale, torch.zeros_like(scale))
 
 
-def _max_pool(call: Call) -> Node:
+def _max_pool(call: TracedCall) -> Node:
     kernel = call.args[1]
     stride, padding = call.argument(2, []) or kernel, call.argument(3, [0, 0])
     dilation, ceil = call.argument(4, [1, 1]), call.argument(5, False)
@@ -113,14 +113,14 @@ def _max_pool(call: Call) -> Node:
     return Window(x, y, (kernel[0], kernel[-1]), _same(stride), _same(padding), False)
 
 
-def _whole_max(call: Call) -> Node:
+def _whole_max(call: TracedCall) -> Node:
     call.only(list(call.args[1]) == [1, 1], "several windows")
     x = call.value(0)
     _, *sides = call.values.shapes[x]
     return Window(x, call.new_value(call.result[0]), (sides[0], sides[1]), 1, 0, False)
 
 
-def _whole_mean(call: Call) -> Node:
+def _whole_mean(call: TracedCall) -> Node:
     axes = {axis % 4 for axis in call.args[1]}
     call.only(call.args[0].dim() == 4 and axes == {2, 3}, "a mean over other axes")
     x = call.value(0)
@@ -128,7 +128,7 @@ def _whole_mean(call: Call) -> Node:
     return Window(x, call.new_value(), (sides[0], sides[1]), 1, 0, True)
 
 
-def _more_channels(call: Call) -> Node:
+def _more_channels(call: TracedCall) -> Node:
     """Channels of zeros before and after: a convolution that takes each channel to its place."""
     left, right, top, bottom, before, after = call.args[1]
     call.only(not (left or right or top or bottom) and not call.argument(2, 0.0), "padded sides")
@@ -138,7 +138,7 @@ def _more_channels(call: Call) -> Node:
     return Convolution(x, call.new_value(), weight, None, stride, 0)
 
 
-def _linear(call: Call) -> Node:
+def _linear(call: TracedCall) -> Node:
     """A linear layer: addmm(bias, x, weightᵀ) or mm(x, weightᵀ)."""
     first = len(call.args) - 2
     call.only(not call.kwargs, "factors of the summands")
@@ -162,7 +162,7 @@ VIEWS = {
     aten.view.default, aten._unsafe_view.default, aten.clone.default, aten.t.default,
     aten.detach.default, aten.alias.default, aten.as_strided_.default,
 }  # fmt: skip
-OPERATIONS: Mapping[Any, Callable[[Call], Node]] = {
+OPERATIONS: Mapping[Any, Callable[[TracedCall], Node]] = {
     aten.convolution.default: _convolution,
     aten.native_batch_norm.default: _batch_norm,
     aten.relu.default: _activation("relu"),

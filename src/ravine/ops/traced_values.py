@@ -63,7 +63,7 @@ class TracedValues:
         self._steps[id(result)] = (down * step, across) if axis == 2 else (down, across * step)
 
     def subsampled(self, tensor: Tensor) -> tuple[Value, int]:
-        """Returns the value that a tensor is every so many-th row and column of, and the number."""
+        """Returns of which value a tensor (1, C, H, W) is every so many-th row and column, and n."""
         down, across = self._steps.get(id(tensor), (1, 1))
         found = self._values.get(_storage(tensor))
         if found is None or down != across:
@@ -74,20 +74,20 @@ class TracedValues:
         return found, down
 
     def value(self, tensor: Tensor) -> Value:
-        """Returns the value of a tensor that has all elements of its memory."""
+        """Returns the value of a tensor of any shape that has all elements of its memory."""
         found = self._values.get(_storage(tensor))
         if found is None or tensor.numel() != _numel(self.shapes[found]):
             raise UntraceableError("an operand does not come from the images alone")
         return found
 
     def constant(self, tensor: Tensor) -> Tensor:
-        """Returns a parameter or buffer, or a view of one, in float32."""
+        """Returns a parameter or buffer of any shape, or a view of one, in float32."""
         if not self.is_constant(tensor) or tensor.dtype is not torch.float32:
             raise UntraceableError("an operand is no parameter or buffer in float32")
         return tensor.detach()
 
     def new_value(self, result: Tensor) -> Value:
-        """Returns the number of a new value, which `result` holds."""
+        """Returns the number of a new value, which `result`, (1, C, H, W) or (1, C), holds."""
         if result.dtype is not torch.float32 or len(result) != 1:
             raise UntraceableError("the result is not in float32, or of several images")
         value = len(self.shapes)

@@ -17,7 +17,7 @@ from ravine.core.errors import RunError
 from ravine.core.tensor_file import load_metadata, load_tensors, save_tensors
 from ravine.data.dataset import Preprocessing
 from ravine.models.settings import ModelSettings
-from ravine.nn.inference import InferenceEngine
+from ravine.nn.inference_engine import InferenceEngine
 from ravine.nn.label_prior import add_named_biases_
 
 _FORMAT = 1

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ravine.core.device import has_fast_bfloat16
 from ravine.exports.latency import latency
-from ravine.nn.inference import InferenceEngine
+from ravine.nn.inference_engine import InferenceEngine
 
 _TIMED = (1, 64)  # images at a time
 _CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ enum { CONVOLUTION = 0, WINDOW = 1 };
 /* Where a tensor of a step lies: at so many bytes of the workspace, or one of these. */
 enum { NOWHERE = -1, IMAGES = -2, RESULT = -3 };
 
-/* ravine/kernels/inference.py has the same layout. One of the two jobs, with its constants; where its
+/* ravine/kernels/inference_steps.py has the same layout. One of the two jobs, with its constants; where its
    tensors lie is filled in as the step is run. */
 struct step {
     int64_t kind;

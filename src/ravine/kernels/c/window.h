@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* ravine/kernels/inference.py has the same layout. Images lie in channels_last, without gaps.
+/* ravine/kernels/inference_steps.py has the same layout. Images lie in channels_last, without gaps.
    y = act(window·scale + shift + residual). */
 struct window {
     const float *x;        /* (images, height, width, channels) */

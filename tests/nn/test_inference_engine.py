@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ravine.kernels.library import load_library, without_library
 from ravine.models import build
-from ravine.nn.inference import InferenceEngine
+from ravine.nn.inference_engine import InferenceEngine
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="the C library was not built")
 
