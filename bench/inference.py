@@ -4,8 +4,8 @@
 
 NETWORK:SIZE:CHANNELS. Each network is exported as ONNX and OpenVINO, and all programs take turns in
 one process on batches of 1 and 64: Ravine's network as `evaluate` and `predict` run it
-(`nn/inference_engine.py`), onnxruntime (float32; it has no bfloat16 on the CPU), OpenVINO in float32
-and in bfloat16. It needs the extras onnx and openvino.
+(`nn/inference_engine.py`), onnxruntime (float32: it has no bfloat16 on the CPU), OpenVINO in
+float32 and in bfloat16. It needs the extras onnx and openvino.
 """
 
 import argparse

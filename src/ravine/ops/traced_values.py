@@ -63,7 +63,7 @@ class TracedValues:
         self._steps[id(result)] = (down * step, across) if axis == 2 else (down, across * step)
 
     def subsampled(self, tensor: Tensor) -> tuple[Value, int]:
-        """Returns of which value a tensor (1, C, H, W) is every so many-th row and column, and n."""
+        """Returns of which value a tensor (1, C, H, W) is every nth row and column, and n."""
         down, across = self._steps.get(id(tensor), (1, 1))
         found = self._values.get(_storage(tensor))
         if found is None or down != across:
