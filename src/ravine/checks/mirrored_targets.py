@@ -86,8 +86,9 @@ def _small(images: Tensor) -> Tensor:
 
 
 def _features(images: Tensor) -> Tensor:
-    """Returns the pixels of (N, C, H, W) and a constant, (N, D)."""
-    flat = images.flatten(1)
+    """Returns pixels, the largest of each row and column, and a constant, (N, D)."""
+    parts = (images, images.amax(2), images.amax(3))
+    flat = torch.cat([part.flatten(1) for part in parts], 1)
     return torch.cat([flat, flat.square().mean().sqrt().expand(len(flat), 1)], 1)
 
 
