@@ -138,3 +138,9 @@ def test_labels_of_validation_that_belong_to_other_images_are_named() -> None:
     found = train(network(), view=lambda x: x.roll(1, 0))
 
     assert found.codes == ("validation-labels-unrelated",)
+
+
+def test_blurred_images_of_validation_are_known_by_blurring_those_of_training() -> None:
+    found = train(network(), view=lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False))
+
+    assert found.codes == ("validation-prepared-differently",)

@@ -3,7 +3,8 @@
 Images of validation are mirrored, turned, zoomed, and put into other orders of their channels. In
 each view they go through the network, and the mean response of every unit is compared with that to
 images of training. A view that brings them near, where the images as they are lie far away, is how
-they would have to be prepared.
+they would have to be prepared. Of what cannot be undone, such as a blur, images of training are
+given the same.
 """
 
 import itertools
@@ -24,7 +25,7 @@ from ravine.monitor.loop_watch import Call
 _FEWEST = 16  # examples of each
 _SIDE = 8  # pixels
 _MOST_UNITS = 256  # of a layer
-_SECONDS, _PASSES = 3.0, 14  # of all views together
+_SECONDS, _PASSES = 3.0, 17  # of all views together
 _ZOOM = 0.7
 _KINDS = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase)
 
@@ -58,18 +59,20 @@ def _some(call: Call, count: int) -> Call:
 
 
 def _nearest(model: nn.Module, trained: Call, validated: Call) -> BetterView | None:
-    y, ours = _images(validated), _responses(model, trained)
-    if y is None or not ours:
+    x, y = _images(trained), _images(validated)
+    ours, theirs = (_responses(model, call) for call in (trained, validated))
+    if x is None or y is None or not ours:
         return None
-    as_is = _distance(ours, _responses(model, validated))
     found = [
         (_distance(ours, _responses(model, _seen(validated, y, view))), name)
         for name, view in _views(y)
     ]
-    if not found:
-        return None
+    found += [
+        (_distance(_responses(model, _seen(trained, x, view)), theirs), name)
+        for name, view in _reductions()
+    ]
     nearest, name = min(found)
-    return BetterView(name=name, as_is=as_is, nearest=nearest)
+    return BetterView(name=name, as_is=_distance(ours, theirs), nearest=nearest)
 
 
 def _images(call: Call) -> Tensor | None:
@@ -96,6 +99,18 @@ def _views(images: Tensor) -> Iterator[tuple[str, View]]:
         for order in itertools.permutations(range(3)):
             if order != (0, 1, 2):
                 yield f"with channels in the order {order}", _reordered(order)
+
+
+def _reductions() -> Iterator[tuple[str, View]]:
+    """Yields what images of training must lose to be like those of validation."""
+    yield (
+        "beside blurred images of training",
+        lambda t: F.avg_pool2d(t, 3, 1, 1, count_include_pad=False),
+    )
+    yield (
+        "beside images of training without colours",
+        lambda t: t.mean(1, keepdim=True).expand(t.shape),
+    )
 
 
 def _reordered(order: Sequence[int]) -> View:
