@@ -32,6 +32,7 @@ from ravine.workflows.model_latency import forward
 
 NETWORKS = "wrn-16-4:32:3,wrn-16-2:28:1,swift-1:32:3,resnet-18:64:3,alexnet:64:3,preact-164:32:3"
 BATCHES = (1, 64)
+PAUSE = 0.02  # seconds
 Program = Callable[[], Any]
 
 
@@ -78,13 +79,20 @@ def programs(
     return found
 
 
-def in_turn(rows: dict[str, Program], rounds: int) -> dict[str, Any]:
-    """Returns median milliseconds, and Ravine's speed over that of the fastest runtime."""
+def in_turn(rows: dict[str, Program], rounds: int, *, single: bool) -> dict[str, Any]:
+    """Returns median milliseconds, and Ravine's speed over that of the fastest runtime.
+
+    As in `exports/latency.py` a turn begins with a pause, because the threads of who answered
+    before go on asking for work, and for a single image with an answer that is not timed.
+    """
     for program in rows.values():
         program(), program()
     times: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(rounds):
         for name, program in rows.items():
+            time.sleep(PAUSE)
+            if single:
+                program()
             start = time.perf_counter()
             program()
             times[name].append(1000 * (time.perf_counter() - start))
@@ -109,7 +117,8 @@ def measure(name: str, size: int, channels: int, *, rounds: int, threads: int) -
         for batch in BATCHES:
             for precision, each in programs(network, files, batch, shape, threads).items():
                 row = {"network": f"{name}:{size}:{channels}", "batch": batch}
-                row |= {"precision": precision} | in_turn(each, rounds if batch > 1 else 3 * rounds)
+                turns = rounds if batch > 1 else 3 * rounds
+                row |= {"precision": precision} | in_turn(each, turns, single=batch == 1)
                 print(row, flush=True)
                 rows.append(row)
     return rows
