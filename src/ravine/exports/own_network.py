@@ -21,6 +21,7 @@ from ravine.exports.exportable import Exportable, float32_copy, plain_copy
 from ravine.exports.facts import Facts
 from ravine.exports.proof import TOLERANCE, Proof
 from ravine.exports.proved import Batch, ProofImages, Wanted, write_proved
+from ravine.nn.inference_engine import InferenceEngine
 
 Pair = tuple[Tensor, Tensor | None]
 
@@ -107,14 +108,14 @@ def answering(network: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     """Returns what runs a network: from images (B, C, H, W) float32 to logits (B, K) float32.
 
     Args:
-        network: in float32 and evaluation mode, on the CPU.
+        network: in float32 and evaluation mode, on the CPU; nobody changes it meanwhile.
     """
+    engine = InferenceEngine(network, is_shared=False)
 
     def answers(images: np.ndarray) -> np.ndarray:
         values = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            found: Tensor = network(values)
-        return found.numpy()
+            return engine(values).numpy()
 
     return answers
 

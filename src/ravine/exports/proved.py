@@ -30,7 +30,6 @@ from ravine.exports.program import has_program, program_text
 from ravine.exports.proof import TOLERANCE, Proof, ProofBatch, compare
 from ravine.exports.quantise import quantise_onnx
 from ravine.exports.runner import Runner
-from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
 
 PROOF = "proof.json"
 PROGRAM = "predict.py"
@@ -219,12 +218,11 @@ def _latencies(
 ) -> dict[str, Latency]:
     """Returns the times of the network and of the files, by images at a time."""
     found = {}
-    with keep_packed_weights(PackedWeights()):  # as `Run.predict` answers
-        for count in _TIMED:
-            normalised, given = (_repeated(values, count) for values in first[:2])
-            programs: dict[str, Callable[[], Any]] = {"network": _call(answers, normalised)}
-            programs |= {name: _call(runner.run, given) for name, runner in runners.items()}
-            found[str(count)] = latency(programs)
+    for count in _TIMED:
+        normalised, given = (_repeated(values, count) for values in first[:2])
+        programs: dict[str, Callable[[], Any]] = {"network": _call(answers, normalised)}
+        programs |= {name: _call(runner.run, given) for name, runner in runners.items()}
+        found[str(count)] = latency(programs)
     return found
 
 

@@ -27,6 +27,7 @@ class ConvolveJob(ctypes.Structure):
         *((name, ctypes.c_int64) for name in _NUMBERS),
         ("kernels", ctypes.c_void_p),
         ("packed", ctypes.c_int64),
+        ("after", ctypes.c_void_p),
     )
 
 

@@ -115,6 +115,7 @@ def batch_log_probabilities(
     precision: torch.dtype,
     mirrored: bool,
     several: bool = False,
+    forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Returns `class_probabilities` of one batch: (B, K) float32 each, on the model's device.
 
@@ -124,13 +125,15 @@ def batch_log_probabilities(
         precision: type of activations and products.
         mirrored: also evaluate the mirror images.
         several: whether each label has a probability of its own.
+        forward: gives the model's logits (B, K); by default the model itself.
     """
+    forward = model if forward is None else forward
     was_training = model.training
     model.eval()
     try:
         with torch.autocast(images.device.type, precision, enabled=precision != torch.float32):
-            logits = model(images)
-            flipped = model(images.flip(3)) if mirrored else None
+            logits = forward(images)
+            flipped = forward(images.flip(3)) if mirrored else None
     finally:
         if was_training:
             training_mode_(model)

@@ -5,7 +5,7 @@ user names it again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from ravine.core.errors import RunError
 from ravine.core.tensor_file import load_metadata, load_tensors, save_tensors
 from ravine.data.dataset import Preprocessing
 from ravine.models.settings import ModelSettings
+from ravine.nn.inference_engine import InferenceEngine
 from ravine.nn.label_prior import add_named_biases_
-from ravine.ops.packed_weights import PackedWeights
 
 _FORMAT = 1
 
@@ -28,21 +28,25 @@ class TrainedModel:
     """A network in evaluation mode with its preprocessing and its classes.
 
     Attributes:
-        model: images (B, C, S, S) to logits (B, K).
+        engine: of the network, images (B, C, S, S) to logits (B, K).
         classes: names of the K classes, or labels.
         preprocessing: of the images.
         settings: of the network.
         thresholds: (K) of several labels, from which a probability is a yes; None where an image
             has one class.
-        packed: the network's weights, as products of few images read them.
     """
 
-    model: nn.Module
+    engine: InferenceEngine
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     settings: ModelSettings
     thresholds: tuple[float, ...] | None = None
-    packed: PackedWeights = field(default_factory=PackedWeights)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network itself. Who has it may change it: from now on changes are looked for."""
+        self.engine.is_shared = True
+        return self.engine.network
 
     @property
     def several(self) -> bool:
@@ -156,7 +160,7 @@ def load_model(path: Path, *, code: AllowedCode = NO_CODE) -> TrainedModel:
         ) from error
     model = model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return TrainedModel(
-        model=model,
+        engine=InferenceEngine(model, is_shared=False),
         classes=classes,
         preprocessing=preprocessing,
         settings=settings,

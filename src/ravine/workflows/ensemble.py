@@ -18,7 +18,6 @@ from ravine.core.progress import Progress, no_progress
 from ravine.data.batches import evaluation_batches
 from ravine.data.dataset import ImageArray
 from ravine.kernels.sleeping_threads import sleeps_when_busy
-from ravine.ops.packed_weights import keep_packed_weights
 from ravine.training.evaluation import batch_log_probabilities
 from ravine.training.model_file import TrainedModel
 from ravine.training.several_evaluation import CHOSEN_HERE, Thresholds
@@ -56,7 +55,7 @@ class Ensemble:
             index: int64, of the images wanted, in order.
         """
         where = pick_device(self.device)
-        models = [one.model.to(where) for one in self.members]
+        models = [one.engine.network.to(where) for one in self.members]
         with sleeps_when_busy(), _moved_back(models):
             answers = [self._answers(one, images, index, where) for one in self.members]
             done = 0
@@ -86,15 +85,16 @@ class Ensemble:
             images, index, preprocessing=member.preprocessing, batch=_BATCH, device=device
         )
         precision = pick_precision(self.precision, device)
+        member.engine.check_weights()
         for batch in batches:
-            with keep_packed_weights(member.packed):
-                plain, both = batch_log_probabilities(
-                    member.model,
-                    batch.images,
-                    precision=precision,
-                    mirrored=self.mirrored,
-                    several=member.several,
-                )
+            plain, both = batch_log_probabilities(
+                member.engine.network,
+                batch.images,
+                precision=precision,
+                mirrored=self.mirrored,
+                several=member.several,
+                forward=member.engine,
+            )
             yield plain.cpu().numpy(), None if both is None else both.cpu().numpy()
 
 

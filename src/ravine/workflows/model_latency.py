@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ravine.core.device import has_fast_bfloat16
 from ravine.exports.latency import latency
-from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
+from ravine.nn.inference_engine import InferenceEngine
 
 _TIMED = (1, 64)  # images at a time
 _CPU = torch.device("cpu")
@@ -41,17 +41,15 @@ def forward(network: nn.Module, images: Tensor, precision: str) -> Callable[[], 
     """Returns what runs a network once, as `predict` runs it.
 
     Args:
-        network: in evaluation mode, on the CPU.
+        network: in evaluation mode, on the CPU; nobody changes it meanwhile.
         images: (B, C, S, S), in channels_last.
         precision: float32 or bfloat16.
     """
-
-    packed = PackedWeights()
+    engine = InferenceEngine(network, is_shared=False)
 
     def run() -> Tensor:
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
-        with torch.no_grad(), autocast, keep_packed_weights(packed):
-            found: Tensor = network(images)
-        return found
+        with torch.no_grad(), autocast:
+            return engine(images)
 
     return run

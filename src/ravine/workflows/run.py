@@ -328,7 +328,7 @@ class Run(RunRecord):
     def _finite_members(self) -> tuple[TrainedModel, ...]:
         for number, member in enumerate(self.members, start=1):
             where = self._folder.fold(number).path if self.folds else self._model_path
-            refuse_not_finite(member.model, str(where))
+            refuse_not_finite(member.engine.network, str(where))
         return self.members
 
     def export(

@@ -4,6 +4,7 @@
 #define RAVINE_TEST_CHECKS_H
 
 void check_convolve(void);
+void check_inference(void);
 void check_weight_gradient(void);
 void check_norm(void);
 void check_pool(void);

@@ -6,6 +6,8 @@
 
 #include "convolve.h"
 #include "depthwise.h"
+#include "digest.h"
+#include "inference.h"
 #include "norm.h"
 #include "pixels.h"
 #include "pool.h"
@@ -19,6 +21,8 @@ enum { DONE, NO_MEMORY, LACKING }; /* what functions return */
 int32_t ravine_level(void);
 int32_t ravine_convolve(int32_t level, const struct convolution *, int32_t threads);
 int64_t ravine_kernel_bytes(int32_t level, const struct convolution *);
+int32_t ravine_inference(int32_t level, const struct inference *, int32_t threads);
+void ravine_digest(int32_t level, const struct digest *, int32_t threads);
 int32_t ravine_weight_gradient(int32_t level, const struct weights *, int32_t threads);
 void ravine_norm_forward(int32_t level, const struct norm *, int32_t threads);
 void ravine_norm_backward(int32_t level, const struct norm *, int32_t threads);

@@ -47,6 +47,7 @@ int main(void)
     check_depthwise();
     check_norm();
     check_convolve();
+    check_inference();
     check_weight_gradient();
     return failure_count() > 0;
 }

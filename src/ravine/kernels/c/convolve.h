@@ -8,9 +8,18 @@
 /* The most that a kernel and a stride may measure. */
 enum { MOST_KERNEL = 5, MOST_STRIDE = 3 };
 
-/* Products of AMX tiles; products of vectors; Winograd's F(m×m, 3×3). ops/algorithm.py has the same
-   numbers. */
-enum { TILES = 0, DIRECT = 1, WINOGRAD_2 = 2, WINOGRAD_4 = 4 };
+/* Products of AMX tiles; products of vectors; Winograd's F(m×m, 3×3); products of vectors forward, in
+   float32, of any number of channels. ops/algorithm.py has the same numbers. */
+enum { TILES = 0, DIRECT = 1, WINOGRAD_2 = 2, WINOGRAD_4 = 4, PRODUCT = 5 };
+
+/* What an inference does with a convolution's results z as they are written, not by tiles:
+   y = act(z + shift + residual), and second = act'(y·second_scale + second_shift). */
+struct after {
+    const float *shift; /* (out) */
+    void *second;       /* like y, or null */
+    const float *second_scale, *second_shift;      /* (out) */
+    int64_t activation, second_activation;         /* of norm.h */
+};
 
 /* ravine/kernels/convolve.py has the same layout. Channels are multiples of 16; images lie in
    channels_last, without gaps. Backward x is the gradient of the convolution's result
@@ -19,7 +28,7 @@ struct convolution {
     const void *x;         /* (images, height, width, in) bfloat16; but by tiles float32 too */
     const float *w;        /* (out, kernel, kernel, in), or (in, kernel, kernel, out) backward */
     const void *residual;  /* (images, out_height, out_width, out) bfloat16, or null */
-    void *y;               /* likewise */
+    void *y;               /* likewise; with `after` it may be null */
     float *sums;           /* (images · phases, 2, out) Σy and Σy² of each image, or null */
     /* A norm, z = act((· − mean)·rstd·weight + bias), or null. Forward it is applied to x as
        x is copied. Backward it made the convolution's input from `normed`, and sums are Σdz and
@@ -37,6 +46,7 @@ struct convolution {
        written here, or with `packed` read from here. Null: for this call alone. */
     float *kernels;
     int64_t packed;
+    const struct after *after; /* or null; then without sums */
 };
 
 #endif

@@ -16,6 +16,8 @@
 
 #include "convolve.h"
 #include "depthwise.h"
+#include "digest.h"
+#include "inference.h"
 #include "norm.h"
 #include "pixels.h"
 #include "pool.h"
@@ -35,6 +37,8 @@
     void squares_##level(const struct tensor *, int64_t, const struct piece *, const int64_t *, \
                          int64_t, double *, double *, int32_t);                                \
     void pixels_to_values_##level(const struct pixels *, int32_t);                               \
+    void take_windows_##level(const struct window *, int32_t);                                   \
+    void take_digests_##level(const struct digest *, int32_t);                                   \
     DECLARE_FOR(level)                                                                           \
     DECLARE_FOR(f32_##level)
 
@@ -86,6 +90,18 @@ DECLARE_CONVOLUTION(direct, bf16, avx512bf16)
 DECLARE_CONVOLUTION(winograd2, bf16, avx512bf16)
 DECLARE_CONVOLUTION(winograd4, bf16, avx512bf16)
 #endif
+
+#define DECLARE_PRODUCT(level)                                                     \
+    int32_t product_f32_convolve_##level(const struct convolution *, int32_t); \
+    int64_t product_f32_kernel_bytes_##level(const struct convolution *, int32_t);
+
+DECLARE_PRODUCT(base)
+#if defined(RAVINE_X86)
+DECLARE_PRODUCT(avx2)
+DECLARE_PRODUCT(avx512)
+#endif
+
+int32_t run_inference(int32_t level, const struct inference *, int32_t threads);
 
 EXPORT int32_t ravine_version(void)
 {
@@ -294,6 +310,8 @@ EXPORT int32_t ravine_weight_gradient(int32_t level, const struct weights *weigh
    where the level lacks the algorithm. */
 EXPORT int32_t ravine_convolve(int32_t level, const struct convolution *convolution, int32_t threads)
 {
+    if (convolution->algorithm == PRODUCT)
+        return AT_LEVEL(product_f32_convolve, level, convolution, threads);
     if (convolution->algorithm != TILES)
         return BY_VECTORS(convolve, level, convolution, threads);
 #if defined(RAVINE_AMX)
@@ -312,5 +330,27 @@ EXPORT int32_t ravine_convolve(int32_t level, const struct convolution *convolut
    can keep them, else 2. */
 EXPORT int64_t ravine_kernel_bytes(int32_t level, const struct convolution *convolution)
 {
+    (void)level;
+    if (convolution->algorithm == PRODUCT)
+        return AT_LEVEL(product_f32_kernel_bytes, level, convolution, 1);
     return BY_VECTORS(kernel_bytes, level, convolution, 1);
+}
+
+/* Fills digests. */
+EXPORT void ravine_digest(int32_t level, const struct digest *digest, int32_t threads)
+{
+    PICK(take_digests, level)(digest, threads);
+}
+
+/* For inference.c. */
+void take_windows_at(int32_t level, const struct window *window, int32_t threads)
+{
+    PICK(take_windows, level)(window, threads);
+}
+
+/* Runs the steps of a network's forward pass. Returns 0, 1 without enough memory, 2 where the level
+   lacks an algorithm. */
+EXPORT int32_t ravine_inference(int32_t level, const struct inference *inference, int32_t threads)
+{
+    return run_inference(level, inference, threads);
 }

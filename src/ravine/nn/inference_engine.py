@@ -1,0 +1,160 @@
+"""Answers of one network, by a program of the C library where it can be traced.
+
+In evaluation mode, on the CPU and in float32, a network of convolutions, norms, activations, sums
+and poolings is one call of the library (`ops/inference_program.py`), with nothing of Python between
+its layers. Every other network, and every other way to run one, takes its own forward pass.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from ravine.kernels.library import Library, load_library, threads
+from ravine.nn.network_state import NetworkState, has_global_hooks
+from ravine.ops.fused_graph import Layer, fuse
+from ravine.ops.inference_program import (
+    MANY,
+    InferenceProgram,
+    LayerConstants,
+    constants_of,
+    make_program,
+)
+from ravine.ops.library_inputs import operations_are_observed
+from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
+from ravine.ops.trace import trace
+from ravine.ops.traced_graph import TracedGraph, UntraceableError
+
+_GROUP_BYTES = 16 << 20  # of values of the images that a thread takes through at a time
+_SIZES = 2  # of images, that programs are kept for
+
+Shape = tuple[int, int, int]
+
+
+@final
+@dataclass(slots=True)
+class InferenceEngine:
+    """A network, called with images (B, C, H, W) in evaluation mode.
+
+    A program holds for the weights that it was made of. A network that others have too is compared
+    with what it was: before each call as far as torch counts changes, by `check_weights` to the
+    bit. A private one does not change.
+
+    Attributes:
+        network: in evaluation mode it is compiled.
+        is_shared: others have it, and may change it.
+    """
+
+    network: nn.Module
+    is_shared: bool = True
+    _packed: PackedWeights = field(default_factory=PackedWeights)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _state: NetworkState | None = None
+    _compiled: "dict[Shape, _Compiled | None]" = field(default_factory=dict)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Returns logits (B, K) of images (B, C, H, W), as the network would."""
+        library = load_library()
+        if library is not None and _is_plain(images):
+            compiled = self._compiled_for(library, images)
+            if compiled is not None:
+                return compiled.run(images)
+        with keep_packed_weights(self._packed):
+            logits: Tensor = self.network(images)
+        return logits
+
+    def check_weights(self) -> None:
+        """Notices every change of a weight, also those that torch does not count."""
+        library = load_library()
+        with self._lock:
+            state = self._state
+            if library is None or state is None or not self.is_shared:
+                return
+            if not state.holds_to_the_bit(library):
+                self._forget()
+
+    def _compiled_for(self, library: Library, images: Tensor) -> "_Compiled | None":
+        """Returns the network compiled for these images; None where it has to run itself."""
+        channels, height, width = images.shape[1:]
+        shape = (channels, height, width)
+        with self._lock:
+            state = self._state
+            if state is None or (self.is_shared and not state.holds()):
+                self._forget()
+                self._state = state = NetworkState.of(library, self.network)
+            if state is None or (self.is_shared and not state.is_plain()):
+                return None
+            if shape not in self._compiled:
+                if not state.is_plain():
+                    return None
+                while len(self._compiled) >= _SIZES:
+                    del self._compiled[next(iter(self._compiled))]
+                self._compiled[shape] = _compile(library, self.network, shape)
+            return self._compiled[shape]
+
+    def _forget(self) -> None:
+        self._state, self._compiled, self._packed = None, {}, PackedWeights()
+
+
+@final
+@dataclass(slots=True)
+class _Compiled:
+    """A network for one size of images, and its programs by images of a group and of a call."""
+
+    library: Library
+    graph: TracedGraph
+    layers: list[Layer]
+    constants: list[LayerConstants]
+    programs: dict[tuple[int, int], InferenceProgram] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, images: Tensor) -> Tensor:
+        """Returns logits (B, K): groups of images side by side, then those left over."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        count, workers = len(images), threads()
+        logits = torch.empty(count, self.graph.shapes[self.graph.output][0])
+        fit = _GROUP_BYTES // max(1, self._program(1, count).workspace_bytes)
+        group = max(1, min(MANY, fit, -(-count // workers)))
+        whole = count // group * group
+        for rows in (slice(whole), slice(whole, count)):
+            if len(images[rows]):
+                size = min(group, len(images[rows]))
+                self._program(size, count).run(images[rows], logits[rows], threads=workers)
+        return logits
+
+    def _program(self, group: int, asked: int) -> InferenceProgram:
+        key = group, min(asked, MANY)
+        with self.lock:  # steps hold the addresses of kernels that are packed once
+            found = self.programs.get(key)
+            if found is None:
+                parts = self.library, self.graph, self.layers, self.constants
+                self.programs[key] = found = make_program(*parts, group, asked)
+        return found
+
+
+def _compile(library: Library, network: nn.Module, shape: Shape) -> _Compiled | None:
+    """Returns a network compiled for images of one size; None where it cannot be traced."""
+    try:
+        graph = trace(network, shape)
+    except UntraceableError:
+        return None
+    layers = fuse(graph)
+    return _Compiled(library, graph, layers, [constants_of(layer) for layer in layers])
+
+
+def _is_plain(images: Tensor) -> bool:
+    """Whether nobody but the caller sees what is computed, in float32 on the CPU."""
+    return (
+        images.device.type == "cpu"
+        and images.dtype is torch.float32
+        and images.dim() == 4
+        and images.numel() > 0
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not operations_are_observed()
+        and not is_in_torch_dispatch_mode()
+        and not has_global_hooks()
+    )

@@ -1,0 +1,268 @@
+"""A network's forward pass for a number of images, as steps that the C library runs in one call.
+
+The program owns the weights as the products read them, and says where in a workspace each value
+lies: memory is used again as soon as nobody reads what lies there. Which algorithm runs a
+convolution depends on its shape and on how many images are asked for at once, up to `MANY`, so that
+an image's answer has the same bits in all larger batches, and on every number of threads.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ravine.kernels.batch_norm import ACTIVATIONS
+from ravine.kernels.convolve import CHANNELS, ConvolveJob, convolve, kernel_bytes
+from ravine.kernels.inference_steps import (
+    CONVOLUTION,
+    IMAGES,
+    NOWHERE,
+    RESULT,
+    WINDOW,
+    AfterJob,
+    InferenceJob,
+    Step,
+    WindowJob,
+    run_inference,
+)
+from ravine.kernels.library import Library
+from ravine.ops.fused_graph import Layer, folded_weight
+from ravine.ops.traced_graph import Convolution, TracedGraph, Value, Window
+
+_PRODUCT, _WINOGRAD_4 = 5, 4  # as in c/convolve.h
+MANY = 8  # images, from which on more do not change the algorithm
+# Winograd's has a quarter of the products and four times the weights, which come from memory once
+# for all images: on a Zen 3 that pays from about so many positions of a result on.
+_WINOGRAD_POSITIONS = 128
+_LINE = 64  # bytes
+_KEPT, _KEPT_BYTES = 4, 64 << 20  # workspaces that wait for the next call, and the size of one
+
+
+@final
+@dataclass(slots=True)
+class LayerConstants:
+    """The constants of a layer as the library reads them; None where there are none.
+
+    Attributes:
+        weight: of a convolution, folded, (D, C, k, k) float32 in channels_last.
+        kernels: the same as the products of each algorithm read it, (n,) uint8.
+        scale: of a window, (C,) float32.
+        shift: (C,) float32.
+        second_scale: (C,) float32.
+        second_shift: (C,) float32.
+    """
+
+    weight: Tensor | None = None
+    kernels: dict[int, Tensor] = field(default_factory=dict)
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+    second_scale: Tensor | None = None
+    second_shift: Tensor | None = None
+
+    def kernels_for(self, library: Library, algorithm: int) -> Tensor:
+        """Returns a convolution's kernels as an algorithm's products read them, (n,) uint8."""
+        if algorithm not in self.kernels:
+            assert self.weight is not None
+            self.kernels[algorithm] = _packed(library, self.weight, algorithm)
+        return self.kernels[algorithm]
+
+
+def constants_of(layer: Layer) -> LayerConstants:
+    """Returns a layer's constants, its scale folded into its weights."""
+    found = LayerConstants(shift=_float32(layer.shift), scale=_float32(layer.scale))
+    if isinstance(layer.node, Convolution):
+        found.weight, found.scale = folded_weight(layer), None
+        if found.shift is None:
+            found.shift = torch.zeros(len(found.weight))
+    elif found.scale is not None and found.shift is None:
+        found.shift = torch.zeros_like(found.scale)
+    elif found.shift is not None and found.scale is None:
+        found.scale = torch.ones_like(found.shift)
+    if layer.second is not None:
+        found.second_scale = _float32(layer.second.scale)
+        found.second_shift = _float32(layer.second.shift)
+    return found
+
+
+@final
+@dataclass(slots=True)
+class InferenceProgram:
+    """The steps for groups of so many images.
+
+    Attributes:
+        library: that runs them.
+        steps: an array of `Step`, which hold addresses of `constants`.
+        constants: of the layers.
+        images: of a group.
+        classes: K of the result.
+        workspace_bytes: of one group.
+    """
+
+    library: Library
+    steps: "ctypes.Array[Step]"
+    constants: Sequence[LayerConstants]
+    images: int
+    classes: int
+    workspace_bytes: int
+    _workspaces: list[Tensor] = field(default_factory=list)
+
+    def run(self, images: Tensor, result: Tensor, *, threads: int) -> None:
+        """Fills the result (B, K) of images (B, C, H, W) float32 in channels_last; B in groups."""
+        groups = len(images) // self.images
+        workspace = self._workspace(min(groups, threads))
+        job = InferenceJob(
+            steps=ctypes.addressof(self.steps),
+            count=len(self.steps),
+            images=images.data_ptr(),
+            result=result.data_ptr(),
+            workspace=workspace.data_ptr(),
+            workspace_bytes=self.workspace_bytes,
+            groups=groups,
+            image_bytes=images[0].numel() * self.images * 4,
+            result_bytes=self.classes * self.images * 4,
+        )
+        run_inference(self.library, job)
+        if len(self._workspaces) < _KEPT and len(workspace) <= _KEPT_BYTES:
+            self._workspaces.append(workspace)
+
+    def _workspace(self, count: int) -> Tensor:
+        """Returns memory that no other thread of Python has."""
+        wanted = max(1, count * self.workspace_bytes)
+        try:
+            found = self._workspaces.pop()
+        except IndexError:
+            return torch.empty(wanted, dtype=torch.uint8)
+        return found if len(found) >= wanted else torch.empty(wanted, dtype=torch.uint8)
+
+
+def make_program(
+    library: Library,
+    graph: TracedGraph,
+    layers: Sequence[Layer],
+    constants: Sequence[LayerConstants],
+    images: int,
+    asked: int,
+) -> InferenceProgram:
+    """Returns the program of a graph for groups of so many images.
+
+    Args:
+        library: that runs it.
+        graph: of which the layers are.
+        layers: in order.
+        constants: of each layer.
+        images: of a group, at least one.
+        asked: images of the whole call, which decide the algorithms.
+    """
+    places, total = _places(graph, layers, images)
+    steps = (Step * len(layers))()
+    for step, layer, of_layer in zip(steps, layers, constants, strict=True):
+        _fill(step, graph, layer, of_layer, images)
+        if isinstance(layer.node, Convolution):
+            algorithm = _algorithm(layer.node, graph.shapes[layer.node.y], min(asked, MANY))
+            step.convolution.algorithm = algorithm
+            step.convolution.kernels = of_layer.kernels_for(library, algorithm).data_ptr()
+        step.x = places[layer.node.x]
+        step.residual = NOWHERE if layer.residual is None else places[layer.residual]
+        step.y = places[layer.y] if layer.y_is_read else NOWHERE
+        step.second = NOWHERE if layer.second is None else places[layer.second.value]
+    classes = graph.shapes[graph.output][0]
+    return InferenceProgram(library, steps, constants, images, classes, total)
+
+
+def _fill(
+    step: Step, graph: TracedGraph, layer: Layer, constants: LayerConstants, images: int
+) -> None:
+    activation = ACTIVATIONS[layer.activation or "identity"]
+    node = layer.node
+    channels, height, width = graph.shapes[node.x]
+    out_channels, out_height, out_width = graph.shapes[layer.y]
+    if isinstance(node, Window):
+        step.kind = WINDOW
+        step.window = WindowJob(
+            scale=_address(constants.scale), shift=_address(constants.shift), images=images,
+            height=height, width=width, channels=channels, out_height=out_height,
+            out_width=out_width, kernel_height=node.kernel[0], kernel_width=node.kernel[1],
+            stride=node.stride, padding=node.padding, is_mean=node.is_mean, activation=activation,
+        )  # fmt: skip
+        return
+    step.kind = CONVOLUTION
+    step.convolution = ConvolveJob(
+        images=images, height=height, width=width, channels=channels, out_height=out_height,
+        out_width=out_width, out_channels=out_channels, kernel=node.weight.shape[2],
+        stride=node.stride, padding=node.padding, is_float32=True, packed=True,
+    )  # fmt: skip
+    step.after = AfterJob(
+        shift=_address(constants.shift), activation=activation,
+        second_scale=_address(constants.second_scale),
+        second_shift=_address(constants.second_shift),
+        second_activation=ACTIVATIONS[layer.second.activation] if layer.second else 0,
+    )  # fmt: skip
+
+
+def _places(
+    graph: TracedGraph, layers: Sequence[Layer], images: int
+) -> tuple[dict[Value, int], int]:
+    """Returns where each value lies, and the bytes of the workspace."""
+    last = {value: at for at, layer in enumerate(layers) for value in layer.reads}
+    places: dict[Value, int] = {0: IMAGES, graph.output: RESULT}
+    held: dict[Value, tuple[int, int]] = {}
+    total = 0
+    for at, layer in enumerate(layers):
+        for value in layer.writes:
+            if value not in places:
+                size = _bytes(graph, value, images)
+                places[value] = _free_place(list(held.values()), size)
+                held[value] = (places[value], places[value] + size)
+                total = max(total, held[value][1])
+        held = {value: place for value, place in held.items() if last.get(value, -1) > at}
+    return places, total
+
+
+def _free_place(held: list[tuple[int, int]], size: int) -> int:
+    """Returns the first offset at which so many bytes meet none of the pieces held."""
+    start = 0
+    for begin, end in sorted(held):
+        if begin - start >= size:
+            break
+        start = max(start, end)
+    return start
+
+
+def _bytes(graph: TracedGraph, value: Value, images: int) -> int:
+    channels, height, width = graph.shapes[value]
+    return -(-images * channels * height * width * 4 // _LINE) * _LINE
+
+
+def _algorithm(node: Convolution, result: tuple[int, int, int], images: int) -> int:
+    """Returns the algorithm of a convolution, whose result is (C, H, W), of so many images."""
+    out_channels, channels, kernel, _ = node.weight.shape
+    fits = kernel == 3 and node.stride == 1 and channels % CHANNELS == out_channels % CHANNELS == 0
+    return (
+        _WINOGRAD_4 if fits and images * result[1] * result[2] >= _WINOGRAD_POSITIONS else _PRODUCT
+    )
+
+
+def _packed(library: Library, weight: Tensor, algorithm: int) -> Tensor:
+    """Returns the kernels of weight (D, C, k, k) in channels_last as the products read them."""
+    out_channels, channels, kernel, _ = weight.shape
+    x, y = torch.zeros(channels), torch.empty(out_channels)
+    job = ConvolveJob(
+        x=x.data_ptr(), y=y.data_ptr(), w=weight.data_ptr(), images=1, height=1, width=1,
+        channels=channels, out_height=1, out_width=1, out_channels=out_channels, kernel=kernel,
+        stride=1, padding=kernel // 2, algorithm=algorithm, is_float32=True,
+    )  # fmt: skip
+    kernels = torch.empty(kernel_bytes(library, job), dtype=torch.uint8)
+    job.kernels = kernels.data_ptr()
+    convolve(library, job)  # of one pixel: it packs, which is what is wanted
+    return kernels
+
+
+def _float32(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.float().contiguous()
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()

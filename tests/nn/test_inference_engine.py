@@ -1,0 +1,312 @@
+"""Networks compiled for inference answer as their layers do, and never by old weights."""
+
+import copy
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ravine.kernels.library import load_library, without_library
+from ravine.models import build
+from ravine.nn.inference_engine import InferenceEngine
+
+pytestmark = pytest.mark.skipif(load_library() is None, reason="the C library was not built")
+
+NETWORKS = {
+    "wrn-10-1": (3, 16),
+    "preact-20": (3, 12),
+    "resnet-18": (3, 33),
+    "resnet-cifar-8": (1, 14),
+    "swift-1": (3, 17),
+}
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def _network(name: str = "wrn-10-1") -> nn.Module:
+    """Returns a network whose norms are unlike those of the start."""
+    channels, size = NETWORKS[name]
+    torch.manual_seed(3)
+    network = build(name, classes=7, channels=channels, image_size=size).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(layer.weight, -1, 1.5)
+            nn.init.normal_(layer.bias)
+    return network.to(memory_format=torch.channels_last)
+
+
+def _images(count: int, name: str = "wrn-10-1") -> Tensor:
+    channels, size = NETWORKS[name]
+    return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(count))
+
+
+def _by_layers(network: nn.Module, images: Tensor) -> Tensor:
+    """Returns the answers of torch's own operations, in float64."""
+    wide = copy.deepcopy(network).double()
+    with without_library():
+        return wide(images.double()).float()
+
+
+def _is_compiled(engine: InferenceEngine) -> bool:
+    return any(found is not None for found in engine._compiled.values())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("count", [1, 3, 19])
+def test_a_compiled_network_answers_as_its_layers_do(name: str, count: int) -> None:
+    network, images = _network(name), _images(count, name)
+    engine = InferenceEngine(network)
+
+    found = engine(images)
+
+    assert _is_compiled(engine)
+    torch.testing.assert_close(found, _by_layers(network, images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "act", [nn.GELU(), nn.SiLU(), nn.Identity()], ids=lambda act: type(act).__name__
+)
+def test_other_activations_and_plain_poolings_are_compiled_too(act: nn.Module) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 20, 5, stride=3, padding=1), act, nn.MaxPool2d(3, 2, 1),
+        nn.BatchNorm2d(20), act, nn.Conv2d(20, 9, 1, stride=2), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(9, 33), act, nn.Linear(33, 5, bias=False),
+    ).eval()  # fmt: skip
+    engine, images = InferenceEngine(network), torch.randn(5, 3, 31, 29)
+
+    found = engine(images)
+
+    assert _is_compiled(engine)
+    torch.testing.assert_close(found, _by_layers(network, images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["wrn-10-1", "preact-20"])
+def test_an_answer_does_not_depend_on_the_threads_nor_on_the_batch_from_eight_images_on(
+    name: str, torch_threads: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    engine, images = InferenceEngine(_network(name)), _images(21, name)
+    found, alone = [], []
+    for threads in (1, 2, 5):
+        with torch_threads(threads):
+            found += [engine(images), torch.cat([engine(images[:8]), engine(images[8:])])]
+            alone.append(engine(images[:1]))
+
+    assert all(torch.equal(found[0], other) for other in found[1:])
+    assert all(torch.equal(alone[0], other) for other in alone[1:])
+    torch.testing.assert_close(alone[0], found[0][:1], rtol=1e-4, atol=1e-4)
+
+
+def _last(network: nn.Module, kind: type[nn.Module]) -> Any:
+    return [module for module in network.modules() if isinstance(module, kind)][-1]
+
+
+def _in_place(network: nn.Module) -> None:
+    _last(network, nn.Conv2d).weight.mul_(-1)
+
+
+def _loaded(network: nn.Module) -> None:
+    network.load_state_dict({name: one / 2 for name, one in network.state_dict().items()})
+
+
+def _other_memory(network: nn.Module) -> None:
+    weight = _last(network, nn.Conv2d).weight
+    weight.data = weight.data * -1
+
+
+def _buffer(network: nn.Module) -> None:
+    _last(network, nn.BatchNorm2d).running_mean.add_(1)
+
+
+def _other_parameter(network: nn.Module) -> None:
+    head = _last(network, nn.Linear)
+    head.weight = nn.Parameter(-head.weight)
+
+
+def _other_child(network: nn.Module) -> None:
+    network[-1] = nn.Linear(network[-1].in_features, 7)  # type: ignore[index, operator]
+
+
+def _more_children(network: nn.Module) -> None:
+    network.append(nn.Tanh())  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_in_place, _loaded, _other_memory, _buffer, _other_parameter, _other_child, _more_children],
+)
+def test_a_changed_network_is_never_answered_for_by_its_old_weights(
+    change: Callable[[nn.Module], None],
+) -> None:
+    network, images = _network(), _images(2)
+    engine = InferenceEngine(network)
+    before = engine(images)
+    change(network)
+
+    after = engine(images)
+
+    torch.testing.assert_close(after, _by_layers(network, images), rtol=1e-4, atol=1e-4)
+    assert (after - before).abs().max() > 1e-2
+
+
+def _through_data(network: nn.Module) -> None:
+    _last(network, nn.Linear).weight.data[0, 0] += 10
+
+
+def _epsilon(network: nn.Module) -> None:
+    _last(network, nn.BatchNorm2d).eps = 3.0
+
+
+@pytest.mark.parametrize("change", [_through_data, _epsilon])
+def test_changes_that_torch_does_not_count_are_found_when_weights_are_checked(
+    change: Callable[[nn.Module], None],
+) -> None:
+    network, images = _network(), _images(2)
+    engine = InferenceEngine(network)
+    before = engine(images)
+    change(network)
+    engine.check_weights()
+
+    after = engine(images)
+
+    torch.testing.assert_close(after, _by_layers(network, images), rtol=1e-4, atol=1e-4)
+    assert (after - before).abs().max() > 1e-2
+
+
+def test_unchanged_weights_are_not_compiled_again() -> None:
+    engine, images = InferenceEngine(_network()), _images(2)
+    engine(images)
+    first = list(engine._compiled.values())
+    engine.check_weights()
+    engine(images)
+
+    assert list(map(id, engine._compiled.values())) == list(map(id, first))
+
+
+def test_other_sizes_of_images_are_compiled_for_themselves_and_few_are_kept() -> None:
+    network = _network()
+    engine = InferenceEngine(network)
+    for size in (16, 20, 24, 16):
+        images = torch.randn(2, 3, size, size)
+        torch.testing.assert_close(
+            engine(images), _by_layers(network, images), rtol=1e-4, atol=1e-4
+        )
+
+    assert len(engine._compiled) == 2
+
+
+def test_hooks_run_also_where_the_network_was_compiled_before() -> None:
+    network, images = _network(), _images(1)
+    engine = InferenceEngine(network)
+    engine(images)
+    seen: list[Tensor] = []
+    handle = network[0].register_forward_hook(lambda *given: seen.append(given[2]))  # type: ignore[index, operator]
+    engine(images)
+    handle.remove()
+    engine(images)
+
+    assert len(seen) == 1
+
+
+def test_a_network_in_training_mode_uses_the_batch_and_moves_its_statistics() -> None:
+    network, images = _network(), _images(4)
+    engine = InferenceEngine(network)
+    engine(images)
+    twin = copy.deepcopy(network).train()
+    network.train()
+
+    assert torch.equal(engine(images), twin(images))
+    for one, other in zip(network.buffers(), twin.buffers(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_gradients_flow_where_they_are_wanted() -> None:
+    network, images = _network(), _images(2)
+    engine = InferenceEngine(network)
+    engine(images)
+    with torch.enable_grad():
+        engine(images).square().sum().backward()
+
+    assert all(one.grad is not None for one in network.parameters())
+
+
+def test_under_autocast_the_network_answers_in_its_own_precision() -> None:
+    network, images = _network(), _images(2)
+    engine = InferenceEngine(network)
+    engine(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = engine(images)
+
+        assert torch.equal(found, network(images))
+
+
+class _MixesImages(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean(0, keepdim=True)).mean((2, 3))
+
+
+class _Counts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x.mean((2, 3))
+
+
+class _IsNoisy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + torch.randn_like(x)).mean((2, 3))
+
+
+@pytest.mark.parametrize("kind", [_MixesImages, _Counts, _IsNoisy])
+@pytest.mark.parametrize("claimed", [False, True])
+def test_what_is_more_than_layers_of_images_and_weights_runs_itself(
+    kind: type[nn.Module], claimed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if claimed:  # as if it were one of torch's: then its operations give it away
+        monkeypatch.setattr(kind, "__module__", "torch.nn.modules.none")
+    network = kind().eval()
+    engine, images = InferenceEngine(network), torch.randn(3, 4, 5, 5)
+    for _ in range(3):
+        torch.manual_seed(1)
+        found = engine(images)
+
+    torch.manual_seed(1)
+    assert torch.equal(found, network(images)) or (kind is _Counts and claimed)
+    assert not _is_compiled(engine) or (kind is _Counts and claimed)
+
+
+def test_threads_of_python_ask_one_network_at_once() -> None:
+    network = _network()
+    engine = InferenceEngine(network)
+    batches = [_images(count) for count in (1, 2, 9, 17)]
+    wanted = [_by_layers(network, images) for images in batches]
+    wrong: list[int] = []
+
+    def ask(index: int) -> None:
+        with torch.no_grad():
+            for _ in range(5):
+                found = engine(batches[index])
+                if not torch.allclose(found, wanted[index], rtol=1e-4, atol=1e-4):
+                    wrong.append(index)
+
+    askers = [threading.Thread(target=ask, args=(index,)) for index in range(4)]
+    for one in askers:
+        one.start()
+    for one in askers:
+        one.join()
+
+    assert not wrong
