@@ -70,3 +70,26 @@ def test_a_step_that_mirrors_images_must_mirror_what_has_a_side(kind: str, along
     )
 
     assert ("labels-unrelated" in found.codes) == (not along and kind != "brightness")
+
+
+def test_a_single_value_of_each_image_is_compared_too() -> None:
+    torch.manual_seed(0)
+    x, y = spots(320)
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(144, 8), nn.ReLU(), nn.Linear(8, 1), nn.Flatten(0)
+    )
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+
+    def step(batch: tuple[Tensor, Tensor]) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(batch[0].flip(2)), batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    batches = list(zip(x.split(64), y[:, 0].split(64), strict=True))
+    found = ravine.check(
+        model, F.mse_loss, batches, optimizer, step=step, labels_probe=True, learn=False
+    )
+
+    assert "labels-unrelated" in found.codes

@@ -112,7 +112,7 @@ def _are_mirrored(fed: Tensor, images: Tensor, axis: int) -> Tensor:
 
 
 def _equal(one: Tensor, other: Tensor) -> Tensor:
-    return (one == other.to(one)).flatten(1).all(1)
+    return (one == other.to(one)).reshape(len(one), -1).all(1)
 
 
 def _matters(context: CheckContext, axis: int) -> bool:
