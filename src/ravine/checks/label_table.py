@@ -47,7 +47,7 @@ LABEL_CHECKS: Final = (
         code="labels-unrelated",  # on inputs of a scale that fits
         function=check_label_relation,
         stage="labels probe",
-        thresholds=(limits.LABELS_RELATED,),
+        thresholds=(limits.LABELS_RELATED, limits.EXCHANGED),
         explains=("label-noise", *RATE, *RUN_SYMPTOMS, "overfitting", "validation-at-chance"),
     ),
 )
