@@ -267,3 +267,56 @@ def test_shares_that_are_exchanged_in_mixed_targets_are_named(by_area: bool) -> 
 
     assert found(mixed(exchanged=True))[:1] == ("labels-unrelated",)
     assert "labels-unrelated" not in found(mixed(exchanged=False))
+
+
+class Distiller(nn.Module):
+    def __init__(self, *, detached: bool) -> None:
+        super().__init__()
+        self.detached = detached
+        self.teacher, self.student = (
+            nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)) for _ in range(2)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        taught = self.teacher(x)
+        return self.student(x), taught.detach() if self.detached else taught
+
+
+def distilled(out: tuple[Tensor, Tensor], _: Tensor) -> Tensor:
+    student, teacher = (one.log_softmax(1) for one in out)
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def distilled_with_labels(out: tuple[Tensor, Tensor], labels: Tensor) -> Tensor:
+    return F.cross_entropy(out[0], labels) + distilled(out, labels)
+
+
+def mutual(out: tuple[Tensor, Tensor], labels: Tensor) -> Tensor:
+    return distilled_with_labels(out, labels) + distilled_with_labels((out[1], out[0]), labels)
+
+
+def matched_in_the_batch(out: tuple[Tensor, Tensor], _: Tensor) -> Tensor:
+    a, b = (F.normalize(one, dim=1) for one in out)
+    return F.cross_entropy(a @ b.T, torch.arange(len(a)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "detached", "is_named"),
+    [
+        (distilled, False, True),
+        (distilled_with_labels, False, True),
+        (lambda out, _: F.mse_loss(*out), False, True),
+        (distilled, True, False),
+        (distilled_with_labels, True, False),
+        (mutual, False, False),
+        (matched_in_the_batch, False, False),
+    ],
+)
+def test_a_teacher_that_learns_with_its_student_is_named(
+    loss: Callable[..., Tensor], detached: bool, is_named: bool
+) -> None:
+    batches = [(x, (x[:, :4]).argmax(1)) for x in torch.randn(4, 32, 8)]
+
+    found = codes(Distiller(detached=detached), loss, batches)
+
+    assert ("teacher-trained" in found) == is_named

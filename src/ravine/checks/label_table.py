@@ -8,6 +8,7 @@ from ravine.checks.label_relation import check_label_relation
 from ravine.checks.position_order import check_order
 from ravine.checks.target_leak import check_target_leak
 from ravine.checks.task_balance import check_balance
+from ravine.checks.trained_teacher import check_teacher
 from ravine.findings import thresholds as limits
 from ravine.findings.detectors import RUN_SYMPTOMS
 
@@ -35,6 +36,12 @@ LABEL_CHECKS: Final = (
         stage="state",
         thresholds=(limits.DROWNED, limits.DROWNS, limits.DROWNED_GAIN),
         explains=(*LEARNING, *START),
+    ),
+    Check(
+        code="teacher-trained",
+        function=check_teacher,
+        stage="evaluation",
+        explains=(*LEARNING, *VALIDATION),
     ),
     Check(
         code="frozen-at-random",
