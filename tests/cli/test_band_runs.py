@@ -120,7 +120,8 @@ def test_report_and_diagnose_show_pictures_of_three_bands(
 def test_check_and_data_look_at_bands(ravine: Command, home: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     data = ravine("data", home / "train.npz", "--sheet", sheet)
-    check = ravine("check", home / "train.npz", "--model", "wrn-10-1", "--threads", "1")
+    named = ("--model", "wrn-10-1", "--threads", "1")
+    check = ravine("check", home / "train.npz", *named, "--out", tmp_path / "check")
 
     assert data.code == 0, data.err
     assert "5 bands (those of the array)" in data.out.replace("\n", " ")

@@ -64,6 +64,7 @@ def test_a_folder_that_is_no_run_is_refused(ravine: Command, tmp_path: Path) -> 
     assert "no run folder" in ravine("diagnose", tmp_path / "none").err
 
 
+@pytest.mark.slow
 def test_where_nothing_is_learnt_the_labels_are_asked(ravine: Command, tmp_path: Path) -> None:
     data = paint(tmp_path / "data", 150)
     chance = np.random.default_rng(0)

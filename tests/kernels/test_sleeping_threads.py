@@ -80,6 +80,7 @@ def test_a_team_is_of_the_asked_size_and_ends_with_its_holder():
     assert _threads() <= before
 
 
+@pytest.mark.slow
 def test_the_innermost_use_does_not_end_the_outer_one(two_threads, monkeypatch):
     monkeypatch.setattr(sleeping_threads.OtherLoad, "cores", lambda self: 99.0)
     monkeypatch.setattr(sleeping_threads, "_SAMPLED", 0.02)
@@ -95,6 +96,7 @@ def test_the_innermost_use_does_not_end_the_outer_one(two_threads, monkeypatch):
     assert _becomes(False, seconds=10)
 
 
+@pytest.mark.slow
 def test_a_fork_has_a_watcher_of_its_own(two_threads, monkeypatch):
     monkeypatch.setattr(sleeping_threads.OtherLoad, "cores", lambda self: 99.0)
     monkeypatch.setattr(sleeping_threads, "_SAMPLED", 0.02)

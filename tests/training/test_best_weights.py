@@ -50,23 +50,27 @@ def test_the_luck_of_a_choice_is_the_expected_maximum_of_normal_errors() -> None
 
 
 @pytest.fixture(scope="module")
-def restless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns an .npz of noise with random labels: its validation goes up and down."""
+def misleading(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns an .npz whose validation has the class after the right one: training spoils it."""
     chance = np.random.default_rng(5)
-    path = tmp_path_factory.mktemp("data") / "noise.npz"
-    images = chance.integers(0, 256, (200, 8, 8), dtype=np.uint8)
-    np.savez(path, images=images, labels=chance.integers(0, 3, 200))
+    path = tmp_path_factory.mktemp("data") / "wrong.npz"
+    images, labels = chance.integers(0, 100, (240, 8, 8), np.uint8), np.arange(240) % 3
+    for k in range(3):
+        images[labels == k, 2 * k : 2 * k + 2] += 100
+    parts = {"train_images": images[:180], "train_labels": labels[:180]}
+    np.savez(path, **parts, val_images=images[180:], val_labels=(labels[180:] + 1) % 3)
     return path
 
 
 @pytest.fixture(scope="module")
-def run(restless: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(misleading: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAVINE_CACHE", str(tmp_path_factory.mktemp("cache")))
         return ravine.train(
-            restless,
+            misleading,
             model="wrn-10-1",
             batch=16,
+            lr=0.02,
             epochs=6,
             device="cpu",
             precision="float32",
@@ -78,7 +82,7 @@ def run(restless: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_best_weights_are_those_of_the_best_row_of_the_history(
-    run: Run, restless: Path
+    run: Run, misleading: Path
 ) -> None:
     best = run.result["best"]
     assert not best["is_last"]
@@ -86,16 +90,16 @@ def test_the_best_weights_are_those_of_the_best_row_of_the_history(
     assert best["evaluations"] == len(run.epochs)
 
     chosen = Run.load(run.path, weights_of="best")
-    assert chosen.evaluate(restless, held_out=True)["accuracy"] == best["accuracy"]
-    last = run.evaluate(restless, held_out=True)["accuracy"]
+    assert chosen.evaluate(misleading, held_out=True)["accuracy"] == best["accuracy"]
+    last = run.evaluate(misleading, held_out=True)["accuracy"]
     assert last == run.epochs[-1]["accuracy"] < best["accuracy"]
 
 
 def test_the_last_weights_are_the_best_where_none_before_was_better(
-    run: Run, restless: Path, tmp_path: Path
+    run: Run, misleading: Path, tmp_path: Path
 ) -> None:
     one = ravine.train(
-        restless,
+        misleading,
         model="wrn-10-1",
         epochs=1,
         device="cpu",
@@ -110,9 +114,9 @@ def test_the_last_weights_are_the_best_where_none_before_was_better(
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_run_without_best_weights_says_why(restless: Path, tmp_path: Path) -> None:
+def test_a_run_without_best_weights_says_why(misleading: Path, tmp_path: Path) -> None:
     run = ravine.train(
-        restless,
+        misleading,
         model="wrn-10-1",
         epochs=2,
         device="cpu",

@@ -86,6 +86,7 @@ def unlearnable(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_that_ends_early_has_the_same_weights(
     unlearnable: Path, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_an_interrupted_run_that_ends_early_has_the_same_weights(
     assert again.result["best"] == whole.result["best"]
 
 
+@pytest.mark.slow
 def test_a_new_run_of_its_recipe_decides_for_itself(unlearnable: Path, tmp_path: Path) -> None:
     settings = {**_SMALL, "epochs": 20, "patience": 2}
     first = ravine.train(unlearnable, out=tmp_path / "first", **settings)

@@ -44,6 +44,7 @@ def test_a_short_run_measures_says_so_and_writes_it_down(stripes: Path, tmp_path
     assert last["loss"] == pytest.approx(run.result["loss"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_saved_statistics_are_those_of_the_saved_weights(stripes: Path, tmp_path: Path) -> None:
     run = ravine.train(stripes, out=tmp_path / "run", **_SMALL)
     settings, _ = read_recipe(run.path / "recipe.toml")

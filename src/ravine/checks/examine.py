@@ -27,6 +27,7 @@ from ravine.checks.step_record import Tensors
 from ravine.core.compiled import uncompiled, unwrapped
 from ravine.core.errors import SettingError
 from ravine.core.nested import map_tensors, tensors_in
+from ravine.core.preserve_random import preserve_random
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding, Findings, merge
 from ravine.kernels.sleeping_threads import sleeps_when_busy
@@ -117,17 +118,17 @@ def examine(
         raise SettingError("the model has no parameters that learn; pass one that has")
     if not callable(loss):
         raise SettingError(f"loss must be a function of (output, targets), got {loss!r}")
-    samples = take_batches(batches, learning[0].device)
-    context = CheckContext(
-        model=unwrapped(model),
-        loss=loss,
-        samples=samples,
-        optimizer=optimizer,
-        step=step,
-        precision=precision,
-        source=batches,
-    )
-    with torch.enable_grad(), uncompiled():
+    # A DataLoader draws from torch's generator where it begins, and its data set may as it is read.
+    with preserve_random(*_generators_of(batches)), torch.enable_grad(), uncompiled():
+        context = CheckContext(
+            model=unwrapped(model),
+            loss=loss,
+            samples=take_batches(batches, learning[0].device),
+            optimizer=optimizer,
+            step=step,
+            precision=precision,
+            source=batches,
+        )
         found = list(_run_checks(context, labels_probe=labels_probe, learn=learn))
     measured = context.measured
     return Examination(
@@ -135,6 +136,13 @@ def examine(
         rates=measured.range_test,
         variance=measured.variance,
     )
+
+
+def _generators_of(batches: Any) -> set[torch.Generator]:
+    """Returns the generators of a DataLoader's own."""
+    holders = (batches, getattr(batches, "sampler", None))
+    found = (getattr(holder, "generator", None) for holder in holders)
+    return {one for one in found if isinstance(one, torch.Generator)}
 
 
 def _run_checks(context: CheckContext, *, labels_probe: bool, learn: bool) -> Iterator[Finding]:

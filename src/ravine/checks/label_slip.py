@@ -1,16 +1,15 @@
 """Targets that slipped against their examples: whether they fit the ones before or after better."""
 
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
+from ravine.core.preserve_random import preserve_random
 from ravine.findings.thresholds import LABELS_RELATED
 
 _CERTAIN = 6.0  # standard deviations above chance, of another order
@@ -73,20 +72,16 @@ def rows_in_order(batches: Any) -> tuple[Tensor, Tensor] | None:
     if rows is None or not hasattr(rows, "__getitem__") or not hasattr(rows, "__len__"):
         return None
     inputs, labels, began = list[Tensor](), list[int](), time.monotonic()
-    kept = (torch.get_rng_state(), random.getstate(), np.random.get_state())
     try:
-        for n in range(min(_ROWS, len(rows))):
-            pair = rows[n]
-            inputs.append(torch.as_tensor(pair[0]))
-            labels.append(int(pair[1]))
-            if time.monotonic() - began > _SECONDS:
-                break
+        with preserve_random():
+            for n in range(min(_ROWS, len(rows))):
+                pair = rows[n]
+                inputs.append(torch.as_tensor(pair[0]))
+                labels.append(int(pair[1]))
+                if time.monotonic() - began > _SECONDS:
+                    break
     except Exception:  # the user's data set, in an order that it may not be made for
         return None
-    finally:
-        torch.set_rng_state(kept[0])
-        random.setstate(kept[1])
-        np.random.set_state(kept[2])
     if not inputs or len({x.shape for x in inputs}) > 1:
         return None
     return torch.stack(inputs), torch.tensor(labels)
