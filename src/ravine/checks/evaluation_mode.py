@@ -33,7 +33,7 @@ def check_evaluation(context: CheckContext) -> Iterator[Finding]:
             return
         is_drawn = _difference(one, again[0]) > NOISY
         influence = 0.0 if is_drawn else _influence(context, sample, one)
-        layer = None
+        layer: str | None = None
         if not is_drawn and influence <= MIXED and _are_alike(one):
             layer, influence = inner_influence(context.model, sample)
     if influence > MIXED:

@@ -22,8 +22,7 @@ from ravine.checks.label_set_relation import check_label_sets
 from ravine.checks.label_shortcut import check_shortcut
 from ravine.checks.label_slip import Slip, find_slip, rows_in_order
 from ravine.checks.mask_alignment import check_alignment
-from ravine.checks.mirrored_classes import find_mirrored_in_data
-from ravine.checks.mirrored_targets import find_mirrored_parts
+from ravine.checks.mirrored_data import find_mirrored_in_data
 from ravine.checks.mixed_targets import find_exchanged_shares
 from ravine.checks.parameters import make_dense_
 from ravine.checks.value_relation import check_values, slipped, values_of
@@ -132,7 +131,6 @@ def check_label_relation(context: CheckContext) -> Iterator[Finding]:
     yield from check_alignment(context)
     yield from find_mirrored_in_step(context)
     yield from find_mirrored_in_data(context)
-    yield from find_mirrored_parts(context.samples)
     yield from find_exchanged_shares(context.samples)
     rows = [(_features(one), one.label_rows) for one in context.samples]
     sets = [(x, y) for x, y in rows if x is not None and y is not None and len(x) == len(y)]

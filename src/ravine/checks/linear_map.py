@@ -25,8 +25,8 @@ def pixels_and_constant(images: Tensor) -> Tensor:
     return torch.cat([flat, flat.square().mean().sqrt().expand(len(flat), 1)], 1)
 
 
-def linear_errors(views: Tensor, y: Tensor, choice: Tensor) -> Tensor:
-    """Returns the squared error of each view (V, N, D), by a map fitted on the other half.
+def linear_answers(views: Tensor, y: Tensor, choice: Tensor) -> Tensor:
+    """Returns what a map says of each view (V, N, D) that is fitted on the other half, (V, N, k).
 
     Args:
         views: of the inputs.
@@ -35,12 +35,15 @@ def linear_errors(views: Tensor, y: Tensor, choice: Tensor) -> Tensor:
     """
     chosen = views[choice, torch.arange(len(y))]
     halves = torch.arange(len(y)) % 2
-    out = torch.empty(len(views), len(y), dtype=torch.float64)
+    out = torch.empty(len(views), *y.shape, dtype=torch.float64)
     for half in (0, 1):
         x, theirs = chosen[halves == half], y[halves == half]
         gram = x.T @ x
         gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-        weights = torch.linalg.solve(gram, x.T @ theirs)
-        asked = views[:, halves != half]
-        out[:, halves != half] = (asked @ weights - y[halves != half]).square().mean(2)
+        out[:, halves != half] = views[:, halves != half] @ torch.linalg.solve(gram, x.T @ theirs)
     return out
+
+
+def linear_errors(views: Tensor, y: Tensor, choice: Tensor) -> Tensor:
+    """Returns the squared error of `linear_answers`, (V, N), the mean over values."""
+    return (linear_answers(views, y, choice) - y).square().mean(2)

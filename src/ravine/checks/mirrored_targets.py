@@ -14,13 +14,11 @@ from torch import Tensor
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.linear_map import linear_errors, pixels_and_constant, small_images
-from ravine.core.nested import tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import MIRRORED, MIRRORED_BESIDE
 
 _FEWEST, _MOST = 200, 2000  # images
 _ROUNDS, _STARTS = 8, 3
-_MOST_VALUES = 16  # of an example
 _SHARE = 0.05  # of the images, that must be in the rarer position
 
 
@@ -46,27 +44,6 @@ def find_mirrored(samples: Sequence[CheckBatch], values: Sequence[Tensor]) -> It
         if is_far and _SHARE < share < 1 - _SHARE:
             yield _mirrored(("left to right", "upside down")[axis], given, error, beside, share)
             return
-
-
-def find_mirrored_parts(samples: Sequence[CheckBatch]) -> Iterator[Finding]:
-    """Yields the same of targets that are several tensors, for the first part that shows it."""
-    if isinstance(samples[0].targets, Tensor):
-        return
-    rows = [_value_parts(one) for one in samples]
-    for part in range(min(map(len, rows))):
-        values = [row[part] for row in rows]
-        if len({y.shape[1] for y in values}) == 1:
-            found = list(find_mirrored(samples, values))
-            yield from found
-            if found:
-                return
-
-
-def _value_parts(sample: CheckBatch) -> list[Tensor]:
-    """Returns the floating targets of a batch that are a few values an example, (N, k) each."""
-    parts = [t for t in tensors_in(sample.targets) if t.is_floating_point() and t.dim()]
-    flat = [t.double().reshape(len(t), -1) for t in parts if len(t) == len(sample)]
-    return [y for y in flat if y.shape[1] <= _MOST_VALUES]
 
 
 def errors_mirrored(

@@ -53,14 +53,14 @@ def _flat(value: Any) -> list[Any]:
         return [one for item in value for one in _flat(item)]
     if isinstance(value, Mapping):
         return [one for item in value.values() for one in _flat(item)]
-    is_row = isinstance(value, list) or (isinstance(value, Row) and value.ndim > 0)
+    is_row = isinstance(value, list) or (isinstance(value, Tensor | np.ndarray) and value.ndim > 0)
     return [value] if is_row else []
 
 
 def rows_at(columns: Sequence[Any], index: int) -> list[Row]:
     """Returns what each column keeps of an example, where that is a tensor or an array."""
     found = [column[index] for column in columns]
-    return [one for one in found if isinstance(one, Row) and one.ndim > 0]
+    return [one for one in found if isinstance(one, Tensor | np.ndarray) and one.ndim > 0]
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def _changed(loader: Any, rows: Any, columns: Sequence[Any], asked: Sequence[int
     differ = [any(not _same(row, old) for row, old in pairs) for pairs in kept]
     for row, old in (pair for pairs in kept for pair in pairs):
         if not _same(row, old):
-            row[...] = old
+            _put_back(row, old)
     return sum(differ)
 
 
@@ -129,6 +129,13 @@ def _read(rows: Any, asked: Sequence[int], collate: Any) -> None:
 
 def _copy(row: Row) -> Row:
     return row.clone() if isinstance(row, Tensor) else row.copy()
+
+
+def _put_back(row: Row, old: Row) -> None:
+    if isinstance(row, Tensor) and isinstance(old, Tensor):
+        row.copy_(old)
+    elif isinstance(row, np.ndarray):
+        row[...] = old
 
 
 def _same(row: Row, old: Row) -> bool:
