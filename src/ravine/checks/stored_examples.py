@@ -28,7 +28,7 @@ def data_set_of(batches: Any) -> tuple[Any, Sequence[int]] | None:
 
     None where `batches` has no data set that is indexed by numbers.
     """
-    rows = getattr(batches, "dataset", None)
+    rows: Any = getattr(batches, "dataset", None)
     if not hasattr(rows, "__getitem__") or not hasattr(rows, "__len__"):
         return None
     indices: Sequence[int] = range(len(rows))
