@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ravine.monitor.augmented_copies import share_of_copies
 from ravine.monitor.seen_examples import SeenExamples
 
 
@@ -27,3 +28,28 @@ def test_copies_that_were_changed_a_little_are_found(how: str) -> None:
     share = seen.share_of(((held,), {}))
 
     assert share < 0.15 if how == "others" else share > 0.8
+
+
+def augmented(images: Tensor, *, copies: int) -> Tensor:
+    """Returns shifted, mirrored and noisy copies of images (N, 1, 16, 16), in a random order."""
+    found = []
+    for image in images.repeat_interleave(copies, 0):
+        rows, columns, side = torch.randint(0, 3, (3,)).tolist()
+        moved = image.roll((rows - 1, columns - 1), (1, 2))
+        found.append(moved.flip(2) if side == 0 else moved)
+    changed = torch.stack(found)
+    return (changed + 0.05 * torch.randn_like(changed))[torch.randperm(len(changed))]
+
+
+@pytest.mark.parametrize("source", ["the same", "others", "one pattern a class"])
+def test_pictures_that_were_augmented_before_they_were_split_are_found(source: str) -> None:
+    torch.manual_seed(0)
+    images = pictures(100)
+    if source == "one pattern a class":
+        images = images[:4].repeat(25, 1, 1, 1)
+    both = augmented(images, copies=6)
+    held = augmented(pictures(100), copies=1) if source == "others" else both[500:]
+
+    share = share_of_copies(((both[:500],), {}), ((held,), {}), 4)
+
+    assert share > 0.5 if source == "the same" else share < 0.1

@@ -41,6 +41,7 @@ def train(
     after_step: Callable[[], None] = lambda: None,
     evaluated: nn.Module | None = None,
     view: Callable[[Tensor], Tensor] = lambda x: x,
+    augmented: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Findings:
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     held, labels = pictures(128)
@@ -49,7 +50,7 @@ def train(
             model.train()
             x, y = pictures(32)
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(x), y)
+            loss = F.cross_entropy(model(augmented(x)), y)
             loss.backward()
             optimizer.step()
             after_step()
@@ -144,3 +145,10 @@ def test_blurred_images_of_validation_are_known_by_blurring_those_of_training() 
     found = train(network(), view=lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False))
 
     assert found.codes == ("validation-prepared-differently",)
+
+
+@pytest.mark.parametrize("size", [0.3, 100.0])
+def test_noise_that_leaves_nothing_of_training_images_is_named(size: float) -> None:
+    found = train(network(), augmented=lambda x: x + size * torch.randn_like(x))
+
+    assert found.codes[:1] == (("validation-prepared-differently",) if size > 1 else ())

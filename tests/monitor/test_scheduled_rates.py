@@ -51,3 +51,20 @@ def test_a_rate_that_never_is_what_was_set_is_named(
 def test_a_schedule_of_factors_is_not_named() -> None:
     found = _watched(lambda n: min(1.0, (n + 1) / 20) * (1 - n / 300)).findings
     assert "rate-too-low" not in found.codes
+
+
+def _with_steps(factors: dict[int, float]) -> tuple[str, ...]:
+    """Returns the codes of a hard training whose rate is multiplied at some steps."""
+
+    def factor(step: int) -> float:
+        found = 1.0
+        for at, by in factors.items():
+            found *= by if step >= at else 1.0
+        return found
+
+    return _watched(factor).findings.codes
+
+
+def test_two_divisions_by_ten_in_the_first_half_end_the_training() -> None:
+    assert "rate-too-low" in _with_steps({40: 0.1, 80: 0.1})
+    assert "rate-too-low" not in _with_steps({100: 0.1, 150: 0.1})

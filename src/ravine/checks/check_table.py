@@ -34,6 +34,7 @@ from ravine.checks.parameter_groups import check_groups
 from ravine.checks.parameters import check_registered, check_shared
 from ravine.checks.short_trainings import check_few_examples, check_learning_rate
 from ravine.checks.step_effect import check_step_effect
+from ravine.checks.stored_examples import check_stored
 from ravine.checks.strong_decay import check_decay
 from ravine.checks.targets import check_targets
 from ravine.checks.user_step import check_step
@@ -101,11 +102,11 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         stage="state",
         explains=(*LEARNING, "vanishing-at-start", "step-trains-something-else"),
     ),
-    Check(
+    Check(  # what the data set keeps; by a step by check_step
         code="batch-changed",
-        function=check_step,
-        stage="state",
-        explains=(*LEARNING, *LATER_UNITS, "gradients-not-cleared", "overfitting"),
+        function=check_stored,
+        stage="before",
+        explains=(*LEARNING, *LATER_UNITS, *VALIDATION, "gradients-not-cleared"),
     ),
     Check(
         code="gradients-not-cleared",
@@ -196,7 +197,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="targets-not-scaled",
         function=check_targets,
         stage="first batch",
-        thresholds=(limits.LARGE_TARGETS,),
+        thresholds=(limits.LARGE_TARGETS, limits.OUT_OF_RANGE),
         explains=(*LEARNING, *START, "overfitting", "task-drowned"),
     ),
     *LABEL_CHECKS,

@@ -30,6 +30,7 @@ class Measurements:
         dense: (N, K, …) of the first batch, with a label at each place; None where it is not so.
         dense_form: how the loss takes them.
         last_function: name of the function that made the output, such as linear or softmax.
+        ends: names of the functions that made each tensor of the output.
         variance: of the first batch, layer by layer; None before.
         units: activity of each activation, in the order of the calls.
         faded: of each activation, whether its input has next to no variance.
@@ -49,6 +50,7 @@ class Measurements:
     dense: Tensor | None = None
     dense_form: LossForm | None = None
     last_function: str = ""
+    ends: tuple[str, ...] = ()
     variance: VarianceProfile | None = None
     units: tuple[UnitActivity, ...] = ()
     faded: tuple[bool, ...] = ()

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.inner_influence import inner_influence
 from ravine.core.nested import batch_size, call_model, map_tensors, slice_examples, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
-from ravine.findings.thresholds import MIXED, NOISY
+from ravine.findings.thresholds import ALIKE, MIXED, NOISY
 
 _EXAMPLES = 16
 
@@ -32,8 +33,11 @@ def check_evaluation(context: CheckContext) -> Iterator[Finding]:
             return
         is_drawn = _difference(one, again[0]) > NOISY
         influence = 0.0 if is_drawn else _influence(context, sample, one)
+        layer: str | None = None
+        if not is_drawn and influence <= MIXED and _are_alike(one):
+            layer, influence = inner_influence(context.model, sample)
     if influence > MIXED:
-        yield _mixed(context.model, influence)
+        yield _mixed(context.model, influence, layer)
 
 
 def _outputs(context: CheckContext, inputs: Any) -> list[Tensor]:
@@ -56,6 +60,11 @@ def _difference(one: Tensor, other: Tensor) -> float:
     between = float(one.var(0).mean().sqrt())
     spread = max(between, 1e-3 * float(one.abs().max()), 1e-12)
     return float((one - other).square().mean().sqrt()) / spread
+
+
+def _are_alike(out: Tensor) -> bool:
+    """Returns whether outputs (N, …) are the same for all examples, and show no influence."""
+    return float(out.var(0).mean()) <= ALIKE * float(out.var())
 
 
 def _influence(context: CheckContext, sample: CheckBatch, whole: Tensor) -> float:
@@ -96,7 +105,7 @@ def noisy_evaluation(noise: float) -> Finding:
     )
 
 
-def _mixed(model: nn.Module, influence: float) -> Finding:
+def _mixed(model: nn.Module, influence: float, layer: str | None = None) -> Finding:
     by_norm = any(
         isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is None
         for m in model.modules()
@@ -104,14 +113,19 @@ def _mixed(model: nn.Module, influence: float) -> Finding:
     return Finding(
         severity="note" if by_norm else "warning",
         code="examples-mixed",
-        seen="in evaluation mode the output of an example depends on the other examples of its "
+        seen="in evaluation mode the output of an example "
+        + (f"in {layer} " if layer else "")
+        + "depends on the other examples of its "
         f"batch: it changes by {influence:.2g} of its standard deviation",
         cause="batch norm without running statistics"
         if by_norm
-        else "an operation runs over the batch axis: a softmax or a norm with dim=0, or a reshape "
-        "or transpose that mixes examples and features",
+        else "an operation runs over the batch axis: attention or a recurrent layer without "
+        "batch_first=True, a softmax or a norm with dim=0, or a reshape or transpose that mixes "
+        "examples and features",
         cure="give batch norm running statistics, or evaluate in batches of the same kind"
         if by_norm
-        else "take dim=1 (or -1) in place of 0; keep the first axis as it is in each reshape",
+        else "take batch_first=True, and dim=1 (or -1) in place of 0; keep the first axis as it is "
+        "in each reshape",
+        layer=layer,
         evidence={"influence": influence},
     )

@@ -190,6 +190,7 @@ def _first_batch(context: CheckContext, sample: CheckBatch) -> Generator[Finding
     if measured.dense is not None:
         measured.dense_form = form_of(context.loss, measured.dense, sample.targets)
     measured.last_function = _last_function(recording, recording.output)
+    measured.ends = tuple(_last_function(recording, t) for t in tensors_in(recording.output))
     measured.variance = VarianceProfile(layers=as_layers(recording, sample.inputs))
     measured.units = tuple(recording.units)
     faded = inputs_faded(recording)

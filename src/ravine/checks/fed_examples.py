@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.mirrored_classes import VIEWS, exchanged_classes, mirrored_classes
 from ravine.checks.mirrored_targets import errors_mirrored
 from ravine.checks.value_relation import values_of
 from ravine.core.nested import tensors_in
@@ -62,13 +63,21 @@ def find_mirrored_in_step(context: CheckContext) -> Iterator[Finding]:
     for axis, how in ((3, "left to right"), (2, "upside down")):
         mirrored = _are_mirrored(fed, images, axis)
         stay = _equal(targets, sample.targets)[mirrored]
-        if int(mirrored.sum()) >= _FEWEST and bool(stay.all()) and _matters(context, axis):
-            yield _mirrored(how, float(mirrored.double().mean()))
+        if int(mirrored.sum()) < _FEWEST or not bool(stay.all()):
+            continue
+        share = float(mirrored.double().mean())
+        if sample.labels is not None:
+            pair = _exchanged(context, how)
+            if pair is not None:
+                yield mirrored_classes(how, share, pair, "the step")
+                return
+        elif _matters(context, axis):
+            yield _mirrored(how, share)
             return
 
 
 def _can_be_mirrored(sample: CheckBatch) -> bool:
-    return _is_mask(sample) or values_of(sample) is not None
+    return _is_mask(sample) or sample.labels is not None or values_of(sample) is not None
 
 
 def _is_mask(sample: CheckBatch) -> bool:
@@ -113,6 +122,17 @@ def _are_mirrored(fed: Tensor, images: Tensor, axis: int) -> Tensor:
 
 def _equal(one: Tensor, other: Tensor) -> Tensor:
     return (one == other.to(one)).reshape(len(one), -1).all(1)
+
+
+def _exchanged(context: CheckContext, how: str) -> tuple[int, int] | None:
+    """Returns two classes that a mirror makes of each other, by the images of all batches."""
+    labels = [one.labels for one in context.samples]
+    images = [one.float_inputs[0] for one in context.samples]
+    known = [y for y in labels if y is not None]
+    if len(known) < len(images) or len({x.shape[1:] for x in images}) > 1:
+        return None
+    y = torch.cat(known).cpu()
+    return exchanged_classes(torch.cat(images), y, VIEWS[how]) if int(y.min()) >= 0 else None
 
 
 def _matters(context: CheckContext, axis: int) -> bool:

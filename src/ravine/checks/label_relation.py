@@ -22,6 +22,8 @@ from ravine.checks.label_set_relation import check_label_sets
 from ravine.checks.label_shortcut import check_shortcut
 from ravine.checks.label_slip import Slip, find_slip, rows_in_order
 from ravine.checks.mask_alignment import check_alignment
+from ravine.checks.mirrored_data import find_mirrored_in_data
+from ravine.checks.mixed_targets import find_exchanged_shares
 from ravine.checks.parameters import make_dense_
 from ravine.checks.value_relation import check_values, slipped, values_of
 from ravine.core.nested import tensors_in
@@ -123,11 +125,18 @@ def noise_floor(predicted: Tensor, labels: Tensor, classes: int) -> float:
     return noise if noise < 1 and accuracy / (1 - noise) > 0.6 else 0.0
 
 
-def check_label_relation(context: CheckContext) -> Iterator[Finding]:
-    """Yields labels that have nothing to do with the inputs, or that are partly random."""
+def _without_training(context: CheckContext) -> Iterator[Finding]:
+    """Yields what images, masks and mixed targets tell by themselves."""
     yield from check_shortcut(context)
     yield from check_alignment(context)
     yield from find_mirrored_in_step(context)
+    yield from find_mirrored_in_data(context)
+    yield from find_exchanged_shares(context.samples)
+
+
+def check_label_relation(context: CheckContext) -> Iterator[Finding]:
+    """Yields labels that have nothing to do with the inputs, or that are partly random."""
+    yield from _without_training(context)
     rows = [(_features(one), one.label_rows) for one in context.samples]
     sets = [(x, y) for x, y in rows if x is not None and y is not None and len(x) == len(y)]
     if sets and len(sets) == len(rows):

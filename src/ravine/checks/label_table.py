@@ -8,6 +8,7 @@ from ravine.checks.label_relation import check_label_relation
 from ravine.checks.position_order import check_order
 from ravine.checks.target_leak import check_target_leak
 from ravine.checks.task_balance import check_balance
+from ravine.checks.trained_teacher import check_teacher
 from ravine.findings import thresholds as limits
 from ravine.findings.detectors import RUN_SYMPTOMS
 
@@ -37,6 +38,12 @@ LABEL_CHECKS: Final = (
         explains=(*LEARNING, *START),
     ),
     Check(
+        code="teacher-trained",
+        function=check_teacher,
+        stage="evaluation",
+        explains=(*LEARNING, *VALIDATION),
+    ),
+    Check(
         code="frozen-at-random",
         function=check_frozen,
         stage="before",
@@ -47,7 +54,7 @@ LABEL_CHECKS: Final = (
         code="labels-unrelated",  # on inputs of a scale that fits
         function=check_label_relation,
         stage="labels probe",
-        thresholds=(limits.LABELS_RELATED,),
+        thresholds=(limits.LABELS_RELATED, limits.EXCHANGED),
         explains=("label-noise", *RATE, *RUN_SYMPTOMS, "overfitting", "validation-at-chance"),
     ),
 )

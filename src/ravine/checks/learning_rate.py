@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ravine.checks.check_batch import CheckBatch, joined
 from ravine.checks.context import CheckContext
 from ravine.checks.made_up_outputs import REFUSALS
-from ravine.checks.rate_trial import is_clipped, late_loss
+from ravine.checks.rate_trial import gradient_multiple, is_clipped, late_loss
 from ravine.core.errors import SettingError
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding, Severity
@@ -153,17 +153,40 @@ def _pieces(samples: tuple[CheckBatch, ...], examples: int) -> list[CheckBatch]:
 
 
 def _too_high(
-    found: RangeTest, lr: float, in_the_end: float, *, is_lost: bool, evidence: dict[str, float]
+    found: RangeTest,
+    lr: float,
+    in_the_end: float,
+    *,
+    is_lost: bool,
+    evidence: dict[str, float],
+    multiple: float,
 ) -> Finding:
+    added = in_the_end / lr / multiple
     return _across(
         f"the learning rate is {lr:.3g}"
-        + (f", to which momentum adds {in_the_end / lr:.0f}-fold" if in_the_end > lr else "")
+        + (f", to which momentum adds {added:.0f}-fold" if added > 1.01 else "")
+        + _multiplied(multiple)
         + f"; the range test suggests {found.suggestion:.2g}"
         + _beyond(found, lr, is_lost=is_lost),
-        cure=f"set lr to {found.suggestion:.1g}",
-        evidence=evidence,
-        changes={"lr": found.suggestion},
-        severity="critical" if lr > found.rates[-1] else "warning",
+        cure=_cure(found.suggestion, multiple),
+        evidence={**evidence, "multiple": multiple},
+        changes={"lr": found.suggestion / multiple},
+        severity="critical" if lr * multiple > found.rates[-1] else "warning",
+    )
+
+
+def _multiplied(multiple: float) -> str:
+    if multiple == 1.0:
+        return ""
+    return f", and a step is {multiple:.2g} times that of the loss which was given"
+
+
+def _cure(lr: float, multiple: float) -> str:
+    if multiple == 1.0:
+        return f"set lr to {lr:.1g}"
+    return (
+        "divide the loss of each part by the number of parts (accumulated gradients are summed), "
+        f"or set lr to {lr / multiple:.1g}"
     )
 
 
@@ -196,11 +219,12 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
     that a schedule is known to reach: on easy data the loss goes on falling far above a good rate.
     """
     lr, planned, added = _reference(context), _planned(context), _added_up(context)
+    multiple = gradient_multiple(context)
     if not learns_in(found):
         if added >= _LONG_MEMORY:
             yield _momentum_too_long(context, lr, added)
         return
-    in_the_end = lr * added
+    in_the_end = lr * added * multiple
     first, least = _first(found), min(found.losses)
     begins = _beginning(found, first - _BEGUN * (first - least))
     ratio, is_lost = in_the_end / found.suggestion, _loss_at(found, in_the_end) >= first
@@ -209,9 +233,11 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
         "least": least,
     }  # fmt: skip
     if ratio > RATE_HIGH and (is_lost or in_the_end > found.rates[-1] * RATE_NEAR):
-        yield _too_high(found, lr, in_the_end, is_lost=is_lost, evidence=evidence)
+        yield _too_high(
+            found, lr, in_the_end, is_lost=is_lost, evidence=evidence, multiple=multiple
+        )
     elif steps and ratio > RATE_DOUBTFUL and lr > 0 and not is_clipped(context):
-        yield from _falls_behind(context, found, first, steps)
+        yield from _falls_behind(context, found, first, steps, multiple)
     elif least < -RUNS_OFF * max(1.0, abs(first)):
         return  # a loss without a least value falls the faster, the higher the rate is
     elif planned < begins * RATE_LOW or (
@@ -242,21 +268,29 @@ def _falls(context: CheckContext, found: RangeTest, lr: float, steps: int) -> bo
 
 
 def _falls_behind(
-    context: CheckContext, found: RangeTest, first: float, steps: int
+    context: CheckContext, found: RangeTest, first: float, steps: int, multiple: float
 ) -> Iterator[Finding]:
     """Yields a learning rate at which a short training falls clearly less than at the suggested."""
     samples = _pieces(context.samples, _EXAMPLES)
     lr = _reference(context)
-    theirs, ours = (
-        late_loss(context, samples, rate, steps=steps) for rate in (found.suggestion, lr)
-    )
+    best, ours = found.suggestion, late_loss(context, samples, lr * multiple, steps=steps)
+    theirs = late_loss(context, samples, best, steps=steps)
+    if multiple > 1:  # the one that the loss itself would have taken
+        theirs, best = min((theirs, best), (late_loss(context, samples, lr, steps=steps), lr))
     if first - theirs > 0.03 * abs(first) and first - ours < RATE_KEEPS_UP * (first - theirs):
         yield _across(
-            f"after {steps} steps with the learning rate of {lr:.3g} the loss is {ours:.3g}, "
-            f"and {theirs:.3g} with {found.suggestion:.2g}; it began at {first:.3g}",
-            cure=f"set lr to {found.suggestion:.1g}",
-            evidence={"rate": lr, "suggestion": found.suggestion, "ours": ours, "theirs": theirs},
-            changes={"lr": found.suggestion},
+            f"after {steps} steps with the learning rate of {lr * multiple:.3g} the loss is "
+            f"{ours:.3g}, and {theirs:.3g} with {best:.2g}; it began at {first:.3g}"
+            + _multiplied(multiple),
+            cure=_cure(best, multiple),
+            evidence={
+                "rate": lr,
+                "suggestion": best,
+                "ours": ours,
+                "theirs": theirs,
+                "multiple": multiple,
+            },
+            changes={"lr": best / multiple},
         )
 
 

@@ -10,17 +10,15 @@ answers alone gains as much there.
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ravine.checks.check_batch import CheckBatch
+from ravine.checks.linear_map import linear_errors, pixels_and_constant, small_images
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import MIRRORED, MIRRORED_BESIDE
 
 _FEWEST, _MOST = 200, 2000  # images
-_SIDE = 12  # pixels, to which larger images are reduced
 _ROUNDS, _STARTS = 8, 3
-_RIDGE = 0.03  # of the mean square of a feature
 _SHARE = 0.05  # of the images, that must be in the rarer position
 
 
@@ -35,9 +33,11 @@ def find_mirrored(samples: Sequence[CheckBatch], values: Sequence[Tensor]) -> It
     if found is None:
         return
     x, y = found
-    plain = _features(x)
+    plain = pixels_and_constant(x)
     given = _error(plain[None], y, torch.zeros(len(x), dtype=torch.long))
-    chosen = [_chosen(torch.stack([plain, _features(x.flip(axis))]), y) for axis in (3, 2)]
+    chosen = [
+        _chosen(torch.stack([plain, pixels_and_constant(x.flip(axis))]), y) for axis in (3, 2)
+    ]
     for axis, (error, share) in enumerate(chosen):
         beside = chosen[1 - axis][0]
         is_far = error < MIRRORED * given and error < MIRRORED_BESIDE * beside
@@ -57,8 +57,10 @@ def errors_mirrored(
     if found is None:
         return None
     x, y = found
-    views = torch.stack([_features(x), _features(x.flip(axis))])
-    given, mirrored = _errors(views, y, torch.zeros(len(y), dtype=torch.long)).mean(1).tolist()
+    views = torch.stack([pixels_and_constant(x), pixels_and_constant(x.flip(axis))])
+    given, mirrored = (
+        linear_errors(views, y, torch.zeros(len(y), dtype=torch.long)).mean(1).tolist()
+    )
     return given, mirrored
 
 
@@ -71,25 +73,12 @@ def _images_and_values(
     known = [y for y in values if y is not None]
     if len(known) < len(samples):
         return None
-    x = torch.cat([_small(one.float_inputs[0]) for one in samples])[:_MOST]
+    x = torch.cat([small_images(one.float_inputs[0]) for one in samples])[:_MOST]
     y = torch.cat(known).double().cpu()[: len(x)]
     y = y[:, y.std(0) > 0]
     if len(x) < _FEWEST or not y.shape[1]:
         return None
     return x, (y - y.mean(0)) / y.std(0)
-
-
-def _small(images: Tensor) -> Tensor:
-    height, width = images.shape[2:]
-    size = (min(height, _SIDE), min(width, _SIDE))
-    grey = images.double().mean(1, keepdim=True)  # with colours the fits take seconds
-    return F.adaptive_avg_pool2d(grey, size).cpu()
-
-
-def _features(images: Tensor) -> Tensor:
-    """Returns the pixels of (N, C, H, W) and a constant, (N, D)."""
-    flat = images.flatten(1)
-    return torch.cat([flat, flat.square().mean().sqrt().expand(len(flat), 1)], 1)
 
 
 def _chosen(views: Tensor, y: Tensor) -> tuple[float, float]:
@@ -102,7 +91,7 @@ def _chosen(views: Tensor, y: Tensor) -> tuple[float, float]:
     for start in range(_STARTS):
         choice = torch.randint(0, 2, (len(y),), generator=generator) * min(start, 1)
         for _ in range(_ROUNDS):
-            now = _errors(views, y, choice).argmin(0)
+            now = linear_errors(views, y, choice).argmin(0)
             if torch.equal(now, choice):
                 break
             choice = now
@@ -111,22 +100,7 @@ def _chosen(views: Tensor, y: Tensor) -> tuple[float, float]:
 
 
 def _error(views: Tensor, y: Tensor, choice: Tensor) -> float:
-    return float(_errors(views, y, choice).amin(0).mean())
-
-
-def _errors(views: Tensor, y: Tensor, choice: Tensor) -> Tensor:
-    """Returns the squared error of each view (V, N, D), by a map fitted on the other half."""
-    chosen = views[choice, torch.arange(len(y))]
-    halves = torch.arange(len(y)) % 2
-    out = torch.empty(len(views), len(y), dtype=torch.float64)
-    for half in (0, 1):
-        x, theirs = chosen[halves == half], y[halves == half]
-        gram = x.T @ x
-        gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-        weights = torch.linalg.solve(gram, x.T @ theirs)
-        asked = views[:, halves != half]
-        out[:, halves != half] = (asked @ weights - y[halves != half]).square().mean(2)
-    return out
+    return float(linear_errors(views, y, choice).amin(0).mean())
 
 
 def _mirrored(how: str, given: float, error: float, beside: float, share: float) -> Finding:

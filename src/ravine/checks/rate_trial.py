@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.parameters import make_dense_
-from ravine.checks.step_record import norm
+from ravine.checks.step_observation import update_of
+from ravine.checks.step_record import cosine, norm
 from ravine.core.preserve_training import preserve_training
 from ravine.nn.freezing import training_mode_
 
 _LATE = 3  # the last third of the losses is compared
+_THE_SAME_WAY, _SEVERAL = 0.8, 1.5  # cosine of gradients, and times an update
 _CLIPPED = 0.9  # of the loss's gradient, less of which reaches the optimizer
 
 
@@ -24,6 +26,22 @@ def is_clipped(context: CheckContext) -> bool:
     if pair is None or not pair.first.gradients or not pair.declared:
         return False
     return norm(pair.first.gradients) < _CLIPPED * norm(pair.declared)
+
+
+def gradient_multiple(context: CheckContext) -> float:
+    """Returns how many times an update of the declared loss the user's step makes, at least 1.
+
+    Parts of a batch whose gradients are summed and not averaged make as many as there are parts;
+    an optimizer that divides by the gradient's size, as Adam, makes one.
+    """
+    pair = context.measured.steps
+    if pair is None or pair.first.optimizer is None or not pair.declared:
+        return 1.0
+    if cosine(pair.first.gradients, pair.declared) < _THE_SAME_WAY:
+        return 1.0
+    usual = norm(update_of(pair.first.optimizer, context.model, pair.declared))
+    found = norm(pair.first.updates) / usual if usual > 0 else 1.0
+    return found if found > _SEVERAL else 1.0
 
 
 def late_loss(

@@ -48,6 +48,7 @@ def check_target_form(context: CheckContext) -> Iterator[Finding]:
         return
     if out.shape == targets.shape and targets.is_floating_point():
         yield from _shares(context, out, targets)
+        yield from _sum_to_one(context, out, targets)
         yield from _out_of_reach(measured.last_function, targets)
     yield from _turned_round(context, out, targets)
 
@@ -73,6 +74,35 @@ def _shares(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Fin
     sums = out.double().exp().sum(1)
     if falls and bool(((sums - 1).abs() > 1e-2).any()):
         yield no_log_probabilities(float(sums.mean()), evidence)
+
+
+def _sum_to_one(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
+    """Yields a softmax over several labels (N, K, …) of 0 and 1 that may be on together.
+
+    A multinomial likelihood asks nothing of the labels that are off, and may be meant.
+    """
+    last, are_labels = (
+        context.measured.last_function,
+        out.dim() > 1 and bool(((targets == 0) | (targets == 1)).all()),
+    )
+    if last != "softmax" or not are_labels or bool(((out.sum(1) - 1).abs() > 1e-3).any()):
+        return
+    several = float((targets.sum(1) > 1).double().mean())
+    sure, generous = (
+        value_of(context.loss, targets.to(out).clamp(low, 1 - 1e-3), targets) for low in (1e-3, 0.3)
+    )
+    if several > _OUTSIDE and generous > sure + 1e-2 * abs(sure) + 1e-6:
+        yield Finding(
+            severity="critical",
+            code="activation-on-logits",
+            seen=f"the network ends in softmax, whose probabilities sum to 1, and {several:.0%} of "
+            f"the examples have several labels ({float(targets.sum(1).mean()):.2g} on average)",
+            cause="a softmax shares one probability among all labels: of k labels none can have "
+            "more than 1/k with certainty",
+            cure="take the softmax away and train with BCEWithLogitsLoss; ask each label by "
+            "sigmoid(out) > 0.5",
+            evidence={"several": several},
+        )
 
 
 def _is_straight(context: CheckContext, out: Tensor, targets: Tensor) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ravine.checks.context import CheckContext
 from ravine.checks.labels import IGNORED
 from ravine.checks.made_up_outputs import SURE, value_of
+from ravine.checks.part_ranges import check_part_ranges
 from ravine.core.nested import tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
@@ -36,6 +37,7 @@ def check_targets(context: CheckContext) -> Iterator[Finding]:
     out, targets = context.measured.output, context.samples[0].targets
     if out is None:
         return
+    yield from check_part_ranges(context)
     if not isinstance(targets, Tensor):
         yield from _warned(context)
         yield from _large_parts(out, targets)

@@ -22,6 +22,7 @@ from ravine.findings.thresholds import (
     BLOWN,
     COLLAPSED,
     COLLAPSED_LOSS,
+    COPIED,
     DEAD,
     DIVERGED,
     FALLS_FASTER,
@@ -156,7 +157,7 @@ _ROWS: Final = (
     Detector(
         code="validation-in-training",
         function=find_in_validation,
-        thresholds=(SEEN,),
+        thresholds=(SEEN, COPIED),
     ),
     Detector(code="accuracy-disagrees", function=find_in_validation, thresholds=(ACCURACY_OFF,)),
     Detector(code="validation-at-chance", function=find_over_time, explains=("overfitting",)),

@@ -11,6 +11,7 @@ from ravine.findings.loop_record import BetterView, InputShift, LoopRecord
 from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
     AGREES,
+    AT_CHANCE,
     FAR_AS_IS,
     NEAR_IN_VIEW,
     SHIFTED,
@@ -25,6 +26,7 @@ _REVERSED = -0.5  # correlation of mean examples
 _ELSEWHERE, _BESIDE_HALVES = 0.15, 5.0  # 1 − correlation, and over that of the halves of training
 _BEHIND = 2.0  # times the training loss, beyond which validation is far behind
 _FAR, _NEARER = 0.3, 0.6  # deviations of the outputs; and the share of them that is left
+_ALTOGETHER = 4.0  # times the deviation of the other
 _WORSE = 1.3  # times the training loss, from which on validation is worse
 
 
@@ -41,7 +43,7 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     if len(rows) < 2:
         return
     loss, accuracy, train = rows[-1][[1, 2, 3]]
-    is_worse = is_behind(run)
+    is_worse = is_behind(run) or _is_lost(record.shift, run, float(loss), float(train))
     if is_worse and record.shift is not None and is_shifted(record.shift):
         yield _prepared_differently(record.shift, float(train), float(loss))
         return
@@ -63,6 +65,17 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         yield _statistics_lag(record, float(train), float(loss))
     elif is_at_chance(rows, run):
         yield from _at_chance(record, float(train), float(loss), float(accuracy))
+
+
+def _is_lost(shift: InputShift | None, run: Trace, loss: float, train: float) -> bool:
+    """Returns whether nothing is learnt, and inputs of training are of another size altogether.
+
+    Noise in the wrong unit leaves nothing to learn, so that validation is no worse than training.
+    """
+    if shift is None or min(loss, train) < AT_CHANCE * run.chance:
+        return False
+    ratio = max(shift.validated[1], 1e-12) / max(shift.trained[1], 1e-12)
+    return shift.deviations > SHIFTED_CERTAIN and abs(math.log(ratio)) > math.log(_ALTOGETHER)
 
 
 def is_shifted(shift: InputShift) -> bool:

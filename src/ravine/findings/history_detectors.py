@@ -229,7 +229,7 @@ def _rate_fell(run: Trace) -> Iterator[Finding]:
     known = run.rates[np.isfinite(run.rates)]
     if len(known) < _FEWEST or known.max() <= 0:
         return
-    small = known < RATE_FELL * known.max()
+    small = known < 1.001 * RATE_FELL * known.max()  # two divisions by ten are as far
     resting = int(small[::-1].argmin())  # rows at the end; the one at the peak is not small
     end, _ = _mean(run.losses[-max(2, len(run.losses) // 10) :])
     if resting > 0.5 * len(small) and end > run.level(0.1):
@@ -237,10 +237,12 @@ def _rate_fell(run: Trace) -> Iterator[Finding]:
         yield Finding(
             severity="warning",
             code="rate-too-low",
-            seen=f"the learning rate is below {RATE_FELL:.0%} of its peak for "
+            seen=f"the learning rate is at most {RATE_FELL:.0%} of its peak for "
             f"{resting / len(small):.0%} of the run, and the loss still is {end:.3g}",
-            cause="the schedule ends long before the training does",
-            cure="let the schedule run over all steps (--schedule cosine)",
+            cause="the schedule ends long before the training does, or one that waits for progress "
+            "(ReduceLROnPlateau) watches a number in the wrong direction",
+            cure="let the schedule run over all steps (--schedule cosine); give an accuracy "
+            "mode='max'",
             step=int(run.steps[first]),
             evidence={"share": resting / len(small), "loss": end},
             changes={"schedule": "cosine"},

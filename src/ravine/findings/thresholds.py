@@ -81,6 +81,13 @@ NOISY: Final = 0.01
 MIXED: Final = 0.05
 # Root mean square of the targets of a regression.
 LARGE_TARGETS: Final = 30.0
+# Distance of an image of validation from one of training over that from the nearest twentieth.
+COPIED: Final = 0.35
+# Standard errors by which mixed targets fit better with their shares exchanged.
+EXCHANGED: Final = 5.0
+# Loss at the best value outside a part's range over the least inside, below which it is out of
+# reach.
+OUT_OF_RANGE: Final = 0.7
 # Share of a constant answer's loss that the best network could take away.
 UNINFORMATIVE: Final = 0.05
 # Gradient past the outputs over that through them.

@@ -16,6 +16,7 @@ from ravine.core.preserve_state import preserve_state
 from ravine.findings.held_out_detectors import is_behind
 from ravine.findings.loop_record import InputShift
 from ravine.findings.run_trace import trace
+from ravine.monitor.augmented_copies import share_of_copies
 from ravine.monitor.evaluated_copies import copy_differs
 from ravine.monitor.layer_probe import preserve_python_and_numpy
 from ravine.monitor.loop_watch import Call, LoopWatch
@@ -62,7 +63,11 @@ class EvaluationProbe:
         if watch.trained is not None and watch.elsewhere == watch.validations > 0:
             self.found["copy_differs"] = copy_differs(model, watch.trained)
         if watch.validated is not None:
-            self.found["seen_in_training"] = watch.seen.share_of(watch.validated)
+            classes = self.found.get("classes", 0)
+            self.found["seen_in_training"] = max(
+                watch.seen.share_of(watch.validated),
+                share_of_copies(watch.many_trained, watch.many_validated, classes),
+            )
 
 
 def _compares(watch: LoopWatch, step: int) -> bool:
