@@ -37,6 +37,23 @@ def test_mirrored_images_whose_points_stay_are_found(axis: int, share: float, al
     assert ("labels-unrelated" in found.codes) == (0 < share < 1 and not along)
 
 
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("noise", [0.0, 0.3, 0.6, 1.0, 1.5, 2.0])
+def test_a_noisy_place_that_belongs_to_its_image_is_no_mirrored_one(
+    noise: float, alone: bool
+) -> None:
+    torch.manual_seed(0)
+    x, y = spots(640)
+    y[:, 1] += noise * y.std() * torch.randn(640)
+    y = y[:, 1:] if alone else y
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 32), nn.ReLU(), nn.Linear(32, y.shape[1]))
+    batches = list(zip(x.split(64), y.split(64), strict=True))
+
+    found = ravine.check(model, F.mse_loss, batches, labels_probe=True, learn=False)
+
+    assert "labels-unrelated" not in found.codes
+
+
 @pytest.mark.parametrize("along", [True, False])
 @pytest.mark.parametrize("kind", ["points", "masks", "brightness"])
 def test_a_step_that_mirrors_images_must_mirror_what_has_a_side(kind: str, along: bool) -> None:

@@ -164,8 +164,9 @@ COLLAPSED_LOSS: Final = 0.2
 # another view, at most, and over that as they are.
 FAR_AS_IS: Final = 2.0
 NEAR_IN_VIEW: Final = 0.5
-# Error of a linear map on images that may be mirrored, over that on those given, and over that with
-# the other mirror.
+# Error of a linear map over the variance, above which it does not predict a value; on images that
+# may be mirrored, over that on those given, and over that with the other mirror.
+UNPREDICTED: Final = 0.7
 MIRRORED: Final = 0.5
 MIRRORED_BESIDE: Final = 0.6
 # Share of changed inputs that leave the output as it was.
