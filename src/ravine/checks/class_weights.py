@@ -177,7 +177,7 @@ def _weights_and_counts(
 ) -> tuple[Tensor, Tensor] | None:
     """Returns what the loss counts an example of each class for, and how often it is there.
 
-    None where it cannot be told, or classes are about equally frequent.
+    None where it cannot be decided, or classes are about equally frequent.
     """
     counts = labels.bincount(minlength=classes)[:classes]
     present = counts.nonzero().flatten()

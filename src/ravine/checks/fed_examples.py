@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.mirrored_classes import VIEWS, exchanged_classes, mirrored_classes
-from ravine.checks.mirrored_targets import errors_mirrored
+from ravine.checks.mirrored_targets import errors_mirrored, targets_left
 from ravine.checks.value_relation import values_of
 from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_training
@@ -25,7 +25,7 @@ _LOSSES = ("loss", "cross_entropy", "kl_div")
 _NEARER = 0.5  # distance to the mirrored image over that to the image itself
 _FEWEST = 4  # images that are mirrored
 # Error of the linear map over the variance; how many times larger when mirrored, and at least.
-_TELLS, _WORSE, _FAR = 0.8, 2.0, 0.5
+_PREDICTED, _WORSE, _FAR = 0.8, 2.0, 0.5
 
 
 @final
@@ -72,7 +72,7 @@ def find_mirrored_in_step(context: CheckContext) -> Iterator[Finding]:
                 yield mirrored_classes(how, share, pair, "the step")
                 return
         elif _matters(context, axis):
-            yield _mirrored(how, share)
+            yield targets_left("the step mirrors", how, share)
             return
 
 
@@ -142,16 +142,4 @@ def _matters(context: CheckContext, axis: int) -> bool:
         assert isinstance(sample.targets, Tensor)
         return bool((sample.targets != sample.targets.flip(axis - 4)).any())
     found = errors_mirrored(context.samples, [values_of(one) for one in context.samples], axis)
-    return found is not None and found[0] < _TELLS and found[1] > max(_FAR, _WORSE * found[0])
-
-
-def _mirrored(how: str, share: float) -> Finding:
-    return Finding(
-        severity="critical",
-        code="labels-unrelated",
-        seen=f"the step mirrors {share:.0%} of the images {how}, and trains on the targets of the "
-        "images as they were",
-        cause="images are mirrored, and their masks, points, boxes or angles are not",
-        cure="draw once whether to mirror, and mirror the targets with the image",
-        evidence={"share": share},
-    )
+    return found is not None and found[0] < _PREDICTED and found[1] > max(_FAR, _WORSE * found[0])

@@ -126,7 +126,7 @@ def noise_floor(predicted: Tensor, labels: Tensor, classes: int) -> float:
 
 
 def _without_training(context: CheckContext) -> Iterator[Finding]:
-    """Yields what images, masks and mixed targets tell by themselves."""
+    """Yields what images, masks and mixed targets show by themselves."""
     yield from check_shortcut(context)
     yield from check_alignment(context)
     yield from find_mirrored_in_step(context)

@@ -1,6 +1,6 @@
 """A linear map from small images to values, fitted to one half and asked for the other.
 
-The plainest network there is: what it tells of targets needs no training and no user's network.
+The plainest network there is: what it finds of targets needs no training and no user's network.
 """
 
 import torch

@@ -20,8 +20,10 @@ from ravine.checks.mirrored_classes import (
     exchanged_classes,
     mirrored_classes,
 )
-from ravine.checks.stored_examples import Row, columns_of, data_set_of, random_states, rows_at
+from ravine.checks.mirrored_targets import targets_left
+from ravine.checks.stored_examples import Row, columns_of, data_set_of, rows_at
 from ravine.core.nested import tensors_in
+from ravine.core.preserve_random import preserve_random
 from ravine.findings.finding import Finding
 
 _MOST, _READ = 1000, 64  # images, and those that are compared with what is kept
@@ -37,7 +39,7 @@ def find_mirrored_in_data(context: CheckContext) -> Iterator[Finding]:
     if found is None or len(sample.float_inputs) != 1 or sample.float_inputs[0].dim() != 4:
         return
     try:
-        with random_states():
+        with preserve_random():
             yield from _in_data(*found)
     except Exception:  # the user's data set, read otherwise than it was made for
         return
@@ -64,7 +66,7 @@ def _in_data(rows: Any, indices: Sequence[int]) -> Iterator[Finding]:
             yield mirrored_classes(how, share, pair, "the data set")
             return
         if any(_are_turned_with(images, one, view) for one in values):
-            yield _left(how, share)
+            yield targets_left("the data set mirrors", how, share)
             return
 
 
@@ -132,15 +134,3 @@ def _correlation(one: Tensor, other: Tensor) -> Tensor:
     """Returns the correlation (N,) of small images with others."""
     a, b = (centred(x).flatten(1) for x in (one, other))
     return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-12)
-
-
-def _left(how: str, share: float) -> Finding:
-    return Finding(
-        severity="critical",
-        code="labels-unrelated",
-        seen=f"the data set mirrors {share:.0%} of the images {how}, and returns the targets of "
-        "the images as they were",
-        cause="images are mirrored, and their points, boxes or angles are not",
-        cure="draw once whether to mirror, and mirror the targets with the image",
-        evidence={"share": share},
-    )

@@ -78,6 +78,24 @@ def errors_mirrored(
     return given, mirrored
 
 
+def targets_left(who: str, how: str, share: float) -> Finding:
+    """Returns the finding that a share of the images is mirrored without its targets.
+
+    Args:
+        who: mirrors, with the verb: "the step mirrors".
+        how: left to right, or upside down.
+        share: of the images, in (0, 1].
+    """
+    return Finding(
+        severity="critical",
+        code="labels-unrelated",
+        seen=f"{who} {share:.0%} of the images {how}, and leaves the targets as they were",
+        cause="images are mirrored, and their masks, points, boxes or angles are not",
+        cure="draw once whether to mirror, and mirror the targets with the image",
+        evidence={"share": share},
+    )
+
+
 def _images_and_values(
     samples: Sequence[CheckBatch], values: Sequence[Tensor | None]
 ) -> tuple[Tensor, Tensor] | None:

@@ -4,10 +4,8 @@ An augmentation that writes into what the data set holds, and not into a copy, l
 shifts and scales there: each epoch adds to those of the one before.
 """
 
-import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from ravine.checks.context import CheckContext
+from ravine.core.preserve_random import preserve_random
 from ravine.findings.finding import Finding
 
 _EXAMPLES, _TIMES, _SECONDS = 8, 3, 1.0  # that are read, how often, and within which time
@@ -63,18 +62,6 @@ def rows_at(columns: Sequence[Any], index: int) -> list[Row]:
     return [one for one in found if isinstance(one, Tensor | np.ndarray) and one.ndim > 0]
 
 
-@contextmanager
-def random_states() -> Iterator[None]:
-    """Puts the random states of torch, Python and NumPy back."""
-    kept = (torch.get_rng_state(), random.getstate(), np.random.get_state())
-    try:
-        yield
-    finally:
-        torch.set_rng_state(kept[0])
-        random.setstate(kept[1])
-        np.random.set_state(kept[2])
-
-
 def check_stored(context: CheckContext) -> Iterator[Finding]:
     """Yields a data set whose own examples are others after they are read; they are put back."""
     found = data_set_of(context.source)
@@ -84,7 +71,7 @@ def check_stored(context: CheckContext) -> Iterator[Finding]:
     rows, indices = found
     count = min(_EXAMPLES, len(indices))
     asked = [int(indices[n * len(indices) // count]) for n in range(count)]
-    with random_states():
+    with preserve_random():
         changed = _changed(context.source, rows, columns, asked)
     if changed:
         yield Finding(

@@ -44,19 +44,19 @@ def check_terms(context: CheckContext) -> Iterator[Finding]:
             others = _terms(context, _reordered(sample)) if len(found) > 1 else []
         if len(found) < 2 or len(found) != len(others):
             return
-        told = [not torch.isclose(a, b, rtol=1e-5) for a, b in zip(found, others, strict=True)]
-        if all(told) or not any(told):
+        targeted = [not torch.isclose(a, b, rtol=1e-5) for a, b in zip(found, others, strict=True)]
+        if all(targeted) or not any(targeted):
             return
         with preserve_training(context.model):
             training_mode_(context.model)
             began = time.monotonic()
-            ratio = _ratio(context, _terms(context, sample), told)
+            ratio = _ratio(context, _terms(context, sample), targeted)
             seconds = time.monotonic() - began
         steps = min(_STEPS, int(_SECONDS / 2 / max(seconds, 1e-6)))
         if ratio < DROWNS or steps < _FEWEST:
             return
-        first, whole = _learnt(context, told, steps, alone=False)
-        _, alone = _learnt(context, told, steps, alone=True)
+        first, whole = _learnt(context, targeted, steps, alone=False)
+        _, alone = _learnt(context, targeted, steps, alone=True)
     except REFUSALS:
         return
     if alone > _LEARNABLE * abs(first) and whole < DROWNED_GAIN * alone:
@@ -108,14 +108,15 @@ def _reordered(sample: CheckBatch) -> CheckBatch:
     return replace(sample, targets=targets)
 
 
-def _ratio(context: CheckContext, terms: Sequence[Tensor], told: Sequence[bool]) -> float:
+def _ratio(context: CheckContext, terms: Sequence[Tensor], targeted: Sequence[bool]) -> float:
     """Returns the gradient of the other terms over that of those that depend on the targets.
 
     In the weights that both move; 0 where there are none.
     """
     weights = [p for p in context.model.parameters() if p.requires_grad]
     sums = [
-        sum(t for t, is_told in zip(terms, told, strict=True) if is_told == of) for of in (1, 0)
+        sum(t for t, is_targeted in zip(terms, targeted, strict=True) if is_targeted == of)
+        for of in (1, 0)
     ]
     slopes = [
         torch.autograd.grad(one, weights, retain_graph=True, allow_unused=True)
@@ -128,7 +129,7 @@ def _ratio(context: CheckContext, terms: Sequence[Tensor], told: Sequence[bool])
 
 
 def _learnt(
-    context: CheckContext, told: Sequence[bool], steps: int, *, alone: bool
+    context: CheckContext, targeted: Sequence[bool], steps: int, *, alone: bool
 ) -> tuple[float, float]:
     """Returns the terms that depend on the targets at first, and what some steps learn of them.
 
@@ -136,7 +137,7 @@ def _learnt(
 
     Args:
         context: of the checks.
-        told: which terms do.
+        targeted: which terms depend on the targets.
         steps: of Adam.
         alone: whether the others are left out.
     """
@@ -144,17 +145,20 @@ def _learnt(
     samples = [one.first(_EXAMPLES) for one in context.samples]
     with preserve_training(context.model):
         training_mode_(context.model)
-        first = _asked(context, samples[0], told)[0]
+        first = _asked(context, samples[0], targeted)[0]
         adam = Adam(weights, lr=_LR)
         for step in range(steps):
-            asked, whole = _asked(context, samples[step % len(samples)], told)
+            asked, whole = _asked(context, samples[step % len(samples)], targeted)
             context.model.zero_grad()
             (asked if alone else whole).backward()
             make_dense_(context.model.parameters())
             adam.step()
         higher = [
             float(
-                (_asked(context, _reordered(one), told)[0] - _asked(context, one, told)[0]).detach()
+                (
+                    _asked(context, _reordered(one), targeted)[0]
+                    - _asked(context, one, targeted)[0]
+                ).detach()
             )
             for one in samples[:_ASKED]
         ]
@@ -162,11 +166,11 @@ def _learnt(
 
 
 def _asked(
-    context: CheckContext, sample: CheckBatch, told: Sequence[bool]
+    context: CheckContext, sample: CheckBatch, targeted: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
     """Returns the sum of the terms that depend on the targets, and that of all."""
     terms = _terms(context, sample)
-    if len(terms) != len(told):
+    if len(terms) != len(targeted):
         raise ValueError("the loss has other terms on another batch")
-    asked = [t for t, is_told in zip(terms, told, strict=True) if is_told]
+    asked = [t for t, is_targeted in zip(terms, targeted, strict=True) if is_targeted]
     return torch.stack(asked).sum(), torch.stack(terms).sum()
