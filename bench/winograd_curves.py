@@ -1,47 +1,55 @@
 """Whether networks learn by Winograd's convolutions as by torch's: five seeds of each.
 
     python bench/winograd_curves.py CIFAR [--epochs 1] [--seeds 5]
+    python bench/winograd_curves.py CIFAR --model swift-1 --epochs 3 --arms bfloat16/torch bfloat16/winograd-4
 
-Each run is `ravine train CIFAR --model wrn-10-1 --epochs E --precision P --convolution A --seed S
---threads 1`; runs of a seed begin with the same weights and see the same images. Of each arm the
-mean loss in tenths of the run, and the loss and accuracy on the test images; of each algorithm the
-difference from torch's in the same precision, seed by seed, with its standard error, beside the
-spread of torch's own seeds.
+Each run is `ravine train CIFAR --model M --epochs E --precision P --convolution A --seed S
+--threads 1`, and as many run at a time as there are cores; runs of a seed begin with the same
+weights and see the same images. Of each arm the mean loss in tenths of the run, and the loss and
+accuracy on the test images; of each algorithm the difference from torch's in the same precision,
+seed by seed, with its standard error, beside the spread of torch's own seeds.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from results import keep
 
-ARMS = (
-    ("bfloat16", "torch"),
-    ("bfloat16", "winograd-2"),
-    ("bfloat16", "winograd-4"),
-    ("float32", "torch"),
-    ("float32", "winograd-4"),
+ARMS = (  # precision and algorithm
+    "bfloat16/torch",
+    "bfloat16/winograd-2",
+    "bfloat16/winograd-4",
+    "float32/torch",
+    "float32/winograd-4",
 )
 TENTHS = 10
 Run = dict[str, Any]
 
 
-def train(data: str, epochs: float, arm: tuple[str, str], seed: int, out: Path) -> Run:
-    precision, algorithm = arm
-    options = ("--model", "wrn-10-1", "--epochs", str(epochs), "--threads", "1")
+def train(asked: argparse.Namespace, folder: Path, job: tuple[int, str]) -> Run:
+    seed, arm = job
+    precision, _, algorithm = arm.partition("/")
+    out = folder / f"{precision}-{algorithm}-{seed}"
+    options = ("--model", asked.model, "--epochs", str(asked.epochs), "--threads", "1")
     options += ("--precision", precision, "--convolution", algorithm, "--seed", str(seed))
-    command = [sys.executable, "-m", "ravine", "train", data, *options]
+    command = [sys.executable, "-m", "ravine", "train", asked.data, *options]
     subprocess.run([*command, "--out", str(out), "--quiet"], check=True, capture_output=True)
     rows = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     steps = [row for row in rows if row["kind"] == "step"]
     end = json.loads((out / "evaluation.json").read_text())
-    return {"losses": tenths(steps), "loss": end["loss"], "accuracy": 100 * end["accuracy"]}
+    run = {"losses": tenths(steps), "loss": end["loss"], "accuracy": 100 * end["accuracy"]}
+    print(*job, run, file=sys.stderr, flush=True)
+    return run
 
 
 def tenths(steps: list[dict[str, Any]]) -> list[float]:
@@ -81,19 +89,26 @@ def describe(runs: list[Run], torchs: list[Run]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data")
+    parser.add_argument("--model", default="wrn-10-1")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     asked = parser.parse_args()
-    runs: dict[tuple[str, str], list[Run]] = {arm: [] for arm in ARMS}
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(asked.seeds):
-            for arm in ARMS:
-                out = Path(folder) / f"{'-'.join(arm)}-{seed}"
-                runs[arm].append(train(asked.data, asked.epochs, arm, seed, out))
-                print(arm, seed, runs[arm][-1], file=sys.stderr, flush=True)
-    figures = {", ".join(arm): describe(runs[arm], runs[arm[0], "torch"]) for arm in ARMS}
+    jobs = [(seed, arm) for seed in range(asked.seeds) for arm in asked.arms]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+    ):
+        found = list(pool.map(partial(train, asked, Path(folder)), jobs))
+    runs = {
+        arm: [run for (_, of), run in zip(jobs, found, strict=True) if of == arm]
+        for arm in asked.arms
+    }
+    figures = {
+        arm: describe(runs[arm], runs[arm.partition("/")[0] + "/torch"]) for arm in asked.arms
+    }
     command = f"python bench/winograd_curves.py {Path(asked.data).name} --epochs {asked.epochs}"
-    keep("winograd-curves", command, figures)
+    keep(f"winograd-curves-{asked.model}", f"{command} --model {asked.model}", figures)
 
 
 if __name__ == "__main__":
