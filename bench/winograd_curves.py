@@ -1,7 +1,8 @@
-"""Whether networks learn by Winograd's convolutions as by torch's: five seeds of each.
+r"""Whether networks learn by Winograd's convolutions as by torch's: five seeds of each.
 
     python bench/winograd_curves.py CIFAR [--epochs 1] [--seeds 5]
-    python bench/winograd_curves.py CIFAR --model swift-1 --epochs 3 --arms bfloat16/torch bfloat16/winograd-4
+    python bench/winograd_curves.py CIFAR --model swift-1 --epochs 3 \
+        --arms bfloat16/torch bfloat16/winograd-4
 
 Each run is `ravine train CIFAR --model M --epochs E --precision P --convolution A --seed S
 --threads 1`, and as many run at a time as there are cores; runs of a seed begin with the same
