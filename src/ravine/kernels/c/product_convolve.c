@@ -1,9 +1,9 @@
-/* y[n, v, u, d] = Σ x[n, v·s + i − p, u·s + j − p, c] · w[d, i, j, c] in float32, for any number of
-   channels: what an inference runs where Winograd's algorithm does not fit.
+/* y[n, v, u, d] = Σ x[n, v·s + i − p, u·s + j − p, c] · w[d, i, j, c] for any number of channels: what
+   an inference runs where Winograd's algorithm does not fit.
 
-   The taps that a result reads are gathered into a row, some rows at a time, so many that they stay
-   in the second cache; a kernel of one position with stride 1 reads the images as they are. Long
-   rows are gathered and multiplied in parts, a row of the kernel each: the kernels, which of a single
+   The taps that a result reads are gathered into a row of words (words.h), some rows at a time, so
+   many that they stay in the second cache; a kernel of one position with stride 1 reads the images as
+   they are, where a position is whole words. Long rows are gathered and multiplied in parts, a row of the kernel each: the kernels, which of a single
    image are most of what is read, then come from memory once for all rows. The last part goes from the
    registers to memory, with all that follows a convolution (epilogue.h). */
 
@@ -11,9 +11,13 @@
 
 #include "epilogue.h"
 
-#define JOINED_PRODUCT(name, level) product_f32_##name##_##level
-#define NAMED_PRODUCT(name, level) JOINED_PRODUCT(name, level)
-#define PRODUCT_NAME(name) NAMED_PRODUCT(name, LEVEL)
+#define JOINED_PRODUCT(name, kind, level) product_##kind##_##name##_##level
+#define NAMED_PRODUCT(name, kind, level) JOINED_PRODUCT(name, kind, level)
+#if defined(IMAGES_FLOAT32)
+#define PRODUCT_NAME(name) NAMED_PRODUCT(name, f32, LEVEL)
+#else
+#define PRODUCT_NAME(name) NAMED_PRODUCT(name, bf16, LEVEL)
+#endif
 
 enum {
     ROWS = REGISTERS == 32 ? 12 : 6, /* of results whose sums stay in registers */
@@ -24,12 +28,6 @@ enum {
     LONGEST_WHOLE = 576,  /* words of a row that is not cut into parts */
 };
 
-/* Words of a row of gathered taps. */
-INLINE int64_t row_words(const struct convolution *o)
-{
-    return o->kernel * o->kernel * o->in;
-}
-
 INLINE int64_t panels(const struct convolution *o)
 {
     return (o->out + PANEL - 1) / PANEL;
@@ -37,18 +35,35 @@ INLINE int64_t panels(const struct convolution *o)
 
 INLINE int is_read_in_place(const struct convolution *o)
 {
-    return o->kernel == 1 && o->stride == 1 && o->padding == 0;
+    return o->kernel == 1 && o->stride == 1 && o->padding == 0 && o->in % IN_WORD == 0;
+}
+
+/* Elements and words of whole rows of the kernel; the last word is filled up with a zero. */
+INLINE int64_t elements_of(const struct convolution *o, int64_t height)
+{
+    return height * o->kernel * o->in;
+}
+
+INLINE int64_t words_of(const struct convolution *o, int64_t height)
+{
+    return (elements_of(o, height) + IN_WORD - 1) / IN_WORD;
 }
 
 /* Rows of the kernel in a part, of which rows of gathered taps have 1 or o->kernel. */
 INLINE int64_t part_height(const struct convolution *o)
 {
-    return row_words(o) > LONGEST_WHOLE ? 1 : o->kernel;
+    return words_of(o, o->kernel) > LONGEST_WHOLE ? 1 : o->kernel;
 }
 
 INLINE int64_t part_words(const struct convolution *o)
 {
-    return part_height(o) * o->kernel * o->in;
+    return words_of(o, part_height(o));
+}
+
+/* Words of all parts of a row of gathered taps. */
+INLINE int64_t row_words(const struct convolution *o)
+{
+    return o->kernel / part_height(o) * part_words(o);
 }
 
 /* Rows that a thread takes at a time: a multiple of ROWS, about equal ones. */
@@ -60,28 +75,48 @@ static int64_t rows_at_once(const struct convolution *o, int64_t rows, int64_t t
     return (step + ROWS - 1) / ROWS * ROWS;
 }
 
-/* Writes a panel of kernels, (row_words, PANEL), with zeros for channels that y does not have. */
+/* Element `at` of the kernels of LANES channels of y from d on; zeros for those that y does not have. */
+INLINE floats gather_lanes(const struct convolution *o, int64_t d, int64_t at)
+{
+    float lanes[LANES] = {0};
+    for (int64_t lane = 0; lane < least(LANES, o->out - d); lane++)
+        lanes[lane] = o->w[(d + lane) * elements_of(o, o->kernel) + at];
+    return load_floats(lanes, LANES);
+}
+
+INLINE void pack_word(const struct convolution *o, int64_t d, int64_t at, int64_t elements, float *to)
+{
+#if defined(IMAGES_FLOAT32)
+    (void)elements;
+    store_floats(to, gather_lanes(o, d, at), LANES);
+#else
+    store_two((element *)to, gather_lanes(o, d, at),
+              elements > 1 ? gather_lanes(o, d, at + 1) : (floats){0}, LANES);
+#endif
+}
+
+/* Writes a panel of kernels, (row_words, PANEL). */
 static void pack_panel(const struct convolution *o, int64_t panel, float *to)
 {
-    int64_t words = row_words(o), d = panel * PANEL, channels = least(PANEL, o->out - d);
-    memset(to, 0, (size_t)(words * PANEL) * sizeof *to);
-    for (int64_t lane = 0; lane < channels; lane++)
-        for (int64_t k = 0; k < words; k++)
-            to[k * PANEL + lane] = o->w[(d + lane) * words + k];
+    int64_t elements = elements_of(o, part_height(o)), all = elements_of(o, o->kernel);
+    for (int64_t part = 0; part < all; part += elements)
+        for (int64_t at = 0; at < elements; at += IN_WORD, to += PANEL)
+            for (int64_t j = 0; j < VECTORS; j++)
+                pack_word(o, panel * PANEL + j * LANES, part + at, elements - at, to + j * LANES);
 }
 
 /* Copies what result `row` of all images reads with a part of the kernel, from its row `first` on. */
-static void gather_row(const struct convolution *o, int64_t row, int64_t first, float *to)
+static void gather_row(const struct convolution *o, int64_t row, int64_t first, element *to)
 {
     int64_t area = o->out_height * o->out_width, image = row / area, position = row % area;
     int64_t top = position / o->out_width * o->stride - o->padding + first;
     int64_t left = position % o->out_width * o->stride - o->padding;
-    int64_t from = most(0, -left), end = most(from, least(o->kernel, o->width - left));
-    const float *pixels = (const float *)o->x + image * o->height * o->width * o->in;
+    int64_t from = least(o->kernel, most(0, -left)), end = most(from, least(o->kernel, o->width - left));
+    const element *pixels = (const element *)o->x + image * o->height * o->width * o->in;
     size_t bytes = (size_t)o->in * sizeof *to;
     for (int64_t i = 0; i < part_height(o); i++, to += o->kernel * o->in) {
         int64_t y = top + i;
-        if (y < 0 || y >= o->height || from >= o->kernel) {
+        if (y < 0 || y >= o->height) {
             memset(to, 0, bytes * (size_t)o->kernel);
             continue;
         }
@@ -90,6 +125,8 @@ static void gather_row(const struct convolution *o, int64_t row, int64_t first, 
                bytes * (size_t)(end - from));
         memset(to + end * o->in, 0, bytes * (size_t)(o->kernel - end));
     }
+    if (elements_of(o, part_height(o)) % IN_WORD)
+        *to = 0;
 }
 
 /* One part of the kernel for some rows of results. */
@@ -134,7 +171,7 @@ INLINE void multiply_rows(const struct convolution *o, const struct part *t, int
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
             for (int j = 0; j < VECTORS; j++)
-                sums[i][j] = sums[i][j] + a[i * words + k] * columns[j];
+                sums[i][j] = multiply_add(sums[i][j], a + i * words + k, columns[j]);
     }
     if (!t->is_last) {
 #pragma GCC unroll 12
@@ -185,9 +222,9 @@ static void work_on_rows(const struct convolution *o, float *memory, int64_t fro
     t.sums = height < o->kernel ? memory + (to - from) * words : NULL;
     for (int64_t first = 0; first < o->kernel; first += height) {
         for (int64_t row = from; memory && row < to; row++)
-            gather_row(o, row, first, memory + (row - from) * words);
+            gather_row(o, row, first, (element *)(memory + (row - from) * words));
         t.a = memory ? memory : (const float *)o->x + from * words;
-        t.kernels = o->kernels + first * o->kernel * o->in * PANEL;
+        t.kernels = o->kernels + first / height * words * PANEL;
         t.is_first = first == 0, t.is_last = first + height >= o->kernel;
         multiply_part(o, &t);
     }
