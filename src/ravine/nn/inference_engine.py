@@ -121,16 +121,22 @@ class _Compiled:
     def run(self, images: Tensor) -> Tensor:
         """Returns logits (B, K): groups of images side by side, then those left over."""
         images = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        count, workers = len(images), threads()
+        count, workers = images.shape[0], threads()
         logits = torch.empty(count, self.graph.shapes[self.graph.output][0], dtype=self.dtype)
-        fit = _GROUP_BYTES // max(1, self._program(1, count).workspace_bytes)
-        group = max(1, min(MANY, fit, -(-count // workers)))
+        group = self._images_of_a_group(count, workers)
         whole = count // group * group
-        for rows in (slice(whole), slice(whole, count)):
-            if len(images[rows]):
-                size = min(group, len(images[rows]))
-                self._program(size, count).run(images[rows], logits[rows], threads=workers)
+        if whole == count:
+            self._program(group, count).run(images, logits, threads=workers)
+            return logits
+        for rows, size in ((slice(whole), group), (slice(whole, count), count - whole)):
+            self._program(size, count).run(images[rows], logits[rows], threads=workers)
         return logits
+
+    def _images_of_a_group(self, count: int, workers: int) -> int:
+        if count == 1:
+            return 1
+        fit = _GROUP_BYTES // max(1, self._program(1, count).workspace_bytes)
+        return max(1, min(MANY, fit, -(-count // workers)))
 
     def _program(self, group: int, asked: int) -> InferenceProgram:
         key = group, min(asked, MANY)

@@ -9,18 +9,23 @@ from some positions of a result on.
 import torch
 
 from ravine.kernels.convolve import CHANNELS
+from ravine.kernels.library import Library
 from ravine.ops.traced_graph import Convolution
 
 PRODUCT, WINOGRAD_2, WINOGRAD_4 = 5, 2, 4  # as in c/convolve.h
-_POSITIONS = 128  # measured on a Zen 3 in float32
 
 
 def inference_algorithm(
-    node: Convolution, result: tuple[int, int, int], images: int, dtype: torch.dtype
+    library: Library,
+    node: Convolution,
+    result: tuple[int, int, int],
+    images: int,
+    dtype: torch.dtype,
 ) -> int:
     """Returns the algorithm's number in c/convolve.h.
 
     Args:
+        library: that runs it.
         node: the convolution.
         result: (D, H, W) of an image.
         images: of a call.
@@ -28,6 +33,14 @@ def inference_algorithm(
     """
     out_channels, channels, kernel, _ = node.weight.shape
     fits = kernel == 3 and node.stride == 1 and channels % CHANNELS == out_channels % CHANNELS == 0
-    if not fits or images * result[1] * result[2] < _POSITIONS:
+    if not fits or images * result[1] * result[2] < _fewest_positions(library, dtype):
         return PRODUCT
     return WINOGRAD_4 if dtype is torch.float32 else WINOGRAD_2
+
+
+def _fewest_positions(library: Library, dtype: torch.dtype) -> int:
+    """Returns from how many positions of all results on Winograd's pays."""
+    if dtype is torch.bfloat16:
+        return 8  # on a Zen 4
+    # On a Zen 3, and on a Zen 4, whose second cache is twice as large.
+    return 128 if library.level_name in ("base", "avx2") else 40

@@ -108,7 +108,7 @@ class InferenceProgram:
 
     def run(self, images: Tensor, result: Tensor, *, threads: int) -> None:
         """Fills the result (B, K) of images (B, C, H, W) in channels_last, both in one type."""
-        groups = len(images) // self.images
+        groups = images.shape[0] // self.images
         workspace = self._workspace(min(groups, threads))
         job = InferenceJob(
             steps=ctypes.addressof(self.steps),
@@ -118,11 +118,11 @@ class InferenceProgram:
             workspace=workspace.data_ptr(),
             workspace_bytes=self.workspace_bytes,
             groups=groups,
-            image_bytes=images[0].nbytes * self.images,
-            result_bytes=result[0].nbytes * self.images,
+            image_bytes=images.nbytes // groups,
+            result_bytes=result.nbytes // groups,
         )
         run_inference(self.library, job)
-        if len(self._workspaces) < _KEPT and len(workspace) <= _KEPT_BYTES:
+        if len(self._workspaces) < _KEPT and workspace.shape[0] <= _KEPT_BYTES:
             self._workspaces.append(workspace)
 
     def _workspace(self, count: int) -> Tensor:
@@ -132,7 +132,7 @@ class InferenceProgram:
             found = self._workspaces.pop()
         except IndexError:
             return torch.empty(wanted, dtype=torch.uint8)
-        return found if len(found) >= wanted else torch.empty(wanted, dtype=torch.uint8)
+        return found if found.shape[0] >= wanted else torch.empty(wanted, dtype=torch.uint8)
 
 
 def make_program(
@@ -162,7 +162,7 @@ def make_program(
         step.window.is_float32 = step.convolution.is_float32 = dtype is torch.float32
         if isinstance(layer.node, Convolution):
             shape = graph.shapes[layer.node.y]
-            algorithm = inference_algorithm(layer.node, shape, min(asked, MANY), dtype)
+            algorithm = inference_algorithm(library, layer.node, shape, min(asked, MANY), dtype)
             step.convolution.algorithm = algorithm
             step.convolution.kernels = of_layer.kernels_for(library, algorithm, dtype).data_ptr()
         step.x = places[layer.node.x]
@@ -210,13 +210,24 @@ def _places(graph: TracedGraph, layers: Sequence[Layer], each: int) -> tuple[dic
     total = 0
     for at, layer in enumerate(layers):
         for value in layer.writes:
-            if value not in places:
-                size = _bytes(graph, value, each)
-                places[value] = _free_place(list(held.values()), size)
-                held[value] = (places[value], places[value] + size)
-                total = max(total, held[value][1])
+            if value in places:
+                continue
+            if value == layer.y and (given := _given_up(layer, last, at)) in held:
+                place = held.pop(given)
+            else:
+                start = _free_place(list(held.values()), size := _bytes(graph, value, each))
+                place = start, start + size
+            places[value], held[value] = place[0], place
+            total = max(total, place[1])
         held = {value: place for value, place in held.items() if last.get(value, -1) > at}
     return places, total
+
+
+def _given_up(layer: Layer, last: dict[Value, int], at: int) -> Value | None:
+    """Returns the residual that y may lie on: each element is read before it is written."""
+    residual = layer.residual
+    is_last = residual is not None and last[residual] == at
+    return residual if is_last and residual != layer.node.x else None
 
 
 def _free_place(held: list[tuple[int, int]], size: int) -> int:
