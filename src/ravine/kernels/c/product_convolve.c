@@ -176,26 +176,55 @@ struct part {
     int is_first, is_last;
 };
 
-/* Writes vector j of `rows` rows of sums: channels from c on, at element `at` and below it. */
-INLINE void write_column(const struct convolution *o, const floats sums[SUMS], const int vectors, int j,
-                         int64_t at, int64_t c, const int rows)
+/* Writes vector j of `rows` rows of sums at element `at` and below it, with rectifiers. */
+INLINE void write_column(const struct finish *f, const floats sums[SUMS], const int vectors, int j,
+                         int64_t at, int64_t out, const int rows, const int has_residual,
+                         const int has_second)
 {
-    struct finish f = begin_finish(o, c, LANES);
-    int64_t out = o->out;
 #pragma GCC unroll 24
     for (int i = 0; i < rows; i++)
-        write_finished(&f, at + i * out, sums[i * vectors + j], LANES);
+        write_rectified(f, at + i * out, sums[i * vectors + j], has_residual, has_second);
 }
 
-/* The same of fewer channels, from memory: what copies any number of them takes registers of the sums
-   where it is inlined. */
-static __attribute__((noinline)) void write_some(const struct convolution *o, const float *sums,
-                                                 int64_t at, int64_t c, int64_t rows)
+/* The same of other activations or fewer channels, from c on and from memory: inlined, this would take
+   registers of the sums. */
+static __attribute__((noinline)) void write_others(const struct convolution *o, const float *sums,
+                                                   int64_t at, int64_t c, int64_t rows)
 {
-    int64_t n = o->out - c;
+    int64_t n = least(LANES, o->out - c);
     struct finish f = begin_finish(o, c, n);
     for (int64_t i = 0; i < rows; i++)
         write_finished(&f, at + i * o->out, load_floats(sums + i * LANES, LANES), n);
+}
+
+/* Writes vector j of `rows` rows of sums, channels from c on, at element `at` and below it. */
+INLINE void write_sums(const struct convolution *o, const floats sums[SUMS], const int vectors, int j,
+                       int64_t at, int64_t c, const int rows)
+{
+    if (c + LANES <= o->out) {
+        struct finish f = begin_finish(o, c, LANES);
+        if (f.is_rectified && f.residual && f.second) {
+            write_column(&f, sums, vectors, j, at, o->out, rows, 1, 1);
+            return;
+        }
+        if (f.is_rectified && f.second) {
+            write_column(&f, sums, vectors, j, at, o->out, rows, 0, 1);
+            return;
+        }
+        if (f.is_rectified && f.residual) {
+            write_column(&f, sums, vectors, j, at, o->out, rows, 1, 0);
+            return;
+        }
+        if (f.is_rectified) {
+            write_column(&f, sums, vectors, j, at, o->out, rows, 0, 0);
+            return;
+        }
+    }
+    float others[SUMS * LANES];
+#pragma GCC unroll 24
+    for (int i = 0; i < rows; i++)
+        store_floats(others + i * LANES, sums[i * vectors + j], LANES);
+    write_others(o, others, at, c, rows);
 }
 
 /* Multiplies `rows` rows of taps from `row` on with the panel from channel d of y on. */
@@ -233,18 +262,8 @@ INLINE void multiply_rows(const struct convolution *o, const struct part *t, int
         return;
     }
 #pragma GCC unroll 2
-    for (int j = 0; j < vectors; j++) {
-        int64_t c = d + j * LANES, at = row * o->out + c;
-        if (c + LANES <= o->out) {
-            write_column(o, sums, vectors, j, at, c, rows);
-            continue;
-        }
-        float some[SUMS * LANES];
-#pragma GCC unroll 24
-        for (int i = 0; i < rows; i++)
-            store_floats(some + i * LANES, sums[i * vectors + j], LANES);
-        write_some(o, some, at, c, rows);
-    }
+    for (int j = 0; j < vectors; j++)
+        write_sums(o, sums, vectors, j, row * o->out + d + j * LANES, d + j * LANES, rows);
 }
 
 /* Multiplies all rows with a panel. */
