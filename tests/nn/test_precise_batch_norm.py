@@ -111,5 +111,5 @@ def test_evaluation_mode_then_answers_as_training_mode_does_on_the_whole(
         measure_norm_statistics_(model, [images], call=model)
         applied, learnt = model.eval()(images), model.train()(images)
     # Unbiased against biased variance: 1/(2·24·16) at the smallest maps.
-    tolerance = 0.05 if precision is torch.bfloat16 else 0.02
+    tolerance = 0.1 if precision is torch.bfloat16 else 0.02
     assert float((applied - learnt).norm() / learnt.norm()) < tolerance

@@ -31,9 +31,9 @@ from ravine.ops.kernel_plan import (
 )
 
 CLEARLY_FASTER = 0.95  # of the seconds of the best guess, at most
-_OPERATIONS = 4e9  # of a measured step: some ten milliseconds
+_OPERATIONS = 8e9  # of a measured step: some twenty milliseconds
 _ELEMENTS = 2e6  # of the images: more take longer, and say no more
-_POSITIONS = 2048  # of a sub-batch at least: weights are transformed once a step, however few
+_POSITIONS = 6144  # of a sub-batch at least: weights are transformed once a step, however few
 _DRAWN = 8  # images; they are repeated, as drawing takes longer than measuring
 _ROUNDS, _FEWEST_ROUNDS = 5, 3
 _FEWEST_IMAGES = 2  # a norm of a single position has no variance

@@ -76,7 +76,7 @@ class AlgorithmRow:
         levels: of the C library that have its code; empty for one that needs no library.
         fits: whether it can run a shape.
         cost: seconds of forward pass, input gradient and weight gradient of a shape, in forward
-            passes of torch's convolution: a guess. Infinite for one that runs by name only.
+            passes of torch's convolution: a guess.
         whole: all three passes are its own, so that norms and skips are fused into it; else the
             weight gradient alone, and an evaluation is torch's.
     """
@@ -167,8 +167,7 @@ def _cost_of_winograd_2(shape: ConvolutionShape) -> float:
 
 
 def _cost_of_winograd_4(shape: ConvolutionShape) -> float:
-    # In bfloat16 its errors are four times those of torch's convolution: by name only.
-    return math.inf if shape.dtype == "bfloat16" else _winograd_cost(shape, 4, 0.33, 3.9)
+    return _winograd_cost(shape, 4, 0.33, 3.9)
 
 
 # oneDNN's weight gradient takes 2.5 forward passes on processors with AMX, that of tiles 1.2; tiles
@@ -224,8 +223,7 @@ def candidates(shape: ConvolutionShape) -> tuple[Algorithm, ...]:
 def _candidates(shape: ConvolutionShape, level: str | None) -> tuple[Algorithm, ...]:
     able = [name for name in ALGORITHMS if _runs_at(level, name) and ALGORITHMS[name].fits(shape)]
     costs = {name: ALGORITHMS[name].cost(shape) for name in able}
-    known = sorted((name for name in able if math.isfinite(costs[name])), key=costs.__getitem__)
-    return tuple(known[:_MOST_CANDIDATES])
+    return tuple(sorted(able, key=costs.__getitem__)[:_MOST_CANDIDATES])
 
 
 def can_run(algorithm: Algorithm, shape: ConvolutionShape) -> bool:

@@ -14,7 +14,7 @@
 #include "winograd_parts.h"
 
 enum {
-    SMALL_SUMS = 128 * 128, /* channels in · out up to which slices have sums of their own */
+    SMALL_SUMS = 128 * 128 * 16, /* up to so many slices have sums of their own */
     MOST_SLICES = 8,
     ALL_ROWS = -1,
 };
@@ -237,7 +237,7 @@ static void write_kernel_gradients(const struct task *k, int64_t out)
 static struct task share_out(const struct weights *o)
 {
     struct task k = {.o = o, .slices = 1, .groups = SIDE};
-    if (o->in * o->out <= SMALL_SUMS)
+    if (AREA * o->in * o->out <= SMALL_SUMS)
         k.slices = least(MOST_SLICES, o->images), k.groups = 1;
     k.components = AREA / k.groups;
     k.a_pitch = o->out + BETWEEN, k.b_pitch = o->in + BETWEEN;
