@@ -241,6 +241,33 @@ def test_gradients_flow_where_they_are_wanted() -> None:
     assert all(one.grad is not None for one in network.parameters())
 
 
+class _ReadsAgain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        channels = (3, 16, 16, 16, 16)
+        self.layers = nn.ModuleList(nn.Conv2d(c, 16, 3, padding=1) for c in channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third, fourth, fifth = self.layers
+        a = first(x)
+        b = fourth(third(second(a)) + a) + a
+        return (fifth(b) + b).mean((2, 3))
+
+
+def test_a_sum_is_not_written_over_what_a_convolution_or_a_later_layer_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_ReadsAgain, "__module__", "torch.nn.modules.none")
+    torch.manual_seed(0)
+    network, images = _ReadsAgain().eval(), torch.randn(2, 3, 65, 65)  # of several blocks
+    engine = InferenceEngine(network)
+
+    found = engine(images)
+
+    assert _is_compiled(engine)
+    torch.testing.assert_close(found, _by_layers(network, images), rtol=1e-4, atol=1e-4)
+
+
 class _MixesImages(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return (x - x.mean(0, keepdim=True)).mean((2, 3))
