@@ -2,10 +2,10 @@
 
     python bench/inference.py [--only wrn-16-4:32:3,...] [--rounds 31] [--threads 1] [--no-keep]
 
-NETWORK:SIZE:CHANNELS. Each network is exported as ONNX and OpenVINO, and all programs take turns in
-one process on batches of 1 and 64: Ravine's network as `evaluate` and `predict` run it
-(`nn/inference_engine.py`), onnxruntime (float32: it has no bfloat16 on the CPU), OpenVINO in
-float32 and in bfloat16. It needs the extras onnx and openvino.
+NETWORK:SIZE:CHANNELS; rows of networks that are not asked for stay. Each network is exported
+as ONNX and OpenVINO, and all programs take turns in one process on batches of 1 and 64: Ravine's
+network as `evaluate` and `predict` run it (`nn/inference_engine.py`), onnxruntime (float32: it has
+no bfloat16 on the CPU), OpenVINO in float32 and in bfloat16. It needs the extras onnx and openvino.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import openvino
 import torch
-from results import keep, processor_kind
+from results import keep, kept, processor_kind
 from torch import nn
 
 from ravine.core.device import has_fast_bfloat16
@@ -139,8 +139,13 @@ def main() -> None:
         rows += measure(name, int(size), int(channels), rounds=asked.rounds, threads=asked.threads)
     if not asked.no_keep:
         several = f"-{asked.threads}-threads" if asked.threads > 1 else ""
-        command = f"bench/inference.py --threads {asked.threads}"
-        keep(f"inference-{processor_kind()}{several}", command, {"rows": rows})
+        command, name = f"bench/inference.py --threads {asked.threads}", processor_kind() + several
+        others = [
+            row
+            for row in kept(f"inference-{name}").get("rows", [])
+            if row["network"] not in asked.only.split(",")
+        ]
+        keep(f"inference-{name}", command, {"rows": others + rows})
 
 
 if __name__ == "__main__":

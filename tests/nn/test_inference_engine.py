@@ -241,16 +241,6 @@ def test_gradients_flow_where_they_are_wanted() -> None:
     assert all(one.grad is not None for one in network.parameters())
 
 
-def test_under_autocast_the_network_answers_in_its_own_precision() -> None:
-    network, images = _network(), _images(2)
-    engine = InferenceEngine(network)
-    engine(images)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = engine(images)
-
-        assert torch.equal(found, network(images))
-
-
 class _MixesImages(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return (x - x.mean(0, keepdim=True)).mean((2, 3))

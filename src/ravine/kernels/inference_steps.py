@@ -36,6 +36,7 @@ class WindowJob(ctypes.Structure):
         (
             "images", "height", "width", "channels", "out_height", "out_width",
             "kernel_height", "kernel_width", "stride", "padding", "is_mean", "activation",
+            "is_float32",
         ),
     )  # fmt: skip
 

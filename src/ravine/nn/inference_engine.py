@@ -1,8 +1,9 @@
 """Answers of one network, by a program of the C library where it can be traced.
 
-In evaluation mode, on the CPU and in float32, a network of convolutions, norms, activations, sums
-and poolings is one call of the library (`ops/inference_program.py`), with nothing of Python between
-its layers. Every other network, and every other way to run one, takes its own forward pass.
+In evaluation mode, on the CPU, a network of convolutions, norms, activations, sums and poolings is
+one call of the library (`ops/inference_program.py`), with nothing of Python between its layers: in
+float32, and under autocast in bfloat16 where the processor multiplies vectors of it. Every other
+network, and every other way to run one, takes its own forward pass.
 """
 
 import threading
@@ -26,12 +27,14 @@ from ravine.ops.inference_program import (
 from ravine.ops.library_inputs import operations_are_observed
 from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
 from ravine.ops.trace import trace
-from ravine.ops.traced_graph import TracedGraph, UntraceableError
+from ravine.ops.traced_graph import TracedGraph, UntraceableError, begins_with_convolutions
 
 _GROUP_BYTES = 16 << 20  # of values of the images that a thread takes through at a time
 _SIZES = 2  # of images, that programs are kept for
 
 Shape = tuple[int, int, int]
+Kind = tuple[Shape, torch.dtype]
+"""(C, H, W) of images, and the type in which they are computed with."""
 
 
 @final
@@ -53,13 +56,14 @@ class InferenceEngine:
     _packed: PackedWeights = field(default_factory=PackedWeights)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _state: NetworkState | None = None
-    _compiled: "dict[Shape, _Compiled | None]" = field(default_factory=dict)
+    _compiled: "dict[Kind, _Compiled | None]" = field(default_factory=dict)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Returns logits (B, K) of images (B, C, H, W), as the network would."""
         library = load_library()
-        if library is not None and _is_plain(images):
-            compiled = self._compiled_for(library, images)
+        dtype = None if library is None else _type_of_values(library)
+        if library is not None and dtype is not None and _is_plain(images):
+            compiled = self._compiled_for(library, images, dtype)
             if compiled is not None:
                 return compiled.run(images)
         with keep_packed_weights(self._packed):
@@ -76,10 +80,12 @@ class InferenceEngine:
             if not state.holds_to_the_bit(library):
                 self._forget()
 
-    def _compiled_for(self, library: Library, images: Tensor) -> "_Compiled | None":
+    def _compiled_for(
+        self, library: Library, images: Tensor, dtype: torch.dtype
+    ) -> "_Compiled | None":
         """Returns the network compiled for these images; None where it has to run itself."""
         channels, height, width = images.shape[1:]
-        shape = (channels, height, width)
+        kind = (channels, height, width), dtype
         with self._lock:
             state = self._state
             if state is None or (self.is_shared and not state.holds()):
@@ -87,13 +93,13 @@ class InferenceEngine:
                 self._state = state = NetworkState.of(library, self.network)
             if state is None or (self.is_shared and not state.is_plain()):
                 return None
-            if shape not in self._compiled:
+            if kind not in self._compiled:
                 if not state.is_plain():
                     return None
                 while len(self._compiled) >= _SIZES:
                     del self._compiled[next(iter(self._compiled))]
-                self._compiled[shape] = _compile(library, self.network, shape)
-            return self._compiled[shape]
+                self._compiled[kind] = _compile(library, self.network, *kind)
+            return self._compiled[kind]
 
     def _forget(self) -> None:
         self._state, self._compiled, self._packed = None, {}, PackedWeights()
@@ -108,22 +114,29 @@ class _Compiled:
     graph: TracedGraph
     layers: list[Layer]
     constants: list[LayerConstants]
+    dtype: torch.dtype
     programs: dict[tuple[int, int], InferenceProgram] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, images: Tensor) -> Tensor:
         """Returns logits (B, K): groups of images side by side, then those left over."""
-        images = images.contiguous(memory_format=torch.channels_last)
-        count, workers = len(images), threads()
-        logits = torch.empty(count, self.graph.shapes[self.graph.output][0])
-        fit = _GROUP_BYTES // max(1, self._program(1, count).workspace_bytes)
-        group = max(1, min(MANY, fit, -(-count // workers)))
+        images = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        count, workers = images.shape[0], threads()
+        logits = torch.empty(count, self.graph.shapes[self.graph.output][0], dtype=self.dtype)
+        group = self._images_of_a_group(count, workers)
         whole = count // group * group
-        for rows in (slice(whole), slice(whole, count)):
-            if len(images[rows]):
-                size = min(group, len(images[rows]))
-                self._program(size, count).run(images[rows], logits[rows], threads=workers)
+        if whole == count:
+            self._program(group, count).run(images, logits, threads=workers)
+            return logits
+        for rows, size in ((slice(whole), group), (slice(whole, count), count - whole)):
+            self._program(size, count).run(images[rows], logits[rows], threads=workers)
         return logits
+
+    def _images_of_a_group(self, count: int, workers: int) -> int:
+        if count == 1:
+            return 1
+        fit = _GROUP_BYTES // max(1, self._program(1, count).workspace_bytes)
+        return max(1, min(MANY, fit, -(-count // workers)))
 
     def _program(self, group: int, asked: int) -> InferenceProgram:
         key = group, min(asked, MANY)
@@ -131,29 +144,41 @@ class _Compiled:
             found = self.programs.get(key)
             if found is None:
                 parts = self.library, self.graph, self.layers, self.constants
-                self.programs[key] = found = make_program(*parts, group, asked)
+                self.programs[key] = found = make_program(*parts, self.dtype, group, asked)
         return found
 
 
-def _compile(library: Library, network: nn.Module, shape: Shape) -> _Compiled | None:
+def _compile(
+    library: Library, network: nn.Module, shape: Shape, dtype: torch.dtype
+) -> _Compiled | None:
     """Returns a network compiled for images of one size; None where it cannot be traced."""
     try:
-        graph = trace(network, shape)
+        with torch.autocast("cpu", enabled=False):
+            graph = trace(network, shape)
     except UntraceableError:
         return None
+    if dtype is not torch.float32 and not begins_with_convolutions(graph):
+        return None
     layers = fuse(graph)
-    return _Compiled(library, graph, layers, [constants_of(layer) for layer in layers])
+    return _Compiled(library, graph, layers, [constants_of(layer) for layer in layers], dtype)
+
+
+def _type_of_values(library: Library) -> torch.dtype | None:
+    """Returns the type that layers compute in now; None where it is not compiled."""
+    if not torch.is_autocast_enabled("cpu"):
+        return torch.float32
+    is_bfloat16 = torch.get_autocast_dtype("cpu") is torch.bfloat16
+    return torch.bfloat16 if is_bfloat16 and library.level_name == "avx512-bf16" else None
 
 
 def _is_plain(images: Tensor) -> bool:
-    """Whether nobody but the caller sees what is computed, in float32 on the CPU."""
+    """Whether nobody but the caller sees what is computed, of images in float32 on the CPU."""
     return (
         images.device.type == "cpu"
         and images.dtype is torch.float32
         and images.dim() == 4
         and images.numel() > 0
         and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
         and not operations_are_observed()
         and not is_in_torch_dispatch_mode()
         and not has_global_hooks()

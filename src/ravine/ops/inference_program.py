@@ -1,9 +1,11 @@
 """A network's forward pass for a number of images, as steps that the C library runs in one call.
 
-The program owns the weights as the products read them, and says where in a workspace each value
-lies: memory is used again as soon as nobody reads what lies there. Which algorithm runs a
-convolution depends on its shape and on how many images are asked for at once, up to `MANY`, so that
-an image's answer has the same bits in all larger batches, and on every number of threads.
+Images, weights and the values between layers are all in float32 or all in bfloat16; sums, norms and
+activations are in float32. The program owns the weights as the products read them, and says where
+in a workspace each value lies: memory is used again as soon as nobody reads what lies there. Which
+algorithm runs a convolution depends on its shape and on how many images are asked for at once, up
+to `MANY`, so that an image's answer has the same bits in all larger batches, and on every number of
+threads.
 """
 
 import ctypes
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ravine.kernels.batch_norm import ACTIVATIONS
-from ravine.kernels.convolve import CHANNELS, ConvolveJob, convolve, kernel_bytes
+from ravine.kernels.convolve import ConvolveJob, convolve, kernel_bytes
 from ravine.kernels.inference_steps import (
     CONVOLUTION,
     IMAGES,
@@ -30,13 +32,10 @@ from ravine.kernels.inference_steps import (
 )
 from ravine.kernels.library import Library
 from ravine.ops.fused_graph import Layer, folded_weight
+from ravine.ops.inference_algorithm import inference_algorithm
 from ravine.ops.traced_graph import Convolution, TracedGraph, Value, Window
 
-_PRODUCT, _WINOGRAD_4 = 5, 4  # as in c/convolve.h
 MANY = 8  # images, from which on more do not change the algorithm
-# Winograd's has a quarter of the products and four times the weights, which come from memory once
-# for all images: on a Zen 3 that pays from about so many positions of a result on.
-_WINOGRAD_POSITIONS = 128
 _LINE = 64  # bytes
 _KEPT, _KEPT_BYTES = 4, 64 << 20  # workspaces that wait for the next call, and the size of one
 
@@ -48,7 +47,7 @@ class LayerConstants:
 
     Attributes:
         weight: of a convolution, folded, (D, C, k, k) float32 in channels_last.
-        kernels: the same as the products of each algorithm read it, (n,) uint8.
+        kernels: the same as the products of each algorithm and type read it, (n,) uint8.
         scale: of a window, (C,) float32.
         shift: (C,) float32.
         second_scale: (C,) float32.
@@ -56,18 +55,18 @@ class LayerConstants:
     """
 
     weight: Tensor | None = None
-    kernels: dict[int, Tensor] = field(default_factory=dict)
+    kernels: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict)
     scale: Tensor | None = None
     shift: Tensor | None = None
     second_scale: Tensor | None = None
     second_shift: Tensor | None = None
 
-    def kernels_for(self, library: Library, algorithm: int) -> Tensor:
+    def kernels_for(self, library: Library, algorithm: int, dtype: torch.dtype) -> Tensor:
         """Returns a convolution's kernels as an algorithm's products read them, (n,) uint8."""
-        if algorithm not in self.kernels:
+        if (algorithm, dtype) not in self.kernels:
             assert self.weight is not None
-            self.kernels[algorithm] = _packed(library, self.weight, algorithm)
-        return self.kernels[algorithm]
+            self.kernels[algorithm, dtype] = _packed(library, self.weight, algorithm, dtype)
+        return self.kernels[algorithm, dtype]
 
 
 def constants_of(layer: Layer) -> LayerConstants:
@@ -97,7 +96,6 @@ class InferenceProgram:
         steps: an array of `Step`, which hold addresses of `constants`.
         constants: of the layers.
         images: of a group.
-        classes: K of the result.
         workspace_bytes: of one group.
     """
 
@@ -105,13 +103,12 @@ class InferenceProgram:
     steps: "ctypes.Array[Step]"
     constants: Sequence[LayerConstants]
     images: int
-    classes: int
     workspace_bytes: int
     _workspaces: list[Tensor] = field(default_factory=list)
 
     def run(self, images: Tensor, result: Tensor, *, threads: int) -> None:
-        """Fills the result (B, K) of images (B, C, H, W) float32 in channels_last; B in groups."""
-        groups = len(images) // self.images
+        """Fills the result (B, K) of images (B, C, H, W) in channels_last, both in one type."""
+        groups = images.shape[0] // self.images
         workspace = self._workspace(min(groups, threads))
         job = InferenceJob(
             steps=ctypes.addressof(self.steps),
@@ -121,11 +118,11 @@ class InferenceProgram:
             workspace=workspace.data_ptr(),
             workspace_bytes=self.workspace_bytes,
             groups=groups,
-            image_bytes=images[0].numel() * self.images * 4,
-            result_bytes=self.classes * self.images * 4,
+            image_bytes=images.nbytes // groups,
+            result_bytes=result.nbytes // groups,
         )
         run_inference(self.library, job)
-        if len(self._workspaces) < _KEPT and len(workspace) <= _KEPT_BYTES:
+        if len(self._workspaces) < _KEPT and workspace.shape[0] <= _KEPT_BYTES:
             self._workspaces.append(workspace)
 
     def _workspace(self, count: int) -> Tensor:
@@ -135,7 +132,7 @@ class InferenceProgram:
             found = self._workspaces.pop()
         except IndexError:
             return torch.empty(wanted, dtype=torch.uint8)
-        return found if len(found) >= wanted else torch.empty(wanted, dtype=torch.uint8)
+        return found if found.shape[0] >= wanted else torch.empty(wanted, dtype=torch.uint8)
 
 
 def make_program(
@@ -143,6 +140,7 @@ def make_program(
     graph: TracedGraph,
     layers: Sequence[Layer],
     constants: Sequence[LayerConstants],
+    dtype: torch.dtype,
     images: int,
     asked: int,
 ) -> InferenceProgram:
@@ -153,23 +151,25 @@ def make_program(
         graph: of which the layers are.
         layers: in order.
         constants: of each layer.
+        dtype: of images and all values, float32 or bfloat16.
         images: of a group, at least one.
         asked: images of the whole call, which decide the algorithms.
     """
-    places, total = _places(graph, layers, images)
+    places, total = _places(graph, layers, images * dtype.itemsize)
     steps = (Step * len(layers))()
     for step, layer, of_layer in zip(steps, layers, constants, strict=True):
         _fill(step, graph, layer, of_layer, images)
+        step.window.is_float32 = step.convolution.is_float32 = dtype is torch.float32
         if isinstance(layer.node, Convolution):
-            algorithm = _algorithm(layer.node, graph.shapes[layer.node.y], min(asked, MANY))
+            shape = graph.shapes[layer.node.y]
+            algorithm = inference_algorithm(library, layer.node, shape, min(asked, MANY), dtype)
             step.convolution.algorithm = algorithm
-            step.convolution.kernels = of_layer.kernels_for(library, algorithm).data_ptr()
+            step.convolution.kernels = of_layer.kernels_for(library, algorithm, dtype).data_ptr()
         step.x = places[layer.node.x]
         step.residual = NOWHERE if layer.residual is None else places[layer.residual]
         step.y = places[layer.y] if layer.y_is_read else NOWHERE
         step.second = NOWHERE if layer.second is None else places[layer.second.value]
-    classes = graph.shapes[graph.output][0]
-    return InferenceProgram(library, steps, constants, images, classes, total)
+    return InferenceProgram(library, steps, constants, images, total)
 
 
 def _fill(
@@ -192,7 +192,7 @@ def _fill(
     step.convolution = ConvolveJob(
         images=images, height=height, width=width, channels=channels, out_height=out_height,
         out_width=out_width, out_channels=out_channels, kernel=node.weight.shape[2],
-        stride=node.stride, padding=node.padding, is_float32=True, packed=True,
+        stride=node.stride, padding=node.padding, packed=True,
     )  # fmt: skip
     step.after = AfterJob(
         shift=_address(constants.shift), activation=activation,
@@ -202,23 +202,32 @@ def _fill(
     )  # fmt: skip
 
 
-def _places(
-    graph: TracedGraph, layers: Sequence[Layer], images: int
-) -> tuple[dict[Value, int], int]:
-    """Returns where each value lies, and the bytes of the workspace."""
+def _places(graph: TracedGraph, layers: Sequence[Layer], each: int) -> tuple[dict[Value, int], int]:
+    """Returns where each value lies, `each` bytes a pixel and channel, and the bytes of all."""
     last = {value: at for at, layer in enumerate(layers) for value in layer.reads}
     places: dict[Value, int] = {0: IMAGES, graph.output: RESULT}
     held: dict[Value, tuple[int, int]] = {}
     total = 0
     for at, layer in enumerate(layers):
         for value in layer.writes:
-            if value not in places:
-                size = _bytes(graph, value, images)
-                places[value] = _free_place(list(held.values()), size)
-                held[value] = (places[value], places[value] + size)
-                total = max(total, held[value][1])
+            if value in places:
+                continue
+            if value == layer.y and (given := _given_up(layer, last, at)) in held:
+                place = held.pop(given)
+            else:
+                start = _free_place(list(held.values()), size := _bytes(graph, value, each))
+                place = start, start + size
+            places[value], held[value] = place[0], place
+            total = max(total, place[1])
         held = {value: place for value, place in held.items() if last.get(value, -1) > at}
     return places, total
+
+
+def _given_up(layer: Layer, last: dict[Value, int], at: int) -> Value | None:
+    """Returns the residual that y may lie on: each element is read before it is written."""
+    residual = layer.residual
+    is_last = residual is not None and last[residual] == at
+    return residual if is_last and residual != layer.node.x else None
 
 
 def _free_place(held: list[tuple[int, int]], size: int) -> int:
@@ -231,28 +240,19 @@ def _free_place(held: list[tuple[int, int]], size: int) -> int:
     return start
 
 
-def _bytes(graph: TracedGraph, value: Value, images: int) -> int:
+def _bytes(graph: TracedGraph, value: Value, each: int) -> int:
     channels, height, width = graph.shapes[value]
-    return -(-images * channels * height * width * 4 // _LINE) * _LINE
+    return -(-each * channels * height * width // _LINE) * _LINE
 
 
-def _algorithm(node: Convolution, result: tuple[int, int, int], images: int) -> int:
-    """Returns the algorithm of a convolution, whose result is (C, H, W), of so many images."""
-    out_channels, channels, kernel, _ = node.weight.shape
-    fits = kernel == 3 and node.stride == 1 and channels % CHANNELS == out_channels % CHANNELS == 0
-    return (
-        _WINOGRAD_4 if fits and images * result[1] * result[2] >= _WINOGRAD_POSITIONS else _PRODUCT
-    )
-
-
-def _packed(library: Library, weight: Tensor, algorithm: int) -> Tensor:
+def _packed(library: Library, weight: Tensor, algorithm: int, dtype: torch.dtype) -> Tensor:
     """Returns the kernels of weight (D, C, k, k) in channels_last as the products read them."""
     out_channels, channels, kernel, _ = weight.shape
-    x, y = torch.zeros(channels), torch.empty(out_channels)
+    x, y = torch.zeros(channels, dtype=dtype), torch.empty(out_channels, dtype=dtype)
     job = ConvolveJob(
         x=x.data_ptr(), y=y.data_ptr(), w=weight.data_ptr(), images=1, height=1, width=1,
         channels=channels, out_height=1, out_width=1, out_channels=out_channels, kernel=kernel,
-        stride=1, padding=kernel // 2, algorithm=algorithm, is_float32=True,
+        stride=1, padding=kernel // 2, algorithm=algorithm, is_float32=dtype is torch.float32,
     )  # fmt: skip
     kernels = torch.empty(kernel_bytes(library, job), dtype=torch.uint8)
     job.kernels = kernels.data_ptr()

@@ -93,3 +93,14 @@ class TracedGraph:
     nodes: tuple[Node, ...]
     shapes: Mapping[Value, tuple[int, int, int]]
     output: Value
+
+
+def begins_with_convolutions(graph: TracedGraph) -> bool:
+    """Returns whether only convolutions read the images: under autocast all values are narrow then.
+
+    Other operations keep the images' type, so that what follows them may be wide.
+    """
+    readers = [
+        node for node in graph.nodes if node.x == 0 or (isinstance(node, Sum) and node.other == 0)
+    ]
+    return graph.output != 0 and all(isinstance(node, Convolution) for node in readers)

@@ -130,9 +130,9 @@ static double window_at(const struct window *o, const double *x, int64_t i)
 }
 
 /* One window after another, of `groups` groups of images, through ravine_inference. */
-static void check_windows(int level)
+static void check_windows(int level, int is_float32)
 {
-    begin_kernel("inference windows", 1, level, DIRECT_FLOAT32);
+    begin_kernel("inference windows", is_float32, level, direct_limit(is_float32));
     seed(12);
     for (int k = 0; k < WINDOWS; k++) {
         int is_mean = draw_chance(30);
@@ -140,7 +140,7 @@ static void check_windows(int level)
             .images = draw_integer(1, 3), .height = draw_integer(3, 9), .width = draw_integer(3, 9),
             .channels = draw_integer(1, 40), .kernel_height = draw_integer(1, 3),
             .kernel_width = draw_integer(1, 3), .stride = draw_integer(1, 3), .is_mean = is_mean,
-            .activation = draw_chance(50) ? RELU : IDENTITY};
+            .activation = draw_chance(50) ? RELU : IDENTITY, .is_float32 = is_float32};
         o.padding = is_mean ? 0 : draw_integer(0, 1);
         if (o.padding)
             o.kernel_height = o.kernel_width = 3;
@@ -151,29 +151,30 @@ static void check_windows(int level)
         int64_t groups = draw_integer(1, 4);
         int64_t large = o.images * o.height * o.width * o.channels;
         int64_t small = o.images * o.out_height * o.out_width * o.channels;
-        const float *x = draw_floats(groups * large, 0, 1);
+        const void *x = draw_images(groups * large, is_float32, 0, 1);
         const struct window one = o;
         o.images *= groups;
-        double *wanted = new_doubles(groups * small), *wide = floats_to_doubles(x, groups * large);
+        double *wanted = new_doubles(groups * small), *wide = to_doubles(x, is_float32, groups * large);
         for (int64_t i = 0; i < groups * small; i++)
             wanted[i] = activated(window_at(&o, wide, i) * o.scale[i % o.channels] + o.shift[i % o.channels],
                                   o.activation);
         /* into the workspace, then from there as it is */
         struct window copy = {.images = one.images, .height = one.out_height, .width = one.out_width,
                               .channels = one.channels, .out_height = one.out_height,
-                              .out_width = one.out_width, .kernel_height = 1, .kernel_width = 1, .stride = 1};
+                              .out_width = one.out_width, .kernel_height = 1, .kernel_width = 1, .stride = 1,
+                              .is_float32 = is_float32};
         const struct step steps[] = {
             {.kind = WINDOW, .x = IMAGES, .residual = NOWHERE, .y = 0, .second = NOWHERE, .window = one},
             {.kind = WINDOW, .x = 0, .residual = NOWHERE, .y = RESULT, .second = NOWHERE, .window = copy}};
-        float *result = allocate((size_t)(groups * small) * sizeof *result);
-        int64_t bytes = small * (int64_t)sizeof(float);
+        void *result = new_images(groups * small, is_float32);
+        int64_t bytes = (int64_t)size_of(small, is_float32);
         int64_t workspaces = groups < THREADS ? groups : THREADS;
         const struct inference job = {
-            .steps = steps, .count = 2, .images = (const char *)x, .result = (char *)result,
+            .steps = steps, .count = 2, .images = x, .result = result,
             .workspace = allocate((size_t)(workspaces * bytes)), .workspace_bytes = bytes, .groups = groups,
-            .image_bytes = large * (int64_t)sizeof(float), .result_bytes = bytes};
+            .image_bytes = (int64_t)size_of(large, is_float32), .result_bytes = bytes};
         expect("success", ravine_inference(level, &job, THREADS) == DONE);
-        expect_near("result", result, 1, wanted, groups * small, 1e-3);
+        expect_near("result", result, is_float32, wanted, groups * small, 1e-3);
         release_all();
     }
     end_kernel();
@@ -204,14 +205,19 @@ static void check_digests(int level)
 
 void check_inference(void)
 {
-    static const struct algorithm product = {"products", PRODUCT, 1, BASE, AVX512, DIRECT_FLOAT32};
+    static const struct algorithm products[] = {
+        {"products", PRODUCT, 1, BASE, AVX512, DIRECT_FLOAT32},
+        {"products", PRODUCT, 0, AVX512_BF16, AMX, DIRECT_BFLOAT16},
+    };
     each_algorithm(check_algorithm);
     for (int level = BASE; level <= AMX; level++) {
         if (!has_level(level))
             continue;
-        if (level <= AVX512)
-            check_algorithm(&product, level);
-        check_windows(level);
+        for (int k = 0; k < 2; k++) {
+            if (products[k].lowest <= level && level <= products[k].highest)
+                check_algorithm(&products[k], level);
+            check_windows(level, k);
+        }
         check_digests(level);
     }
 }

@@ -25,12 +25,13 @@ const char *__asan_default_options(void)
 static void check_refusals(void)
 {
     const struct convolution tiles = {.algorithm = 0}, unknown = {.algorithm = 3, .is_float32 = 1};
-    const struct convolution halves = {.algorithm = 2};
+    const struct convolution halves = {.algorithm = WINOGRAD_2}, words = {.algorithm = PRODUCT};
     begin_kernel("refusals", 1, BASE, 0);
     begin_shape("what the level lacks");
     expect("no tiles in base", ravine_convolve(BASE, &tiles, 1) == LACKING);
     expect("no F(3x3)", ravine_convolve(BASE, &unknown, 1) == LACKING);
     expect("no bfloat16 in base", ravine_convolve(BASE, &halves, 1) == LACKING);
+    expect("no products of bfloat16 in base", ravine_convolve(BASE, &words, 1) == LACKING);
     expect("no tiles in base", ravine_weight_gradient(BASE, &(struct weights){0}, 1) == LACKING);
     end_kernel();
 }

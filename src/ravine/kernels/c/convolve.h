@@ -8,8 +8,8 @@
 /* The most that a kernel and a stride may measure. */
 enum { MOST_KERNEL = 5, MOST_STRIDE = 3 };
 
-/* Products of AMX tiles; products of vectors; Winograd's F(m×m, 3×3); products of vectors forward, in
-   float32, of any number of channels. ops/algorithm.py has the same numbers. */
+/* Products of AMX tiles; products of vectors; Winograd's F(m×m, 3×3); products of vectors forward, of
+   any number of channels, for an inference. ops/algorithm.py has the same numbers. */
 enum { TILES = 0, DIRECT = 1, WINOGRAD_2 = 2, WINOGRAD_4 = 4, PRODUCT = 5 };
 
 /* What an inference does with a convolution's results z as they are written, not by tiles:

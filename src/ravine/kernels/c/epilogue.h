@@ -14,8 +14,20 @@ struct finish {
     const element *residual;
     element *y, *second;
     floats shift, second_scale, second_shift;
+    floats floor, second_floor; /* of a ReLU 0, of no activation −∞ */
     int activation, second_activation;
+    int is_rectified; /* both activations are a ReLU or none */
 };
+
+INLINE floats floor_of(int64_t activation)
+{
+    return activation == RELU ? (floats){0} : (floats){0} - __builtin_inff();
+}
+
+INLINE int is_rectifier(int64_t activation)
+{
+    return activation == RELU || activation == IDENTITY;
+}
 
 INLINE struct finish begin_finish(const struct convolution *o, int64_t d, int64_t n)
 {
@@ -23,10 +35,12 @@ INLINE struct finish begin_finish(const struct convolution *o, int64_t d, int64_
     struct finish f = {.residual = o->residual, .y = o->y, .second = a->second,
                        .activation = (int)a->activation,
                        .second_activation = (int)a->second_activation};
-    f.shift = load_floats(a->shift + d, n);
+    f.is_rectified = is_rectifier(a->activation) && (!f.second || is_rectifier(a->second_activation));
+    f.shift = load_floats(a->shift + d, n), f.floor = floor_of(a->activation);
     if (f.second) {
         f.second_scale = load_floats(a->second_scale + d, n);
         f.second_shift = load_floats(a->second_shift + d, n);
+        f.second_floor = floor_of(a->second_activation);
     }
     return f;
 }
@@ -42,6 +56,20 @@ INLINE void write_finished(const struct finish *f, int64_t at, floats y, int64_t
         store(f->y + at, y, n);
     if (f->second)
         store(f->second + at, activate(y * f->second_scale + f->second_shift, f->second_activation), n);
+}
+
+/* The same of LANES channels and rectifiers, without a branch but for y. */
+INLINE void write_rectified(const struct finish *f, int64_t at, floats y, const int has_residual,
+                            const int has_second)
+{
+    y += f->shift;
+    if (has_residual)
+        y += load(f->residual + at, LANES);
+    y = larger(f->floor, y);
+    if (!has_second || f->y)
+        store(f->y + at, y, LANES);
+    if (has_second)
+        store(f->second + at, larger(f->second_floor, y * f->second_scale + f->second_shift), LANES);
 }
 
 /* LANES channels of y from d on, at the positions of one image or phase in order. */
@@ -86,7 +114,13 @@ INLINE void write_position(struct epilogue *e, int64_t at, floats y)
 {
     const struct convolution *o = e->o;
     if (o->after) {
-        write_finished(&e->finish, at, y, LANES);
+        const struct finish *f = &e->finish;
+        if (f->is_rectified && f->residual)
+            f->second ? write_rectified(f, at, y, 1, 1) : write_rectified(f, at, y, 1, 0);
+        else if (f->is_rectified)
+            f->second ? write_rectified(f, at, y, 0, 1) : write_rectified(f, at, y, 0, 0);
+        else
+            write_finished(f, at, y, LANES);
         return;
     }
     if (o->residual)

@@ -9,8 +9,10 @@
 
 #include "element.h"
 
-#if defined(__AVX512BF16__)
+#if defined(__AVX__)
 #include <immintrin.h>
+#endif
+#if defined(__AVX512BF16__)
 #define HAS_BFLOAT16
 #elif defined(RAVINE_EMULATE_TILES)
 #include "emulated_tiles.h"
@@ -105,6 +107,18 @@ INLINE void store(element *p, floats f, int64_t n)
 INLINE floats choose(ints mask, floats yes, floats no)
 {
     return (floats)(((words)mask & (words)yes) | (~(words)mask & (words)no));
+}
+
+/* The larger one; b where that is NaN. */
+INLINE floats larger(floats a, floats b)
+{
+#if defined(__AVX512F__)
+    return (floats)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX__)
+    return (floats)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return choose(a > b, a, b);
+#endif
 }
 
 #endif

@@ -37,7 +37,6 @@
     void squares_##level(const struct tensor *, int64_t, const struct piece *, const int64_t *, \
                          int64_t, double *, double *, int32_t);                                \
     void pixels_to_values_##level(const struct pixels *, int32_t);                               \
-    void take_windows_##level(const struct window *, int32_t);                                   \
     void take_digests_##level(const struct digest *, int32_t);                                   \
     DECLARE_FOR(level)                                                                           \
     DECLARE_FOR(f32_##level)
@@ -48,6 +47,7 @@
     void norm_backward_##type(const struct norm *, int32_t);                                     \
     void pool_forward_##type(const struct pool *, int32_t);                                      \
     void pool_backward_##type(const struct pool *, int32_t);                                     \
+    void take_windows_##type(const struct window *, int32_t);                                    \
     int32_t response_forward_##type(const struct response *, int32_t);                           \
     int32_t response_backward_##type(const struct response *, int32_t);                          \
     int32_t depthwise_gradient_##type(const struct depthwise *, int32_t);
@@ -91,14 +91,17 @@ DECLARE_CONVOLUTION(winograd2, bf16, avx512bf16)
 DECLARE_CONVOLUTION(winograd4, bf16, avx512bf16)
 #endif
 
-#define DECLARE_PRODUCT(level)                                                     \
-    int32_t product_f32_convolve_##level(const struct convolution *, int32_t); \
-    int64_t product_f32_kernel_bytes_##level(const struct convolution *, int32_t);
+#define DECLARE_PRODUCT(kind, level)                                                  \
+    int32_t product_##kind##_convolve_##level(const struct convolution *, int32_t); \
+    int64_t product_##kind##_kernel_bytes_##level(const struct convolution *, int32_t);
 
-DECLARE_PRODUCT(base)
+DECLARE_PRODUCT(f32, base)
 #if defined(RAVINE_X86)
-DECLARE_PRODUCT(avx2)
-DECLARE_PRODUCT(avx512)
+DECLARE_PRODUCT(f32, avx2)
+DECLARE_PRODUCT(f32, avx512)
+#endif
+#if defined(RAVINE_BFLOAT16)
+DECLARE_PRODUCT(bf16, avx512bf16)
 #endif
 
 int32_t run_inference(int32_t level, const struct inference *, int32_t threads);
@@ -287,6 +290,16 @@ EXPORT int32_t ravine_depthwise_gradient(int32_t level, const struct depthwise *
 #define BY_VECTORS(name, level, job, threads)                             \
     ((job)->is_float32 ? BY_VECTORS_FLOAT32(name, level, job, threads)    \
                        : BY_VECTORS_BFLOAT16(name, level, job, threads))
+/* The same of what an inference alone runs. */
+#if defined(RAVINE_BFLOAT16)
+#define PRODUCT_BFLOAT16(name, level, job, threads) \
+    ((level) != AVX512_BF16 && (level) != AMX ? 2 : product_bf16_##name##_avx512bf16(job, threads))
+#else
+#define PRODUCT_BFLOAT16(name, level, job, threads) 2
+#endif
+#define BY_PRODUCTS(name, level, job, threads)                                   \
+    ((job)->is_float32 ? AT_LEVEL(product_f32_##name, level, job, threads) \
+                       : PRODUCT_BFLOAT16(name, level, job, threads))
 
 /* Fills the gradient of a convolution's weights. Returns 0, 1 without enough memory, 2 where the
    level lacks the algorithm. */
@@ -311,7 +324,7 @@ EXPORT int32_t ravine_weight_gradient(int32_t level, const struct weights *weigh
 EXPORT int32_t ravine_convolve(int32_t level, const struct convolution *convolution, int32_t threads)
 {
     if (convolution->algorithm == PRODUCT)
-        return AT_LEVEL(product_f32_convolve, level, convolution, threads);
+        return BY_PRODUCTS(convolve, level, convolution, threads);
     if (convolution->algorithm != TILES)
         return BY_VECTORS(convolve, level, convolution, threads);
 #if defined(RAVINE_AMX)
@@ -332,7 +345,7 @@ EXPORT int64_t ravine_kernel_bytes(int32_t level, const struct convolution *conv
 {
     (void)level;
     if (convolution->algorithm == PRODUCT)
-        return AT_LEVEL(product_f32_kernel_bytes, level, convolution, 1);
+        return BY_PRODUCTS(kernel_bytes, level, convolution, 1);
     return BY_VECTORS(kernel_bytes, level, convolution, 1);
 }
 
@@ -345,7 +358,7 @@ EXPORT void ravine_digest(int32_t level, const struct digest *digest, int32_t th
 /* For inference.c. */
 void take_windows_at(int32_t level, const struct window *window, int32_t threads)
 {
-    PICK(take_windows, level)(window, threads);
+    PICK_TYPE(take_windows, level, window)(window, threads);
 }
 
 /* Runs the steps of a network's forward pass. Returns 0, 1 without enough memory, 2 where the level

@@ -1,9 +1,9 @@
-/* y[n, v, u, d] = Σ x[n, v·s + i − p, u·s + j − p, c] · w[d, i, j, c] in float32, for any number of
-   channels: what an inference runs where Winograd's algorithm does not fit.
+/* y[n, v, u, d] = Σ x[n, v·s + i − p, u·s + j − p, c] · w[d, i, j, c] for any number of channels: what
+   an inference runs where Winograd's algorithm does not fit.
 
-   The taps that a result reads are gathered into a row, some rows at a time, so many that they stay
-   in the second cache; a kernel of one position with stride 1 reads the images as they are. Long
-   rows are gathered and multiplied in parts, a row of the kernel each: the kernels, which of a single
+   The taps that a result reads are gathered into a row of words (words.h), some rows at a time, so
+   many that they stay in the second cache; a kernel of one position with stride 1 reads the images as
+   they are, where a position is whole words. Long rows are gathered and multiplied in parts, a row of the kernel each: the kernels, which of a single
    image are most of what is read, then come from memory once for all rows. The last part goes from the
    registers to memory, with all that follows a convolution (epilogue.h). */
 
@@ -11,44 +11,67 @@
 
 #include "epilogue.h"
 
-#define JOINED_PRODUCT(name, level) product_f32_##name##_##level
-#define NAMED_PRODUCT(name, level) JOINED_PRODUCT(name, level)
-#define PRODUCT_NAME(name) NAMED_PRODUCT(name, LEVEL)
+#define JOINED_PRODUCT(name, kind, level) product_##kind##_##name##_##level
+#define NAMED_PRODUCT(name, kind, level) JOINED_PRODUCT(name, kind, level)
+#if defined(IMAGES_FLOAT32)
+#define PRODUCT_NAME(name) NAMED_PRODUCT(name, f32, LEVEL)
+#else
+#define PRODUCT_NAME(name) NAMED_PRODUCT(name, bf16, LEVEL)
+#endif
 
 enum {
-    ROWS = REGISTERS == 32 ? 12 : 6, /* of results whose sums stay in registers */
-    VECTORS = 2,                     /* of channels, likewise */
+    VECTORS = 2,                     /* of channels of a panel; the last panel may have one */
+    ROWS = REGISTERS == 32 ? 12 : 6, /* of results whose sums with those channels stay in registers */
+    SUMS = ROWS * VECTORS,
     PANEL = VECTORS * LANES,
     GATHERED = 256 << 10, /* bytes of rows at a time */
     MOST_BLOCKS = 16,     /* of ROWS rows, likewise */
     LONGEST_WHOLE = 576,  /* words of a row that is not cut into parts */
 };
 
-/* Words of a row of gathered taps. */
-INLINE int64_t row_words(const struct convolution *o)
+/* Channels of y in whole vectors. */
+INLINE int64_t padded_channels(const struct convolution *o)
 {
-    return o->kernel * o->kernel * o->in;
+    return (o->out + LANES - 1) / LANES * LANES;
 }
 
-INLINE int64_t panels(const struct convolution *o)
+/* Vectors of channels of the panel that begins at channel d of y. */
+INLINE int64_t vectors_from(const struct convolution *o, int64_t d)
 {
-    return (o->out + PANEL - 1) / PANEL;
+    return o->out - d > LANES ? VECTORS : 1;
 }
 
 INLINE int is_read_in_place(const struct convolution *o)
 {
-    return o->kernel == 1 && o->stride == 1 && o->padding == 0;
+    return o->kernel == 1 && o->stride == 1 && o->padding == 0 && o->in % IN_WORD == 0;
+}
+
+/* Elements and words of whole rows of the kernel; the last word is filled up with a zero. */
+INLINE int64_t elements_of(const struct convolution *o, int64_t height)
+{
+    return height * o->kernel * o->in;
+}
+
+INLINE int64_t words_of(const struct convolution *o, int64_t height)
+{
+    return (elements_of(o, height) + IN_WORD - 1) / IN_WORD;
 }
 
 /* Rows of the kernel in a part, of which rows of gathered taps have 1 or o->kernel. */
 INLINE int64_t part_height(const struct convolution *o)
 {
-    return row_words(o) > LONGEST_WHOLE ? 1 : o->kernel;
+    return words_of(o, o->kernel) > LONGEST_WHOLE ? 1 : o->kernel;
 }
 
 INLINE int64_t part_words(const struct convolution *o)
 {
-    return part_height(o) * o->kernel * o->in;
+    return words_of(o, part_height(o));
+}
+
+/* Words of all parts of a row of gathered taps. */
+INLINE int64_t row_words(const struct convolution *o)
+{
+    return o->kernel / part_height(o) * part_words(o);
 }
 
 /* Rows that a thread takes at a time: a multiple of ROWS, about equal ones. */
@@ -60,121 +83,233 @@ static int64_t rows_at_once(const struct convolution *o, int64_t rows, int64_t t
     return (step + ROWS - 1) / ROWS * ROWS;
 }
 
-/* Writes a panel of kernels, (row_words, PANEL), with zeros for channels that y does not have. */
-static void pack_panel(const struct convolution *o, int64_t panel, float *to)
+/* Element `at` of the kernels of LANES channels of y from d on; zeros for those that y does not have. */
+INLINE floats gather_lanes(const struct convolution *o, int64_t d, int64_t at)
 {
-    int64_t words = row_words(o), d = panel * PANEL, channels = least(PANEL, o->out - d);
-    memset(to, 0, (size_t)(words * PANEL) * sizeof *to);
-    for (int64_t lane = 0; lane < channels; lane++)
-        for (int64_t k = 0; k < words; k++)
-            to[k * PANEL + lane] = o->w[(d + lane) * words + k];
+    float lanes[LANES] = {0};
+    for (int64_t lane = 0; lane < least(LANES, o->out - d); lane++)
+        lanes[lane] = o->w[(d + lane) * elements_of(o, o->kernel) + at];
+    return load_floats(lanes, LANES);
 }
 
-/* Copies what result `row` of all images reads with a part of the kernel, from its row `first` on. */
-static void gather_row(const struct convolution *o, int64_t row, int64_t first, float *to)
+INLINE void pack_word(const struct convolution *o, int64_t d, int64_t at, int64_t elements, float *to)
 {
-    int64_t area = o->out_height * o->out_width, image = row / area, position = row % area;
-    int64_t top = position / o->out_width * o->stride - o->padding + first;
-    int64_t left = position % o->out_width * o->stride - o->padding;
-    int64_t from = most(0, -left), end = most(from, least(o->kernel, o->width - left));
-    const float *pixels = (const float *)o->x + image * o->height * o->width * o->in;
+#if defined(IMAGES_FLOAT32)
+    (void)elements;
+    store_floats(to, gather_lanes(o, d, at), LANES);
+#else
+    store_two((element *)to, gather_lanes(o, d, at),
+              elements > 1 ? gather_lanes(o, d, at + 1) : (floats){0}, LANES);
+#endif
+}
+
+/* Writes the kernels of the panel from channel d of y on, (row_words, its channels). */
+static void pack_panel(const struct convolution *o, int64_t d, float *to)
+{
+    int64_t elements = elements_of(o, part_height(o)), all = elements_of(o, o->kernel);
+    for (int64_t part = 0; part < all; part += elements)
+        for (int64_t at = 0; at < elements; at += IN_WORD)
+            for (int64_t j = 0; j < vectors_from(o, d); j++, to += LANES)
+                pack_word(o, d + j * LANES, part + at, elements - at, to);
+}
+
+/* Copies so many bytes, few at most, without a call. */
+INLINE void copy_few(void *to, const void *from, size_t bytes)
+{
+    enum { STEP = 8, FEW = 64 };
+    if (bytes < STEP || bytes > FEW) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    for (size_t at = 0; at + STEP <= bytes; at += STEP)
+        memcpy((char *)to + at, (const char *)from + at, STEP);
+    memcpy((char *)to + bytes - STEP, (const char *)from + bytes - STEP, STEP);
+}
+
+/* Copies what a result reads of its image with `height` rows of the kernel, the first one's first tap
+   at (top, left). */
+INLINE void gather_row(const struct convolution *o, const element *pixels, int64_t top, int64_t left,
+                       int64_t height, element *to)
+{
+    int64_t from = least(o->kernel, most(0, -left)), end = most(from, least(o->kernel, o->width - left));
     size_t bytes = (size_t)o->in * sizeof *to;
-    for (int64_t i = 0; i < part_height(o); i++, to += o->kernel * o->in) {
-        int64_t y = top + i;
-        if (y < 0 || y >= o->height || from >= o->kernel) {
+    for (int64_t y = top; y < top + height; y++, to += o->kernel * o->in) {
+        if (y < 0 || y >= o->height) {
             memset(to, 0, bytes * (size_t)o->kernel);
             continue;
         }
-        memset(to, 0, bytes * (size_t)from);
-        memcpy(to + from * o->in, pixels + (y * o->width + left + from) * o->in,
-               bytes * (size_t)(end - from));
-        memset(to + end * o->in, 0, bytes * (size_t)(o->kernel - end));
+        if (from > 0)
+            memset(to, 0, bytes * (size_t)from);
+        copy_few(to + from * o->in, pixels + (y * o->width + left + from) * o->in,
+                 bytes * (size_t)(end - from));
+        if (end < o->kernel)
+            memset(to + end * o->in, 0, bytes * (size_t)(o->kernel - end));
+    }
+    if (height * o->kernel * o->in % IN_WORD)
+        *to = 0;
+}
+
+/* Copies what results [from, to) of all images read with a part of the kernel, from its row `first` on. */
+static void gather_rows(const struct convolution *o, int64_t from, int64_t to, int64_t first,
+                        element *gathered)
+{
+    int64_t height = part_height(o), each = part_words(o) * IN_WORD, of_image = o->height * o->width * o->in;
+    int64_t column = from % o->out_width, row = from / o->out_width % o->out_height;
+    const element *pixels = (const element *)o->x + from / (o->out_width * o->out_height) * of_image;
+    for (int64_t i = from; i < to; i++, gathered += each) {
+        gather_row(o, pixels, row * o->stride - o->padding + first, column * o->stride - o->padding,
+                   height, gathered);
+        if (++column < o->out_width)
+            continue;
+        column = 0;
+        if (++row == o->out_height)
+            row = 0, pixels += of_image;
     }
 }
 
 /* One part of the kernel for some rows of results. */
 struct part {
     const float *a;       /* (rows, words) gathered taps */
-    const float *kernels; /* of the part, in the first panel */
-    float *sums;          /* (panels, rows, PANEL) of the parts before, or null where there is one */
-    int64_t words, from, to;
+    int64_t begin;        /* words of a row of all parts before this one */
+    float *sums;          /* of the parts before, panel by panel, or null where there is one */
+    int64_t words, from, to; /* of a row; rows */
     int is_first, is_last;
 };
 
-/* Writes vector j of `rows` rows of sums: `n` channels from c on, at element `at` and below it. */
-INLINE void write_column(const struct convolution *o, const floats sums[12][VECTORS], int j, int64_t at,
-                         int64_t c, const int rows, int64_t n)
+/* Writes vector j of `rows` rows of sums at element `at` and below it, with rectifiers. */
+INLINE void write_column(const struct finish *f, const floats sums[SUMS], const int vectors, int j,
+                         int64_t at, int64_t out, const int rows, const int has_residual,
+                         const int has_second)
 {
-    struct finish f = begin_finish(o, c, n);
-    int64_t out = o->out;
-#pragma GCC unroll 12
+#pragma GCC unroll 24
     for (int i = 0; i < rows; i++)
-        write_finished(&f, at + i * out, sums[i][j], n);
+        write_rectified(f, at + i * out, sums[i * vectors + j], has_residual, has_second);
 }
 
-/* Multiplies `rows` rows of taps from `row` on with a panel. */
-INLINE void multiply_rows(const struct convolution *o, const struct part *t, int64_t row, int64_t panel,
-                          const int rows)
+/* The same of other activations or fewer channels, from c on and from memory: inlined, this would take
+   registers of the sums. */
+static __attribute__((noinline)) void write_others(const struct convolution *o, const float *sums,
+                                                   int64_t at, int64_t c, int64_t rows)
 {
-    int64_t words = t->words, d = panel * PANEL;
-    const float *a = t->a + (row - t->from) * words, *b = t->kernels + panel * row_words(o) * PANEL;
-    float *before = t->sums ? t->sums + (panel * (t->to - t->from) + row - t->from) * PANEL : NULL;
-    floats sums[12][VECTORS];
-#pragma GCC unroll 12
+    int64_t n = least(LANES, o->out - c);
+    struct finish f = begin_finish(o, c, n);
+    for (int64_t i = 0; i < rows; i++)
+        write_finished(&f, at + i * o->out, load_floats(sums + i * LANES, LANES), n);
+}
+
+/* Writes vector j of `rows` rows of sums, channels from c on, at element `at` and below it. */
+INLINE void write_sums(const struct convolution *o, const floats sums[SUMS], const int vectors, int j,
+                       int64_t at, int64_t c, const int rows)
+{
+    if (c + LANES <= o->out) {
+        struct finish f = begin_finish(o, c, LANES);
+        if (f.is_rectified && f.residual && f.second) {
+            write_column(&f, sums, vectors, j, at, o->out, rows, 1, 1);
+            return;
+        }
+        if (f.is_rectified && f.second) {
+            write_column(&f, sums, vectors, j, at, o->out, rows, 0, 1);
+            return;
+        }
+        if (f.is_rectified && f.residual) {
+            write_column(&f, sums, vectors, j, at, o->out, rows, 1, 0);
+            return;
+        }
+        if (f.is_rectified) {
+            write_column(&f, sums, vectors, j, at, o->out, rows, 0, 0);
+            return;
+        }
+    }
+    float others[SUMS * LANES];
+#pragma GCC unroll 24
+    for (int i = 0; i < rows; i++)
+        store_floats(others + i * LANES, sums[i * vectors + j], LANES);
+    write_others(o, others, at, c, rows);
+}
+
+/* Multiplies `rows` rows of taps from `row` on with the panel from channel d of y on. */
+INLINE void multiply_rows(const struct convolution *o, const struct part *t, int64_t row, int64_t d,
+                          const int rows, const int vectors)
+{
+    int64_t words = t->words;
+    const float *a = t->a + (row - t->from) * words;
+    const float *b = o->kernels + d * row_words(o) + t->begin * vectors * LANES;
+    float *before = t->sums ? t->sums + d * (t->to - t->from) + (row - t->from) * vectors * LANES : NULL;
+    floats sums[SUMS];
+#pragma GCC unroll 24
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
-        for (int j = 0; j < VECTORS; j++)
-            sums[i][j] = t->is_first ? (floats){0} : load_floats(before + i * PANEL + j * LANES, LANES);
-    for (int64_t k = 0; k < words; k++, b += PANEL) {
+        for (int j = 0; j < vectors; j++)
+            sums[i * vectors + j] =
+                t->is_first ? (floats){0} : load_floats(before + (i * vectors + j) * LANES, LANES);
+    for (int64_t k = 0; k < words; k++, b += vectors * LANES) {
         floats columns[VECTORS];
 #pragma GCC unroll 2
-        for (int j = 0; j < VECTORS; j++)
+        for (int j = 0; j < vectors; j++)
             columns[j] = load_floats(b + j * LANES, LANES);
-#pragma GCC unroll 12
+#pragma GCC unroll 24
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
-            for (int j = 0; j < VECTORS; j++)
-                sums[i][j] = sums[i][j] + a[i * words + k] * columns[j];
+            for (int j = 0; j < vectors; j++)
+                sums[i * vectors + j] = multiply_add(sums[i * vectors + j], a + i * words + k, columns[j]);
     }
     if (!t->is_last) {
-#pragma GCC unroll 12
+#pragma GCC unroll 24
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
-            for (int j = 0; j < VECTORS; j++)
-                store_floats(before + i * PANEL + j * LANES, sums[i][j], LANES);
+            for (int j = 0; j < vectors; j++)
+                store_floats(before + (i * vectors + j) * LANES, sums[i * vectors + j], LANES);
         return;
     }
 #pragma GCC unroll 2
-    for (int j = 0; j < VECTORS; j++) {
-        int64_t c = d + j * LANES, n = least(LANES, o->out - c);
-        if (n == LANES)
-            write_column(o, sums, j, row * o->out + c, c, rows, LANES);
-        else if (n > 0)
-            write_column(o, sums, j, row * o->out + c, c, rows, n);
+    for (int j = 0; j < vectors; j++)
+        write_sums(o, sums, vectors, j, row * o->out + d + j * LANES, d + j * LANES, rows);
+}
+
+/* Multiplies all rows with a panel. */
+INLINE void multiply_panel(const struct convolution *o, const struct part *t, int64_t d,
+                           const int at_once, const int vectors)
+{
+    int64_t row = t->from;
+    for (; row + at_once <= t->to; row += at_once)
+        multiply_rows(o, t, row, d, at_once, vectors);
+    if (at_once > 16 && row + 16 <= t->to) {
+        multiply_rows(o, t, row, d, 16, vectors);
+        row += 16;
     }
+    if (at_once > 8 && row + 8 <= t->to) {
+        multiply_rows(o, t, row, d, 8, vectors);
+        row += 8;
+    }
+    if (row + 4 <= t->to) {
+        multiply_rows(o, t, row, d, 4, vectors);
+        row += 4;
+    }
+    if (row + 2 <= t->to) {
+        multiply_rows(o, t, row, d, 2, vectors);
+        row += 2;
+    }
+    if (row < t->to)
+        multiply_rows(o, t, row, d, 1, vectors);
+}
+
+/* Not inlined, as GCC allocates registers for a function as a whole. */
+static __attribute__((noinline)) void multiply_wide(const struct convolution *o, const struct part *t,
+                                                    int64_t d)
+{
+    multiply_panel(o, t, d, ROWS, VECTORS);
+}
+
+static __attribute__((noinline)) void multiply_narrow(const struct convolution *o, const struct part *t,
+                                                      int64_t d)
+{
+    multiply_panel(o, t, d, SUMS, 1);
 }
 
 static void multiply_part(const struct convolution *o, const struct part *t)
 {
-    for (int64_t panel = 0; panel < panels(o); panel++) {
-        int64_t row = t->from;
-        for (; row + ROWS <= t->to; row += ROWS)
-            multiply_rows(o, t, row, panel, ROWS);
-        if (ROWS > 8 && row + 8 <= t->to) {
-            multiply_rows(o, t, row, panel, 8);
-            row += 8;
-        }
-        if (row + 4 <= t->to) {
-            multiply_rows(o, t, row, panel, 4);
-            row += 4;
-        }
-        if (row + 2 <= t->to) {
-            multiply_rows(o, t, row, panel, 2);
-            row += 2;
-        }
-        if (row < t->to)
-            multiply_rows(o, t, row, panel, 1);
-    }
+    for (int64_t d = 0; d < o->out; d += PANEL)
+        (vectors_from(o, d) == VECTORS ? multiply_wide : multiply_narrow)(o, t, d);
 }
 
 /* Rows [from, to) of results, gathered part by part into `memory` unless that is null. */
@@ -184,10 +319,10 @@ static void work_on_rows(const struct convolution *o, float *memory, int64_t fro
     struct part t = {.words = words, .from = from, .to = to};
     t.sums = height < o->kernel ? memory + (to - from) * words : NULL;
     for (int64_t first = 0; first < o->kernel; first += height) {
-        for (int64_t row = from; memory && row < to; row++)
-            gather_row(o, row, first, memory + (row - from) * words);
+        if (memory)
+            gather_rows(o, from, to, first, (element *)memory);
         t.a = memory ? memory : (const float *)o->x + from * words;
-        t.kernels = o->kernels + first * o->kernel * o->in * PANEL;
+        t.begin = first / height * words;
         t.is_first = first == 0, t.is_last = first + height >= o->kernel;
         multiply_part(o, &t);
     }
@@ -197,7 +332,7 @@ static void work_on_rows(const struct convolution *o, float *memory, int64_t fro
 int64_t PRODUCT_NAME(kernel_bytes)(const struct convolution *o, int32_t threads)
 {
     (void)threads;
-    return (int64_t)lines((size_t)(panels(o) * PANEL * row_words(o)) * sizeof(float));
+    return (int64_t)lines((size_t)(padded_channels(o) * row_words(o)) * sizeof(float));
 }
 
 /* Packs the kernels, or where that was done convolves, with `after`. Returns 0, or 1 where there is
@@ -205,14 +340,14 @@ int64_t PRODUCT_NAME(kernel_bytes)(const struct convolution *o, int32_t threads)
 int32_t PRODUCT_NAME(convolve)(const struct convolution *o, int32_t wanted)
 {
     if (!o->packed) {
-        for (int64_t p = 0; p < panels(o); p++)
-            pack_panel(o, p, o->kernels + p * row_words(o) * PANEL);
+        for (int64_t d = 0; d < o->out; d += PANEL)
+            pack_panel(o, d, o->kernels + d * row_words(o));
         return 0;
     }
     int64_t rows = o->images * o->out_height * o->out_width, step = rows_at_once(o, rows, wanted);
     int64_t blocks = (rows + step - 1) / step;
     int threads = (int)most(1, least(wanted, blocks));
-    int64_t sums = part_height(o) < o->kernel ? panels(o) * PANEL : 0;
+    int64_t sums = part_height(o) < o->kernel ? padded_channels(o) : 0;
     size_t each = is_read_in_place(o) ? 0 : lines((size_t)(step * (part_words(o) + sums)) * sizeof(float));
     char *memory = each ? aligned_alloc(LINE, each * (size_t)threads) : NULL;
     if (each && !memory)

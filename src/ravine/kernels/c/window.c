@@ -4,14 +4,14 @@
 #include "window.h"
 
 /* `n` channels of a window [top, bottom) × [left, right) of one image, from channel c on. */
-INLINE floats take(const struct window *o, const float *image, const int64_t edges[4], int64_t c,
+INLINE floats take(const struct window *o, const element *image, const int64_t edges[4], int64_t c,
                    int64_t n)
 {
     floats found = {0};
     int is_first = 1;
     for (int64_t row = edges[0]; row < edges[1]; row++)
         for (int64_t column = edges[2]; column < edges[3]; column++) {
-            floats x = load_floats(image + (row * o->width + column) * o->channels + c, n);
+            floats x = load(image + (row * o->width + column) * o->channels + c, n);
             if (o->is_mean)
                 found += x;
             else
@@ -21,22 +21,22 @@ INLINE floats take(const struct window *o, const float *image, const int64_t edg
     return o->is_mean ? found / (float)(o->kernel_height * o->kernel_width) : found;
 }
 
-INLINE void write_channels(const struct window *o, const float *image, const int64_t edges[4],
+INLINE void write_channels(const struct window *o, const element *image, const int64_t edges[4],
                            int64_t at, int64_t c, int64_t n)
 {
     floats z = take(o, image, edges, c, n);
     if (o->scale)
         z = z * load_floats(o->scale + c, n) + load_floats(o->shift + c, n);
     if (o->residual)
-        z += load_floats(o->residual + at + c, n);
-    store_floats(o->y + at + c, activate(z, (int)o->activation), n);
+        z += load((const element *)o->residual + at + c, n);
+    store((element *)o->y + at + c, activate(z, (int)o->activation), n);
 }
 
 /* Fills the row of y that is number `row` through all images. */
 static void write_row(const struct window *o, int64_t row)
 {
     int64_t top = row % o->out_height * o->stride - o->padding;
-    const float *image = o->x + row / o->out_height * o->height * o->width * o->channels;
+    const element *image = (const element *)o->x + row / o->out_height * o->height * o->width * o->channels;
     int64_t edges[4] = {top > 0 ? top : 0, top + o->kernel_height};
     if (edges[1] > o->height)
         edges[1] = o->height;
