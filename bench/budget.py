@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from busy import stopped_loops
-from results import keep, processor_kind
+from results import keep, kept, processor_kind
 
 from ravine.training.settings import seconds_of
 
@@ -86,9 +86,20 @@ def main() -> None:
                     rows.append({"when": when, "loops": asked.loops, **found})
                     print(rows[-1], flush=True)
     if not asked.no_keep:
-        figures = {"rows": rows, "medians": medians(rows)}
+        name = f"budget-{processor_kind()}"
+        rows = merged(kept(name).get("rows", []), rows)
         command = "python " + " ".join(["bench/budget.py", *sys.argv[1:]])
-        keep(f"budget-{processor_kind()}", command, figures)
+        keep(name, command, {"rows": rows, "medians": medians(rows)})
+
+
+def merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the new rows, and the old ones of other budgets and situations."""
+    kinds = {_kind(row) for row in new}
+    return [row for row in old if _kind(row) not in kinds] + new
+
+
+def _kind(row: dict[str, Any]) -> tuple[float, str, int]:
+    return row["budget, s"], row["when"], row["loops"]
 
 
 def medians(rows: list[dict[str, Any]]) -> dict[str, Any]:
