@@ -9,21 +9,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.nn.answering_networks import SIZES, answering_network, images_for
 from torch import Tensor, nn
 
 from ravine.kernels.library import load_library, without_library
-from ravine.models import build
 from ravine.nn.inference_engine import InferenceEngine
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="the C library was not built")
-
-NETWORKS = {
-    "wrn-10-1": (3, 16),
-    "preact-20": (3, 12),
-    "resnet-18": (3, 33),
-    "resnet-cifar-8": (1, 14),
-    "swift-1": (3, 17),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -33,22 +25,7 @@ def _without_gradients() -> Iterator[None]:
 
 
 def _network(name: str = "wrn-10-1") -> nn.Module:
-    """Returns a network whose norms are unlike those of the start."""
-    channels, size = NETWORKS[name]
-    torch.manual_seed(3)
-    network = build(name, classes=7, channels=channels, image_size=size).eval()
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.normal_()
-            layer.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(layer.weight, -1, 1.5)
-            nn.init.normal_(layer.bias)
-    return network.to(memory_format=torch.channels_last)
-
-
-def _images(count: int, name: str = "wrn-10-1") -> Tensor:
-    channels, size = NETWORKS[name]
-    return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(count))
+    return answering_network(name, classes=7)
 
 
 def _by_layers(network: nn.Module, images: Tensor) -> Tensor:
@@ -62,10 +39,10 @@ def _is_compiled(engine: InferenceEngine) -> bool:
     return any(found is not None for found in engine._compiled.values())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("count", [1, 3, 19])
 def test_a_compiled_network_answers_as_its_layers_do(name: str, count: int) -> None:
-    network, images = _network(name), _images(count, name)
+    network, images = _network(name), images_for(count, name)
     engine = InferenceEngine(network)
 
     found = engine(images)
@@ -96,7 +73,7 @@ def test_other_activations_and_plain_poolings_are_compiled_too(act: nn.Module) -
 def test_an_answer_does_not_depend_on_the_threads_nor_on_the_batch_from_eight_images_on(
     name: str, torch_threads: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    engine, images = InferenceEngine(_network(name)), _images(21, name)
+    engine, images = InferenceEngine(_network(name)), images_for(21, name)
     found, alone = [], []
     for threads in (1, 2, 5):
         with torch_threads(threads):
@@ -149,7 +126,7 @@ def _more_children(network: nn.Module) -> None:
 def test_a_changed_network_is_never_answered_for_by_its_old_weights(
     change: Callable[[nn.Module], None],
 ) -> None:
-    network, images = _network(), _images(2)
+    network, images = _network(), images_for(2)
     engine = InferenceEngine(network)
     before = engine(images)
     change(network)
@@ -172,7 +149,7 @@ def _epsilon(network: nn.Module) -> None:
 def test_changes_that_torch_does_not_count_are_found_when_weights_are_checked(
     change: Callable[[nn.Module], None],
 ) -> None:
-    network, images = _network(), _images(2)
+    network, images = _network(), images_for(2)
     engine = InferenceEngine(network)
     before = engine(images)
     change(network)
@@ -185,7 +162,7 @@ def test_changes_that_torch_does_not_count_are_found_when_weights_are_checked(
 
 
 def test_unchanged_weights_are_not_compiled_again() -> None:
-    engine, images = InferenceEngine(_network()), _images(2)
+    engine, images = InferenceEngine(_network()), images_for(2)
     engine(images)
     first = list(engine._compiled.values())
     engine.check_weights()
@@ -207,7 +184,7 @@ def test_other_sizes_of_images_are_compiled_for_themselves_and_few_are_kept() ->
 
 
 def test_hooks_run_also_where_the_network_was_compiled_before() -> None:
-    network, images = _network(), _images(1)
+    network, images = _network(), images_for(1)
     engine = InferenceEngine(network)
     engine(images)
     seen: list[Tensor] = []
@@ -220,7 +197,7 @@ def test_hooks_run_also_where_the_network_was_compiled_before() -> None:
 
 
 def test_a_network_in_training_mode_uses_the_batch_and_moves_its_statistics() -> None:
-    network, images = _network(), _images(4)
+    network, images = _network(), images_for(4)
     engine = InferenceEngine(network)
     engine(images)
     twin = copy.deepcopy(network).train()
@@ -232,7 +209,7 @@ def test_a_network_in_training_mode_uses_the_batch_and_moves_its_statistics() ->
 
 
 def test_gradients_flow_where_they_are_wanted() -> None:
-    network, images = _network(), _images(2)
+    network, images = _network(), images_for(2)
     engine = InferenceEngine(network)
     engine(images)
     with torch.enable_grad():
@@ -309,7 +286,7 @@ def test_what_is_more_than_layers_of_images_and_weights_runs_itself(
 def test_threads_of_python_ask_one_network_at_once() -> None:
     network = _network()
     engine = InferenceEngine(network)
-    batches = [_images(count) for count in (1, 2, 9, 17)]
+    batches = [images_for(count) for count in (1, 2, 9, 17)]
     wanted = [_by_layers(network, images) for images in batches]
     wrong: list[int] = []
 

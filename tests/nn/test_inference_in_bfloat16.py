@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
+from tests.nn.answering_networks import SIZES, answering_network, images_for
 from torch import Tensor, nn
 
 from ravine.kernels.library import load_library, without_library
-from ravine.models import build
 from ravine.nn.inference_engine import InferenceEngine
 from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
 
@@ -19,14 +19,6 @@ compiled_here = pytest.mark.skipif(
     reason="this level does not compile networks in bfloat16",
 )
 
-NETWORKS = {
-    "wrn-10-1": (3, 16),
-    "preact-20": (3, 12),
-    "resnet-18": (3, 33),
-    "resnet-cifar-8": (1, 14),
-    "swift-1": (3, 17),
-}
-
 
 @pytest.fixture(autouse=True)
 def _without_gradients() -> Iterator[None]:
@@ -35,22 +27,7 @@ def _without_gradients() -> Iterator[None]:
 
 
 def _network(name: str = "wrn-10-1", seed: int = 3) -> nn.Module:
-    """Returns a network whose norms are unlike those of the start."""
-    channels, size = NETWORKS[name]
-    torch.manual_seed(seed)
-    network = build(name, classes=150, channels=channels, image_size=size).eval()
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.normal_()
-            layer.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(layer.weight, -1, 1.5)
-            nn.init.normal_(layer.bias)
-    return network.to(memory_format=torch.channels_last)
-
-
-def _images(count: int, name: str = "wrn-10-1") -> Tensor:
-    channels, size = NETWORKS[name]
-    return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(count))
+    return answering_network(name, classes=150, seed=seed)
 
 
 def _in_float64(network: nn.Module, images: Tensor) -> Tensor:
@@ -73,12 +50,12 @@ def _is_compiled(engine: InferenceEngine) -> bool:
 
 
 @compiled_here
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("count", [1, 9])
 def test_compiled_answers_are_as_exact_as_those_of_layers(name: str, count: int) -> None:
     errors = []
     for seed in range(6):
-        network, images = _network(name, seed), _images(count, name)
+        network, images = _network(name, seed), images_for(count, name)
         engine, wanted = InferenceEngine(network), _in_float64(network, images)
         found = _narrow(engine, images)
         with keep_packed_weights(PackedWeights()):
@@ -91,9 +68,9 @@ def test_compiled_answers_are_as_exact_as_those_of_layers(name: str, count: int)
     assert compiled < 1.05 * layers < 0.01
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SIZES)
 def test_at_any_level_answers_are_near_those_of_float64(name: str) -> None:
-    network, images = _network(name), _images(5, name)
+    network, images = _network(name), images_for(5, name)
 
     found = _narrow(InferenceEngine(network), images)
 
@@ -128,7 +105,7 @@ def test_odd_channels_large_kernels_and_poolings_are_compiled(
 def test_an_answer_does_not_depend_on_the_threads_nor_on_the_batch_from_eight_images_on(
     name: str, torch_threads: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    engine, images = InferenceEngine(_network(name)), _images(21, name)
+    engine, images = InferenceEngine(_network(name)), images_for(21, name)
     found, alone = [], []
     for threads in (1, 2, 5):
         with torch_threads(threads):
@@ -142,7 +119,7 @@ def test_an_answer_does_not_depend_on_the_threads_nor_on_the_batch_from_eight_im
 
 @compiled_here
 def test_changed_weights_are_noticed_and_both_precisions_take_turns() -> None:
-    network, images = _network(), _images(4)
+    network, images = _network(), images_for(4)
     engine = InferenceEngine(network)
     wide, narrow = engine(images), _narrow(engine, images)
     again = engine(images), _narrow(engine, images)
@@ -160,7 +137,7 @@ def test_changed_weights_are_noticed_and_both_precisions_take_turns() -> None:
 
 @compiled_here
 def test_hooks_and_other_types_run_layer_by_layer() -> None:
-    network, images = _network(), _images(2)
+    network, images = _network(), images_for(2)
     engine = InferenceEngine(network)
     _narrow(engine, images)
     seen: list[torch.dtype] = []
