@@ -88,7 +88,8 @@ def main() -> None:
     if not asked.no_keep:
         name = f"budget-{processor_kind()}"
         rows = merged(kept(name).get("rows", []), rows)
-        command = "python " + " ".join(["bench/budget.py", *sys.argv[1:]])
+        words = (Path(word).name if word == asked.data else word for word in sys.argv[1:])
+        command = " ".join(["python bench/budget.py", *words])
         keep(name, command, {"rows": rows, "medians": medians(rows)})
 
 
