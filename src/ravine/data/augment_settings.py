@@ -11,6 +11,7 @@ from ravine.core.validation import check_choice
 from ravine.data.channel_counts import PLAIN
 
 OPERATIONS = ("flip", "crop", "cutout", "erase", "jitter")
+_PASSES_FOR_CUTMIX = 40.0  # measured, docs/methods/cutmix.md; with fewer it slows learning down
 _OF_COLOURS = frozenset({"jitter"})  # brightness, contrast and saturation of light that is seen
 
 _DIGITS = frozenset(
@@ -41,7 +42,8 @@ class AugmentSettings(Settings):
     """α of mixup's Beta distribution; 0 is off."""
 
     cutmix: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """α of cutmix's Beta distribution; 0 is off. With mixup, each batch takes one by turns."""
+    """α of cutmix's Beta distribution; 0 is off. With mixup, each batch takes one by turns. By
+    default 1 in a run of many passes over the images whose augmentation is auto."""
 
     @model_validator(mode="after")
     def _known_operations(self) -> Self:
@@ -86,6 +88,19 @@ def choose_operations(
     if why_not:
         return without_flip(("flip", "crop"), why_not)
     return ("flip", "crop"), "augmentation: flip, crop (--augment none switches it off)"
+
+
+def choose_cutmix(epochs: float) -> tuple[float, str]:
+    """Returns α of cutmix for a run of so many passes over its images, and the reason where on.
+
+    >>> choose_cutmix(3)
+    (0.0, '')
+    """
+    if epochs < _PASSES_FOR_CUTMIX:
+        return 0.0, ""
+    return 1.0, (
+        f"cutmix 1, since each image is shown about {epochs:.0f} times (--cutmix 0 switches it off)"
+    )
 
 
 def without_flip(operations: Sequence[str], why: str) -> tuple[tuple[str, ...], str]:

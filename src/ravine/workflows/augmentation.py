@@ -4,8 +4,10 @@ Before images are mirrored by default, a small network is asked whether mirror i
 look like another; the answer is in the recipe, so that a run that goes on does not ask again.
 """
 
+from collections.abc import Callable
+
 from ravine.core.ranks import Ranks
-from ravine.data.augment_settings import choose_operations, without_flip
+from ravine.data.augment_settings import choose_cutmix, choose_operations, without_flip
 from ravine.data.dataset import Dataset
 from ravine.training.mirror_probe import MirroredPair, find_mirrored_pair
 from ravine.workflows.recipe import Recipe
@@ -25,7 +27,7 @@ def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Rec
             "augmentation: none, each image passes the frozen backbone once, as it is (--views 8 "
             "--augment flip,crop makes augmented views)"
         )
-        return recipe.with_(augment="none")
+        return recipe.with_(augment="none", cutmix=recipe.cutmix)
     operations, reason = choose_operations(
         recipe, classes=dataset.classes, channels=dataset.preprocessing.channels
     )
@@ -35,7 +37,35 @@ def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Rec
             operations, reason = without_flip(operations, why)
         reason += unasked
     session.notify(reason)
-    return recipe.with_(augment=",".join(operations) or "none")
+    kept = {} if leaves_mixing(recipe) else {"cutmix": recipe.cutmix}
+    return recipe.with_(augment=",".join(operations) or "none", **kept)
+
+
+def leaves_mixing(recipe: Recipe) -> bool:
+    """Returns whether cutmix is left to Ravine, as long as augmentation is not spelled out."""
+    named = {"mixup", "cutmix"} & recipe.model_fields_set
+    return recipe.is_left_to_ravine and not named
+
+
+def with_mixing(
+    recipe: Recipe, dataset: Dataset, session: Session, epochs_of: Callable[[], float]
+) -> Recipe:
+    """Returns the recipe with cutmix spelled out, and reports it where it is on.
+
+    Args:
+        recipe: of `with_augmentation`, with network and batch named.
+        dataset: what is trained on.
+        session: whose observers receive the choice.
+        epochs_of: returns the passes over the images that the run will make; asked if it matters.
+    """
+    if "cutmix" in recipe.model_fields_set:
+        return recipe
+    alpha = 0.0
+    if not dataset.several and recipe.weights is None:
+        alpha, reason = choose_cutmix(epochs_of())
+        if reason:
+            session.notify(reason)
+    return recipe.with_(cutmix=alpha)
 
 
 def passes_once(recipe: Recipe) -> bool:

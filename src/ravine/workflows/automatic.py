@@ -17,6 +17,7 @@ from ravine.training.network_choice import (
 )
 from ravine.training.network_evidence import Situation, choose_by_evidence, measured_cells
 from ravine.training.plan import Plan, epochs_too_few, plan_for_epochs
+from ravine.workflows.augmentation import with_mixing
 from ravine.workflows.builder import Builder
 from ravine.workflows.fine_tuning import fine_tuning_lr, with_layer_decay
 from ravine.workflows.network_defaults import batch_choice, lr_of_batch, with_model_defaults
@@ -40,6 +41,9 @@ def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
     several = builder.dataset.several
     recipe, defaults = with_model_defaults(recipe, chosen, several=several)
     _report_defaults(recipe, chosen, defaults, builder)
+    recipe = with_mixing(
+        recipe, builder.dataset, builder.session, lambda: _epochs_to_go(recipe, builder)
+    )
     recipe = with_layer_decay(recipe, builder)
     if recipe.lr is None:
         return _with_default_lr(recipe, chosen, builder)
@@ -122,12 +126,21 @@ def _epochs_within(budget: float, recipe: Recipe, builder: Builder) -> float:
     several = builder.dataset.several
     candidate, _ = with_model_defaults(recipe, _batch_choice(recipe, builder), several=several)
     training = builder.training(candidate)
-    seconds = min(_SECONDS_TO_COMPARE, _SHARE_TO_COMPARE * budget)
-    speed = builder.speed(candidate, training, seconds=seconds)
-    builder.compared[candidate.model, candidate.batch] = speed
+    speed = builder.compared.get((candidate.model, candidate.batch))
+    if speed is None:
+        seconds = min(_SECONDS_TO_COMPARE, _SHARE_TO_COMPARE * budget)
+        speed = builder.speed(candidate, training, seconds=seconds)
+        builder.compared[candidate.model, candidate.batch] = speed
     steps = training.batches.steps_per_epoch
     plan = plan_for_budget(builder.seconds_left(budget), speed, steps_per_epoch=steps)
     return plan.total_steps / plan.steps_per_epoch
+
+
+def _epochs_to_go(recipe: Recipe, builder: Builder) -> float:
+    """Returns the passes over the images that a run will make, measured where a budget decides."""
+    if recipe.budget is None:
+        return recipe.epochs or 1.0
+    return _epochs_within(recipe.budget, recipe, builder)
 
 
 def _batch_choice(recipe: Recipe, builder: Builder) -> BatchChoice | None:

@@ -11,8 +11,8 @@ from ravine.core.progress import Progress
 from ravine.core.seeds import generator_for
 from ravine.data.batches import evaluation_batches
 from ravine.data.opening import open_dataset
-from ravine.workflows.augmentation import passes_once, with_augmentation
-from ravine.workflows.race_plan import RaceSpec
+from ravine.workflows.augmentation import passes_once, with_augmentation, with_mixing
+from ravine.workflows.race_plan import DEFAULT_EPOCHS, RaceSpec
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 
@@ -34,8 +34,21 @@ def prepared_for_jobs(spec: RaceSpec, observe: Observer, progress: Progress) -> 
     seeded = recipe.with_(seed=spec.race.seed)
     if not all(passes_once(Recipe.of(spec.settings_of(name))) for name in spec.race.candidates):
         seeded = seeded.with_(views=None, freeze="none")  # some candidate is shown augmented images
-    chosen = with_augmentation(seeded, dataset, Session(observers=[observe]))
-    return replace(spec, base={**spec.base, "augment": chosen.augment})
+    session = Session(observers=[observe])
+    chosen = with_augmentation(seeded, dataset, session)
+    chosen = with_mixing(chosen, dataset, session, lambda: _passes_for_mixing(spec))
+    return replace(spec, base={**spec.base, "augment": chosen.augment, "cutmix": chosen.cutmix})
+
+
+def _passes_for_mixing(spec: RaceSpec) -> float:
+    """Returns the passes that every job makes over its images; 0 where mixing is not for all.
+
+    Where a budget decides, they are measured later and differ between candidates.
+    """
+    named = {name for changes in spec.race.candidates.values() for name in changes}
+    if spec.race.budget is not None or named & {"mixup", "cutmix", "augment", "weights"}:
+        return 0.0
+    return spec.race.epochs or DEFAULT_EPOCHS
 
 
 def training_images(spec: RaceSpec, *, count: int, batch: int) -> list[tuple[Tensor, Tensor]]:

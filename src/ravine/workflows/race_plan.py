@@ -30,6 +30,7 @@ from ravine.workflows.race_worker.timing import (
 )
 from ravine.workflows.recipe import Recipe, compose
 
+DEFAULT_EPOCHS = 10.0  # of a run, where neither epochs nor a budget are given
 _SEARCHED = ("lr", "momentum", "eps")
 _WAYPOINTS = 16  # snapshots of the weights of a run, for the plane
 _CHECKPOINT_EVERY = 15.0
@@ -295,7 +296,7 @@ def _epochs(
 ) -> dict[str, float]:
     """Returns the epochs of a run of each candidate."""
     if race.budget is None:
-        return dict.fromkeys(timings, race.epochs or 10.0)
+        return dict.fromkeys(timings, race.epochs or DEFAULT_EPOCHS)
     load = _workload(race, slots)
     return epochs_within(race.budget, timings, load, equal=race.equal, elapsed=elapsed)
 
