@@ -40,20 +40,13 @@ class Augmenter:
     erase_probability: float
     jitter: float
 
-    def draw_source_pixels(
-        self, images: Tensor, generator: Generator, mirrored: Tensor | None = None
-    ) -> SourcePixels | None:
-        """Returns flips and random crops of images (B, C, H, W); None without both.
-
-        Where images are flipped, those that `mirrored` (B,) says, or half of them, drawn.
-        """
+    def draw_source_pixels(self, images: Tensor, generator: Generator) -> SourcePixels | None:
+        """Returns the random flips and crops of images (B, C, H, W); None without both."""
         flips = "flip" in self.operations
         padding = self.padding if "crop" in self.operations else 0
         if not flips and not padding:
             return None
-        return draw_source_pixels(
-            images, generator, flips=flips, padding=padding, mirrored=mirrored
-        )
+        return draw_source_pixels(images, generator, flips=flips, padding=padding)
 
     def jitter_values(self, images: Tensor, generator: Generator) -> Tensor:
         """Returns images (B, C, H, W) float32 in 0..1 with jittered colours, of the same shape."""

@@ -77,12 +77,7 @@ def flip_and_crop(images: Tensor, generator: Generator, *, flips: bool, padding:
 
 
 def draw_source_pixels(
-    images: Tensor,
-    generator: Generator,
-    *,
-    flips: bool,
-    padding: int,
-    mirrored: Tensor | None = None,
+    images: Tensor, generator: Generator, *, flips: bool, padding: int
 ) -> SourcePixels:
     """Draws for each image whether it is mirrored, and a shift of up to `padding` pixels.
 
@@ -93,13 +88,11 @@ def draw_source_pixels(
         generator: of the random numbers.
         flips: mirror half of the images.
         padding: less than H and W.
-        mirrored: (B,) bool, which images are mirrored; None to draw it. The shifts are the same.
     """
     count, _, height, width = images.shape
     down = _integers(2 * padding + 1, count, images, generator) - padding
     right = _integers(2 * padding + 1, count, images, generator) - padding
-    drawn = _uniform(count, images, generator) < 0.5
-    mirrored = drawn if mirrored is None else mirrored
+    mirrored = _uniform(count, images, generator) < 0.5
     rows = _reflected(torch.arange(height, device=images.device) + down[:, None], height)
     columns = torch.arange(width, device=images.device).expand(count, width)
     if flips:

@@ -11,7 +11,7 @@ from ravine.core.validation import check_choice
 from ravine.data.channel_counts import PLAIN
 
 OPERATIONS = ("flip", "crop", "cutout", "erase", "jitter")
-_PASSES_FOR_CUTMIX = 40.0  # measured, docs/methods/cutmix.md; with fewer it slows learning down
+_PASSES_FOR_CUTMIX = 30.0  # measured, docs/methods/cutmix.md; with fewer it slows learning down
 _OF_COLOURS = frozenset({"jitter"})  # brightness, contrast and saturation of light that is seen
 
 _DIGITS = frozenset(

@@ -127,8 +127,6 @@ class TrainingBatches:
                 "take --balance loss, or none"
             )
         self._train_labels = torch.from_numpy(dataset.labels[dataset.splits["train"]])
-        chance = generator_for("mirrored", seed=seed)
-        self._mirrored_first = torch.rand(len(dataset.labels), generator=chance) < 0.5
         self._orders: dict[int, Tensor] = {}
         self.steps_per_epoch = len(self._index) // self._batch
 
@@ -168,28 +166,13 @@ class TrainingBatches:
         pixels = self._pixels(step, chosen, prefetch=shard is self._shard)
         pixels = pixels.permute(0, 3, 1, 2).to(self._device, non_blocking=True)
         labels = self._labels[chosen.to(self._device)]
-        images = self._augmented(pixels, generator, self._mirrored(step, chosen))
-        images, targets = self._mix(step, images, labels)
+        images, targets = self._mix(step, self._augmented(pixels, generator), labels)
         images = images.contiguous(memory_format=torch.channels_last)
         return Batch(images=images, targets=targets, labels=labels, global_labels=global_labels)
 
-    def _mirrored(self, step: int, chosen: Tensor) -> Tensor | None:
-        """Returns which images of indices (B,) are mirrored where they are flipped, (B,) bool.
-
-        Those that were not in the epoch before: two epochs show each image both ways, where drawing
-        shows half of them the same way twice (Jordan, "94 % on CIFAR-10 in 3.29 seconds", 2024,
-        section 3.6). None, to draw it, where an epoch has an image several times.
-        """
-        if self._balanced:
-            return None
-        odd = bool((step // self.steps_per_epoch) % 2)
-        return (self._mirrored_first[chosen] ^ odd).to(self._device)
-
-    def _augmented(
-        self, pixels: Tensor, generator: Generator, mirrored: Tensor | None = None
-    ) -> Tensor:
+    def _augmented(self, pixels: Tensor, generator: Generator) -> Tensor:
         """Returns images (B, C, S, S) uint8, augmented and normalised, float32."""
-        sources = self._augmenter.draw_source_pixels(pixels, generator, mirrored)
+        sources = self._augmenter.draw_source_pixels(pixels, generator)
         if "jitter" in self._augmenter.operations:
             values = pixels if sources is None else gather_pixels(pixels, sources)
             values = self._augmenter.jitter_values(values.float() / 255, generator) * 255
