@@ -59,9 +59,9 @@ counted. The right names were put in after all situations were written and befor
 code* where there was none for a fault. The five columns together are what to expect of situations
 that are unlike these; the third is wider in kind than the first two (language models, several
 losses, averages, metrics), the fourth has image classifiers in two thirds of it. While the fourth
-was written, the detectors were widened by who had not seen it but for some of its names. The fifth,
-with two seeds, is of loops, samplers and several tasks; its false findings were of two kinds: labels
-of −1 that the loss passes over, and neighbours among training images as a measure.
+was written, the detectors were widened by who had not seen it but for some of its names. The
+fifth, with two seeds, is of loops, samplers and several tasks; its false findings were of two
+kinds: labels of −1 that the loss passes over, and neighbours among training images as a measure.
 
 """
 _SCORED = {
