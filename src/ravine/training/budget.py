@@ -20,15 +20,31 @@ _EVALUATION_SLOWS = 0.67
 _WORTH_CORRECTING = 0.01  # of the plan's steps
 
 
-def steps_within(seconds: float, speed: Speed, *, steps_per_epoch: int, evaluate_every: int) -> int:
-    """Returns the steps that fit, with their evaluations and the final one, into `seconds`."""
-    per_step = speed.step + speed.validation / (steps_per_epoch * evaluate_every)
+def steps_within(
+    seconds: float,
+    speed: Speed,
+    *,
+    steps_per_epoch: int,
+    evaluate_every: int,
+    progress: float = 0.0,
+) -> int:
+    """Returns the steps that fit, with their evaluations and the final one, into `seconds`.
+
+    Args:
+        seconds: that are left.
+        speed: of steps and evaluations.
+        steps_per_epoch: steps that visit each image once.
+        evaluate_every: epochs between evaluations.
+        progress: of the run so far, in [0, 1).
+    """
+    step = speed.step_between(progress)
+    per_step = step + speed.validation / (steps_per_epoch * evaluate_every)
     return int((seconds * _MARGIN - speed.final) / per_step)
 
 
 def plan_for_budget(seconds: float, speed: Speed, *, steps_per_epoch: int) -> Plan:
     """Returns the longest plan whose training and final evaluation end within `seconds`."""
-    epoch = steps_per_epoch * speed.step
+    epoch = steps_per_epoch * speed.step_between(0.0)
     every = max(1, math.ceil(speed.validation / (_VALIDATION_SHARE * epoch)))
     total = max(
         1, steps_within(seconds, speed, steps_per_epoch=steps_per_epoch, evaluate_every=every)
@@ -51,7 +67,8 @@ def budget_too_short(plan: Plan, seconds: float | None) -> str | None:
     """
     if seconds is None or plan.speed is None or plan.end >= FEWEST_STEPS:
         return None
-    missing = (FEWEST_STEPS - plan.end) * plan.speed.step / _MARGIN + plan.speed.validation
+    step = plan.speed.step_between(0.0)
+    missing = (FEWEST_STEPS - plan.end) * step / _MARGIN + plan.speed.validation
     enough = math.ceil((seconds + missing) / 30) * 30
     return (
         f"{seconds:g} s leave time for {plan.end} step{'s' * (plan.end > 1)}, as evaluating takes "
@@ -59,7 +76,9 @@ def budget_too_short(plan: Plan, seconds: float | None) -> str | None:
     )
 
 
-def correct_plan(plan: Plan, *, step: int, step_seconds: float, seconds_left: float) -> Plan:
+def correct_plan(
+    plan: Plan, *, step: int, step_seconds: float, seconds_left: float, over: int = 1
+) -> Plan:
     """Returns the plan whose end fits into `seconds_left` at the measured speed.
 
     Args:
@@ -67,20 +86,20 @@ def correct_plan(plan: Plan, *, step: int, step_seconds: float, seconds_left: fl
         step: steps done.
         step_seconds: mean seconds of a step lately.
         seconds_left: of the budget.
+        over: the last so many steps, of which that is the mean.
     """
     if plan.speed is None:
         return plan
-    slower = (step_seconds / plan.speed.step) ** _EVALUATION_SLOWS
-    speed = Speed(
-        step=step_seconds,
-        validation=plan.speed.validation * slower,
-        final=plan.speed.final * slower,
-    )
+    first = max(0, step - over)
+    planned = plan.speed.step_between(plan.progress(first), plan.progress(step))
+    slower = step_seconds / planned
+    speed = plan.speed.slowed(slower, evaluations=slower**_EVALUATION_SLOWS)
     rest = steps_within(
         seconds_left,
         speed,
         steps_per_epoch=plan.steps_per_epoch,
         evaluate_every=plan.evaluate_every,
+        progress=plan.progress(step),
     )
     found = plan.corrected(step, step + rest)
     return plan if abs(found.end - plan.end) < _WORTH_CORRECTING * plan.end else found
@@ -130,17 +149,20 @@ class Budget:
         self.checked = done
         return True
 
-    def corrected(self, plan: Plan, step: int, step_seconds: float) -> Plan:
+    def corrected(self, plan: Plan, step: int, step_seconds: float, *, over: int = 1) -> Plan:
         """Returns the plan, or one that fits into the budget where that differs.
 
         Args:
             plan: a plan for a budget.
             step: steps done.
             step_seconds: mean seconds of a step since the last check.
+            over: the last so many steps, of which it is the mean.
         """
         left = (self.seconds or 0.0) - self._elapsed()
         step_seconds = self.ranks.broadcast(step_seconds)[0]
-        return correct_plan(plan, step=step, step_seconds=step_seconds, seconds_left=left)
+        return correct_plan(
+            plan, step=step, step_seconds=step_seconds, seconds_left=left, over=over
+        )
 
     def _elapsed(self) -> float:
         return self.ranks.broadcast(self.clock.elapsed())[0]

@@ -32,6 +32,7 @@ from ravine.training.divergence import Divergence, StopOnDivergence
 from ravine.training.early_stop import end_early
 from ravine.training.evaluation import Evaluation
 from ravine.training.plan import Plan
+from ravine.training.progressive_resizing import SmallImages
 from ravine.training.state import TrainingState
 from ravine.training.step_meter import StepMeter
 from ravine.training.train_step import Forward, StepResult, StepSettings, train_step
@@ -58,6 +59,14 @@ class Training:
 
     patience: int = 0
     """Epochs without a better evaluation after which the run comes to its end; 0 for no limit."""
+
+    small: SmallImages | None = None
+    """What the first steps see; None for full images throughout."""
+
+    def batch_at(self, step: int, progress: float) -> Batch:
+        """Returns the batch of `step`, counted from 0, at this progress in [0, 1]."""
+        batch = self.batches.batch_at(step)
+        return batch if self.small is None else self.small.batch_at(progress, batch)
 
 
 def fit(
@@ -94,8 +103,9 @@ def fit(
     training_mode_(state.model)
     (meter := state.meter).resume_clock()
     while state.step < plan.end:
-        scheduler.set_at(plan.progress(state.step))
-        batch = training.batches.batch_at(state.step)
+        progress = plan.progress(state.step)
+        scheduler.set_at(progress)
+        batch = training.batch_at(state.step, progress)
         result = train_step(state, training.forward, batch, settings=training.step)
         meter.add(result.loss, result.correct, batch.count)
         emit(_step_done(state, plan, batch, result, budget.clock))
@@ -123,7 +133,8 @@ def _report_rollback(back: RolledBack, emit: Observer) -> None:
 
 
 def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Observer) -> Plan:
-    corrected = budget.corrected(plan, step, meter.seconds_per_step())
+    seconds, over = meter.seconds_per_step()
+    corrected = budget.corrected(plan, step, seconds, over=over)
     meter.restart_pace()
     if corrected is not plan:
         emit(_plan_corrected(plan, corrected, step))

@@ -28,15 +28,21 @@ _IMAGES = 1000  # at most
 
 
 def resolve_statistics(
-    setting: str, model: nn.Module, plan: Plan
+    setting: str, model: nn.Module, plan: Plan, *, small: bool = False
 ) -> Literal["running", "measured"]:
     """Returns whether a run's statistics are measured; with `auto` in runs under `SHORT`.
 
     It follows from the plan made before step 1, never from a later correction.
+
+    Args:
+        setting: auto, running or measured.
+        model: the network.
+        plan: of the run.
+        small: the run begins with small images, whose statistics full ones do not have.
     """
     if not norms_with_statistics(model):
         return "running"
-    short = plan.total_steps < SHORT
+    short = plan.total_steps < SHORT or small
     return "measured" if setting == "measured" or (setting == "auto" and short) else "running"
 
 
@@ -67,12 +73,18 @@ class MeasuredStatistics:
         index = self.dataset.splits["train"]
         return index[:: -(-len(index) // self.most)]
 
-    def reason(self, steps: int) -> str:
-        """Returns the line that says that a run of so many steps measures."""
+    def reason(self, steps: int, *, small: bool = False) -> str:
+        """Returns the line that says that a run of so many steps measures.
+
+        Args:
+            steps: of the run.
+            small: it begins with small images.
+        """
+        few = f"{counted(steps, 'step')} {'is' if steps == 1 else 'are'} few"
+        why = "the first images are small" if small and steps >= SHORT else few
         return (
-            f"{counted(steps, 'step')} {'is' if steps == 1 else 'are'} few: batch norm's "
-            f"statistics are measured on {len(self.index)} training images before each "
-            "evaluation and at the end"
+            f"{why}: batch norm's statistics are measured on {len(self.index)} training images "
+            "before each evaluation and at the end"
         )
 
     def measure_(self, model: nn.Module) -> None:

@@ -41,11 +41,33 @@ class Speed:
     statistics: float = 0.0
     """One measurement of batch norm's statistics."""
 
+    small_step: float = 0.0
+    """One training step on small images, where a run begins with them; else 0."""
+
+    small_share: float = 0.0
+    """Share of the run's steps that see them."""
+
     @property
     def is_possible(self) -> bool:
         """Whether these can be seconds."""
-        rest = (self.validation, self.final, self.statistics)
-        return 0 < self.step < math.inf and all(0 <= value < math.inf for value in rest)
+        rest = (self.validation, self.final, self.statistics, self.small_step)
+        known = 0 < self.step < math.inf and all(0 <= value < math.inf for value in rest)
+        return known and 0 <= self.small_share < 1 and (self.small_step > 0 or not self.small_share)
+
+    def step_between(self, start: float, end: float = 1.0) -> float:
+        """Returns the mean seconds of the steps from one progress to another, start < end."""
+        small = max(0.0, min(end, self.small_share) - start) / (end - start)
+        return self.step + small * (self.small_step - self.step)
+
+    def slowed(self, factor: float, *, evaluations: float) -> Self:
+        """Returns the speed with steps and evaluations so many times as long."""
+        return replace(
+            self,
+            step=self.step * factor,
+            small_step=self.small_step * factor,
+            validation=self.validation * evaluations,
+            final=self.final * evaluations,
+        )
 
     def with_statistics(self) -> Self:
         """Returns the speed of a run whose evaluations measure batch norm's statistics."""

@@ -74,6 +74,13 @@ class TrainingSettings(Settings):
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of the moving average of the weights that is evaluated and kept; 0 is off."""
 
+    small_size: Annotated[int, Field(ge=0, le=65536)] | Literal["auto"] = "auto"
+    """Pixels a side of the images in the first part of a run (progressive resizing); 0 for full
+    ones throughout; auto: three quarters, in a budget of few passes over the images."""
+
+    small_share: float = Field(default=0.6, gt=0, lt=1)
+    """Share of the steps whose images are small."""
+
     norm_statistics: Literal["auto", "running", "measured"] = "auto"
     """Of batch norm, in evaluations: running means, or measured anew; auto: in short runs."""
 

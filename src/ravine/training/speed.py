@@ -29,8 +29,11 @@ def seconds_per_step(
     warm_up: int = _WARM_UP,
     fewest: int = _FEWEST,
     ranks: Ranks = ALONE,
+    small: bool = False,
 ) -> float:
     """Returns the mean seconds of a training step, batch preparation included.
+
+    Of a step on full images, or on the `small` ones that the training has.
 
     Takes about `seconds` with its warm-up, which ends where half of them are gone: then one step
     is timed, else `fewest` at least. Weights, buffers, the optimizer's state and the counters are
@@ -43,13 +46,15 @@ def seconds_per_step(
     training_mode_(state.model)
     start, spent = time.monotonic(), 0.0
     for _ in range(warm_up):
-        _take_step(training)
+        _take_step(training, small=small)
         spent = ranks.broadcast(time.monotonic() - start)[0]
         if spent >= seconds / 2:
             fewest = 1
             break
     left = seconds - spent
-    taken = _mean_seconds(training, seconds=left, fewest=fewest, most=most, ranks=ranks)
+    taken = _mean_seconds(
+        training, seconds=left, fewest=fewest, most=most, ranks=ranks, small=small
+    )
     state.load(step, saved, values)
     state.model.zero_grad(set_to_none=True)
     if not was_training:
@@ -57,20 +62,20 @@ def seconds_per_step(
     return taken
 
 
-def _take_step(training: Training) -> None:
+def _take_step(training: Training, *, small: bool) -> None:
     state = training.state
-    batch = training.batches.batch_at(state.step)
+    batch = training.batch_at(state.step, progress=0.0 if small else 1.0)
     train_step(state, training.forward, batch, settings=training.step)
     wait_for(state.transaction.skipped.device)
 
 
 def _mean_seconds(
-    training: Training, *, seconds: float, fewest: int, most: int, ranks: Ranks
+    training: Training, *, seconds: float, fewest: int, most: int, ranks: Ranks, small: bool
 ) -> float:
     start, count = time.monotonic(), 0
     enough = False
     while not enough:
-        _take_step(training)
+        _take_step(training, small=small)
         count += 1
         spent = time.monotonic() - start
         enough = count >= fewest and (spent >= seconds or count >= most)

@@ -60,10 +60,14 @@ class StepMeter:
         self._steps_before = -self._steps
         self._seconds_before = -self._seconds() if self._steps else 0.0
 
-    def seconds_per_step(self) -> float:
-        """Returns the mean seconds of a step since `restart_pace`, without the evaluations."""
+    def seconds_per_step(self) -> tuple[float, int]:
+        """Returns the mean seconds of a step since `restart_pace`, and the number of steps.
+
+        Those of evaluations do not count.
+        """
         open_seconds = self._seconds() if self._steps else 0.0
-        return (self._seconds_before + open_seconds) / (self._steps_before + self._steps)
+        count = self._steps_before + self._steps
+        return (self._seconds_before + open_seconds) / count, count
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Returns its tensors by name: `loss` and `correct`, 0-dim."""

@@ -22,6 +22,7 @@ from ravine.workflows.builder import Builder
 from ravine.workflows.fine_tuning import fine_tuning_lr, with_layer_decay
 from ravine.workflows.network_defaults import batch_choice, lr_of_batch, with_model_defaults
 from ravine.workflows.recipe import Recipe
+from ravine.workflows.small_images import with_small_size
 
 # Seconds that measuring the steps of a run may take, and those of a network to choose from; and the
 # share of the budget that they may take at most.
@@ -42,6 +43,9 @@ def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
     recipe, defaults = with_model_defaults(recipe, chosen, several=several)
     _report_defaults(recipe, chosen, defaults, builder)
     recipe = with_mixing(
+        recipe, builder.dataset, builder.session, lambda: _epochs_to_go(recipe, builder)
+    )
+    recipe = with_small_size(
         recipe, builder.dataset, builder.session, lambda: _epochs_to_go(recipe, builder)
     )
     recipe = with_layer_decay(recipe, builder)
@@ -67,7 +71,9 @@ def resolve_plan(
         builder: that built it.
     """
     found = plan or _make_plan(recipe, training, builder)
-    statistics = resolve_statistics(recipe.norm_statistics, training.state.model, found)
+    statistics = resolve_statistics(
+        recipe.norm_statistics, training.state.model, found, small=training.small is not None
+    )
     if statistics == "measured" and plan is None and found.speed is not None:
         left = builder.seconds_left(recipe.budget or 0.0)
         speed = found.speed.with_statistics()
@@ -76,7 +82,8 @@ def resolve_plan(
     if plan is None and said:
         builder.session.notify(said, warning=True)
     if statistics == "measured" and recipe.norm_statistics == "auto":
-        builder.session.notify(builder.measured.reason(found.total_steps))
+        small = training.small is not None
+        builder.session.notify(builder.measured.reason(found.total_steps, small=small))
     return recipe.with_(norm_statistics=statistics), found
 
 
@@ -201,7 +208,7 @@ def _make_plan(recipe: Recipe, training: Training, builder: Builder) -> Plan:
     if recipe.budget is None:
         return plan_for_epochs(recipe.epochs or 1.0, steps_per_epoch=steps_per_epoch)
     known = builder.compared.get((recipe.model, recipe.batch))
-    if known is not None and recipe.budget < _SHORT:
+    if known is not None and recipe.budget < _SHORT and training.small is None:
         speed = known
     else:
         seconds = min(_SECONDS_TO_MEASURE, _SHARE_TO_MEASURE * recipe.budget)

@@ -46,6 +46,7 @@ from ravine.training.train_step import Forward, StepSettings
 from ravine.weights.start import StartWeights, record_of
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
+from ravine.workflows.small_images import small_images_of
 
 EVALUATION_BATCH = 500
 _FEW_ON_A_CPU = 100  # as fast for an image as 500
@@ -126,6 +127,7 @@ class Builder:
             schedules=recipe.build_schedules(),
             validate=self.validation(recipe),
             patience=recipe.patience,
+            small=small_images_of(recipe),
         )
 
     def loss(self, recipe: Recipe, weights: torch.Tensor | None) -> Loss:
@@ -241,9 +243,16 @@ class Builder:
         return summarise(plain, self.dataset.labels[index])
 
     def speed(self, recipe: Recipe, training: Training, *, seconds: float) -> Speed:
-        """Measures a training step and an evaluation, in about `seconds`, warm-ups included."""
-        ranks = self.session.ranks
-        step = seconds_per_step(training, seconds=_FOR_STEPS * seconds, ranks=ranks)
+        """Measures a training step and an evaluation, in about `seconds`, warm-ups included.
+
+        Where a run begins with small images, a step on those takes its part of the time.
+        """
+        ranks, small = self.session.ranks, training.small
+        for_steps = _FOR_STEPS * seconds / (1 if small is None else 2)
+        step = seconds_per_step(training, seconds=for_steps, ranks=ranks)
+        small_step = 0.0
+        if small is not None:
+            small_step = seconds_per_step(training, seconds=for_steps, ranks=ranks, small=True)
         splits = self.dataset.splits
         few = evaluation_batches(
             self.dataset.images,
@@ -260,7 +269,7 @@ class Builder:
             mirrored=False,
             seconds=(1 - _FOR_STEPS) * seconds,
         )
-        step, alone = ranks.broadcast(step, image)
+        step, small_step, alone = ranks.broadcast(step, small_step, image)
         image = alone / ranks.size
         validation = len(splits.get("validation", ())) * image
         if isinstance(training.batches, FeatureBatches) and training.validate is not None:
@@ -275,6 +284,8 @@ class Builder:
             validation=validation,
             final=test * passes + validation + _CLOSING_SECONDS,
             statistics=len(self.measured.index) * alone,
+            small_step=small_step,
+            small_share=0.0 if small is None else small.share,
         )
 
     def image_pace(self, model: nn.Module, *, seconds: float) -> float:

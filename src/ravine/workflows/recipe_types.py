@@ -26,6 +26,8 @@ class RecipeSettings(TypedDict, total=False):
     compile: bool
     label_smoothing: float
     ema: float
+    small_size: int | Literal["auto"]
+    small_share: float
     norm_statistics: Literal["auto", "running", "measured"]
     balance: Literal["none", "loss", "sample"]
     threshold: float | Literal["auto"]

@@ -157,7 +157,7 @@ class _Trials:
             return None
         budget = Budget(seconds=seconds)
         try:
-            plan = fit(replace(training, validate=None), plan, budget=budget)
+            plan = fit(replace(training, validate=None, small=None), plan, budget=budget)
             evaluation, _ = self._evaluated(training, statistics=True)
         except TrainingDiverged:
             evaluation = Evaluation(count=0, accuracy=0.0, interval=None, loss=float("nan"))
