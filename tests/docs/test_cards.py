@@ -57,6 +57,7 @@ METHODS = {
     "random erasing": "random-erasing",
     "flip and crop": "flip-and-crop",
     "colour jitter": "colour-jitter",
+    "progressive resizing": "progressive-resizing",
     "schedules": "schedules",
     "warm-up": "schedules",
     "range test": "range-test",
