@@ -40,12 +40,3 @@ class SmallImages:
             batch.images, size=size, mode="bilinear", antialias=True, align_corners=False
         )
         return replace(batch, images=images.contiguous(memory_format=torch.channels_last))
-
-
-def small_size_of(image_size: int) -> int:
-    """Returns three quarters of the pixels a side: 9/16 of the work of a convolution.
-
-    >>> small_size_of(32)
-    24
-    """
-    return round(0.75 * image_size)

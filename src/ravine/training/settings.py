@@ -76,7 +76,7 @@ class TrainingSettings(Settings):
 
     small_size: Annotated[int, Field(ge=0, le=65536)] | Literal["auto"] = "auto"
     """Pixels a side of the images in the first part of a run (progressive resizing); 0 for full
-    ones throughout; auto: three quarters, in a budget of few passes over the images."""
+    ones throughout; auto: about two thirds, in a budget of few passes over the images."""
 
     small_share: float = Field(default=0.6, gt=0, lt=1)
     """Share of the steps whose images are small."""

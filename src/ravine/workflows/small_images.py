@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from ravine.core.errors import SettingError
 from ravine.data.dataset import Dataset
-from ravine.training.progressive_resizing import SmallImages, small_size_of
+from ravine.models.swift import small_size
+from ravine.training.progressive_resizing import SmallImages
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 
@@ -34,7 +35,7 @@ def with_small_size(
     if recipe.small_size != "auto":
         _refuse_size(recipe.small_size, full)
         return recipe
-    small = small_size_of(full)
+    small = small_size(full)
     fits = recipe.model.startswith(_NETWORKS) and small >= _FEWEST_PIXELS and not recipe.compile
     in_budget = recipe.budget is not None and recipe.budget >= _SHORTEST
     if not fits or not in_budget or recipe.weights is not None or passes_of() >= _MOST_PASSES:
@@ -58,5 +59,5 @@ def _refuse_size(small: int, full: int) -> None:
     if small and not 1 < small < full:
         raise SettingError(
             f"small_size {small}: the images are {full}×{full}; take fewer pixels, such as "
-            f"{small_size_of(full)}, or 0 for full images throughout"
+            f"{small_size(full)}, or 0 for full images throughout"
         )
