@@ -4,11 +4,11 @@
     python bench/journal.py --page                # docs/journal.md only
 
 Every entry is `ravine race` of what is used today against one change of it, at the defaults (one
-trial, no search), equal epochs, paired on fresh seeds, on Fashion-MNIST and on CIFAR-10 as JPEG,
-some thousand images of each, half of which is held out anew for every seed. A race that
-was stopped goes on; one that has ended is not run again. An idea is kept only where it is
-better beyond the interval of the difference on both data sets. The others are listed with their
-figures.
+trial, no search), equal epochs (equal seconds where an idea is about time), paired on fresh seeds,
+on Fashion-MNIST and on CIFAR-10 as JPEG, some thousand images of each, half of which is held out
+anew for every seed. A race that was stopped goes on; one that has ended is not run again. An idea
+is kept only where it is better beyond the interval of the difference on both data sets. The others
+are listed with their figures.
 """
 
 import argparse
@@ -32,11 +32,13 @@ class Idea:
         vary: the setting, what is used today, and what is tried instead.
         what: the idea, in a sentence.
         fixed: settings that both have, beyond those of every race.
+        seconds: whether both train for the same seconds, of `--budget`, and not the same epochs.
     """
 
     vary: tuple[str, str, str]
     what: str
     fixed: tuple[str, ...] = ()
+    seconds: bool = False
 
 
 IDEAS: Mapping[str, Idea] = {
@@ -53,6 +55,13 @@ IDEAS: Mapping[str, Idea] = {
     "average": Idea(vary=("ema", "0", "0.95"), what="Averaged weights, about the last 20 steps."),
     "silu": Idea(vary=("activation", "gelu", "silu"), what="SiLU instead of GELU."),
     "dropout": Idea(vary=("dropout", "0", "0.1"), what="Dropout of 0.1 before the head."),
+    "cutmix": Idea(vary=("cutmix", "0", "1"), what="Cutmix in every batch."),
+    "progressive": Idea(
+        vary=("small_size", "0", "20"),
+        what="Images of 20 pixels a side for three quarters of the steps.",
+        fixed=("--small-share", "0.75"),
+        seconds=True,
+    ),
     "mixup": Idea(vary=("mixup", "0", "0.2"), what="Mixup."),
     "schedule": Idea(vary=("schedule", "one-cycle", "cosine"), what="Cosine instead of one cycle."),
 }
@@ -64,16 +73,20 @@ def race(name: str, data: str, asked: Any) -> dict[str, Any]:
     setting, today, tried = idea.vary
     sources = {"fashion": asked.fashion, "cifar": asked.cifar}
     board = prepare(f"{data}-{asked.images}", sources, asked.out / "data")
+    length = ["--epochs", f"{asked.epochs:g}"]
+    if idea.seconds:
+        length = ["--budget", asked.budget, "--equal", "seconds"]
     options = [
-        "--model", "swift-1", "--vary", f"{setting}={today},{tried}", *idea.fixed, "--epochs",
-        f"{asked.epochs:g}", "--trials", "1", "--seeds", str(asked.seeds), "--no-early",
+        "--model", "swift-1", "--vary", f"{setting}={today},{tried}", *idea.fixed, *length,
+        "--trials", "1", "--seeds", str(asked.seeds), "--no-early",
         "--validation", "0.5", "--jobs", "1", "--threads", "1",
     ]  # fmt: skip
     found = race_to_end(board.train, options, out)
     if not all(row["results"] for row in found["table"]):
         raise SystemExit(f"journal: {out}: {found['verdict']}")
     return {
-        "data": data, "images": asked.images, "epochs": asked.epochs, "today": today,
+        "data": data, "images": asked.images, "epochs": None if idea.seconds else asked.epochs,
+        "today": today,
         "tried": tried, "command": " ".join(["ravine race DATA", *options]),
         "verdict": found["verdict"], "measured on": found["measured_on"],
         "accuracies": {row["name"]: row["results"] for row in found["table"]},
@@ -89,6 +102,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(IDEAS))
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--epochs", type=float, default=6)
+    parser.add_argument("--budget", default="20min", help="of a race of equal seconds")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("build/leaderboard"))
     parser.add_argument("--page", action="store_true")

@@ -27,7 +27,8 @@ _HEAD = """# The laboratory journal
 """
 _RULES = (
     "One idea at a time, by Ravine's own [races](race.md): what is used today against one change "
-    "of it, `swift-1` at the defaults of each (no search), equal epochs, on Fashion-MNIST and on "
+    "of it, `swift-1` at the defaults of each (no search), equal epochs (seconds where an idea is "
+    "about time), on Fashion-MNIST and on "
     "CIFAR-10 as JPEG files, on seeds that both have in common. The difference is that of the "
     "accuracy on held-out images, what was tried minus what is used today, seed by seed, in "
     "points, with Student's 95 % interval. **An idea is kept only where the interval lies above 0 "
@@ -63,9 +64,10 @@ def _table(ideas: Mapping[str, Any], entries: Mapping[str, Entry]) -> str:
             mean, low, high = difference(pairs)
             today, tried = (statistics.mean(values) for values in zip(*pairs, strict=True))
             setting, was, new = idea.vary
+            length = "equal seconds" if entry["epochs"] is None else f"{entry['epochs']:g}"
             lines.append(
                 f"| {idea.what} (`{setting}` {was} → {new}) | {entry['data']} | "
-                f"{entry['images'] // 2:,} | {entry['epochs']:g} | {len(pairs)} | "
+                f"{entry['images'] // 2:,} | {length} | {len(pairs)} | "
                 f"{100 * today:.1f} | {100 * tried:.1f} | "
                 f"{mean:+.1f} ({low:+.1f} to {high:+.1f}) | {settled} |"
             )

@@ -78,7 +78,7 @@ class TrainingSettings(Settings):
     """Pixels a side of the images in the first part of a run (progressive resizing); 0 for full
     ones throughout; auto: about two thirds, in a budget of few passes over the images."""
 
-    small_share: float = Field(default=0.6, gt=0, lt=1)
+    small_share: float = Field(default=0.75, gt=0, lt=1)
     """Share of the steps whose images are small."""
 
     norm_statistics: Literal["auto", "running", "measured"] = "auto"

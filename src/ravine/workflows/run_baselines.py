@@ -103,7 +103,7 @@ def find_below_pixels(
     if rows := result.get("baselines"):
         followed = Plan.from_values(plan) if plan else None
         length = {name: settings.get(name) for name in ("epochs", "budget")}
-        length["step"] = followed.speed.step if followed and followed.speed else None
+        length["step"] = followed.speed.step_between(0.0) if followed and followed.speed else None
         steps = followed.end if followed else 0
         losses = [row.get("loss") for row in history if row.get("kind") == "step"]
         known = [math.nan if loss is None else float(loss) for loss in losses]

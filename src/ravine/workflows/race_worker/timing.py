@@ -70,6 +70,8 @@ def measure(
     """
     session = Session()
     wanted: dict[str, Any] = {"budget": _LONG} if with_steps else {"epochs": 1.0}
+    if settings.get("small_size", "auto") == "auto":
+        wanted["small_size"] = 0  # as in the jobs, whose epochs are given
     code = AllowedCode.of(allow_code)
     recipe, start = opened_start(Recipe.of({**settings, **wanted}), session, code)
     dataset = open_dataset(recipe, seed=recipe.seed)
@@ -84,7 +86,9 @@ def measure(
     speed = plan.speed
     epoch = 0.0
     if speed is not None:
-        epoch = plan.steps_per_epoch * speed.step + speed.validation / plan.evaluate_every
+        epoch = (
+            plan.steps_per_epoch * speed.step_between(0.0) + speed.validation / plan.evaluate_every
+        )
     return Timing(
         epoch=epoch,
         around=opened + built,
