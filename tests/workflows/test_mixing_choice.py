@@ -42,9 +42,11 @@ def test_only_many_passes_are_worth_it_and_the_line_says_how_to_switch_it_off() 
     few, said = chosen(12.0)
     assert few == 0.0
     assert not any("cutmix" in line for line in said)
-    many, said = chosen(150.0)
+    many, said = chosen(500.0)
     assert many == 1.0
-    assert any("about 150 times" in line and "--cutmix 0" in line for line in said)
+    assert any("about 500 times" in line and "--cutmix 0" in line for line in said)
+    assert chosen(300.0)[0] == 0.0  # as few steps, with six images
+    assert chosen(300.0, batch=2)[0] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,6 @@ def test_images_of_several_labels_are_not_mixed() -> None:
 def test_a_recipe_that_was_spelled_out_does_not_ask_again() -> None:
     session = Session()
     once = with_augmentation(Recipe(budget=30.0), dataset(), session)
-    written = with_mixing(once, dataset(), session, lambda: 150.0)
+    written = with_mixing(once, dataset(), session, lambda: 500.0)
     again = with_augmentation(written, dataset(), session)
     assert with_mixing(again, dataset(), session, lambda: 1.0) == written

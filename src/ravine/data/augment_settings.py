@@ -12,6 +12,7 @@ from ravine.data.channel_counts import PLAIN
 
 OPERATIONS = ("flip", "crop", "cutout", "erase", "jitter")
 _PASSES_FOR_CUTMIX = 30.0  # measured, docs/methods/cutmix.md; with fewer it slows learning down
+_STEPS_FOR_CUTMIX = 400.0
 _OF_COLOURS = frozenset({"jitter"})  # brightness, contrast and saturation of light that is seen
 
 _DIGITS = frozenset(
@@ -90,13 +91,17 @@ def choose_operations(
     return ("flip", "crop"), "augmentation: flip, crop (--augment none switches it off)"
 
 
-def choose_cutmix(epochs: float) -> tuple[float, str]:
+def choose_cutmix(epochs: float, *, steps: float) -> tuple[float, str]:
     """Returns α of cutmix for a run of so many passes over its images, and the reason where on.
 
-    >>> choose_cutmix(3)
+    Args:
+        epochs: passes over the images.
+        steps: of all of them.
+
+    >>> choose_cutmix(3, steps=1000)
     (0.0, '')
     """
-    if epochs < _PASSES_FOR_CUTMIX:
+    if epochs < _PASSES_FOR_CUTMIX or steps < _STEPS_FOR_CUTMIX:
         return 0.0, ""
     return 1.0, (
         f"cutmix 1, since each image is shown about {epochs:.0f} times (--cutmix 0 switches it off)"

@@ -62,7 +62,8 @@ def with_mixing(
         return recipe
     alpha = 0.0
     if not dataset.several and recipe.weights is None:
-        alpha, reason = choose_cutmix(epochs_of())
+        epochs, images = epochs_of(), len(dataset.splits["train"])
+        alpha, reason = choose_cutmix(epochs, steps=epochs * images / min(recipe.batch, images))
         if reason:
             session.notify(reason)
     return recipe.with_(cutmix=alpha)
