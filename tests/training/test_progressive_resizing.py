@@ -128,8 +128,8 @@ def dataset(size: int) -> Dataset:
     ("given_settings", "passes", "size", "wanted"),
     [
         ({"budget": 60.0}, 3.0, 32, 20),
-        ({"budget": 60.0}, 29.0, 28, 20),
-        ({"budget": 60.0}, 40.0, 32, 0),
+        ({"budget": 60.0}, 14.0, 28, 20),
+        ({"budget": 60.0}, 16.0, 32, 0),
         ({"budget": 10.0}, 3.0, 32, 0),
         ({"budget": 60.0}, 3.0, 16, 0),
         ({"budget": 60.0, "model": "wrn-16-4"}, 3.0, 32, 0),

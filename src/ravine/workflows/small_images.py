@@ -9,9 +9,9 @@ from ravine.training.progressive_resizing import SmallImages
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 
-# Measured with swift-1 (docs/budget-and-epochs.md): where each image is seen often, more steps
+# Measured with swift-1 (docs/methods/progressive-resizing.md): where each image is seen often, more steps
 # teach nothing new, and small images teach less.
-_MOST_PASSES = 30.0
+_MOST_PASSES = 15.0
 _NETWORKS = "swift-"
 _SHORTEST = 30.0  # seconds of a budget that holds the measurement of both steps
 _FEWEST_PIXELS = 14  # a side of what a network of small images takes in
