@@ -9,8 +9,8 @@ from ravine.training.progressive_resizing import SmallImages
 from ravine.workflows.recipe import Recipe
 from ravine.workflows.session import Session
 
-# Measured with swift-1 (docs/methods/progressive-resizing.md): where each image is seen often, more steps
-# teach nothing new, and small images teach less.
+# Passes over full images. With more, further steps teach little, and small images teach less:
+# measured with swift-1 (docs/methods/progressive-resizing.md).
 _MOST_PASSES = 15.0
 _NETWORKS = "swift-"
 _SHORTEST = 30.0  # seconds of a budget that holds the measurement of both steps
