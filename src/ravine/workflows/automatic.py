@@ -42,12 +42,7 @@ def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
     several = builder.dataset.several
     recipe, defaults = with_model_defaults(recipe, chosen, several=several)
     _report_defaults(recipe, chosen, defaults, builder)
-    recipe = with_mixing(
-        recipe, builder.dataset, builder.session, lambda: _epochs_to_go(recipe, builder)
-    )
-    recipe = with_small_size(
-        recipe, builder.dataset, builder.session, lambda: _epochs_to_go(recipe, builder)
-    )
+    recipe = _with_images_of_length(recipe, builder)
     recipe = with_layer_decay(recipe, builder)
     if recipe.lr is None:
         return _with_default_lr(recipe, chosen, builder)
@@ -57,6 +52,13 @@ def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
         whose = f"{recipe.model}'s own" if "lr" in defaults else "as given"
         builder.session.notify(f"learning rate {recipe.lr:g}, {whose}{meaning}")
     return recipe
+
+
+def _with_images_of_length(recipe: Recipe, builder: Builder) -> Recipe:
+    """Returns the recipe with what the length of the run decides about its images."""
+    dataset, session = builder.dataset, builder.session
+    recipe = with_mixing(recipe, dataset, session, lambda: _epochs_to_go(recipe, builder))
+    return with_small_size(recipe, dataset, session, lambda: _epochs_to_go(recipe, builder))
 
 
 def resolve_plan(

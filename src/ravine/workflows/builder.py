@@ -247,12 +247,7 @@ class Builder:
 
         Where a run begins with small images, a step on those takes its part of the time.
         """
-        ranks, small = self.session.ranks, training.small
-        for_steps = _FOR_STEPS * seconds / (1 if small is None else 2)
-        step = seconds_per_step(training, seconds=for_steps, ranks=ranks)
-        small_step = 0.0
-        if small is not None:
-            small_step = seconds_per_step(training, seconds=for_steps, ranks=ranks, small=True)
+        step, small_step = self._steps(training, seconds=_FOR_STEPS * seconds)
         splits = self.dataset.splits
         few = evaluation_batches(
             self.dataset.images,
@@ -269,8 +264,8 @@ class Builder:
             mirrored=False,
             seconds=(1 - _FOR_STEPS) * seconds,
         )
-        step, small_step, alone = ranks.broadcast(step, small_step, image)
-        image = alone / ranks.size
+        alone = self.session.ranks.broadcast(image)[0]
+        image = alone / self.session.ranks.size
         validation = len(splits.get("validation", ())) * image
         if isinstance(training.batches, FeatureBatches) and training.validate is not None:
             began = time.monotonic()
@@ -285,8 +280,17 @@ class Builder:
             final=test * passes + validation + _CLOSING_SECONDS,
             statistics=len(self.measured.index) * alone,
             small_step=small_step,
-            small_share=0.0 if small is None else small.share,
+            small_share=training.small.share if training.small else 0.0,
         )
+
+    def _steps(self, training: Training, *, seconds: float) -> tuple[float, float]:
+        """Returns the seconds of a step on full images, and of one on small ones; 0 without."""
+        ranks, small = self.session.ranks, training.small is not None
+        each = seconds / (2 if small else 1)
+        step = seconds_per_step(training, seconds=each, ranks=ranks)
+        other = seconds_per_step(training, seconds=each, ranks=ranks, small=True) if small else 0.0
+        step, other = ranks.broadcast(step, other)
+        return step, other
 
     def image_pace(self, model: nn.Module, *, seconds: float) -> float:
         """Measures how long an image takes through a network in evaluation mode.
