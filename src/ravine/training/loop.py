@@ -103,8 +103,7 @@ def fit(
     training_mode_(state.model)
     (meter := state.meter).resume_clock()
     while state.step < plan.end:
-        progress = plan.progress(state.step)
-        scheduler.set_at(progress)
+        scheduler.set_at(progress := plan.progress(state.step))
         batch = training.batch_at(state.step, progress)
         result = train_step(state, training.forward, batch, settings=training.step)
         meter.add(result.loss, result.correct, batch.count)
