@@ -5,9 +5,11 @@ beside it stands the gradient of the declared loss on that batch. Weights, the o
 and the random state are put back.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from torch.optim.optimizer import (
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.step_record import StepPair, StepRecord, Tensors
+from ravine.checks.watched_clipping import watched_clipping
 from ravine.core.errors import SettingError
 from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_optimizer, preserve_training
@@ -29,6 +32,7 @@ from ravine.core.preserve_training import preserve_optimizer, preserve_training
 _CALLS = 32  # of a step that accumulates, until the optimizer must have stepped
 _SECONDS = 15.0  # after which no further call is waited for
 _WARM_UP = 4  # calls in which a learning rate of 0 must rise
+_WATCHED = 4  # parameters whose gradients are seen as they are made
 _QUICK = 2.0  # seconds of two observations, below which there is a third on another batch
 
 
@@ -127,18 +131,47 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
     return record
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """Gradients of calls in which no optimizer stepped: they wait for one that does.
+
+    Attributes:
+        has_stepped: whether any optimizer did.
+        call: the last one whose gradients are finite and not 0; -1 before the first.
+    """
+
+    has_stepped: bool = False
+    call: int = -1
+
+    def note(self, call: int, parameter: Tensor) -> None:
+        """Takes note of a gradient that a call has made."""
+        if self.call != call and parameter.grad is not None:
+            size = parameter.grad.detach().abs().max() if parameter.grad.numel() else 0.0
+            self.call = call if 0 < float(size) < math.inf else self.call
+
+    def drops(self, call: int, parameters: list[Tensor]) -> bool:
+        """Returns whether the gradients of the call before are gone as the next one begins."""
+        if self.has_stepped or call == 0 or self.call != call - 1:
+            return False
+        self.call = -1  # once for each call
+        return not any(_has_gradient(p) for p in parameters)
+
+
 def _call(context: CheckContext, sample: CheckBatch, record: StepRecord) -> None:
     """Calls the step on a batch, and puts back what it wrote into that."""
     assert context.step is not None
     given = tensors_in((sample.original, sample.inputs, sample.targets))
     kept = [t.detach().clone() for t in given]
+    clipped: list[int] = []
     try:
-        context.step(sample.original)
+        with watched_clipping(clipped):
+            context.step(sample.original)
     except Exception as error:
         raise SettingError(
             f"step raises on a batch: {type(error).__name__}: {error}; pass a function "
             "that takes one batch as batches gives it, and trains on it"
         ) from error
+    record.clips_nothing |= bool(clipped) and not any(clipped)
     with torch.no_grad():
         for tensor, old in zip(given, kept, strict=True):
             if not torch.equal(tensor.nan_to_num(), old.nan_to_num()):
@@ -159,8 +192,10 @@ def _watch(
     """
     weights: list[Tensor] = []
     seen = {id(context.optimizer)}
+    waiting = _Waiting()
 
     def before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        waiting.has_stepped = True
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
             watching.enter_context(preserve_optimizer(optimizer))
@@ -183,8 +218,14 @@ def _watch(
         if torch.is_grad_enabled():
             record.training.append(module.training)
             record.modes = record.modes or tuple(m.training for m in module.modules())
+            record.dropped += waiting.drops(record.calls, parameters)
 
+    def after_backward(parameter: Tensor) -> None:
+        waiting.note(record.calls, parameter)
+
+    learning = [p for p in parameters if p.requires_grad and p.is_leaf]
     for hook in (
+        *(p.register_post_accumulate_grad_hook(after_backward) for p in learning[:_WATCHED]),
         register_optimizer_step_pre_hook(before_step),
         register_optimizer_step_post_hook(after_step),
         context.model.register_forward_pre_hook(before_forward),

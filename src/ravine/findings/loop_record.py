@@ -90,6 +90,8 @@ class LoopRecord:
         shift: inputs of validation against those of training; None where they were not seen.
         wrapping: factor to the variation of images of training, and of validation, when the range
             of their values is a circle, and standard errors between; None where not known.
+        redrawn: share of examples of validation that are other forms of what they were in the
+            validation before.
         seen_in_training: share of examples of validation that were trained on.
         sure_in_training: mean largest probability on a batch of training, in evaluation mode.
         sure_while_training: the same in training mode.
@@ -98,6 +100,11 @@ class LoopRecord:
         classes: K of the logits; None where they are no (N, K).
         modes_agree: share of examples of a training batch with the same answer in both modes;
             NaN where it is not known.
+        norms_agree: share of examples of validation with the same answer where batch norms take
+            the statistics of the batch; NaN where it is not known.
+        doubt_by_batch: mean entropy of the answers then.
+        influence: change of outputs of training when half of the batch is left out, in evaluation
+            mode, over their deviation.
         apart: share of the outputs' directions that varies between examples of training, in
             evaluation mode; NaN where they are fewer than 8 numbers each, or a step sends one
             batch through the network.
@@ -126,6 +133,7 @@ class LoopRecord:
     swapped: int = 0
     shift: InputShift | None = None
     wrapping: tuple[float, float, float] | None = None
+    redrawn: float = 0.0
     seen_in_training: float = 0.0
     sure_in_training: float = math.nan
     sure_while_training: float = math.nan
@@ -133,6 +141,9 @@ class LoopRecord:
     doubt_in_validation: float = math.nan
     classes: int | None = None
     modes_agree: float = math.nan
+    norms_agree: float = math.nan
+    doubt_by_batch: float = math.nan
+    influence: float = 0.0
     apart: float = math.nan
     view: BetterView | None = None
     copy_differs: tuple[float, float] | None = None

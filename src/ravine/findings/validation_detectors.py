@@ -8,7 +8,7 @@ import numpy as np
 from ravine.findings.finding import Finding
 from ravine.findings.loop_record import LoopRecord
 from ravine.findings.run_trace import Trace
-from ravine.findings.thresholds import ACCURACY_OFF, SEEN, WRAPPED, WRAPPED_CERTAIN
+from ravine.findings.thresholds import ACCURACY_OFF, REDRAWN, SEEN, WRAPPED, WRAPPED_CERTAIN
 
 _NEAR = 0.05  # of ln K, between the loss and the entropy of the answers
 _SURE = 0.5  # of an answer; near chance loss and entropy tell nothing
@@ -30,6 +30,8 @@ def find_in_validation(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         yield _seen(record.seen_in_training)
     if record.wrapping is not None and _is_wrapped(*record.wrapping):
         yield _wrapped(*record.wrapping)
+    if record.redrawn > REDRAWN and record.classes is not None:
+        yield _redrawn(record.redrawn)
     rows = run.validations
     rows = rows[np.isfinite(rows[:, 1])] if len(rows) else rows
     is_seen = record.validations > record.elsewhere + record.swapped
@@ -49,6 +51,20 @@ def _seen(share: float) -> Finding:
         "overlap, or the same data are validated that are trained on",
         cure="split first, by source or by time, then cut windows and copy; leave a gap as long as "
         "a window between both",
+        evidence={"share": share},
+    )
+
+
+def _redrawn(share: float) -> Finding:
+    return Finding(
+        severity="warning",
+        code="validation-prepared-differently",
+        seen=f"{share:.0%} of the examples of the last validation are other forms of what they "
+        "were in the one before: mirrored, cut or moved by another draw",
+        cause="validation goes through the augmentation of training: one data set with its "
+        "transform was split, or one transform is given to both",
+        cure="give the held-out part a transform of its own without chance (resize, cut the "
+        "middle, normalise); split indices, and make a data set for each part",
         evidence={"share": share},
     )
 
