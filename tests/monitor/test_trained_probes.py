@@ -133,3 +133,39 @@ class Attends(nn.Module):
 @pytest.mark.parametrize("within", [True, False])
 def test_examples_that_a_trained_network_mixes_are_named(within: bool) -> None:
     assert ("examples-mixed" in codes(Attends(within=within))) != within
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.rnn = nn.Embedding(20, 16), nn.GRU(16, 16, batch_first=True)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.rnn(self.embed(tokens))[0])
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_an_accuracy_that_counts_padding_is_named(counted: bool) -> None:
+    tokens = torch.randint(1, 20, (600, 24))
+    tags = torch.where(torch.rand(600, 24) < 0.3, torch.randint(4, (600, 24)), tokens % 4)
+    is_real = torch.arange(24) < torch.randint(6, 20, (600, 1))
+    tokens, tags = torch.where(is_real, tokens, 0), torch.where(is_real, tags, -100)
+    model = Tagger()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    with ravine.Monitor(model, optimizer) as monitor:
+        for step in range(60):
+            part = torch.randint(500, (32,))
+            loss = F.cross_entropy(model(tokens[part]).flatten(0, 1), tags[part].flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            monitor.record(loss=loss)
+            if step % 10 == 9:
+                with torch.no_grad():
+                    out = model(tokens[500:])
+                value = F.cross_entropy(out.flatten(0, 1), tags[500:].flatten())
+                right, real = out.argmax(2) == tags[500:], is_real[500:]
+                rate = (right | ~real).double().mean() if counted else right[real].double().mean()
+                monitor.record(loss=value, split="validation", accuracy=float(rate))
+        assert ("accuracy-disagrees" in monitor.findings.codes) == counted

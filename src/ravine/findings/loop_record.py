@@ -65,6 +65,24 @@ class BetterView:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAnswers:
+    """Answers for the tokens of validation that are no padding.
+
+    Attributes:
+        sure: mean largest probability.
+        doubt: mean entropy, in nats.
+        padding: share of all places that are padding.
+        classes: K.
+    """
+
+    sure: float
+    doubt: float
+    padding: float
+    classes: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopRecord:
     """What happened around a network.
 
@@ -108,6 +126,7 @@ class LoopRecord:
         apart: share of the outputs' directions that varies between examples of training, in
             evaluation mode; NaN where they are fewer than 8 numbers each, or a step sends one
             batch through the network.
+        tokens: answers for padded sequences of validation; None where there are none.
         view: of validation that is nearest to training; None where inputs are no images.
         copy_differs: distance of the outputs of another copy of the network from its own, over
             their deviation: with the copy's running statistics, and with those of the batch; None
@@ -145,6 +164,7 @@ class LoopRecord:
     doubt_by_batch: float = math.nan
     influence: float = 0.0
     apart: float = math.nan
+    tokens: TokenAnswers | None = None
     view: BetterView | None = None
     copy_differs: tuple[float, float] | None = None
     noise: float = math.nan

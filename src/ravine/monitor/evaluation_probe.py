@@ -23,6 +23,7 @@ from ravine.monitor.example_influence import example_influence
 from ravine.monitor.layer_probe import preserve_python_and_numpy
 from ravine.monitor.loop_watch import Call, LoopWatch
 from ravine.monitor.repeated_validation import share_changed
+from ravine.monitor.token_answers import token_answers
 from ravine.monitor.validation_views import better_view
 
 _FEWEST, _NUMBERS = 4, 8  # examples, and numbers of an output of which they can be alike
@@ -115,6 +116,7 @@ def probe_evaluation(
             model.eval()
             outputs = _outputs(model, validated)
             out = next(iter(outputs), None)
+            found["tokens"] = token_answers(validated, outputs)
             found["sure_in_validation"], found["doubt_in_validation"] = _sure(out), _doubt(out)
             if out is not None:
                 found["norms_agree"], found["doubt_by_batch"] = _by_batch(model, validated, out)
