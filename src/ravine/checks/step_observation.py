@@ -145,9 +145,12 @@ class _Waiting:
 
     def note(self, call: int, parameter: Tensor) -> None:
         """Takes note of a gradient that a call has made."""
-        if self.call != call and parameter.grad is not None:
-            size = parameter.grad.detach().abs().max() if parameter.grad.numel() else 0.0
-            self.call = call if 0 < float(size) < math.inf else self.call
+        if self.call == call or parameter.grad is None:
+            return
+        gradient = parameter.grad.detach()
+        numbers = gradient.coalesce().values() if gradient.is_sparse else gradient
+        size = float(numbers.abs().max()) if numbers.numel() else 0.0
+        self.call = call if 0 < size < math.inf else self.call
 
     def drops(self, call: int, parameters: list[Tensor]) -> bool:
         """Returns whether the gradients of the call before are gone as the next one begins."""

@@ -102,7 +102,7 @@ def _slopes(context: CheckContext, layer: nn.Module, sample: CheckBatch) -> Tens
     finally:
         handle.remove()
     found = _sequence(layer, (slope,))
-    return None if found is None else found.double().square().sum((0, 2)).sqrt()
+    return None if found is None else found.double().square().sum((0, 2)).sqrt().cpu()
 
 
 def _given(context: CheckContext, layer: nn.Module, sample: CheckBatch) -> Tensor | None:
