@@ -5,11 +5,9 @@ beside it stands the gradient of the declared loss on that batch. Weights, the o
 and the random state are put back.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +22,7 @@ from torch.optim.optimizer import (
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.step_record import StepPair, StepRecord, Tensors
+from ravine.checks.waiting_gradients import WaitingGradients
 from ravine.checks.watched_clipping import watched_clipping
 from ravine.core.errors import SettingError
 from ravine.core.nested import tensors_in
@@ -32,7 +31,6 @@ from ravine.core.preserve_training import preserve_optimizer, preserve_training
 _CALLS = 32  # of a step that accumulates, until the optimizer must have stepped
 _SECONDS = 15.0  # after which no further call is waited for
 _WARM_UP = 4  # calls in which a learning rate of 0 must rise
-_WATCHED = 4  # parameters whose gradients are seen as they are made
 _QUICK = 2.0  # seconds of two observations, below which there is a third on another batch
 
 
@@ -131,35 +129,6 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
     return record
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """Gradients of calls in which no optimizer stepped: they wait for one that does.
-
-    Attributes:
-        has_stepped: whether any optimizer did.
-        call: the last one whose gradients are finite and not 0; -1 before the first.
-    """
-
-    has_stepped: bool = False
-    call: int = -1
-
-    def note(self, call: int, parameter: Tensor) -> None:
-        """Takes note of a gradient that a call has made."""
-        if self.call == call or parameter.grad is None:
-            return
-        gradient = parameter.grad.detach()
-        numbers = gradient.coalesce().values() if gradient.is_sparse else gradient
-        size = float(numbers.abs().max()) if numbers.numel() else 0.0
-        self.call = call if 0 < size < math.inf else self.call
-
-    def drops(self, call: int, parameters: list[Tensor]) -> bool:
-        """Returns whether the gradients of the call before are gone as the next one begins."""
-        if self.has_stepped or call == 0 or self.call != call - 1:
-            return False
-        self.call = -1  # once for each call
-        return not any(_has_gradient(p) for p in parameters)
-
-
 def _call(context: CheckContext, sample: CheckBatch, record: StepRecord) -> None:
     """Calls the step on a batch, and puts back what it wrote into that."""
     assert context.step is not None
@@ -195,7 +164,7 @@ def _watch(
     """
     weights: list[Tensor] = []
     seen = {id(context.optimizer)}
-    waiting = _Waiting()
+    waiting = WaitingGradients()
 
     def before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         waiting.has_stepped = True
@@ -221,14 +190,10 @@ def _watch(
         if torch.is_grad_enabled():
             record.training.append(module.training)
             record.modes = record.modes or tuple(m.training for m in module.modules())
-            record.dropped += waiting.drops(record.calls, parameters)
+            record.dropped += waiting.drops(record, parameters)
 
-    def after_backward(parameter: Tensor) -> None:
-        waiting.note(record.calls, parameter)
-
-    learning = [p for p in parameters if p.requires_grad and p.is_leaf]
     for hook in (
-        *(p.register_post_accumulate_grad_hook(after_backward) for p in learning[:_WATCHED]),
+        *waiting.hooks(parameters, record),
         register_optimizer_step_pre_hook(before_step),
         register_optimizer_step_post_hook(after_step),
         context.model.register_forward_pre_hook(before_forward),
