@@ -30,7 +30,7 @@ class WaitingGradients:
         """Returns hooks that see gradients as backward passes make them.
 
         Args:
-            parameters: of the network, (…) each.
+            parameters: of the network, of any shape.
             record: of the calls, whose number it holds.
         """
 
@@ -41,7 +41,7 @@ class WaitingGradients:
         return [p.register_post_accumulate_grad_hook(note) for p in learning[:_WATCHED]]
 
     def note(self, call: int, parameter: Tensor) -> None:
-        """Takes note of the gradient of a parameter (…) that a call has made."""
+        """Takes note of the gradient of a parameter, of any shape, that a call has made."""
         if self.call == call or parameter.grad is None:
             return
         gradient = parameter.grad.detach()
@@ -50,7 +50,7 @@ class WaitingGradients:
         self.call = call if 0 < size < math.inf else self.call
 
     def drops(self, record: StepRecord, parameters: Sequence[Tensor]) -> bool:
-        """Returns whether gradients (…) of the call before are gone as the next one begins."""
+        """Returns whether the gradients, of any shape, of the call before are gone."""
         if self.has_stepped or record.calls == 0 or self.call != record.calls - 1:
             return False
         self.call = -1  # once for each call
