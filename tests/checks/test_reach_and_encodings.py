@@ -21,9 +21,10 @@ def own_chance() -> Iterator[None]:
 class Last(nn.Module):
     """The state after the last step, or the mean of all."""
 
-    def __init__(self, *, mean: bool = False) -> None:
+    def __init__(self, kind: type[nn.RNNBase] = nn.RNN, *, mean: bool = False) -> None:
         super().__init__()
-        self.rnn, self.head, self.mean = nn.RNN(2, 24, batch_first=True), nn.Linear(24, 4), mean
+        self.rnn: nn.Module = kind(2, 24, batch_first=True)
+        self.head, self.mean = nn.Linear(24, 4), mean
 
     def forward(self, x: Tensor) -> Tensor:
         states = self.rnn(x)[0]
@@ -50,6 +51,12 @@ def test_a_recurrence_that_forgets_what_tells_the_label_is_named(
 ) -> None:
     found = ravine.check(model, F.cross_entropy, sequences(told_at=told_at), learn=False).codes
     assert ("vanishing-at-start" in found) == is_named
+
+
+def test_gates_that_forget_at_the_start_are_a_note() -> None:
+    batches = sequences(told_at=0)
+    found = ravine.check(Last(nn.GRU), F.cross_entropy, batches, learn=False)
+    assert [(one.code, one.severity) for one in found] == [("vanishing-at-start", "note")]
 
 
 def encoded(how: str, count: int = 1024, kinds: int = 250) -> tuple[Tensor, Tensor]:

@@ -54,12 +54,13 @@ def check_time_reach(context: CheckContext) -> Iterator[Finding]:
     whole, rest = _agreement(x, y), _agreement(x[:, seen], y)
     error = math.sqrt(max(whole * (1 - whole) + rest * (1 - rest), 1e-4) / len(y))
     if whole - rest > max(UNSEEN_TELLS, 3 * error):
-        yield _finding(names[0], seen, whole, rest)
+        yield _finding(names[0], seen, whole, rest, is_gated=not isinstance(layer, nn.RNN))
 
 
-def _finding(name: str, seen: Tensor, whole: float, rest: float) -> Finding:
+def _finding(name: str, seen: Tensor, whole: float, rest: float, *, is_gated: bool) -> Finding:
+    """Returns the finding; a note of gates, which learn to keep what they forget at the start."""
     return Finding(
-        severity="warning",
+        severity="note" if is_gated else "warning",
         code="vanishing-at-start",
         seen=f"of {len(seen)} steps of the sequence {int(seen.sum())} have a say in the outputs: "
         f"the slope by the others is below {UNSEEN:g} of the largest; nearest neighbours tell "
