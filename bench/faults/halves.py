@@ -7,8 +7,9 @@
 The seed that splits was committed with the situations, before a detector was changed for them.
 Each half has every second fault and every second healthy run of one shuffled order; each situation
 runs with two seeds. Whoever looks at a row of the held-out half before the score moves it over.
-The third part (`faults_of_others.py`, `healthy_others.py`) and the fourth (`faults_of_targets.py`,
-`healthy_targets.py`) came later and are all to work on.
+The third part (`faults_of_others.py`, `healthy_others.py`), the fourth (`faults_of_targets.py`,
+`healthy_targets.py`) and the fifth (`faults_of_samples.py`, `healthy_samples.py`) came later and
+are all to work on.
 """
 
 import argparse
@@ -24,8 +25,10 @@ import torch
 from faults_of_data import FAULTS_OF_DATA
 from faults_of_loops import FAULTS_OF_LOOPS
 from faults_of_others import FAULTS_OF_OTHERS
+from faults_of_samples import FAULTS_OF_SAMPLES
 from faults_of_targets import FAULTS_OF_TARGETS
 from healthy_others import HEALTHY_OTHERS
+from healthy_samples import HEALTHY_SAMPLES
 from healthy_targets import HEALTHY_TARGETS
 from healthy_unusual import HEALTHY_UNUSUAL
 from situation import Row, watch
@@ -61,6 +64,7 @@ def main() -> None:
     rows += half_of(given.half, HEALTHY_UNUSUAL)
     if given.half == "develop":
         rows += [*FAULTS_OF_OTHERS, *HEALTHY_OTHERS, *FAULTS_OF_TARGETS, *HEALTHY_TARGETS]
+        rows += [*FAULTS_OF_SAMPLES, *HEALTHY_SAMPLES]
     for seed in SEEDS[: given.seeds]:
         for row in rows:
             wanted = any(part in row.name for part in given.only.split(","))

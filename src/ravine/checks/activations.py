@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from ravine.checks.context import CheckContext, layer_of
 from ravine.checks.example_differences import check_differences
+from ravine.checks.time_reach import check_time_reach
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
     DEAD,
@@ -38,7 +39,8 @@ def check_variances(context: CheckContext) -> Iterator[Finding]:
     elif min(arriving, backward) < VANISHING:
         yield _vanishing(hidden, arriving, backward)
     else:
-        yield from check_differences(context)
+        found = list(check_differences(context))
+        yield from found or check_time_reach(context)
 
 
 def _arriving(profile: VarianceProfile) -> float:

@@ -21,6 +21,7 @@ from ravine.checks.check_kind import (
     CheckFunction,
 )
 from ravine.checks.class_weights import check_class_weights
+from ravine.checks.embedding_loss import check_embeddings
 from ravine.checks.evaluation_mode import check_evaluation
 from ravine.checks.ignored_inputs import check_ignored
 from ravine.checks.inputs import check_inputs, check_scale
@@ -115,6 +116,18 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=DETECTORS["gradients-not-cleared"].explains,
     ),
     Check(
+        code="gradients-dropped",
+        function=check_step,
+        stage="state",
+        explains=(*LEARNING, "updates-too-small", "step-trains-something-else"),
+    ),
+    Check(
+        code="clipping-idle",
+        function=check_step,
+        stage="state",
+        explains=(*LEARNING, *LATER_UNITS, "exploding-at-start"),
+    ),
+    Check(
         code="optimizer-remade",
         function=check_step,
         stage="state",
@@ -149,7 +162,12 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=(*LEARNING, *LATER_UNITS, "overfitting"),
     ),
     DETECTORS["weights-changed-outside"],
-    DETECTORS["outputs-collapsed"],
+    Check(
+        code="outputs-collapsed",
+        function=check_embeddings,
+        stage="first batch",
+        explains=DETECTORS["outputs-collapsed"].explains,
+    ),
     Check(  # with a step of the user's by check_step
         code="eval-mode",
         function=check_mode,
@@ -161,7 +179,13 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         function=check_evaluation,
         stage="evaluation",
         thresholds=(limits.MIXED,),
-        explains=(*LEARNING, *START, *VALIDATION, "initial-loss-high"),
+        explains=DETECTORS["examples-mixed"].explains,
+    ),
+    Check(
+        code="shared-parameters",
+        function=check_shared,
+        stage="first batch",
+        explains=(*LEARNING, "symmetric-weights"),
     ),
     Check(  # a layer made in forward() has other weights in each pass
         code="parameters-not-registered",
@@ -260,7 +284,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="vanishing-at-start",
         function=check_variances,
         stage="first batch",
-        thresholds=(limits.VANISHING,),
+        thresholds=(limits.VANISHING, limits.UNSEEN, limits.UNSEEN_TELLS),
         explains=(*LEARNING, *LATER_UNITS),
     ),
     Check(
@@ -354,7 +378,6 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         thresholds=(limits.RATE_LOW, limits.RATE_FAR, limits.RATE_MOVES),
         explains=DETECTORS["rate-too-low"].explains,
     ),
-    Check(code="shared-parameters", function=check_shared, stage="before"),
     Check(code="optimizer-unseen", function=check_step, stage="state"),
     Check(
         code="labels-undecided",

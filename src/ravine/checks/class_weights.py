@@ -21,6 +21,8 @@ _MOST_KINDS, _FEWEST = 20, 4  # of targets, and examples of one
 # to count the rarer one for a third.
 _OFTENER, _COLUMN_APART = 2.0, 4.0
 _WAYS = 4  # of being another output
+# Counts that are taken for equal, the least of them, and weights that are far apart.
+_EQUAL, _ENOUGH, _TWICE = 2.0, 16, 4.0
 _SAME_ORDER = 0.8  # correlation of the logarithms of weights and counts
 
 
@@ -30,10 +32,12 @@ def check_class_weights(context: CheckContext) -> Iterator[Finding]:
     if measured.logits is not None:
         known = [one.labels for one in context.samples if one.labels is not None]
         labels = torch.cat(known)
-        labels = labels[labels != _IGNORED]
-        shape = (min(_MOST, len(labels)), measured.logits.shape[1])
+        classes = measured.logits.shape[1]
+        labels = labels[(labels >= 0) & (labels < classes)]  # the others are passed over
+        shape = (min(_MOST, len(labels)), classes)
         silent = list(_ignored(context, labels[:_MOST], torch.Size(shape)))
-        yield from silent or _turned(context, labels, measured.logits.shape[1])
+        yield from silent or _turned(context, labels, classes)
+        yield from _weighed_twice(context, labels, classes)
     elif measured.dense is not None:
         labels = context.samples[0].targets[: len(measured.dense)]
         if not bool((labels == _IGNORED).any()):
@@ -160,6 +164,51 @@ def _turned(context: CheckContext, labels: Tensor, classes: int) -> Iterator[Fin
     apart = float(weights.max() / weights.min())
     if apart > WEIGHED_APART and _correlation(weights.log(), seen.log()) > _SAME_ORDER:
         yield _commoner_counts(apart)
+
+
+def _weighed_twice(context: CheckContext, labels: Tensor, classes: int) -> Iterator[Finding]:
+    """Yields weights of classes that come equally often: what they shall correct is corrected."""
+    counts = labels.bincount(minlength=classes)
+    present = counts.nonzero().flatten()
+    seen = counts[present].double()
+    if len(present) < 2 or float(seen.min()) < _ENOUGH or float(seen.max() / seen.min()) > _EQUAL:
+        return
+    slope = _slope(context, torch.zeros(len(present), classes).to(labels.device), present)
+    weights = None if slope is None else slope.norm(dim=1).double()
+    if weights is None or not bool((weights > 0).all()):
+        return
+    apart = float(weights.max() / weights.min())
+    if apart > _TWICE:
+        yield Finding(
+            severity="warning",
+            code="loss-ignores-examples",
+            seen=f"classes come equally often in the batches ({int(seen.min())} to "
+            f"{int(seen.max())} times), and the loss counts an example of one of them {apart:.1f} "
+            "times as much as one of another",
+            cause="rare classes are drawn more often already, and the loss weighs them again: the "
+            "common ones hardly count",
+            cure="correct once: draw by class (--balance sample) or weigh the loss, not both; keep "
+            "it where a mistake in one class costs more",
+            evidence={"apart": apart},
+        )
+
+
+def are_passed_over(context: CheckContext, labels: Tensor, classes: int) -> bool:
+    """Returns whether a loss has no gradient on labels (k,) outside its classes, and takes them.
+
+    Asked on the processor, where such a label ends no device's work.
+    """
+    other = torch.arange(len(labels)) % classes
+    asked = torch.cat([labels.cpu(), other])
+    slope = _slope(context, torch.randn(len(asked), classes, generator=_generator()), asked)
+    if slope is None or not bool(slope.isfinite().all()):
+        return False
+    silent, heard = slope[: len(labels)], slope[len(labels) :]
+    return not bool(silent.any()) and bool(heard.any(1).all())
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def weighs_rarer_more(context: CheckContext, labels: Tensor, classes: int) -> bool:

@@ -274,6 +274,10 @@ def _shape(value: Any) -> str:
 
 def _last_function(recording: Recording, output: Any) -> str:
     """Returns the name of the function that made the output, reshaping left out."""
+    while (made := recording.maker_of_vector(output)) is not None:
+        name, output = made
+        if name not in _RESHAPING:
+            return name
     op = recording.operation_of(output)
     while op is not None and op.name in _RESHAPING and op.sources:
         op = recording.operations[op.sources[0]]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.few_different import find_few_different
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
@@ -39,7 +40,8 @@ def check_inputs(context: CheckContext) -> Iterator[Finding]:
     for index, tensors in enumerate(zip(*batches, strict=False)):
         name = f"input {index + 1}" if len(batches[0]) > 1 else "the inputs"
         yield from _check_values(name, tensors)
-    yield from _repeating(context)
+    found = list(_repeating(context))
+    yield from found or find_few_different(context.samples)
 
 
 def _check_values(name: str, tensors: Sequence[Tensor]) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.fed_examples import find_mirrored_in_step
+from ravine.checks.fed_mixture import find_exchanged_in_step
 from ravine.checks.inputs import standardised
 from ravine.checks.label_set_relation import check_label_sets
 from ravine.checks.label_shortcut import check_shortcut
@@ -25,6 +26,7 @@ from ravine.checks.mask_alignment import check_alignment
 from ravine.checks.mirrored_data import find_mirrored_in_data
 from ravine.checks.mixed_targets import find_exchanged_shares
 from ravine.checks.parameters import make_dense_
+from ravine.checks.two_numberings import find_two_numberings
 from ravine.checks.value_relation import check_values, slipped, values_of
 from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_training
@@ -132,6 +134,7 @@ def _without_training(context: CheckContext) -> Iterator[Finding]:
     yield from find_mirrored_in_step(context)
     yield from find_mirrored_in_data(context)
     yield from find_exchanged_shares(context.samples)
+    yield from find_exchanged_in_step(context)
 
 
 def check_label_relation(context: CheckContext) -> Iterator[Finding]:
@@ -161,6 +164,7 @@ def check_label_relation(context: CheckContext) -> Iterator[Finding]:
         found = agreement(inputs, labels, torch.Generator().manual_seed(0))
         if found.noise > LABEL_NOISE:
             yield _noise(found)
+        yield from find_two_numberings(inputs, labels)
         if found.deviations > LABELS_RELATED:
             return
         slip = _slip(context, inputs, [y for _, y in known])

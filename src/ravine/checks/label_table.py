@@ -7,6 +7,7 @@ from ravine.checks.frozen_weights import check_frozen
 from ravine.checks.label_relation import check_label_relation
 from ravine.checks.position_order import check_order
 from ravine.checks.target_leak import check_target_leak
+from ravine.checks.target_parts import check_target_parts
 from ravine.checks.task_balance import check_balance
 from ravine.checks.trained_teacher import check_teacher
 from ravine.findings import thresholds as limits
@@ -20,8 +21,16 @@ LABEL_CHECKS: Final = (
         thresholds=(
             *(limits.SHORTCUT, limits.SHORTCUT_BESIDE),
             *(limits.NEXT_IN_INPUT, limits.COLUMN_TELLS, limits.VALUES_TOLD),
+            *(limits.OWN_LABEL, limits.OWN_LABEL_CERTAIN),
         ),
         explains=(*VALIDATION, "label-noise"),
+    ),
+    Check(
+        code="targets-contradict",
+        function=check_target_parts,
+        stage="first batch",
+        thresholds=(limits.RENUMBERED, limits.RENUMBERED_BESIDE),
+        explains=(*LEARNING, *VALIDATION, "label-noise"),
     ),
     Check(
         code="order-ignored",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ravine.checks.class_weights import weighs_rarer_more
+from ravine.checks.class_weights import are_passed_over, weighs_rarer_more
 from ravine.checks.context import CheckContext
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM, UNSHUFFLED
@@ -26,11 +26,13 @@ def check_labels(context: CheckContext) -> Iterator[Finding]:
     if not found:
         return
     labels = torch.cat(found)
-    if classes is not None and len(labels):
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= classes:
-            yield _out_of_range(low, high, classes)
+    if classes is not None:
+        beyond = labels[(labels < 0) | (labels >= classes)].unique()
+        if len(beyond) and not are_passed_over(context, beyond, classes):
+            yield _out_of_range(int(labels.min()), int(labels.max()), classes)
             return
+        found = [b[(b >= 0) & (b < classes)] for b in found]
+        labels = torch.cat(found)
     is_met = classes is not None and weighs_rarer_more(context, labels, classes)
     yield from _balance(labels, is_met=is_met)
     yield from _shuffling(found, labels)

@@ -24,7 +24,6 @@ from ravine.nn.freezing import training_mode_
 from ravine.optim.adam import Adam
 
 _EXAMPLES = 8
-_IGNORED = -100  # the label that torch's losses pass over
 _NARROW = 5  # units of a layer, fewer of which hold back eight examples
 _TRIES = ((1e-3, 60), (1e-2, 60))  # learning rate of Adam, steps
 # Steps with a gradient of 0 after which it stays 0 (branches and a head that are initialised to
@@ -110,9 +109,9 @@ def overfit(context: CheckContext) -> Overfit:
 def _labelled(sample: CheckBatch) -> CheckBatch:
     """Returns a few examples, those with a label first where the loss passes over some."""
     labels = sample.labels
-    if labels is None or not bool((labels == _IGNORED).any()):
+    if labels is None or not bool((labels < 0).any()):
         return sample.first(_EXAMPLES)
-    order = (labels == _IGNORED).int().argsort(stable=True)[:_EXAMPLES]
+    order = (labels < 0).int().argsort(stable=True)[:_EXAMPLES]
     inputs, targets = pick_examples((sample.inputs, sample.targets), order, size=len(sample))
     return CheckBatch(inputs=inputs, targets=targets, original=sample.original)
 
@@ -170,7 +169,7 @@ def _accuracy(context: CheckContext, output: object, sample: CheckBatch) -> floa
     logits = context.answers_of(output, sample)
     if logits is None:
         return None
-    counts = sample.targets != _IGNORED
+    counts = (sample.targets >= 0) & (sample.targets < logits.shape[1])  # others are passed over
     right = (logits.argmax(1) == sample.targets)[counts]
     return float(right.double().mean()) if len(right) else None
 

@@ -1,11 +1,11 @@
-"""Whether the labels of pixels lie where the pictures' edges are: turned or mirrored apart.
+"""Whether the labels of pixels lie where the pictures' edges are: turned, mirrored or moved apart.
 
 A mask explains the brightness of its own picture (share of the variance between its regions). It
-must do so better than the same mask mirrored or turned; where another position is better in many
-pictures, the two were changed apart.
+must do so better than the same mask mirrored, turned or moved; where another position is better in
+many pictures, the two were changed apart.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -14,7 +14,10 @@ from ravine.checks.context import CheckContext
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import MISALIGNED
 
+Positions = Callable[[Tensor], Iterator[Tensor]]
+
 _FEWEST, _MOST = 24, 200  # pictures that decide, and that are looked at
+_SIDE = 48  # pixels, to about which larger pictures are thinned where masks are moved
 _CLEAR = 0.05  # of the variance, by which one position must be ahead
 _DECIDED = 0.2  # share of the pictures that must decide
 
@@ -28,7 +31,15 @@ def check_alignment(context: CheckContext) -> Iterator[Finding]:
     x = torch.cat([x for x, _ in known])[:_MOST].double()
     y = torch.cat([y for _, y in known])[:_MOST]
     y = y.reshape(len(y), *y.shape[-2:]).long()
-    fits = torch.stack([_explained(x, turned) for turned in _positions(y)], 1)
+    found = list(_elsewhere(x, y, _positions, "mirrored or turned"))
+    step = max(1, min(y.shape[1:]) // _SIDE)
+    x, y = x[..., ::step, ::step], y[:, ::step, ::step]
+    yield from found or _elsewhere(x, y, _moved, "moved by some pixels")
+
+
+def _elsewhere(x: Tensor, y: Tensor, positions: Positions, how: str) -> Iterator[Finding]:
+    """Yields masks (N, H, W) of which many fit their pictures better in another position."""
+    fits = torch.stack([_explained(x, turned) for turned in positions(y)], 1)
     own, best = fits[:, 0], fits[:, 1:].amax(1)
     ahead, behind = own > best + _CLEAR, best > own + _CLEAR
     decided = int(ahead.sum() + behind.sum())
@@ -36,15 +47,14 @@ def check_alignment(context: CheckContext) -> Iterator[Finding]:
     if decided < max(_FEWEST, _DECIDED * len(x)) or share < MISALIGNED:
         return
     # A mask that has nothing to do with its picture fits badly in any position.
-    strangers = torch.stack([_explained(x, turned) for turned in _positions(y.roll(1, 0))], 1)
+    strangers = torch.stack([_explained(x, turned) for turned in positions(y.roll(1, 0))], 1)
     if float(fits.amax(1).median()) < 1.5 * float(strangers.amax(1).median()):
         return
     yield Finding(
         severity="critical",
         code="labels-unrelated",
-        seen=f"in {share:.0%} of {decided} pictures the mask fits better mirrored or turned than "
-        "as it is",
-        cause="pictures are mirrored or turned, and their masks are not, or by another draw",
+        seen=f"in {share:.0%} of {decided} pictures the mask fits better {how} than as it is",
+        cause="pictures are mirrored, turned or moved, and their masks are not, or by another draw",
         cure="draw each change once, and apply it to the picture and its mask",
         evidence={"share": share, "decided": float(decided)},
     )
@@ -66,6 +76,17 @@ def _positions(y: Tensor) -> Iterator[Tensor]:
         turned = y.rot90(turns, (1, 2))
         yield turned
         yield turned.flip(2)
+
+
+def _moved(y: Tensor) -> Iterator[Tensor]:
+    """Yields masks (N, H, W) as they are, and moved by up to a fifth of their side."""
+    yield y
+    sizes = sorted({max(1, round(part * min(y.shape[1:]))) for part in (0.07, 0.14, 0.21)})
+    for size in sizes:
+        for down in (-size, 0, size):
+            for across in (-size, 0, size):
+                if down or across:
+                    yield y.roll((down, across), (1, 2))
 
 
 def _explained(x: Tensor, y: Tensor) -> Tensor:

@@ -20,18 +20,32 @@ def check_shared(context: CheckContext) -> Iterator[Finding]:
     shared = [found for found in names.values() if len(found) > 1]
     if shared:
         most = max(shared, key=len)
+        same = _same_columns(context)
         yield Finding(
-            severity="note",
+            severity="note" if same is None else "warning",
             code="shared-parameters",
             seen=f"one layer stands at {len(most)} positions ({', '.join(most[:4])}"
             + (", …)" if len(most) > 4 else ")")
-            + (f", and {len(shared) - 1} more are shared" if len(shared) > 1 else ""),
+            + (f", and {len(shared) - 1} more are shared" if len(shared) > 1 else "")
+            + ("" if same is None else f"; the {same} outputs of an example are all the same"),
             cause="[layer] * n repeats one object and makes no copies; weights may also be shared "
             "on purpose",
             cure="make each layer anew: [make_layer() for _ in range(n)]",
             layer=most[0],
             evidence={"positions": float(len(most)), "layers": float(len(shared))},
         )
+
+
+def _same_columns(context: CheckContext) -> int | None:
+    """Returns the number of outputs of an example, where all are one number and targets are not."""
+    out, targets = context.measured.output, context.samples[0].targets
+    if out is None or not isinstance(targets, Tensor) or out.dim() < 2 or out.shape[1] < 2:
+        return None
+    if not bool((out == out[:, :1]).all()) or not bool((out != out[:1]).any()):
+        return None
+    wanted = targets.shape[1:2] == out.shape[1:2] and bool((targets != targets[:, :1]).any())
+    is_label = targets.dim() == 1 and not targets.is_floating_point()
+    return out.shape[1] if wanted or is_label else None
 
 
 def check_registered(context: CheckContext) -> Iterator[Finding]:

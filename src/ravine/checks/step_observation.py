@@ -22,6 +22,8 @@ from torch.optim.optimizer import (
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.step_record import StepPair, StepRecord, Tensors
+from ravine.checks.waiting_gradients import WaitingGradients
+from ravine.checks.watched_clipping import watched_clipping
 from ravine.core.errors import SettingError
 from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_optimizer, preserve_training
@@ -132,13 +134,16 @@ def _call(context: CheckContext, sample: CheckBatch, record: StepRecord) -> None
     assert context.step is not None
     given = tensors_in((sample.original, sample.inputs, sample.targets))
     kept = [t.detach().clone() for t in given]
+    clipped: list[int] = []
     try:
-        context.step(sample.original)
+        with watched_clipping(clipped):
+            context.step(sample.original)
     except Exception as error:
         raise SettingError(
             f"step raises on a batch: {type(error).__name__}: {error}; pass a function "
             "that takes one batch as batches gives it, and trains on it"
         ) from error
+    record.clips_nothing |= bool(clipped) and not any(clipped)
     with torch.no_grad():
         for tensor, old in zip(given, kept, strict=True):
             if not torch.equal(tensor.nan_to_num(), old.nan_to_num()):
@@ -159,8 +164,10 @@ def _watch(
     """
     weights: list[Tensor] = []
     seen = {id(context.optimizer)}
+    waiting = WaitingGradients()
 
     def before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        waiting.has_stepped = True
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
             watching.enter_context(preserve_optimizer(optimizer))
@@ -183,8 +190,10 @@ def _watch(
         if torch.is_grad_enabled():
             record.training.append(module.training)
             record.modes = record.modes or tuple(m.training for m in module.modules())
+            record.dropped += waiting.drops(record, parameters)
 
     for hook in (
+        *waiting.hooks(parameters, record),
         register_optimizer_step_pre_hook(before_step),
         register_optimizer_step_post_hook(after_step),
         context.model.register_forward_pre_hook(before_forward),

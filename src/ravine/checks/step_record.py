@@ -32,6 +32,8 @@ class StepRecord:
         reached: indices of the parameters with a gradient other than 0 at any optimizer's step.
         starved: indices of the parameters of the first optimizer that stepped and had none.
         changed: whether the step wrote into the batch that it was given, and would again.
+        dropped: calls whose gradients were cleared in the next one before any optimizer stepped.
+        clips_nothing: clip_grad_norm_ was called in one call of the step, each time on nothing.
         drifted: names of batch norms with frozen weights whose statistics differ after them.
     """
 
@@ -50,6 +52,8 @@ class StepRecord:
     reached: set[int] = field(default_factory=set)
     starved: set[int] = field(default_factory=set)
     changed: bool = False
+    dropped: int = 0
+    clips_nothing: bool = False
     drifted: tuple[str, ...] = ()
 
     @property

@@ -14,6 +14,7 @@ from torch import Tensor
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.made_up_outputs import REFUSALS
+from ravine.checks.own_label import OwnLabel, find_own_label, known_rows
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
@@ -22,6 +23,7 @@ from ravine.findings.thresholds import COLUMN_TELLS, NEXT_IN_INPUT, VALUES_TOLD
 _EXAMPLES = 32
 _FEWEST, _MOST = 32, 2000  # examples whose columns are compared
 _MOST_COLUMNS, _MOST_TARGETS = 4096, 16
+_MOST_ENCODED = 256  # columns of a table that are asked whether they were made from targets
 _SAME = 1e-4  # change of an output over its size, below which it stays
 _EXACT = 1e-5  # of a column's variance, that is not the target's
 _ALONE = 0.5  # of a column's variance within the classes: what the middle column has
@@ -165,12 +167,34 @@ def _columns(context: CheckContext) -> Iterator[Finding]:
     y = torch.cat([one for _, one in known])[:_MOST]
     if len(x) < _FEWEST or not 2 <= x.shape[1] <= _MOST_COLUMNS or not bool(x.isfinite().all()):
         return
+    target = y.reshape(len(y), -1)
+    if x.shape[1] <= _MOST_ENCODED and target.shape[1] == 1:
+        table, told = known_rows(context.source) or (x.cpu(), target[:, 0].cpu())
+        for own in find_own_label(table, told):
+            yield _encoded(own, len(table))
+            return
     if y.is_floating_point():
         flat = y.double().flatten(1) if y.dim() > 1 else y.double()[:, None]
         if flat.shape[1] <= _MOST_TARGETS and flat.shape[1] < x.shape[1]:
             yield from _correlated(x, flat)
     elif y.dim() == 1:
         yield from _separated(x, y)
+
+
+def _encoded(own: OwnLabel, count: int) -> Finding:
+    return Finding(
+        severity="warning",
+        code="label-in-input",
+        seen=f"column {own.column} of the inputs, counted from 0, knows the targets of its own "
+        f"rows: the mean targets of {own.groups} groups of {count} rows with one value follow it "
+        f"with {own.ratio:.2f} times the spread that chance makes ({own.certain:.1f} standard "
+        "deviations less)",
+        cause="a target encoding: the mean target of a category over all rows, the row itself "
+        "among them; rare categories tell their own target, and in validation they do not",
+        cure="encode each row from other rows (out of fold, or leave one out), from training rows "
+        "alone, and draw rare categories towards the mean",
+        evidence={"column": float(own.column), "groups": float(own.groups), "ratio": own.ratio},
+    )
 
 
 def _correlated(x: Tensor, y: Tensor) -> Iterator[Finding]:

@@ -25,6 +25,10 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
         yield eval_mode_finding(with_modes, whole=True)
     if first.changed:
         yield _changed_batch()
+    if first.clips_nothing and any(bool(g.any()) for g in first.gradients.values()):
+        yield _clips_nothing()
+    if first.optimizer is not None and 0 < first.dropped == first.calls - 1:
+        yield _dropped(first)
     if first.optimizer is None:
         yield _custom_update(first) if first.moved else _never_steps(first)
         return
@@ -43,6 +47,29 @@ def _changed_batch() -> Finding:
         cause="an operation in place (sub_, div_, +=, masked_fill_) on tensors that the data "
         "keeps: the next epoch begins with what it left",
         cure="write x = (x - mean) / std, which makes a new tensor, or clone the batch first",
+    )
+
+
+def _clips_nothing() -> Finding:
+    return Finding(
+        severity="warning",
+        code="clipping-idle",
+        seen="the step calls clip_grad_norm_ on no parameters, so that gradients stay as they are",
+        cause="an iterator is given (filter, a generator, model.parameters() kept in a variable) "
+        "that the optimizer, or the step before, has used up",
+        cure="give clip_grad_norm_ a list, or model.parameters() anew in each step",
+    )
+
+
+def _dropped(record: StepRecord) -> Finding:
+    return Finding(
+        severity="warning",
+        code="gradients-dropped",
+        seen=f"the optimizer steps in one of {record.calls} calls, and the gradients of the others "
+        "are cleared before it does",
+        cause="gradients are accumulated over batches, and zero_grad() stands before each of them",
+        cure="call optimizer.zero_grad() after optimizer.step() alone, under the same condition",
+        evidence={"calls": float(record.calls), "dropped": float(record.dropped)},
     )
 
 

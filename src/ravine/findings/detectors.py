@@ -29,6 +29,7 @@ from ravine.findings.thresholds import (
     FAR_AS_IS,
     FEW_STEPS,
     LEARNT,
+    MIXED,
     NEAR_IN_VIEW,
     NOISY,
     OUTSIDE,
@@ -117,6 +118,16 @@ _ROWS: Final = (
         thresholds=(RESTING,),
         explains=(
             *(*_LEARNING, *_VALIDATION, "initial-loss-high"),
+            *("exploding-at-start", "vanishing-at-start"),
+        ),
+    ),
+    Detector(
+        code="examples-mixed",
+        function=find_in_loop,
+        thresholds=(MIXED,),
+        explains=(
+            *(*_LEARNING, *_VALIDATION, "labels-unrelated", "validation-prepared-differently"),
+            *("validation-labels-unrelated", "initial-loss-high"),
             *("exploding-at-start", "vanishing-at-start"),
         ),
     ),

@@ -14,6 +14,7 @@ from ravine.findings.thresholds import (
     AT_CHANCE,
     FAR_AS_IS,
     NEAR_IN_VIEW,
+    NORMS_AGREE,
     SHIFTED,
     SHIFTED_CERTAIN,
     STRETCHED,
@@ -27,6 +28,7 @@ _ELSEWHERE, _BESIDE_HALVES = 0.15, 5.0  # 1 − correlation, and over that of th
 _BEHIND = 2.0  # times the training loss, beyond which validation is far behind
 _FAR, _NEARER = 0.3, 0.6  # deviations of the outputs; and the share of them that is left
 _ALTOGETHER = 4.0  # times the deviation of the other
+_RASH = 0.15  # of ln K, between the loss and the entropy of the answers
 _WORSE = 1.3  # times the training loss, from which on validation is worse
 
 
@@ -50,6 +52,9 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     if is_worse and record.view is not None and is_another_view(record.view):
         yield _in_another_view(record.view, float(train), float(loss))
         return
+    if _is_of_other_inputs(record, float(loss)):
+        yield _mixed_statistics(record, float(loss))
+        return
     is_wrong = loss > _WRONG * run.chance and train < _BEGUN * run.chance
     if not is_worse or not (train <= _LEARNT * run.chance or is_wrong):
         return
@@ -65,6 +70,20 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         yield _statistics_lag(record, float(train), float(loss))
     elif is_at_chance(rows, run):
         yield from _at_chance(record, float(train), float(loss), float(accuracy))
+
+
+def _is_of_other_inputs(record: LoopRecord, loss: float) -> bool:
+    """Returns whether running statistics are of something else than what is validated.
+
+    Many answers are others with the statistics of the batch, and those with the running ones are
+    far less often right than the network is sure of them, or far less sure. No loss of training is
+    needed, which may have terms of its own.
+    """
+    if record.classes is None or record.validations == record.elsewhere + record.swapped:
+        return False
+    slack, doubt = _RASH * math.log(record.classes), record.doubt_in_validation
+    is_worse = loss > doubt + slack or doubt > record.doubt_by_batch + slack
+    return record.norms_agree < NORMS_AGREE and is_worse and record.in_training_mode == 0
 
 
 def _is_lost(shift: InputShift | None, run: Trace, loss: float, train: float) -> bool:
@@ -207,6 +226,24 @@ def _copy_without_statistics(record: LoopRecord, train: float, loss: float) -> F
         cure="take the buffers along (AveragedModel(use_buffers=True)), or measure them anew "
         "(torch.optim.swa_utils.update_bn) before the copy is evaluated",
         evidence={"training": train, "validation": loss, "own": own, "of_batch": of_batch},
+        changes={"norm_statistics": "measured"},
+    )
+
+
+def _mixed_statistics(record: LoopRecord, loss: float) -> Finding:
+    return Finding(
+        severity="warning",
+        code="norm-statistics-disagree",
+        seen=f"{record.norms_agree:.0%} of the answers on validation stay when batch norms take "
+        f"the statistics of the batch; with the running ones the loss is {loss:.3g}, and the "
+        f"answers' own entropy {record.doubt_in_validation:.3g} ({record.doubt_by_batch:.3g} with "
+        "those of the batch)",
+        cause="running mean and variance are of other inputs: a second pass in training mode "
+        "(noise, outliers, generated or unlabelled images) moves them too, or they do not follow "
+        "the weights",
+        cure="put one kind of inputs through in evaluation mode, join both into one batch, or keep "
+        "norms of their own; or measure the statistics anew before validation",
+        evidence={"validation": loss, "agree": record.norms_agree},
         changes={"norm_statistics": "measured"},
     )
 

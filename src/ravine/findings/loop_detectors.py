@@ -11,6 +11,7 @@ from ravine.findings.loop_record import LoopRecord
 from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
     AT_CHANCE,
+    MIXED,
     NOISY,
     OUTSIDE,
     RESTING,
@@ -37,6 +38,8 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     yield from _outside(record, run)
     if record.noise > NOISY:
         yield _noisy(record.noise)
+    if record.influence > MIXED:
+        yield _mixed(record.influence)
     yield from find_behind(record, run)
 
 
@@ -187,4 +190,20 @@ def _noisy(noise: float) -> Finding:
         "layer that does not ask for the mode",
         cure="write F.dropout(x, p, training=self.training), or take nn.Dropout",
         evidence={"noise": noise},
+    )
+
+
+def _mixed(influence: float) -> Finding:
+    return Finding(
+        severity="warning",
+        code="examples-mixed",
+        seen="the trained network's outputs of an example depend on the others of its batch: in "
+        f"evaluation mode they change by {influence:.2g} of their standard deviation when half of "
+        "it is left out",
+        cause="an operation runs over the batch axis: attention or a recurrent layer without "
+        "batch_first=True, a softmax or a norm with dim=0, or a reshape that mixes examples and "
+        "features",
+        cure="take batch_first=True, and dim=1 (or -1) in place of 0; keep the first axis as it is "
+        "in each reshape",
+        evidence={"influence": influence},
     )

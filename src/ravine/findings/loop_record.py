@@ -65,6 +65,24 @@ class BetterView:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAnswers:
+    """Answers for the tokens of validation that are no padding.
+
+    Attributes:
+        sure: mean largest probability.
+        doubt: mean entropy, in nats.
+        padding: share of all places that are padding.
+        classes: K.
+    """
+
+    sure: float
+    doubt: float
+    padding: float
+    classes: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopRecord:
     """What happened around a network.
 
@@ -90,6 +108,8 @@ class LoopRecord:
         shift: inputs of validation against those of training; None where they were not seen.
         wrapping: factor to the variation of images of training, and of validation, when the range
             of their values is a circle, and standard errors between; None where not known.
+        redrawn: share of examples of validation that are other forms of what they were in the
+            validation before.
         seen_in_training: share of examples of validation that were trained on.
         sure_in_training: mean largest probability on a batch of training, in evaluation mode.
         sure_while_training: the same in training mode.
@@ -98,9 +118,15 @@ class LoopRecord:
         classes: K of the logits; None where they are no (N, K).
         modes_agree: share of examples of a training batch with the same answer in both modes;
             NaN where it is not known.
+        norms_agree: share of examples of validation with the same answer where batch norms take
+            the statistics of the batch; NaN where it is not known.
+        doubt_by_batch: mean entropy of the answers then.
+        influence: change of outputs of training when half of the batch is left out, in evaluation
+            mode, over their deviation.
         apart: share of the outputs' directions that varies between examples of training, in
             evaluation mode; NaN where they are fewer than 8 numbers each, or a step sends one
             batch through the network.
+        tokens: answers for padded sequences of validation; None where there are none.
         view: of validation that is nearest to training; None where inputs are no images.
         copy_differs: distance of the outputs of another copy of the network from its own, over
             their deviation: with the copy's running statistics, and with those of the batch; None
@@ -126,6 +152,7 @@ class LoopRecord:
     swapped: int = 0
     shift: InputShift | None = None
     wrapping: tuple[float, float, float] | None = None
+    redrawn: float = 0.0
     seen_in_training: float = 0.0
     sure_in_training: float = math.nan
     sure_while_training: float = math.nan
@@ -133,7 +160,11 @@ class LoopRecord:
     doubt_in_validation: float = math.nan
     classes: int | None = None
     modes_agree: float = math.nan
+    norms_agree: float = math.nan
+    doubt_by_batch: float = math.nan
+    influence: float = 0.0
     apart: float = math.nan
+    tokens: TokenAnswers | None = None
     view: BetterView | None = None
     copy_differs: tuple[float, float] | None = None
     noise: float = math.nan

@@ -115,6 +115,8 @@ STRETCHED: Final = 1.5
 SHIFTED_CERTAIN: Final = 5.0
 # Share of equal answers in training and evaluation mode.
 AGREES: Final = 0.5
+# The same on validation, where norms alone change their statistics.
+NORMS_AGREE: Final = 0.7
 # Update of a parameter group over its weights' norm, of one step: it rests, it leaps.
 GROUP_RESTS: Final = 3e-6
 GROUP_LEAPS: Final = 1.0
@@ -150,6 +152,7 @@ DRAWN_EVENLY: Final = 1.63
 # of validation, and standard errors between; difference of an accuracy from the mean probability
 # of the answers.
 SEEN: Final = 0.25
+REDRAWN: Final = 0.2  # share of validation that was augmented by another draw
 WRAPPED: Final = 0.9
 WRAPPED_CERTAIN: Final = 4.0
 ACCURACY_OFF: Final = 0.2
@@ -169,6 +172,22 @@ NEAR_IN_VIEW: Final = 0.5
 UNPREDICTED: Final = 0.7
 MIRRORED: Final = 0.5
 MIRRORED_BESIDE: Final = 0.6
+# Share of labels whose example another part of the targets gives one other class, and the share of
+# that which has the label's own.
+RENUMBERED: Final = 0.6
+RENUMBERED_BESIDE: Final = 0.5
+# Share of a neighbourhood that two labels have, and that one has, in all but a fifth of those of a
+# label that is mixed with another.
+DOUBLED: Final = 0.9
+DOUBLED_PURE: Final = 0.72
+# Spread of groups' mean targets about a column over what chance makes of it, and standard
+# deviations below 1: it knows their chance.
+OWN_LABEL: Final = 0.85
+OWN_LABEL_CERTAIN: Final = 4.5
+# Slope of outputs by a step of a sequence over the largest, below which it is not seen; and share
+# of labels that what is not seen tells.
+UNSEEN: Final = 1e-6
+UNSEEN_TELLS: Final = 0.08
 # Share of changed inputs that leave the output as it was.
 IGNORED: Final = 0.95
 # Examples with values, fewer of which do not decide whether they belong to the inputs.

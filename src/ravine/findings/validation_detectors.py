@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from ravine.findings.finding import Finding
-from ravine.findings.loop_record import LoopRecord
+from ravine.findings.loop_record import LoopRecord, TokenAnswers
 from ravine.findings.run_trace import Trace
-from ravine.findings.thresholds import ACCURACY_OFF, SEEN, WRAPPED, WRAPPED_CERTAIN
+from ravine.findings.thresholds import ACCURACY_OFF, REDRAWN, SEEN, WRAPPED, WRAPPED_CERTAIN
 
 _NEAR = 0.05  # of ln K, between the loss and the entropy of the answers
+_RAISED = 0.08  # of accuracy, above what the answers are sure of
 _SURE = 0.5  # of an answer; near chance loss and entropy tell nothing
 _SLACK = 0.05  # of accuracy, of a bound that the loss sets
 _LATE = 8  # the last eighth of the training losses
@@ -30,9 +31,13 @@ def find_in_validation(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         yield _seen(record.seen_in_training)
     if record.wrapping is not None and _is_wrapped(*record.wrapping):
         yield _wrapped(*record.wrapping)
+    if record.redrawn > REDRAWN and record.classes is not None:
+        yield _redrawn(record.redrawn)
     rows = run.validations
     rows = rows[np.isfinite(rows[:, 1])] if len(rows) else rows
     is_seen = record.validations > record.elsewhere + record.swapped
+    if len(rows) >= _FEWEST and is_seen and record.tokens is not None:
+        yield from _counts_padding(record.tokens, float(rows[-1, 1]), float(rows[-1, 2]))
     if len(rows) < _FEWEST or run.classes is None or not is_seen:
         return
     yield from _accuracy(record, run, float(rows[-1, 1]), float(rows[-1, 2]))
@@ -49,6 +54,20 @@ def _seen(share: float) -> Finding:
         "overlap, or the same data are validated that are trained on",
         cure="split first, by source or by time, then cut windows and copy; leave a gap as long as "
         "a window between both",
+        evidence={"share": share},
+    )
+
+
+def _redrawn(share: float) -> Finding:
+    return Finding(
+        severity="warning",
+        code="validation-prepared-differently",
+        seen=f"{share:.0%} of the examples of the last validation are other forms of what they "
+        "were in the one before: mirrored, cut or moved by another draw",
+        cause="validation goes through the augmentation of training: one data set with its "
+        "transform was split, or one transform is given to both",
+        cure="give the held-out part a transform of its own without chance (resize, cut the "
+        "middle, normalise); split indices, and make a data set for each part",
         evidence={"share": share},
     )
 
@@ -104,6 +123,30 @@ def _accuracy(record: LoopRecord, run: Trace, loss: float, accuracy: float) -> I
         cure="compute it by (output.argmax(1) == labels).double().mean() on one batch, and compare",
         evidence={"accuracy": accuracy, "loss": loss, "sure": record.sure_in_validation},
     )
+
+
+def _counts_padding(tokens: TokenAnswers, loss: float, accuracy: float) -> Iterator[Finding]:
+    """Yields an accuracy that is what padding makes of it, where the loss leaves that out.
+
+    A loss no lower than the answers' own entropy says that they are right no more often than sure.
+    """
+    if not math.isfinite(accuracy) or loss < tokens.doubt - _NEAR * math.log(tokens.classes):
+        return
+    counted = tokens.padding + (1 - tokens.padding) * tokens.sure
+    is_raised = accuracy > tokens.sure + _RAISED
+    if is_raised and abs(accuracy - counted) < abs(accuracy - tokens.sure):
+        yield Finding(
+            severity="warning",
+            code="accuracy-disagrees",
+            seen=f"the accuracy of validation was recorded as {accuracy:.1%}, with a loss of "
+            f"{loss:.3g}: without padding the answers have a mean probability of "
+            f"{tokens.sure:.0%}, and {counted:.0%} if the {tokens.padding:.0%} of places that are "
+            "padding count as right",
+            cause="the metric counts padding, which is easy or is set to be right, and the loss "
+            "leaves it out",
+            cure="take the mean over real tokens alone: (right & mask).sum() / mask.sum()",
+            evidence={"accuracy": accuracy, "sure": tokens.sure, "padding": tokens.padding},
+        )
 
 
 def _noisy_labels(record: LoopRecord, run: Trace, loss: float) -> Iterator[Finding]:

@@ -16,13 +16,18 @@ from ravine.core.preserve_state import preserve_state
 from ravine.findings.held_out_detectors import is_behind
 from ravine.findings.loop_record import InputShift
 from ravine.findings.run_trace import trace
+from ravine.findings.thresholds import NOISY, SEEN
 from ravine.monitor.augmented_copies import share_of_copies
 from ravine.monitor.evaluated_copies import copy_differs
+from ravine.monitor.example_influence import example_influence
 from ravine.monitor.layer_probe import preserve_python_and_numpy
 from ravine.monitor.loop_watch import Call, LoopWatch
+from ravine.monitor.repeated_validation import share_changed
+from ravine.monitor.token_answers import token_answers
 from ravine.monitor.validation_views import better_view
 
 _FEWEST, _NUMBERS = 4, 8  # examples, and numbers of an output of which they can be alike
+_ENOUGH = 32  # examples whose own statistics say something
 _MOST_KINDS = 4096  # of tokens
 _EVEN, _UNEVEN = 2e-3, 0.05  # deviation of images' deviations
 _COLUMNS = 64  # of a table, which are compared each for itself
@@ -62,12 +67,29 @@ class EvaluationProbe:
                 self.found["view"] = better_view(model, ours, theirs)
         if watch.trained is not None and watch.elsewhere == watch.validations > 0:
             self.found["copy_differs"] = copy_differs(model, watch.trained)
-        if watch.validated is not None:
-            classes = self.found.get("classes", 0)
-            self.found["seen_in_training"] = max(
-                watch.seen.share_of(watch.validated),
-                share_of_copies(watch.many_trained, watch.many_validated, classes),
-            )
+        self.found["redrawn"] = share_changed(watch.validated_before, watch.validated_first)
+        self.found["seen_in_training"] = _share_seen(watch, self.found.get("classes", 0))
+
+
+def _share_seen(watch: LoopWatch, classes: int) -> float:
+    """Returns the share of the examples of validation that were trained on.
+
+    Where whole passes show it, of the pass that has least: neighbours that are sought among
+    examples of training bring these into a validation by a pass of their own.
+    """
+    if watch.validated is None:
+        return 0.0
+    share = max(
+        watch.seen.share_of(watch.validated),
+        share_of_copies(watch.many_trained, watch.many_validated, classes),
+    )
+    parts = watch.validated_passes if share > SEEN else []
+    if len(parts) < 2:
+        return share
+    return min(
+        max(watch.seen.share_of(one), share_of_copies(watch.many_trained, one, classes))
+        for one in parts
+    )
 
 
 def _compares(watch: LoopWatch, step: int) -> bool:
@@ -94,7 +116,10 @@ def probe_evaluation(
             model.eval()
             outputs = _outputs(model, validated)
             out = next(iter(outputs), None)
+            found["tokens"] = token_answers(validated, outputs)
             found["sure_in_validation"], found["doubt_in_validation"] = _sure(out), _doubt(out)
+            if out is not None:
+                found["norms_agree"], found["doubt_by_batch"] = _by_batch(model, validated, out)
             if trained is None and out is not None:
                 found["noise"] = _noise(outputs, _outputs(model, validated))
     if trained is not None and validated is not None:
@@ -112,6 +137,8 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
         return found
     found["noise"] = _noise(outputs, again)
     found["apart"] = _apart(out)
+    if found["noise"] < NOISY:
+        found["influence"] = example_influence(model, call, _outputs)
     model.train()
     learning = next(iter(_outputs(model, call)), None)
     if learning is not None and learning.shape == out.shape:
@@ -120,6 +147,36 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
     if out.dim() == 2 and out.shape[1] > 1:
         found["classes"] = out.shape[1]
     return found
+
+
+def _by_batch(model: nn.Module, call: Call, out: Tensor) -> tuple[float, float]:
+    """Returns the share of answers that stay where batch norms take the statistics of the batch.
+
+    And the entropy of those answers. NaN without such norms, with few examples, or where outputs
+    are no logits.
+
+    Args:
+        model: in evaluation mode, which it is in afterwards.
+        call: arguments of a batch.
+        out: logits (N, K, …) of it.
+    """
+    norms = [
+        m
+        for m in model.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
+    ]
+    if not norms or not _has_answers(out) or len(out) < _ENOUGH:
+        return math.nan, math.nan
+    for norm in norms:
+        norm.train()
+    try:
+        other = next(iter(_outputs(model, call)), None)
+    finally:
+        for norm in norms:
+            norm.eval()
+    if other is None or other.shape != out.shape:
+        return math.nan, math.nan
+    return _agreement(other, out), _doubt(other)
 
 
 def _agreement(one: Tensor, other: Tensor) -> float:

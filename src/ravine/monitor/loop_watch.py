@@ -29,6 +29,7 @@ from ravine.monitor.seen_examples import SeenExamples
 _SAMPLED, _ELEMENTS = 4, 64  # largest parameters that are compared, and elements of each
 _MOST_OUTSIDE = 64
 _EXAMPLES, _FEWEST, _MOST_NUMBERS = 64, 8, 1 << 21  # of a batch that is kept
+_ENOUGH = 16  # examples of a pass that tell something by themselves
 _MANY = 512  # examples of all parts together
 _PARTS = 8  # passes of a validation, and batches of training, of which examples are kept
 _SAME = 1e-6  # relative difference of weights that were put back
@@ -53,6 +54,7 @@ class LoopWatch:
         validations: by step; `elsewhere`, `in_training_mode` and `swapped` as in `LoopRecord`.
         trained: first examples of the batch of training before the last validation.
         trained_before: those of the validations before it, and these.
+        validated_before: examples of the first pass of the validation before the last.
         seen: examples of training, to be found again in validation.
         losses: training losses that were recorded.
         other_steps: of other optimizers; `other_optimizers` different ones.
@@ -78,7 +80,8 @@ class LoopWatch:
         self._last_other: Optimizer | None = None
         self._passes = self._passes_in_training = 0
         self._is_swapped = self._is_stepping = False
-        self._validated_at = -1
+        self._validated_at = self._first_of = -1
+        self._first: Call | None = None  # pass of a step, before those of other inputs
         self.calls = self.resting_calls = self.losses = 0
         self.other_steps = self.other_optimizers = 0
         self.resting_from: int | None = None
@@ -87,6 +90,7 @@ class LoopWatch:
         self.trained: Call | None = None
         self.trained_before: list[Call] = []
         self.seen = SeenExamples()
+        self.validated_before: Call | None = None
         self._validated: list[Call] = []
         self._handles: list[Any] = []
 
@@ -101,7 +105,7 @@ class LoopWatch:
         """Watches none any more; what is kept of batches stays."""
         for handle in self._handles:
             handle.remove()
-        self._handles, self._last_other = [], None
+        self._handles, self._last_other, self._first = [], None, None
 
     def _before_any_step(self, *_: Any) -> None:
         # A step that is given a function calls the network on weights that it tries (L-BFGS).
@@ -151,6 +155,8 @@ class LoopWatch:
         """Counts a pass with gradients."""
         self.calls += 1
         self.seen.add(call)
+        if step != self._first_of:
+            self._first_of, self._first = step, call
         if training or not self._has_modes:
             self.resting_from = None
         else:
@@ -172,9 +178,11 @@ class LoopWatch:
         self._passes_in_training += training and self._has_modes
         if self._passes == 1:
             self._is_swapped = self._changed() > 0
+            self.validated_before = self._validated[0] if self._validated else None
             self._validated = []
-            if trained is not None:
-                self.trained = _some_examples(trained)
+            first = self._first or trained
+            if first is not None:
+                self.trained = _some_examples(first)
                 self.trained_before = [*self.trained_before, self.trained][-_PARTS:]
         if self._passes & (self._passes - 1) == 0:  # 1, 2, 4, 8, …
             self._validated = [*self._validated, _some_examples(call, most=_MANY)][-_PARTS:]
@@ -188,6 +196,17 @@ class LoopWatch:
     def many_validated(self) -> Call | None:
         """More of them."""
         return _joined(self._validated, most=_MANY)
+
+    @property
+    def validated_first(self) -> Call | None:
+        """Examples of the first pass of the last validation."""
+        return self._validated[0] if self._validated else None
+
+    @property
+    def validated_passes(self) -> list[Call]:
+        """Examples of each pass of the last validation that was kept and has enough of them."""
+        parts = [_some_examples(call) for call in self._validated]
+        return [call for call in parts if batch_size(call) >= _ENOUGH]
 
     @property
     def many_trained(self) -> Call | None:

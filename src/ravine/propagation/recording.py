@@ -58,6 +58,7 @@ class Recording(TorchFunctionMode):
         self.slopes: dict[nn.Parameter, Tensor | None] = {}
         self._stack = ModuleStack(model)
         self._indices: Any = WeakIdKeyDictionary()
+        self._vectors: Any = WeakIdKeyDictionary()  # of outputs (N,): name, and what it was made of
         for tensor in inputs:
             op = self._add("input", torch.clone, (), {}, tensor)
             op.signal = measured_signal(tensor)
@@ -71,14 +72,16 @@ class Recording(TorchFunctionMode):
         out = func(*args, **kwargs)
         # Activation checkpointing counts what the forward pass saves; this is no part of it.
         with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
-            self._note(func, sourced_args, sourced_kwargs, out)
+            self._note(func, args, sourced_args, sourced_kwargs, out)
         return out
 
     def _note(
-        self, func: Callable[..., Any], sourced_args: Any, sourced_kwargs: Any, out: Any
+        self, func: Callable[..., Any], args: Any, sourced_args: Any, sourced_kwargs: Any, out: Any
     ) -> None:
         """Records a call and its result, where it read an activation."""
         name = getattr(func, "__name__", "").strip("_")
+        if isinstance(out, Tensor) and out.dim() == 1 and out.is_floating_point() and args:
+            self._vectors[out] = (name, args[0])
         if name in KINDS and isinstance(out, Tensor) and out.dim() > 1 and out.is_floating_point():
             self.units.append(unit_activity(out.detach(), name, self._stack.name))
         if name in _NO_VALUES or not sources_of([sourced_args, sourced_kwargs]):
@@ -95,6 +98,14 @@ class Recording(TorchFunctionMode):
         if not isinstance(value, Tensor) or value not in self._indices:
             return None
         return self.operations[self._indices[value]]
+
+    def maker_of_vector(self, value: Any) -> tuple[str, Any] | None:
+        """Returns the name of the function that made a tensor (N,), and its first argument.
+
+        None for any other value. Vectors are no operation: no layer's statistics are of them.
+        """
+        is_known = isinstance(value, Tensor) and value in self._vectors
+        return self._vectors[value] if is_known else None
 
     @contextmanager
     def watching(self) -> Iterator[None]:

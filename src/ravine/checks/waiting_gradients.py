@@ -1,0 +1,57 @@
+"""Gradients of calls of a step in which no optimizer stepped: they wait for one that does."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from ravine.checks.step_record import StepRecord
+
+_WATCHED = 4  # parameters whose gradients are seen as they are made
+
+
+@final
+@dataclass(slots=True)
+class WaitingGradients:
+    """Whether gradients are cleared before an optimizer has used them.
+
+    Attributes:
+        has_stepped: whether any optimizer did; set from outside.
+        call: the last one whose gradients are finite and not 0; -1 before the first.
+    """
+
+    has_stepped: bool = False
+    call: int = -1
+
+    def hooks(self, parameters: Sequence[Tensor], record: StepRecord) -> list[RemovableHandle]:
+        """Returns hooks that see gradients as backward passes make them.
+
+        Args:
+            parameters: of the network, of any shape.
+            record: of the calls, whose number it holds.
+        """
+
+        def note(parameter: Tensor) -> None:
+            self.note(record.calls, parameter)
+
+        learning = [p for p in parameters if p.requires_grad and p.is_leaf]
+        return [p.register_post_accumulate_grad_hook(note) for p in learning[:_WATCHED]]
+
+    def note(self, call: int, parameter: Tensor) -> None:
+        """Takes note of the gradient of a parameter, of any shape, that a call has made."""
+        if self.call == call or parameter.grad is None:
+            return
+        gradient = parameter.grad.detach()
+        numbers = gradient.coalesce().values() if gradient.is_sparse else gradient
+        size = float(numbers.abs().max()) if numbers.numel() else 0.0
+        self.call = call if 0 < size < math.inf else self.call
+
+    def drops(self, record: StepRecord, parameters: Sequence[Tensor]) -> bool:
+        """Returns whether the gradients, of any shape, of the call before are gone."""
+        if self.has_stepped or record.calls == 0 or self.call != record.calls - 1:
+            return False
+        self.call = -1  # once for each call
+        return not any(p.grad is not None and bool(p.grad.any()) for p in parameters)
