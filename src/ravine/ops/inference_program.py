@@ -155,7 +155,7 @@ def make_program(
         images: of a group, at least one.
         asked: images of the whole call, which decide the algorithms.
     """
-    places, total = _places(graph, layers, images * dtype.itemsize)
+    offsets, total = _offsets(graph, layers, images * dtype.itemsize)
     steps = (Step * len(layers))()
     for step, layer, of_layer in zip(steps, layers, constants, strict=True):
         _fill(step, graph, layer, of_layer, images)
@@ -165,10 +165,10 @@ def make_program(
             algorithm = inference_algorithm(library, layer.node, shape, min(asked, MANY), dtype)
             step.convolution.algorithm = algorithm
             step.convolution.kernels = of_layer.kernels_for(library, algorithm, dtype).data_ptr()
-        step.x = places[layer.node.x]
-        step.residual = NOWHERE if layer.residual is None else places[layer.residual]
-        step.y = places[layer.y] if layer.y_is_read else NOWHERE
-        step.second = NOWHERE if layer.second is None else places[layer.second.value]
+        step.x = offsets[layer.node.x]
+        step.residual = NOWHERE if layer.residual is None else offsets[layer.residual]
+        step.y = offsets[layer.y] if layer.y_is_read else NOWHERE
+        step.second = NOWHERE if layer.second is None else offsets[layer.second.value]
     return InferenceProgram(library, steps, constants, images, total)
 
 
@@ -202,25 +202,27 @@ def _fill(
     )  # fmt: skip
 
 
-def _places(graph: TracedGraph, layers: Sequence[Layer], each: int) -> tuple[dict[Value, int], int]:
+def _offsets(
+    graph: TracedGraph, layers: Sequence[Layer], each: int
+) -> tuple[dict[Value, int], int]:
     """Returns where each value lies, `each` bytes a pixel and channel, and the bytes of all."""
     last = {value: at for at, layer in enumerate(layers) for value in layer.reads}
-    places: dict[Value, int] = {0: IMAGES, graph.output: RESULT}
+    offsets: dict[Value, int] = {0: IMAGES, graph.output: RESULT}
     held: dict[Value, tuple[int, int]] = {}
     total = 0
     for at, layer in enumerate(layers):
         for value in layer.writes:
-            if value in places:
+            if value in offsets:
                 continue
             if value == layer.y and (given := _given_up(layer, last, at)) in held:
-                place = held.pop(given)
+                span = held.pop(given)
             else:
-                start = _free_place(list(held.values()), size := _bytes(graph, value, each))
-                place = start, start + size
-            places[value], held[value] = place[0], place
-            total = max(total, place[1])
-        held = {value: place for value, place in held.items() if last.get(value, -1) > at}
-    return places, total
+                start = _free_span(list(held.values()), size := _bytes(graph, value, each))
+                span = start, start + size
+            offsets[value], held[value] = span[0], span
+            total = max(total, span[1])
+        held = {value: span for value, span in held.items() if last.get(value, -1) > at}
+    return offsets, total
 
 
 def _given_up(layer: Layer, last: dict[Value, int], at: int) -> Value | None:
@@ -230,7 +232,7 @@ def _given_up(layer: Layer, last: dict[Value, int], at: int) -> Value | None:
     return residual if is_last and residual != layer.node.x else None
 
 
-def _free_place(held: list[tuple[int, int]], size: int) -> int:
+def _free_span(held: list[tuple[int, int]], size: int) -> int:
     """Returns the first offset at which so many bytes meet none of the pieces held."""
     start = 0
     for begin, end in sorted(held):
