@@ -70,10 +70,13 @@ class Speed:
         )
 
     def with_statistics(self) -> Self:
-        """Returns the speed of a run whose evaluations measure batch norm's statistics."""
+        """Returns the speed of a run whose evaluations measure batch norm's statistics.
+
+        A run without validation images has no evaluation but the one at its end.
+        """
         return replace(
             self,
-            validation=self.validation + self.statistics,
+            validation=self.validation and self.validation + self.statistics,
             final=self.final + 3 * self.statistics,  # the last evaluation, and what is kept
         )
 
