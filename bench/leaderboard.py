@@ -37,6 +37,7 @@ from leaderboard_page import write_page
 from peers.contestants import CONTESTANTS, Setting
 from results import keep, kept, processor_kind
 
+from ravine.core.other_load import OtherLoad
 from ravine.training.settings import seconds_of
 
 PEERS = Path(__file__).parent / "peers"
@@ -189,13 +190,13 @@ def measure_row(
             if who not in chosen:
                 chosen[who] = choose_setting(who, board, seconds, asked.trials, bench)
             setting, trials = chosen[who]
-            load = os.getloadavg()[0]
+            others = others_cores()
             run = train_and_predict(who, board, seconds, seed, setting, bench)
             key |= {"seed": seed}
             whole = {
                 **key, "version": version(who, bench.python), "setting": dict(setting),
                 "accuracies of trials, %": trials, "images": board.count, **run,
-                "load before": round(load, 1), "date": time.strftime("%Y-%m-%d"),
+                "others' cores before": others, "date": time.strftime("%Y-%m-%d"),
             }  # fmt: skip
             others = [r for r in runs if any(r[k] != v for k, v in key.items() if k != "trials")]
             bench.keep([*others, whole])
@@ -205,6 +206,16 @@ def measure_row(
                 flush=True,
             )
             write_page()
+
+
+def others_cores() -> float:
+    """Returns how many cores other processes keep busy, over a second.
+
+    The load average would count the run before.
+    """
+    load = OtherLoad()
+    time.sleep(1)
+    return round(load.cores(), 2)
 
 
 def arguments() -> Any:

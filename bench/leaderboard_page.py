@@ -133,7 +133,7 @@ def _half_width(values: Sequence[float]) -> float:
 
 def _versions(runs: Sequence[Run]) -> str:
     versions = dict.fromkeys((r["who"], r["version"]) for r in runs)
-    busy = [r for r in runs if r["load before"] > 1]
+    busy = [r for r in runs if r.get("others' cores before", 0.0) > 0.3]
     dates = sorted({r["date"] for r in runs})
     text = "\nVersions: " + "; ".join(f"{who} {of}" for who, of in versions) + ". "
     text += f"Measured {dates[0]}" + (f" to {dates[-1]}. " if len(dates) > 1 else ". ")
