@@ -13,6 +13,7 @@ from ravine.training.network_choice import (
     choose_for_epochs,
     model_defaults,
 )
+from ravine.training.plan import Plan
 from ravine.workflows.assemble import assemble
 from ravine.workflows.recipe import Recipe, compose
 from ravine.workflows.session import Session
@@ -108,6 +109,17 @@ def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:
     # What is written down is all said.
     again = prepared(**{**alone.model_dump(), "label_smoothing": 0.0})
     assert again == alone.with_(label_smoothing=0.0)
+
+
+def test_a_run_of_before_there_were_small_images_goes_on_with_full_ones() -> None:
+    recipe, _ = compose(None, {"data": "@fashion", "budget": 30.0, "model": "swift-1"})
+    recipe = recipe.with_(convolution="guess", augment="crop")
+    parts = {"dataset": open_dataset(recipe, seed=0), "session": Session()}
+    fresh = assemble(recipe.with_(small_size=20), plan=None, **parts)
+    assert fresh.plan.speed is not None
+    assert 0 < fresh.plan.speed.small_step < fresh.plan.speed.step
+    older = Plan(total_steps=300, steps_per_epoch=35)
+    assert assemble(recipe, plan=older, **parts).training.small is None
 
 
 def test_a_short_run_has_smaller_batches_and_what_the_user_says_is_kept() -> None:

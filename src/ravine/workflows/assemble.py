@@ -100,6 +100,8 @@ def assemble(
     _refuse_idle_patience(recipe, dataset)
     builder = _builder(recipe, dataset, session, code=code, start=start)
     recipe = _spelled_out(recipe, builder.device, builder.precision, dataset, session)
+    if plan is not None and recipe.small_size == "auto":
+        recipe = recipe.with_(small_size=0)  # a run of before there were small images goes on
     recipe, builder, unused = _with_start(recipe, builder)
     recipe = resolve_settings(recipe, builder)
     training = builder.training(recipe)
