@@ -117,7 +117,8 @@ def test_a_run_of_before_there_were_small_images_goes_on_with_full_ones() -> Non
     parts = {"dataset": open_dataset(recipe, seed=0), "session": Session()}
     fresh = assemble(recipe.with_(small_size=20), plan=None, **parts)
     assert fresh.plan.speed is not None
-    assert 0 < fresh.plan.speed.small_step < fresh.plan.speed.step
+    assert fresh.plan.speed.small_step > 0
+    assert fresh.plan.speed.small_share == 0.75
     older = Plan(total_steps=300, steps_per_epoch=35)
     assert assemble(recipe, plan=older, **parts).training.small is None
 
