@@ -99,9 +99,7 @@ def assemble(
     """
     _refuse_idle_patience(recipe, dataset)
     builder = _builder(recipe, dataset, session, code=code, start=start)
-    recipe = _spelled_out(recipe, builder.device, builder.precision, dataset, session)
-    if plan is not None and recipe.small_size == "auto":
-        recipe = recipe.with_(small_size=0)  # a run of before there were small images goes on
+    recipe = _spelled_out(recipe, builder, goes_on=plan is not None)
     recipe, builder, unused = _with_start(recipe, builder)
     recipe = resolve_settings(recipe, builder)
     training = builder.training(recipe)
@@ -161,19 +159,17 @@ def _refuse_idle_patience(recipe: Recipe, dataset: Dataset) -> None:
         )
 
 
-def _spelled_out(
-    recipe: Recipe,
-    device: torch.device,
-    precision: torch.dtype,
-    dataset: Dataset,
-    session: Session,
-) -> Recipe:
-    """Returns the recipe with device, precision and augmentation, and reports the last."""
-    recipe = with_augmentation(recipe, dataset, session)
+def _spelled_out(recipe: Recipe, builder: Builder, *, goes_on: bool) -> Recipe:
+    """Returns the recipe with device, precision and augmentation, and reports the last.
+
+    A run of before there were small images `goes_on` with full ones.
+    """
+    recipe = with_augmentation(recipe, builder.dataset, builder.session)
     return recipe.with_(
-        device=device.type if recipe.device == "auto" else recipe.device,
-        precision=str(precision).removeprefix("torch."),
-        **_form_of_labels(recipe, dataset),
+        device=builder.device.type if recipe.device == "auto" else recipe.device,
+        precision=str(builder.precision).removeprefix("torch."),
+        **({"small_size": 0} if goes_on and recipe.small_size == "auto" else {}),
+        **_form_of_labels(recipe, builder.dataset),
     )
 
 
