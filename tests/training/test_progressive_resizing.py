@@ -152,11 +152,17 @@ def test_small_images_come_first_in_budgets_of_few_passes(
     assert any(f"{wanted}×{wanted}" in line for line in told) == bool(chosen)
 
 
-@pytest.mark.parametrize("size", [1, 32, 40])
+@pytest.mark.parametrize("size", [1, 13, 32, 40])
 def test_images_that_are_not_smaller_are_refused_with_a_size_that_would_do(size: int) -> None:
     recipe = Recipe.of({"model": "swift-1", "epochs": 1.0, "small_size": size})
     with pytest.raises(SettingError, match=f"small_size {size}: .* 32×32; .* such as 20"):
         with_small_size(recipe, dataset(32), Session(), lambda: 1.0)
+
+
+def test_a_head_on_features_has_no_small_images() -> None:
+    settings = {"weights": "runs/other", "freeze": "backbone", "small_size": 20, "epochs": 1.0}
+    with pytest.raises(SettingError, match="a frozen backbone passes each image once"):
+        with_small_size(Recipe.of(settings), dataset(32), Session(), lambda: 1.0)
 
 
 _RUN = {"model": "wrn-10-1", "batch": 16, "device": "cpu", "convolution": "guess", "epochs": 1.5}

@@ -23,7 +23,7 @@ from ravine.nn.norm_act import NormAct
 
 _WIDTHS = (64, 256, 256)
 _HEAD = 0.35  # deviation of the scaled logits, of that by fan-in
-_LEAST = 14  # pixels a side: the last pooling needs one
+LEAST_SIZE = 14  # pixels a side: the last pooling needs one
 _MOMENTUM = 0.4  # of the running statistics: few steps, and the last ones count
 _LOGITS = 1 / 9
 _WHITEN_EPS = 5e-4
@@ -138,8 +138,10 @@ def swift(
     Raises:
         SettingError: the images are too small.
     """
-    if image_size < _LEAST:
-        raise SettingError(f"swift needs images of at least {_LEAST}×{_LEAST}, got {image_size}")
+    if image_size < LEAST_SIZE:
+        raise SettingError(
+            f"swift needs images of at least {LEAST_SIZE}×{LEAST_SIZE}, got {image_size}"
+        )
     whitening = Whitening(channels, stride=small_stem_stride(image_size))
     layers: list[nn.Module] = [whitening, options.act()]
     current = whitening.convolution.out_channels

@@ -37,11 +37,11 @@ def with_augmentation(recipe: Recipe, dataset: Dataset, session: Session) -> Rec
             operations, reason = without_flip(operations, why)
         reason += unasked
     session.notify(reason)
-    kept = {} if leaves_mixing(recipe) else {"cutmix": recipe.cutmix}
+    kept = {} if _leaves_mixing(recipe) else {"cutmix": recipe.cutmix}
     return recipe.with_(augment=",".join(operations) or "none", **kept)
 
 
-def leaves_mixing(recipe: Recipe) -> bool:
+def _leaves_mixing(recipe: Recipe) -> bool:
     """Returns whether cutmix is left to Ravine, as long as augmentation is not spelled out."""
     named = {"mixup", "cutmix"} & recipe.model_fields_set
     return recipe.is_left_to_ravine and not named
