@@ -56,15 +56,19 @@ near to it, are its fifth part: written by others, and worked on.
 """
 _BLIND = """## Written blind
 
-Five more sets, each by a writer who had seen neither detectors nor zoo nor the other sets, and run
+Six more sets, each by a writer who had seen neither detectors nor zoo nor the other sets, and run
 once on the detectors as they stood; after each, what it showed missing was mended, and is not
 counted. The right names were put in after all situations were written and before they ran; *no
-code* where there was none for a fault. The five columns together are what to expect of situations
+code* where there was none for a fault. The six columns together are what to expect of situations
 that are unlike these; the third is wider in kind than the first two (language models, several
 losses, averages, metrics), the fourth has image classifiers in two thirds of it. While the fourth
 was written, the detectors were widened by who had not seen it but for some of its names. The
 fifth, with two seeds, is of loops, samplers and several tasks; its false findings were of two
 kinds: labels of −1 that the loss passes over, and neighbours among training images as a measure.
+The sixth, with two seeds, has a code for each of its faults, and was judged as leniently as its
+writer asked; 14 further faults, most of them of old kinds, its writer had put aside before it ran.
+Its false findings: wrong labels that were put in, and called healthy since 30 % of them do little
+harm; and a body that is frozen for a while only, whose statistics move.
 
 """
 _SCORED = {
@@ -101,8 +105,9 @@ def main() -> None:
     )
     columns = ("held-out half", "to work on, third to fifth part", "with the detectors of before")
     text += _summary(columns, held, worked, before) + _NOT
-    blind = [[row for row in _rows("faults-blind") if row["set"] == one] for one in (2, 3, 4, 5, 6)]
-    text += _BLIND + _summary(("first of them", "second", "third", "fourth", "fifth"), *blind)
+    blind = [[row for row in _rows("faults-blind") if row["set"] == one] for one in range(2, 8)]
+    columns = ("first of them", "second", "third", "fourth", "fifth", "sixth")
+    text += _BLIND + _summary(columns, *blind)
     text += _table([row | {"source": f"set {row['set']}"} for rows in blind for row in rows])
     if held:
         text += "## Held-out half\n\n" + _table(held)
