@@ -137,7 +137,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="step-trains-something-else",
         function=check_step_effect,
         stage="state",
-        thresholds=(limits.UNRELATED_STEP,),
+        thresholds=(limits.UNRELATED_STEP, limits.TOLD, limits.UNTOLD),
         explains=(*LEARNING, "overfitting", "validation-at-chance"),
     ),
     Check(
@@ -151,7 +151,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="group-rate-differs",
         function=check_groups,
         stage="state",
-        thresholds=(limits.GROUP_RESTS, limits.GROUP_LEAPS),
+        thresholds=(limits.GROUP_RESTS, limits.GROUP_LEAPS, limits.DRAWN_EVENLY),
         explains=(*LEARNING, *LATER_UNITS),
     ),
     Check(
@@ -312,10 +312,8 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         function=check_learning_rate,
         stage="training",
         thresholds=(
-            limits.RATE_HIGH,
-            limits.RATE_NEAR,
-            limits.RATE_DOUBTFUL,
-            limits.RATE_KEEPS_UP,
+            *(limits.RATE_HIGH, limits.RATE_NEAR),
+            *(limits.RATE_DOUBTFUL, limits.RATE_KEEPS_UP),
         ),
         explains=(*LATER_UNITS, *RUN_SYMPTOMS, "overfitting"),
     ),
@@ -323,6 +321,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="frozen-statistics-drift",
         function=check_step,
         stage="state",
+        thresholds=(limits.SAME_STATISTICS,),
         explains=("norm-statistics-disagree", "underfitting", "overfitting", "plateau"),
     ),
     Check(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from torch.optim import Optimizer
 
 from ravine.checks.context import CheckContext
+from ravine.checks.drifting_statistics import find_drifting
 from ravine.checks.step_record import StepPair, StepRecord, Tensors, inner
 from ravine.checks.wiring import eval_mode_finding, learning_layers_with_modes
 from ravine.findings.finding import Finding
@@ -36,7 +37,7 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
     yield from _remade(context, pair)
     if pair.second is not None and not first.has_closure:
         yield from _compare(first, pair.second)
-    yield from _drifting(first)
+    yield from find_drifting(context, first)
 
 
 def _changed_batch() -> Finding:
@@ -184,20 +185,3 @@ def _ratio(one: Tensors, other: Tensors) -> float:
     """Returns how much of `one` lies in `other`, 1 where they are equal."""
     square = inner(one, one)
     return inner(one, other) / square if square > 0 else 1.0
-
-
-def _drifting(record: StepRecord) -> Iterator[Finding]:
-    """Yields batch norms whose weights are frozen and whose statistics a step changes."""
-    if not record.drifted:
-        return
-    yield Finding(
-        severity="warning",
-        code="frozen-statistics-drift",
-        seen=f"{len(record.drifted)} batch norms have frozen weights, and a step still changes "
-        "their running statistics",
-        cause="requires_grad_(False) does not stop them: they follow the batches in training mode, "
-        "so that the frozen part is not what it was trained as",
-        cure="call .eval() on the frozen part after model.train()",
-        layer=record.drifted[0],
-        evidence={"norms": float(len(record.drifted))},
-    )
