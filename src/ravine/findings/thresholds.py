@@ -194,6 +194,8 @@ UNSEEN: Final = 1e-6
 UNSEEN_TELLS: Final = 0.08
 # Share of changed inputs that leave the output as it was.
 IGNORED: Final = 0.95
+# Slope of the outputs by what stands at a position where that is padding, over where it is not.
+PADDING_READ: Final = 20.0
 # Examples with values, fewer of which do not decide whether they belong to the inputs.
 FEW_VALUES: Final = 400
 # Rate at which a loss grows with a wrong logit, in e-folds for each: 1 is an exponential.
