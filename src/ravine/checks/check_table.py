@@ -22,6 +22,7 @@ from ravine.checks.check_kind import (
     CheckFunction,
 )
 from ravine.checks.class_weights import check_class_weights
+from ravine.checks.drifting_statistics import check_drifting
 from ravine.checks.embedding_loss import check_embeddings
 from ravine.checks.evaluation_mode import check_evaluation
 from ravine.checks.input_table import INPUT_CHECKS
@@ -295,7 +296,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     ),
     Check(
         code="frozen-statistics-drift",
-        function=check_step,
+        function=check_drifting,
         stage="state",
         thresholds=(limits.SAME_STATISTICS,),
         explains=("norm-statistics-disagree", "underfitting", "overfitting", "plateau"),

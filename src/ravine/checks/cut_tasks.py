@@ -3,9 +3,9 @@
     cut = cut_task(context, sample, tasks, moved)
 
 The targets of one task are put into another order, and the loss changes by something. Where other
-weights, such as those of the shared body, change that something, and those targets have no gradient
-there, the body was passed on by detach, or run without gradients, for this task. A loss that
-depends on targets without any gradient is taken as a number (item, argmax).
+weights, such as those of the shared body, change that something, and the order has no effect on the
+gradient there, the body was passed on by detach, or run without gradients, for this task. An order
+that changes no gradient at all says nothing: an absolute error has one slope far from its targets.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ def find_cut(
     reached = [{n for n, size in one.items() if size > _NOISE * max(one.values())} for one in moved]
     for place, task in enumerate(tasks):
         others = set().union(*(r for k, r in enumerate(reached) if k != place))
-        if reached[place] & others or not others:
+        if reached[place] & others or not others or not reached[place]:
             continue
         say = _Say(context, sample, reorder(sample, task))
         at = say.value()
@@ -94,22 +94,15 @@ def _spread(p: Tensor) -> float:
 def _finding(context: CheckContext, cut: _Cut) -> Finding:
     parameters = list(context.model.parameters())
     layers = list(dict.fromkeys(layer_of(context.model, parameters[n]) for n in cut.others))
-    at_all = cut.own == 0
     return Finding(
         severity="warning",
         code="no-gradient",
-        seen=f"the targets {cut.task + 1} change the loss, and "
-        + ("no gradient" if at_all else f"the gradient of {cut.own} parameters alone")
-        + f": what they change depends on {len(cut.others)} others as well, which other targets "
+        seen=f"the targets {cut.task + 1} change the loss, and the gradient of {cut.own} "
+        f"parameters alone: what they change depends on {len(cut.others)} others as well, which other targets "
         f"teach (in {', '.join(layers[:3])}{', …' if len(layers) > 3 else ''})",
-        cause="this term of the loss is a number without a graph (item(), float(), argmax, "
-        "detach), so that it teaches nothing"
-        if at_all
-        else "the task's head reads features that are detached or computed under no_grad: what "
+        cause="the task's head reads features that are detached or computed under no_grad: what "
         "lies before them learns for the other tasks alone",
-        cure="build the term from the outputs themselves"
-        if at_all
-        else "leave out detach() before the head, unless it is a probe that is to look alone",
+        cure="leave out detach() before the head, unless it is a probe that is to look alone",
         layer=layers[0],
         evidence={"task": float(cut.task + 1), "moved": float(cut.own)},
     )

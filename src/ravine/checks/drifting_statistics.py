@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from ravine.checks.context import CheckContext
-from ravine.checks.step_record import StepRecord
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import SAME_STATISTICS
 
 
-def find_drifting(context: CheckContext, record: StepRecord) -> Iterator[Finding]:
+def check_drifting(context: CheckContext) -> Iterator[Finding]:
     """Yields batch norms whose weights are frozen and whose statistics a step changes."""
-    if not record.drifted:
+    pair = context.measured.steps
+    if pair is None or not pair.first.drifted:
         return
-    apart = _apart(context, record.drifted)
+    record, apart = pair.first, _apart(context, pair.first.drifted)
     is_same = apart < SAME_STATISTICS
     yield Finding(
         severity="note" if is_same else "warning",

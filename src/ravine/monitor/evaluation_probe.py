@@ -71,8 +71,11 @@ class EvaluationProbe:
             self.found["followed"] = watch.norms.followed(model, *watch.trained)
         if watch.trained is not None and watch.elsewhere == watch.validations > 0:
             self.found["copy_differs"] = copy_differs(model, watch.trained)
-        self.found["redrawn"] = share_changed(watch.validated_before, watch.validated_first)
-        self.found["seen_in_training"] = _share_seen(watch, self.found.get("classes", 0))
+        classes = self.found.get("classes", 0)
+        self.found["redrawn"] = share_changed(
+            watch.validated_before, watch.validated_first, classes
+        )
+        self.found["seen_in_training"] = _share_seen(watch, classes)
 
 
 def _share_seen(watch: LoopWatch, classes: int) -> float:
