@@ -98,8 +98,8 @@ def _finding(context: CheckContext, cut: _Cut) -> Finding:
         severity="warning",
         code="no-gradient",
         seen=f"the targets {cut.task + 1} change the loss, and the gradient of {cut.own} "
-        f"parameters alone: what they change depends on {len(cut.others)} others as well, which other targets "
-        f"teach (in {', '.join(layers[:3])}{', …' if len(layers) > 3 else ''})",
+        f"parameters alone: what they change depends on {len(cut.others)} others as well, which "
+        f"other targets teach (in {', '.join(layers[:3])}{', …' if len(layers) > 3 else ''})",
         cause="the task's head reads features that are detached or computed under no_grad: what "
         "lies before them learns for the other tasks alone",
         cure="leave out detach() before the head, unless it is a probe that is to look alone",
