@@ -66,9 +66,7 @@ def test_a_task_that_does_not_teach_what_it_depends_on_is_named(kind: str, is_cu
         return F.cross_entropy(out["label"], targets[0]) + F.mse_loss(out["size"], targets[1])
 
     named = found(model, batches, loss)
-    assert (
-        "no-gradient" in named and "gradient of 2 parameters alone" in named["no-gradient"].seen
-    ) == is_cut
+    assert ("no-gradient" in named and "parameters alone" in named["no-gradient"].seen) == is_cut
 
 
 def focal(out: Tensor, y: Tensor, sign: float) -> Tensor:

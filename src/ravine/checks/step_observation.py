@@ -188,11 +188,9 @@ def _watch(
 
     def before_forward(module: nn.Module, inputs: Any) -> None:
         if torch.is_grad_enabled():
-            record.parts.append(batch_size(inputs))
-            record.lost += waiting.loses(record, parameters)
+            waiting.begin_pass(record, parameters, batch_size(inputs))
             record.training.append(module.training)
             record.modes = record.modes or tuple(m.training for m in module.modules())
-            record.dropped += waiting.drops(record, parameters)
 
     for hook in (
         *waiting.hooks(parameters, record),

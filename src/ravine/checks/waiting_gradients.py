@@ -53,14 +53,20 @@ class WaitingGradients:
         if 0 < size < math.inf:
             self.call = self.part = call
 
-    def drops(self, record: StepRecord, parameters: Sequence[Tensor]) -> bool:
+    def begin_pass(self, record: StepRecord, parameters: Sequence[Tensor], size: int) -> None:
+        """Notes in the record which gradients are gone before a pass of `size` examples."""
+        record.parts.append(size)
+        record.lost += self._loses(record, parameters)
+        record.dropped += self._drops(record, parameters)
+
+    def _drops(self, record: StepRecord, parameters: Sequence[Tensor]) -> bool:
         """Returns whether the gradients, of any shape, of the call before are gone."""
         if self.has_stepped or record.calls == 0 or self.call != record.calls - 1:
             return False
         self.call = -1  # once for each call
         return _are_gone(parameters)
 
-    def loses(self, record: StepRecord, parameters: Sequence[Tensor]) -> bool:
+    def _loses(self, record: StepRecord, parameters: Sequence[Tensor]) -> bool:
         """Returns whether the gradients, of any shape, of a pass before in this call are gone."""
         is_waiting, self.part = self.part == record.calls, -1
         return is_waiting and not self.has_stepped and _are_gone(parameters)
