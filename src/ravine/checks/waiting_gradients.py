@@ -54,7 +54,7 @@ class WaitingGradients:
             self.call = self.part = call
 
     def begin_pass(self, record: StepRecord, parameters: Sequence[Tensor], size: int) -> None:
-        """Notes in the record which gradients are gone before a pass of `size` examples."""
+        """Notes which gradients, of any shape, are gone before a pass of `size` examples."""
         record.parts.append(size)
         record.lost += self._loses(record, parameters)
         record.dropped += self._drops(record, parameters)
