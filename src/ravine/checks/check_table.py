@@ -1,9 +1,10 @@
 """The table of checks: what each finds, with which threshold, and which symptoms it explains.
 
-To add a check: the function in the file of its subject, a row here (of a loss and a network's end
-in `loss_table.py`, of what tells the targets in `label_table.py`), the test, a line in
-docs/diagnose.md. The order is that in which causes are believed: `merge` puts a symptom under the
-first cause above it that explains it. The rows of `DETECTORS` are findings over time.
+To add a check: the function in the file of its subject, a row here (of inputs in `input_table.py`,
+of a loss and a network's end in `loss_table.py`, of what tells the targets in `label_table.py`),
+the test, a line in docs/diagnose.md. The order is that in which causes are believed: `merge` puts
+a symptom under the first cause above it that explains it. The rows of `DETECTORS` are findings
+over time.
 """
 
 from collections.abc import Mapping
@@ -21,9 +22,10 @@ from ravine.checks.check_kind import (
     CheckFunction,
 )
 from ravine.checks.class_weights import check_class_weights
+from ravine.checks.drifting_statistics import check_drifting
 from ravine.checks.embedding_loss import check_embeddings
 from ravine.checks.evaluation_mode import check_evaluation
-from ravine.checks.ignored_inputs import check_ignored
+from ravine.checks.input_table import INPUT_CHECKS
 from ravine.checks.inputs import check_inputs, check_scale
 from ravine.checks.label_relation import check_label_relation
 from ravine.checks.label_table import LABEL_CHECKS
@@ -51,32 +53,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         explains=(*START, *UNITS, *LEARNING, "labels-unrelated", "overfitting"),
     ),
     Check(code="labels-out-of-range", function=check_labels, stage="labels", explains=LEARNING),
-    Check(
-        code="inputs-scrambled",
-        function=check_inputs,
-        stage="before",
-        thresholds=(limits.SCRAMBLED,),
-        explains=(*LEARNING, "overfitting", "label-noise", "labels-undecided"),
-    ),
-    Check(
-        code="batches-repeat",
-        function=check_inputs,
-        stage="before",
-        explains=(*VALIDATION, "labels-undecided", "imbalance", "label-noise", *LEARNING),
-    ),
-    Check(
-        code="inputs-alike",
-        function=check_inputs,
-        stage="before",
-        explains=(*START, *UNITS, *LEARNING, "labels-unrelated", "not-shuffled"),
-    ),
-    Check(
-        code="inputs-ignored",
-        function=check_ignored,
-        stage="evaluation",
-        thresholds=(limits.IGNORED,),
-        explains=(*LEARNING, *START, "labels-unrelated", "logits-limited", "order-ignored"),
-    ),
+    *INPUT_CHECKS,
     *LOSS_CHECKS,
     Check(
         code="not-in-optimizer",
@@ -137,7 +114,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="step-trains-something-else",
         function=check_step_effect,
         stage="state",
-        thresholds=(limits.UNRELATED_STEP,),
+        thresholds=(limits.UNRELATED_STEP, limits.TOLD, limits.UNTOLD),
         explains=(*LEARNING, "overfitting", "validation-at-chance"),
     ),
     Check(
@@ -151,7 +128,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="group-rate-differs",
         function=check_groups,
         stage="state",
-        thresholds=(limits.GROUP_RESTS, limits.GROUP_LEAPS),
+        thresholds=(limits.GROUP_RESTS, limits.GROUP_LEAPS, limits.DRAWN_EVENLY),
         explains=(*LEARNING, *LATER_UNITS),
     ),
     Check(
@@ -312,17 +289,16 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         function=check_learning_rate,
         stage="training",
         thresholds=(
-            limits.RATE_HIGH,
-            limits.RATE_NEAR,
-            limits.RATE_DOUBTFUL,
-            limits.RATE_KEEPS_UP,
+            *(limits.RATE_HIGH, limits.RATE_NEAR),
+            *(limits.RATE_DOUBTFUL, limits.RATE_KEEPS_UP),
         ),
         explains=(*LATER_UNITS, *RUN_SYMPTOMS, "overfitting"),
     ),
     Check(
         code="frozen-statistics-drift",
-        function=check_step,
+        function=check_drifting,
         stage="state",
+        thresholds=(limits.SAME_STATISTICS,),
         explains=("norm-statistics-disagree", "underfitting", "overfitting", "plateau"),
     ),
     Check(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.core.nested import tensors_in
 from ravine.findings.finding import Finding
@@ -49,8 +50,13 @@ def check_differences(context: CheckContext) -> Iterator[Finding]:
         return
     out = out.detach()  # a network may differentiate by itself
     size, between = float(out.double().var()), _between(out)
+    if not size > 0 or between > ALIKE * size:
+        return
+    if passed and not any(max(one.before, one.behind) > 0 for one in passed) and _differ(sample):
+        yield _never_seen(passed[0].name)
+        return
     lost = next(filter(None, map(_lost, [None, *passed], passed)), None)
-    if lost is None or not size > 0 or between > ALIKE * size or _is_silent(context.model, lost):
+    if lost is None or _is_silent(context.model, lost):
         return
     yield Finding(
         severity="warning",
@@ -71,17 +77,35 @@ def _lost(earlier: _Passed | None, one: _Passed) -> _Passed | None:
 
     A recurrent layer has states of many steps; the last one of them may hold nothing any more.
     """
-    if one.behind <= ALIKE * one.before:
+    if one.before > 0 and one.behind <= ALIKE * one.before:
         return one
-    if earlier is not None and one.before <= ALIKE * earlier.behind:
+    if earlier is not None and earlier.behind > 0 and one.before <= ALIKE * earlier.behind:
         return _Passed(earlier.name, earlier.behind, one.before)
     return None
+
+
+def _differ(sample: CheckBatch) -> bool:
+    """Returns whether the examples of a batch differ in each of its inputs."""
+    return all(_between(t) > 0 for t in tensors_in(sample.inputs) if t.dtype != torch.bool)
+
+
+def _never_seen(name: str) -> Finding:
+    return Finding(
+        severity="warning",
+        code="inputs-ignored",
+        seen="the outputs are the same for all examples, and so is what every layer is given, from "
+        f"{name} on",
+        cause="the inputs do not reach the layers: they are multiplied by 0 or masked, or another "
+        "tensor is passed on in forward()",
+        cure=f"print what {name} is given for two examples",
+        layer=name,
+    )
 
 
 def _keeper(name: str, count: int, passed: list[_Passed]) -> Any:
     def keep(_: nn.Module, inputs: Any, output: Any) -> None:
         ends = [
-            [t for t in tensors_in(x) if t.is_floating_point() and t.dim() > 1 and len(t) == count]
+            [t for t in tensors_in(x) if t.dtype != torch.bool and t.dim() > 1 and len(t) == count]
             for x in (inputs, output)
         ]
         if ends[0] and ends[1]:

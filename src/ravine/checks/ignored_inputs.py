@@ -12,6 +12,7 @@ from torch import Tensor
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.made_up_outputs import REFUSALS
+from ravine.checks.read_positions import find_padding_read
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
@@ -22,6 +23,12 @@ _STAYS = 1e-5  # of the outputs' size
 
 
 def check_ignored(context: CheckContext) -> Iterator[Finding]:
+    """Yields sequences that are not read: tokens exchanged while the outputs stay, or masked."""
+    found = list(find_padding_read(context))
+    yield from found or _find_exchanged(context)
+
+
+def _find_exchanged(context: CheckContext) -> Iterator[Finding]:
     """Yields tokens (N, T) that are exchanged for others while the outputs stay."""
     sample = context.samples[0].first(_EXAMPLES)
     tokens = [t for t in tensors_in(sample.inputs) if t.dim() == 2 and not t.is_floating_point()]
