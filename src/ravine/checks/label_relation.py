@@ -36,6 +36,7 @@ from ravine.findings.thresholds import (
     FEW_PER_CLASS,
     LABEL_NOISE,
     LABELS_RELATED,
+    NOISE_WORTH,
     SCORE_RELATED,
 )
 from ravine.nn.freezing import training_mode_
@@ -382,11 +383,12 @@ def _unrelated(found: Agreement | None, trained: _ShortTraining) -> Finding:
 
 
 def _noise(found: Agreement) -> Finding:
+    is_costly = (1 - found.noise) ** 2 < NOISE_WORTH
     return Finding(
-        severity="warning",
+        severity="warning" if is_costly else "note",
         code="label-noise",
         seen=f"about {found.noise:.0%} of the labels look drawn at random: all pairs of classes "
-        "are confused",
+        f"are confused; together they are worth {(1 - found.noise) ** 2:.0%} of as many right ones",
         cause="wrong labels in the data",
         cure="inspect the examples that disagree with their neighbours; label smoothing 0.1 "
         "makes training less prone",

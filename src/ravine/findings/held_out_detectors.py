@@ -7,7 +7,7 @@ import numpy as np
 
 from ravine.findings.finding import Finding
 from ravine.findings.history_detectors import at_chance, is_at_chance
-from ravine.findings.loop_record import BetterView, InputShift, LoopRecord
+from ravine.findings.loop_record import BetterView, InputShift, LoopRecord, ResponseShift
 from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
     AGREES,
@@ -15,6 +15,8 @@ from ravine.findings.thresholds import (
     FAR_AS_IS,
     NEAR_IN_VIEW,
     NORMS_AGREE,
+    RESPONDS_APART,
+    RESPONDS_OTHERWISE,
     SHIFTED,
     SHIFTED_CERTAIN,
     STRETCHED,
@@ -46,11 +48,18 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         return
     loss, accuracy, train = rows[-1][[1, 2, 3]]
     is_worse = is_behind(run) or _is_lost(record.shift, run, float(loss), float(train))
+    is_far = loss > _BEHIND * train
+    if is_worse and _has_resting_statistics(record):
+        yield _statistics_lag(record, float(train), float(loss))
+        return
     if is_worse and record.shift is not None and is_shifted(record.shift):
         yield _prepared_differently(record.shift, float(train), float(loss))
         return
     if is_worse and record.view is not None and is_another_view(record.view):
         yield _in_another_view(record.view, float(train), float(loss))
+        return
+    if is_worse and is_far and record.response is not None and responds_apart(record.response):
+        yield _responds_otherwise(record.response, float(train), float(loss))
         return
     if _is_of_other_inputs(record, float(loss)):
         yield _mixed_statistics(record, float(loss))
@@ -66,10 +75,26 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         record.validations and others == record.validations and is_seen and _lags(rows, run, train)
     ):
         yield _lagging(record, float(train), float(loss))
-    elif record.modes_agree < AGREES and loss > _BEHIND * train:
+    elif record.modes_agree < AGREES and is_far:
         yield _statistics_lag(record, float(train), float(loss))
     elif is_at_chance(rows, run):
         yield from _at_chance(record, float(train), float(loss), float(accuracy))
+
+
+def _has_resting_statistics(record: LoopRecord) -> bool:
+    """Returns whether batch norms answer otherwise in evaluation mode even on what they train on.
+
+    Inputs of a training pass and of validation may differ then: a pass that holds examples of one
+    kind is what makes its statistics others than the running ones.
+    """
+    has_norms = not math.isnan(record.norms_agree)
+    others = record.elsewhere + record.swapped
+    return has_norms and record.modes_agree < AGREES and record.validations > others
+
+
+def responds_apart(response: ResponseShift) -> bool:
+    """Returns whether a network responds otherwise to validation, whatever it answers."""
+    return response.distance > RESPONDS_APART and response.effect > RESPONDS_OTHERWISE
 
 
 def _is_of_other_inputs(record: LoopRecord, loss: float) -> bool:
@@ -195,6 +220,27 @@ def _in_another_view(view: BetterView, train: float, loss: float) -> Finding:
     )
 
 
+def _responds_otherwise(response: ResponseShift, train: float, loss: float) -> Finding:
+    return Finding(
+        severity="warning",
+        code="validation-prepared-differently",
+        seen=f"the network's units respond otherwise to validation than to examples of training "
+        f"with the same answer, by {response.effect**0.5:.2g} of their deviation (distance "
+        f"{response.distance:.3g}, 1 where both are drawn alike); the loss is {train:.3g} in "
+        f"training and {loss:.3g} in validation",
+        cause="one of the two is prepared otherwise (statistics of each folder or class, values "
+        "that run over their range, another filter or format), or shows other things",
+        cure="take the same preparation for both, with statistics of the whole training part; show "
+        "examples of each side by side",
+        evidence={
+            "training": train,
+            "validation": loss,
+            "distance": response.distance,
+            "effect": response.effect,
+        },
+    )
+
+
 def _lagging(record: LoopRecord, train: float, loss: float) -> Finding:
     return Finding(
         severity="warning",
@@ -255,9 +301,10 @@ def _statistics_lag(record: LoopRecord, train: float, loss: float) -> Finding:
         seen=f"on one batch of training {record.modes_agree:.0%} of answers are the same in "
         f"training and evaluation mode; the loss is {train:.3g}, in validation {loss:.3g}",
         cause="batch norm's running mean and variance do not follow the weights (a small "
-        "momentum, few steps, a high learning rate)",
-        cure="leave momentum at 0.1, or measure the statistics anew by a pass over training "
-        "images in training mode without gradient",
+        "momentum, few steps, a high learning rate), or a pass holds examples of one kind (sorted "
+        "micro-batches), whose statistics are not those of all",
+        cure="shuffle before a batch is divided; leave momentum at 0.1, or measure the "
+        "statistics anew by a pass over training images in training mode without gradient",
         evidence={"training": train, "validation": loss, "agree": record.modes_agree},
         changes={"norm_statistics": "measured"},
     )

@@ -23,6 +23,7 @@ from ravine.monitor.example_influence import example_influence
 from ravine.monitor.layer_probe import preserve_python_and_numpy
 from ravine.monitor.loop_watch import Call, LoopWatch
 from ravine.monitor.repeated_validation import share_changed
+from ravine.monitor.response_distance import response_shift
 from ravine.monitor.token_answers import token_answers
 from ravine.monitor.validation_views import better_view
 
@@ -65,6 +66,7 @@ class EvaluationProbe:
             ours, theirs = watch.many_trained, watch.many_validated
             if ours is not None and theirs is not None and is_behind(trace(rows)):
                 self.found["view"] = better_view(model, ours, theirs)
+                self.found["response"] = response_shift(model, ours, theirs)
         if watch.trained is not None and watch.elsewhere == watch.validations > 0:
             self.found["copy_differs"] = copy_differs(model, watch.trained)
         self.found["redrawn"] = share_changed(watch.validated_before, watch.validated_first)
@@ -119,6 +121,7 @@ def probe_evaluation(
             found["tokens"] = token_answers(validated, outputs)
             found["sure_in_validation"], found["doubt_in_validation"] = _sure(out), _doubt(out)
             if out is not None:
+                found["loss_bounds"] = _loss_bounds(out)
                 found["norms_agree"], found["doubt_by_batch"] = _by_batch(model, validated, out)
             if trained is None and out is not None:
                 found["noise"] = _noise(outputs, _outputs(model, validated))
@@ -214,6 +217,14 @@ def _doubt(out: Tensor | None) -> float:
     if out is None or not _has_answers(out):
         return math.nan
     return float(torch.special.entr(out.softmax(1)).sum(1).mean())
+
+
+def _loss_bounds(out: Tensor) -> tuple[float, float, float] | None:
+    """Returns the mean cross-entropy of logits (N, K) with the best, random and worst labels."""
+    if out.dim() != 2 or out.shape[1] < 2:
+        return None
+    costs = -out.log_softmax(1)
+    return float(costs.amin(1).mean()), float(costs.mean()), float(costs.amax(1).mean())
 
 
 def _apart(out: Tensor) -> float:
