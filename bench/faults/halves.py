@@ -8,8 +8,8 @@ The seed that splits was committed with the situations, before a detector was ch
 Each half has every second fault and every second healthy run of one shuffled order; each situation
 runs with two seeds. Whoever looks at a row of the held-out half before the score moves it over.
 The third part (`faults_of_others.py`, `healthy_others.py`), the fourth (`faults_of_targets.py`,
-`healthy_targets.py`) and the fifth (`faults_of_samples.py`, `healthy_samples.py`) came later and
-are all to work on.
+`healthy_targets.py`), the fifth (`faults_of_samples.py`, `healthy_samples.py`) and the sixth
+(`faults_of_measures.py`, `healthy_measures.py`) came later and are all to work on.
 """
 
 import argparse
@@ -24,9 +24,11 @@ from pathlib import Path
 import torch
 from faults_of_data import FAULTS_OF_DATA
 from faults_of_loops import FAULTS_OF_LOOPS
+from faults_of_measures import FAULTS_OF_MEASURES
 from faults_of_others import FAULTS_OF_OTHERS
 from faults_of_samples import FAULTS_OF_SAMPLES
 from faults_of_targets import FAULTS_OF_TARGETS
+from healthy_measures import HEALTHY_MEASURES
 from healthy_others import HEALTHY_OTHERS
 from healthy_samples import HEALTHY_SAMPLES
 from healthy_targets import HEALTHY_TARGETS
@@ -64,7 +66,7 @@ def main() -> None:
     rows += half_of(given.half, HEALTHY_UNUSUAL)
     if given.half == "develop":
         rows += [*FAULTS_OF_OTHERS, *HEALTHY_OTHERS, *FAULTS_OF_TARGETS, *HEALTHY_TARGETS]
-        rows += [*FAULTS_OF_SAMPLES, *HEALTHY_SAMPLES]
+        rows += [*FAULTS_OF_SAMPLES, *HEALTHY_SAMPLES, *FAULTS_OF_MEASURES, *HEALTHY_MEASURES]
     for seed in SEEDS[: given.seeds]:
         for row in rows:
             wanted = any(part in row.name for part in given.only.split(","))

@@ -81,6 +81,24 @@ def test_an_encoding_of_the_own_row_is_known_by_its_groups_chance(how: str, seed
     assert found == [1] * (how == "own rows")
 
 
+@pytest.mark.parametrize("drawn_to_all", [0.0, 5.0, 50.0])
+@pytest.mark.parametrize("own", [True, False])
+def test_so_is_one_that_is_drawn_to_the_mean_of_all_where_groups_are_small(
+    own: bool, drawn_to_all: float
+) -> None:
+    kinds, count = 200, 4000
+    often = 1 / torch.arange(1.0, kinds + 1)
+    category = often.multinomial(count, replacement=True)
+    tendency = torch.randn(kinds).double() / 2
+    y = tendency[category] + torch.randn(count).double()
+    given = torch.ones(count, dtype=torch.bool) if own else torch.arange(count) % 2 > 0
+    asked = given if own else ~given
+    sums = torch.zeros(kinds).double().index_add_(0, category[given], y[given])
+    number = torch.bincount(category[given], minlength=kinds)
+    means = (sums + drawn_to_all * y.mean()) / (number + drawn_to_all).clamp_min(1)
+    assert bool(list(find_own_label(means[category][asked, None], y[asked]))) == own
+
+
 def test_pairs_that_were_matched_are_no_encoding() -> None:
     pair = torch.arange(400).repeat_interleave(2).double()
     y = (torch.arange(800) % 2).double()

@@ -1,6 +1,7 @@
 """What a step does with gradients, clips and mixtures; samplers, numberings, parts of targets."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,6 +48,57 @@ def test_gradients_that_are_cleared_between_accumulated_batches_are_named(each: 
 
     found = codes(model, classes(), F.cross_entropy, optimizer, step=step)
     assert ("gradients-dropped" in found) == each
+
+
+def in_parts(model: nn.Module, x: Tensor, y: Tensor, optimizer: Any, *, each: bool) -> None:
+    for inputs, labels in zip(x.split(8), y.split(8), strict=True):
+        if each:
+            optimizer.zero_grad()
+        (F.cross_entropy(model(inputs), labels) / 4).backward()
+
+
+def sharpened(model: nn.Module, x: Tensor, y: Tensor, optimizer: Any) -> None:
+    F.cross_entropy(model(x), y).backward()
+    moves = [0.01 * p.grad.clone() for p in model.parameters() if p.grad is not None]
+    for sign in (1, -1):
+        with torch.no_grad():
+            for p, move in zip(model.parameters(), moves, strict=True):
+                p.add_(sign * move)
+        if sign == 1:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+
+
+def attacked(model: nn.Module, x: Tensor, y: Tensor, optimizer: Any) -> None:
+    near = x.clone().requires_grad_()
+    F.cross_entropy(model(near), y).backward()
+    assert near.grad is not None
+    optimizer.zero_grad()
+    F.cross_entropy(model(x + 0.1 * near.grad.sign()), y).backward()
+
+
+@pytest.mark.parametrize(
+    ("how", "drops"),
+    [
+        (partial(in_parts, each=True), True),
+        (partial(in_parts, each=False), False),
+        (sharpened, False),
+        (attacked, False),
+    ],
+)
+def test_gradients_of_all_parts_but_the_last_that_are_cleared_are_named(
+    how: Callable[..., None], drops: bool
+) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def step(batch: tuple[Tensor, Tensor]) -> None:
+        optimizer.zero_grad()
+        how(model, *batch, optimizer)
+        optimizer.step()
+
+    found = codes(model, classes(), F.cross_entropy, optimizer, step=step)
+    assert ("gradients-dropped" in found) == drops
 
 
 @pytest.mark.parametrize("used_up", [True, False])

@@ -22,6 +22,7 @@ from ravine.checks.check_kind import (
     CheckFunction,
 )
 from ravine.checks.class_weights import check_class_weights
+from ravine.checks.drifting_statistics import check_drifting
 from ravine.checks.embedding_loss import check_embeddings
 from ravine.checks.evaluation_mode import check_evaluation
 from ravine.checks.input_table import INPUT_CHECKS
@@ -113,7 +114,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="step-trains-something-else",
         function=check_step_effect,
         stage="state",
-        thresholds=(limits.UNRELATED_STEP,),
+        thresholds=(limits.UNRELATED_STEP, limits.TOLD, limits.UNTOLD),
         explains=(*LEARNING, "overfitting", "validation-at-chance"),
     ),
     Check(
@@ -127,7 +128,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="group-rate-differs",
         function=check_groups,
         stage="state",
-        thresholds=(limits.GROUP_RESTS, limits.GROUP_LEAPS),
+        thresholds=(limits.GROUP_RESTS, limits.GROUP_LEAPS, limits.DRAWN_EVENLY),
         explains=(*LEARNING, *LATER_UNITS),
     ),
     Check(
@@ -288,17 +289,16 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         function=check_learning_rate,
         stage="training",
         thresholds=(
-            limits.RATE_HIGH,
-            limits.RATE_NEAR,
-            limits.RATE_DOUBTFUL,
-            limits.RATE_KEEPS_UP,
+            *(limits.RATE_HIGH, limits.RATE_NEAR),
+            *(limits.RATE_DOUBTFUL, limits.RATE_KEEPS_UP),
         ),
         explains=(*LATER_UNITS, *RUN_SYMPTOMS, "overfitting"),
     ),
     Check(
         code="frozen-statistics-drift",
-        function=check_step,
+        function=check_drifting,
         stage="state",
+        thresholds=(limits.SAME_STATISTICS,),
         explains=("norm-statistics-disagree", "underfitting", "overfitting", "plateau"),
     ),
     Check(

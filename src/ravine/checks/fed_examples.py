@@ -54,7 +54,7 @@ def find_mirrored_in_step(context: CheckContext) -> Iterator[Finding]:
         return
     if not isinstance(sample.targets, Tensor) or not _can_be_mirrored(sample):
         return
-    fed, targets = _fed(context, sample)
+    fed, targets = fed_by_step(context, sample)
     images = sample.float_inputs[0]
     if fed is None or targets is None or fed.shape != images.shape:
         return
@@ -87,14 +87,17 @@ def _is_mask(sample: CheckBatch) -> bool:
     )  # fmt: skip
 
 
-def _fed(context: CheckContext, sample: CheckBatch) -> tuple[Tensor | None, Tensor | None]:
-    """Returns the images and targets of the first pass of a step; all is put back."""
+def fed_by_step(context: CheckContext, sample: CheckBatch) -> tuple[Tensor | None, Tensor | None]:
+    """Returns the inputs (N, …) and targets of the first pass of a step; all is put back.
+
+    Each is None where it is not seen: a loss without a function of torch, a step that raises.
+    """
     assert context.step is not None
     found: list[Tensor] = []
 
     def keep(_module: Any, args: Any) -> None:
         if torch.is_grad_enabled() and not found:
-            found.extend(t.detach().clone() for t in tensors_in(args) if t.dim() == 4)
+            found.extend(t.detach().clone() for t in tensors_in(args) if _is_input(t))
 
     given = tensors_in((sample.original, sample.inputs, sample.targets))
     kept = [t.detach().clone() for t in given]
@@ -111,6 +114,10 @@ def _fed(context: CheckContext, sample: CheckBatch) -> tuple[Tensor | None, Tens
                 if not torch.equal(tensor, old):
                     tensor.copy_(old)
     return (found[0] if found else None), mode.targets
+
+
+def _is_input(t: Tensor) -> bool:
+    return t.is_floating_point() and t.dim() > 1
 
 
 def _are_mirrored(fed: Tensor, images: Tensor, axis: int) -> Tensor:

@@ -18,6 +18,7 @@ from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.fed_examples import find_mirrored_in_step
 from ravine.checks.fed_mixture import find_exchanged_in_step
+from ravine.checks.fed_values import find_changed_values
 from ravine.checks.inputs import standardised
 from ravine.checks.label_set_relation import check_label_sets
 from ravine.checks.label_shortcut import check_shortcut
@@ -133,6 +134,7 @@ def _without_training(context: CheckContext) -> Iterator[Finding]:
     yield from check_shortcut(context)
     yield from check_alignment(context)
     yield from find_mirrored_in_step(context)
+    yield from find_changed_values(context)
     yield from find_mirrored_in_data(context)
     yield from find_exchanged_shares(context.samples)
     yield from find_exchanged_in_step(context)

@@ -3,6 +3,7 @@
 from typing import Final
 
 from ravine.checks.check_kind import LEARNING, START, UNITS, VALIDATION, Check
+from ravine.checks.exponential_loss import check_exponential
 from ravine.checks.linearity import check_linearity
 from ravine.checks.logits_limit import check_logits
 from ravine.checks.loss_function import check_loss
@@ -25,6 +26,13 @@ LOSS_CHECKS: Final = (
         explains=(*LEARNING, "initial-loss-high", "overfitting", "loss-runs-off"),
     ),
     DETECTORS["loss-runs-off"],
+    Check(
+        code="loss-grows-exponentially",
+        function=check_exponential,
+        stage="first batch",
+        thresholds=(limits.GROWS_BY,),
+        explains=(*LEARNING, *START, "initial-loss-high", "accuracy-disagrees"),
+    ),
     Check(
         code="softmax-twice",
         function=check_loss,

@@ -3,7 +3,7 @@
 Rows of one value of such a column are a group (a customer, a town). The mean target of a group lies
 about its true mean by chance, and a column that was made from other rows cannot know by how much.
 Where the groups' means follow the column more closely than their own spread allows, it was made
-from these very targets.
+from these very targets, drawn to the mean of all where a group is small or not.
 
 Shape letters: N rows, D columns, G groups.
 """
@@ -20,6 +20,7 @@ from ravine.findings.thresholds import OWN_LABEL, OWN_LABEL_CERTAIN
 
 _GROUPS, _INSIDE = 20, 40  # fewest, and rows beyond one in each
 _MOST = 20_000  # rows
+_TERMS = 4  # that are fitted to the groups' means
 _RELATED = 4.0  # standard errors of the slope by which groups' means rise with the column
 
 
@@ -95,13 +96,24 @@ def _judged(column: int, x: Tensor, y: Tensor) -> OwnLabel | None:
     spread = float((counts * (values - centre).square()).sum())
     middle = (counts * means).sum() / counts.sum()
     slope = float((counts * (values - centre) * (means - middle)).sum()) / max(spread, 1e-30)
-    left = means - middle - slope * (values - centre)
-    between = float((counts * left.square()).sum()) / (groups - 2)
+    left = _left(values - centre, means - middle, counts)
+    between = float((counts * left.square()).sum()) / (groups - _TERMS)
     if abs(slope) * math.sqrt(spread / within) < _RELATED:
         return None  # groups that were made alike on purpose, such as pairs
     ratio = between / within
-    certain = _below_one(ratio, groups - 2, len(x) - groups)
+    certain = _below_one(ratio, groups - _TERMS, len(x) - groups)
     return OwnLabel(column, groups, ratio, certain)
+
+
+def _left(values: Tensor, means: Tensor, counts: Tensor) -> Tensor:
+    """Returns what the groups' means (G,) leave of a line in the column, and in column / count.
+
+    An encoding that is drawn to the mean of all, (sum + m·mean) / (count + m), is such a one.
+    """
+    terms = torch.stack([torch.ones_like(values), values, 1 / counts, values / counts], 1)
+    weights = counts.sqrt()[:, None]
+    found = torch.linalg.lstsq(weights * terms, weights * means[:, None], driver="gelsd").solution
+    return means - (terms @ found)[:, 0]
 
 
 def _below_one(ratio: float, freedom: int, other: int) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from ravine.checks.context import CheckContext
+from ravine.checks.frozen_weights import is_as_drawn
 from ravine.checks.short_trainings import needs_closure
 from ravine.checks.step_observation import declared_gradient, update_of
 from ravine.checks.step_record import Tensors, norm
@@ -13,6 +14,8 @@ from ravine.findings.finding import Finding
 from ravine.findings.thresholds import GROUP_LEAPS, GROUP_RESTS
 
 _APART = 100.0  # factor between the learning rates of two groups, from which on they are compared
+_SLOW = 1e-4  # ‖Δw‖/‖w‖ of a step, at which weights that were just drawn stay what they are
+_FEWEST = 64  # weights, whose distribution tells that they were drawn
 
 
 def check_groups(context: CheckContext) -> Iterator[Finding]:
@@ -30,10 +33,23 @@ def check_groups(context: CheckContext) -> Iterator[Finding]:
     most = max(moved.values(), default=0.0)
     for number, relative in moved.items():
         lr = float(optimizer.param_groups[number]["lr"])
-        if relative < GROUP_RESTS and most > 100 * relative and lr > 0:
+        if relative < GROUP_RESTS and most > _APART * relative and lr > 0:
             yield _finding(number, lr, relative, "hardly move", "it is frozen in all but name")
+        elif (
+            relative < _SLOW and most > _APART * relative and lr > 0 and _is_new(optimizer, number)
+        ):
+            why = "its weights are those of their constructor, and others learn fast: the factors "
+            why += "of the layers' rates are the wrong way round, or those of another group"
+            yield _finding(number, lr, relative, "hardly move", why)
         elif relative > GROUP_LEAPS:
             yield _finding(number, lr, relative, "leap", "a step throws them away")
+
+
+def _is_new(optimizer: Optimizer, number: int) -> bool:
+    """Returns whether all weights of a group are as torch draws them for a new layer."""
+    held = [p.detach() for p in optimizer.param_groups[number]["params"]]
+    weights = [p for p in held if p.dim() > 1 and p.numel() >= _FEWEST]
+    return bool(weights) and all(map(is_as_drawn, weights))
 
 
 def _at_zero(context: CheckContext, optimizer: Optimizer) -> Iterator[Finding]:

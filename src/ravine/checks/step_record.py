@@ -33,6 +33,8 @@ class StepRecord:
         starved: indices of the parameters of the first optimizer that stepped and had none.
         changed: whether the step wrote into the batch that it was given, and would again.
         dropped: calls whose gradients were cleared in the next one before any optimizer stepped.
+        parts: examples of each pass with gradients.
+        lost: passes whose gradients were cleared before another one of the same call.
         clips_nothing: clip_grad_norm_ was called in one call of the step, each time on nothing.
         drifted: names of batch norms with frozen weights whose statistics differ after them.
     """
@@ -53,6 +55,8 @@ class StepRecord:
     starved: set[int] = field(default_factory=set)
     changed: bool = False
     dropped: int = 0
+    parts: list[int] = field(default_factory=list)
+    lost: int = 0
     clips_nothing: bool = False
     drifted: tuple[str, ...] = ()
 

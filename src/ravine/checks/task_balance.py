@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.cut_tasks import find_cut
 from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.step_observation import declared_gradient
 from ravine.checks.step_record import Tensors
@@ -25,7 +26,10 @@ _EXAMPLES, _MOST_TASKS = 32, 6
 
 
 def check_balance(context: CheckContext) -> Iterator[Finding]:
-    """Yields a task whose targets hardly move the weights that another one's, or a term, move."""
+    """Yields a task whose targets hardly move the weights that another one's, or a term, move.
+
+    Or not at all: `no-gradient`.
+    """
     drowned = list(_drowned_by_a_task(context))
     yield from drowned or check_terms(context)
 
@@ -39,6 +43,10 @@ def _drowned_by_a_task(context: CheckContext) -> Iterator[Finding]:
         at = declared_gradient(context, sample)
         moved = [_apart(declared_gradient(context, _reordered(sample, task)), at) for task in tasks]
     except REFUSALS:
+        return
+    cut = find_cut(context, sample, _reordered, tasks, moved)
+    if cut is not None:
+        yield cut
         return
     shared = [n for n in at if all(float(one.get(n, 0.0)) > 0 for one in moved)]
     says = [sum(one[n] for n in shared) ** 0.5 for one in moved]

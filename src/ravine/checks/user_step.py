@@ -29,6 +29,8 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
         yield _clips_nothing()
     if first.optimizer is not None and 0 < first.dropped == first.calls - 1:
         yield _dropped(first)
+    if _is_last_part_alone(first, len(context.samples[0])):
+        yield _drops_parts(first)
     if first.optimizer is None:
         yield _custom_update(first) if first.moved else _never_steps(first)
         return
@@ -36,7 +38,6 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
     yield from _remade(context, pair)
     if pair.second is not None and not first.has_closure:
         yield from _compare(first, pair.second)
-    yield from _drifting(first)
 
 
 def _changed_batch() -> Finding:
@@ -70,6 +71,27 @@ def _dropped(record: StepRecord) -> Finding:
         cause="gradients are accumulated over batches, and zero_grad() stands before each of them",
         cure="call optimizer.zero_grad() after optimizer.step() alone, under the same condition",
         evidence={"calls": float(record.calls), "dropped": float(record.dropped)},
+    )
+
+
+def _is_last_part_alone(record: StepRecord, size: int) -> bool:
+    """Returns whether a batch of a size is sent through in parts, and the last one's gradient used.
+
+    Two passes of all examples, as of sharpness-aware or adversarial steps, are no parts.
+    """
+    is_in_parts = len(record.parts) > 1 and sum(record.parts) == size
+    return record.calls == 1 and is_in_parts and record.lost == len(record.parts) - 1
+
+
+def _drops_parts(record: StepRecord) -> Finding:
+    return Finding(
+        severity="warning",
+        code="gradients-dropped",
+        seen=f"the step sends its batch through in {len(record.parts)} parts, and clears the "
+        "gradients of each but the last before the optimizer steps",
+        cause="zero_grad() stands inside the loop over the parts of a batch",
+        cure="call optimizer.zero_grad() once, before the loop over the parts",
+        evidence={"parts": float(len(record.parts)), "dropped": float(record.lost)},
     )
 
 
@@ -184,20 +206,3 @@ def _ratio(one: Tensors, other: Tensors) -> float:
     """Returns how much of `one` lies in `other`, 1 where they are equal."""
     square = inner(one, one)
     return inner(one, other) / square if square > 0 else 1.0
-
-
-def _drifting(record: StepRecord) -> Iterator[Finding]:
-    """Yields batch norms whose weights are frozen and whose statistics a step changes."""
-    if not record.drifted:
-        return
-    yield Finding(
-        severity="warning",
-        code="frozen-statistics-drift",
-        seen=f"{len(record.drifted)} batch norms have frozen weights, and a step still changes "
-        "their running statistics",
-        cause="requires_grad_(False) does not stop them: they follow the batches in training mode, "
-        "so that the frozen part is not what it was trained as",
-        cure="call .eval() on the frozen part after model.train()",
-        layer=record.drifted[0],
-        evidence={"norms": float(len(record.drifted))},
-    )

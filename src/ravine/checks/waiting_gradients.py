@@ -21,10 +21,13 @@ class WaitingGradients:
     Attributes:
         has_stepped: whether any optimizer did; set from outside.
         call: the last one whose gradients are finite and not 0; -1 before the first.
+        part: the call in which a part of the batch has made gradients since the last pass; -1
+            where none has.
     """
 
     has_stepped: bool = False
     call: int = -1
+    part: int = -1
 
     def hooks(self, parameters: Sequence[Tensor], record: StepRecord) -> list[RemovableHandle]:
         """Returns hooks that see gradients as backward passes make them.
@@ -42,16 +45,32 @@ class WaitingGradients:
 
     def note(self, call: int, parameter: Tensor) -> None:
         """Takes note of the gradient of a parameter, of any shape, that a call has made."""
-        if self.call == call or parameter.grad is None:
+        if self.call == self.part == call or parameter.grad is None:
             return
         gradient = parameter.grad.detach()
         numbers = gradient.coalesce().values() if gradient.is_sparse else gradient
         size = float(numbers.abs().max()) if numbers.numel() else 0.0
-        self.call = call if 0 < size < math.inf else self.call
+        if 0 < size < math.inf:
+            self.call = self.part = call
 
-    def drops(self, record: StepRecord, parameters: Sequence[Tensor]) -> bool:
+    def begin_pass(self, record: StepRecord, parameters: Sequence[Tensor], size: int) -> None:
+        """Notes which gradients, of any shape, are gone before a pass of `size` examples."""
+        record.parts.append(size)
+        record.lost += self._loses(record, parameters)
+        record.dropped += self._drops(record, parameters)
+
+    def _drops(self, record: StepRecord, parameters: Sequence[Tensor]) -> bool:
         """Returns whether the gradients, of any shape, of the call before are gone."""
         if self.has_stepped or record.calls == 0 or self.call != record.calls - 1:
             return False
         self.call = -1  # once for each call
-        return not any(p.grad is not None and bool(p.grad.any()) for p in parameters)
+        return _are_gone(parameters)
+
+    def _loses(self, record: StepRecord, parameters: Sequence[Tensor]) -> bool:
+        """Returns whether the gradients, of any shape, of a pass before in this call are gone."""
+        is_waiting, self.part = self.part == record.calls, -1
+        return is_waiting and not self.has_stepped and _are_gone(parameters)
+
+
+def _are_gone(parameters: Sequence[Tensor]) -> bool:
+    return not any(p.grad is not None and bool(p.grad.any()) for p in parameters)

@@ -28,6 +28,7 @@ from ravine.findings.thresholds import (
     FALLS_FASTER,
     FAR_AS_IS,
     FEW_STEPS,
+    FOLLOWED,
     LEARNT,
     MIXED,
     NEAR_IN_VIEW,
@@ -46,6 +47,7 @@ from ravine.findings.thresholds import (
     SHIFTED,
     SHIFTED_CERTAIN,
     SNAPSHOTS,
+    STAYS,
     STRETCHED,
     UNDERFIT,
 )
@@ -164,7 +166,7 @@ _ROWS: Final = (
     Detector(  # measured by find_in_loop; where there are rows alone, by find_over_time
         code="norm-statistics-disagree",
         function=find_in_loop,
-        thresholds=(AGREES,),
+        thresholds=(AGREES, FOLLOWED, STAYS),
         explains=("overfitting", "validation-at-chance"),
     ),
     Detector(

@@ -13,12 +13,14 @@ from ravine.findings.thresholds import (
     AGREES,
     AT_CHANCE,
     FAR_AS_IS,
+    FOLLOWED,
     NEAR_IN_VIEW,
     NORMS_AGREE,
     RESPONDS_APART,
     RESPONDS_OTHERWISE,
     SHIFTED,
     SHIFTED_CERTAIN,
+    STAYS,
     STRETCHED,
 )
 
@@ -45,6 +47,9 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         yield _in_training_mode(record)
     rows = _known_validations(run)
     if len(rows) < 2:
+        return
+    if _is_on_the_way(record):
+        yield _on_the_way(record)
         return
     loss, accuracy, train = rows[-1][[1, 2, 3]]
     is_worse = is_behind(run) or _is_lost(record.shift, run, float(loss), float(train))
@@ -95,6 +100,13 @@ def _has_resting_statistics(record: LoopRecord) -> bool:
 def responds_apart(response: ResponseShift) -> bool:
     """Returns whether a network responds otherwise to validation, whatever it answers."""
     return response.distance > RESPONDS_APART and response.effect > RESPONDS_OTHERWISE
+
+
+def _is_on_the_way(record: LoopRecord) -> bool:
+    """Returns whether running statistics have not come far, and answers are others by it."""
+    others = record.elsewhere + record.swapped
+    agree = record.modes_agree if math.isnan(record.norms_agree) else record.norms_agree
+    return record.followed < FOLLOWED and agree < STAYS and record.validations > others
 
 
 def _is_of_other_inputs(record: LoopRecord, loss: float) -> bool:
@@ -290,6 +302,23 @@ def _mixed_statistics(record: LoopRecord, loss: float) -> Finding:
         cure="put one kind of inputs through in evaluation mode, join both into one batch, or keep "
         "norms of their own; or measure the statistics anew before validation",
         evidence={"validation": loss, "agree": record.norms_agree},
+        changes={"norm_statistics": "measured"},
+    )
+
+
+def _on_the_way(record: LoopRecord) -> Finding:
+    agree = record.modes_agree if math.isnan(record.norms_agree) else record.norms_agree
+    return Finding(
+        severity="warning",
+        code="norm-statistics-disagree",
+        seen=f"batch norms' running statistics have come {record.followed:.0%} of the way from "
+        f"where they began to those of a batch, and {agree:.0%} of the answers stay when norms "
+        "take those",
+        cause="the momentum is too small for the number of steps: torch's is the share of the new "
+        "batch (0.1), other frameworks' that of the old value (0.9, 0.99)",
+        cure="set momentum to 0.1 (1 − that of the other framework), or measure the statistics "
+        "anew by a pass over training images in training mode without gradient",
+        evidence={"followed": record.followed, "agree": agree},
         changes={"norm_statistics": "measured"},
     )
 

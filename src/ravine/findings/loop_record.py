@@ -138,6 +138,8 @@ class LoopRecord:
             NaN where it is not known.
         norms_agree: share of examples of validation with the same answer where batch norms take
             the statistics of the batch; NaN where it is not known.
+        followed: share of the way from where running statistics began to those of a batch; NaN
+            where it is not known.
         doubt_by_batch: mean entropy of the answers then.
         influence: change of outputs of training when half of the batch is left out, in evaluation
             mode, over their deviation.
@@ -182,6 +184,7 @@ class LoopRecord:
     classes: int | None = None
     modes_agree: float = math.nan
     norms_agree: float = math.nan
+    followed: float = math.nan
     doubt_by_batch: float = math.nan
     influence: float = 0.0
     apart: float = math.nan

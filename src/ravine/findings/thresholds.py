@@ -120,6 +120,10 @@ SHIFTED_CERTAIN: Final = 5.0
 AGREES: Final = 0.5
 # The same on validation, where norms alone change their statistics.
 NORMS_AGREE: Final = 0.7
+# Share of the way that running statistics have come to those of a batch, and of answers that stay
+# when norms take those.
+FOLLOWED: Final = 0.5
+STAYS: Final = 0.9
 # Update of a parameter group over its weights' norm, of one step: it rests, it leaps.
 GROUP_RESTS: Final = 3e-6
 GROUP_LEAPS: Final = 1.0
@@ -200,3 +204,11 @@ IGNORED: Final = 0.95
 PADDING_READ: Final = 20.0
 # Examples with values, fewer of which do not decide whether they belong to the inputs.
 FEW_VALUES: Final = 400
+# Rate at which a loss grows with a wrong logit, in e-folds for each: 1 is an exponential.
+GROWS_BY: Final = 0.8
+# Kullback-Leibler divergence of a batch's statistics from a frozen norm's, in nats a channel, below
+# which the norm sees what it was trained on.
+SAME_STATISTICS: Final = 0.05
+# Share of values' variance that a linear map of the inputs leaves: it tells them, it does not.
+TOLD: Final = 0.1
+UNTOLD: Final = 0.12

@@ -64,13 +64,20 @@ class EvaluationProbe:
             if not _compares(watch, step):
                 self.found.pop("apart", None)
             ours, theirs = watch.many_trained, watch.many_validated
-            if ours is not None and theirs is not None and is_behind(trace(rows)):
-                self.found["view"] = better_view(model, ours, theirs)
-                self.found["response"] = response_shift(model, ours, theirs)
+            if ours is not None and theirs is not None:
+                self.found["wrapping"] = wrapping(ours, theirs)
+                if is_behind(trace(rows)):
+                    self.found["view"] = better_view(model, ours, theirs)
+                    self.found["response"] = response_shift(model, ours, theirs)
+        if watch.trained is not None:
+            self.found["followed"] = watch.norms.followed(model, *watch.trained)
         if watch.trained is not None and watch.elsewhere == watch.validations > 0:
             self.found["copy_differs"] = copy_differs(model, watch.trained)
-        self.found["redrawn"] = share_changed(watch.validated_before, watch.validated_first)
-        self.found["seen_in_training"] = _share_seen(watch, self.found.get("classes", 0))
+        classes = self.found.get("classes", 0)
+        self.found["redrawn"] = share_changed(
+            watch.validated_before, watch.validated_first, classes
+        )
+        self.found["seen_in_training"] = _share_seen(watch, classes)
 
 
 def _share_seen(watch: LoopWatch, classes: int) -> float:
@@ -127,7 +134,6 @@ def probe_evaluation(
                 found["noise"] = _noise(outputs, _outputs(model, validated))
     if trained is not None and validated is not None:
         found["shift"] = input_shift(trained, validated)
-        found["wrapping"] = wrapping(trained, validated)
     return found
 
 

@@ -24,6 +24,7 @@ from ravine.core.nested import (
     tensors_in,
 )
 from ravine.findings.loop_record import LoopRecord, OutsideChange
+from ravine.monitor.followed_statistics import StartingStatistics
 from ravine.monitor.seen_examples import SeenExamples
 
 _SAMPLED, _ELEMENTS = 4, 64  # largest parameters that are compared, and elements of each
@@ -56,6 +57,7 @@ class LoopWatch:
         trained_before: those of the validations before it, and these.
         validated_before: examples of the first pass of the validation before the last.
         seen: examples of training, to be found again in validation.
+        norms: batch norms' running statistics at the beginning.
         losses: training losses that were recorded.
         other_steps: of other optimizers; `other_optimizers` different ones.
     """
@@ -89,7 +91,7 @@ class LoopWatch:
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
         self.trained: Call | None = None
         self.trained_before: list[Call] = []
-        self.seen = SeenExamples()
+        self.seen, self.norms = SeenExamples(), StartingStatistics(model)
         self.validated_before: Call | None = None
         self._pass_size, self._sizes = 0, (0, 0)
         self._validated: list[Call] = []
