@@ -137,6 +137,8 @@ SHORTCUT_BESIDE: Final = 0.8
 WEIGHED_APART: Final = 2.0
 # Share of pictures whose mask fits better in another position.
 MISALIGNED: Final = 0.25
+# Share of a mask's pixels that are others than in one moved with its picture, over that by chance.
+MASK_LEFT: Final = 0.25
 # Variance between examples behind a layer over that before it, and of outputs over all of theirs.
 ALIKE: Final = 1e-5
 # Share of targets that are the next input, above which a network must not see it; of a column's
