@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 import ravine
 from ravine.findings.finding import Findings
+from ravine.findings.held_out_detectors import responds_apart
+from ravine.monitor.response_distance import response_shift
 
 _Pair = tuple[Tensor, Tensor]
 
@@ -97,14 +99,19 @@ def test_a_run_that_overfits_is_on_one_scale() -> None:
     assert "accuracy-disagrees" not in _run(again, _points(320, seed=1)).codes
 
 
-def test_inputs_of_training_that_are_centred_by_class_are_named() -> None:
-    x, y = _points(1280, seed=0)
-    x = x + torch.tensor([1.0, -1.0]).repeat(640)[:, None] * torch.eye(20)[3]
-    for k in range(5):
-        x[y == k] = (x[y == k] - 0.9 * x[y == k].mean(0)) / x[y == k].std(0)
-    found = _run((x, y), _points(320, seed=1), norm=True)
+@pytest.mark.parametrize("turned", [False, True])
+def test_responses_to_inputs_of_another_kind_are_far_apart(turned: bool) -> None:
+    torch.manual_seed(0)
+    x, y = _points(1200, seed=0)
+    ours, theirs = x[:600], x[600:]
+    model = _network(norm=True)
+    if turned:  # the same mean and deviation of every column
+        theirs = (2 * theirs.mean(0) - theirs).contiguous()
+    few = torch.cat([theirs[y[600:] == 0], theirs[y[600:] == 1][:20]])  # another mixture
+    found = response_shift(model, ((ours,), {}), ((few,), {}))
 
-    assert found.codes[:1] == ("validation-prepared-differently",)
+    assert found is not None
+    assert responds_apart(found) == turned
 
 
 @pytest.mark.parametrize("is_sorted", [False, True])

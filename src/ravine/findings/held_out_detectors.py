@@ -54,7 +54,8 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     loss, accuracy, train = rows[-1][[1, 2, 3]]
     is_worse = is_behind(run) or _is_lost(record.shift, run, float(loss), float(train))
     is_far = loss > _BEHIND * train
-    if is_worse and _has_resting_statistics(record):
+    is_apart = is_worse or train > _WORSE * loss
+    if is_apart and _has_resting_statistics(record):
         yield _statistics_lag(record, float(train), float(loss))
         return
     if is_worse and record.shift is not None and is_shifted(record.shift):
@@ -92,9 +93,8 @@ def _has_resting_statistics(record: LoopRecord) -> bool:
     Inputs of a training pass and of validation may differ then: a pass that holds examples of one
     kind is what makes its statistics others than the running ones.
     """
-    has_norms = not math.isnan(record.norms_agree)
     others = record.elsewhere + record.swapped
-    return has_norms and record.modes_agree < AGREES and record.validations > others
+    return record.own_norms_agree < AGREES and record.validations > others
 
 
 def responds_apart(response: ResponseShift) -> bool:

@@ -136,6 +136,8 @@ class LoopRecord:
         classes: K of the logits; None where they are no (N, K).
         modes_agree: share of examples of a training batch with the same answer in both modes;
             NaN where it is not known.
+        own_norms_agree: share of examples of a training batch with the same answer in evaluation
+            mode where batch norms alone take the statistics of the batch; NaN where not known.
         norms_agree: share of examples of validation with the same answer where batch norms take
             the statistics of the batch; NaN where it is not known.
         followed: share of the way from where running statistics began to those of a batch; NaN
@@ -183,6 +185,7 @@ class LoopRecord:
     loss_bounds: tuple[float, float, float] | None = None
     classes: int | None = None
     modes_agree: float = math.nan
+    own_norms_agree: float = math.nan
     norms_agree: float = math.nan
     followed: float = math.nan
     doubt_by_batch: float = math.nan

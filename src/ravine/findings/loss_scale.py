@@ -17,7 +17,7 @@ from ravine.findings.loop_record import LoopRecord
 from ravine.findings.run_trace import Trace
 
 _FEWEST, _LEAST = 3, 8  # validations; and a count that tells something
-_STEADY = 1.0  # logarithm of the largest ratio over the least
+_STEADY, _FAR = 0.5, 1.0  # deviation of the ratios' logarithms; and the largest of one
 _EARLY = 0.35  # of the loss of knowing nothing, that the first ratio is of
 _NEAR = math.log(1.6)  # of a ratio from a count
 _SLACK, _ROOM = 1.5, 0.1  # of a bound, as a factor and of ln K
@@ -62,7 +62,7 @@ def _count(record: LoopRecord, run: Trace) -> tuple[float, str] | None:
         return None
     logs = np.log(rows[:, 1] / rows[:, 3])
     has_learnt = rows[0, 3] > _EARLY * run.chance or rows[0, 3] > 2 * rows[-1, 3]
-    if not has_learnt or float(np.ptp(logs)) > _STEADY:
+    if not has_learnt or float(logs.std()) > _STEADY:
         return None
     size, passes = record.validated
     counts = {
@@ -88,7 +88,8 @@ def _added_up(run: Trace) -> np.ndarray | None:
     own = np.diff(rows[:, 1], prepend=0.0)
     if not (own > 0).all() or not (rows[:, 3] > 0).all():
         return None
-    if float(np.abs(np.log(own / rows[:, 3])).max()) > _NEAR:
+    apart = np.abs(np.log(own / rows[:, 3]))
+    if float(np.median(apart)) > _NEAR or float(apart.max()) > _FAR:
         return None
     found = run.validations.copy()
     found[:, 1] = own

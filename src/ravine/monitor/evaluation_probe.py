@@ -28,7 +28,7 @@ from ravine.monitor.token_answers import token_answers
 from ravine.monitor.validation_views import better_view
 
 _FEWEST, _NUMBERS = 4, 8  # examples, and numbers of an output of which they can be alike
-_ENOUGH = 32  # examples whose own statistics say something
+_ENOUGH, _FEW = 32, 8  # examples whose own statistics say something; of a pass of training
 _MOST_KINDS = 4096  # of tokens
 _EVEN, _UNEVEN = 2e-3, 0.05  # deviation of images' deviations
 _COLUMNS = 64  # of a table, which are compared each for itself
@@ -148,6 +148,7 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
     found["apart"] = _apart(out)
     if found["noise"] < NOISY:
         found["influence"] = example_influence(model, call, _outputs)
+    found["own_norms_agree"], _ = _by_batch(model, call, out, fewest=_FEW)
     model.train()
     learning = next(iter(_outputs(model, call)), None)
     if learning is not None and learning.shape == out.shape:
@@ -158,7 +159,9 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
     return found
 
 
-def _by_batch(model: nn.Module, call: Call, out: Tensor) -> tuple[float, float]:
+def _by_batch(
+    model: nn.Module, call: Call, out: Tensor, *, fewest: int = _ENOUGH
+) -> tuple[float, float]:
     """Returns the share of answers that stay where batch norms take the statistics of the batch.
 
     And the entropy of those answers. NaN without such norms, with few examples, or where outputs
@@ -168,13 +171,14 @@ def _by_batch(model: nn.Module, call: Call, out: Tensor) -> tuple[float, float]:
         model: in evaluation mode, which it is in afterwards.
         call: arguments of a batch.
         out: logits (N, K, …) of it.
+        fewest: N that tell something.
     """
     norms = [
         m
         for m in model.modules()
         if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
     ]
-    if not norms or not _has_answers(out) or len(out) < _ENOUGH:
+    if not norms or not _has_answers(out) or len(out) < fewest:
         return math.nan, math.nan
     for norm in norms:
         norm.train()
