@@ -10,6 +10,7 @@ Shape letters: N pictures, C channels, H height, W width, M moves.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -122,15 +123,20 @@ def _compared(x: Tensor, fed: Tensor, y: Tensor, told: Tensor) -> _Left | None:
 def _moves(*, square: bool) -> Iterator[Move]:
     """Yields moves of pictures (N, C, H, W) that keep their shape, shifts left out."""
     for turns in range(4) if square else (0, 2):
-        yield lambda t, k=turns: t.rot90(k, (2, 3))
-        yield lambda t, k=turns: t.rot90(k, (2, 3)).flip(3)
+        yield partial(_turned, turns=turns, mirrored=False)
+        yield partial(_turned, turns=turns, mirrored=True)
     for degrees in _DEGREES:
-        yield lambda t, d=degrees: _warped(t, math.radians(d), 1.0)
+        yield partial(_warped, angle=math.radians(degrees), zoom=1.0)
     for zoom in _ZOOMS:
-        yield lambda t, s=zoom: _warped(t, 0.0, s)
+        yield partial(_warped, angle=0.0, zoom=zoom)
 
 
-def _warped(t: Tensor, angle: float, zoom: float) -> Tensor:
+def _turned(t: Tensor, *, turns: int, mirrored: bool) -> Tensor:
+    turned = t.rot90(turns, (2, 3))
+    return turned.flip(3) if mirrored else turned
+
+
+def _warped(t: Tensor, *, angle: float, zoom: float) -> Tensor:
     """Returns pictures (N, C, H, W) turned and zoomed about their middle."""
     height, width = t.shape[2:]
     c, s = math.cos(angle) / zoom, math.sin(angle) / zoom
