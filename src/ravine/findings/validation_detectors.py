@@ -17,6 +17,7 @@ _SLACK = 0.05  # of accuracy, of a bound that the loss sets
 _LATE = 8  # the last eighth of the training losses
 _BESIDE = 0.1  # of ln K, that one loss must be above another
 _ALIKE = 0.05  # between mean probabilities that are taken for the same
+_THE_SAME = 0.7  # of the answers in both modes
 _FEWEST = 3  # validations
 
 
@@ -164,7 +165,8 @@ def _noisy_labels(record: LoopRecord, run: Trace, loss: float) -> Iterator[Findi
     if run.floor > 0.01 or not is_harder or not is_modest:
         return
     ours = (record.sure_in_training, record.sure_while_training, record.sure_in_validation)
-    if not max(ours) - min(ours) < _ALIKE:
+    # Where training mode answers otherwise, what makes it do so makes its loss higher.
+    if not max(ours) - min(ours) < _ALIKE or record.modes_agree < _THE_SAME:
         return
     yield Finding(
         severity="warning",
