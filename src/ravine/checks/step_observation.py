@@ -228,6 +228,8 @@ def _note_reached(
     reached = {n for n, p in enumerate(parameters) if _has_gradient(p)}
     learning = {n for n in own if parameters[n].requires_grad}
     record.reached |= reached
+    if reached & own:
+        record.starved -= own  # what waited for the backward pass of a call before
     if not has_closure and not reached & own:
         record.starved = record.starved or learning
 
