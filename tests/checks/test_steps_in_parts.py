@@ -98,3 +98,25 @@ def test_a_hinge_that_wants_1_and_minus_1_is_named_of_columns_too(low: float) ->
     batches = [(x, torch.where(y > 1, 1.0, low)[:, None]) for x, y in classes()]
     found = codes(model, batches, lambda out, y: F.relu(1 - out * y).mean())
     assert ("loss-ignores-examples" in found) == (low == 0)
+
+
+def turned(x: Tensor) -> Tensor:
+    return -x
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_inputs_that_a_step_changes_far_are_a_note_where_targets_are_their_own(
+    is_own: bool,
+) -> None:
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def step(batch: Batch) -> None:
+        optimizer.zero_grad()
+        y = batch[1] if is_own else (batch[1] + 2) % 4
+        F.cross_entropy(model(turned(batch[0])), y).backward()
+        optimizer.step()
+
+    found = ravine.check(model, F.cross_entropy, classes(), optimizer, step=step, learn=False)
+    severities = [one.severity for one in found if one.code == "step-trains-something-else"]
+    assert severities == ["note" if is_own else "warning"]
