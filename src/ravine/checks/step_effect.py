@@ -23,6 +23,7 @@ from ravine.findings.thresholds import (
 )
 
 _PERMUTATIONS = 4
+_AS_FED = 0.9  # cosine with the gradient of what the step fed, that targets of others do not reach
 _THE_SAME, _ANOTHER = 0.9999, 0.999  # cosines of gradients of one batch, and of two
 _DOMINATES = 0.5  # of the step's gradient, that an L2 term must explain
 _HARDLY, _MUCH = 1e-4, 0.03  # ‖Δw‖/‖w‖ of a step
@@ -242,7 +243,7 @@ def _as_fed(
 
 def _something_else(ours: float, permuted: float, again: float, as_fed: float | None) -> Finding:
     """Returns the finding of a step's gradient, a note where its own inputs explain it."""
-    is_augmented = as_fed is not None and as_fed > UNRELATED_STEP
+    is_augmented = as_fed is not None and as_fed > _AS_FED
     return Finding(
         severity="note" if is_augmented else "warning",
         code="step-trains-something-else",
