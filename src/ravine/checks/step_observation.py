@@ -26,7 +26,7 @@ from ravine.checks.step_record import StepPair, StepRecord, Tensors
 from ravine.checks.waiting_gradients import WaitingGradients
 from ravine.checks.watched_clipping import watched_clipping
 from ravine.core.errors import SettingError
-from ravine.core.nested import batch_size, map_tensors, tensors_in
+from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_optimizer, preserve_training
 
 _CALLS = 32  # of a step that accumulates, until the optimizer must have stepped
@@ -188,8 +188,7 @@ def _watch(
 
     def before_forward(module: nn.Module, inputs: Any) -> None:
         if torch.is_grad_enabled():
-            waiting.begin_pass(record, parameters, batch_size(inputs))
-            record.fed = map_tensors(inputs, Tensor.detach)
+            waiting.begin_pass(record, parameters, inputs)
             record.training.append(module.training)
             record.modes = record.modes or tuple(m.training for m in module.modules())
 
