@@ -24,6 +24,7 @@ _SLACK = 0.05  # of accuracy, of a bound that the loss sets
 _LATE = 8  # the last eighth of the training losses
 _BESIDE = 0.1  # of ln K, that one loss must be above another
 _ALIKE = 0.05  # between mean probabilities that are taken for the same
+_THE_SAME = 0.7  # of the answers in both modes
 _FEWEST = 3  # validations
 
 
@@ -171,7 +172,8 @@ def _noisy_labels(record: LoopRecord, run: Trace, loss: float) -> Iterator[Findi
     if run.floor > 0.01 or not is_harder or not is_modest:
         return
     ours = (record.sure_in_training, record.sure_while_training, record.sure_in_validation)
-    if not max(ours) - min(ours) < _ALIKE:
+    # Where training mode answers otherwise, what makes it do so makes its loss higher.
+    if not max(ours) - min(ours) < _ALIKE or record.modes_agree < _THE_SAME:
         return
     # A share η of random labels costs η (their loss − that of right ones).
     by_chance = math.inf if record.loss_bounds is None else record.loss_bounds[1]
