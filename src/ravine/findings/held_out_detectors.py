@@ -51,24 +51,11 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     if _is_on_the_way(record):
         yield _on_the_way(record)
         return
-    loss, accuracy, train = rows[-1][[1, 2, 3]]
-    is_worse = is_behind(run) or _is_lost(record.shift, run, float(loss), float(train))
-    is_far = loss > _BEHIND * train
-    is_apart = is_worse or train > _WORSE * loss
-    if is_apart and _has_resting_statistics(record):
-        yield _statistics_lag(record, float(train), float(loss))
-        return
-    if is_worse and record.shift is not None and is_shifted(record.shift):
-        yield _prepared_differently(record.shift, float(train), float(loss))
-        return
-    if is_worse and record.view is not None and is_another_view(record.view):
-        yield _in_another_view(record.view, float(train), float(loss))
-        return
-    if is_worse and is_far and record.response is not None and responds_apart(record.response):
-        yield _responds_otherwise(record.response, float(train), float(loss))
-        return
-    if _is_of_other_inputs(record, float(loss)):
-        yield _mixed_statistics(record, float(loss))
+    loss, accuracy, train = map(float, rows[-1][[1, 2, 3]])
+    is_worse = is_behind(run) or _is_lost(record.shift, run, loss, train)
+    found = _by_inputs(record, train, loss, is_worse=is_worse)
+    if found is not None:
+        yield found
         return
     is_wrong = loss > _WRONG * run.chance and train < _BEGUN * run.chance
     if not is_worse or not (train <= _LEARNT * run.chance or is_wrong):
@@ -76,15 +63,37 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     others = record.elsewhere + record.swapped
     is_seen = record.calls > 0  # else the loop calls another module around the same weights
     if is_seen and _has_other_statistics(record):
-        yield _copy_without_statistics(record, float(train), float(loss))
+        yield _copy_without_statistics(record, train, loss)
     elif (
         record.validations and others == record.validations and is_seen and _lags(rows, run, train)
     ):
-        yield _lagging(record, float(train), float(loss))
-    elif record.modes_agree < AGREES and is_far:
-        yield _statistics_lag(record, float(train), float(loss))
+        yield _lagging(record, train, loss)
+    elif record.modes_agree < AGREES and loss > _BEHIND * train:
+        yield _statistics_lag(record, train, loss)
     elif is_at_chance(rows, run):
-        yield from _at_chance(record, float(train), float(loss), float(accuracy))
+        yield from _at_chance(record, train, loss, accuracy)
+
+
+def _by_inputs(record: LoopRecord, train: float, loss: float, *, is_worse: bool) -> Finding | None:
+    """Returns what tells inputs of validation, or of norms' statistics, from those of training.
+
+    Args:
+        record: of the monitor.
+        train: last training loss.
+        loss: last validation loss.
+        is_worse: validation is clearly behind training.
+    """
+    shift, view, response = record.shift, record.view, record.response
+    if (is_worse or train > _WORSE * loss) and _has_resting_statistics(record):
+        return _statistics_lag(record, train, loss)
+    if is_worse and shift is not None and is_shifted(shift):
+        return _prepared_differently(shift, train, loss)
+    if is_worse and view is not None and is_another_view(view):
+        return _in_another_view(view, train, loss)
+    is_far = is_worse and loss > _BEHIND * train
+    if is_far and response is not None and responds_apart(response):
+        return _responds_otherwise(response, train, loss)
+    return _mixed_statistics(record, loss) if _is_of_other_inputs(record, loss) else None
 
 
 def _has_resting_statistics(record: LoopRecord) -> bool:
