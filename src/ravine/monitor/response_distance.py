@@ -143,6 +143,10 @@ def distance(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
     """Returns the mean squared difference of the units' means, in squared standard errors.
 
     Near 1 where both are drawn alike; the mean over layers.
+
+    Args:
+        ours: responses (N, units) of each layer, whose spread sets the errors.
+        theirs: those to other examples, (n, units).
     """
     if len(ours) != len(theirs):
         return float("inf")
