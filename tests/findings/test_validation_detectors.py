@@ -69,6 +69,8 @@ def test_training_labels_that_fit_less_than_those_of_validation_are_noisy() -> N
     assert codes(train=1.45, loss=1.4, accuracy=0.74, **modest) == []  # early in a training
     augmented = modest | {"sure_in_validation": 0.45}
     assert codes(train=2.0, loss=1.4, accuracy=0.74, **augmented) == []
+    noisy_mode = modest | {"modes_agree": 0.5}  # dropout of whole examples
+    assert codes(train=2.0, loss=1.4, accuracy=0.74, **noisy_mode) == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import ravine
@@ -68,3 +69,25 @@ def _with_steps(factors: dict[int, float]) -> tuple[str, ...]:
 def test_two_divisions_by_ten_in_the_first_half_end_the_training() -> None:
     assert "rate-too-low" in _with_steps({40: 0.1, 80: 0.1})
     assert "rate-too-low" not in _with_steps({100: 0.1, 150: 0.1})
+
+
+@pytest.mark.parametrize("begins_anew", [True, False])
+def test_a_warm_up_that_begins_anew_is_named_though_something_is_learnt(begins_anew: bool) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        centres, model = 3 * torch.randn(4, 16), nn.Linear(16, 4)
+        optimizer = torch.optim.SGD(model.parameters(), 0.2)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda k: min(1.0, (k % 10 if begins_anew else k) / 400)
+        )
+        with ravine.Monitor(model, optimizer) as monitor:
+            for _ in range(100):
+                y = torch.randint(4, (32,))
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(centres[y] + torch.randn(32, 16)), y)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                monitor.record(loss=loss)
+            found = monitor.findings
+    assert any("fell back" in one.seen for one in found) == begins_anew

@@ -305,7 +305,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="label-noise",
         function=check_label_relation,
         stage="labels probe",
-        thresholds=(limits.LABEL_NOISE,),
+        thresholds=(limits.LABEL_NOISE, limits.NOISE_WORTH),
         explains=DETECTORS["label-noise"].explains,
     ),
     Check(

@@ -112,16 +112,17 @@ def _unheard(context: CheckContext) -> Iterator[Finding]:
     """Yields targets of one kind with which the loss stays the same, whatever the outputs are."""
     outputs, targets = context.measured.outputs, context.samples[0].targets
     found = [t for t in tensors_in(outputs) if t.is_floating_point() and t.dim()]
-    if not found or not isinstance(targets, Tensor) or targets.dim() != 1:
+    if not found or not isinstance(targets, Tensor) or not targets.dim():
         return
-    size = len(found[0])
-    targets = targets[:size]
-    kinds = targets.unique()
+    targets = targets[: len(found[0])]
+    if targets.numel() != len(targets):
+        return
+    kinds, each = targets.unique(), targets.flatten()
     if not 2 <= len(kinds) <= _MOST_KINDS or bool((kinds < 0).any()):  # below 0: to be passed over
         return
     at = value_of(context.loss, outputs, targets)
     for kind in kinds.tolist():
-        rows = targets == kind
+        rows = each == kind
         if int(rows.sum()) < _FEWEST:
             continue
         values = [

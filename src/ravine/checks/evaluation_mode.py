@@ -15,6 +15,7 @@ from ravine.findings.finding import Finding
 from ravine.findings.thresholds import ALIKE, MIXED, NOISY
 
 _EXAMPLES = 16
+_EQUAL = 1e-5  # difference of passes with the same chance; a kept state may soon settle
 
 
 def check_evaluation(context: CheckContext) -> Iterator[Finding]:
@@ -29,7 +30,7 @@ def check_evaluation(context: CheckContext) -> Iterator[Finding]:
         # What is drawn around another output, as a variational autoencoder does, is meant.
         noise = min(_difference(*both) for both in zip(outputs, again, strict=True))
         if noise > NOISY:
-            yield noisy_evaluation(noise)
+            yield _keeps_state(noise) if _is_kept(context, sample) else noisy_evaluation(noise)
             return
         is_drawn = _difference(one, again[0]) > NOISY
         influence = 0.0 if is_drawn else _influence(context, sample, one)
@@ -38,6 +39,16 @@ def check_evaluation(context: CheckContext) -> Iterator[Finding]:
             layer, influence = inner_influence(context.model, sample)
     if influence > MIXED:
         yield _mixed(context.model, influence, layer)
+
+
+def _is_kept(context: CheckContext, sample: CheckBatch) -> bool:
+    """Returns whether passes of one batch differ with the same chance: by what a pass leaves."""
+    found: list[list[Tensor]] = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        found.append(_outputs(context, sample.inputs))
+    both = zip(*found, strict=False)
+    return min((_difference(*pair) for pair in both), default=0.0) > _EQUAL
 
 
 def _outputs(context: CheckContext, inputs: Any) -> list[Tensor]:
@@ -101,6 +112,19 @@ def noisy_evaluation(noise: float) -> Finding:
         cause="dropout or noise stays on: F.dropout without training=self.training, or a random "
         "layer that does not ask for the mode",
         cure="write F.dropout(x, p, training=self.training), or take nn.Dropout",
+        evidence={"noise": noise},
+    )
+
+
+def _keeps_state(noise: float) -> Finding:
+    return Finding(
+        severity="warning",
+        code="noisy-evaluation",
+        seen=f"in evaluation mode two passes of the same batch differ by {noise:.2g} of the "
+        "output's standard deviation, with the same random numbers too",
+        cause="the network keeps something from pass to pass: a hidden state, a cache, a queue",
+        cure="begin each batch from a fresh state (hidden = None), or pass it in as an argument; "
+        "keep it only where the next batch continues the same sequences",
         evidence={"noise": noise},
     )
 

@@ -16,17 +16,11 @@ from torch import Tensor
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
-from ravine.checks.fed_examples import find_mirrored_in_step
-from ravine.checks.fed_mixture import find_exchanged_in_step
-from ravine.checks.fed_values import find_changed_values
 from ravine.checks.inputs import standardised
 from ravine.checks.label_set_relation import check_label_sets
-from ravine.checks.label_shortcut import check_shortcut
 from ravine.checks.label_slip import Slip, find_slip, rows_in_order
-from ravine.checks.mask_alignment import check_alignment
-from ravine.checks.mirrored_data import find_mirrored_in_data
-from ravine.checks.mixed_targets import find_exchanged_shares
 from ravine.checks.parameters import make_dense_
+from ravine.checks.plain_relation import find_without_training
 from ravine.checks.two_numberings import find_two_numberings
 from ravine.checks.value_relation import check_values, slipped, values_of
 from ravine.core.nested import tensors_in
@@ -37,6 +31,7 @@ from ravine.findings.thresholds import (
     FEW_PER_CLASS,
     LABEL_NOISE,
     LABELS_RELATED,
+    NOISE_WORTH,
     SCORE_RELATED,
 )
 from ravine.nn.freezing import training_mode_
@@ -128,20 +123,9 @@ def noise_floor(predicted: Tensor, labels: Tensor, classes: int) -> float:
     return noise if noise < 1 and accuracy / (1 - noise) > 0.6 else 0.0
 
 
-def _without_training(context: CheckContext) -> Iterator[Finding]:
-    """Yields what images, masks and mixed targets show by themselves."""
-    yield from check_shortcut(context)
-    yield from check_alignment(context)
-    yield from find_mirrored_in_step(context)
-    yield from find_changed_values(context)
-    yield from find_mirrored_in_data(context)
-    yield from find_exchanged_shares(context.samples)
-    yield from find_exchanged_in_step(context)
-
-
 def check_label_relation(context: CheckContext) -> Iterator[Finding]:
     """Yields labels that have nothing to do with the inputs, or that are partly random."""
-    yield from _without_training(context)
+    yield from find_without_training(context)
     rows = [(_features(one), one.label_rows) for one in context.samples]
     sets = [(x, y) for x, y in rows if x is not None and y is not None and len(x) == len(y)]
     if sets and len(sets) == len(rows):
@@ -384,11 +368,12 @@ def _unrelated(found: Agreement | None, trained: _ShortTraining) -> Finding:
 
 
 def _noise(found: Agreement) -> Finding:
+    is_costly = (1 - found.noise) ** 2 < NOISE_WORTH
     return Finding(
-        severity="warning",
+        severity="warning" if is_costly else "note",
         code="label-noise",
         seen=f"about {found.noise:.0%} of the labels look drawn at random: all pairs of classes "
-        "are confused",
+        f"are confused; together they are worth {(1 - found.noise) ** 2:.0%} of as many right ones",
         cause="wrong labels in the data",
         cure="inspect the examples that disagree with their neighbours; label smoothing 0.1 "
         "makes training less prone",

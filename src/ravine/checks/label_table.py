@@ -63,7 +63,7 @@ LABEL_CHECKS: Final = (
         code="labels-unrelated",  # on inputs of a scale that fits
         function=check_label_relation,
         stage="labels probe",
-        thresholds=(limits.LABELS_RELATED, limits.EXCHANGED),
+        thresholds=(limits.LABELS_RELATED, limits.EXCHANGED, limits.MASK_LEFT),
         explains=("label-noise", *RATE, *RUN_SYMPTOMS, "overfitting", "validation-at-chance"),
     ),
 )

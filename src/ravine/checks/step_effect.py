@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.step_observation import declared_gradient, update_of
 from ravine.checks.step_record import StepPair, Tensors, cosine, inner, norm, of_one_optimizer
 from ravine.findings.finding import Finding
@@ -20,6 +23,7 @@ from ravine.findings.thresholds import (
 )
 
 _PERMUTATIONS = 4
+_AS_FED = 0.9  # cosine with the gradient of what the step fed, that targets of others do not reach
 _THE_SAME, _ANOTHER = 0.9999, 0.999  # cosines of gradients of one batch, and of two
 _DOMINATES = 0.5  # of the step's gradient, that an L2 term must explain
 _HARDLY, _MUCH = 1e-4, 0.03  # ‖Δw‖/‖w‖ of a step
@@ -217,17 +221,45 @@ def _unrelated(context: CheckContext, pair: StepPair) -> Iterator[Finding]:
     if again < UNRELATED_STEP:
         return  # the loss of the batch is itself so noisy that nothing can be said
     others = [cosine(followed, g) for g in _with_permuted_targets(context, sample, modes)]
-    if others and ours <= max(others):
-        yield Finding(
-            severity="warning",
-            code="step-trains-something-else",
-            seen=f"the step's gradient is as near to that of permuted targets (cosine "
-            f"{max(others):.2f}) as to that of the batch's own ({ours:.2f})",
-            cause="the step pairs the inputs with targets of another batch or in another order, or "
-            "trains on another loss than the one that was given",
-            cure="take inputs and targets of the same batch in the step; pass the loss of the step",
-            evidence={"cosine": ours, "permuted": max(others), "again": again},
-        )
+    if not others or ours > max(others):
+        return
+    as_fed = _as_fed(context, sample, pair.other_fed if place else pair.first.fed, modes)
+    alike = None if as_fed is None else cosine(followed, as_fed)
+    yield _something_else(ours, max(others), again, alike)
+
+
+def _as_fed(
+    context: CheckContext, sample: CheckBatch, fed: tuple[Any, ...], modes: Sequence[bool]
+) -> Tensors | None:
+    """Returns the declared gradient of the inputs that the step sent through, with own targets."""
+    if not fed:
+        return None
+    try:
+        inputs = fed[0] if len(fed) == 1 else fed
+        return declared_gradient(context, replace(sample, inputs=inputs), modes)
+    except REFUSALS:
+        return None
+
+
+def _something_else(ours: float, permuted: float, again: float, as_fed: float | None) -> Finding:
+    """Returns the finding of a step's gradient, a note where its own inputs explain it."""
+    is_augmented = as_fed is not None and as_fed > _AS_FED
+    return Finding(
+        severity="note" if is_augmented else "warning",
+        code="step-trains-something-else",
+        seen="the step's gradient is as near to that of permuted targets (cosine "
+        f"{permuted:.2f}) as to that of the batch's own ({ours:.2f})"
+        + (f"; {as_fed:.2f} for the inputs as the step changes them" if is_augmented else ""),
+        cause="the step changes its inputs so far (noise, turns, cuts) that they teach something "
+        "else than those of the batch: meant, or far too strong"
+        if is_augmented
+        else "the step pairs the inputs with targets of another batch or in another order, or "
+        "trains on another loss than the one that was given",
+        cure="look at a batch as the step feeds it: would you know the targets?"
+        if is_augmented
+        else "take inputs and targets of the same batch in the step; pass the loss of the step",
+        evidence={"cosine": ours, "permuted": permuted, "again": again},
+    )
 
 
 def _with_permuted_targets(

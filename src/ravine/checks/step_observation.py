@@ -8,6 +8,7 @@ and the random state are put back.
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from ravine.checks.step_record import StepPair, StepRecord, Tensors
 from ravine.checks.waiting_gradients import WaitingGradients
 from ravine.checks.watched_clipping import watched_clipping
 from ravine.core.errors import SettingError
-from ravine.core.nested import batch_size, tensors_in
+from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_optimizer, preserve_training
 
 _CALLS = 32  # of a step that accumulates, until the optimizer must have stepped
@@ -52,26 +53,25 @@ def observe_step(context: CheckContext) -> StepPair | None:
         for p, gradient in zip(context.model.parameters(), kept, strict=True):
             p.grad = gradient
         second = _observed(context, sample)
-    is_quick = time.monotonic() - began < _QUICK
-    return StepPair(
-        first=first,
-        second=second,
-        declared=declared_gradient(context, sample, first.modes),
-        other=_on_another_batch(context, first) if is_quick else None,
+    pair = StepPair(
+        first=first, second=second, declared=declared_gradient(context, sample, first.modes)
     )
+    is_quick = time.monotonic() - began < _QUICK
+    return _with_another_batch(context, pair) if is_quick else pair
 
 
-def _on_another_batch(context: CheckContext, first: StepRecord) -> tuple[Tensors, Tensors] | None:
-    """Returns the gradient of a step on the second batch, after ones on the first, and its own.
+def _with_another_batch(context: CheckContext, pair: StepPair) -> StepPair:
+    """Returns a pair with the gradient of a step on the second batch, after ones on the first.
 
     A step that keeps something of the batch before it shows here alone.
     """
-    if len(context.samples) < 2 or first.calls > 1:
-        return None
+    if len(context.samples) < 2 or pair.first.calls > 1:
+        return pair
     sample = context.samples[1]
     with preserve_training(context.model, context.optimizer):
         found = _observed(context, sample)
-    return found.gradients, declared_gradient(context, sample, first.modes)
+    declared = declared_gradient(context, sample, pair.first.modes)
+    return replace(pair, other=(found.gradients, declared), other_fed=found.fed)
 
 
 def declared_gradient(
@@ -188,7 +188,7 @@ def _watch(
 
     def before_forward(module: nn.Module, inputs: Any) -> None:
         if torch.is_grad_enabled():
-            waiting.begin_pass(record, parameters, batch_size(inputs))
+            waiting.begin_pass(record, parameters, inputs)
             record.training.append(module.training)
             record.modes = record.modes or tuple(m.training for m in module.modules())
 
@@ -228,6 +228,8 @@ def _note_reached(
     reached = {n for n, p in enumerate(parameters) if _has_gradient(p)}
     learning = {n for n in own if parameters[n].requires_grad}
     record.reached |= reached
+    if reached & own:
+        record.starved -= own  # what waited for the backward pass of a call before
     if not has_closure and not reached & own:
         record.starved = record.starved or learning
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -33,6 +33,7 @@ class StepRecord:
         starved: indices of the parameters of the first optimizer that stepped and had none.
         changed: whether the step wrote into the batch that it was given, and would again.
         dropped: calls whose gradients were cleared in the next one before any optimizer stepped.
+        fed: arguments of the last pass with gradients, without the graph; () before it.
         parts: examples of each pass with gradients.
         lost: passes whose gradients were cleared before another one of the same call.
         clips_nothing: clip_grad_norm_ was called in one call of the step, each time on nothing.
@@ -55,6 +56,7 @@ class StepRecord:
     starved: set[int] = field(default_factory=set)
     changed: bool = False
     dropped: int = 0
+    fed: tuple[Any, ...] = ()
     parts: list[int] = field(default_factory=list)
     lost: int = 0
     clips_nothing: bool = False
@@ -79,12 +81,14 @@ class StepPair:
         declared: gradient of the declared loss on the same batch; empty where it has none.
         other: gradient of a step on another batch than the one before, and the declared one on
             that batch; None where it was not tried.
+        other_fed: `StepRecord.fed` of that step.
     """
 
     first: StepRecord
     second: StepRecord | None
     declared: Tensors
     other: tuple[Tensors, Tensors] | None = None
+    other_fed: tuple[Any, ...] = ()
 
 
 def of_one_optimizer(pair: StepPair) -> StepPair:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from torch.optim import Optimizer
 
+from ravine.checks.batch_parts import find_dropped_parts
 from ravine.checks.context import CheckContext
 from ravine.checks.step_record import StepPair, StepRecord, Tensors, inner
 from ravine.checks.wiring import eval_mode_finding, learning_layers_with_modes
@@ -29,8 +30,7 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
         yield _clips_nothing()
     if first.optimizer is not None and 0 < first.dropped == first.calls - 1:
         yield _dropped(first)
-    if _is_last_part_alone(first, len(context.samples[0])):
-        yield _drops_parts(first)
+    yield from find_dropped_parts(context, pair)
     if first.optimizer is None:
         yield _custom_update(first) if first.moved else _never_steps(first)
         return
@@ -71,27 +71,6 @@ def _dropped(record: StepRecord) -> Finding:
         cause="gradients are accumulated over batches, and zero_grad() stands before each of them",
         cure="call optimizer.zero_grad() after optimizer.step() alone, under the same condition",
         evidence={"calls": float(record.calls), "dropped": float(record.dropped)},
-    )
-
-
-def _is_last_part_alone(record: StepRecord, size: int) -> bool:
-    """Returns whether a batch of a size is sent through in parts, and the last one's gradient used.
-
-    Two passes of all examples, as of sharpness-aware or adversarial steps, are no parts.
-    """
-    is_in_parts = len(record.parts) > 1 and sum(record.parts) == size
-    return record.calls == 1 and is_in_parts and record.lost == len(record.parts) - 1
-
-
-def _drops_parts(record: StepRecord) -> Finding:
-    return Finding(
-        severity="warning",
-        code="gradients-dropped",
-        seen=f"the step sends its batch through in {len(record.parts)} parts, and clears the "
-        "gradients of each but the last before the optimizer steps",
-        cause="zero_grad() stands inside the loop over the parts of a batch",
-        cure="call optimizer.zero_grad() once, before the loop over the parts",
-        evidence={"parts": float(len(record.parts)), "dropped": float(record.lost)},
     )
 
 

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ravine.checks.step_record import StepRecord
+from ravine.core.nested import batch_size, map_tensors
 
 _WATCHED = 4  # parameters whose gradients are seen as they are made
 
@@ -53,9 +54,12 @@ class WaitingGradients:
         if 0 < size < math.inf:
             self.call = self.part = call
 
-    def begin_pass(self, record: StepRecord, parameters: Sequence[Tensor], size: int) -> None:
-        """Notes which gradients, of any shape, are gone before a pass of `size` examples."""
-        record.parts.append(size)
+    def begin_pass(
+        self, record: StepRecord, parameters: Sequence[Tensor], inputs: tuple[Any, ...]
+    ) -> None:
+        """Notes a pass of some inputs, and which gradients, of any shape, are gone before it."""
+        record.parts.append(batch_size(inputs))
+        record.fed = map_tensors(inputs, Tensor.detach)
         record.lost += self._loses(record, parameters)
         record.dropped += self._drops(record, parameters)
 

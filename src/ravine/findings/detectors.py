@@ -32,11 +32,14 @@ from ravine.findings.thresholds import (
     LEARNT,
     MIXED,
     NEAR_IN_VIEW,
+    NOISE_WORTH,
     NOISY,
     OUTSIDE,
     OVERFIT_GAP,
     OVERFIT_RISE,
     RATE_FELL,
+    RESPONDS_APART,
+    RESPONDS_OTHERWISE,
     RESTING,
     RUNS_OFF,
     SATURATED,
@@ -142,6 +145,7 @@ _ROWS: Final = (
     Detector(
         code="label-noise",
         function=find_in_validation,
+        thresholds=(NOISE_WORTH,),
         explains=("overfitting", "underfitting", "plateau"),
     ),
     Detector(code="averaged-weights-lag", function=find_in_loop, explains=_VALIDATION),
@@ -153,7 +157,10 @@ _ROWS: Final = (
     Detector(
         code="validation-prepared-differently",
         function=find_in_loop,
-        thresholds=(SHIFTED, STRETCHED, SHIFTED_CERTAIN, FAR_AS_IS, NEAR_IN_VIEW),
+        thresholds=(
+            *(SHIFTED, STRETCHED, SHIFTED_CERTAIN, FAR_AS_IS, NEAR_IN_VIEW),
+            *(RESPONDS_APART, RESPONDS_OTHERWISE),
+        ),
         explains=(*_VALIDATION, "validation-labels-unrelated"),
     ),
     Detector(  # measured by find_in_loop; where there are rows alone, by find_over_time
@@ -172,7 +179,9 @@ _ROWS: Final = (
         function=find_in_validation,
         thresholds=(SEEN, COPIED),
     ),
-    Detector(code="accuracy-disagrees", function=find_in_validation, thresholds=(ACCURACY_OFF,)),
+    Detector(  # of a loss on another scale by find_other_scale
+        code="accuracy-disagrees", function=find_in_validation, thresholds=(ACCURACY_OFF,)
+    ),
     Detector(code="validation-at-chance", function=find_over_time, explains=("overfitting",)),
     Detector(code="not-finite", function=find_in_snapshots, explains=("diverged", "units-died")),
     Detector(

@@ -7,7 +7,7 @@ import numpy as np
 
 from ravine.findings.finding import Finding
 from ravine.findings.history_detectors import at_chance, is_at_chance
-from ravine.findings.loop_record import BetterView, InputShift, LoopRecord
+from ravine.findings.loop_record import BetterView, InputShift, LoopRecord, ResponseShift
 from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
     AGREES,
@@ -16,6 +16,8 @@ from ravine.findings.thresholds import (
     FOLLOWED,
     NEAR_IN_VIEW,
     NORMS_AGREE,
+    RESPONDS_APART,
+    RESPONDS_OTHERWISE,
     SHIFTED,
     SHIFTED_CERTAIN,
     STAYS,
@@ -49,16 +51,11 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     if _is_on_the_way(record):
         yield _on_the_way(record)
         return
-    loss, accuracy, train = rows[-1][[1, 2, 3]]
-    is_worse = is_behind(run) or _is_lost(record.shift, run, float(loss), float(train))
-    if is_worse and record.shift is not None and is_shifted(record.shift):
-        yield _prepared_differently(record.shift, float(train), float(loss))
-        return
-    if is_worse and record.view is not None and is_another_view(record.view):
-        yield _in_another_view(record.view, float(train), float(loss))
-        return
-    if _is_of_other_inputs(record, float(loss)):
-        yield _mixed_statistics(record, float(loss))
+    loss, accuracy, train = map(float, rows[-1][[1, 2, 3]])
+    is_worse = is_behind(run) or _is_lost(record.shift, run, loss, train)
+    found = _by_inputs(record, train, loss, is_worse=is_worse)
+    if found is not None:
+        yield found
         return
     is_wrong = loss > _WRONG * run.chance and train < _BEGUN * run.chance
     if not is_worse or not (train <= _LEARNT * run.chance or is_wrong):
@@ -66,15 +63,52 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     others = record.elsewhere + record.swapped
     is_seen = record.calls > 0  # else the loop calls another module around the same weights
     if is_seen and _has_other_statistics(record):
-        yield _copy_without_statistics(record, float(train), float(loss))
+        yield _copy_without_statistics(record, train, loss)
     elif (
         record.validations and others == record.validations and is_seen and _lags(rows, run, train)
     ):
-        yield _lagging(record, float(train), float(loss))
+        yield _lagging(record, train, loss)
     elif record.modes_agree < AGREES and loss > _BEHIND * train:
-        yield _statistics_lag(record, float(train), float(loss))
+        yield _statistics_lag(record, train, loss)
     elif is_at_chance(rows, run):
-        yield from _at_chance(record, float(train), float(loss), float(accuracy))
+        yield from _at_chance(record, train, loss, accuracy)
+
+
+def _by_inputs(record: LoopRecord, train: float, loss: float, *, is_worse: bool) -> Finding | None:
+    """Returns what tells inputs of validation, or of norms' statistics, from those of training.
+
+    Args:
+        record: of the monitor.
+        train: last training loss.
+        loss: last validation loss.
+        is_worse: validation is clearly behind training.
+    """
+    shift, view, response = record.shift, record.view, record.response
+    if (is_worse or train > _WORSE * loss) and _has_resting_statistics(record):
+        return _statistics_lag(record, train, loss)
+    if is_worse and shift is not None and is_shifted(shift):
+        return _prepared_differently(shift, train, loss)
+    if is_worse and view is not None and is_another_view(view):
+        return _in_another_view(view, train, loss)
+    is_far = is_worse and loss > _BEHIND * train
+    if is_far and response is not None and responds_apart(response):
+        return _responds_otherwise(response, train, loss)
+    return _mixed_statistics(record, loss) if _is_of_other_inputs(record, loss) else None
+
+
+def _has_resting_statistics(record: LoopRecord) -> bool:
+    """Returns whether batch norms answer otherwise in evaluation mode even on what they train on.
+
+    Inputs of a training pass and of validation may differ then: a pass that holds examples of one
+    kind is what makes its statistics others than the running ones.
+    """
+    others = record.elsewhere + record.swapped
+    return record.own_norms_agree < AGREES and record.validations > others
+
+
+def responds_apart(response: ResponseShift) -> bool:
+    """Returns whether a network responds otherwise to validation, whatever it answers."""
+    return response.distance > RESPONDS_APART and response.effect > RESPONDS_OTHERWISE
 
 
 def _is_on_the_way(record: LoopRecord) -> bool:
@@ -207,6 +241,27 @@ def _in_another_view(view: BetterView, train: float, loss: float) -> Finding:
     )
 
 
+def _responds_otherwise(response: ResponseShift, train: float, loss: float) -> Finding:
+    return Finding(
+        severity="warning",
+        code="validation-prepared-differently",
+        seen=f"the network's units respond otherwise to validation than to examples of training "
+        f"with the same answer, by {response.effect**0.5:.2g} of their deviation (distance "
+        f"{response.distance:.3g}, 1 where both are drawn alike); the loss is {train:.3g} in "
+        f"training and {loss:.3g} in validation",
+        cause="one of the two is prepared otherwise (statistics of each folder or class, values "
+        "that run over their range, another filter or format), or shows other things",
+        cure="take the same preparation for both, with statistics of the whole training part; show "
+        "examples of each side by side",
+        evidence={
+            "training": train,
+            "validation": loss,
+            "distance": response.distance,
+            "effect": response.effect,
+        },
+    )
+
+
 def _lagging(record: LoopRecord, train: float, loss: float) -> Finding:
     return Finding(
         severity="warning",
@@ -284,9 +339,10 @@ def _statistics_lag(record: LoopRecord, train: float, loss: float) -> Finding:
         seen=f"on one batch of training {record.modes_agree:.0%} of answers are the same in "
         f"training and evaluation mode; the loss is {train:.3g}, in validation {loss:.3g}",
         cause="batch norm's running mean and variance do not follow the weights (a small "
-        "momentum, few steps, a high learning rate)",
-        cure="leave momentum at 0.1, or measure the statistics anew by a pass over training "
-        "images in training mode without gradient",
+        "momentum, few steps, a high learning rate), or a pass holds examples of one kind (sorted "
+        "micro-batches), whose statistics are not those of all",
+        cure="shuffle before a batch is divided; leave momentum at 0.1, or measure the "
+        "statistics anew by a pass over training images in training mode without gradient",
         evidence={"training": train, "validation": loss, "agree": record.modes_agree},
         changes={"norm_statistics": "measured"},
     )

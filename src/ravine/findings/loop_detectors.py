@@ -22,6 +22,7 @@ _LEFT_OUT = 0.05  # weights that no optimizer holds, over those that one does
 _UNDONE, _OFTEN = 0.3, 64  # share of updates that is undone, and changes that are kept
 _WHOLLY, _ALWAYS = 0.05, 0.8  # of an update, left where it is undone; and share of the steps
 _COLD = 0.05  # of the planned learning rate
+_FALLS_BACK, _OFTEN_ANEW = 0.5, 2  # of the rate before, and times that it does
 
 
 def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
@@ -99,24 +100,36 @@ def _optimizer(record: LoopRecord) -> Iterator[Finding]:
 def _never_warm(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     """Yields a schedule that leaves the run at next to nothing of its planned learning rate."""
     known = run.rates[np.isfinite(run.rates)]
-    if record.planned <= 0 or len(known) < _FEWEST:
+    if record.planned <= 0 or len(known) < _FEWEST or known.max() >= _COLD * record.planned:
         return
-    if known.max() < _COLD * record.planned and _learns_nothing(run):
-        rises = known[-1] >= known.max()
-        yield Finding(
-            severity="warning",
-            code="rate-too-low",
-            seen=f"the learning rate has risen to {known.max():.2g} in {record.steps} steps, and "
-            f"{record.planned:.2g} is what the schedule multiplies; the loss has not fallen",
-            cause="the warm-up is longer than the training: its steps are counted in another unit"
-            if rises
-            else "what the schedule multiplies with is no factor near 1: LambdaLR's function is to "
-            "return the share of the learning rate, and not the rate itself",
-            cure="let the warm-up take a twentieth of all steps"
-            if rises
-            else "return factors that reach 1 (rate / base rate)",
-            evidence={"reached": float(known.max()), "planned": record.planned},
-        )
+    returns = int((known[1:] < _FALLS_BACK * known[:-1]).sum())
+    if returns >= _OFTEN_ANEW or _learns_nothing(run):
+        yield _cold(record, float(known.max()), returns, rises=bool(known[-1] >= known.max()))
+
+
+def _cold(record: LoopRecord, reached: float, returns: int, *, rises: bool) -> Finding:
+    begins_anew = returns >= _OFTEN_ANEW
+    cause = "what the schedule multiplies with is no factor near 1: LambdaLR's function is to "
+    cause += "return the share of the learning rate, and not the rate itself"
+    if begins_anew:
+        cause = "the warm-up begins anew each time (each epoch, or where the schedule is made)"
+    elif rises:
+        cause = "the warm-up is longer than the training: its steps are counted in another unit"
+    return Finding(
+        severity="warning",
+        code="rate-too-low",
+        seen=f"the learning rate has risen to {reached:.2g} in {record.steps} steps"
+        + (f", and fell back {returns} times" if begins_anew else "")
+        + f"; {record.planned:.2g} is what the schedule multiplies"
+        + ("" if begins_anew else ", and the loss has not fallen"),
+        cause=cause,
+        cure="make the schedule once, and step it without the number of the batch in its epoch"
+        if begins_anew
+        else "let the warm-up take a twentieth of all steps"
+        if rises
+        else "return factors that reach 1 (rate / base rate)",
+        evidence={"reached": reached, "planned": record.planned, "returns": float(returns)},
+    )
 
 
 def _mode(record: LoopRecord) -> Iterator[Finding]:

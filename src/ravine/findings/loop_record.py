@@ -65,6 +65,21 @@ class BetterView:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseShift:
+    """Responses of a trained network's units to validation, beside those to training.
+
+    Attributes:
+        distance: mean squared difference of their means, in squared standard errors; near 1 where
+            both are drawn alike.
+        effect: what is above 1 in it, in variances of the responses.
+    """
+
+    distance: float
+    effect: float
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenAnswers:
     """Answers for the tokens of validation that are no padding.
 
@@ -102,6 +117,7 @@ class LoopRecord:
             training mode.
         outside: changes of weights that no optimizer made.
         validations: recorded losses of held-out data, by step.
+        validated: examples of the first pass of the last one, and its passes.
         elsewhere: those before which the watched network made no forward pass without gradients.
         in_training_mode: those whose passes ran in training mode, where layers have a mode.
         swapped: those whose passes ran with other weights than the last step left.
@@ -115,9 +131,13 @@ class LoopRecord:
         sure_while_training: the same in training mode.
         sure_in_validation: the same on one of validation, in evaluation mode.
         doubt_in_validation: mean entropy of those probabilities, in nats.
+        loss_bounds: mean cross-entropy of the answers with the likeliest label of each, with one
+            drawn at random, and with the least likely; None where there are none.
         classes: K of the logits; None where they are no (N, K).
         modes_agree: share of examples of a training batch with the same answer in both modes;
             NaN where it is not known.
+        own_norms_agree: share of examples of a training batch with the same answer in evaluation
+            mode where batch norms alone take the statistics of the batch; NaN where not known.
         norms_agree: share of examples of validation with the same answer where batch norms take
             the statistics of the batch; NaN where it is not known.
         followed: share of the way from where running statistics began to those of a batch; NaN
@@ -129,6 +149,7 @@ class LoopRecord:
             evaluation mode; NaN where they are fewer than 8 numbers each, or a step sends one
             batch through the network.
         tokens: answers for padded sequences of validation; None where there are none.
+        response: of the network to validation; None where it is no worse than training, or too few.
         view: of validation that is nearest to training; None where inputs are no images.
         copy_differs: distance of the outputs of another copy of the network from its own, over
             their deviation: with the copy's running statistics, and with those of the batch; None
@@ -149,6 +170,7 @@ class LoopRecord:
     resting_from: int | None = None
     outside: tuple[OutsideChange, ...] = ()
     validations: int = 0
+    validated: tuple[int, int] = (0, 0)
     elsewhere: int = 0
     in_training_mode: int = 0
     swapped: int = 0
@@ -160,14 +182,17 @@ class LoopRecord:
     sure_while_training: float = math.nan
     sure_in_validation: float = math.nan
     doubt_in_validation: float = math.nan
+    loss_bounds: tuple[float, float, float] | None = None
     classes: int | None = None
     modes_agree: float = math.nan
+    own_norms_agree: float = math.nan
     norms_agree: float = math.nan
     followed: float = math.nan
     doubt_by_batch: float = math.nan
     influence: float = 0.0
     apart: float = math.nan
     tokens: TokenAnswers | None = None
+    response: ResponseShift | None = None
     view: BetterView | None = None
     copy_differs: tuple[float, float] | None = None
     noise: float = math.nan

@@ -56,6 +56,9 @@ LABELS_RELATED: Final = 4.0
 SCORE_RELATED: Final = 2.5
 # Share of labels that look drawn at random.
 LABEL_NOISE: Final = 0.15
+# What labels are worth of as many right ones, less of which noise costs much: (1 − η)² of a share η
+# of random ones, since the mean gradient shrinks by 1 − η and its noise does not.
+NOISE_WORTH: Final = 0.5
 # Loss of a batch with running statistics over that with its own, and their difference.
 NORM_LOSS: Final = 2.0
 NORM_LOSS_NATS: Final = 0.7
@@ -134,6 +137,8 @@ SHORTCUT_BESIDE: Final = 0.8
 WEIGHED_APART: Final = 2.0
 # Share of pictures whose mask fits better in another position.
 MISALIGNED: Final = 0.25
+# Share of a mask's pixels that are others than in one moved with its picture, over that by chance.
+MASK_LEFT: Final = 0.25
 # Variance between examples behind a layer over that before it, and of outputs over all of theirs.
 ALIKE: Final = 1e-5
 # Share of targets that are the next input, above which a network must not see it; of a column's
@@ -171,6 +176,9 @@ COLLAPSED_LOSS: Final = 0.2
 # another view, at most, and over that as they are.
 FAR_AS_IS: Final = 2.0
 NEAR_IN_VIEW: Final = 0.5
+# The same among equal answers, and in variances of the responses, where no view is nearer.
+RESPONDS_APART: Final = 8.0
+RESPONDS_OTHERWISE: Final = 0.1
 # Error of a linear map over the variance, above which it does not predict a value; on images that
 # may be mirrored, over that on those given, and over that with the other mirror.
 UNPREDICTED: Final = 0.7

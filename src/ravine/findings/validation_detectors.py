@@ -8,7 +8,14 @@ import numpy as np
 from ravine.findings.finding import Finding
 from ravine.findings.loop_record import LoopRecord, TokenAnswers
 from ravine.findings.run_trace import Trace
-from ravine.findings.thresholds import ACCURACY_OFF, REDRAWN, SEEN, WRAPPED, WRAPPED_CERTAIN
+from ravine.findings.thresholds import (
+    ACCURACY_OFF,
+    NOISE_WORTH,
+    REDRAWN,
+    SEEN,
+    WRAPPED,
+    WRAPPED_CERTAIN,
+)
 
 _NEAR = 0.05  # of ln K, between the loss and the entropy of the answers
 _RAISED = 0.08  # of accuracy, above what the answers are sure of
@@ -17,6 +24,7 @@ _SLACK = 0.05  # of accuracy, of a bound that the loss sets
 _LATE = 8  # the last eighth of the training losses
 _BESIDE = 0.1  # of ln K, that one loss must be above another
 _ALIKE = 0.05  # between mean probabilities that are taken for the same
+_THE_SAME = 0.7  # of the answers in both modes
 _FEWEST = 3  # validations
 
 
@@ -164,10 +172,14 @@ def _noisy_labels(record: LoopRecord, run: Trace, loss: float) -> Iterator[Findi
     if run.floor > 0.01 or not is_harder or not is_modest:
         return
     ours = (record.sure_in_training, record.sure_while_training, record.sure_in_validation)
-    if not max(ours) - min(ours) < _ALIKE:
+    # Where training mode answers otherwise, what makes it do so makes its loss higher.
+    if not max(ours) - min(ours) < _ALIKE or record.modes_agree < _THE_SAME:
         return
+    # A share η of random labels costs η (their loss − that of right ones).
+    by_chance = math.inf if record.loss_bounds is None else record.loss_bounds[1]
+    noise = min(1.0, (train - loss) / max(by_chance - loss, 1e-9))
     yield Finding(
-        severity="warning",
+        severity="warning" if (1 - noise) ** 2 < NOISE_WORTH or by_chance == math.inf else "note",
         code="label-noise",
         seen=f"the training loss ends at {train:.3g} and that of validation at {loss:.3g}, while "
         f"the network is as sure of its answers in training ({ours[0]:.2f}) as in validation "

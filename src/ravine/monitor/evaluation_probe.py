@@ -23,11 +23,12 @@ from ravine.monitor.example_influence import example_influence
 from ravine.monitor.layer_probe import preserve_python_and_numpy
 from ravine.monitor.loop_watch import Call, LoopWatch
 from ravine.monitor.repeated_validation import share_changed
+from ravine.monitor.response_distance import response_shift
 from ravine.monitor.token_answers import token_answers
 from ravine.monitor.validation_views import better_view
 
 _FEWEST, _NUMBERS = 4, 8  # examples, and numbers of an output of which they can be alike
-_ENOUGH = 32  # examples whose own statistics say something
+_ENOUGH, _FEW = 32, 8  # examples whose own statistics say something; of a pass of training
 _MOST_KINDS = 4096  # of tokens
 _EVEN, _UNEVEN = 2e-3, 0.05  # deviation of images' deviations
 _COLUMNS = 64  # of a table, which are compared each for itself
@@ -67,6 +68,7 @@ class EvaluationProbe:
                 self.found["wrapping"] = wrapping(ours, theirs)
                 if is_behind(trace(rows)):
                     self.found["view"] = better_view(model, ours, theirs)
+                    self.found["response"] = response_shift(model, ours, theirs)
         if watch.trained is not None:
             self.found["followed"] = watch.norms.followed(model, *watch.trained)
         if watch.trained is not None and watch.elsewhere == watch.validations > 0:
@@ -126,6 +128,7 @@ def probe_evaluation(
             found["tokens"] = token_answers(validated, outputs)
             found["sure_in_validation"], found["doubt_in_validation"] = _sure(out), _doubt(out)
             if out is not None:
+                found["loss_bounds"] = _loss_bounds(out)
                 found["norms_agree"], found["doubt_by_batch"] = _by_batch(model, validated, out)
             if trained is None and out is not None:
                 found["noise"] = _noise(outputs, _outputs(model, validated))
@@ -145,6 +148,7 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
     found["apart"] = _apart(out)
     if found["noise"] < NOISY:
         found["influence"] = example_influence(model, call, _outputs)
+    found["own_norms_agree"], _ = _by_batch(model, call, out, fewest=_FEW)
     model.train()
     learning = next(iter(_outputs(model, call)), None)
     if learning is not None and learning.shape == out.shape:
@@ -155,7 +159,9 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
     return found
 
 
-def _by_batch(model: nn.Module, call: Call, out: Tensor) -> tuple[float, float]:
+def _by_batch(
+    model: nn.Module, call: Call, out: Tensor, *, fewest: int = _ENOUGH
+) -> tuple[float, float]:
     """Returns the share of answers that stay where batch norms take the statistics of the batch.
 
     And the entropy of those answers. NaN without such norms, with few examples, or where outputs
@@ -165,13 +171,14 @@ def _by_batch(model: nn.Module, call: Call, out: Tensor) -> tuple[float, float]:
         model: in evaluation mode, which it is in afterwards.
         call: arguments of a batch.
         out: logits (N, K, …) of it.
+        fewest: N that tell something.
     """
     norms = [
         m
         for m in model.modules()
         if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
     ]
-    if not norms or not _has_answers(out) or len(out) < _ENOUGH:
+    if not norms or not _has_answers(out) or len(out) < fewest:
         return math.nan, math.nan
     for norm in norms:
         norm.train()
@@ -220,6 +227,14 @@ def _doubt(out: Tensor | None) -> float:
     if out is None or not _has_answers(out):
         return math.nan
     return float(torch.special.entr(out.softmax(1)).sum(1).mean())
+
+
+def _loss_bounds(out: Tensor) -> tuple[float, float, float] | None:
+    """Returns the mean cross-entropy of logits (N, K) with the best, random and worst labels."""
+    if out.dim() != 2 or out.shape[1] < 2:
+        return None
+    costs = -out.log_softmax(1)
+    return float(costs.amin(1).mean()), float(costs.mean()), float(costs.amax(1).mean())
 
 
 def _apart(out: Tensor) -> float:

@@ -93,6 +93,7 @@ class LoopWatch:
         self.trained_before: list[Call] = []
         self.seen, self.norms = SeenExamples(), StartingStatistics(model)
         self.validated_before: Call | None = None
+        self._pass_size, self._sizes = 0, (0, 0)
         self._validated: list[Call] = []
         self._handles: list[Any] = []
 
@@ -180,6 +181,7 @@ class LoopWatch:
         self._passes_in_training += training and self._has_modes
         if self._passes == 1:
             self._is_swapped = self._changed() > 0
+            self._pass_size = batch_size(call)
             self.validated_before = self._validated[0] if self._validated else None
             self._validated = []
             first = self._first or trained
@@ -249,6 +251,7 @@ class LoopWatch:
             resting_from=self.resting_from,
             outside=tuple(self.outside),
             validations=self.validations,
+            validated=self._sizes,
             elsewhere=self.elsewhere,
             in_training_mode=self.in_training_mode,
             swapped=self.swapped,
@@ -265,6 +268,7 @@ class LoopWatch:
             self.validations += 1
             self.elsewhere += self._passes == 0
             self.swapped += self._passes > 0 and self._is_swapped
+            self._sizes = (self._pass_size, self._passes)
             self.in_training_mode += 0 < self._passes == self._passes_in_training
         self._passes = self._passes_in_training = 0
 

@@ -32,17 +32,11 @@ from ravine.core.compiled import unwrapped
 from ravine.core.errors import SettingError
 from ravine.core.snapshot import LayerStatistics, NotFinite, Snapshot
 from ravine.core.validation import check_range
-from ravine.findings.collapse_detector import find_collapse
-from ravine.findings.detectors import RUN_EXPLAINS
-from ravine.findings.finding import Findings, merge
-from ravine.findings.history_detectors import find_over_time
-from ravine.findings.layer_detectors import find_in_snapshots
-from ravine.findings.loop_detectors import find_in_loop
+from ravine.findings.finding import Findings
+from ravine.findings.monitored_run import findings_of_run
 from ravine.findings.run_trace import trace
 from ravine.findings.target_floor import are_known, floor_of_softmax, known_floor
 from ravine.findings.thresholds import AGREES
-from ravine.findings.unexplained import unexplained_as_notes
-from ravine.findings.validation_detectors import find_in_validation
 from ravine.monitor.capture import Capture
 from ravine.monitor.dead_units import DeadUnits
 from ravine.monitor.evaluation_probe import EvaluationProbe
@@ -202,14 +196,8 @@ class Monitor:
             normalised=has_batch_norm(self._model) and agree,
             floor=known_floor(self._floors),
         )
-        found = [
-            *find_in_loop(record, history),
-            *find_collapse(record, history),
-            *find_in_validation(record, history),
-            *find_over_time(history),
-            *find_in_snapshots(self._buffer.snapshots, not_finite=self.not_finite),
-        ]
-        return unexplained_as_notes(merge(found, RUN_EXPLAINS), record)
+        snapshots = self._buffer.snapshots
+        return findings_of_run(record, history, snapshots, not_finite=self.not_finite)
 
     def _probe_evaluation(self) -> Mapping[str, Any]:
         """Returns what passes on kept examples tell, once for each step."""

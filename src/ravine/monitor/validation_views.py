@@ -10,24 +10,21 @@ given the same.
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ravine.core.nested import batch_size, map_tensors, pick_examples, tensors_in
+from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_state import preserve_state
 from ravine.findings.loop_record import BetterView
 from ravine.monitor.loop_watch import Call
+from ravine.monitor.response_distance import distance, responses, some_examples
 
 _FEWEST = 16  # examples of each
 _SIDE = 8  # pixels
-_MOST_UNITS = 256  # of a layer
 _SECONDS, _PASSES = 3.0, 17  # of all views together
 _ZOOM = 0.7
-_KINDS = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase)
 
 View = Callable[[Tensor], Tensor]
 
@@ -44,35 +41,29 @@ def better_view(model: nn.Module, trained: Call, validated: Call) -> BetterView 
     with preserve_state(model), torch.no_grad():
         model.eval()
         began = time.monotonic()
-        _responses(model, _some(trained, _FEWEST))
+        responses(model, some_examples(trained, _FEWEST))
         seconds = (time.monotonic() - began) / _FEWEST
         count = int(_SECONDS / _PASSES / max(seconds, 1e-9))
         if count < _FEWEST:
             return None
-        return _nearest(model, _some(trained, count), _some(validated, count))
-
-
-def _some(call: Call, count: int) -> Call:
-    size = batch_size(call)
-    indices = torch.arange(min(count, size)) * size // min(count, size)
-    return pick_examples(call, indices, size=size)
+        return _nearest(model, some_examples(trained, count), some_examples(validated, count))
 
 
 def _nearest(model: nn.Module, trained: Call, validated: Call) -> BetterView | None:
     x, y = _images(trained), _images(validated)
-    ours, theirs = (_responses(model, call) for call in (trained, validated))
+    ours, theirs = (responses(model, call) for call in (trained, validated))
     if x is None or y is None or not ours:
         return None
     found = [
-        (_distance(ours, _responses(model, _seen(validated, y, view))), name)
+        (distance(ours, responses(model, _seen(validated, y, view))), name)
         for name, view in _views(y)
     ]
     found += [
-        (_distance(_responses(model, _seen(trained, x, view)), theirs), name)
+        (distance(responses(model, _seen(trained, x, view)), theirs), name)
         for name, view in _reductions()
     ]
     nearest, name = min(found)
-    return BetterView(name=name, as_is=_distance(ours, theirs), nearest=nearest)
+    return BetterView(name=name, as_is=distance(ours, theirs), nearest=nearest)
 
 
 def _images(call: Call) -> Tensor | None:
@@ -131,51 +122,3 @@ def _zoomed_out(images: Tensor) -> Tensor:
     rows, columns = height - inner[0], width - inner[1]
     sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
     return F.pad(small, sides, mode="replicate")
-
-
-def _responses(model: nn.Module, call: Call) -> list[Tensor]:
-    """Returns the mean response of units to each example, (N, units) of each layer that has them.
-
-    Layers run once; those without the batch as their first axis are left out.
-    """
-    images = _images(call)
-    size = 0 if images is None else len(images)
-    found: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.dim() >= 2 and len(output) == size:
-            units = output if output.dim() != 3 else output.transpose(1, 2)
-            found.append(units.double().reshape(size, units.shape[1], -1).mean(2)[:, :_MOST_UNITS])
-
-    with _watched(model, keep):
-        args, kwargs = call
-        model(*args, **kwargs)
-    return found
-
-
-@contextmanager
-def _watched(model: nn.Module, keep: Callable[[nn.Module, Any, Any], None]) -> Iterator[None]:
-    layers = [m for m in model.modules() if isinstance(m, _KINDS)]
-    handles = [layer.register_forward_hook(keep) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _distance(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
-    """Returns the mean squared difference of the units' means, in squared standard errors.
-
-    Near 1 where both are drawn alike; the mean over layers.
-    """
-    if len(ours) != len(theirs):
-        return float("inf")
-    found = []
-    for a, b in zip(ours, theirs, strict=True):
-        # The spread of training alone, so that no view gains by responses that vary more.
-        error = a.var(0) * (1 / len(a) + 1 / len(b))
-        known = error > 1e-12 * a.square().mean()
-        if bool(known.any()):
-            found.append(float(((a.mean(0) - b.mean(0)).square()[known] / error[known]).mean()))
-    return sum(found) / len(found) if found else float("inf")

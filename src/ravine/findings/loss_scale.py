@@ -1,0 +1,163 @@
+"""A validation loss that is on another scale than the training loss: a sum beside a mean.
+
+Three things tell it. The ratio of both stays, from an untrained network to a trained one, and is a
+count of what was validated: examples of a pass, passes, or their inverse. Each validation adds to
+the one before what training has. Or, for a mean cross-entropy, the loss lies outside of what any
+labels could give on the answers that were seen.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ravine.findings.finding import Finding
+from ravine.findings.loop_record import LoopRecord
+from ravine.findings.run_trace import Trace
+
+_FEWEST, _LEAST = 3, 8  # validations; and a count that tells something
+_STEADY, _FAR = 0.5, 1.0  # deviation of the ratios' logarithms; and the largest of one
+_EARLY = 0.35  # of the loss of knowing nothing, that the first ratio is of
+_NEAR = math.log(1.6)  # of a ratio from a count
+_SLACK, _ROOM = 1.5, 0.1  # of a bound, as a factor and of ln K
+
+
+def find_other_scale(record: LoopRecord, run: Trace) -> Iterator[Finding]:
+    """Yields a validation loss that is a multiple of what is compared with it, or cannot be.
+
+    Args:
+        record: of the monitor.
+        run: the recorded losses.
+    """
+    count = _count(record, run)
+    if count is not None:
+        yield _multiple(run, *count)
+    elif _added_up(run) is not None:
+        yield _goes_on(run)
+    elif _is_out_of_bounds(record, run):
+        yield _impossible(record, run)
+
+
+def on_one_scale(record: LoopRecord, run: Trace) -> Trace:
+    """Returns a run whose validation losses are those that would be beside training's.
+
+    NaN where they cannot be told.
+    """
+    count, added = _count(record, run), _added_up(run)
+    if count is None and added is not None:
+        return replace(run, validations=added)
+    if count is None and not _is_out_of_bounds(record, run):
+        return run
+    rows = run.validations.copy()
+    rows[:, 1] = math.nan if count is None else rows[:, 1] / count[0]
+    return replace(run, validations=rows)
+
+
+def _count(record: LoopRecord, run: Trace) -> tuple[float, str] | None:
+    """Returns the factor between both losses, and of what it is the count; None without one."""
+    rows = _beside(run)
+    rows = rows[np.isfinite(rows[:, [1, 3]]).all(1)] if len(rows) else rows
+    if len(rows) < _FEWEST or run.least < 0 or not (rows[:, [1, 3]] > 0).all():
+        return None
+    logs = np.log(rows[:, 1] / rows[:, 3])
+    has_learnt = rows[0, 3] > _EARLY * run.chance or rows[0, 3] > 2 * rows[-1, 3]
+    if not has_learnt or float(logs.std()) > _STEADY:
+        return None
+    size, passes = record.validated
+    counts = {
+        "examples of a pass": float(size),
+        "passes of a validation": float(passes),
+        "examples of a validation": float(size * passes),
+    }
+    for name, count in counts.items():
+        for factor in (count, 1 / max(count, 1)):
+            if count >= _LEAST and abs(float(np.median(logs)) - math.log(factor)) < _NEAR:
+                return factor, name
+    return None
+
+
+def _added_up(run: Trace) -> np.ndarray | None:
+    """Returns validations with what each adds to the one before, where training has as much.
+
+    None where it is not so in each of them: the losses are no sum over all validations so far.
+    """
+    rows = _beside(run)
+    if len(rows) < _FEWEST + 1 or run.least < 0 or not np.isfinite(rows[:, [1, 3]]).all():
+        return None
+    own = np.diff(rows[:, 1], prepend=0.0)
+    if not (own > 0).all() or not (rows[:, 3] > 0).all():
+        return None
+    apart = np.abs(np.log(own / rows[:, 3]))
+    if float(np.median(apart)) > _NEAR or float(apart.max()) > _FAR:
+        return None
+    found = run.validations.copy()
+    found[:, 1] = own
+    return found
+
+
+def _beside(run: Trace) -> np.ndarray:
+    """Returns validations whose training loss is that of the steps just before each of them."""
+    rows, before = run.validations.copy(), -math.inf
+    for row in rows:
+        near = run.losses[(run.steps > before) & (run.steps <= row[0])]
+        near = near[-max(2, len(near) // 4) :]
+        before = row[0]
+        if len(near) and np.isfinite(near).all():
+            row[3] = near.mean()
+    return rows
+
+
+def _is_out_of_bounds(record: LoopRecord, run: Trace) -> bool:
+    """Returns whether no labels give the answers that were seen such a mean cross-entropy."""
+    rows = run.validations
+    is_seen = record.validations > record.elsewhere + record.swapped
+    if run.classes is None or record.loss_bounds is None or len(rows) < _FEWEST or not is_seen:
+        return False
+    loss, (least, _, worst) = float(rows[-1, 1]), record.loss_bounds
+    room = _ROOM * run.chance
+    return loss > _SLACK * worst + room or loss < least / _SLACK - room
+
+
+def _multiple(run: Trace, factor: float, name: str) -> Finding:
+    rows = _beside(run)
+    first, last = rows[0], rows[-1]
+    return Finding(
+        severity="warning",
+        code="accuracy-disagrees",
+        seen=f"the validation loss is {first[1] / first[3]:.3g} times the training loss in the "
+        f"first validation and {last[1] / last[3]:.3g} times in the last one: about "
+        + (f"the number of {name}, {factor:.0f}" if factor > 1 else f"1 over the number of {name}"),
+        cause="one of the two is a sum, or is divided by another count than the other",
+        cure="add up loss · examples over the passes, and divide by all examples, in both; then "
+        "they can be compared",
+        evidence={"first": first[1] / first[3], "last": last[1] / last[3], "count": factor},
+    )
+
+
+def _goes_on(run: Trace) -> Finding:
+    first, last = (float(run.validations[k, 1]) for k in (0, -1))
+    return Finding(
+        severity="warning",
+        code="accuracy-disagrees",
+        seen=f"the validation loss rises from {first:.3g} to {last:.3g}, each time by about the "
+        "training loss",
+        cause="the sum over a validation goes on from the one before",
+        cure="set the sum, and its count, to 0 before each validation",
+        evidence={"first": first, "last": last},
+    )
+
+
+def _impossible(record: LoopRecord, run: Trace) -> Finding:
+    assert record.loss_bounds is not None
+    loss, (least, _, worst) = float(run.validations[-1, 1]), record.loss_bounds
+    return Finding(
+        severity="warning",
+        code="accuracy-disagrees",
+        seen=f"the validation loss was recorded as {loss:.3g}; with the answers that were seen "
+        f"there the best labels would give {least:.3g}, and the worst {worst:.3g}",
+        cause="it is a sum, is not set to 0 before each validation, is divided by another count, "
+        "or is computed from something else than the network's outputs",
+        cure="compute F.cross_entropy(output, labels) on one batch of validation, and compare",
+        evidence={"loss": loss, "least": least, "worst": worst},
+    )

@@ -1,0 +1,125 @@
+"""Validation on another scale, prepared by class, and norms of sorted micro-batches."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import ravine
+from ravine.findings.finding import Findings
+from ravine.findings.held_out_detectors import responds_apart
+from ravine.monitor.response_distance import response_shift
+
+_Pair = tuple[Tensor, Tensor]
+
+
+def _points(count: int, *, seed: int) -> _Pair:
+    """Returns points (N, 20) around five centres, with their labels."""
+    chance = torch.Generator().manual_seed(seed)
+    centres = torch.randn(5, 20, generator=torch.Generator().manual_seed(9))
+    y = torch.randint(5, (count,), generator=chance)
+    return 0.7 * centres[y] + torch.randn(count, 20, generator=chance), y
+
+
+def _network(*, norm: bool) -> nn.Sequential:
+    middle = [nn.BatchNorm1d(48)] if norm else []
+    return nn.Sequential(nn.Linear(20, 48), *middle, nn.ReLU(), nn.Linear(48, 5))
+
+
+def _run(
+    train: _Pair,
+    held: _Pair,
+    *,
+    told: Callable[[list[Tensor]], float] = lambda losses: float(torch.stack(losses).mean()),
+    reduction: str = "mean",
+    norm: bool = False,
+    parts: Callable[[Tensor], Sequence[Tensor]] = lambda y: [torch.arange(len(y))],
+) -> Findings:
+    """Returns what a monitor finds in 120 steps with eight validations of five passes each."""
+    torch.manual_seed(0)
+    model = _network(norm=norm)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    with ravine.Monitor(model, optimizer) as monitor:
+        for step in range(120):
+            x, y = (t[64 * (step % 20) : 64 * (step % 20) + 64] for t in train)
+            model.train()
+            optimizer.zero_grad()
+            total = torch.zeros(())
+            for part in parts(y):
+                loss = F.cross_entropy(model(x[part]), y[part]) * len(part) / len(y)
+                loss.backward()
+                total = total + loss.detach()
+            optimizer.step()
+            monitor.record(loss=total)
+            if step % 15 == 14:
+                model.eval()
+                with torch.no_grad():
+                    out = [model(x) for x in held[0].split(64)]
+                    pairs = list(zip(out, held[1].split(64), strict=True))
+                    losses = [F.cross_entropy(o, y, reduction=reduction) for o, y in pairs]
+                right = float((torch.cat(out).argmax(1) == held[1]).double().mean())
+                monitor.record(loss=told(losses), split="validation", accuracy=right)
+        return monitor.findings
+
+
+def _goes_on() -> Callable[[list[Tensor]], float]:
+    sums = [0.0]
+
+    def told(losses: list[Tensor]) -> float:
+        sums[0] += float(torch.stack(losses).sum())
+        return sums[0] / len(losses)
+
+    return told
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("kind", ["sum", "goes on", "over all"])
+def test_a_validation_loss_on_another_scale_is_named(kind: str, norm: bool) -> None:
+    train, held = _points(1280, seed=0), _points(320, seed=1)
+    given = {
+        "sum": {"reduction": "sum"},
+        "goes on": {"told": _goes_on()},
+        "over all": {"told": lambda losses: float(torch.stack(losses).sum()) / 320},
+    }[kind]
+
+    assert _run(train, held, norm=norm, **given).codes[:1] == ("accuracy-disagrees",)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_one_on_the_same_scale_is_not(norm: bool) -> None:
+    assert not _run(_points(1280, seed=0), _points(320, seed=1), norm=norm).codes
+
+
+def test_a_run_that_overfits_is_on_one_scale() -> None:
+    few = _points(64, seed=0)
+    again = few[0].repeat(20, 1), few[1].repeat(20)
+
+    assert "accuracy-disagrees" not in _run(again, _points(320, seed=1)).codes
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_responses_to_inputs_of_another_kind_are_far_apart(turned: bool) -> None:
+    torch.manual_seed(0)
+    x, y = _points(1200, seed=0)
+    ours, theirs = x[:600], x[600:]
+    model = _network(norm=True)
+    if turned:  # the same mean and deviation of every column
+        theirs = (2 * theirs.mean(0) - theirs).contiguous()
+    few = torch.cat([theirs[y[600:] == 0], theirs[y[600:] == 1][:20]])  # another mixture
+    found = response_shift(model, ((ours,), {}), ((few,), {}))
+
+    assert found is not None
+    assert responds_apart(found) == turned
+
+
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_norms_of_sorted_parts_of_a_batch_are_named(is_sorted: bool) -> None:
+    def parts(y: Tensor) -> Sequence[Tensor]:
+        order = y.argsort() if is_sorted else torch.arange(len(y))
+        return order.split(8)
+
+    found = _run(_points(1280, seed=0), _points(320, seed=1), norm=True, parts=parts)
+
+    assert found.codes[:1] == (("norm-statistics-disagree",) if is_sorted else ())
