@@ -1,12 +1,12 @@
 """Streaming: images decoded per second, and the cost for a training run.
 
-    python bench/input.py [--data SHARDS] [--images 3000] [--model wrn-10-1] [--seconds 20] [--rounds 5]
+    python bench/input.py [--data SHARDS] [--images 3000] [--model wrn-10-1] [--seconds 20]
 
-Without data JPEGs of 500×375 are made from the sample that ships with Ravine, enlarged, coloured and with
-noise, about 100 kB each. First they are decoded to 64 pixels by as many processes as named; then a
-network trains on them, streamed and from memory in turns, after steps that use up the images
-prefetched during the other's turn. The share of waiting is the share of time in which
-steps wait for images.
+Without data JPEGs of 500×375 are made from the sample that ships with Ravine, enlarged, coloured
+and with noise, some 50 kB each. First they are decoded to 64 pixels by as many processes as named;
+then a network trains on them, streamed and from memory in turns, after steps that use up the images
+prefetched during the other's turn. The share of waiting is the share of time in which steps wait
+for images.
 """
 
 import argparse
