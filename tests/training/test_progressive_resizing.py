@@ -159,6 +159,16 @@ def test_images_that_are_not_smaller_are_refused_with_a_size_that_would_do(size:
         with_small_size(recipe, dataset(32), Session(), lambda: 1.0)
 
 
+@pytest.mark.parametrize(
+    ("full", "remedy"),
+    [(18, "take 14 to 17 pixels, such as 14, or 0"), (14, "swift-1 takes none smaller; 0")],
+)
+def test_of_few_pixels_the_size_that_would_do_is_one_that_is_taken(full: int, remedy: str) -> None:
+    recipe = Recipe.of({"model": "swift-1", "epochs": 1.0, "small_size": 5})
+    with pytest.raises(SettingError, match=remedy):
+        with_small_size(recipe, dataset(full), Session(), lambda: 1.0)
+
+
 def test_a_head_on_features_has_no_small_images() -> None:
     settings = {"weights": "runs/other", "freeze": "backbone", "small_size": 20, "epochs": 1.0}
     with pytest.raises(SettingError, match="a frozen backbone passes each image once"):

@@ -61,7 +61,9 @@ def _refuse_size(recipe: Recipe, small: int, full: int) -> None:
         )
     least = LEAST_SIZE if recipe.model.startswith(_NETWORKS) else 2
     if small and not least <= small < full:
+        remedy = f"take {least} to {full - 1} pixels, such as {max(least, small_size(full))}, or "
         raise SettingError(
-            f"small_size {small}: the images are {full}×{full}; take {least} to {full - 1} "
-            f"pixels, such as {small_size(full)}, or 0 for full images throughout"
+            f"small_size {small}: the images are {full}×{full}; "
+            f"{remedy if least < full else f'{recipe.model} takes none smaller; '}"
+            "0 for full images throughout"
         )
