@@ -113,6 +113,7 @@ def test_a_step_that_trains_on_the_smallest_losses_is_named(
 def test_so_is_one_of_a_regression_and_a_loss_that_chooses_itself() -> None:
     values = [(x, x[:, :2]) for x, _ in batches()]
     assert found(easy, each=squares, rows=values) == NAMED
+    assert found(hard, each=squares, rows=values) == []
 
     def loss(out: Tensor, y: Tensor) -> Tensor:
         return easy(cross(out, y)).mean()

@@ -16,18 +16,24 @@ STEPS, EVERY = 60, 10
 
 
 class Net(nn.Module):
-    """Three layers; `cut` ends the graph below the head, `skip` leaves the middle one out."""
+    """Three layers; `cut` ends the graph below the head, `skip` leaves the middle one out.
+
+    Beside the head stands an expert, until `has_expert` is false.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.middle = nn.Linear(8, 16), nn.Linear(16, 16)
         self.head = nn.Linear(16, 3)
+        self.expert = nn.Linear(16, 3)
         self.cut = self.skip = False
+        self.has_expert = True
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x).relu()
         x = x if self.skip else self.middle(x).relu()
-        return self.head(x.detach() if self.cut else x)
+        x = x.detach() if self.cut else x
+        return self.head(x) + self.expert(x) if self.has_expert else self.head(x)
 
 
 def freeze(net: Net, *names: str, on: bool = False) -> None:
@@ -112,6 +118,10 @@ def one_by_one(net: Net, step: int) -> None:
     freeze(net, *{20: ("first",), 35: ("middle",)}.get(step, ()))
 
 
+def without_expert(net: Net, step: int) -> None:
+    net.has_expert = step < 25
+
+
 def thawing(net: Net, step: int) -> None:
     freeze(net, "first", "middle", on=step >= 25)
 
@@ -120,7 +130,9 @@ def for_a_phase(net: Net, step: int) -> None:
     freeze(net, "first", on=not 10 <= step < 40)
 
 
-@pytest.mark.parametrize("begin", [nothing, by_turns, seldom, one_by_one, thawing, for_a_phase])
+@pytest.mark.parametrize(
+    "begin", [nothing, by_turns, seldom, one_by_one, without_expert, thawing, for_a_phase]
+)
 def test_parts_that_come_and_go_and_plans_of_freezing_are_not_named(
     begin: Callable[[Net, int], None],
 ) -> None:

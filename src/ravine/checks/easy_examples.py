@@ -87,7 +87,7 @@ def find_easy_in_loss(context: CheckContext) -> Iterator[Finding]:
             (slope,) = torch.autograd.grad(context.loss(asked, sample.targets), asked)
     except REFUSALS:
         return
-    choice = _choice_of(context, out, slope.flatten(1).ne(0).any(1), sample)
+    choice = _choice_of(context, out, _is_heard([slope]), sample)
     if choice is not None:
         yield _finding("loss", [choice])
 
@@ -113,8 +113,14 @@ def _watched(context: CheckContext, pair: StepPair, sample: CheckBatch) -> _Pass
                 if not torch.equal(tensor, old):
                     tensor.copy_(old)
     if found.slopes:
-        found.heard = sum(s.flatten(1).abs().double() for s in found.slopes).ne(0).any(1)
+        found.heard = _is_heard(found.slopes)
     return found
+
+
+def _is_heard(slopes: Sequence[Tensor]) -> Tensor:
+    """Returns which examples have a slope other than 0 in one of some tensors (N, …)."""
+    each = [one.reshape(len(one), -1).ne(0).any(1) for one in slopes]
+    return torch.stack(each).any(0)
 
 
 def _keeper(found: _Passes, sample: CheckBatch) -> Any:
@@ -136,7 +142,7 @@ def _keeper(found: _Passes, sample: CheckBatch) -> Any:
 
 
 def _among(sent: Tensor, batch: Tensor) -> Tensor | None:
-    """Returns which examples (N, …) are among those that are sent (n, …); None where not all are."""
+    """Returns which examples (N, …) are among those sent (n, …); None where not all are."""
     if sent.shape[1:] != batch.shape[1:]:
         return None
     rows = {one.tobytes() for one in sent.detach().cpu().contiguous().numpy()}

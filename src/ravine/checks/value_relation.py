@@ -194,8 +194,8 @@ def _unrelated(found: float, control: float, count: int) -> Finding:
         f"with their targets no better than with those of others ({found:.1f} standard deviations "
         f"above chance; {control:.1f} for targets that are the mean of the inputs)",
         cause="targets and inputs are not of the same example: one of the two lists was shuffled "
-        "or sorted alone, the targets (such as the noise that was added) are drawn a second time, or "
-        "the inputs tell next to nothing of them",
+        "or sorted alone, the targets (such as the noise that was added) are drawn a second time, "
+        "or the inputs tell next to nothing of them",
         cure="look at a few examples with their targets; keep both in one list, and keep what was "
         "drawn in a variable",
         evidence={"trained": found, "control": control},

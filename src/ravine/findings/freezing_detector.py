@@ -6,18 +6,22 @@ from ravine.findings.finding import Finding
 from ravine.findings.loop_record import LoopRecord
 
 _FEWEST_BEFORE, _FEWEST_AFTER = 2, 8  # steps
+_MOST = 0.5  # of the weights, that rest where a graph is cut; an expert or a task is less
 
 
 def find_stopped(record: LoopRecord) -> Iterator[Finding]:
     """Yields parameters that learnt in all steps up to one, and in none since.
 
     A warning where the first validation froze them: what a loop does at each validation it does
-    at the first one. Otherwise a note. Layers that are frozen one after the other are meant.
+    at the first one. Otherwise a note. Layers that are frozen one after the other are meant;
+    an expert that is chosen no more, or a task that has ended, is a small part without a gradient.
     """
     part = record.stopped
     if part is None or part.moments > 1:
         return
     if part.step < _FEWEST_BEFORE or record.steps - part.step < _FEWEST_AFTER:
+        return
+    if not part.is_frozen and part.share < _MOST:
         return
     by_validation = part.validation == 1
     yield Finding(

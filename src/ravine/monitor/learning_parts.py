@@ -54,9 +54,7 @@ class LearningParts:
             held: ids of the parameters in the optimizer.
         """
         found = [
-            n
-            for n in self._stopped
-            if n not in self._came_back and id(self._parameters[n]) in held
+            n for n in self._stopped if n not in self._came_back and id(self._parameters[n]) in held
         ]
         if not found:
             return None
