@@ -165,7 +165,7 @@ class DataSettings(Settings):
     """Decode images while training, not once before; auto does it with more than fits memory."""
 
     workers: int | None = Field(default=None, ge=0, le=1024)
-    """Processes that decode while training; by default one fewer than cores, 0 for none."""
+    """Processes that decode while training; by default as many as cores, 0 for none."""
 
     cache: bool = True
     """Keep decoded images in a cache, so that the next run starts at once."""

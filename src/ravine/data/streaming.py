@@ -34,7 +34,7 @@ class StreamedImages:
         files: of the N images.
         image_format: size and channels of the decoded images.
         unreadable: indices of files that were no images when they were first read; these are black.
-        workers: processes that decode, 0 for none; None for one fewer than cores.
+        workers: processes that decode, 0 for none; None for as many as cores.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class StreamedImages:
         self._files = files
         self._format = image_format
         self._unreadable = frozenset(unreadable)
-        self._workers = max(1, usable_cores() - 1) if workers is None else workers
+        self._workers = usable_cores() if workers is None else workers
         self._slots = max(_FEWEST_SLOTS, _MEMORY // image_format.bytes_per_image)
         self._pool: WorkerPool | None = None
         self._prefetched: dict[bytes, Request] = {}

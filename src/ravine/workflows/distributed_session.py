@@ -17,7 +17,7 @@ def open_in_turn(recipe: Recipe, session: Session) -> Dataset:
     if ranks.size == 1:
         return open_dataset(recipe, seed=recipe.seed, progress=session.progress)
     if recipe.workers is None:
-        recipe = recipe.with_(workers=max(1, usable_cores() // ranks.local_size - 1))
+        recipe = recipe.with_(workers=max(1, usable_cores() // ranks.local_size))
     dataset = None
     if ranks.local_rank == 0:
         dataset = open_dataset(recipe, seed=recipe.seed, progress=session.progress)

@@ -306,15 +306,37 @@ static __attribute__((noinline)) void multiply_narrow(const struct convolution *
     multiply_panel(o, t, d, SUMS, 1);
 }
 
-static void multiply_part(const struct convolution *o, const struct part *t)
+/* With channels [first, last) of y. */
+static void multiply_part(const struct convolution *o, const struct part *t, int64_t first, int64_t last)
 {
-    for (int64_t d = 0; d < o->out; d += PANEL)
+    for (int64_t d = first; d < last; d += PANEL)
         (vectors_from(o, d) == VECTORS ? multiply_wide : multiply_narrow)(o, t, d);
 }
 
-/* Rows [from, to) of results, gathered part by part into `memory` unless that is null. */
-static void work_on_rows(const struct convolution *o, float *memory, int64_t from, int64_t to)
+/* Rows and channels of results that a thread takes at a time. */
+struct cut {
+    int64_t rows, channels;
+    int64_t parts; /* of the channels */
+};
+
+/* Of few rows, whatever is larger is cut: the kernels, by channels, or the images, by rows. */
+static struct cut lay_out_units(const struct convolution *o, int64_t rows, int64_t threads)
 {
+    struct cut c = {.channels = o->out, .parts = 1};
+    if (o->out > rows) {
+        c.channels = ((o->out + threads - 1) / threads + PANEL - 1) / PANEL * PANEL;
+        c.parts = (o->out + c.channels - 1) / c.channels;
+    }
+    c.rows = rows_at_once(o, rows, (threads + c.parts - 1) / c.parts);
+    return c;
+}
+
+/* Rows [from, to) of results and channels from `first_channel` on, gathered part by part into `memory` unless
+   that is null. */
+static void work_on_rows(const struct convolution *o, const struct cut *c, float *memory, int64_t from,
+                         int64_t to, int64_t first_channel)
+{
+    int64_t last_channel = least(o->out, first_channel + c->channels);
     int64_t words = part_words(o), height = part_height(o);
     struct part t = {.words = words, .from = from, .to = to};
     t.sums = height < o->kernel ? memory + (to - from) * words : NULL;
@@ -324,7 +346,7 @@ static void work_on_rows(const struct convolution *o, float *memory, int64_t fro
         t.a = memory ? memory : (const float *)o->x + from * words;
         t.begin = first / height * words;
         t.is_first = first == 0, t.is_last = first + height >= o->kernel;
-        multiply_part(o, &t);
+        multiply_part(o, &t, first_channel, last_channel);
     }
 }
 
@@ -344,18 +366,20 @@ int32_t PRODUCT_NAME(convolve)(const struct convolution *o, int32_t wanted)
             pack_panel(o, d, o->kernels + d * row_words(o));
         return 0;
     }
-    int64_t rows = o->images * o->out_height * o->out_width, step = rows_at_once(o, rows, wanted);
-    int64_t blocks = (rows + step - 1) / step;
-    int threads = (int)most(1, least(wanted, blocks));
+    int64_t rows = o->images * o->out_height * o->out_width;
+    struct cut c = lay_out_units(o, rows, wanted);
+    int64_t step = c.rows, units = (rows + step - 1) / step * c.parts;
+    int threads = (int)most(1, least(wanted, units));
     int64_t sums = part_height(o) < o->kernel ? padded_channels(o) : 0;
     size_t each = is_read_in_place(o) ? 0 : lines((size_t)(step * (part_words(o) + sums)) * sizeof(float));
     char *memory = each ? aligned_alloc(LINE, each * (size_t)threads) : NULL;
     if (each && !memory)
         return 1;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t block = 0; block < blocks; block++) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t unit = 0; unit < units; unit++) {
         float *own = each ? (float *)(memory + each * (size_t)this_thread()) : NULL;
-        work_on_rows(o, own, block * step, least(rows, (block + 1) * step));
+        int64_t from = unit / c.parts * step;
+        work_on_rows(o, &c, own, from, least(rows, from + step), unit % c.parts * c.channels);
     }
     free(memory);
     return 0;

@@ -84,6 +84,13 @@ INLINE int64_t panel_width(int64_t at, int64_t columns)
     return (vectors >= 4 && MOST_VECTORS == 4 ? 4 : vectors >= 2 ? 2 : 1) * LANES;
 }
 
+/* Columns of each of so many parts, about: half panels. */
+INLINE int64_t part_of_channels(int64_t columns, int64_t parts)
+{
+    int64_t each = (columns + parts - 1) / parts, half = PANEL / 2;
+    return (each + half - 1) / half * half;
+}
+
 /* All rows, and `columns` ≤ PANEL of c: a power of two of vectors. */
 static void multiply(const struct operands *o, int64_t rows, int64_t columns)
 {

@@ -8,7 +8,8 @@
    taken, transformed back and written, the skip added and the sums for a norm taken on the way, as
    in convolve.c. The input gradient is the convolution with kernels turned by half a turn. Threads
    take images, some at a time, as they get free: an image's results and sums are one thread's, in
-   the order of its tiles, so that no bit depends on the number of threads. */
+   the order of its tiles, so that no bit depends on the number of threads. Of a few small images,
+   whose kernels are most of what is read, they take channels of y. */
 
 #include <stdlib.h>
 
@@ -23,6 +24,7 @@ struct task {
     const struct convolution *o;
     struct blocks b;
     int64_t rows, all;    /* rows of tiles that a thread takes at a time, and of all images */
+    int64_t channels;     /* of y that a thread takes at a time */
     const float *kernels; /* panels of (AREA, in, columns) words, transformed */
     int64_t transformed;  /* elements from component to component of a block's transform */
     int64_t products;     /* floats from component to component of a block's products */
@@ -46,6 +48,13 @@ INLINE int64_t kernel_component(const struct convolution *o, int64_t width)
 INLINE int64_t kernel_panel(const struct convolution *o, int64_t at)
 {
     return AREA * (o->in / IN_WORD * at + at / LANES * BETWEEN);
+}
+
+/* Columns of the panel that begins at channel `at` of y. Of one panel's channels two are made, so that
+   two threads that share them read from different places. */
+INLINE int64_t y_panel(int64_t at, int64_t out)
+{
+    return least(panel_width(at, out), out == PANEL ? PANEL / 2 : PANEL);
 }
 
 /* Kernels of CHANNELS channels of x, for LANES of y from d on: (tap, channel, lane). */
@@ -82,7 +91,7 @@ static void transform_kernels(const struct convolution *o, float *kernels, int64
 {
     float gathered[9][CHANNELS][LANES];
     for (int64_t at = 0, width; at < o->out; at += width) {
-        width = panel_width(at, o->out);
+        width = y_panel(at, o->out);
         float *panel = kernels + kernel_panel(o, at);
         int64_t apart = kernel_component(o, width);
         for (int64_t d = 0; d < width; d += LANES) {
@@ -146,9 +155,9 @@ static void transform_strip(const struct blocks *b, const struct segment *s, con
 }
 
 /* What will be needed of rows of tiles [from, to): where their results go, and what is read
-   beside them; and with the last group, the images of the block after them. */
+   beside them; and with the last group, up to channel `last`, the images of the block after them. */
 static struct fetching fetch_around(const struct task *k, int64_t from, int64_t to, int64_t end,
-                                    int64_t at, int64_t channels)
+                                    int64_t at, int64_t channels, int64_t last)
 {
     const struct convolution *o = k->o;
     struct fetching f = {.count = 0};
@@ -159,14 +168,23 @@ static struct fetching fetch_around(const struct task *k, int64_t from, int64_t 
     for (int i = 0; i < 3; i++)
         if (tensors[i])
             fetch_rows(&f, (const element *)tensors[i] + first * o->out + at, bytes, stride, rows);
-    if (at + channels == o->out && to < end) {
-        int64_t last = least(end, to + k->b.rows);
+    if (at + channels == last && to < end) {
+        int64_t after = least(end, to + k->b.rows);
         int64_t start = first_position(&k->b, to, o->height, o->width, OUTPUTS, 1);
-        int64_t all = end_position(&k->b, last, o->height, o->width, OUTPUTS, 1) - start;
+        int64_t all = end_position(&k->b, after, o->height, o->width, OUTPUTS, 1) - start;
         int64_t row = o->in * (int64_t)sizeof(element);
         fetch_rows(&f, (const element *)o->x + start * o->in, row, row, all);
     }
     return f;
+}
+
+/* The first channel of the panel that channel `at` of y is in. */
+INLINE int64_t panel_start(const struct convolution *o, int64_t at)
+{
+    int64_t start = 0;
+    for (int64_t width; start + (width = y_panel(start, o->out)) <= at;)
+        start += width;
+    return start;
 }
 
 /* Multiplies all components of a block with the kernels of `channels` channels of y from `at` on. */
@@ -178,16 +196,17 @@ static void multiply_group(const struct task *k, const struct workspace *d, cons
     spread_over(ahead, AREA * calls_of(parts->end, at, at + channels, o->out));
     for (int64_t t = 0; t < AREA; t++) {
         int64_t from = first_tile(parts, t), tiles = end_tile(parts, t) - from;
-        for (int64_t c = 0, width; c < channels; c += width) {
-            width = panel_width(at + c, o->out);
+        for (int64_t c = 0, columns; c < channels; c += columns) {
+            int64_t panel = panel_start(o, at + c), width = y_panel(panel, o->out);
+            columns = least(channels - c, panel + width - at - c);
             struct operands p = {
                 .a = (const float *)(d->transformed + t * k->transformed + from * o->in),
-                .b = k->kernels + kernel_panel(o, at + c) + t * kernel_component(o, width),
+                .b = k->kernels + kernel_panel(o, panel) + t * kernel_component(o, width) + at + c - panel,
                 .c = d->products + t * k->products + from * GROUP + c,
                 .a_row = words, .a_k = 1, .b_k = width, .c_row = GROUP, .k = words, .is_first = 1,
                 .ahead = ahead,
             };
-            multiply(&p, tiles, width);
+            multiply(&p, tiles, columns);
         }
     }
 }
@@ -249,7 +268,9 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
         x.mean = o->mean, x.scale = k->scale, x.bias = o->bias, x.relu = o->relu;
     struct segment segments[MOST_SEGMENTS];
     struct parts parts;
-    int64_t from = unit * k->rows, end = least(k->all, from + k->rows);
+    int64_t parts_of_y = (o->out + k->channels - 1) / k->channels;
+    int64_t first = unit % parts_of_y * k->channels, last = least(o->out, first + k->channels);
+    int64_t from = unit / parts_of_y * k->rows, end = least(k->all, from + k->rows);
     for (; from < end; from += k->b.rows) {
         int64_t to = least(end, from + k->b.rows);
         int64_t count = find_segments(&k->b, from, to, segments, &parts);
@@ -258,13 +279,28 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
             transform_strip(&k->b, &segments[i], d->strip, o->in, d->transformed,
                             k->transformed);
         }
-        for (int64_t at = 0; at < o->out; at += GROUP) {
-            int64_t channels = least(GROUP, o->out - at);
-            struct fetching ahead = fetch_around(k, from, to, end, at, channels);
+        for (int64_t at = first; at < last; at += GROUP) {
+            int64_t channels = least(GROUP, last - at);
+            struct fetching ahead = fetch_around(k, from, to, end, at, channels, last);
             multiply_group(k, d, &parts, at, channels, &ahead);
             write_group(k, d, segments, count, at, channels);
         }
     }
+}
+
+/* Cuts the work into units. Where there are fewer blocks than threads, and no sums that an image's one
+   thread takes, whatever is larger is cut: the kernels, by channels of y, or the images, by rows. */
+static int64_t lay_out_units(struct task *k, int64_t wanted)
+{
+    const struct convolution *o = k->o;
+    int64_t parts = 1;
+    k->all = o->images * k->b.rows_of_image, k->channels = o->out;
+    if (!o->sums && k->b.units < wanted && o->out > k->all * k->b.columns) {
+        k->channels = part_of_channels(o->out, wanted);
+        parts = (o->out + k->channels - 1) / k->channels;
+    }
+    k->rows = rows_of_unit(&k->b, o->images, (wanted + parts - 1) / parts, o->sums != NULL);
+    return parts * ((k->all + k->rows - 1) / k->rows);
 }
 
 /* Returns the bytes of the transformed kernels. */
@@ -280,9 +316,7 @@ int32_t WINOGRAD_NAME(convolve)(const struct convolution *o, int32_t wanted)
     struct task k = {.o = o};
     size_t a_tile = (size_t)AREA * ((size_t)o->in * sizeof(element) + GROUP * sizeof(float));
     k.b = lay_out_blocks(o->images, o->out_height, o->out_width, OUTPUTS, a_tile);
-    k.rows = rows_of_unit(&k.b, o->images, wanted, o->sums != NULL);
-    k.all = o->images * k.b.rows_of_image;
-    int64_t units = (k.all + k.rows - 1) / k.rows;
+    int64_t units = lay_out_units(&k, wanted);
     int threads = (int)most(1, least(wanted, units));
     k.transformed = k.b.tiles * o->in + BETWEEN * IN_WORD, k.products = k.b.tiles * GROUP + BETWEEN;
     size_t kernels = o->kernels ? 0 : (size_t)WINOGRAD_NAME(kernel_bytes)(o, wanted);
