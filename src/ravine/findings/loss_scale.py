@@ -21,7 +21,7 @@ _FEWEST, _LEAST = 3, 8  # validations; and a count that tells something
 _STEADY, _FAR = 0.5, 1.0  # deviation of the ratios' logarithms; and the largest of one
 _EARLY = 0.35  # of the loss of knowing nothing, that the first ratio is of
 _NEAR = math.log(1.6)  # of a ratio from a count
-_FITS, _LAGS = 0.3, 0.2  # logarithm of a ratio that is near 1; and of one that is not
+_FITS, _LAGS = 0.3, 0.25  # logarithm of a ratio that is near 1; and of one that is not
 _SLACK, _ROOM = 1.5, 0.1  # of a bound, as a factor and of ln K
 
 
@@ -123,7 +123,7 @@ def _averaged(run: Trace) -> np.ndarray | None:
         np.abs(np.log(one / rows[:, 3]))[_FEWEST:] for one in (rows[:, 1], own[:, 0])
     )
     is_near = by_itself.max() < _FITS and np.median(by_itself) < _FITS / 2
-    if not is_near or np.median(as_told) < max(_LAGS, 3 * np.median(by_itself)):
+    if not is_near or np.median(as_told) < max(_LAGS, 2 * np.median(by_itself)):
         return None
     found = run.validations.copy()
     found[:, 1:3] = own
