@@ -1,4 +1,4 @@
-"""Targets of a language model that were not moved by one, and sequences that are copied on purpose."""
+"""Language models whose targets were not moved by one, and what copies on purpose."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Meters of validation that are never reset: the mean of all validations so far, and healthy runs."""
+"""Validation meters that are never reset: a mean of all validations; and healthy runs."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Sequence targets that are the inputs themselves: a causal network then copies, and never predicts.
+"""Sequence targets that are the inputs themselves: a causal network copies, and never predicts.
 
 Which target a loss compares an output with is asked of it: the target of one position is exchanged,
 and the slopes by the outputs tell the position. That the network sees no later inputs, and its own,

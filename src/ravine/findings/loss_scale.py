@@ -3,8 +3,8 @@
 Four things tell it. The ratio of both stays, from an untrained network to a trained one, and is a
 count of what was validated: examples of a pass, passes, or their inverse. Each validation adds to
 the one before what training has. What each must have been, if all so far were averaged, is what
-training has, and what was recorded is not. Or, for a mean cross-entropy, the loss lies outside of what any
-labels could give on the answers that were seen.
+training has, and what was recorded is not. Or, for a mean cross-entropy, the loss lies outside of
+what any labels could give on the answers that were seen.
 """
 
 import math
