@@ -142,7 +142,8 @@ def _even_means(call: TracedCall) -> Node:
     x = call.value(0)
     _, *sides = call.values.shapes[x]
     counts = call.args[1]
-    call.only(not any(side % count for side, count in zip(sides, counts, strict=True)), "uneven windows")
+    left = [side % count for side, count in zip(sides, counts, strict=True)]
+    call.only(not any(left), "uneven windows")
     kernel = sides[0] // counts[0], sides[1] // counts[1]
     return Window(x, call.new_value(), kernel, _same(kernel), 0, True)
 
@@ -158,7 +159,7 @@ def _more_channels(call: TracedCall) -> Node:
 
 
 def _linear(call: TracedCall) -> Node:
-    """A linear layer: addmm(bias, x, weightᵀ) or mm(x, weightᵀ); of all pixels a convolution of them."""
+    """addmm(bias, x, weightᵀ) or mm(x, weightᵀ): of pixels in a row a convolution of them all."""
     first = len(call.args) - 2
     call.only(not call.kwargs, "factors of the summands")
     x = call.values.vector(call.args[first])
