@@ -77,7 +77,7 @@ class TracedValues:
         return found, down
 
     def value(self, tensor: Tensor) -> Value:
-        """Returns the value of a tensor that has all elements of its memory, pixels as pixels."""
+        """Returns the value of a tensor (1, C, H, W) or (1, C) with all elements of its memory."""
         found = self.vector(tensor)
         if tensor.dim() == 2 and tensor.shape[1] != self.shapes[found][0]:
             raise UntraceableError("pixels become channels")
