@@ -77,7 +77,7 @@ def values_of(sample: CheckBatch) -> Tensor | None:
 
 
 def some_values_of(sample: CheckBatch) -> Tensor | None:
-    """Returns as `values_of`, of wide targets, such as pictures, every n-th number."""
+    """Returns (N, k) as `values_of`; of wide targets, such as pictures, every n-th number."""
     targets = sample.targets
     if not isinstance(targets, Tensor) or not targets.is_floating_point() or not targets.dim():
         return None
