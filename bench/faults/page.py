@@ -59,10 +59,10 @@ on.
 """
 _BLIND = """## Written blind
 
-Six more sets, each by a writer who had seen neither detectors nor zoo nor the other sets, and run
+Seven more sets, each by a writer who had seen neither detectors nor zoo nor the other sets, and run
 once on the detectors as they stood; after each, what it showed missing was mended, and is not
 counted. The right names were put in after all situations were written and before they ran; *no
-code* where there was none for a fault. The six columns together are what to expect of situations
+code* where there was none for a fault. The seven columns together are what to expect of situations
 that are unlike these; the third is wider in kind than the first two (language models, several
 losses, averages, metrics), the fourth has image classifiers in two thirds of it. While the fourth
 was written, the detectors were widened by who had not seen it but for some of its names. The
@@ -72,6 +72,13 @@ The sixth, with two seeds, has a code for each of its faults, and was judged as 
 writer asked; 14 further faults, most of them of old kinds, its writer had put aside before it ran.
 Its false findings: wrong labels that were put in, and called healthy since 30 % of them do little
 harm; and a body that is frozen for a while only, whose statistics move.
+The seventh, with two seeds, was run after the mends of the sixth, which its writer had not seen
+either; it too has a code for each of its faults, and was judged as leniently as its writer asked.
+Its kinds are nearer to those that the detectors know (28 faults of loops, losses, data and
+networks, all on small images but one), so part of the rise is the set's. All its false findings
+are critical: in networks whose parts take turns (layers left out at random, one of two tasks in a
+step, experts chosen for an example) a part that has no gradient in the one step that is looked at.
+Its crash is a network that takes its inputs as one pair, which `check` passed on as two.
 
 """
 _SCORED = {
@@ -109,8 +116,8 @@ def main() -> None:
     )
     columns = ("held-out half", "to work on, third to sixth part", "with the detectors of before")
     text += _summary(columns, held, worked, before) + _NOT
-    blind = [[row for row in _rows("faults-blind") if row["set"] == one] for one in range(2, 8)]
-    columns = ("first of them", "second", "third", "fourth", "fifth", "sixth")
+    blind = [[row for row in _rows("faults-blind") if row["set"] == one] for one in range(2, 9)]
+    columns = ("first of them", "second", "third", "fourth", "fifth", "sixth", "seventh")
     text += _BLIND + _summary(columns, *blind)
     text += _table([row | {"source": f"set {row['set']}"} for rows in blind for row in rows])
     if held:

@@ -162,8 +162,7 @@ def test_a_layer_behind_a_cut_is_found_by_its_gradient() -> None:
     batches = points()
     found = ravine.check(perceptron(Beside(nn.Linear(32, 32), Cut())), F.cross_entropy, batches)
 
-    assert found[0].code == "no-gradient"
-    assert "zero-gradient" in found[0].symptoms
+    assert found[0].code == "no-gradient"  # and none is not 0
     assert found[0].layer == "2.inner.0"
 
 

@@ -69,6 +69,70 @@ def test_other_activations_and_plain_poolings_are_compiled_too(act: nn.Module) -
     torch.testing.assert_close(found, _by_layers(network, images), rtol=1e-4, atol=1e-5)
 
 
+def _ends_in_pixels(side: int, *between: nn.Module) -> nn.Sequential:
+    """Returns a network whose first linear layer reads side × side pixels of 16 channels."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), *between,
+        nn.Dropout(), nn.Linear(16 * side * side, 48), nn.ReLU(), nn.Linear(48, 7),
+    ).eval()  # fmt: skip
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 6])
+@pytest.mark.parametrize("count", [1, 9, 50])
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_a_linear_layer_that_reads_all_pixels_is_compiled(
+    side: int, count: int, memory_format: torch.memory_format
+) -> None:
+    network = _ends_in_pixels(side).to(memory_format=memory_format)
+    engine, images = InferenceEngine(network), torch.randn(count, 3, 2 * side, 2 * side)
+
+    found = engine(images)
+
+    assert _is_compiled(engine)
+    torch.testing.assert_close(found, _by_layers(network, images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("height", [4, 8])
+@pytest.mark.parametrize("between", [nn.ReLU(), nn.GELU(), nn.BatchNorm1d(64), nn.Identity()])
+def test_what_else_is_done_with_pixels_in_a_row_answers_as_its_layers_do(
+    height: int, between: nn.Module
+) -> None:
+    network = _ends_in_pixels(2, between.eval())
+    images = torch.randn(5, 3, height, 16 // height)
+
+    found = InferenceEngine(network)(images)
+
+    torch.testing.assert_close(found, _by_layers(network, images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pool", "is_compiled"),
+    [
+        (nn.AvgPool2d(2), True), (nn.AvgPool2d(3, 2), True), (nn.AdaptiveAvgPool2d(3), True),
+        (nn.AdaptiveAvgPool2d(6), True), (nn.AvgPool2d(3, 2, 1), False),
+        (nn.AvgPool2d(2, divisor_override=3), False), (nn.AdaptiveAvgPool2d(4), False),
+        (nn.AvgPool2d(4, 3, ceil_mode=True), False), (nn.AdaptiveAvgPool2d((2, 3)), False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_means_of_windows_are_compiled_where_all_have_as_many_pixels(
+    pool: nn.Module, is_compiled: bool
+) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 6, 6)
+    width = pool(torch.zeros(1, 8, 6, 6)).numel()
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), pool, nn.Flatten(), nn.Linear(width, 5)
+    ).eval()
+    engine = InferenceEngine(network)
+
+    found = engine(images)
+
+    assert _is_compiled(engine) == is_compiled
+    torch.testing.assert_close(found, _by_layers(network, images), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["wrn-10-1", "preact-20"])
 def test_an_answer_does_not_depend_on_the_threads_nor_on_the_batch_from_eight_images_on(
     name: str, torch_threads: Callable[[int], AbstractContextManager[None]]

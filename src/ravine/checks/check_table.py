@@ -138,6 +138,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         thresholds=(limits.GRADIENT_CUT,),
         explains=(*LEARNING, *LATER_UNITS, "overfitting"),
     ),
+    DETECTORS["frozen-midway"],
     DETECTORS["weights-changed-outside"],
     Check(
         code="outputs-collapsed",

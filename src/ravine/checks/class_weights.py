@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
+from ravine.checks.easy_examples import find_easy_in_loss
 from ravine.checks.made_up_outputs import REFUSALS, value_of
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.findings.finding import Finding
@@ -29,6 +30,7 @@ _SAME_ORDER = 0.8  # correlation of the logarithms of weights and counts
 def check_class_weights(context: CheckContext) -> Iterator[Finding]:
     """Yields classes without a gradient, and weights that are larger the commoner a class is."""
     measured = context.measured
+    yield from find_easy_in_loss(context)
     if measured.logits is not None:
         known = [one.labels for one in context.samples if one.labels is not None]
         labels = torch.cat(known)

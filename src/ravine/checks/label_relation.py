@@ -22,7 +22,7 @@ from ravine.checks.label_slip import Slip, find_slip, rows_in_order
 from ravine.checks.parameters import make_dense_
 from ravine.checks.plain_relation import find_without_training
 from ravine.checks.two_numberings import find_two_numberings
-from ravine.checks.value_relation import check_values, slipped, values_of
+from ravine.checks.value_relation import check_values, slipped, some_values_of
 from ravine.core.nested import tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
@@ -134,7 +134,7 @@ def check_label_relation(context: CheckContext) -> Iterator[Finding]:
             context, inputs, torch.cat([y for _, y in sets])[:_MOST_EXAMPLES], _train
         )
         return
-    if values_of(context.samples[0]) is not None:
+    if some_values_of(context.samples[0]) is not None:
         yield from check_values(context, _features, _train)
         return
     pairs = [(_features(one), one.labels) for one in context.samples]

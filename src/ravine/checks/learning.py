@@ -5,13 +5,15 @@ Everything that it changed is restored.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext, layer_of
+from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.parameters import make_dense_
 from ravine.core.nested import pick_examples, tensors_in
 from ravine.core.preserve_training import preserve_training
@@ -24,6 +26,7 @@ from ravine.nn.freezing import training_mode_
 from ravine.optim.adam import Adam
 
 _EXAMPLES = 8
+_BATCHES = 4  # on which a gradient of 0 is asked again
 _NARROW = 5  # units of a layer, fewer of which hold back eight examples
 _TRIES = ((1e-3, 60), (1e-2, 60))  # learning rate of Adam, steps
 # Steps with a gradient of 0 after which it stays 0 (branches and a head that are initialised to
@@ -56,17 +59,41 @@ class Overfit:
 class _Waiting:
     """Weights that have got no gradient other than 0 yet.
 
+    A pass that leaves a weight out (a layer that is dropped by chance, an expert that no example
+    is sent to) says nothing about it.
+
     Attributes:
         weights: of more than one dimension; biases follow their layers.
-        steps: most steps in a row in which the loss had a gradient by the output.
+        zeros: by their identity, the passes in a row that used each and in which it got 0, though
+            the loss had a gradient by the output.
+        steps: most of them.
+        stayed: weights that got 0 so often that it stays.
     """
 
     weights: list[Tensor]
+    zeros: dict[int, int] = field(default_factory=dict)
     steps: int = 0
+    stayed: set[int] = field(default_factory=set)
 
     def see(self) -> None:
         """Removes the weights that have a gradient now."""
         self.weights = [p for p in self.weights if not _has_gradient(p)]
+
+    def count(self, *, has_gradient: bool) -> None:
+        """Counts a pass in which the loss had a gradient by the output, or had none."""
+        for p in self.weights:
+            if not has_gradient:
+                self.zeros[id(p)] = 0
+            elif p.grad is not None:
+                self.zeros[id(p)] = self.zeros.get(id(p), 0) + 1
+                self.steps = max(self.steps, self.zeros[id(p)])
+            if self.zeros.get(id(p), 0) >= _STAYS:
+                self.stayed.add(id(p))
+
+    @property
+    def still(self) -> list[Tensor]:
+        """The weights whose gradient is 0 and stays 0."""
+        return [p for p in self.weights if id(p) in self.stayed]
 
     @property
     def least(self) -> float:
@@ -83,7 +110,7 @@ def overfit(context: CheckContext) -> Overfit:
     model = context.model
     sample = _labelled(context.samples[0])
     pair = context.measured.steps
-    reached = pair.first.reached if pair else set()
+    reached = pair.reached if pair else set()
     waiting = _Waiting(
         [
             p
@@ -101,9 +128,25 @@ def overfit(context: CheckContext) -> Overfit:
         if found.learnt:
             break
     assert best is not None
-    still = waiting.weights if waiting.steps >= _STAYS else []
+    still = _still_on_others(context, waiting.still)
     layers = tuple(dict.fromkeys(layer_of(model, p) for p in still))
     return replace(best, unmoved=layers, steps=waiting.steps)
+
+
+def _still_on_others(context: CheckContext, still: list[Tensor]) -> list[Tensor]:
+    """Returns those of the weights whose gradients are 0 on whole batches, too.
+
+    Eight examples may all be sent past a layer.
+    """
+    for number, sample in enumerate(context.samples[:_BATCHES] if still else ()):
+        with preserve_training(context.model), suppress(*REFUSALS), torch.enable_grad():
+            training_mode_(context.model)
+            torch.manual_seed(number)  # what is chosen by chance is another choice
+            context.value(sample).backward()
+            still = [p for p in still if not _has_gradient(p)]
+        if not still:
+            break
+    return still
 
 
 def _labelled(sample: CheckBatch) -> CheckBatch:
@@ -128,7 +171,7 @@ def _learn(
     """Trains until the examples are overfitted and gradients are known, for `steps` at most."""
     adam = Adam([p for p in context.model.parameters() if p.requires_grad], lr=lr)
     losses: list[float] = []
-    accuracy, level, learnt, in_a_row = None, math.nan, False, 0
+    accuracy, level, learnt = None, math.nan, False
     for step in range(steps):
         output = context.output(sample)
         loss = context.loss(output, sample.targets)
@@ -140,9 +183,7 @@ def _learn(
             break
         learnt = learnt or _is_learnt(losses, accuracy, level)
         context.model.zero_grad()  # the optimizer's own would load torch's compiler, a second
-        has_gradient = _backward(context.model, loss, output, waiting)
-        in_a_row = in_a_row + 1 if has_gradient else 0
-        waiting.steps = max(waiting.steps, in_a_row)
+        waiting.count(has_gradient=_backward(context.model, loss, output, waiting))
         if learnt and (not waiting.weights or step + 1 >= _SETTLES):
             break
         make_dense_(context.model.parameters())

@@ -10,6 +10,7 @@ from torch import nn
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.easy_examples import find_easy_in_step
 from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.step_observation import declared_gradient, update_of
 from ravine.checks.step_record import StepPair, Tensors, cosine, inner, norm, of_one_optimizer
@@ -43,7 +44,7 @@ def check_step_effect(context: CheckContext) -> Iterator[Finding]:
     yield from decays
     if not decays:
         yield from _cut(context, pair, weights)
-        ignored = list(_ignores_its_batch(pair))
+        ignored = list(_ignores_its_batch(pair)) or list(find_easy_in_step(context, pair))
         yield from ignored or _unrelated(context, pair)
 
 

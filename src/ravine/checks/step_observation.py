@@ -32,6 +32,7 @@ from ravine.core.preserve_training import preserve_optimizer, preserve_training
 _CALLS = 32  # of a step that accumulates, until the optimizer must have stepped
 _SECONDS = 15.0  # after which no further call is waited for
 _WARM_UP = 4  # calls in which a learning rate of 0 must rise
+_TURNS = 6  # steps in a row that reach nothing new, after which none will
 _QUICK = 2.0  # seconds of two observations, below which there is a third on another batch
 
 
@@ -56,8 +57,27 @@ def observe_step(context: CheckContext) -> StepPair | None:
     pair = StepPair(
         first=first, second=second, declared=declared_gradient(context, sample, first.modes)
     )
-    is_quick = time.monotonic() - began < _QUICK
-    return _with_another_batch(context, pair) if is_quick else pair
+    if time.monotonic() - began >= _QUICK:
+        return pair
+    return _with_turns(context, _with_another_batch(context, pair))
+
+
+def _with_turns(context: CheckContext, pair: StepPair) -> StepPair:
+    """Returns a pair with what later steps reach, where the first two leave weights out.
+
+    Tasks, networks or layers may take turns from step to step. It ends when all weights that the
+    optimizers hold are reached, or several steps in a row reach nothing new.
+    """
+    wanted = {n for n, p in enumerate(context.model.parameters()) if p.requires_grad}
+    wanted &= pair.first.held
+    found, idle, began = set(pair.reached), 0, time.monotonic()
+    with preserve_training(context.model, context.optimizer):
+        while wanted - found and idle < _TURNS and time.monotonic() - began < _QUICK:
+            number = (idle + 1) % len(context.samples)
+            new = _observed(context, context.samples[number]).reached - found
+            found |= new
+            idle = 0 if new else idle + 1
+    return replace(pair, in_turn=frozenset(found))
 
 
 def _with_another_batch(context: CheckContext, pair: StepPair) -> StepPair:

@@ -82,6 +82,7 @@ class StepPair:
         other: gradient of a step on another batch than the one before, and the declared one on
             that batch; None where it was not tried.
         other_fed: `StepRecord.fed` of that step.
+        in_turn: `StepRecord.reached` of later steps, where the first two leave out weights.
     """
 
     first: StepRecord
@@ -89,6 +90,17 @@ class StepPair:
     declared: Tensors
     other: tuple[Tensors, Tensors] | None = None
     other_fed: tuple[Any, ...] = ()
+    in_turn: frozenset[int] = frozenset()
+
+    @property
+    def starved(self) -> set[int]:
+        """`StepRecord.starved` of both steps: tasks may take turns."""
+        return self.first.starved & self.second.starved if self.second else self.first.starved
+
+    @property
+    def reached(self) -> set[int]:
+        """The parameters that get a gradient other than 0 in any of the steps."""
+        return self.first.reached | (self.second.reached if self.second else set()) | self.in_turn
 
 
 def of_one_optimizer(pair: StepPair) -> StepPair:

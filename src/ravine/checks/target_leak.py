@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.copied_targets import check_copied_targets
 from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.own_label import OwnLabel, find_own_label, known_rows
 from ravine.core.nested import map_tensors, tensors_in
@@ -31,7 +32,7 @@ _ALONE = 0.5  # of a column's variance within the classes: what the middle colum
 
 def check_target_leak(context: CheckContext) -> Iterator[Finding]:
     """Yields targets that a position, a column or a window of the inputs tells by itself."""
-    found = list(_sees_next(context))
+    found = [*_sees_next(context), *check_copied_targets(context)]
     yield from found or _columns(context)
 
 

@@ -23,7 +23,8 @@ from ravine.findings.thresholds import FEW_VALUES, LABELS_RELATED, SCORE_RELATED
 from ravine.nn.freezing import training_mode_
 
 _NEIGHBOURS, _PERMUTATIONS = 10, 100
-_MOST_VALUES = 16  # of an example
+_MOST_VALUES = 16  # of an example, that neighbours are asked for
+_MOST_TRAINED = 1024  # of an example, that outputs are compared with
 _MOST_EXAMPLES = 2000
 _FEWEST = 64
 
@@ -33,19 +34,20 @@ Train = Callable[[CheckContext, Sequence[CheckBatch]], None]
 def check_values(
     context: CheckContext, features: Callable[[CheckBatch], Tensor | None], train: Train
 ) -> Iterator[Finding]:
-    """Yields values (N,) or (N, k) that have nothing to do with the inputs.
+    """Yields values (N,) or (N, …) that have nothing to do with the inputs.
 
     Args:
         context: of the checks.
         features: of a batch, (N, D), or None.
         train: trains the network on batches for some steps.
     """
-    values = [values_of(one) for one in context.samples]
+    values = [some_values_of(one) for one in context.samples]
     known = [y for y in values if y is not None]
     count = sum(map(len, known))
     if len(known) < len(values) or count < _FEWEST or not bool((known[0] != known[0][:1]).any()):
         return
-    mirrored = list(find_mirrored(context.samples, known))
+    is_small = values_of(context.samples[0]) is not None
+    mirrored = list(find_mirrored(context.samples, known)) if is_small else []
     if mirrored:
         yield from mirrored
         return
@@ -70,11 +72,25 @@ def check_values(
 def values_of(sample: CheckBatch) -> Tensor | None:
     """Returns the floating targets of a batch as (N, k), None where they are something else."""
     targets = sample.targets
+    is_small = isinstance(targets, Tensor) and targets.numel() <= _MOST_VALUES * len(sample)
+    return some_values_of(sample) if is_small else None
+
+
+def some_values_of(sample: CheckBatch) -> Tensor | None:
+    """Returns (N, k) as `values_of`; of wide targets, such as pictures, every n-th number."""
+    targets = sample.targets
     if not isinstance(targets, Tensor) or not targets.is_floating_point() or not targets.dim():
         return None
-    flat = targets.double().reshape(len(targets), -1)
-    is_small = flat.shape[1] <= _MOST_VALUES and len(targets) == len(sample)
-    return flat if is_small and bool(flat.isfinite().all()) else None
+    if len(targets) != len(sample) or not targets.numel():
+        return None
+    flat = _some_columns(targets, _MOST_VALUES)
+    return flat if bool(flat.isfinite().all()) else None
+
+
+def _some_columns(t: Tensor, most: int) -> Tensor:
+    """Returns (N, …) as (N, k) in float64, evenly spread ones where k would be above `most`."""
+    flat = t.reshape(len(t), -1)
+    return flat[:, :: max(1, -(-flat.shape[1] // most))].double()
 
 
 def _neighbour_relation(inputs: Tensor) -> Callable[[Sequence[Tensor]], float]:
@@ -140,9 +156,9 @@ def _trained(
     pairs = list(zip(outputs, targets, strict=True))
     if any(not isinstance(o, Tensor) or o.numel() != y.numel() for o, y in pairs):
         return None
-    out = torch.cat([o.double().reshape(len(y), -1) for o, y in pairs])
-    y = torch.cat([y.double().reshape(len(y), -1) for y in targets])
-    if not bool(out.isfinite().all()):
+    out = torch.cat([_some_columns(o.reshape(len(y), -1), _MOST_TRAINED) for o, y in pairs])
+    y = torch.cat([_some_columns(y, _MOST_TRAINED) for y in targets])
+    if not bool((out.isfinite() & y.isfinite()).all()):
         return None
     out, y = (one - one.mean(0) for one in (out, y))
     return _beyond_chance(lambda given: float((out * given).mean()), y)
@@ -178,7 +194,9 @@ def _unrelated(found: float, control: float, count: int) -> Finding:
         f"with their targets no better than with those of others ({found:.1f} standard deviations "
         f"above chance; {control:.1f} for targets that are the mean of the inputs)",
         cause="targets and inputs are not of the same example: one of the two lists was shuffled "
-        "or sorted alone, or the inputs tell next to nothing of them",
-        cure="look at a few examples with their targets; keep both in one list",
+        "or sorted alone, the targets (such as the noise that was added) are drawn a second time, "
+        "or the inputs tell next to nothing of them",
+        cure="look at a few examples with their targets; keep both in one list, and keep what was "
+        "drawn in a variable",
         evidence={"trained": found, "control": control},
     )

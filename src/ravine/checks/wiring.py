@@ -162,10 +162,11 @@ def check_gradients(context: CheckContext) -> Iterator[Finding]:
     """
     model, steps = context.model, context.measured.steps
     learning = [p for p in model.parameters() if p.requires_grad]
-    if steps is not None and steps.first.starved and steps.first.optimizer is not None:
-        yield _starved(context, steps.first.starved, len(steps.first.held))
+    reached = steps.reached if steps else set()
+    starved = steps.starved if steps and steps.first.optimizer else set()
+    if steps is not None and starved:
+        yield _starved(context, starved, len(steps.first.held))
         return
-    reached = steps.first.reached if steps else set()
     parameters = list(model.parameters())
     without = _without_on_others(
         context, [parameters[n] for n in context.measured.without_gradient if n not in reached]

@@ -1,5 +1,6 @@
 """Values in nested tuples, lists and mappings: what networks are called with and return."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -102,7 +103,32 @@ def to_device(value: Any, device: torch.device) -> Any:
 
 
 def call_model(model: nn.Module, inputs: Any) -> Any:
-    """Returns model(inputs); a tuple or list holds several arguments, a mapping named ones."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+    """Returns the model's output: a tuple or list holds its arguments, a mapping named ones.
+
+    Or any of them is its one argument, where `forward` cannot take them apart and can take them
+    whole: such as a pair of `forward(self, pair)`.
+    """
+    is_named = isinstance(inputs, Mapping)
+    if not is_named and not isinstance(inputs, tuple | list):
+        return model(inputs)
+    args, kwargs = ((), inputs) if is_named else (inputs, {})
+    if not _takes(model, args, kwargs) and _takes(model, (inputs,), {}):
+        return model(inputs)
+    return model(*args, **kwargs)
+
+
+def _takes(model: nn.Module, args: Sequence[Any], kwargs: Mapping[Any, Any]) -> bool:
+    """Returns whether `forward` has places for these arguments; True where that is not known.
+
+    A switch or a number by default, such as `scale=1.0`, is no place for a tensor.
+    """
+    try:
+        form = inspect.signature(model.forward)
+    except (TypeError, ValueError):  # of a scripted module, perhaps
+        return True
+    try:
+        given = form.bind(*args, **kwargs).arguments
+    except TypeError:
+        return False
+    plain = [n for n, one in form.parameters.items() if isinstance(one.default, int | float | str)]
+    return not any(name in given and tensors_in(given[name]) for name in plain)

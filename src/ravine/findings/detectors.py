@@ -106,6 +106,11 @@ _ROWS: Final = (
     ),
     Detector(code="optimizer-remade", function=find_in_loop, explains=_LEARNING),
     Detector(
+        code="frozen-midway",
+        function=find_in_loop,
+        explains=("underfitting", "plateau", "rate-too-low", "below-baseline"),
+    ),
+    Detector(
         code="weights-changed-outside",
         function=find_in_loop,
         thresholds=(OUTSIDE,),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ravine.findings.finding import Finding
+from ravine.findings.freezing_detector import find_stopped
 from ravine.findings.held_out_detectors import find_behind
 from ravine.findings.loop_record import LoopRecord
 from ravine.findings.run_trace import Trace
@@ -37,6 +38,7 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     yield from _never_warm(record, run)
     yield from _mode(record)
     yield from _outside(record, run)
+    yield from find_stopped(record)
     if record.noise > NOISY:
         yield _noisy(record.noise)
     if record.influence > MIXED:

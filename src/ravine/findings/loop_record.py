@@ -26,6 +26,29 @@ class OutsideChange:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoppedPart:
+    """Parameters that learnt in all steps up to one, and in none since.
+
+    Attributes:
+        step: last one in which any of them learnt, where others did not any more.
+        tensors: how many.
+        share: of the weights that they are.
+        moments: different last steps among them.
+        is_frozen: none of them requires gradients.
+        validation: number of the one in which they were first seen frozen, after a step in which
+            they learnt; 0 where it was elsewhere, or not the same of all.
+    """
+
+    step: int
+    tensors: int
+    share: float
+    moments: int
+    is_frozen: bool
+    validation: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InputShift:
     """Inputs of validation against those of training, of one channel: the one that differs most.
 
@@ -116,6 +139,7 @@ class LoopRecord:
         resting_from: step from which on they are in evaluation mode; None where they end in
             training mode.
         outside: changes of weights that no optimizer made.
+        stopped: parameters that learn no more; None where there are none.
         validations: recorded losses of held-out data, by step.
         validated: examples of the first pass of the last one, and its passes.
         elsewhere: those before which the watched network made no forward pass without gradients.
@@ -169,6 +193,7 @@ class LoopRecord:
     resting_calls: int = 0
     resting_from: int | None = None
     outside: tuple[OutsideChange, ...] = ()
+    stopped: StoppedPart | None = None
     validations: int = 0
     validated: tuple[int, int] = (0, 0)
     elsewhere: int = 0

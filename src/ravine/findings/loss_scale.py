@@ -1,9 +1,10 @@
-"""A validation loss that is on another scale than the training loss: a sum beside a mean.
+"""A validation loss that is not comparable with the training loss: a sum, or a mean of old ones.
 
-Three things tell it. The ratio of both stays, from an untrained network to a trained one, and is a
+Four things tell it. The ratio of both stays, from an untrained network to a trained one, and is a
 count of what was validated: examples of a pass, passes, or their inverse. Each validation adds to
-the one before what training has. Or, for a mean cross-entropy, the loss lies outside of what any
-labels could give on the answers that were seen.
+the one before what training has. What each must have been, if all so far were averaged, is what
+training has, and what was recorded is not. Or, for a mean cross-entropy, the loss lies outside of
+what any labels could give on the answers that were seen.
 """
 
 import math
@@ -20,6 +21,7 @@ _FEWEST, _LEAST = 3, 8  # validations; and a count that tells something
 _STEADY, _FAR = 0.5, 1.0  # deviation of the ratios' logarithms; and the largest of one
 _EARLY = 0.35  # of the loss of knowing nothing, that the first ratio is of
 _NEAR = math.log(1.6)  # of a ratio from a count
+_FITS, _LAGS = 0.3, 0.25  # logarithm of a ratio that is near 1; and of one that is not
 _SLACK, _ROOM = 1.5, 0.1  # of a bound, as a factor and of ln K
 
 
@@ -35,6 +37,8 @@ def find_other_scale(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         yield _multiple(run, *count)
     elif _added_up(run) is not None:
         yield _goes_on(run)
+    elif (own := _averaged(run)) is not None:
+        yield _lags(run, own)
     elif _is_out_of_bounds(record, run):
         yield _impossible(record, run)
 
@@ -44,9 +48,12 @@ def on_one_scale(record: LoopRecord, run: Trace) -> Trace:
 
     NaN where they cannot be told.
     """
-    count, added = _count(record, run), _added_up(run)
-    if count is None and added is not None:
-        return replace(run, validations=added)
+    count = _count(record, run)
+    own = _added_up(run) if count is None else None
+    if count is None and own is None:
+        own = _averaged(run)
+    if own is not None:
+        return replace(run, validations=own)
     if count is None and not _is_out_of_bounds(record, run):
         return run
     rows = run.validations.copy()
@@ -93,6 +100,33 @@ def _added_up(run: Trace) -> np.ndarray | None:
         return None
     found = run.validations.copy()
     found[:, 1] = own
+    return found
+
+
+def _averaged(run: Trace) -> np.ndarray | None:
+    """Returns validations as each was by itself, where what was recorded is their mean so far.
+
+    k m(k) − (k − 1) m(k − 1) is near training's loss each time then, though a difference of means
+    multiplies whatever else they hold by k; and the means are not, since the loss falls. None where
+    it is not so.
+    """
+    rows = _beside(run)
+    if len(rows) < _FEWEST + 2 or run.least < 0 or not np.isfinite(rows[:, [1, 3]]).all():
+        return None
+    order = np.arange(1, len(rows) + 1)
+    own = np.diff(order[:, None] * rows[:, 1:3], axis=0, prepend=0.0)
+    if not (rows[:, 3] > 0).all() or not (own[:, 0] > 0).all():
+        return None
+    if (own[:, 1] < -_ROOM).any() or (own[:, 1] > 1 + _ROOM).any():
+        return None
+    as_told, by_itself = (
+        np.abs(np.log(one / rows[:, 3]))[_FEWEST:] for one in (rows[:, 1], own[:, 0])
+    )
+    is_near = by_itself.max() < _FITS and np.median(by_itself) < _FITS / 2
+    if not is_near or np.median(as_told) < max(_LAGS, 2 * np.median(by_itself)):
+        return None
+    found = run.validations.copy()
+    found[:, 1:3] = own
     return found
 
 
@@ -145,6 +179,21 @@ def _goes_on(run: Trace) -> Finding:
         cause="the sum over a validation goes on from the one before",
         cure="set the sum, and its count, to 0 before each validation",
         evidence={"first": first, "last": last},
+    )
+
+
+def _lags(run: Trace, own: np.ndarray) -> Finding:
+    told, last = float(run.validations[-1, 1]), float(own[-1, 1])
+    return Finding(
+        severity="warning",
+        code="accuracy-disagrees",
+        seen=f"the last validation loss is {told:.3g}; taken as the mean of all {len(own)} "
+        f"validations so far, the last one by itself was {last:.3g}, and each was near the "
+        "training loss",
+        cause="the meters of validation are not reset, so that they average over all validations, "
+        "those of the untrained network among them",
+        cure="make the meters, or set sum and count to 0, before each validation",
+        evidence={"told": told, "last": last},
     )
 
 

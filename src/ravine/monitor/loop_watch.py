@@ -25,6 +25,7 @@ from ravine.core.nested import (
 )
 from ravine.findings.loop_record import LoopRecord, OutsideChange
 from ravine.monitor.followed_statistics import StartingStatistics
+from ravine.monitor.learning_parts import LearningParts
 from ravine.monitor.seen_examples import SeenExamples
 
 _SAMPLED, _ELEMENTS = 4, 64  # largest parameters that are compared, and elements of each
@@ -88,6 +89,7 @@ class LoopWatch:
         self.other_steps = self.other_optimizers = 0
         self.resting_from: int | None = None
         self.outside: list[OutsideChange] = []
+        self._learning = LearningParts(self._parameters)
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
         self.trained: Call | None = None
         self.trained_before: list[Call] = []
@@ -128,6 +130,7 @@ class LoopWatch:
 
     def after_step(self) -> None:
         """Keeps a sample of the weights as the step left them."""
+        self._learning.after_step()
         found = self._sample()
         # Reads from the device, but only after a change from outside.
         self._update = math.nan
@@ -222,10 +225,12 @@ class LoopWatch:
         if self.trained is None:
             self.trained = _some_examples(call)
 
+    def _held(self) -> set[int]:
+        return {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+
     def _left_out(self) -> tuple[int, int]:
         """Returns how many numbers get gradients and no optimizer's step, and how many learn."""
-        held = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
-        held |= self._held_elsewhere
+        held = self._held() | self._held_elsewhere
         learning = [p for p in self._others if p.requires_grad and id(p) not in held]
         left = [p for p in learning if p.grad is not None and bool(p.grad.any())]
         return sum(p.numel() for p in left), sum(p.numel() for p in self._parameters)
@@ -250,6 +255,7 @@ class LoopWatch:
             resting_calls=self.resting_calls,
             resting_from=self.resting_from,
             outside=tuple(self.outside),
+            stopped=self._learning.stopped(self._held()),
             validations=self.validations,
             validated=self._sizes,
             elsewhere=self.elsewhere,
@@ -265,6 +271,7 @@ class LoopWatch:
             return
         if step != self._validated_at:
             self._validated_at = step
+            self._learning.on_validation()
             self.validations += 1
             self.elsewhere += self._passes == 0
             self.swapped += self._passes > 0 and self._is_swapped

@@ -128,6 +128,26 @@ def _whole_mean(call: TracedCall) -> Node:
     return Window(x, call.new_value(), (sides[0], sides[1]), 1, 0, True)
 
 
+def _mean_pool(call: TracedCall) -> Node:
+    kernel, padding = call.args[1], call.argument(3, [0, 0])
+    stride, ceil = call.argument(2, []) or kernel, call.argument(4, False)
+    call.only(not any(padding) and not ceil, "windows over the edge")
+    call.only(call.argument(6, None) is None, "another divisor")
+    x = call.value(0)
+    return Window(x, call.new_value(), (kernel[0], kernel[-1]), _same(stride), 0, True)
+
+
+def _even_means(call: TracedCall) -> Node:
+    """Adaptive pooling to so many windows, where each has as many pixels."""
+    x = call.value(0)
+    _, *sides = call.values.shapes[x]
+    counts = call.args[1]
+    left = [side % count for side, count in zip(sides, counts, strict=True)]
+    call.only(not any(left), "uneven windows")
+    kernel = sides[0] // counts[0], sides[1] // counts[1]
+    return Window(x, call.new_value(), kernel, _same(kernel), 0, True)
+
+
 def _more_channels(call: TracedCall) -> Node:
     """Channels of zeros before and after: a convolution that takes each channel to its place."""
     left, right, top, bottom, before, after = call.args[1]
@@ -139,13 +159,13 @@ def _more_channels(call: TracedCall) -> Node:
 
 
 def _linear(call: TracedCall) -> Node:
-    """A linear layer: addmm(bias, x, weightᵀ) or mm(x, weightᵀ)."""
+    """addmm(bias, x, weightᵀ) or mm(x, weightᵀ): of pixels in a row a convolution of them all."""
     first = len(call.args) - 2
     call.only(not call.kwargs, "factors of the summands")
-    x = call.value(first)
+    x = call.values.vector(call.args[first])
     channels, height, width = call.values.shapes[x]
-    call.only((height, width) == (1, 1), "pixels as channels")
-    weight = call.needed(first + 1).t().reshape(-1, channels, 1, 1)
+    call.only(height == width, "pixels as channels, of sides that differ")
+    weight = call.needed(first + 1).t().reshape(-1, channels, height, width)
     bias = call.needed(0) if first else None
     return Convolution(x, call.new_value(), weight, bias, 1, 0)
 
@@ -177,6 +197,8 @@ OPERATIONS: Mapping[Any, Callable[[TracedCall], Node]] = {
     aten.max_pool2d_with_indices.default: _max_pool,
     aten.adaptive_max_pool2d.default: _whole_max,
     aten.mean.dim: _whole_mean,
+    aten.avg_pool2d.default: _mean_pool,
+    aten._adaptive_avg_pool2d.default: _even_means,
     aten.constant_pad_nd.default: _more_channels,
     aten.addmm.default: _linear,
     aten.mm.default: _linear,

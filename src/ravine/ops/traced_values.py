@@ -39,8 +39,11 @@ class TracedValues:
 
     def alias(self, x: Tensor, result: Tensor) -> None:
         """Notes that `result`, of any shape, has the elements of x in their order."""
-        value = self.value(x)
+        value = self.vector(x)
         channels, height, width = self.shapes[value]
+        if tuple(result.shape) == (1, channels * height * width) and x.is_contiguous():
+            self._values[_storage(result)] = value
+            return
         if result.shape != x.shape and tuple(result.shape) not in (
             (1, channels),
             (1, channels, 1, 1),
@@ -74,7 +77,14 @@ class TracedValues:
         return found, down
 
     def value(self, tensor: Tensor) -> Value:
-        """Returns the value of a tensor of any shape that has all elements of its memory."""
+        """Returns the value of a tensor (1, C, H, W) or (1, C) with all elements of its memory."""
+        found = self.vector(tensor)
+        if tensor.dim() == 2 and tensor.shape[1] != self.shapes[found][0]:
+            raise UntraceableError("pixels become channels")
+        return found
+
+    def vector(self, tensor: Tensor) -> Value:
+        """The same, also of a vector (1, C·H·W): channel after channel, the pixels of each."""
         found = self._values.get(_storage(tensor))
         if found is None or tensor.numel() != _numel(self.shapes[found]):
             raise UntraceableError("an operand does not come from the images alone")

@@ -197,6 +197,9 @@ def _row(op: Operation) -> LayerVariance:
 def _band(spread: float, images: int) -> float:
     """Returns the factor of 95 %, where the log of the variance has the variance `spread`.
 
-    The measurement on a batch adds the relative variance of a variance, 2/N.
+    The measurement on a batch adds the relative variance of a variance, 2/N; a layer that no
+    example is sent to (an expert) measures nothing.
     """
+    if not images:
+        return math.exp(_WIDEST)
     return math.exp(min(1.96 * math.sqrt(spread + 2 / images), _WIDEST))
