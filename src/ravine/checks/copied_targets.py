@@ -57,9 +57,9 @@ def _copied(sample: CheckBatch) -> int | None:
         is_alike = x.dim() == 2 and not x.is_floating_point() and x.numel() == targets.numel()
         if not is_alike or x.shape[1] < _FEWEST or len(x.unique()) < _FEWEST:
             continue
-        told = targets.reshape(x.shape)
-        known = told >= 0  # the others are passed over
-        if bool(known.any()) and float((told == x)[known].double().mean()) > NEXT_IN_INPUT:
+        wanted = targets.reshape(x.shape)
+        known = wanted >= 0  # the others are passed over
+        if bool(known.any()) and float((wanted == x)[known].double().mean()) > NEXT_IN_INPUT:
             return index
     return None
 

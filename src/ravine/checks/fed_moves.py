@@ -77,15 +77,15 @@ def _left(context: CheckContext, sample: CheckBatch) -> _Left | None:
         return None
     if len(masks) != math.prod(masks.shape[:-2]):
         return None  # several masks of a picture
-    fed, told = fed_by_step(context, sample)
-    if fed is None or told is None or fed.shape != images[0].shape or told.shape != masks.shape:
+    fed, given = fed_by_step(context, sample)
+    if fed is None or given is None or fed.shape != images[0].shape or given.shape != masks.shape:
         return None
     if torch.equal(fed, images[0]):
         return None
     n = min(_MOST, len(fed))
     x, seen = (_small(t[:n].double(), mode="area") for t in (images[0], fed))
     y, z = (
-        _small(t[:n].reshape(n, 1, *t.shape[-2:]).double(), mode="nearest") for t in (masks, told)
+        _small(t[:n].reshape(n, 1, *t.shape[-2:]).double(), mode="nearest") for t in (masks, given)
     )
     return _compared(x, seen, y, z)
 
@@ -99,7 +99,7 @@ def _small(t: Tensor, *, mode: str) -> Tensor:
     return F.interpolate(t, (round(height * factor), round(width * factor)), mode=mode)
 
 
-def _compared(x: Tensor, fed: Tensor, y: Tensor, told: Tensor) -> _Left | None:
+def _compared(x: Tensor, fed: Tensor, y: Tensor, given: Tensor) -> _Left | None:
     """Returns the same of pictures (N, C, H, W) before and after, and masks (N, 1, H, W)."""
     moves = list(_moves(square=x.shape[2] == x.shape[3]))
     found = [_best_shift(move(x), fed) for move in moves]
@@ -114,7 +114,7 @@ def _compared(x: Tensor, fed: Tensor, y: Tensor, told: Tensor) -> _Left | None:
         if not is_moved or float((mask != y[n]).double().mean()) < _PIXELS:
             continue
         another = moves[k](y[n - 1 : n] if n else y[-1:]).roll(shift, (2, 3)).round()
-        wrong.append(float((told[n] != mask[0]).double().mean()))
+        wrong.append(float((given[n] != mask[0]).double().mean()))
         by_chance.append(float((another[0] != mask[0]).double().mean()))
     count = len(wrong)
     return _Left(count, sum(wrong) / count, sum(by_chance) / count) if count else None

@@ -35,7 +35,7 @@ def find_other_scale(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     count = _count(record, run)
     if count is not None:
         yield _multiple(run, *count)
-    elif _added_up(run) is not None:
+    elif _summed(run) is not None:
         yield _goes_on(run)
     elif (own := _averaged(run)) is not None:
         yield _lags(run, own)
@@ -46,10 +46,10 @@ def find_other_scale(record: LoopRecord, run: Trace) -> Iterator[Finding]:
 def on_one_scale(record: LoopRecord, run: Trace) -> Trace:
     """Returns a run whose validation losses are those that would be beside training's.
 
-    NaN where they cannot be told.
+    NaN where they are not known.
     """
     count = _count(record, run)
-    own = _added_up(run) if count is None else None
+    own = _summed(run) if count is None else None
     if count is None and own is None:
         own = _averaged(run)
     if own is not None:
@@ -84,7 +84,7 @@ def _count(record: LoopRecord, run: Trace) -> tuple[float, str] | None:
     return None
 
 
-def _added_up(run: Trace) -> np.ndarray | None:
+def _summed(run: Trace) -> np.ndarray | None:
     """Returns validations with what each adds to the one before, where training has as much.
 
     None where it is not so in each of them: the losses are no sum over all validations so far.
@@ -183,17 +183,17 @@ def _goes_on(run: Trace) -> Finding:
 
 
 def _lags(run: Trace, own: np.ndarray) -> Finding:
-    told, last = float(run.validations[-1, 1]), float(own[-1, 1])
+    recorded, last = float(run.validations[-1, 1]), float(own[-1, 1])
     return Finding(
         severity="warning",
         code="accuracy-disagrees",
-        seen=f"the last validation loss is {told:.3g}; taken as the mean of all {len(own)} "
+        seen=f"the last validation loss is {recorded:.3g}; taken as the mean of all {len(own)} "
         f"validations so far, the last one by itself was {last:.3g}, and each was near the "
         "training loss",
         cause="the meters of validation are not reset, so that they average over all validations, "
         "those of the untrained network among them",
         cure="make the meters, or set sum and count to 0, before each validation",
-        evidence={"told": told, "last": last},
+        evidence={"told": recorded, "last": last},
     )
 
 
