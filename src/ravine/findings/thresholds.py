@@ -214,3 +214,6 @@ SAME_STATISTICS: Final = 0.05
 # Share of values' variance that a linear map of the inputs leaves: it tells them, it does not.
 TOLD: Final = 0.1
 UNTOLD: Final = 0.12
+# Outputs of another network that a step asks, in training mode over those in evaluation mode, in
+# their deviations.
+TEACHER_NOISE: Final = 0.2
