@@ -37,6 +37,7 @@ def _run(
     reduction: str = "mean",
     recorded: float = 1.0,
     size: int = 64,
+    batches: int = 20,
     norm: bool = False,
     parts: Callable[[Tensor], Sequence[Tensor]] = lambda y: [torch.arange(len(y))],
 ) -> Findings:
@@ -46,7 +47,7 @@ def _run(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     with ravine.Monitor(model, optimizer) as monitor:
         for step in range(120):
-            x, y = (t[64 * (step % 20) : 64 * (step % 20) + 64] for t in train)
+            x, y = (t[64 * (step % batches) :][:64] for t in train)
             model.train()
             optimizer.zero_grad()
             total = torch.zeros(())
@@ -171,3 +172,23 @@ def test_overfitting_and_other_labels_are_no_sum_of_passes(labels: str) -> None:
         )
 
     assert "accuracy-disagrees" not in _run(many, held).codes
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_some_classes_that_are_numbered_otherwise_in_validation_are_named(norm: bool) -> None:
+    train, (x, y) = _points(3840, seed=0, apart=_NEAR), _points(640, seed=1, apart=_NEAR)
+    exchanged = torch.tensor([0, 2, 1, 4, 3])
+
+    found = _run(train, (x, exchanged[y]), norm=norm, batches=60).codes
+
+    assert found[:1] == ("validation-labels-unrelated",)
+    assert not _run(train, (x, y), norm=norm, batches=60).codes
+
+
+@pytest.mark.parametrize("copies", [4, 20])
+def test_what_is_memorised_is_no_other_numbering(copies: int) -> None:
+    few = _points(1280 // copies, seed=0, apart=_NEAR)
+    many = few[0].repeat(copies, 1), few[1].repeat(copies)
+    found = _run(many, _points(640, seed=1, apart=_NEAR), norm=True)
+
+    assert "validation-labels-unrelated" not in found.codes
