@@ -5,6 +5,7 @@ It runs after the step was observed, so that what the watching disturbs breaks n
 Shape letters: N examples, K classes.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, final
@@ -74,7 +75,9 @@ def witness_step(context: CheckContext) -> Witness:
             kept,
             _hooks(context, calls, held, kept),
             losses,
+            warnings.catch_warnings(),
         ):
+            warnings.simplefilter("ignore")  # of hooks around compiled modules
             context.step(sample.original)
             resting = [(m, args) for m, args in calls if _rests(m, held, before=args[1])]
     except Exception:  # the user's step, which ran before without being watched so closely
