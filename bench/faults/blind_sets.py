@@ -96,5 +96,7 @@ COLUMNS = ("set", "special in it", "false alarms", "mended after it")
 def blind_table() -> str:
     """Returns the table of the sets, in words."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    lines += [f"| {s.name} (set {s.number}) | {s.special} | {s.alarms} | {s.mended} |" for s in BLIND_SETS]
+    lines += [
+        f"| {s.name} (set {s.number}) | {s.special} | {s.alarms} | {s.mended} |" for s in BLIND_SETS
+    ]
     return "\n".join(lines) + "\n\n"
