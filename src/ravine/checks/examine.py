@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ravine.checks.activations import inputs_faded
-from ravine.checks.check_batch import CheckBatch, dense_logits_of, logits_of, take_batches
+from ravine.checks.check_batch import CheckBatch, dense_logits_of, logits_of, rows_of, take_batches
 from ravine.checks.check_table import EXPLAINS, functions_of
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_form import form_of
@@ -182,7 +182,9 @@ def _first_batch(context: CheckContext, sample: CheckBatch) -> Generator[Finding
     """
     measured = context.measured
     with torch.no_grad():
-        measured.logits = logits_of(_output(context, sample), sample)
+        rows = rows_of(_output(context, sample), sample)
+    measured.columns = None if rows is None else rows.shape[1]
+    measured.logits = logits_of(rows, sample)
     if (yield from _run_stage("labels", context)):
         return True
     recording = record(context.model, sample.inputs, lambda out: _loss(context, out, sample))

@@ -19,3 +19,14 @@ def value_of(loss: Callable[[Any, Any], Tensor], out: Any, targets: Any) -> floa
             return float(loss(out, targets))
     except REFUSALS:
         return math.nan
+
+
+def slope_of(loss: Callable[[Any, Any], Tensor], out: Tensor, targets: Any) -> Tensor | None:
+    """Returns the slope of a loss by made-up outputs, of their shape; None where it refuses them."""
+    out = out.detach().requires_grad_()
+    try:
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(loss(out, targets), out)
+    except REFUSALS:
+        return None
+    return slope
