@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ravine.checks.context import CheckContext
 from ravine.checks.easy_examples import find_easy_in_loss
-from ravine.checks.made_up_outputs import slope_of, value_of
+from ravine.checks.made_up_outputs import slope_of, slopes_in_parts, value_of, whole_parts
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import WEIGHED_APART
@@ -36,8 +36,8 @@ def check_class_weights(context: CheckContext) -> Iterator[Finding]:
         labels = torch.cat(known)
         classes = measured.logits.shape[1]
         labels = labels[(labels >= 0) & (labels < classes)]  # the others are passed over
-        shape = (min(_MOST, len(labels)), classes)
-        silent = list(_ignored(context, labels[:_MOST], torch.Size(shape)))
+        some = whole_parts(labels, size=len(context.samples[0]), most=_MOST)
+        silent = list(_ignored(context, some, torch.Size((len(some), classes))))
         yield from silent or _turned(context, labels, classes)
         yield from _weighed_twice(context, labels, classes)
     elif measured.dense is not None:
@@ -85,11 +85,11 @@ def _ignored(context: CheckContext, labels: Tensor, shape: torch.Size) -> Iterat
         labels: (N, …).
         shape: (N, K, …) of the outputs.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator, size = torch.Generator().manual_seed(0), len(context.samples[0])
     silent: Tensor | None = None
     for _ in range(_TRIES):
         drawn = torch.randn(shape, generator=generator).to(labels.device)
-        slope = slope_of(context.loss, drawn, labels)
+        slope = slopes_in_parts(context.loss, drawn, labels, size=size)
         if slope is None or not bool(slope.any()):
             return
         rests = (slope == 0).all(1)
@@ -259,4 +259,3 @@ def _commoner_counts(apart: float) -> Finding:
 
 def _correlation(one: Tensor, other: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([one, other]))[0, 1])
-

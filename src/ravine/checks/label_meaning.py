@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_form import form_of
-from ravine.checks.made_up_outputs import slope_of
+from ravine.checks.made_up_outputs import slope_of, slopes_in_parts, whole_parts
 
 _MOST = 1024  # labels that are asked
 _FAR, _ALIKE = 3, 4  # above all outputs; examples of each label
@@ -33,10 +33,9 @@ def are_no_places(context: CheckContext, beyond: Tensor, outputs: int) -> bool:
 
 def compares_examples(context: CheckContext) -> bool:
     """Returns whether the loss of an example depends on the others of its batch."""
-    logits, sample = context.measured.logits, context.samples[0]
-    if logits is None:
-        return False
-    form = form_of(context.loss, logits, sample.targets[: len(logits)])
+    form, logits = context.measured.loss_form, context.measured.logits
+    if form is None and logits is not None:  # labels are looked at before
+        form = form_of(context.loss, logits, context.samples[0].targets[: len(logits)])
     return form is not None and not form.separate
 
 
@@ -46,8 +45,10 @@ def corrects_frequency(context: CheckContext, labels: Tensor, classes: int) -> b
     At equal outputs a mean of cross-entropies pulls each class's output to its frequency. Weights
     by class, or the logarithm of the frequencies added to the outputs, take that pull away.
     """
-    labels = labels[:_MOST]
-    slope = slope_of(context.loss, torch.zeros(len(labels), classes).to(labels.device), labels)
+    size = len(context.samples[0])
+    labels = whole_parts(labels, size=size, most=_MOST)
+    equal = torch.zeros(len(labels), classes).to(labels.device)
+    slope = slopes_in_parts(context.loss, equal, labels, size=size)
     if slope is None or not bool(slope.isfinite().all()) or not bool(slope.any()):
         return False
     pull = slope.double().mean(0).norm() / slope.double().norm(dim=1).mean()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ravine.checks.check_batch import take_batches
 from ravine.checks.class_weights import are_passed_over, weighs_rarer_more
 from ravine.checks.context import CheckContext
 from ravine.checks.label_meaning import are_no_places, compares_examples, corrects_frequency
@@ -34,14 +35,27 @@ def check_labels(context: CheckContext) -> Iterator[Finding]:
         elif len(beyond) and not are_passed_over(context, beyond, classes):
             yield _out_of_range(int(labels.min()), int(labels.max()), classes)
             return
-    most = math.inf if classes is None else classes
-    found = [b[(b >= 0) & (b < most)] for b in found]
-    labels = torch.cat(found)
+    if classes is not None:
+        found = [b[(b >= 0) & (b < classes)] for b in found]
+        labels = torch.cat(found)
     is_met = classes is not None and (
         weighs_rarer_more(context, labels, classes) or corrects_frequency(context, labels, classes)
     )
-    yield from _balance(labels, is_met=is_met)
+    if context.measured.columns != 1 or len(labels.unique()) == 2:  # else they are numbers
+        yield from _balance(_with_later(context, labels), is_met=is_met)
     yield from _shuffling(context, found, labels)
+
+
+def _with_later(context: CheckContext, labels: Tensor) -> Tensor:
+    """Returns labels with those of batches from a whole list: some kinds may come later."""
+    source, first = context.source, len(context.samples)
+    if not isinstance(source, list | tuple) or len(source) < 2 * first:
+        return labels
+    spread = source[first :: max(1, len(source) // first)]
+    later = [one.labels for one in take_batches(spread, labels.device)]
+    kinds = labels.unique()
+    known = [b[torch.isin(b, kinds)] for b in later if b is not None]
+    return torch.cat([labels, *known])
 
 
 def _out_of_range(low: int, high: int, classes: int) -> Finding:
@@ -60,13 +74,12 @@ def _out_of_range(low: int, high: int, classes: int) -> Finding:
 
 
 def _balance(labels: Tensor, *, is_met: bool) -> Iterator[Finding]:
-    counts = labels.bincount()
-    present = counts[counts > 0]
-    if len(labels) < IMBALANCE_FROM or len(present) < 2:
+    kinds, counts = labels.unique(return_counts=True)
+    if len(labels) < IMBALANCE_FROM or len(kinds) < 2:
         return
-    ratio = float(present.max() / present.min())
+    ratio = float(counts.max() / counts.min())
     if ratio > IMBALANCE:
-        common, rare = int(counts.argmax()), int((counts == present.min()).nonzero()[0])
+        common, rare = int(kinds[counts.argmax()]), int(kinds[counts.argmin()])
         yield Finding(
             severity="note" if is_met else "warning",
             code="imbalance",
@@ -86,10 +99,10 @@ def _shuffling(
     """χ² of the labels by batch: shuffled batches all have the same mixture."""
     if len(batches) < 2 or len(labels) < 4 * len(batches):
         return
-    size = int(labels.max()) + 1
-    table = torch.stack([b.bincount(minlength=size) for b in batches]).double()
-    table = table[:, table.sum(0) > 0]
-    classes = table.shape[1]
+    kinds = labels.unique()  # any whole numbers
+    classes = len(kinds)
+    places = [torch.searchsorted(kinds, b) for b in batches]
+    table = torch.stack([b.bincount(minlength=classes) for b in places]).double()
     if classes > 1:
         expected = table.sum(1, keepdim=True) * table.sum(0) / table.sum()
         freedom = (len(batches) - 1) * (classes - 1)
@@ -110,7 +123,7 @@ def _shuffling(
 
 
 def _are_composed(context: CheckContext, table: Tensor) -> bool:
-    """Returns whether batches are put together of some classes on purpose: for a loss that compares.
+    """Returns whether batches hold some classes on purpose, for a loss that compares examples.
 
     Each holds two classes at least, with two examples of each, and a batch is no more like the one
     before it than like any other.

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from ravine.checks.check_batch import CheckBatch, joined
 from ravine.checks.context import CheckContext
+from ravine.checks.label_meaning import compares_examples
 from ravine.checks.made_up_outputs import REFUSALS
+from ravine.checks.maximised import minimise_
 from ravine.checks.rate_trial import gradient_multiple, is_clipped, late_loss
+from ravine.checks.step_modes import train_as_in_step_
 from ravine.core.errors import SettingError
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding, Severity
@@ -38,6 +41,7 @@ _BEYOND_NOISE = 3.0  # standard deviations
 _MEDIAN_OF_DIFFERENCES = 0.954  # |x − y| of two normal numbers, over their standard deviation
 _EXAMPLES = 32  # of a step of a training at one rate
 _BEGUN = 0.1  # of the fall of the loss
+_LOST = 3.0  # times its start, of a loss that compares examples
 _LOWEST, _HIGHEST = 1e-5, 10.0  # learning rates
 
 
@@ -51,6 +55,7 @@ class _Losses(nn.Module):
         self._samples = samples
 
     def forward(self, index: Tensor) -> Tensor:
+        train_as_in_step_(self._context)
         return self._context.value(self._samples[int(index)])
 
 
@@ -70,6 +75,7 @@ def rate_range(context: CheckContext, *, examples: int, steps: int) -> RangeTest
     samples = _pieces(context.samples, examples)
     indices = (_Index(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
     with preserve_training(context.model, context.optimizer):
+        minimise_(context.optimizer)
         try:
             return range_test(
                 _Losses(context, samples),
@@ -227,7 +233,10 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
     in_the_end = lr * added * multiple
     first, least = _first(found), min(found.losses)
     begins = _beginning(found, first - _BEGUN * (first - least))
-    ratio, is_lost = in_the_end / found.suggestion, _loss_at(found, in_the_end) >= first
+    # A mean over pairs or triplets that are wrong still does not tell how many are left.
+    is_comparing = compares_examples(context)
+    ratio = in_the_end / found.suggestion
+    is_lost = _loss_at(found, in_the_end) >= (_LOST if is_comparing else 1.0) * first
     evidence = {
         "rate": lr, "suggestion": found.suggestion, "ratio": ratio, "begins": begins,
         "least": least,
@@ -237,7 +246,8 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
             found, lr, in_the_end, is_lost=is_lost, evidence=evidence, multiple=multiple
         )
     elif steps and ratio > RATE_DOUBTFUL and lr > 0 and not is_clipped(context):
-        yield from _falls_behind(context, found, first, steps, multiple)
+        if not is_comparing:
+            yield from _falls_behind(context, found, first, steps, multiple)
     elif least < -RUNS_OFF * max(1.0, abs(first)):
         return  # a loss without a least value falls the faster, the higher the rate is
     elif planned < begins * RATE_LOW or (
