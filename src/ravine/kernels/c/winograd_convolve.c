@@ -13,29 +13,16 @@
 
 #include <stdlib.h>
 
-#include "epilogue.h"
 #include "products.h"
-#include "winograd_parts.h"
+#include "winograd_writing.h"
 
 enum { GROUP = 64 /* channels of y, at most, whose products wait to be transformed back */ };
-
-/* What all threads read. */
-struct task {
-    const struct convolution *o;
-    struct blocks b;
-    int64_t rows, all;    /* rows of tiles that a thread takes at a time, and of all images */
-    int64_t channels;     /* of y that a thread takes at a time */
-    const float *kernels; /* panels of (AREA, in, columns) words, transformed */
-    int64_t transformed;  /* elements from component to component of a block's transform */
-    int64_t products;     /* floats from component to component of a block's products */
-    const float *scale;   /* rstd·weight of the norm, or null */
-};
 
 /* What one thread works on. */
 struct workspace {
     element *strip;       /* padded images: (rows, positions, in) */
     element *transformed; /* (AREA, tiles, in) */
-    float *products;      /* (AREA, tiles, GROUP) */
+    float *products;      /* (AREA, tiles, group) */
 };
 
 /* Words from component to component of a panel of kernels, and before the panel that begins at
@@ -202,52 +189,13 @@ static void multiply_group(const struct task *k, const struct workspace *d, cons
             struct operands p = {
                 .a = (const float *)(d->transformed + t * k->transformed + from * o->in),
                 .b = k->kernels + kernel_panel(o, panel) + t * kernel_component(o, width) + at + c - panel,
-                .c = d->products + t * k->products + from * GROUP + c,
-                .a_row = words, .a_k = 1, .b_k = width, .c_row = GROUP, .k = words, .is_first = 1,
+                .c = d->products + t * k->products + from * k->group + c,
+                .a_row = words, .a_k = 1, .b_k = width, .c_row = k->group, .k = words, .is_first = 1,
                 .ahead = ahead,
             };
             multiply(&p, tiles, columns);
         }
     }
-}
-
-INLINE void transform_back(const float *from, int64_t apart, floats y[OUTPUTS][OUTPUTS])
-{
-    floats half[OUTPUTS][SIDE];
-    for (int j = 0; j < SIDE; j++) {
-        floats m[SIDE], results[OUTPUTS];
-        for (int i = 0; i < SIDE; i++)
-            m[i] = load_floats(from + (i * SIDE + j) * apart, LANES);
-        transform_output(results, m);
-        for (int i = 0; i < OUTPUTS; i++)
-            half[i][j] = results[i];
-    }
-    for (int i = 0; i < OUTPUTS; i++)
-        transform_output(y[i], half[i]);
-}
-
-/* Transforms a segment's products for LANES channels of y from d on back, and writes them. */
-INLINE void write_segment(const struct task *k, const struct segment *s, const float *products,
-                          int64_t d)
-{
-    const struct convolution *o = k->o;
-    float *sums = o->sums ? o->sums + s->image * 2 * o->out : NULL;
-    struct epilogue e = begin_epilogue(o, k->scale, sums, s->top > 0, d);
-    for (int64_t i = 0; i < s->rows; i++)
-        for (int64_t column = 0; column < k->b.columns; column++) {
-            const float *from = products + tile_number(&k->b, s, i, column) * GROUP;
-            int64_t row = s->top + i;
-            floats y[OUTPUTS][OUTPUTS];
-            transform_back(from, k->products, y);
-            int64_t below = least(OUTPUTS, o->out_height - row * OUTPUTS);
-            int64_t right = least(OUTPUTS, o->out_width - column * OUTPUTS);
-            int64_t at = ((s->image * o->out_height + row * OUTPUTS) * o->out_width +
-                          column * OUTPUTS) * o->out + d;
-            for (int64_t v = 0; v < below; v++)
-                for (int64_t u = 0; u < right; u++)
-                    write_position(&e, at + (v * o->out_width + u) * o->out, y[v][u]);
-        }
-    end_epilogue(&e);
 }
 
 static void write_group(const struct task *k, const struct workspace *d,
@@ -279,8 +227,8 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
             transform_strip(&k->b, &segments[i], d->strip, o->in, d->transformed,
                             k->transformed);
         }
-        for (int64_t at = first; at < last; at += GROUP) {
-            int64_t channels = least(GROUP, last - at);
+        for (int64_t at = first; at < last; at += k->group) {
+            int64_t channels = least(k->group, last - at);
             struct fetching ahead = fetch_around(k, from, to, end, at, channels, last);
             multiply_group(k, d, &parts, at, channels, &ahead);
             write_group(k, d, segments, count, at, channels);
@@ -313,12 +261,12 @@ int64_t WINOGRAD_NAME(kernel_bytes)(const struct convolution *o, int32_t threads
 /* Returns 0, or 1 where there is not enough memory. */
 int32_t WINOGRAD_NAME(convolve)(const struct convolution *o, int32_t wanted)
 {
-    struct task k = {.o = o};
-    size_t a_tile = (size_t)AREA * ((size_t)o->in * sizeof(element) + GROUP * sizeof(float));
+    struct task k = {.o = o, .group = least(GROUP, o->out)};
+    size_t a_tile = (size_t)AREA * ((size_t)o->in * sizeof(element) + (size_t)k.group * sizeof(float));
     k.b = lay_out_blocks(o->images, o->out_height, o->out_width, OUTPUTS, a_tile);
     int64_t units = lay_out_units(&k, wanted);
     int threads = (int)most(1, least(wanted, units));
-    k.transformed = k.b.tiles * o->in + BETWEEN * IN_WORD, k.products = k.b.tiles * GROUP + BETWEEN;
+    k.transformed = k.b.tiles * o->in + BETWEEN * IN_WORD, k.products = k.b.tiles * k.group + BETWEEN;
     size_t kernels = o->kernels ? 0 : (size_t)WINOGRAD_NAME(kernel_bytes)(o, wanted);
     size_t scale = lines((size_t)(o->backward ? o->out : o->in) * sizeof(float));
     size_t strip = lines((size_t)(strip_positions(&k.b, least(k.b.rows, k.b.rows_of_image), TILE) * o->in) *

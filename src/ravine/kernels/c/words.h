@@ -71,6 +71,20 @@ INLINE void store_two(element *p, floats first, floats second, int64_t apart)
 #endif
 }
 
+/* What `store_two` stores, `apart` = LANES. */
+INLINE void load_two(const element *p, floats to[2])
+{
+#if !defined(IMAGES_FLOAT32)
+    words both;
+    memcpy(&both, p, sizeof both);
+    to[0] = (floats)(both << 16);
+    to[1] = (floats)(both & 0xffff0000u);
+#else
+    to[0] = load(p, LANES);
+    to[1] = load(p + LANES, LANES);
+#endif
+}
+
 /* sum + a·b of a word and a vector of words. */
 INLINE floats multiply_add(floats sum, const float *a, floats b)
 {
