@@ -3,9 +3,10 @@
 
    The taps that a result reads are gathered into a row of words (words.h), some rows at a time, so
    many that they stay in the second cache; a kernel of one position with stride 1 reads the images as
-   they are, where a position is whole words. Long rows are gathered and multiplied in parts, a row of the kernel each: the kernels, which of a single
-   image are most of what is read, then come from memory once for all rows. The last part goes from the
-   registers to memory, with all that follows a convolution (epilogue.h). */
+   they are, where a position is whole words (product_gather.h). Long rows are gathered and multiplied in
+   parts, a row of the kernel each: the kernels, which of a single image are most of what is read, then
+   come from memory once for all rows. The last part goes from the registers to memory, with all that
+   follows a convolution (product_writing.h). */
 
 #include <stdlib.h>
 
@@ -20,10 +21,13 @@
 #endif
 
 enum {
-    ROWS = REGISTERS == 32 ? 12 : 6, /* of results whose sums with those channels stay in registers */
+    ROWS = REGISTERS == 32 ? 12 : 6, /* of results whose sums with a panel stay in registers */
     SUMS = ROWS * VECTORS,
-    FEW_ROWS = REGISTERS == 32 ? 8 : 6, /* the same of products of at most */
-    SHALLOW = 32,                       /* words */
+    /* So few that the next rows are multiplied while results are written: of a panel of one vector, and
+       of products of few words. */
+    NARROW_ROWS = REGISTERS == 32 ? 16 : 12,
+    FEW_ROWS = REGISTERS == 32 ? 8 : 6,
+    SHALLOW = 32, /* words */
     GATHERED = 256 << 10, /* bytes of rows at a time */
     MOST_BLOCKS = 16,     /* of ROWS rows, likewise */
 };
@@ -37,26 +41,23 @@ static int64_t rows_at_once(const struct convolution *o, int64_t rows, int64_t t
     return (step + ROWS - 1) / ROWS * ROWS;
 }
 
-/* Element `at` of the kernels of the channels of vector j of the panel from channel d of y on; zeros for
-   those that y does not have. */
-INLINE floats gather_lanes(const struct convolution *o, int64_t d, int64_t j, int64_t at)
+/* Element `at` of the kernels of LANES channels of y from d on; zeros for those that y does not have. */
+INLINE floats gather_lanes(const struct convolution *o, int64_t d, int64_t at)
 {
     float lanes[LANES] = {0};
-    int64_t first = is_interleaved(o, d) ? d + j : d + j * LANES, step = is_interleaved(o, d) ? VECTORS : 1;
-    for (int64_t lane = 0; lane < LANES && first + lane * step < o->out; lane++)
-        lanes[lane] = o->w[(first + lane * step) * elements_of(o, o->kernel) + at];
+    for (int64_t lane = 0; lane < least(LANES, o->out - d); lane++)
+        lanes[lane] = o->w[(d + lane) * elements_of(o, o->kernel) + at];
     return load_floats(lanes, LANES);
 }
 
-INLINE void pack_word(const struct convolution *o, int64_t d, int64_t j, int64_t at, int64_t elements,
-                      float *to)
+INLINE void pack_word(const struct convolution *o, int64_t d, int64_t at, int64_t elements, float *to)
 {
 #if defined(IMAGES_FLOAT32)
     (void)elements;
-    store_floats(to, gather_lanes(o, d, j, at), LANES);
+    store_floats(to, gather_lanes(o, d, at), LANES);
 #else
-    store_two((element *)to, gather_lanes(o, d, j, at),
-              elements > 1 ? gather_lanes(o, d, j, at + 1) : (floats){0}, LANES);
+    store_two((element *)to, gather_lanes(o, d, at),
+              elements > 1 ? gather_lanes(o, d, at + 1) : (floats){0}, LANES);
 #endif
 }
 
@@ -67,7 +68,7 @@ static void pack_panel(const struct convolution *o, int64_t d, float *to)
     for (int64_t part = 0; part < all; part += elements)
         for (int64_t at = 0; at < elements; at += IN_WORD)
             for (int64_t j = 0; j < vectors_from(o, d); j++, to += LANES)
-                pack_word(o, d, j, part + at, elements - at, to);
+                pack_word(o, d + j * LANES, part + at, elements - at, to);
 }
 
 /* One part of the kernel for some rows of results. */
@@ -146,7 +147,6 @@ static __attribute__((noinline)) void multiply_wide(const struct convolution *o,
     multiply_panel(o, t, d, ROWS, VECTORS);
 }
 
-/* Of few words, so few rows that the next ones are multiplied while results are written. */
 static __attribute__((noinline)) void multiply_shallow(const struct convolution *o, const struct part *t,
                                                        int64_t d)
 {
@@ -156,7 +156,7 @@ static __attribute__((noinline)) void multiply_shallow(const struct convolution 
 static __attribute__((noinline)) void multiply_narrow(const struct convolution *o, const struct part *t,
                                                       int64_t d)
 {
-    multiply_panel(o, t, d, SUMS, 1);
+    multiply_panel(o, t, d, NARROW_ROWS, 1);
 }
 
 /* With channels [first, last) of y. */

@@ -1,7 +1,4 @@
-/* What is done with the sums of a panel of channels of y as they go from the registers to memory.
-
-   In bfloat16 the two vectors of a panel are its even and its odd channels, so that both are read and
-   written as the words of one line. */
+/* What is done with the sums of a panel of channels of y as they go from the registers to memory. */
 
 #ifndef RAVINE_PRODUCT_WRITING_H
 #define RAVINE_PRODUCT_WRITING_H
@@ -9,7 +6,7 @@
 #include "epilogue.h"
 #include "product_gather.h"
 
-/* The constants of a panel, in the order of its vectors. */
+/* The constants of a panel. */
 struct ending {
     const element *residual; /* all three at the first channel of the panel */
     element *y, *second;
@@ -20,19 +17,10 @@ struct ending {
     int is_usual; /* all channels, and rectifiers: of two results y has none */
 };
 
-/* Whether the vectors of the panel that begins at channel d of y are even and odd channels. */
-INLINE int is_interleaved(const struct convolution *o, int64_t d)
+INLINE void load_constants(const float *from, int64_t channels, floats to[VECTORS])
 {
-    return IN_WORD == 2 && d + PANEL <= o->out;
-}
-
-INLINE void load_constants(const float *from, int is_interleaved, int64_t channels, floats to[VECTORS])
-{
-    float lanes[PANEL] = {0};
-    for (int64_t c = 0; c < channels; c++)
-        lanes[is_interleaved ? c % VECTORS * LANES + c / VECTORS : c] = from[c];
-    for (int j = 0; j < VECTORS; j++)
-        to[j] = load_floats(lanes + j * LANES, LANES);
+    for (int64_t j = 0; j * LANES < channels; j++)
+        to[j] = load_floats(from + j * LANES, least(LANES, channels - j * LANES));
 }
 
 /* The panel from channel d of y on. */
@@ -46,11 +34,10 @@ static struct ending begin_ending(const struct convolution *o, int64_t d)
                        .activation = (int)a->activation, .floor = floor_of(a->activation),
                        .second_activation = (int)a->second_activation,
                        .second_floor = floor_of(a->second_activation)};
-    int mixed = is_interleaved(o, d);
-    load_constants(a->shift + d, mixed, e.channels, e.shift);
+    load_constants(a->shift + d, e.channels, e.shift);
     if (e.second) {
-        load_constants(a->second_scale + d, mixed, e.channels, e.second_scale);
-        load_constants(a->second_shift + d, mixed, e.channels, e.second_shift);
+        load_constants(a->second_scale + d, e.channels, e.second_scale);
+        load_constants(a->second_shift + d, e.channels, e.second_shift);
     }
     e.is_usual = e.channels % LANES == 0 && is_rectifier(a->activation);
     if (e.second)
@@ -58,11 +45,10 @@ static struct ending begin_ending(const struct convolution *o, int64_t d)
     return e;
 }
 
-/* `channels` of a panel, in the order of its vectors. */
 INLINE void load_panel(const element *from, int64_t channels, floats to[VECTORS])
 {
     if (channels == PANEL)
-        load_two(from, to);
+        load_both(from, to);
     else
         for (int64_t j = 0; j * LANES < channels; j++)
             to[j] = load(from + j * LANES, least(LANES, channels - j * LANES));
@@ -71,7 +57,7 @@ INLINE void load_panel(const element *from, int64_t channels, floats to[VECTORS]
 INLINE void store_panel(element *to, int64_t channels, const floats from[VECTORS])
 {
     if (channels == PANEL)
-        store_two(to, from[0], from[1], LANES);
+        store_both(to, from[0], from[1]);
     else
         for (int64_t j = 0; j * LANES < channels; j++)
             store(to + j * LANES, from[j], least(LANES, channels - j * LANES));
@@ -127,6 +113,14 @@ INLINE void write_rows(const struct ending *e, int64_t at, const floats *sums, c
         write_usual(e, at + i * e->out, sums + i * vectors, vectors, has_residual, has_second);
 }
 
+/* Writes rows that are one vector each and lie one behind the other, two at a time. */
+INLINE void write_twos(const struct ending *e, int64_t at, const floats *sums, const int rows)
+{
+#pragma GCC unroll 24
+    for (int i = 0; i < rows; i += 2)
+        store_both(e->y + at + i * LANES, larger(e->floor, sums[i]), larger(e->floor, sums[i + 1]));
+}
+
 /* Writes `rows` rows of sums, the first at element `at` of the panel. */
 INLINE void write_sums(const struct ending *e, int64_t at, const floats *sums, const int rows,
                        const int vectors)
@@ -144,6 +138,8 @@ INLINE void write_sums(const struct ending *e, int64_t at, const floats *sums, c
             write_rows(e, at, sums, rows, vectors, 0, 1);
     } else if (e->residual) {
         write_rows(e, at, sums, rows, vectors, 1, 0);
+    } else if (vectors == 1 && rows % 2 == 0 && e->out == LANES) {
+        write_twos(e, at, sums, rows);
     } else {
         write_rows(e, at, sums, rows, vectors, 0, 0);
     }

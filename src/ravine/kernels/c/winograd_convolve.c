@@ -95,24 +95,48 @@ static void transform_kernels(const struct convolution *o, float *kernels, int64
     }
 }
 
+/* Bᵀ d of a tile's columns from `first` on, of one or two vectors of channels. */
+INLINE void transform_vectors(const element *from, int64_t row, int64_t column, const int first,
+                              floats half[2][SIDE][SIDE], const int vectors)
+{
+    if (vectors == 1 || OUTPUTS > 2) { /* registers do not hold both of the larger ones */
+        for (int v = 0; v < vectors; v++)
+            transform_columns(from + v * LANES, row, column, first, half[v]);
+        return;
+    }
+    for (int j = first; j < SIDE; j++) {
+        floats d[2][SIDE], t[SIDE];
+        for (int i = 0; i < SIDE; i++) {
+            floats both[2];
+            load_both(from + i * row + j * column, both);
+            d[0][i] = both[0], d[1][i] = both[1];
+        }
+        for (int v = 0; v < 2; v++) {
+            transform_input(t, d[v]);
+            for (int i = 0; i < SIDE; i++)
+                half[v][i][j] = t[i];
+        }
+    }
+}
+
 /* Writes Bᵀ d B of a row of tiles for one or two vectors of channels; the columns that two tiles
    share are transformed once. */
 INLINE void transform_row(const struct blocks *b, const struct segment *s, int64_t tile_row,
                           const element *from, int64_t row, int64_t channels, element *transformed,
-                          int64_t apart, const int vectors)
+                          int64_t apart, const int vectors, int64_t first)
 {
     floats half[2][SIDE][SIDE], t[2][SIDE];
-    for (int64_t j = 0; j < b->columns; j++, from += OUTPUTS * channels) {
+    from += first * OUTPUTS * channels;
+    for (int64_t j = first; j < b->columns; j++, from += OUTPUTS * channels) {
         element *to = transformed + tile_number(b, s, tile_row, j) * channels;
-        for (int v = 0; v < vectors; v++) {
-            for (int i = 0; i < SIDE && j > 0; i++)
+        for (int v = 0; v < vectors; v++)
+            for (int i = 0; i < SIDE && j > first; i++)
                 for (int k = 0; k < HALO; k++)
                     half[v][i][k] = half[v][i][OUTPUTS + k];
-            if (j == 0)
-                transform_columns(from + v * LANES, row, channels, 0, half[v]);
-            else
-                transform_columns(from + v * LANES, row, channels, HALO, half[v]);
-        }
+        if (j == first)
+            transform_vectors(from, row, channels, 0, half, vectors);
+        else
+            transform_vectors(from, row, channels, HALO, half, vectors);
         for (int i = 0; i < SIDE; i++) {
             for (int v = 0; v < vectors; v++)
                 transform_input(t[v], half[v][i]);
@@ -126,6 +150,49 @@ INLINE void transform_row(const struct blocks *b, const struct segment *s, int64
     }
 }
 
+/* Bᵀ d of the columns from `first` on of two tiles side by side, of LANES channels. */
+INLINE void transform_columns_of_twos(const element *from, int64_t row, const int first,
+                                      floats half[SIDE][SIDE + OUTPUTS])
+{
+    for (int j = first; j < SIDE + OUTPUTS; j += 2) {
+        floats d[2][SIDE], t[2][SIDE];
+        for (int i = 0; i < SIDE; i++) {
+            floats both[2];
+            load_both(from + i * row + j * LANES, both);
+            d[0][i] = both[0], d[1][i] = both[1];
+        }
+        transform_input(t[0], d[0]);
+        transform_input(t[1], d[1]);
+        for (int i = 0; i < SIDE; i++)
+            half[i][j] = t[0][i], half[i][j + 1] = t[1][i];
+    }
+}
+
+/* The same of whole tiles with LANES channels, two at a time, which lie together; returns how many. */
+static int64_t transform_twos(const struct blocks *b, const struct segment *s, int64_t tile_row,
+                              const element *from, int64_t row, element *transformed, int64_t apart)
+{
+    floats half[SIDE][SIDE + OUTPUTS], first[SIDE], second[SIDE];
+    int64_t count = (b->columns - b->is_right_cut) / 2 * 2;
+    for (int64_t j = 0; j < count; j += 2, from += 2 * OUTPUTS * LANES) {
+        element *to = transformed + tile_number(b, s, tile_row, j) * LANES;
+        for (int i = 0; i < SIDE && j > 0; i++)
+            for (int k = 0; k < HALO; k++)
+                half[i][k] = half[i][2 * OUTPUTS + k];
+        if (j == 0)
+            transform_columns_of_twos(from, row, 0, half);
+        else
+            transform_columns_of_twos(from, row, HALO, half);
+        for (int i = 0; i < SIDE; i++) {
+            transform_input(first, half[i]);
+            transform_input(second, half[i] + OUTPUTS);
+            for (int k = 0; k < SIDE; k++)
+                store_both(to + (i * SIDE + k) * apart, first[k], second[k]);
+        }
+    }
+    return count;
+}
+
 /* Writes Bᵀ d B of a segment's tiles: (AREA, tiles of a block, channels). */
 static void transform_strip(const struct blocks *b, const struct segment *s, const element *strip,
                             int64_t channels, element *transformed, int64_t apart)
@@ -135,9 +202,12 @@ static void transform_strip(const struct blocks *b, const struct segment *s, con
         const element *from = strip + i * OUTPUTS * row;
         int64_t c = 0;
         for (; c + 2 * LANES <= channels; c += 2 * LANES)
-            transform_row(b, s, i, from + c, row, channels, transformed + c, apart, 2);
+            transform_row(b, s, i, from + c, row, channels, transformed + c, apart, 2, 0);
+        int64_t done = 0;
+        if (OUTPUTS == 2 && channels == LANES)
+            done = transform_twos(b, s, i, from, row, transformed, apart);
         if (c < channels)
-            transform_row(b, s, i, from + c, row, channels, transformed + c, apart, 1);
+            transform_row(b, s, i, from + c, row, channels, transformed + c, apart, 1, done);
     }
 }
 
