@@ -134,14 +134,9 @@ def test_means_of_windows_are_compiled_where_all_have_as_many_pixels(
 
 
 @pytest.mark.parametrize("name", ["wrn-10-1", "preact-20"])
-@pytest.mark.parametrize("cached_bytes", [1 << 30, 0])
 def test_an_answer_does_not_depend_on_the_threads_nor_on_the_batch_from_eight_images_on(
-    name: str,
-    cached_bytes: int,
-    torch_threads: Callable[[int], AbstractContextManager[None]],
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, torch_threads: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    monkeypatch.setattr("ravine.nn.inference_engine._CACHED_BYTES", cached_bytes)
     engine, images = InferenceEngine(_network(name)), images_for(21, name)
     found, alone = [], []
     for threads in (1, 2, 5):
@@ -152,23 +147,6 @@ def test_an_answer_does_not_depend_on_the_threads_nor_on_the_batch_from_eight_im
     assert all(torch.equal(found[0], other) for other in found[1:])
     assert all(torch.equal(alone[0], other) for other in alone[1:])
     torch.testing.assert_close(alone[0], found[0][:1], rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(("cached_bytes", "groups"), [(1 << 30, {8, 4}), (0, {20})])
-def test_weights_that_no_cache_keeps_are_read_for_more_images_at_once(
-    cached_bytes: int,
-    groups: set[int],
-    torch_threads: Callable[[int], AbstractContextManager[None]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("ravine.nn.inference_engine._CACHED_BYTES", cached_bytes)
-    engine = InferenceEngine(_network())
-    with torch_threads(1):
-        engine(images_for(20, "wrn-10-1"))
-
-    (compiled,) = engine._compiled.values()
-    assert compiled is not None
-    assert {group for group, _ in compiled.programs} == groups | {1}  # one tells the size
 
 
 def _last(network: nn.Module, kind: type[nn.Module]) -> Any:

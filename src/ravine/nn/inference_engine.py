@@ -30,8 +30,6 @@ from ravine.ops.trace import trace
 from ravine.ops.traced_graph import TracedGraph, UntraceableError, begins_with_convolutions
 
 _GROUP_BYTES = 16 << 20  # of values of the images that a thread takes through at a time
-# Weights that no cache keeps come from memory once for each group: such groups are larger.
-_CACHED_BYTES, _MOST_OF_HEAVY = 16 << 20, 32
 _SIZES = 2  # of images, that programs are kept for
 
 Shape = tuple[int, int, int]
@@ -137,13 +135,8 @@ class _Compiled:
     def _images_of_a_group(self, count: int, workers: int) -> int:
         if count == 1:
             return 1
-        one = self._program(1, count)
-        fit, share = _GROUP_BYTES // max(1, one.workspace_bytes), -(-count // workers)
-        most = MANY
-        if one.kernel_bytes > _CACHED_BYTES:
-            # Two for each of several threads, of which one may be held up.
-            most = _MOST_OF_HEAVY if workers == 1 else max(MANY, -(-share // 2))
-        return max(1, min(most, _MOST_OF_HEAVY, fit, share))
+        fit = _GROUP_BYTES // max(1, self._program(1, count).workspace_bytes)
+        return max(1, min(MANY, fit, -(-count // workers)))
 
     def _program(self, group: int, asked: int) -> InferenceProgram:
         key = group, min(asked, MANY)

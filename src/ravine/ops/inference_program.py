@@ -97,7 +97,6 @@ class InferenceProgram:
         constants: of the layers.
         images: of a group.
         workspace_bytes: of one group.
-        kernel_bytes: of all kernels that its products read.
     """
 
     library: Library
@@ -105,7 +104,6 @@ class InferenceProgram:
     constants: Sequence[LayerConstants]
     images: int
     workspace_bytes: int
-    kernel_bytes: int
     _workspaces: list[Tensor] = field(default_factory=list)
 
     def run(self, images: Tensor, result: Tensor, *, threads: int) -> None:
@@ -159,7 +157,6 @@ def make_program(
     """
     offsets, total = _offsets(graph, layers, images * dtype.itemsize)
     steps = (Step * len(layers))()
-    kernel_bytes = 0
     for step, layer, of_layer in zip(steps, layers, constants, strict=True):
         _fill(step, graph, layer, of_layer, images)
         step.window.is_float32 = step.convolution.is_float32 = dtype is torch.float32
@@ -167,14 +164,12 @@ def make_program(
             shape = graph.shapes[layer.node.y]
             algorithm = inference_algorithm(library, layer.node, shape, min(asked, MANY), dtype)
             step.convolution.algorithm = algorithm
-            kernels = of_layer.kernels_for(library, algorithm, dtype)
-            step.convolution.kernels = kernels.data_ptr()
-            kernel_bytes += kernels.nbytes
+            step.convolution.kernels = of_layer.kernels_for(library, algorithm, dtype).data_ptr()
         step.x = offsets[layer.node.x]
         step.residual = NOWHERE if layer.residual is None else offsets[layer.residual]
         step.y = offsets[layer.y] if layer.y_is_read else NOWHERE
         step.second = NOWHERE if layer.second is None else offsets[layer.second.value]
-    return InferenceProgram(library, steps, constants, images, total, kernel_bytes)
+    return InferenceProgram(library, steps, constants, images, total)
 
 
 def _fill(
