@@ -27,10 +27,17 @@ from ravine.ops.inference_program import (
 from ravine.ops.library_inputs import operations_are_observed
 from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
 from ravine.ops.trace import trace
-from ravine.ops.traced_graph import TracedGraph, UntraceableError, begins_with_convolutions
+from ravine.ops.traced_graph import (
+    TracedGraph,
+    UntraceableError,
+    is_narrow_under_autocast,
+    linear_weights,
+)
 
 _GROUP_BYTES = 16 << 20  # of values of the images that a thread takes through at a time
 _SIZES = 2  # of images, that programs are kept for
+_LONG_READ = 8 << 20  # bytes of linear layers, from which on reading them is most of their time
+_MANY_READERS = 32  # images that read them together then
 
 Shape = tuple[int, int, int]
 Kind = tuple[Shape, torch.dtype]
@@ -136,7 +143,11 @@ class _Compiled:
         if count == 1:
             return 1
         fit = _GROUP_BYTES // max(1, self._program(1, count).workspace_bytes)
-        return max(1, min(MANY, fit, -(-count // workers)))
+        linear = linear_weights(self.graph) * self.dtype.itemsize
+        most = MANY if linear < _LONG_READ else _MANY_READERS
+        each = max(1, min(most, fit, -(-count // workers)))
+        turns = -(-count // (each * workers))  # about as many images in each
+        return -(-count // (turns * workers))
 
     def _program(self, group: int, asked: int) -> InferenceProgram:
         key = group, min(asked, MANY)
@@ -157,7 +168,7 @@ def _compile(
             graph = trace(network, shape)
     except UntraceableError:
         return None
-    if dtype is not torch.float32 and not begins_with_convolutions(graph):
+    if dtype is not torch.float32 and not is_narrow_under_autocast(graph):
         return None
     layers = fuse(graph)
     return _Compiled(library, graph, layers, [constants_of(layer) for layer in layers], dtype)
@@ -167,8 +178,13 @@ def _type_of_values(library: Library) -> torch.dtype | None:
     """Returns the type that layers compute in now; None where it is not compiled."""
     if not torch.is_autocast_enabled("cpu"):
         return torch.float32
-    is_bfloat16 = torch.get_autocast_dtype("cpu") is torch.bfloat16
-    return torch.bfloat16 if is_bfloat16 and library.level_name == "avx512-bf16" else None
+    return torch.bfloat16 if _is_narrowing() and library.level_name == "avx512-bf16" else None
+
+
+def _is_narrowing() -> bool:
+    """Whether autocast makes the weights of convolutions and linear layers bfloat16."""
+    enabled = torch.is_autocast_enabled("cpu")
+    return enabled and torch.get_autocast_dtype("cpu") is torch.bfloat16
 
 
 def _is_plain(images: Tensor) -> bool:
