@@ -80,6 +80,11 @@ class _Recorder(TorchDispatchMode):
         self.unknown: str | None = None
         self.is_paused = False
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Without a wrapper of torch's compiler, whose import takes a second."""
+        return False
+
     def __torch_dispatch__(self, op: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = op(*args, **(kwargs or {}))
         self.values.keep((args, result))
