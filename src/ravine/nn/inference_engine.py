@@ -3,7 +3,8 @@
 In evaluation mode, on the CPU, a network of convolutions, norms, activations, sums and poolings is
 one call of the library (`ops/inference_program.py`), with nothing of Python between its layers: in
 float32, and under autocast in bfloat16 where the processor multiplies vectors of it. Every other
-network, and every other way to run one, takes its own forward pass.
+network, and every other way to run one, takes its own forward pass; a private one under autocast
+that of a copy whose weights are narrow already (`narrow_copy.py`).
 """
 
 import threading
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from ravine.kernels.library import Library, load_library, threads
+from ravine.nn.narrow_copy import narrow_copy
 from ravine.nn.network_state import NetworkState, has_global_hooks
 from ravine.ops.fused_graph import Layer, fuse
 from ravine.ops.inference_program import (
@@ -64,6 +66,8 @@ class InferenceEngine:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _state: NetworkState | None = None
     _compiled: "dict[Kind, _Compiled | None]" = field(default_factory=dict)
+    _narrow: nn.Module | None = None
+    _narrow_calls: int = 0
 
     def __call__(self, images: Tensor) -> Tensor:
         """Returns logits (B, K) of images (B, C, H, W), as the network would."""
@@ -73,8 +77,11 @@ class InferenceEngine:
             compiled = self._compiled_for(library, images, dtype)
             if compiled is not None:
                 return compiled.run(images)
+        network = self.network
+        if library is not None and _is_narrowing() and _is_plain(images):
+            network = self._narrowed(library, images)
         with keep_packed_weights(self._packed):
-            logits: Tensor = self.network(images)
+            logits: Tensor = network(images)
         return logits
 
     def check_weights(self) -> None:
@@ -107,6 +114,19 @@ class InferenceEngine:
                     del self._compiled[next(iter(self._compiled))]
                 self._compiled[kind] = _compile(library, self.network, *kind)
             return self._compiled[kind]
+
+    def _narrowed(self, library: Library, images: Tensor) -> nn.Module:
+        """Returns what answers as the network does: from the second call on a narrow copy."""
+        with self._lock:
+            if self.is_shared:
+                self._narrow = None
+                return self.network
+            self._narrow_calls += 1
+            if self._narrow_calls == 2:
+                state = self._state or NetworkState.of(library, self.network)
+                if state is not None and state.is_plain():
+                    self._narrow = narrow_copy(self.network, images)
+            return self._narrow or self.network
 
     def _forget(self) -> None:
         self._state, self._compiled, self._packed = None, {}, PackedWeights()
