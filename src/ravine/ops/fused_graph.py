@@ -166,7 +166,7 @@ def _read_by(node: Node) -> list[Value]:
 
 
 def folded_weight(layer: Layer) -> Tensor:
-    """Returns a convolution's weight times the scale of its results, (D, C/g, k, k) float32."""
+    """Returns a convolution's weight times the scale of its results, (D, C/G, k, k) float32."""
     assert isinstance(layer.node, Convolution)
     weight = layer.node.weight
     if layer.scale is not None:

@@ -49,9 +49,9 @@ class LayerConstants:
     """The constants of a layer as the library reads them; None where there are none.
 
     Attributes:
-        weight: of a convolution, folded, (D, C/groups, k, k) float32 in channels_last.
-        groups: of its channels.
-        kernels: the same as the products of each algorithm and type read it, (groups, n) uint8.
+        weight: of a convolution, folded, (D, C/G, k, k) float32 in channels_last.
+        groups: G, of its channels.
+        kernels: the same as the products of each algorithm and type read it, (G, n) uint8.
         scale: of a window, (C,) float32.
         shift: (C,) float32.
         second_scale: (C,) float32.
@@ -67,11 +67,7 @@ class LayerConstants:
     second_shift: Tensor | None = None
 
     def kernels_for(self, library: Library, algorithm: int, dtype: torch.dtype) -> Tensor:
-        """Returns a convolution's kernels as an algorithm's products read them.
-
-        Returns:
-            (groups, n) uint8.
-        """
+        """Returns a convolution's kernels as an algorithm's products read them, (G, n) uint8."""
         if (algorithm, dtype) not in self.kernels:
             assert self.weight is not None
             groups = self.weight.chunk(self.groups)

@@ -2,7 +2,7 @@
 
 `trace.py` makes one; `fused_graph.py` fuses norms, activations and sums into layers.
 
-Shape letters: C channels, H height, W width, D channels of a result, k side of a kernel.
+Shape letters: C channels, H height, W width, D channels of a result, k side of a kernel, G groups.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class UntraceableError(Exception):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Convolution:
-    """y = x ∗ weight + bias, float32: weight (D, C/groups, k, k), bias (D,) or None; or linear."""
+    """y = x ∗ weight + bias, float32: weight (D, C/G, k, k), bias (D,) or None; or linear."""
 
     x: Value
     y: Value
