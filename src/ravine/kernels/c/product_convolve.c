@@ -41,36 +41,6 @@ static int64_t rows_at_once(const struct convolution *o, int64_t rows, int64_t t
     return (step + ROWS - 1) / ROWS * ROWS;
 }
 
-/* Element `at` of the kernels of LANES channels of y from d on; zeros for those that y does not have. */
-INLINE floats gather_lanes(const struct convolution *o, int64_t d, int64_t at)
-{
-    float lanes[LANES] = {0};
-    for (int64_t lane = 0; lane < least(LANES, o->out - d); lane++)
-        lanes[lane] = o->w[(d + lane) * elements_of(o, o->kernel) + at];
-    return load_floats(lanes, LANES);
-}
-
-INLINE void pack_word(const struct convolution *o, int64_t d, int64_t at, int64_t elements, float *to)
-{
-#if defined(IMAGES_FLOAT32)
-    (void)elements;
-    store_floats(to, gather_lanes(o, d, at), LANES);
-#else
-    store_two((element *)to, gather_lanes(o, d, at),
-              elements > 1 ? gather_lanes(o, d, at + 1) : (floats){0}, LANES);
-#endif
-}
-
-/* Writes the kernels of the panel from channel d of y on, (row_words, its channels). */
-static void pack_panel(const struct convolution *o, int64_t d, float *to)
-{
-    int64_t elements = elements_of(o, part_height(o)), all = elements_of(o, o->kernel);
-    for (int64_t part = 0; part < all; part += elements)
-        for (int64_t at = 0; at < elements; at += IN_WORD)
-            for (int64_t j = 0; j < vectors_from(o, d); j++, to += LANES)
-                pack_word(o, d + j * LANES, part + at, elements - at, to);
-}
-
 /* One part of the kernel for some rows of results. */
 struct part {
     const float *a;       /* (rows, words) gathered taps */
@@ -104,7 +74,7 @@ INLINE void multiply_rows(const struct convolution *o, const struct part *t, con
                 sums[i * vectors + j] = multiply_add(sums[i * vectors + j], a + i * words + k, columns[j]);
     }
     if (t->is_last) {
-        write_sums(e, row * o->out, sums, rows, vectors);
+        write_sums(e, row * y_channels(o), sums, rows, vectors);
         return;
     }
 #pragma GCC unroll 24
@@ -220,6 +190,7 @@ int64_t PRODUCT_NAME(kernel_bytes)(const struct convolution *o, int32_t threads)
 int32_t PRODUCT_NAME(convolve)(const struct convolution *o, int32_t wanted)
 {
     if (!o->packed) {
+#pragma omp parallel for schedule(static) num_threads(wanted)
         for (int64_t d = 0; d < o->out; d += PANEL)
             pack_panel(o, d, o->kernels + d * row_words(o));
         return 0;

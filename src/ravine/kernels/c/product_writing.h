@@ -10,7 +10,7 @@
 struct ending {
     const element *residual; /* all three at the first channel of the panel */
     element *y, *second;
-    int64_t out, channels; /* of y, and of the panel */
+    int64_t pitch, channels; /* of a position of y in memory, and of the panel */
     floats shift[VECTORS], second_scale[VECTORS], second_shift[VECTORS];
     floats floor, second_floor;
     int activation, second_activation;
@@ -27,7 +27,7 @@ INLINE void load_constants(const float *from, int64_t channels, floats to[VECTOR
 static struct ending begin_ending(const struct convolution *o, int64_t d)
 {
     const struct after *a = o->after;
-    struct ending e = {.y = o->y ? (element *)o->y + d : NULL, .out = o->out,
+    struct ending e = {.y = o->y ? (element *)o->y + d : NULL, .pitch = y_channels(o),
                        .channels = least(PANEL, o->out - d),
                        .residual = o->residual ? (const element *)o->residual + d : NULL,
                        .second = a->second ? (element *)a->second + d : NULL,
@@ -89,7 +89,7 @@ INLINE void write_usual(const struct ending *e, int64_t at, const floats *sums, 
 static __attribute__((noinline)) void write_others(const struct ending *e, int64_t at,
                                                    const floats *sums, int64_t rows, int vectors)
 {
-    for (int64_t i = 0; i < rows; i++, at += e->out, sums += vectors) {
+    for (int64_t i = 0; i < rows; i++, at += e->pitch, sums += vectors) {
         floats y[VECTORS] = {{0}}, more[VECTORS] = {{0}};
         if (e->residual)
             load_panel(e->residual + at, e->channels, more);
@@ -110,7 +110,7 @@ INLINE void write_rows(const struct ending *e, int64_t at, const floats *sums, c
 {
 #pragma GCC unroll 24
     for (int i = 0; i < rows; i++)
-        write_usual(e, at + i * e->out, sums + i * vectors, vectors, has_residual, has_second);
+        write_usual(e, at + i * e->pitch, sums + i * vectors, vectors, has_residual, has_second);
 }
 
 /* Writes rows that are one vector each and lie one behind the other, two at a time. */
@@ -138,7 +138,7 @@ INLINE void write_sums(const struct ending *e, int64_t at, const floats *sums, c
             write_rows(e, at, sums, rows, vectors, 0, 1);
     } else if (e->residual) {
         write_rows(e, at, sums, rows, vectors, 1, 0);
-    } else if (vectors == 1 && rows % 2 == 0 && e->out == LANES) {
+    } else if (vectors == 1 && rows % 2 == 0 && e->pitch == LANES) {
         write_twos(e, at, sums, rows);
     } else {
         write_rows(e, at, sums, rows, vectors, 0, 0);

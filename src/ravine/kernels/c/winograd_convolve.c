@@ -220,17 +220,17 @@ static struct fetching fetch_around(const struct task *k, int64_t from, int64_t 
     struct fetching f = {.count = 0};
     int64_t first = first_position(&k->b, from, o->out_height, o->out_width, OUTPUTS, 0);
     int64_t rows = end_position(&k->b, to, o->out_height, o->out_width, OUTPUTS, 0) - first;
-    int64_t bytes = channels * (int64_t)sizeof(element), stride = o->out * (int64_t)sizeof(element);
+    int64_t bytes = channels * (int64_t)sizeof(element), stride = y_channels(o) * (int64_t)sizeof(element);
     const void *tensors[] = {o->y, o->residual, o->normed};
     for (int i = 0; i < 3; i++)
         if (tensors[i])
-            fetch_rows(&f, (const element *)tensors[i] + first * o->out + at, bytes, stride, rows);
+            fetch_rows(&f, (const element *)tensors[i] + first * y_channels(o) + at, bytes, stride, rows);
     if (at + channels == last && to < end) {
         int64_t after = least(end, to + k->b.rows);
         int64_t start = first_position(&k->b, to, o->height, o->width, OUTPUTS, 1);
         int64_t all = end_position(&k->b, after, o->height, o->width, OUTPUTS, 1) - start;
-        int64_t row = o->in * (int64_t)sizeof(element);
-        fetch_rows(&f, (const element *)o->x + start * o->in, row, row, all);
+        int64_t row = o->in * (int64_t)sizeof(element), pitch = x_channels(o);
+        fetch_rows(&f, (const element *)o->x + start * pitch, row, pitch * (int64_t)sizeof(element), all);
     }
     return f;
 }
@@ -281,7 +281,7 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
     const struct convolution *o = k->o;
     int64_t padding = o->backward ? 2 - o->padding : o->padding;
     struct source x = {.images = o->x, .height = o->height, .width = o->width, .channels = o->in,
-                       .above = padding, .left = padding};
+                       .pitch = x_channels(o), .above = padding, .left = padding};
     if (!o->backward && o->mean)
         x.mean = o->mean, x.scale = k->scale, x.bias = o->bias, x.relu = o->relu;
     struct segment segments[MOST_SEGMENTS];

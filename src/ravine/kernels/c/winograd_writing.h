@@ -52,7 +52,7 @@ INLINE int64_t first_of_tile(const struct columns *c, int64_t row, int64_t colum
 {
     const struct convolution *o = c->k->o;
     int64_t y = c->s->image * o->out_height + (c->s->top + row) * OUTPUTS;
-    return (y * o->out_width + column * OUTPUTS) * o->out + c->d;
+    return (y * o->out_width + column * OUTPUTS) * y_channels(o) + c->d;
 }
 
 INLINE void write_tile(const struct columns *c, struct epilogue *e, int64_t row, int64_t column)
@@ -65,7 +65,7 @@ INLINE void write_tile(const struct columns *c, struct epilogue *e, int64_t row,
     int64_t at = first_of_tile(c, row, column);
     for (int64_t v = 0; v < below; v++)
         for (int64_t u = 0; u < right; u++)
-            write_position(e, at + (v * o->out_width + u) * o->out, y[v][u]);
+            write_position(e, at + (v * o->out_width + u) * y_channels(o), y[v][u]);
 }
 
 /* Writes a row of tiles of an inference, all of them whole, with rectifiers. */
@@ -73,7 +73,7 @@ INLINE void write_whole_tiles(const struct columns *c, const struct finish *give
                               int64_t count, const int has_residual, const int has_second)
 {
     const struct finish f = *given;
-    int64_t out = c->k->o->out, pitch = c->k->o->out_width * out, apart = c->k->products;
+    int64_t out = y_channels(c->k->o), pitch = c->k->o->out_width * out, apart = c->k->products;
     const float *from = products_of(c, row, 0);
     int64_t at = first_of_tile(c, row, 0);
     for (int64_t column = 0; column < count; column++, from += c->k->group, at += OUTPUTS * out) {
