@@ -105,3 +105,34 @@ def test_inputs_that_no_layer_is_given_are_named(nothing: bool) -> None:
     found = _checked(_Fed(nothing=nothing), list(zip(x.split(32), y.split(32), strict=True)))
 
     assert (found.codes[:1] == ("inputs-ignored",)) == nothing
+
+
+class Recurrent(nn.Module):
+    """A GRU over tokens (N, T), whose state is read at the end of all, or of each."""
+
+    def __init__(self, *, own_end: bool) -> None:
+        super().__init__()
+        self.table, self.own_end = nn.Embedding(20, 12), own_end
+        self.rows, self.head = nn.GRU(12, 24, batch_first=True), nn.Linear(24, 5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        out, _ = self.rows(self.table(tokens))
+        last = (tokens != 0).sum(1) - 1 if self.own_end else torch.full((len(tokens),), -1)
+        return self.head(out[torch.arange(len(tokens)), last])
+
+
+def behind_the_end(*, own_end: bool, blank_before: bool = False) -> bool:
+    torch.manual_seed(0)
+    tokens = torch.randint(1, 20, (64, 40))
+    tokens[torch.arange(40) >= torch.randint(8, 40, (64, 1))] = 0
+    if blank_before:  # as in a picture
+        tokens[:, :8] = 0
+    batches = [(tokens, torch.randint(0, 5, (64,)))]
+    found = ravine.check(Recurrent(own_end=own_end), F.cross_entropy, batches, learn=False)
+    return "inputs-ignored" in found.codes
+
+
+def test_a_state_that_is_read_behind_the_end_of_a_sequence_is_named() -> None:
+    assert behind_the_end(own_end=False)
+    assert not behind_the_end(own_end=True)
+    assert not behind_the_end(own_end=False, blank_before=True)

@@ -13,14 +13,15 @@ from ravine.findings.held_out_detectors import responds_apart
 from ravine.monitor.response_distance import response_shift
 
 _Pair = tuple[Tensor, Tensor]
+_NEAR = 0.35  # centres that leave a loss to training, too
 
 
-def _points(count: int, *, seed: int) -> _Pair:
+def _points(count: int, *, seed: int, apart: float = 0.7) -> _Pair:
     """Returns points (N, 20) around five centres, with their labels."""
     chance = torch.Generator().manual_seed(seed)
     centres = torch.randn(5, 20, generator=torch.Generator().manual_seed(9))
     y = torch.randint(5, (count,), generator=chance)
-    return 0.7 * centres[y] + torch.randn(count, 20, generator=chance), y
+    return apart * centres[y] + torch.randn(count, 20, generator=chance), y
 
 
 def _network(*, norm: bool) -> nn.Sequential:
@@ -34,6 +35,9 @@ def _run(
     *,
     told: Callable[[list[Tensor]], float] = lambda losses: float(torch.stack(losses).mean()),
     reduction: str = "mean",
+    recorded: float = 1.0,
+    size: int = 64,
+    batches: int = 20,
     norm: bool = False,
     parts: Callable[[Tensor], Sequence[Tensor]] = lambda y: [torch.arange(len(y))],
 ) -> Findings:
@@ -43,7 +47,7 @@ def _run(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     with ravine.Monitor(model, optimizer) as monitor:
         for step in range(120):
-            x, y = (t[64 * (step % 20) : 64 * (step % 20) + 64] for t in train)
+            x, y = (t[64 * (step % batches) :][:64] for t in train)
             model.train()
             optimizer.zero_grad()
             total = torch.zeros(())
@@ -52,12 +56,12 @@ def _run(
                 loss.backward()
                 total = total + loss.detach()
             optimizer.step()
-            monitor.record(loss=total)
+            monitor.record(loss=recorded * total)
             if step % 15 == 14:
                 model.eval()
                 with torch.no_grad():
-                    out = [model(x) for x in held[0].split(64)]
-                    pairs = list(zip(out, held[1].split(64), strict=True))
+                    out = [model(x) for x in held[0].split(size)]
+                    pairs = list(zip(out, held[1].split(size), strict=True))
                     losses = [F.cross_entropy(o, y, reduction=reduction) for o, y in pairs]
                 right = float((torch.cat(out).argmax(1) == held[1]).double().mean())
                 monitor.record(loss=told(losses), split="validation", accuracy=right)
@@ -123,3 +127,68 @@ def test_norms_of_sorted_parts_of_a_batch_are_named(is_sorted: bool) -> None:
     found = _run(_points(1280, seed=0), _points(320, seed=1), norm=True, parts=parts)
 
     assert found.codes[:1] == (("norm-statistics-disagree",) if is_sorted else ())
+
+
+def _thirds(y: Tensor) -> Sequence[Tensor]:
+    return torch.arange(len(y)).chunk(3)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_validation_that_adds_up_a_few_passes_is_named(count: int) -> None:
+    train, held = _points(1280, seed=0, apart=_NEAR), _points(128 * count, seed=1, apart=_NEAR)
+
+    def added(losses: list[Tensor]) -> float:
+        return float(torch.stack(losses).sum())
+
+    assert _run(train, held, told=added, size=128).codes[:1] == ("accuracy-disagrees",)
+    assert not _run(train, held, size=128).codes
+
+
+@pytest.mark.parametrize("divided", [True, False])
+def test_a_training_loss_that_is_divided_by_the_parts_of_a_step_is_named(divided: bool) -> None:
+    train, held = _points(1280, seed=0, apart=_NEAR), _points(320, seed=1, apart=_NEAR)
+
+    found = _run(train, held, parts=_thirds, recorded=1 / 3 if divided else 1.0).codes
+
+    assert found == (("accuracy-disagrees",) if divided else ())
+
+
+def test_a_training_loss_that_is_a_sum_over_its_batch_is_named() -> None:
+    found = _run(
+        _points(1280, seed=0, apart=_NEAR), _points(320, seed=1, apart=_NEAR), recorded=64.0
+    )
+
+    assert found.codes[:1] == ("accuracy-disagrees",)
+
+
+@pytest.mark.parametrize("labels", ["right", "turned"])
+def test_overfitting_and_other_labels_are_no_sum_of_passes(labels: str) -> None:
+    few, held = _points(64, seed=0), _points(192, seed=1, apart=_NEAR)
+    many = few[0].repeat(20, 1), few[1].repeat(20)
+    if labels == "turned":
+        many, held = (
+            _points(1280, seed=0, apart=_NEAR),
+            (held[0], (held[1] + (held[1] > 1).long()) % 5),
+        )
+
+    assert "accuracy-disagrees" not in _run(many, held).codes
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_some_classes_that_are_numbered_otherwise_in_validation_are_named(norm: bool) -> None:
+    train, (x, y) = _points(3840, seed=0, apart=_NEAR), _points(640, seed=1, apart=_NEAR)
+    exchanged = torch.tensor([0, 2, 1, 4, 3])
+
+    found = _run(train, (x, exchanged[y]), norm=norm, batches=60).codes
+
+    assert found[:1] == ("validation-labels-unrelated",)
+    assert not _run(train, (x, y), norm=norm, batches=60).codes
+
+
+@pytest.mark.parametrize("copies", [4, 20])
+def test_what_is_memorised_is_no_other_numbering(copies: int) -> None:
+    few = _points(1280 // copies, seed=0, apart=_NEAR)
+    many = few[0].repeat(copies, 1), few[1].repeat(copies)
+    found = _run(many, _points(640, seed=1, apart=_NEAR), norm=True)
+
+    assert "validation-labels-unrelated" not in found.codes

@@ -323,7 +323,10 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="norm-statistics-disagree",
         function=check_norm_statistics,
         stage="state",
-        thresholds=(limits.NORM_LOSS, limits.NORM_LOSS_NATS),
+        thresholds=(
+            *(limits.NORM_LOSS, limits.NORM_LOSS_NATS),
+            *(limits.OTHER_FORM, limits.OTHER_FORM_LEFT),
+        ),
         explains=DETECTORS["norm-statistics-disagree"].explains,
     ),
     DETECTORS["validation-labels-unrelated"],

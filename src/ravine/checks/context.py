@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from ravine.checks.check_batch import CheckBatch, logits_of
 from ravine.checks.loss_form import Loss, LossForm
-from ravine.checks.step_record import StepPair, Tensors
+from ravine.checks.step_record import StepPair, Tensors, Witness
 from ravine.core.nested import call_model
 from ravine.optim.lr_range_test import RangeTest
 from ravine.propagation.unit_activity import UnitActivity
@@ -36,6 +36,7 @@ class Measurements:
         faded: of each activation, whether its input has next to no variance.
         range_test: of the learning rate; None where there was none.
         steps: what the user's step does; None where none was given.
+        witness: what one more call of it does beside that.
         output: first floating tensor of the model's output, detached, in training mode.
         outputs: all of the model's output, its tensors detached, in training mode.
         leaves: tensors at the ends of the loss's graph.
@@ -56,6 +57,7 @@ class Measurements:
     faded: tuple[bool, ...] = ()
     range_test: RangeTest | None = None
     steps: StepPair | None = None
+    witness: Witness = field(default_factory=Witness)
     output: Tensor | None = None
     outputs: Any = None
     leaves: tuple[Tensor, ...] = ()

@@ -50,7 +50,7 @@ def _apart(context: CheckContext, names: tuple[str, ...]) -> float:
     sample, found = context.samples[0], list[float]()
 
     def measure(norm: Any, inputs: tuple[Tensor, ...]) -> None:
-        found.append(_divergence(inputs[0].detach().double(), norm))
+        found.append(divergence(inputs[0].detach().double(), norm))
 
     with preserve_training(context.model), torch.no_grad():
         context.model.eval()
@@ -67,7 +67,7 @@ def _apart(context: CheckContext, names: tuple[str, ...]) -> float:
 _NORMS = nn.modules.batchnorm._BatchNorm
 
 
-def _divergence(x: Tensor, norm: Any) -> float:
+def divergence(x: Tensor, norm: Any) -> float:
     """Returns that of inputs (N, C, …) from the running statistics of a norm."""
     flat = x.transpose(0, 1).flatten(1)
     mean, var = norm.running_mean.double(), norm.running_var.double().clamp_min(1e-12)

@@ -21,6 +21,7 @@ from ravine.checks.context import CheckContext
 from ravine.checks.made_up_outputs import REFUSALS, value_of
 from ravine.checks.step_record import StepPair, cosine
 from ravine.core.nested import tensors_in
+from ravine.core.preserve_tensors import preserve_tensors
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 
@@ -99,19 +100,14 @@ def _watched(context: CheckContext, pair: StepPair, sample: CheckBatch) -> _Pass
         return None
     found = _Passes()
     given = tensors_in((sample.original, sample.inputs, sample.targets))
-    kept = [t.detach().clone() for t in given]
     handle = context.model.register_forward_hook(_keeper(found, sample))
     try:
-        with preserve_training(context.model, pair.first.optimizer):
+        with preserve_training(context.model, pair.first.optimizer), preserve_tensors(given):
             context.step(sample.original)
     except Exception:  # the user's step, which ran before without being watched so closely
         return None
     finally:
         handle.remove()
-        with torch.no_grad():
-            for tensor, old in zip(given, kept, strict=True):
-                if not torch.equal(tensor, old):
-                    tensor.copy_(old)
     if found.slopes:
         found.heard = _is_heard(found.slopes)
     return found

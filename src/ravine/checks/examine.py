@@ -24,6 +24,7 @@ from ravine.checks.loss_form import form_of
 from ravine.checks.parameters import leaves_of
 from ravine.checks.step_observation import observe_step
 from ravine.checks.step_record import Tensors
+from ravine.checks.witnessed_step import witness_step
 from ravine.core.compiled import uncompiled, unwrapped
 from ravine.core.errors import SettingError
 from ravine.core.nested import map_tensors, tensors_in
@@ -156,6 +157,7 @@ def _run_checks(context: CheckContext, *, labels_probe: bool, learn: bool) -> It
         return
     yield from _run_stage("evaluation", context)
     context.measured.steps = observe_step(context)
+    context.measured.witness = witness_step(context)
     yield from _run_stage("state", context)
     if labels_probe:
         yield from _run_stage("labels probe", context)

@@ -18,6 +18,7 @@ from ravine.checks.mirrored_classes import VIEWS, exchanged_classes, mirrored_cl
 from ravine.checks.mirrored_targets import errors_mirrored, targets_left
 from ravine.checks.value_relation import values_of
 from ravine.core.nested import tensors_in
+from ravine.core.preserve_tensors import preserve_tensors
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 
@@ -100,19 +101,18 @@ def fed_by_step(context: CheckContext, sample: CheckBatch) -> tuple[Tensor | Non
             found.extend(t.detach().clone() for t in tensors_in(args) if _is_input(t))
 
     given = tensors_in((sample.original, sample.inputs, sample.targets))
-    kept = [t.detach().clone() for t in given]
     handle = context.model.register_forward_pre_hook(keep)
     try:
-        with preserve_training(context.model, context.optimizer), _FedTargets() as mode:
+        with (
+            preserve_training(context.model, context.optimizer),
+            preserve_tensors(given),
+            _FedTargets() as mode,
+        ):
             context.step(sample.original)
     except Exception:  # the user's step, which ran before without being watched so closely
         return None, None
     finally:
         handle.remove()
-        with torch.no_grad():
-            for tensor, old in zip(given, kept, strict=True):
-                if not torch.equal(tensor, old):
-                    tensor.copy_(old)
     return (found[0] if found else None), mode.targets
 
 

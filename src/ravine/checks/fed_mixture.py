@@ -17,6 +17,7 @@ from torch import Tensor
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.core.nested import tensors_in
+from ravine.core.preserve_tensors import preserve_tensors
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 
@@ -70,21 +71,17 @@ def _passes(context: CheckContext) -> Iterator[tuple[_Pass, CheckBatch]]:
     if len(sample.float_inputs) != 1 or sample.labels is None or int(sample.labels.min()) < 0:
         return
     given = tensors_in((sample.original, sample.inputs, sample.targets))
-    kept = [t.detach().clone() for t in given]
     with preserve_training(context.model, context.optimizer):
         for _ in range(_CALLS):
             found: list[_Pass] = []
             handle = context.model.register_forward_hook(_keeper(found))
             try:
-                context.step(sample.original)
+                with preserve_tensors(given):
+                    context.step(sample.original)
             except Exception:  # the user's step, which ran before without being watched so closely
                 return
             finally:
                 handle.remove()
-                with torch.no_grad():
-                    for tensor, old in zip(given, kept, strict=True):
-                        if not torch.equal(tensor, old):
-                            tensor.copy_(old)
             images = sample.float_inputs[0].flatten(1)
             if not found or found[0].inputs.shape != images.shape:
                 return

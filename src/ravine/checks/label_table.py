@@ -47,9 +47,10 @@ LABEL_CHECKS: Final = (
         explains=(*LEARNING, *START),
     ),
     Check(
-        code="teacher-trained",
+        code="teacher-trained",  # in training mode inside the step by find_teacher_at_work
         function=check_teacher,
         stage="evaluation",
+        thresholds=(limits.TEACHER_NOISE,),
         explains=(*LEARNING, *VALIDATION),
     ),
     Check(

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ravine.checks.context import CheckContext
+from ravine.checks.given_to_losses import find_given_to_loss
 from ravine.checks.loss_form import LossForm
 from ravine.checks.loss_growth import falls_ever_faster
 from ravine.checks.made_up_outputs import SURE
@@ -42,6 +43,7 @@ def check_loss(context: CheckContext) -> Iterator[Finding]:
 
 def _between(context: CheckContext) -> Iterator[Finding]:
     measured = context.measured
+    yield from find_given_to_loss(context)
     for index, fall in falls_ever_faster(context):
         yield _unlimited(index, fall)
     for alike, unlike in drives_alike_apart(context):

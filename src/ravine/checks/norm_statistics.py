@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ravine.checks.context import CheckContext
+from ravine.checks.other_preparation import find_other_preparation
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import NORM_LOSS, NORM_LOSS_NATS
@@ -16,8 +17,13 @@ _TRAINED = 100  # batches after which the statistics must fit
 def check_norm_statistics(context: CheckContext) -> Iterator[Finding]:
     """Yields running statistics that disagree with those of a batch.
 
-    Only in networks that have trained: at the start they cannot agree.
+    Only in networks that have trained: at the start they cannot agree. Images in another form are
+    named first.
     """
+    prepared = list(find_other_preparation(context))
+    if prepared:
+        yield from prepared
+        return
     norms = [
         (name, module)
         for name, module in context.model.named_modules()

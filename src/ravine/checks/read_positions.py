@@ -23,7 +23,10 @@ from ravine.findings.finding import Finding
 from ravine.findings.thresholds import PADDING_READ
 
 _EXAMPLES, _LENGTH = 32, 4
-_FEWEST = 16  # positions of each kind
+_FEWEST = 16  # positions of each kind; and padded examples
+_PADDED, _NEARLY_ALL = 0.5, 0.8  # share of padded examples; and of slopes by padding
+_ELSEWHERE = 0.05  # of the padding, that stands between or before other positions, or alone
+_FAR_LESS = 0.25  # of their share, that slopes by other positions are
 
 
 def find_padding_read(context: CheckContext) -> Iterator[Finding]:
@@ -47,6 +50,46 @@ def find_padding_read(context: CheckContext) -> Iterator[Finding]:
         if padding > PADDING_READ * real:
             yield _reads_padding(name, real, padding)
             return
+    is_answered = "" in found and context.measured.logits is not None
+    if is_answered and _stands_nowhere_else(x, is_padding):
+        yield from _read_behind_the_end(context, found[""], is_padding)
+
+
+def _stands_nowhere_else(x: Tensor, is_padding: Tensor) -> bool:
+    """Returns whether what pads sequences (N, T) or (N, T, D) is kept for that.
+
+    Blank rows at the end of a picture are like those at its beginning.
+    """
+    is_blank = x.abs().amax(2) == 0 if x.dim() == 3 else x == x[is_padding].mode().values
+    return int((is_blank & ~is_padding).sum()) < _ELSEWHERE * int(is_padding.sum())
+
+
+def _read_behind_the_end(
+    context: CheckContext, slopes: Tensor, is_padding: Tensor
+) -> Iterator[Finding]:
+    """Yields a recurrent network whose answers (N, K) come from the padding of most sequences.
+
+    The slopes (N, T) of an example by what is padding in it are nearly all, far beyond its share.
+    """
+    padded = is_padding.any(1) & (slopes.sum(1) > 0)
+    is_recurrent = any(isinstance(m, nn.RNNBase) for m in context.model.modules())
+    if not is_recurrent or int(padded.sum()) < max(_FEWEST, len(padded) * _PADDED):
+        return
+    slopes, where = slopes[padded], is_padding[padded]
+    mass = float(((slopes * where).sum(1) / slopes.sum(1)).mean())
+    share = float(where.double().mean())
+    if mass > _NEARLY_ALL and 1 - mass < _FAR_LESS * (1 - share):
+        yield Finding(
+            severity="warning",
+            code="inputs-ignored",
+            seen=f"{mass:.0%} of the slope of the outputs is by positions that are padding, which "
+            f"are {share:.0%} of all",
+            cause="a recurrent layer runs on behind the end of each sequence, and its last state "
+            "is read there: what stands before is forgotten over the padding",
+            cure="read the state at each sequence's own end (pack_padded_sequence with "
+            "enforce_sorted=False, and its h_n; or output[range(N), length - 1])",
+            evidence={"mass": mass, "share": share},
+        )
 
 
 def _reads_padding(name: str, real: float, padding: float) -> Finding:

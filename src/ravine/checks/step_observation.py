@@ -27,6 +27,7 @@ from ravine.checks.waiting_gradients import WaitingGradients
 from ravine.checks.watched_clipping import watched_clipping
 from ravine.core.errors import SettingError
 from ravine.core.nested import tensors_in
+from ravine.core.preserve_tensors import preserve_tensors
 from ravine.core.preserve_training import preserve_optimizer, preserve_training
 
 _CALLS = 32  # of a step that accumulates, until the optimizer must have stepped
@@ -153,10 +154,9 @@ def _call(context: CheckContext, sample: CheckBatch, record: StepRecord) -> None
     """Calls the step on a batch, and puts back what it wrote into that."""
     assert context.step is not None
     given = tensors_in((sample.original, sample.inputs, sample.targets))
-    kept = [t.detach().clone() for t in given]
     clipped: list[int] = []
     try:
-        with watched_clipping(clipped):
+        with preserve_tensors(given) as changed, watched_clipping(clipped):
             context.step(sample.original)
     except Exception as error:
         raise SettingError(
@@ -164,11 +164,7 @@ def _call(context: CheckContext, sample: CheckBatch, record: StepRecord) -> None
             "that takes one batch as batches gives it, and trains on it"
         ) from error
     record.clips_nothing |= bool(clipped) and not any(clipped)
-    with torch.no_grad():
-        for tensor, old in zip(given, kept, strict=True):
-            if not torch.equal(tensor.nan_to_num(), old.nan_to_num()):
-                record.changed = True
-                tensor.copy_(old)
+    record.changed |= any(changed)
 
 
 def _watch(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 # By index of the parameter in the order of the model.
@@ -101,6 +101,21 @@ class StepPair:
     def reached(self) -> set[int]:
         """The parameters that get a gradient other than 0 in any of the steps."""
         return self.first.reached | (self.second.reached if self.second else set()) | self.in_turn
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """What one call of the step did beside its updates.
+
+    Attributes:
+        given_probabilities: losses of log-probabilities that were given probabilities.
+        others: networks beside the model, outermost first, that ran without gradient and have
+            weights that no optimizer holds and nothing changed; with the arguments of a pass.
+    """
+
+    given_probabilities: tuple[str, ...] = ()
+    others: tuple[tuple[nn.Module, Any], ...] = ()
 
 
 def of_one_optimizer(pair: StepPair) -> StepPair:

@@ -6,6 +6,8 @@ from torch.optim import Optimizer
 
 from ravine.checks.batch_parts import find_dropped_parts
 from ravine.checks.context import CheckContext
+from ravine.checks.given_to_losses import find_given_in_step
+from ravine.checks.resting_teacher import find_teacher_at_work
 from ravine.checks.step_record import StepPair, StepRecord, Tensors, inner
 from ravine.checks.wiring import eval_mode_finding, learning_layers_with_modes
 from ravine.findings.finding import Finding
@@ -20,6 +22,8 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
     pair = context.measured.steps
     if pair is None:
         return
+    yield from find_given_in_step(context)
+    yield from find_teacher_at_work(context)
     first = pair.first
     with_modes = learning_layers_with_modes(context.model)
     if with_modes and first.training and not any(first.training):

@@ -8,6 +8,7 @@ import numpy as np
 from ravine.findings.finding import Finding
 from ravine.findings.history_detectors import at_chance, is_at_chance
 from ravine.findings.loop_record import BetterView, InputShift, LoopRecord, ResponseShift
+from ravine.findings.other_labels import have_other_labels, other_labels
 from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
     AGREES,
@@ -72,6 +73,8 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         yield _statistics_lag(record, train, loss)
     elif is_at_chance(rows, run):
         yield from _at_chance(record, train, loss, accuracy)
+    elif have_other_labels(record, run, train, loss):
+        yield other_labels(record, train, loss)
 
 
 def _by_inputs(record: LoopRecord, train: float, loss: float, *, is_worse: bool) -> Finding | None:

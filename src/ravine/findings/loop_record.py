@@ -142,6 +142,7 @@ class LoopRecord:
         stopped: parameters that learn no more; None where there are none.
         validations: recorded losses of held-out data, by step.
         validated: examples of the first pass of the last one, and its passes.
+        trained: examples of the last pass with gradients, and passes of a step.
         elsewhere: those before which the watched network made no forward pass without gradients.
         in_training_mode: those whose passes ran in training mode, where layers have a mode.
         swapped: those whose passes ran with other weights than the last step left.
@@ -196,6 +197,7 @@ class LoopRecord:
     stopped: StoppedPart | None = None
     validations: int = 0
     validated: tuple[int, int] = (0, 0)
+    trained: tuple[int, int] = (0, 0)
     elsewhere: int = 0
     in_training_mode: int = 0
     swapped: int = 0

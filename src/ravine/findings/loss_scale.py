@@ -1,7 +1,9 @@
 """A validation loss that is not comparable with the training loss: a sum, or a mean of old ones.
 
 Four things tell it. The ratio of both stays, from an untrained network to a trained one, and is a
-count of what was validated: examples of a pass, passes, or their inverse. Each validation adds to
+count of what was validated or trained: examples of a pass, passes, or their inverse (a small count
+only where nothing else makes the losses differ: the answers are as sure in training, and right as
+often as they are sure). Each validation adds to
 the one before what training has. What each must have been, if all so far were averaged, is what
 training has, and what was recorded is not. Or, for a mean cross-entropy, the loss lies outside of
 what any labels could give on the answers that were seen.
@@ -20,6 +22,10 @@ from ravine.findings.run_trace import Trace
 _FEWEST, _LEAST = 3, 8  # validations; and a count that tells something
 _STEADY, _FAR = 0.5, 1.0  # deviation of the ratios' logarithms; and the largest of one
 _EARLY = 0.35  # of the loss of knowing nothing, that the first ratio is of
+_FEW_STEADY, _FEW_NEAR = 0.2, math.log(1.25)  # the same of a count below _LEAST
+_LEARNS = 1.5  # times that the training loss falls, so that a ratio that stays says something
+_AS_SURE, _AS_RIGHT, _DOUBTFUL = 0.08, 0.1, 3  # of probabilities; a count that needs not both
+_OF_A_STEP = "passes of a step"
 _NEAR = math.log(1.6)  # of a ratio from a count
 _FITS, _LAGS = 0.3, 0.25  # logarithm of a ratio that is near 1; and of one that is not
 _SLACK, _ROOM = 1.5, 0.1  # of a bound, as a factor and of ln K
@@ -68,19 +74,55 @@ def _count(record: LoopRecord, run: Trace) -> tuple[float, str] | None:
     if len(rows) < _FEWEST or run.least < 0 or not (rows[:, [1, 3]] > 0).all():
         return None
     logs = np.log(rows[:, 1] / rows[:, 3])
-    has_learnt = rows[0, 3] > _EARLY * run.chance or rows[0, 3] > 2 * rows[-1, 3]
-    if not has_learnt or float(logs.std()) > _STEADY:
+    if float(logs.std()) > _STEADY:
         return None
+    few = _few(record, run, rows) if rows[0, 3] > _LEARNS * rows[-1, 3] else None
+    is_early = rows[0, 3] > _EARLY * run.chance or rows[0, 3] > 2 * rows[-1, 3]
+    if few is not None or not is_early:
+        return few
     size, passes = record.validated
     counts = {
         "examples of a pass": float(size),
         "passes of a validation": float(passes),
         "examples of a validation": float(size * passes),
+        "examples of a pass of training": float(record.trained[0]),
     }
     for name, count in counts.items():
         for factor in (count, 1 / max(count, 1)):
             if count >= _LEAST and abs(float(np.median(logs)) - math.log(factor)) < _NEAR:
                 return factor, name
+    return None
+
+
+def _few(record: LoopRecord, run: Trace, rows: np.ndarray) -> tuple[float, str] | None:
+    """Returns a factor of 2 to 7, and of what it is the count; None without one.
+
+    Validation that is added up, or training that is divided: what is the other way round may be
+    the sum of several passes on purpose.
+
+    Args:
+        record: of the monitor.
+        run: the recorded losses.
+        rows: validations (n, 5) with the training loss just before each.
+    """
+    logs = np.log(rows[:, 1] / rows[:, 3])
+    counts = (  # and the loss that is as it should be then, which must begin high
+        ("passes of a validation", record.validated[1], rows[0, 3]),
+        (_OF_A_STEP, record.trained[1], rows[0, 1]),
+    )
+    for name, count, honest in counts:
+        if honest < _EARLY * run.chance:
+            continue
+        apart = logs - math.log(max(count, 1))
+        is_count = 1 < count < _LEAST and float(logs.std()) < _FEW_STEADY
+        if not is_count or max(abs(float(np.median(apart))), abs(float(apart[0]))) > _FEW_NEAR:
+            continue
+        accuracy, sure = float(run.validations[-1, 2]), record.sure_in_validation
+        is_right = accuracy > sure - _AS_RIGHT
+        if is_right and abs(sure - record.sure_in_training) < _AS_SURE:
+            return float(count), name
+        if count >= _DOUBTFUL and (is_right or not math.isfinite(accuracy)):
+            return float(count), name
     return None
 
 
@@ -157,7 +199,7 @@ def _multiple(run: Trace, factor: float, name: str) -> Finding:
     rows = _beside(run)
     first, last = rows[0], rows[-1]
     return Finding(
-        severity="warning",
+        severity="note" if name == _OF_A_STEP else "warning",  # it is recorded so, and trains well
         code="accuracy-disagrees",
         seen=f"the validation loss is {first[1] / first[3]:.3g} times the training loss in the "
         f"first validation and {last[1] / last[3]:.3g} times in the last one: about "

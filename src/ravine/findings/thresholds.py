@@ -214,3 +214,10 @@ SAME_STATISTICS: Final = 0.05
 # Share of values' variance that a linear map of the inputs leaves: it tells them, it does not.
 TOLD: Final = 0.1
 UNTOLD: Final = 0.12
+# Outputs of another network that a step asks, in training mode over those in evaluation mode, in
+# their deviations.
+TEACHER_NOISE: Final = 0.2
+# Divergence of images at a trained network's first norm, in nats a channel, from which on other
+# forms of them are tried, and below which one is right; and the share that it leaves at most.
+OTHER_FORM: Final = 0.15
+OTHER_FORM_LEFT: Final = 0.2

@@ -95,7 +95,7 @@ class LoopWatch:
         self.trained_before: list[Call] = []
         self.seen, self.norms = SeenExamples(), StartingStatistics(model)
         self.validated_before: Call | None = None
-        self._pass_size, self._sizes = 0, (0, 0)
+        self._pass_size, self._sizes, self._trained_size = 0, (0, 0), 0
         self._validated: list[Call] = []
         self._handles: list[Any] = []
 
@@ -160,6 +160,7 @@ class LoopWatch:
     def on_training_pass(self, step: int, call: Call, *, training: bool) -> None:
         """Counts a pass with gradients."""
         self.calls += 1
+        self._trained_size = batch_size(call)
         self.seen.add(call)
         if step != self._first_of:
             self._first_of, self._first = step, call
@@ -258,6 +259,7 @@ class LoopWatch:
             stopped=self._learning.stopped(self._held()),
             validations=self.validations,
             validated=self._sizes,
+            trained=(self._trained_size, round(self.calls / max(1, steps))),
             elsewhere=self.elsewhere,
             in_training_mode=self.in_training_mode,
             swapped=self.swapped,
