@@ -20,9 +20,9 @@ _EVERY, _NEAR_END, _EVERY_NEAR_END = 0.05, 0.9, 0.01
 # Beside an endless loop evaluations took 1.85 times as long where steps took 2.5 times (two cores).
 _EVALUATION_SLOWS = 0.67
 _WORTH_CORRECTING = 0.01  # of the plan's steps
-# An evaluation is timed at the first check, again after a fifth of the budget and at another pace of
-# the steps, each time by images for 1/200 of the budget: four times, or for 3 % of the time gone by.
-_TIMED_AGAIN, _OTHER_PACE = 0.2, 1.25
+# An evaluation is timed at the first check, again after a fifth of the budget and at another pace
+# of steps, each time by images for 1/200 of the budget: four times, or for 3 % of the time gone by.
+_TIMED_AGAIN, _OTHER_PACE, _SAME_PACE = 0.2, 1.25, 1.05
 _TIMED_FOR, _MOST_TIMED, _TIMED_SHARE = 0.005, 512, 0.03
 
 
@@ -134,12 +134,14 @@ class TimedImages:
         slower: steps then took so many times what was planned.
         at: seconds of the budget that were gone by.
         spent: seconds that all timing took.
+        is_settled: whether that pace is the one since; while it changes, steps are of both.
     """
 
     image: float = 0.0
     slower: float = 1.0
     at: float = 0.0
     spent: float = 0.0
+    is_settled: bool = True
 
 
 @final
@@ -198,13 +200,18 @@ class Budget:
         slower = slowness(plan, plan.speed, step, step_seconds, over=over)
         slower, elapsed = self.ranks.broadcast(slower, self.clock.elapsed())
         known, image = self.images, self.images.image or plan.speed.image
+        if not known.is_settled:
+            self.images = replace(known, slower=slower, is_settled=True)
+            return 0
         count = min(_MOST_TIMED, int(_TIMED_FOR * self.seconds / image))
-        changed = max(slower / known.slower, known.slower / slower) > _OTHER_PACE
-        due = not known.image or changed or elapsed >= known.at + _TIMED_AGAIN * self.seconds
+        other = max(slower / known.slower, known.slower / slower)
+        is_old = elapsed >= known.at + _TIMED_AGAIN * self.seconds
+        due = not known.image or other > _OTHER_PACE or is_old
         most = max(4 * _TIMED_FOR * self.seconds, _TIMED_SHARE * elapsed)
         if not due or not count or known.spent + count * image > most:
             return 0
-        self.images = replace(known, slower=slower, at=elapsed)
+        settled = other <= _SAME_PACE
+        self.images = replace(known, slower=slower, at=elapsed, is_settled=settled)
         return count
 
     def timed(self, image: float, spent: float) -> None:
