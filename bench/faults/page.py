@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from blind_sets import BLIND_SETS, blind_table
 from faults_of_data import FAULTS_OF_DATA
 from faults_of_loops import FAULTS_OF_LOOPS
 from faults_of_measures import FAULTS_OF_MEASURES
@@ -27,6 +28,7 @@ from ravine.core.wilson_interval import wilson_interval
 PAGE = Path(__file__).parents[2] / "docs" / "fault-zoo.md"
 RESULTS = Path(__file__).parents[1] / "results"
 Row = dict[str, Any]
+_WORDS = {7: "Seven", 8: "Eight"}
 
 _HEAD = """# The fault zoo
 
@@ -59,26 +61,11 @@ on.
 """
 _BLIND = """## Written blind
 
-Seven more sets, each by a writer who had seen neither detectors nor zoo nor the other sets, and run
-once on the detectors as they stood; after each, what it showed missing was mended, and is not
-counted. The right names were put in after all situations were written and before they ran; *no
-code* where there was none for a fault. The seven columns together are what to expect of situations
-that are unlike these; the third is wider in kind than the first two (language models, several
-losses, averages, metrics), the fourth has image classifiers in two thirds of it. While the fourth
-was written, the detectors were widened by who had not seen it but for some of its names. The
-fifth, with two seeds, is of loops, samplers and several tasks; its false findings were of two
-kinds: labels of −1 that the loss passes over, and neighbours among training images as a measure.
-The sixth, with two seeds, has a code for each of its faults, and was judged as leniently as its
-writer asked; 14 further faults, most of them of old kinds, its writer had put aside before it ran.
-Its false findings: wrong labels that were put in, and called healthy since 30 % of them do little
-harm; and a body that is frozen for a while only, whose statistics move.
-The seventh, with two seeds, was run after the mends of the sixth, which its writer had not seen
-either; it too has a code for each of its faults, and was judged as leniently as its writer asked.
-Its kinds are nearer to those that the detectors know (28 faults of loops, losses, data and
-networks, all on small images but one), so part of the rise is the set's. All its false findings
-are critical: in networks whose parts take turns (layers left out at random, one of two tasks in a
-step, experts chosen for an example) a part that has no gradient in the one step that is looked at.
-Its crash is a network that takes its inputs as one pair, which `check` passed on as two.
+{sets} more sets, each by a writer who had seen neither detectors nor zoo nor the other sets, and
+run once on the detectors as they stood; after each, what it showed missing was mended, and is not
+counted. The right names were put in after all situations were written and before they ran, as
+leniently as the writer asked; *no code* where there was none for a fault. The columns together are
+what to expect of situations that are unlike these.
 
 """
 _SCORED = {
@@ -116,9 +103,10 @@ def main() -> None:
     )
     columns = ("held-out half", "to work on, third to sixth part", "with the detectors of before")
     text += _summary(columns, held, worked, before) + _NOT
-    blind = [[row for row in _rows("faults-blind") if row["set"] == one] for one in range(2, 9)]
-    columns = ("first of them", "second", "third", "fourth", "fifth", "sixth", "seventh")
-    text += _BLIND + _summary(columns, *blind)
+    rows = _rows("faults-blind")
+    blind = [[row for row in rows if row["set"] == one.number] for one in BLIND_SETS]
+    text += _BLIND.format(sets=_WORDS[len(BLIND_SETS)]) + blind_table()
+    text += _summary(tuple(one.name for one in BLIND_SETS), *blind)
     text += _table([row | {"source": f"set {row['set']}"} for rows in blind for row in rows])
     if held:
         text += "## Held-out half\n\n" + _table(held)

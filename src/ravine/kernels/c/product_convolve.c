@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "epilogue.h"
+#include "product_kernels.h"
 
 #define JOINED_PRODUCT(name, kind, level) product_##kind##_##name##_##level
 #define NAMED_PRODUCT(name, kind, level) JOINED_PRODUCT(name, kind, level)
@@ -20,58 +21,15 @@
 #endif
 
 enum {
-    VECTORS = 2,                     /* of channels of a panel; the last panel may have one */
-    ROWS = REGISTERS == 32 ? 12 : 6, /* of results whose sums with those channels stay in registers */
+    ROWS = REGISTERS == 32 ? 12 : 6, /* of results whose sums with a panel's channels stay in registers */
     SUMS = ROWS * VECTORS,
-    PANEL = VECTORS * LANES,
     GATHERED = 256 << 10, /* bytes of rows at a time */
     MOST_BLOCKS = 16,     /* of ROWS rows, likewise */
-    LONGEST_WHOLE = 576,  /* words of a row that is not cut into parts */
 };
-
-/* Channels of y in whole vectors. */
-INLINE int64_t padded_channels(const struct convolution *o)
-{
-    return (o->out + LANES - 1) / LANES * LANES;
-}
-
-/* Vectors of channels of the panel that begins at channel d of y. */
-INLINE int64_t vectors_from(const struct convolution *o, int64_t d)
-{
-    return o->out - d > LANES ? VECTORS : 1;
-}
 
 INLINE int is_read_in_place(const struct convolution *o)
 {
-    return o->kernel == 1 && o->stride == 1 && o->padding == 0 && o->in % IN_WORD == 0;
-}
-
-/* Elements and words of whole rows of the kernel; the last word is filled up with a zero. */
-INLINE int64_t elements_of(const struct convolution *o, int64_t height)
-{
-    return height * o->kernel * o->in;
-}
-
-INLINE int64_t words_of(const struct convolution *o, int64_t height)
-{
-    return (elements_of(o, height) + IN_WORD - 1) / IN_WORD;
-}
-
-/* Rows of the kernel in a part, of which rows of gathered taps have 1 or o->kernel. */
-INLINE int64_t part_height(const struct convolution *o)
-{
-    return words_of(o, o->kernel) > LONGEST_WHOLE ? 1 : o->kernel;
-}
-
-INLINE int64_t part_words(const struct convolution *o)
-{
-    return words_of(o, part_height(o));
-}
-
-/* Words of all parts of a row of gathered taps. */
-INLINE int64_t row_words(const struct convolution *o)
-{
-    return o->kernel / part_height(o) * part_words(o);
+    return o->kernel == 1 && o->stride == 1 && o->padding == 0 && o->groups <= 1 && o->in % IN_WORD == 0;
 }
 
 /* Rows that a thread takes at a time: a multiple of ROWS, about equal ones. */
@@ -81,36 +39,6 @@ static int64_t rows_at_once(const struct convolution *o, int64_t rows, int64_t t
     fit = most(ROWS, least(fit, MOST_BLOCKS * ROWS));
     int64_t blocks = most(threads, (rows + fit - 1) / fit), step = (rows + blocks - 1) / blocks;
     return (step + ROWS - 1) / ROWS * ROWS;
-}
-
-/* Element `at` of the kernels of LANES channels of y from d on; zeros for those that y does not have. */
-INLINE floats gather_lanes(const struct convolution *o, int64_t d, int64_t at)
-{
-    float lanes[LANES] = {0};
-    for (int64_t lane = 0; lane < least(LANES, o->out - d); lane++)
-        lanes[lane] = o->w[(d + lane) * elements_of(o, o->kernel) + at];
-    return load_floats(lanes, LANES);
-}
-
-INLINE void pack_word(const struct convolution *o, int64_t d, int64_t at, int64_t elements, float *to)
-{
-#if defined(IMAGES_FLOAT32)
-    (void)elements;
-    store_floats(to, gather_lanes(o, d, at), LANES);
-#else
-    store_two((element *)to, gather_lanes(o, d, at),
-              elements > 1 ? gather_lanes(o, d, at + 1) : (floats){0}, LANES);
-#endif
-}
-
-/* Writes the kernels of the panel from channel d of y on, (row_words, its channels). */
-static void pack_panel(const struct convolution *o, int64_t d, float *to)
-{
-    int64_t elements = elements_of(o, part_height(o)), all = elements_of(o, o->kernel);
-    for (int64_t part = 0; part < all; part += elements)
-        for (int64_t at = 0; at < elements; at += IN_WORD)
-            for (int64_t j = 0; j < vectors_from(o, d); j++, to += LANES)
-                pack_word(o, d + j * LANES, part + at, elements - at, to);
 }
 
 /* Copies so many bytes, few at most, without a call. */
@@ -124,6 +52,18 @@ INLINE void copy_few(void *to, const void *from, size_t bytes)
     for (size_t at = 0; at + STEP <= bytes; at += STEP)
         memcpy((char *)to + at, (const char *)from + at, STEP);
     memcpy((char *)to + bytes - STEP, (const char *)from + bytes - STEP, STEP);
+}
+
+/* Copies the channels of so many positions in a row. */
+INLINE void copy_positions(const struct convolution *o, element *to, const element *from, int64_t count)
+{
+    size_t bytes = (size_t)o->in * sizeof *to;
+    if (o->groups <= 1) {
+        copy_few(to, from, bytes * (size_t)count);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++)
+        copy_few(to + i * o->in, from + i * x_channels(o), bytes);
 }
 
 /* Copies what a result reads of its image with `height` rows of the kernel, the first one's first tap
@@ -140,8 +80,8 @@ INLINE void gather_row(const struct convolution *o, const element *pixels, int64
         }
         if (from > 0)
             memset(to, 0, bytes * (size_t)from);
-        copy_few(to + from * o->in, pixels + (y * o->width + left + from) * o->in,
-                 bytes * (size_t)(end - from));
+        copy_positions(o, to + from * o->in, pixels + (y * o->width + left + from) * x_channels(o),
+                       end - from);
         if (end < o->kernel)
             memset(to + end * o->in, 0, bytes * (size_t)(o->kernel - end));
     }
@@ -153,7 +93,7 @@ INLINE void gather_row(const struct convolution *o, const element *pixels, int64
 static void gather_rows(const struct convolution *o, int64_t from, int64_t to, int64_t first,
                         element *gathered)
 {
-    int64_t height = part_height(o), each = part_words(o) * IN_WORD, of_image = o->height * o->width * o->in;
+    int64_t height = part_height(o), each = part_words(o) * IN_WORD, of_image = o->height * o->width * x_channels(o);
     int64_t column = from % o->out_width, row = from / o->out_width % o->out_height;
     const element *pixels = (const element *)o->x + from / (o->out_width * o->out_height) * of_image;
     for (int64_t i = from; i < to; i++, gathered += each) {
@@ -194,7 +134,7 @@ static __attribute__((noinline)) void write_others(const struct convolution *o, 
     int64_t n = least(LANES, o->out - c);
     struct finish f = begin_finish(o, c, n);
     for (int64_t i = 0; i < rows; i++)
-        write_finished(&f, at + i * o->out, load_floats(sums + i * LANES, LANES), n);
+        write_finished(&f, at + i * y_channels(o), load_floats(sums + i * LANES, LANES), n);
 }
 
 /* Writes vector j of `rows` rows of sums, channels from c on, at element `at` and below it. */
@@ -204,19 +144,19 @@ INLINE void write_sums(const struct convolution *o, const floats sums[SUMS], con
     if (c + LANES <= o->out) {
         struct finish f = begin_finish(o, c, LANES);
         if (f.is_rectified && f.residual && f.second) {
-            write_column(&f, sums, vectors, j, at, o->out, rows, 1, 1);
+            write_column(&f, sums, vectors, j, at, y_channels(o), rows, 1, 1);
             return;
         }
         if (f.is_rectified && f.second) {
-            write_column(&f, sums, vectors, j, at, o->out, rows, 0, 1);
+            write_column(&f, sums, vectors, j, at, y_channels(o), rows, 0, 1);
             return;
         }
         if (f.is_rectified && f.residual) {
-            write_column(&f, sums, vectors, j, at, o->out, rows, 1, 0);
+            write_column(&f, sums, vectors, j, at, y_channels(o), rows, 1, 0);
             return;
         }
         if (f.is_rectified) {
-            write_column(&f, sums, vectors, j, at, o->out, rows, 0, 0);
+            write_column(&f, sums, vectors, j, at, y_channels(o), rows, 0, 0);
             return;
         }
     }
@@ -263,7 +203,7 @@ INLINE void multiply_rows(const struct convolution *o, const struct part *t, int
     }
 #pragma GCC unroll 2
     for (int j = 0; j < vectors; j++)
-        write_sums(o, sums, vectors, j, row * o->out + d + j * LANES, d + j * LANES, rows);
+        write_sums(o, sums, vectors, j, row * y_channels(o) + d + j * LANES, d + j * LANES, rows);
 }
 
 /* Multiplies all rows with a panel. */
@@ -362,6 +302,7 @@ int64_t PRODUCT_NAME(kernel_bytes)(const struct convolution *o, int32_t threads)
 int32_t PRODUCT_NAME(convolve)(const struct convolution *o, int32_t wanted)
 {
     if (!o->packed) {
+#pragma omp parallel for schedule(static) num_threads(wanted)
         for (int64_t d = 0; d < o->out; d += PANEL)
             pack_panel(o, d, o->kernels + d * row_words(o));
         return 0;

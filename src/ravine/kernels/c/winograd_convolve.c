@@ -163,17 +163,17 @@ static struct fetching fetch_around(const struct task *k, int64_t from, int64_t 
     struct fetching f = {.count = 0};
     int64_t first = first_position(&k->b, from, o->out_height, o->out_width, OUTPUTS, 0);
     int64_t rows = end_position(&k->b, to, o->out_height, o->out_width, OUTPUTS, 0) - first;
-    int64_t bytes = channels * (int64_t)sizeof(element), stride = o->out * (int64_t)sizeof(element);
+    int64_t bytes = channels * (int64_t)sizeof(element), stride = y_channels(o) * (int64_t)sizeof(element);
     const void *tensors[] = {o->y, o->residual, o->normed};
     for (int i = 0; i < 3; i++)
         if (tensors[i])
-            fetch_rows(&f, (const element *)tensors[i] + first * o->out + at, bytes, stride, rows);
+            fetch_rows(&f, (const element *)tensors[i] + first * y_channels(o) + at, bytes, stride, rows);
     if (at + channels == last && to < end) {
         int64_t after = least(end, to + k->b.rows);
         int64_t start = first_position(&k->b, to, o->height, o->width, OUTPUTS, 1);
         int64_t all = end_position(&k->b, after, o->height, o->width, OUTPUTS, 1) - start;
-        int64_t row = o->in * (int64_t)sizeof(element);
-        fetch_rows(&f, (const element *)o->x + start * o->in, row, row, all);
+        int64_t row = o->in * (int64_t)sizeof(element), pitch = x_channels(o);
+        fetch_rows(&f, (const element *)o->x + start * pitch, row, pitch * (int64_t)sizeof(element), all);
     }
     return f;
 }
@@ -233,6 +233,7 @@ INLINE void write_segment(const struct task *k, const struct segment *s, const f
     const struct convolution *o = k->o;
     float *sums = o->sums ? o->sums + s->image * 2 * o->out : NULL;
     struct epilogue e = begin_epilogue(o, k->scale, sums, s->top > 0, d);
+    int64_t pitch = y_channels(o);
     for (int64_t i = 0; i < s->rows; i++)
         for (int64_t column = 0; column < k->b.columns; column++) {
             const float *from = products + tile_number(&k->b, s, i, column) * GROUP;
@@ -242,10 +243,10 @@ INLINE void write_segment(const struct task *k, const struct segment *s, const f
             int64_t below = least(OUTPUTS, o->out_height - row * OUTPUTS);
             int64_t right = least(OUTPUTS, o->out_width - column * OUTPUTS);
             int64_t at = ((s->image * o->out_height + row * OUTPUTS) * o->out_width +
-                          column * OUTPUTS) * o->out + d;
+                          column * OUTPUTS) * pitch + d;
             for (int64_t v = 0; v < below; v++)
                 for (int64_t u = 0; u < right; u++)
-                    write_position(&e, at + (v * o->out_width + u) * o->out, y[v][u]);
+                    write_position(&e, at + (v * o->out_width + u) * pitch, y[v][u]);
         }
     end_epilogue(&e);
 }
@@ -263,7 +264,7 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
     const struct convolution *o = k->o;
     int64_t padding = o->backward ? 2 - o->padding : o->padding;
     struct source x = {.images = o->x, .height = o->height, .width = o->width, .channels = o->in,
-                       .above = padding, .left = padding};
+                       .pitch = x_channels(o), .above = padding, .left = padding};
     if (!o->backward && o->mean)
         x.mean = o->mean, x.scale = k->scale, x.bias = o->bias, x.relu = o->relu;
     struct segment segments[MOST_SEGMENTS];

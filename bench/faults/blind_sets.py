@@ -1,0 +1,112 @@
+"""The sets of situations that were written blind, in words: what is special in each.
+
+What each showed in numbers is in bench/results/faults-blind.jsonl; `page.py` puts both on the page.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlindSet:
+    """A set of situations.
+
+    Attributes:
+        name: of its column.
+        number: in the rows of the results.
+        special: in what it is unlike the others.
+        alarms: what healthy runs were falsely charged with.
+        mended: what was put into the detectors after it had been scored.
+    """
+
+    name: str
+    number: int
+    special: str
+    alarms: str
+    mended: str
+
+
+BLIND_SETS = (
+    BlindSet(
+        name="first of them",
+        number=2,
+        special="one seed; 6 of 36 faults without a code",
+        alarms="one of two heads is used; a signal too weak to learn; a crash under autocast",
+        mended="leaks, order, masks, slipped labels, wrong signs, drowned tasks",
+    ),
+    BlindSet(
+        name="second",
+        number=3,
+        special="one seed; 5 of 28 faults without a code",
+        alarms="none",
+        mended="the future seen, accuracies that do not fit, frozen layers at random",
+    ),
+    BlindSet(
+        name="third",
+        number=4,
+        special="one seed; wider in kind than the first two: language models, several losses, "
+        "averages, metrics",
+        alarms="masked words as a leak; an equation as loss; experts that get no example",
+        mended="terms without targets, copies, views of validation, collapse: tried, not guessed",
+    ),
+    BlindSet(
+        name="fourth",
+        number=5,
+        special="one seed; two thirds are image classifiers; who widened the detectors meanwhile "
+        "had seen some of its names",
+        alarms="none",
+        mended="attention along the batch, boxes in pixels, mirrors that change the class, "
+        "exchanged shares of mixup, copies augmented before the split",
+    ),
+    BlindSet(
+        name="fifth",
+        number=6,
+        special="two seeds, as all from here on; loops, samplers, several tasks",
+        alarms="labels of −1 that the loss passes over; neighbours among training images as a "
+        "measure",
+        mended="gradients dropped between batches, idle clipping, statistics of other inputs, "
+        "encodings of the own row, padding that counts as right",
+    ),
+    BlindSet(
+        name="sixth",
+        number=7,
+        special="a code for each fault; its writer had put 14 further ones aside, most of old "
+        "kinds, before it ran",
+        alarms="wrong labels that were put in, called healthy since 30 % of them do little harm; "
+        "a body frozen for a while, whose statistics move",
+        mended="tasks whose gradient is cut, losses that explode, statistics on their way, rates "
+        "turned round, validation on another scale, masks that do not move with their pictures",
+    ),
+    BlindSet(
+        name="seventh",
+        number=8,
+        special="a code for each fault; its kinds (loops, losses, data, networks on small images) "
+        "are nearer to those that the detectors know, so part of the rise is the set's",
+        alarms="all critical, in networks whose parts take turns: layers left out at random, one "
+        "of two tasks in a step, experts chosen for an example; a crash where the inputs are one "
+        "pair",
+        mended="parts that take turns or stop to learn, meters that are never reset, targets that "
+        "are the inputs, training on the easiest examples, probabilities inside a step",
+    ),
+    BlindSet(
+        name="eighth",
+        number=9,
+        special="two writers, 24 and 20 faults, 14 and 13 healthy; image classifiers and what is "
+        "built around them, then other tasks too; both chose kinds that people often meet",
+        alarms="embeddings whose batches hold some of the classes, by design; a likelihood that is "
+        "maximised; a frozen body that the step keeps in evaluation mode; a long tail that the "
+        "loss corrects by its prior",
+        mended="nothing yet",
+    ),
+)
+COLUMNS = ("set", "special in it", "false alarms", "mended after it")
+
+
+def blind_table() -> str:
+    """Returns the table of the sets, in words."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    lines += [
+        f"| {s.name} (set {s.number}) | {s.special} | {s.alarms} | {s.mended} |" for s in BLIND_SETS
+    ]
+    return "\n".join(lines) + "\n\n"
