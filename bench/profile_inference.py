@@ -1,7 +1,7 @@
 """Where the time of a compiled inference goes: each kind of layer, against what bounds it.
 
     python bench/profile_inference.py [--network preact-164:32:3] [--precision bfloat16]
-        [--images 8] [--rounds 15] [--library FILE.so ...]
+        [--images 8] [--rounds 15] [--library FILE.so]…
 
 A network's steps are run one by one, in order and on the same workspace as in a whole pass. Layers
 of the same shape and way are one row: how many there are, the milliseconds of their products at the
