@@ -71,6 +71,34 @@ def test_the_code_of_every_level_follows_the_formula(
     )
 
 
+@pytest.mark.parametrize("level", range(library.level + 1) if library else [])
+@pytest.mark.parametrize("beta", [-0.5, 0.0, 0.3, 0.6, 1.0, 1.7, 3.0])
+@pytest.mark.parametrize("exponents", [(-17, -10), (-6, 6), (0, 18)])
+def test_powers_are_exact_from_tiny_to_huge_numbers(
+    level: int, beta: float, exponents: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the sum, or its power, is too small or too large for float32."""
+    assert library is not None
+    at_level = Library(library.functions, level)
+    monkeypatch.setattr("ravine.ops.library_inputs.load_library", lambda: at_level)
+    torch.manual_seed(0)
+    x = torch.randn(4, 37, 3, 3) * 10 ** torch.empty(4, 37, 3, 3).uniform_(*exponents)
+    x = x.contiguous(memory_format=torch.channels_last)
+    k = 0.0 if exponents[1] < 0 else 1.0
+
+    found = LocalResponseNorm(3, 0.7, beta, k)(x)
+
+    sums = (by_hand(x.double(), 3, 0.7, -1.0, k) / x.double()).float()  # k + α/n·Σ
+    wanted = x.double() * sums.double() ** -beta
+    normal = (wanted.abs() > 1e-37) & (wanted.abs() < 3e38)
+    normal &= (sums**-beta > 1e-37) & (sums**-beta < 3e38) & sums.isfinite() & (sums > 1e-37)
+    assert normal.any() or exponents[1] < 0
+    torch.testing.assert_close(
+        found[normal].double(), wanted[normal], rtol=1e-6 * max(1, abs(beta)), atol=0.0
+    )
+    assert not (found[sums > 0].isnan() & wanted[sums > 0].float().isfinite()).any()
+
+
 def test_other_layouts_and_types_are_torchs() -> None:
     x = torch.randn(2, 8, 3, 3)
     for other in (x, x.double().contiguous(memory_format=torch.channels_last)):

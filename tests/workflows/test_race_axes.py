@@ -10,6 +10,7 @@ from ravine.core.errors import CodeRefusedError, SettingError
 from ravine.core.progress import no_progress
 from ravine.ops.kernel_plan import guessed_plan
 from ravine.training.network_choice import choose_batch
+from ravine.workflows.network_defaults import batch_choice, with_model_defaults
 from ravine.workflows.race import _axes
 from ravine.workflows.race_images import prepared_for_jobs
 from ravine.workflows.race_plan import RaceSpec, make_plan
@@ -60,6 +61,25 @@ def test_the_first_trial_on_few_images_begins_at_the_learning_rate_of_a_run_alon
     alone = Recipe.of({"model": "wrn-10-1"}).default_lr(batch=batch)
     assert plan.graph.trials["fresh"][0]["lr"] == pytest.approx(alone)
     assert plan.graph.trials["tuned"][0]["lr"] == pytest.approx(alone / 10)
+
+
+@pytest.mark.parametrize("images", [500, 20_000])
+def test_the_first_trial_of_a_network_with_a_rate_of_its_own_takes_it(images: int) -> None:
+    race = RaceSettings.of({"candidates": {"a": {}, "b": {}}, "epochs": 60, "trials": 1})
+    spec = RaceSpec(race=race, base={"model": "swift-1"})
+    timing = Timing(epoch=0.1, around=0.1, steps_per_epoch=10, normalised=True, images=images)
+
+    plan = make_plan(
+        spec,
+        {group: [timing] for group in spec.groups()},
+        JobSlots(count=1, threads=1),
+        elapsed=0.0,
+        kernels=guessed_plan((), "float32"),
+    )
+
+    recipe = Recipe.of({"model": "swift-1", "epochs": 60})
+    alone, _ = with_model_defaults(recipe, batch_choice(recipe, images=images), several=False)
+    assert plan.graph.trials["a"][0]["lr"] == pytest.approx(alone.lr)
 
 
 @pytest.mark.parametrize(("views", "is_augmented"), [((1, 8), True), ((1, 0.5), False)])

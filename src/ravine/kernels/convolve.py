@@ -28,6 +28,7 @@ class ConvolveJob(ctypes.Structure):
         ("kernels", ctypes.c_void_p),
         ("packed", ctypes.c_int64),
         ("after", ctypes.c_void_p),
+        ("groups", ctypes.c_int64),
     )
 
 

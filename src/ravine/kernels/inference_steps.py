@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from ravine.kernels.convolve import ConvolveJob
 from ravine.kernels.library import Library
+from ravine.kernels.response import ResponseJob
 
-CONVOLUTION, WINDOW = 0, 1
+CONVOLUTION, WINDOW, RESPONSE = 0, 1, 2
 #: Where a step's tensor lies, if not at so many bytes of the workspace; as in c/inference.h.
 NOWHERE, IMAGES, RESULT = -1, -2, -3
 
@@ -42,13 +43,15 @@ class WindowJob(ctypes.Structure):
 
 
 class Step(ctypes.Structure):
-    """struct step of c/inference.h: where its tensors lie, and one of two jobs."""
+    """struct step of c/inference.h: where its tensors lie, and one of three jobs."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("kind", "x", "residual", "y", "second")),
         ("convolution", ConvolveJob),
         ("after", AfterJob),
+        ("kernel_bytes", ctypes.c_int64),
         ("window", WindowJob),
+        ("response", ResponseJob),
     )
 
 

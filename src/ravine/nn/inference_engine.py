@@ -3,7 +3,8 @@
 In evaluation mode, on the CPU, a network of convolutions, norms, activations, sums and poolings is
 one call of the library (`ops/inference_program.py`), with nothing of Python between its layers: in
 float32, and under autocast in bfloat16 where the processor multiplies vectors of it. Every other
-network, and every other way to run one, takes its own forward pass.
+network, and every other way to run one, takes its own forward pass; a private one under autocast
+that of a copy whose weights are narrow already (`narrow_copy.py`).
 """
 
 import threading
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from ravine.kernels.library import Library, load_library, threads
+from ravine.nn.narrow_copy import narrow_copy
 from ravine.nn.network_state import NetworkState, has_global_hooks
 from ravine.ops.fused_graph import Layer, fuse
 from ravine.ops.inference_program import (
@@ -27,10 +29,17 @@ from ravine.ops.inference_program import (
 from ravine.ops.library_inputs import operations_are_observed
 from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
 from ravine.ops.trace import trace
-from ravine.ops.traced_graph import TracedGraph, UntraceableError, begins_with_convolutions
+from ravine.ops.traced_graph import (
+    TracedGraph,
+    UntraceableError,
+    is_narrow_under_autocast,
+    linear_weights,
+)
 
 _GROUP_BYTES = 16 << 20  # of values of the images that a thread takes through at a time
 _SIZES = 2  # of images, that programs are kept for
+_LONG_READ = 8 << 20  # bytes of linear layers, from which on reading them is most of their time
+_MANY_READERS = 32  # images that read them together then
 
 Shape = tuple[int, int, int]
 Kind = tuple[Shape, torch.dtype]
@@ -57,6 +66,8 @@ class InferenceEngine:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _state: NetworkState | None = None
     _compiled: "dict[Kind, _Compiled | None]" = field(default_factory=dict)
+    _narrow: nn.Module | None = None
+    _narrow_calls: int = 0
 
     def __call__(self, images: Tensor) -> Tensor:
         """Returns logits (B, K) of images (B, C, H, W), as the network would."""
@@ -66,8 +77,11 @@ class InferenceEngine:
             compiled = self._compiled_for(library, images, dtype)
             if compiled is not None:
                 return compiled.run(images)
+        network = self.network
+        if library is not None and _is_narrowing() and _is_plain(images):
+            network = self._narrowed(library, images)
         with keep_packed_weights(self._packed):
-            logits: Tensor = self.network(images)
+            logits: Tensor = network(images)
         return logits
 
     def check_weights(self) -> None:
@@ -100,6 +114,19 @@ class InferenceEngine:
                     del self._compiled[next(iter(self._compiled))]
                 self._compiled[kind] = _compile(library, self.network, *kind)
             return self._compiled[kind]
+
+    def _narrowed(self, library: Library, images: Tensor) -> nn.Module:
+        """Returns what answers as the network does: from the second call on a narrow copy."""
+        with self._lock:
+            if self.is_shared:
+                self._narrow = None
+                return self.network
+            self._narrow_calls += 1
+            if self._narrow_calls == 2:
+                state = self._state or NetworkState.of(library, self.network)
+                if state is not None and state.is_plain():
+                    self._narrow = narrow_copy(self.network, images)
+            return self._narrow or self.network
 
     def _forget(self) -> None:
         self._state, self._compiled, self._packed = None, {}, PackedWeights()
@@ -136,7 +163,11 @@ class _Compiled:
         if count == 1:
             return 1
         fit = _GROUP_BYTES // max(1, self._program(1, count).workspace_bytes)
-        return max(1, min(MANY, fit, -(-count // workers)))
+        linear = linear_weights(self.graph) * self.dtype.itemsize
+        most = MANY if linear < _LONG_READ else _MANY_READERS
+        each = max(1, min(most, fit, -(-count // workers)))
+        turns = -(-count // (each * workers))  # about as many images in each
+        return -(-count // (turns * workers))
 
     def _program(self, group: int, asked: int) -> InferenceProgram:
         key = group, min(asked, MANY)
@@ -157,7 +188,7 @@ def _compile(
             graph = trace(network, shape)
     except UntraceableError:
         return None
-    if dtype is not torch.float32 and not begins_with_convolutions(graph):
+    if dtype is not torch.float32 and not is_narrow_under_autocast(graph):
         return None
     layers = fuse(graph)
     return _Compiled(library, graph, layers, [constants_of(layer) for layer in layers], dtype)
@@ -167,8 +198,13 @@ def _type_of_values(library: Library) -> torch.dtype | None:
     """Returns the type that layers compute in now; None where it is not compiled."""
     if not torch.is_autocast_enabled("cpu"):
         return torch.float32
-    is_bfloat16 = torch.get_autocast_dtype("cpu") is torch.bfloat16
-    return torch.bfloat16 if is_bfloat16 and library.level_name == "avx512-bf16" else None
+    return torch.bfloat16 if _is_narrowing() and library.level_name == "avx512-bf16" else None
+
+
+def _is_narrowing() -> bool:
+    """Whether autocast makes the weights of convolutions and linear layers bfloat16."""
+    enabled = torch.is_autocast_enabled("cpu")
+    return enabled and torch.get_autocast_dtype("cpu") is torch.bfloat16
 
 
 def _is_plain(images: Tensor) -> bool:

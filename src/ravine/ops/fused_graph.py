@@ -18,6 +18,7 @@ from ravine.ops.traced_graph import (
     Affine,
     Convolution,
     Node,
+    Response,
     Sum,
     TracedGraph,
     Value,
@@ -39,7 +40,7 @@ class Second:
 @final
 @dataclass(slots=True, kw_only=True, eq=False)
 class Layer:
-    """A convolution or a window, and what is fused into it.
+    """A convolution or a window and what is fused into it, or a response norm alone.
 
     Attributes:
         node: the operation; what stands alone is a window of one pixel.
@@ -52,7 +53,7 @@ class Layer:
         second: of a convolution alone.
     """
 
-    node: Convolution | Window
+    node: Convolution | Window | Response
     y: Value
     y_is_read: bool = True
     scale: Tensor | None = None
@@ -105,7 +106,7 @@ class _Fusion:
 
     def _begin(self, node: Node) -> Layer:
         """Returns a layer with nothing fused into it but `node`."""
-        if isinstance(node, Convolution | Window):
+        if isinstance(node, Convolution | Window | Response):
             bias = (
                 node.bias.double()
                 if isinstance(node, Convolution) and node.bias is not None
@@ -123,7 +124,7 @@ class _Fusion:
         return self._fuse(layer, self.readers[layer.y][0])
 
     def _fuse(self, layer: Layer, node: Node) -> bool:
-        if layer.activation is not None:
+        if layer.activation is not None or isinstance(layer.node, Response):
             return False
         match node:
             case Affine() if layer.residual is None:
@@ -165,7 +166,7 @@ def _read_by(node: Node) -> list[Value]:
 
 
 def folded_weight(layer: Layer) -> Tensor:
-    """Returns a convolution's weight times the scale of its results, (D, C, k, k) float32."""
+    """Returns a convolution's weight times the scale of its results, (D, C/G, k, k) float32."""
     assert isinstance(layer.node, Convolution)
     weight = layer.node.weight
     if layer.scale is not None:

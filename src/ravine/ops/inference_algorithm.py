@@ -31,7 +31,8 @@ def inference_algorithm(
         images: of a call.
         dtype: of its images, float32 or bfloat16.
     """
-    out_channels, channels, kernel, _ = node.weight.shape
+    all_out_channels, channels, kernel, _ = node.weight.shape
+    out_channels = all_out_channels // node.groups
     fits = kernel == 3 and node.stride == 1 and channels % CHANNELS == out_channels % CHANNELS == 0
     fits = fits and (node.padding > 0 or result[1] > 1)  # else a linear layer of 3×3 pixels
     if not fits or images * result[1] * result[2] < _fewest_positions(library, dtype):

@@ -22,6 +22,7 @@ from ravine.kernels.inference_steps import (
     CONVOLUTION,
     IMAGES,
     NOWHERE,
+    RESPONSE,
     RESULT,
     WINDOW,
     AfterJob,
@@ -30,10 +31,12 @@ from ravine.kernels.inference_steps import (
     WindowJob,
     run_inference,
 )
+from ravine.kernels.large_pages import in_large_pages
 from ravine.kernels.library import Library
+from ravine.kernels.response import ResponseJob
 from ravine.ops.fused_graph import Layer, folded_weight
 from ravine.ops.inference_algorithm import inference_algorithm
-from ravine.ops.traced_graph import Convolution, TracedGraph, Value, Window
+from ravine.ops.traced_graph import Convolution, Response, TracedGraph, Value, Window
 
 MANY = 8  # images, from which on more do not change the algorithm
 _LINE = 64  # bytes
@@ -46,8 +49,9 @@ class LayerConstants:
     """The constants of a layer as the library reads them; None where there are none.
 
     Attributes:
-        weight: of a convolution, folded, (D, C, k, k) float32 in channels_last.
-        kernels: the same as the products of each algorithm and type read it, (n,) uint8.
+        weight: of a convolution, folded, (D, C/G, k, k) float32 in channels_last.
+        groups: G, of its channels.
+        kernels: the same as the products of each algorithm and type read it, (G, n) uint8.
         scale: of a window, (C,) float32.
         shift: (C,) float32.
         second_scale: (C,) float32.
@@ -55,6 +59,7 @@ class LayerConstants:
     """
 
     weight: Tensor | None = None
+    groups: int = 1
     kernels: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict)
     scale: Tensor | None = None
     shift: Tensor | None = None
@@ -62,10 +67,11 @@ class LayerConstants:
     second_shift: Tensor | None = None
 
     def kernels_for(self, library: Library, algorithm: int, dtype: torch.dtype) -> Tensor:
-        """Returns a convolution's kernels as an algorithm's products read them, (n,) uint8."""
+        """Returns a convolution's kernels as an algorithm's products read them, (G, n) uint8."""
         if (algorithm, dtype) not in self.kernels:
             assert self.weight is not None
-            self.kernels[algorithm, dtype] = _packed(library, self.weight, algorithm, dtype)
+            groups = self.weight.chunk(self.groups)
+            self.kernels[algorithm, dtype] = _packed(library, groups, algorithm, dtype)
         return self.kernels[algorithm, dtype]
 
 
@@ -74,6 +80,7 @@ def constants_of(layer: Layer) -> LayerConstants:
     found = LayerConstants(shift=_float32(layer.shift), scale=_float32(layer.scale))
     if isinstance(layer.node, Convolution):
         found.weight, found.scale = folded_weight(layer), None
+        found.groups = layer.node.groups
         if found.shift is None:
             found.shift = torch.zeros(len(found.weight))
     elif found.scale is not None and found.shift is None:
@@ -159,12 +166,15 @@ def make_program(
     steps = (Step * len(layers))()
     for step, layer, of_layer in zip(steps, layers, constants, strict=True):
         _fill(step, graph, layer, of_layer, images)
-        step.window.is_float32 = step.convolution.is_float32 = dtype is torch.float32
+        is_float32 = dtype is torch.float32
+        step.window.is_float32 = step.convolution.is_float32 = is_float32
+        step.response.is_float32 = is_float32
         if isinstance(layer.node, Convolution):
             shape = graph.shapes[layer.node.y]
             algorithm = inference_algorithm(library, layer.node, shape, min(asked, MANY), dtype)
             step.convolution.algorithm = algorithm
-            step.convolution.kernels = of_layer.kernels_for(library, algorithm, dtype).data_ptr()
+            kernels = of_layer.kernels_for(library, algorithm, dtype)
+            step.convolution.kernels, step.kernel_bytes = kernels.data_ptr(), kernels.shape[1]
         step.x = offsets[layer.node.x]
         step.residual = NOWHERE if layer.residual is None else offsets[layer.residual]
         step.y = offsets[layer.y] if layer.y_is_read else NOWHERE
@@ -188,11 +198,19 @@ def _fill(
             stride=node.stride, padding=node.padding, is_mean=node.is_mean, activation=activation,
         )  # fmt: skip
         return
+    if isinstance(node, Response):
+        step.kind = RESPONSE
+        step.response = ResponseJob(
+            pixels=images * height * width, channels=channels, size=node.size, alpha=node.alpha,
+            beta=node.beta, k=node.k,
+        )  # fmt: skip
+        return
     step.kind = CONVOLUTION
     step.convolution = ConvolveJob(
-        images=images, height=height, width=width, channels=channels, out_height=out_height,
-        out_width=out_width, out_channels=out_channels, kernel=node.weight.shape[2],
-        stride=node.stride, padding=node.padding, packed=True,
+        images=images, height=height, width=width, channels=channels // node.groups,
+        out_height=out_height, out_width=out_width, out_channels=out_channels // node.groups,
+        kernel=node.weight.shape[2], stride=node.stride, padding=node.padding, packed=True,
+        groups=node.groups,
     )  # fmt: skip
     step.after = AfterJob(
         shift=_address(constants.shift), activation=activation,
@@ -247,18 +265,22 @@ def _bytes(graph: TracedGraph, value: Value, each: int) -> int:
     return -(-each * channels * height * width // _LINE) * _LINE
 
 
-def _packed(library: Library, weight: Tensor, algorithm: int, dtype: torch.dtype) -> Tensor:
-    """Returns the kernels of weight (D, C, k, k) in channels_last as the products read them."""
-    out_channels, channels, kernel, _ = weight.shape
+def _packed(
+    library: Library, groups: Sequence[Tensor], algorithm: int, dtype: torch.dtype
+) -> Tensor:
+    """Returns the kernels of weights (D, C, k, k) in channels_last as the products read them."""
+    out_channels, channels, kernel, _ = groups[0].shape
     x, y = torch.zeros(channels, dtype=dtype), torch.empty(out_channels, dtype=dtype)
     job = ConvolveJob(
-        x=x.data_ptr(), y=y.data_ptr(), w=weight.data_ptr(), images=1, height=1, width=1,
+        x=x.data_ptr(), y=y.data_ptr(), images=1, height=1, width=1,
         channels=channels, out_height=1, out_width=1, out_channels=out_channels, kernel=kernel,
         stride=1, padding=kernel // 2, algorithm=algorithm, is_float32=dtype is torch.float32,
     )  # fmt: skip
-    kernels = torch.empty(kernel_bytes(library, job), dtype=torch.uint8)
-    job.kernels = kernels.data_ptr()
-    convolve(library, job)  # of one pixel: it packs, which is what is wanted
+    each = kernel_bytes(library, job)
+    kernels = in_large_pages(len(groups) * each).view(len(groups), each)
+    for weight, packed in zip(groups, kernels, strict=True):
+        job.w, job.kernels = weight.data_ptr(), packed.data_ptr()
+        convolve(library, job)  # of one pixel: it packs, which is what is wanted
     return kernels
 
 

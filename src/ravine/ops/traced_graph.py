@@ -2,7 +2,7 @@
 
 `trace.py` makes one; `fused_graph.py` fuses norms, activations and sums into layers.
 
-Shape letters: C channels, H height, W width, D channels of a result, k side of a kernel.
+Shape letters: C channels, H height, W width, D channels of a result, k side of a kernel, G groups.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class UntraceableError(Exception):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Convolution:
-    """y = x ∗ weight + bias, float32: weight (D, C, k, k), bias (D,) or None; or a linear layer."""
+    """y = x ∗ weight + bias, float32: weight (D, C/G, k, k), bias (D,) or None; or linear."""
 
     x: Value
     y: Value
@@ -30,6 +30,20 @@ class Convolution:
     bias: Tensor | None
     stride: int
     padding: int
+    groups: int = 1
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Response:
+    """y_c = x_c / (k + alpha/size · Σ x_j²)^beta over the `size` channels around c."""
+
+    x: Value
+    y: Value
+    size: int
+    alpha: float
+    beta: float
+    k: float
 
 
 @final
@@ -76,7 +90,7 @@ class Window:
     is_mean: bool
 
 
-Node = Convolution | Affine | Activation | Sum | Window
+Node = Convolution | Response | Affine | Activation | Sum | Window
 
 
 @final
@@ -95,12 +109,24 @@ class TracedGraph:
     output: Value
 
 
-def begins_with_convolutions(graph: TracedGraph) -> bool:
-    """Returns whether only convolutions read the images: under autocast all values are narrow then.
+def is_narrow_under_autocast(graph: TracedGraph) -> bool:
+    """Returns whether only convolutions read the images, and the logits are narrow under autocast.
 
-    Other operations keep the images' type, so that what follows them may be wide.
+    Convolutions make their results narrow, torch's response norm makes them wide; other operations
+    keep the type of what they read, so that what follows the images may be wide.
     """
-    readers = [
-        node for node in graph.nodes if node.x == 0 or (isinstance(node, Sum) and node.other == 0)
-    ]
-    return graph.output != 0 and all(isinstance(node, Convolution) for node in readers)
+    wide = {0}
+    for node in graph.nodes:
+        reads = {node.x, node.other} if isinstance(node, Sum) else {node.x}
+        if not isinstance(node, Convolution) and 0 in reads:
+            return False
+        keeps = isinstance(node, Sum | Affine | Activation | Window)
+        if isinstance(node, Response) or (keeps and wide & reads):
+            wide.add(node.y)
+    return graph.output not in wide
+
+
+def linear_weights(graph: TracedGraph) -> int:
+    """Returns the weights of layers with a result of one position, which an image reads once."""
+    layers = (node for node in graph.nodes if isinstance(node, Convolution))
+    return sum(node.weight.numel() for node in layers if graph.shapes[node.y][1:] == (1, 1))

@@ -13,6 +13,7 @@ from ravine.ops.traced_graph import (
     Affine,
     Convolution,
     Node,
+    Response,
     Sum,
     UntraceableError,
     Value,
@@ -21,6 +22,7 @@ from ravine.ops.traced_graph import (
 from ravine.ops.traced_values import TracedValues
 
 aten = torch.ops.aten
+_FEWEST_OF_A_GROUP = 16  # channels: those of fewer leave registers empty, each group is a product
 
 
 @dataclass(slots=True)
@@ -61,9 +63,12 @@ class TracedCall:
 def _convolution(call: TracedCall) -> Node:
     stride, padding, dilation, transposed, _, groups = call.args[3:9]
     weight, x = call.needed(1), call.value(0)
-    call.only(groups == 1 and not transposed and list(dilation) == [1, 1], "groups or dilation")
+    call.only(not transposed and list(dilation) == [1, 1], "transposed or dilated")
     call.only(weight.dim() == 4 and weight.shape[2] == weight.shape[3], "the kernel's sides differ")
-    return Convolution(x, call.new_value(), weight, call.constant(2), _same(stride), _same(padding))
+    thinnest = min(weight.shape[1], weight.shape[0] // groups)
+    call.only(groups == 1 or thinnest >= _FEWEST_OF_A_GROUP, "groups of few channels")
+    sides = _same(stride), _same(padding)
+    return Convolution(x, call.new_value(), weight, call.constant(2), *sides, groups)
 
 
 def _batch_norm(call: TracedCall) -> Node:
@@ -168,6 +173,18 @@ def _linear(call: TracedCall) -> Node:
     weight = call.needed(first + 1).t().reshape(-1, channels, height, width)
     bias = call.needed(0) if first else None
     return Convolution(x, call.new_value(), weight, bias, 1, 0)
+
+
+def response_norm(
+    call: TracedCall, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Node:
+    """Returns the node of a call of `F.local_response_norm` with an image (1, C, H, W).
+
+    Raises:
+        UntraceableError: it is called with something else.
+    """
+    call.only(call.args[0].dim() == 4, "a response norm of other than images")
+    return Response(call.value(0), call.new_value(), size, alpha, beta, k)
 
 
 def _same(pair: Any) -> int:

@@ -1,11 +1,12 @@
 """From a budget in seconds to a number of steps.
 
-Planned before step 1 from a measured speed, and corrected after each twentieth of the run by the
-speed that it had since the last: machines become busy, and quiet again.
+Planned before step 1 from a measured speed, and corrected after each twentieth of the run, near its
+end each hundredth, by the speed that it had since the last: machines become busy, and quiet again.
+What the evaluations will take is timed again on the way, by a few images.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self, final
 
 from ravine.core.ranks import ALONE, Ranks
@@ -14,10 +15,15 @@ from ravine.training.plan import FEWEST_STEPS, Plan, Speed
 
 _MARGIN = 0.985  # of the time left; the rest is for checkpoints and for small stalls
 _VALIDATION_SHARE = 0.04  # of the time of an epoch, at most, goes into its evaluation
-_EVERY = 0.05  # shares of the run after which the plan is compared with the clock
+# Shares of the run after which the plan is compared with the clock, and those near its end.
+_EVERY, _NEAR_END, _EVERY_NEAR_END = 0.05, 0.9, 0.01
 # Beside an endless loop evaluations took 1.85 times as long where steps took 2.5 times (two cores).
 _EVALUATION_SLOWS = 0.67
 _WORTH_CORRECTING = 0.01  # of the plan's steps
+# An evaluation is timed at the first check, again after a fifth of the budget and at another pace
+# of steps, each time by images for 1/200 of the budget: four times, or for 3 % of the time gone by.
+_TIMED_AGAIN, _OTHER_PACE, _SAME_PACE = 0.2, 1.25, 1.05
+_TIMED_FOR, _MOST_TIMED, _TIMED_SHARE = 0.005, 512, 0.03
 
 
 def steps_within(
@@ -77,7 +83,13 @@ def budget_too_short(plan: Plan, seconds: float | None) -> str | None:
 
 
 def correct_plan(
-    plan: Plan, *, step: int, step_seconds: float, seconds_left: float, over: int = 1
+    plan: Plan,
+    *,
+    step: int,
+    step_seconds: float,
+    seconds_left: float,
+    over: int = 1,
+    evaluations: float | None = None,
 ) -> Plan:
     """Returns the plan whose end fits into `seconds_left` at the measured speed.
 
@@ -87,13 +99,14 @@ def correct_plan(
         step_seconds: mean seconds of a step lately.
         seconds_left: of the budget.
         over: the last so many steps, of which that is the mean.
+        evaluations: how many times as long as planned they take; by default as the steps say.
     """
     if plan.speed is None:
         return plan
-    first = max(0, step - over)
-    planned = plan.speed.step_between(plan.progress(first), plan.progress(step))
-    slower = step_seconds / planned
-    speed = plan.speed.slowed(slower, evaluations=slower**_EVALUATION_SLOWS)
+    slower = slowness(plan, plan.speed, step, step_seconds, over=over)
+    if evaluations is None:
+        evaluations = slower**_EVALUATION_SLOWS
+    speed = plan.speed.slowed(slower, evaluations=evaluations)
     rest = steps_within(
         seconds_left,
         speed,
@@ -103,6 +116,32 @@ def correct_plan(
     )
     found = plan.corrected(step, step + rest)
     return plan if abs(found.end - plan.end) < _WORTH_CORRECTING * plan.end else found
+
+
+def slowness(plan: Plan, speed: Speed, step: int, seconds: float, *, over: int) -> float:
+    """Returns the mean seconds of the last `over` steps, in those that the speed has for them."""
+    first = max(0, step - over)
+    return seconds / speed.step_between(plan.progress(first), plan.progress(step))
+
+
+@final
+@dataclass(slots=True, kw_only=True)
+class TimedImages:
+    """When an evaluation was last timed on the way, and what was found.
+
+    Attributes:
+        image: seconds of one.
+        slower: steps then took so many times what was planned.
+        at: seconds of the budget that were gone by.
+        spent: seconds that all timing took.
+        is_settled: whether that pace is the one since; while it changes, steps are of both.
+    """
+
+    image: float = 0.0
+    slower: float = 1.0
+    at: float = 0.0
+    spent: float = 0.0
+    is_settled: bool = True
 
 
 @final
@@ -115,12 +154,14 @@ class Budget:
         clock: the seconds used up.
         ranks: the processes that train together; rank 0's clock decides for all.
         checked: share of the run after which the plan was last compared with the clock.
+        images: what evaluations were last seen to take.
     """
 
     seconds: float | None = None
     clock: Clock = field(default_factory=Clock)
     ranks: Ranks = ALONE
     checked: float = 0.0
+    images: TimedImages = field(default_factory=TimedImages)
 
     def begun(self) -> Self:
         """Returns itself with the seconds before the first step counted as checked.
@@ -144,10 +185,39 @@ class Budget:
         if plan.corrections and step <= plan.corrections[-1].step:
             return False
         done = max(self._elapsed() / self.seconds, step / plan.end)
-        if done < self.checked + _EVERY:
+        if done < self.checked + (_EVERY if done < _NEAR_END else _EVERY_NEAR_END):
             return False
         self.checked = done
         return True
+
+    def images_to_time(self, plan: Plan, step: int, step_seconds: float, *, over: int) -> int:
+        """Returns by how many images an evaluation is timed now; 0 where it is not.
+
+        The arguments are those of `corrected`.
+        """
+        if self.seconds is None or plan.speed is None or not plan.speed.image:
+            return 0
+        slower = slowness(plan, plan.speed, step, step_seconds, over=over)
+        slower, elapsed = self.ranks.broadcast(slower, self.clock.elapsed())
+        known, image = self.images, self.images.image or plan.speed.image
+        if not known.is_settled:
+            self.images = replace(known, slower=slower, is_settled=True)
+            return 0
+        count = min(_MOST_TIMED, int(_TIMED_FOR * self.seconds / image))
+        other = max(slower / known.slower, known.slower / slower)
+        is_old = elapsed >= known.at + _TIMED_AGAIN * self.seconds
+        due = not known.image or other > _OTHER_PACE or is_old
+        most = max(4 * _TIMED_FOR * self.seconds, _TIMED_SHARE * elapsed)
+        if not due or not count or known.spent + count * image > most:
+            return 0
+        settled = other <= _SAME_PACE
+        self.images = replace(known, slower=slower, at=elapsed, is_settled=settled)
+        return count
+
+    def timed(self, image: float, spent: float) -> None:
+        """Notes what one image of an evaluation took, in seconds, and timing it as a whole."""
+        image, spent = self.ranks.broadcast(image, spent)
+        self.images = replace(self.images, image=image, spent=self.images.spent + spent)
 
     def corrected(self, plan: Plan, step: int, step_seconds: float, *, over: int = 1) -> Plan:
         """Returns the plan, or one that fits into the budget where that differs.
@@ -161,8 +231,25 @@ class Budget:
         left = (self.seconds or 0.0) - self._elapsed()
         step_seconds = self.ranks.broadcast(step_seconds)[0]
         return correct_plan(
-            plan, step=step, step_seconds=step_seconds, seconds_left=left, over=over
+            plan,
+            step=step,
+            step_seconds=step_seconds,
+            seconds_left=left,
+            over=over,
+            evaluations=self._evaluations(plan, step, step_seconds, over=over),
         )
+
+    def _evaluations(
+        self, plan: Plan, step: int, step_seconds: float, *, over: int
+    ) -> float | None:
+        """Returns how many times as long as planned evaluations take; None where none was timed.
+
+        Since they were timed they have changed as the steps have.
+        """
+        if plan.speed is None or not self.images.image:
+            return None
+        slower = slowness(plan, plan.speed, step, step_seconds, over=over) / self.images.slower
+        return self.images.image / plan.speed.image * slower**_EVALUATION_SLOWS
 
     def _elapsed(self) -> float:
         return self.ranks.broadcast(self.clock.elapsed())[0]

@@ -7,6 +7,7 @@
 Observers receive an event of each. They read, and change nothing.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ from ravine.training.train_step import Forward, StepResult, StepSettings, train_
 
 _WORTH_SAYING = 0.15  # of the steps that were said; smaller corrections are in the events only
 Validation = Callable[[nn.Module], Evaluation]
+TimedEvaluation = Callable[[nn.Module, int], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,9 @@ class Training:
 
     small: SmallImages | None = None
     """What the first steps see; None for full images throughout."""
+
+    time_image: TimedEvaluation | None = None
+    """Times an evaluation of so many images by a network: the seconds of one."""
 
     def batch_at(self, step: int, progress: float) -> Batch:
         """Returns the batch of `step`, counted from 0, at this progress in [0, 1]."""
@@ -114,7 +119,7 @@ def fit(
             checkpointing.save(state)
             continue
         if budget.is_time_to_check(plan, state.step):
-            plan = _corrected(plan, state.step, meter, budget, emit)
+            plan = _corrected(training, plan, meter, budget, emit)
         if plan.evaluates_after(state.step) or state.step == plan.end:
             plan = _evaluated(training, plan, schedules, batch, budget.clock, emit)
             meter.restart()
@@ -131,8 +136,17 @@ def _report_rollback(back: RolledBack, emit: Observer) -> None:
     emit(Notice(text=back.text(), warning=True))
 
 
-def _corrected(plan: Plan, step: int, meter: StepMeter, budget: Budget, emit: Observer) -> Plan:
+def _corrected(
+    training: Training, plan: Plan, meter: StepMeter, budget: Budget, emit: Observer
+) -> Plan:
+    step = training.state.step
     seconds, over = meter.seconds_per_step()
+    images = budget.images_to_time(plan, step, seconds, over=over)
+    if images and training.time_image is not None:
+        began = time.monotonic()
+        image = training.time_image(training.state.evaluated, images)
+        budget.timed(image, spent := time.monotonic() - began)
+        meter.leave_out(spent)
     corrected = budget.corrected(plan, step, seconds, over=over)
     meter.restart_pace()
     if corrected is not plan:

@@ -47,10 +47,17 @@ class Speed:
     small_share: float = 0.0
     """Share of the run's steps that see them."""
 
+    image: float = 0.0
+    """One image of an evaluation by one process; 0 where it was not measured."""
+
+    closing: float = 0.0
+    """Of the final evaluation, what is no evaluating: files, pictures."""
+
     @property
     def is_possible(self) -> bool:
         """Whether these can be seconds."""
-        rest = (self.validation, self.final, self.statistics, self.small_step)
+        evaluations = (self.validation, self.final, self.statistics, self.image, self.closing)
+        rest = (self.small_step, *evaluations)
         known = 0 < self.step < math.inf and all(0 <= value < math.inf for value in rest)
         return known and 0 <= self.small_share < 1 and (self.small_step > 0 or not self.small_share)
 
@@ -61,12 +68,15 @@ class Speed:
 
     def slowed(self, factor: float, *, evaluations: float) -> Self:
         """Returns the speed with steps and evaluations so many times as long."""
+        evaluating = max(0.0, self.final - self.closing)
         return replace(
             self,
             step=self.step * factor,
             small_step=self.small_step * factor,
             validation=self.validation * evaluations,
-            final=self.final * evaluations,
+            final=evaluating * evaluations + self.closing * max(1.0, factor),
+            image=self.image * evaluations,
+            closing=self.closing * max(1.0, factor),
         )
 
     def with_statistics(self) -> Self:

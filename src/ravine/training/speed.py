@@ -8,11 +8,12 @@ import torch
 
 from ravine.core.ranks import ALONE, Ranks
 from ravine.nn.freezing import training_mode_
-from ravine.training.evaluation import Images, class_probabilities
+from ravine.training.evaluation import Images, batch_log_probabilities
 from ravine.training.loop import Training
 from ravine.training.train_step import train_step
 
 _WARM_UP, _FEWEST = 2, 2  # steps
+_WARM_UP_PART = 8  # of a batch, before an evaluation is timed
 
 
 def wait_for(device: torch.device) -> None:
@@ -95,24 +96,31 @@ def seconds_per_image(
 
     Args:
         model: the network.
-        batches: images on its device; the first one is the warm-up, and is timed again but where
-            it takes `seconds` by itself.
+        batches: images on its device; an eighth of the first one is the warm-up, and the answer
+            where it takes `seconds` by itself.
         precision: of activations and products.
         mirrored: also evaluate the mirror images.
-        seconds: after so many, the warm-up's too, no further batch is timed.
+        seconds: after so many, the warm-up's too, no further image is timed.
     """
 
-    def timed(batch: Images) -> float:
+    def timed(images: torch.Tensor) -> float:
         start = time.monotonic()
-        class_probabilities(model, [batch], precision=precision, mirrored=mirrored)
+        batch_log_probabilities(model, images, precision=precision, mirrored=mirrored)
+        wait_for(images.device)
         return time.monotonic() - start
 
     warm_up, spent, count = 0.0, 0.0, 0
     for batch in batches:
-        if not count and (warm_up := timed(batch)) >= seconds:
-            return warm_up / len(batch.images)
-        spent += timed(batch)
-        count += len(batch.images)
+        images = batch.images
+        if not count:
+            few = images[: -(-len(images) // _WARM_UP_PART)]
+            warm_up = timed(few)
+            if warm_up >= seconds:
+                return warm_up / len(few)
+            fitting = len(few) * (seconds - warm_up) / warm_up
+            images = images[: max(len(few), int(min(len(images), fitting)))]
+        spent += timed(images)
+        count += len(images)
         if warm_up + spent >= seconds:
             break
     return spent / count

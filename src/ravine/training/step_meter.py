@@ -38,6 +38,10 @@ class StepMeter:
         """Times what follows, and not what came between the last step and now."""
         self._since = time.monotonic()
 
+    def leave_out(self, seconds: float) -> None:
+        """Counts so many seconds, just gone by, as none of the steps'."""
+        self._since += seconds
+
     def add(self, loss: torch.Tensor, correct: torch.Tensor, seen: int) -> None:
         """Adds one step: its loss and number of hits, 0-dim tensors, and its number of images."""
         self._loss += loss

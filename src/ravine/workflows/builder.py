@@ -3,6 +3,7 @@
 It decides nothing: `automatic.py` does.
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import final
@@ -54,7 +55,7 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _IMAGES_TO_FIT = 2000
 _FOR_STEPS = 2 / 3  # of the time in which a speed is measured; the rest is for an evaluation
 _TO_ASK, _TO_TIME = 2, 16  # images by which a network shows its head; at a time, timed
-_CLOSING_SECONDS = 1.0  # the last checkpoint, the weights, the mistakes' pictures
+_CLOSING_SECONDS = 0.6  # the last checkpoint, the weights, the mistakes' pictures
 
 
 @final
@@ -128,6 +129,7 @@ class Builder:
             validate=self.validation(recipe),
             patience=recipe.patience,
             small=small_images_of(recipe),
+            time_image=self.time_image,
         )
 
     def loss(self, recipe: Recipe, weights: torch.Tensor | None) -> Loss:
@@ -249,21 +251,9 @@ class Builder:
         """
         step, small_step = self._steps(training, seconds=_FOR_STEPS * seconds)
         splits = self.dataset.splits
-        few = evaluation_batches(
-            self.dataset.images,
-            splits["train"][: 2 * EVALUATION_BATCH],
-            preprocessing=self.dataset.preprocessing,
-            batch=self.shown_batch,
-            device=self.device,
-        )
         model = training.state.model
-        image = seconds_per_image(
-            model,
-            few,
-            precision=self.precision,
-            mirrored=False,
-            seconds=(1 - _FOR_STEPS) * seconds,
-        )
+        most = (1 - _FOR_STEPS) * seconds
+        image = self.time_image(model, 2 * EVALUATION_BATCH, seconds=most)
         alone = self.session.ranks.broadcast(image)[0]
         image = alone / self.session.ranks.size
         validation = len(splits.get("validation", ())) * image
@@ -278,9 +268,30 @@ class Builder:
             step=step,
             validation=validation,
             final=test * passes + validation + _CLOSING_SECONDS,
+            closing=_CLOSING_SECONDS,
+            image=alone,
             statistics=len(self.measured.index) * alone,
             small_step=small_step,
             small_share=training.small.share if training.small else 0.0,
+        )
+
+    def time_image(self, model: nn.Module, count: int, *, seconds: float = math.inf) -> float:
+        """Returns the seconds in which this process evaluates an image, timed on training images.
+
+        Args:
+            model: on the device.
+            count: of the images, at most.
+            seconds: that it may take, about.
+        """
+        some = evaluation_batches(
+            self.dataset.images,
+            self.dataset.splits["train"][:count],
+            preprocessing=self.dataset.preprocessing,
+            batch=self.shown_batch,
+            device=self.device,
+        )
+        return seconds_per_image(
+            model, some, precision=self.precision, mirrored=False, seconds=seconds
         )
 
     def _steps(self, training: Training, *, seconds: float) -> tuple[float, float]:

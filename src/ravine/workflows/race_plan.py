@@ -17,8 +17,8 @@ from ravine.runs.kernel_plan_file import plan_from_values, plan_to_values
 from ravine.tournament.job_graph import JobGraph
 from ravine.tournament.rungs import rungs, search_cost
 from ravine.tournament.trial_points import at_point, points
-from ravine.training.network_choice import choose_batch
 from ravine.workflows.fine_tuning import FINE_TUNING_LR
+from ravine.workflows.network_defaults import batch_choice, lr_of_batch, with_model_defaults
 from ravine.workflows.race_settings import RaceSettings
 from ravine.workflows.race_worker.slots import JobSlots
 from ravine.workflows.race_worker.timing import (
@@ -357,11 +357,13 @@ def _trials(
 
 def _default_lr(recipe: Recipe, epochs: float, timing: Timing) -> float:
     """Returns the learning rate that a candidate's training would start from, were it alone."""
-    batch = recipe.batch
-    if timing.images and "batch" not in recipe.model_fields_set:
-        chosen = choose_batch(timing.images, largest=batch, epochs=epochs)
-        batch = chosen.batch_of_rate(normalised=timing.normalised)
-    lr = recipe.default_lr(batch=batch, normalised=timing.normalised)
+    chosen = None
+    if timing.images:
+        chosen = batch_choice(recipe.with_(epochs=epochs), images=timing.images)
+    recipe, _ = with_model_defaults(recipe, chosen, several=False)  # which decides no rate
+    lr = recipe.lr
+    if not isinstance(lr, float):
+        lr = lr_of_batch(recipe, chosen, normalised=timing.normalised)
     if recipe.weights is None:
         return lr
     if recipe.freeze != "backbone":

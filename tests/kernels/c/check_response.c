@@ -46,7 +46,7 @@ static struct call draw_call(int is_float32)
     o->is_float32 = is_float32;
     o->pixels = draw_integer(1, 40), o->channels = draw_integer(1, 70);
     o->size = draw_integer(1, 9);
-    o->alpha = 0.5, o->beta = draw_chance(50) ? 0.75 : 0.6, o->k = 1.5;
+    o->alpha = 0.5, o->beta = draw_chance(50) ? 0.75 : draw_chance(50) ? 0.6 : 2.7, o->k = 1.5;
     c.n = o->pixels * o->channels;
     o->x = draw_images(c.n, is_float32, 0, 2), o->dy = draw_images(c.n, is_float32, 0.3, 1);
     c.x = to_doubles(o->x, is_float32, c.n);

@@ -5,6 +5,7 @@
 
 void check_convolve(void);
 void check_inference(void);
+void check_inference_steps(void);
 void check_weight_gradient(void);
 void check_norm(void);
 void check_pool(void);

@@ -49,6 +49,7 @@ int main(void)
     check_norm();
     check_convolve();
     check_inference();
+    check_inference_steps();
     check_weight_gradient();
     return failure_count() > 0;
 }

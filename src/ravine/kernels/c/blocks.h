@@ -123,6 +123,7 @@ INLINE int64_t tile_number(const struct blocks *b, const struct segment *s, int6
 struct source {
     const element *images;
     int64_t height, width, channels;
+    int64_t pitch;       /* channels of a position in memory, of which some are read; 0 is all */
     int64_t above, left; /* zeros before the first row and column; may be negative */
     const float *mean, *scale, *bias;
     int64_t relu;
@@ -154,29 +155,41 @@ INLINE int64_t strip_positions(const struct blocks *b, int64_t rows, struct reac
     return (rows * r.step + r.down) * strip_columns(b, r);
 }
 
+/* Copies so many positions in a row, or normalises them. */
+INLINE void copy_row(const struct source *x, const element *from, int64_t pitch, int64_t count, element *to)
+{
+    size_t bytes = (size_t)x->channels * sizeof *to;
+    if (!x->mean && pitch == x->channels) {
+        memcpy(to, from, bytes * (size_t)count);
+        return;
+    }
+    for (int64_t j = 0; j < count; j++, from += pitch, to += x->channels) {
+        if (x->mean)
+            normalise_position(x, from, to);
+        else
+            memcpy(to, from, bytes);
+    }
+}
+
 /* Copies what a segment's tiles read, with zeros around the image. */
 static void copy_strip(const struct source *x, const struct blocks *b, const struct segment *s,
                        struct reach r, element *strip)
 {
     size_t bytes = (size_t)x->channels * sizeof *strip;
-    int64_t pitch = strip_columns(b, r);
-    int64_t left = least(pitch, most(0, x->left));
-    int64_t right = least(pitch, most(left, x->width + x->left));
+    int64_t columns = strip_columns(b, r), pitch = x->pitch ? x->pitch : x->channels;
+    int64_t left = least(columns, most(0, x->left));
+    int64_t right = least(columns, most(left, x->width + x->left));
     for (int64_t i = 0; i < s->rows * r.step + r.down; i++) {
-        element *row = strip + i * pitch * x->channels;
+        element *row = strip + i * columns * x->channels;
         int64_t y = s->top * r.step + i - x->above;
         if (y < 0 || y >= x->height) {
-            memset(row, 0, bytes * (size_t)pitch);
+            memset(row, 0, bytes * (size_t)columns);
             continue;
         }
-        const element *from = x->images + (s->image * x->height + y) * x->width * x->channels;
+        const element *from = x->images + (s->image * x->height + y) * x->width * pitch;
         memset(row, 0, bytes * (size_t)left);
-        from += (left - x->left) * x->channels;
-        if (!x->mean && right > left)
-            memcpy(row + left * x->channels, from, bytes * (size_t)(right - left));
-        for (int64_t j = left; x->mean && j < right; j++, from += x->channels)
-            normalise_position(x, from, row + j * x->channels);
-        memset(row + right * x->channels, 0, bytes * (size_t)(pitch - right));
+        copy_row(x, from + (left - x->left) * pitch, pitch, right - left, row + left * x->channels);
+        memset(row + right * x->channels, 0, bytes * (size_t)(columns - right));
     }
 }
 

@@ -47,6 +47,20 @@ struct convolution {
     float *kernels;
     int64_t packed;
     const struct after *after; /* or null; then without sums */
+    /* Of channels: `in` and `out` are those of one of them, and so is all that is read and written,
+       from the first of its channels on. 0 is 1; more by products and forward by Winograd alone. */
+    int64_t groups;
 };
+
+/* Channels of a position of x, and of y, in memory. */
+static inline int64_t x_channels(const struct convolution *o)
+{
+    return o->groups > 1 ? o->groups * o->in : o->in;
+}
+
+static inline int64_t y_channels(const struct convolution *o)
+{
+    return o->groups > 1 ? o->groups * o->out : o->out;
+}
 
 #endif

@@ -10,6 +10,7 @@
 
 int32_t ravine_convolve(int32_t level, const struct convolution *convolution, int32_t threads);
 void take_windows_at(int32_t level, const struct window *window, int32_t threads);
+int32_t ravine_response_forward(int32_t level, const struct response *response, int32_t threads);
 
 /* The memory that one group of images works on. */
 struct memory {
@@ -27,20 +28,52 @@ static void *at(const struct memory *m, int64_t place)
     }
 }
 
+/* Goes on to the next group of channels. */
+static void go_to_next_group(struct convolution *c, struct after *after, int64_t kernel_bytes)
+{
+    int64_t size = c->is_float32 ? (int64_t)sizeof(float) : (int64_t)sizeof(uint16_t);
+    c->x = (const char *)c->x + c->in * size;
+    if (c->residual)
+        c->residual = (const char *)c->residual + c->out * size;
+    if (c->y)
+        c->y = (char *)c->y + c->out * size;
+    c->kernels = (float *)((char *)c->kernels + kernel_bytes);
+    after->shift += c->out;
+    if (!after->second)
+        return;
+    after->second = (char *)after->second + c->out * size;
+    after->second_scale += c->out, after->second_shift += c->out;
+}
+
+static int32_t run_convolution(int32_t level, const struct step *s, const struct memory *m, int32_t threads)
+{
+    struct convolution c = s->convolution;
+    struct after after = s->after;
+    c.x = at(m, s->x), c.residual = at(m, s->residual), c.y = at(m, s->y);
+    after.second = at(m, s->second);
+    c.after = &after;
+    int32_t failed = ravine_convolve(level, &c, threads);
+    for (int64_t group = 1; group < c.groups && !failed; group++) {
+        go_to_next_group(&c, &after, s->kernel_bytes);
+        failed = ravine_convolve(level, &c, threads);
+    }
+    return failed;
+}
+
 static int32_t run_step(int32_t level, const struct step *s, const struct memory *m, int32_t threads)
 {
+    if (s->kind == RESPONSE) {
+        struct response r = s->response;
+        r.x = at(m, s->x), r.y = at(m, s->y);
+        return ravine_response_forward(level, &r, threads);
+    }
     if (s->kind == WINDOW) {
         struct window w = s->window;
         w.x = at(m, s->x), w.residual = at(m, s->residual), w.y = at(m, s->y);
         take_windows_at(level, &w, threads);
         return 0;
     }
-    struct convolution c = s->convolution;
-    struct after after = s->after;
-    c.x = at(m, s->x), c.residual = at(m, s->residual), c.y = at(m, s->y);
-    after.second = at(m, s->second);
-    c.after = &after;
-    return ravine_convolve(level, &c, threads);
+    return run_convolution(level, s, m, threads);
 }
 
 static int32_t run_group(int32_t level, const struct inference *o, int64_t group, int64_t slot,

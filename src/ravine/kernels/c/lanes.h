@@ -4,6 +4,7 @@
 #ifndef RAVINE_LANES_H
 #define RAVINE_LANES_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -107,6 +108,22 @@ INLINE void store(element *p, floats f, int64_t n)
 INLINE floats choose(ints mask, floats yes, floats no)
 {
     return (floats)(((words)mask & (words)yes) | (~(words)mask & (words)no));
+}
+
+INLINE floats square_root(floats f)
+{
+#if defined(__AVX512F__)
+    return (floats)_mm512_sqrt_ps((__m512)f);
+#elif defined(__AVX__)
+    return (floats)_mm256_sqrt_ps((__m256)f);
+#else
+    float lanes[LANES];
+    memcpy(lanes, &f, sizeof f);
+    for (int i = 0; i < LANES; i++)
+        lanes[i] = sqrtf(lanes[i]);
+    memcpy(&f, lanes, sizeof f);
+    return f;
+#endif
 }
 
 /* The larger one; b where that is NaN. */

@@ -6,11 +6,10 @@
    Nothing but x is kept. Each pixel is read once, worked on in a line of floats with a border of
    zeros, and written once. */
 
-#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "lanes.h"
+#include "power.h"
 #include "response.h"
 
 /* Lines of one thread, each of `channels` floats, rounded up to LANES, between borders of zeros. */
@@ -20,52 +19,42 @@ struct workspace {
 
 static void read(float *to, const element *from, int64_t n)
 {
-    for (int64_t c = 0; c < n; c += LANES) {
-        floats f = load(from + c, n - c < LANES ? n - c : LANES);
-        memcpy(to + c, &f, sizeof f); /* zeros beyond n */
-    }
+    for (int64_t c = 0; c < n; c += LANES)
+        store_floats(to + c, load(from + c, n - c < LANES ? n - c : LANES), LANES); /* zeros beyond n */
 }
 
-static void write(element *to, const float *from, int64_t n)
+/* Σ of the numbers from each of LANES on, `size` of them. */
+INLINE floats window_from(const float *from, int64_t size)
 {
-    for (int64_t c = 0; c < n; c += LANES) {
-        floats f;
-        memcpy(&f, from + c, sizeof f);
-        store(to + c, f, n - c < LANES ? n - c : LANES);
-    }
-}
-
-/* to_c = Σ of from_{c−before} … from_{c−before+size−1}. */
-static void add_window(float *restrict to, const float *restrict from, int64_t before,
-                       int64_t size, int64_t n)
-{
-    for (int64_t c = 0; c < n; c++)
-        to[c] = from[c - before];
+    floats sum = load_floats(from, LANES);
     for (int64_t j = 1; j < size; j++)
-        for (int64_t c = 0; c < n; c++)
-            to[c] += from[c - before + j];
+        sum += load_floats(from + j, LANES);
+    return sum;
+}
+
+/* s^−β; of the β in use without a logarithm. */
+INLINE floats inverse_power(floats s, struct power exponent)
+{
+    if (exponent.all != -0.75f)
+        return raise(s, exponent);
+    floats root = square_root(s);
+    return 1.0f / (root * square_root(root));
 }
 
 /* Fills scale with s and power with s^−β. */
 static void find_powers(const struct response *o, const struct workspace *d)
 {
-    int64_t n = o->channels;
-    float *restrict squares = d->product, *restrict scale = d->scale, *restrict power = d->power;
-    const float *restrict x = d->x;
-    float k = (float)o->k, share = (float)(o->alpha / (double)o->size), beta = (float)o->beta;
-    for (int64_t c = 0; c < n; c++)
-        squares[c] = x[c] * x[c];
-    add_window(scale, squares, o->size / 2, o->size, n);
-    for (int64_t c = 0; c < n; c++)
-        scale[c] = k + share * scale[c];
-    if (beta == 0.75f)
-        for (int64_t c = 0; c < n; c++) {
-            float root = sqrtf(scale[c]);
-            power[c] = 1.0f / (root * sqrtf(root));
-        }
-    else
-        for (int64_t c = 0; c < n; c++)
-            power[c] = powf(scale[c], -beta);
+    float k = (float)o->k, share = (float)(o->alpha / (double)o->size);
+    struct power exponent = power_of(-o->beta);
+    for (int64_t c = 0; c < o->channels; c += LANES) {
+        floats x = load_floats(d->x + c, LANES);
+        store_floats(d->product + c, x * x, LANES);
+    }
+    for (int64_t c = 0; c < o->channels; c += LANES) {
+        floats s = k + share * window_from(d->product + c - o->size / 2, o->size);
+        store_floats(d->scale + c, s, LANES);
+        store_floats(d->power + c, inverse_power(s, exponent), LANES);
+    }
 }
 
 static void forward(const struct response *o, const struct workspace *d, int64_t pixel)
@@ -73,29 +62,30 @@ static void forward(const struct response *o, const struct workspace *d, int64_t
     int64_t n = o->channels, at = pixel * n;
     read(d->x, o->x + at, n);
     find_powers(o, d);
-    for (int64_t c = 0; c < n; c++)
-        d->x[c] *= d->power[c];
-    write(o->y + at, d->x, n);
+    for (int64_t c = 0; c < n; c += LANES)
+        store(o->y + at + c, load_floats(d->x + c, LANES) * load_floats(d->power + c, LANES),
+              n - c < LANES ? n - c : LANES);
 }
 
 static void backward(const struct response *o, const struct workspace *d, int64_t pixel)
 {
     int64_t n = o->channels, at = pixel * n;
-    float *restrict x = d->x, *restrict scale = d->scale, *restrict power = d->power;
-    float *restrict product = d->product;
     float share = (float)(2.0 * o->alpha * o->beta / (double)o->size);
-    read(x, o->x + at, n);
+    read(d->x, o->x + at, n);
     find_powers(o, d);
-    read(product, o->dy + at, n);
-    for (int64_t c = 0; c < n; c++) {
-        float direct = product[c] * power[c];
-        product[c] = direct * x[c] / scale[c];
-        power[c] = direct;
+    read(d->product, o->dy + at, n);
+    for (int64_t c = 0; c < n; c += LANES) {
+        floats direct = load_floats(d->product + c, LANES) * load_floats(d->power + c, LANES);
+        floats x = load_floats(d->x + c, LANES), s = load_floats(d->scale + c, LANES);
+        floats product = direct * x / s;
+        store_floats(d->product + c, product, n - c < LANES ? n - c : LANES); /* zeros beyond n */
+        store_floats(d->power + c, direct, LANES);
     }
-    add_window(scale, product, (o->size - 1) / 2, o->size, n);
-    for (int64_t c = 0; c < n; c++)
-        power[c] -= share * x[c] * scale[c];
-    write(o->dx + at, power, n);
+    for (int64_t c = 0; c < n; c += LANES) {
+        floats sum = window_from(d->product + c - (o->size - 1) / 2, o->size);
+        floats dx = load_floats(d->power + c, LANES) - share * load_floats(d->x + c, LANES) * sum;
+        store(o->dx + at + c, dx, n - c < LANES ? n - c : LANES);
+    }
 }
 
 /* Returns 0, or 1 where there is not enough memory. */
