@@ -16,7 +16,7 @@ _FAR, _ALIKE = 3, 4  # above all outputs; examples of each label
 _CORRECTED = 0.5  # of the pull to the common classes that is left
 
 
-def are_no_places(context: CheckContext, beyond: Tensor, outputs: int) -> bool:
+def are_no_indices(context: CheckContext, beyond: Tensor, outputs: int) -> bool:
     """Returns whether a loss takes labels (k,) outside its outputs for numbers or for names.
 
     One that looks up an output by its label refuses a label above them. Asked on the processor,

@@ -9,7 +9,7 @@ from torch import Tensor
 from ravine.checks.check_batch import take_batches
 from ravine.checks.class_weights import are_passed_over, weighs_rarer_more
 from ravine.checks.context import CheckContext
-from ravine.checks.label_meaning import are_no_places, compares_examples, corrects_frequency
+from ravine.checks.label_meaning import are_no_indices, compares_examples, corrects_frequency
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM, UNSHUFFLED
 
@@ -30,7 +30,7 @@ def check_labels(context: CheckContext) -> Iterator[Finding]:
     labels = torch.cat(found)
     if classes is not None:
         beyond = labels[(labels < 0) | (labels >= classes)].unique()
-        if len(beyond) and are_no_places(context, beyond, classes):
+        if len(beyond) and are_no_indices(context, beyond, classes):
             classes = None
         elif len(beyond) and not are_passed_over(context, beyond, classes):
             yield _out_of_range(int(labels.min()), int(labels.max()), classes)

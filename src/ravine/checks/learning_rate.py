@@ -233,10 +233,7 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
     in_the_end = lr * added * multiple
     first, least = _first(found), min(found.losses)
     begins = _beginning(found, first - _BEGUN * (first - least))
-    # A mean over pairs or triplets that are wrong still does not tell how many are left.
-    is_comparing = compares_examples(context)
-    ratio = in_the_end / found.suggestion
-    is_lost = _loss_at(found, in_the_end) >= (_LOST if is_comparing else 1.0) * first
+    ratio, is_lost = in_the_end / found.suggestion, _is_lost(context, found, in_the_end)
     evidence = {
         "rate": lr, "suggestion": found.suggestion, "ratio": ratio, "begins": begins,
         "least": least,
@@ -246,8 +243,7 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
             found, lr, in_the_end, is_lost=is_lost, evidence=evidence, multiple=multiple
         )
     elif steps and ratio > RATE_DOUBTFUL and lr > 0 and not is_clipped(context):
-        if not is_comparing:
-            yield from _falls_behind(context, found, first, steps, multiple)
+        yield from _falls_behind(context, found, first, steps, multiple)
     elif least < -RUNS_OFF * max(1.0, abs(first)):
         return  # a loss without a least value falls the faster, the higher the rate is
     elif planned < begins * RATE_LOW or (
@@ -267,6 +263,16 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
         )
 
 
+def _is_lost(context: CheckContext, found: RangeTest, lr: float) -> bool:
+    """Returns whether the loss is above its start again at a learning rate.
+
+    A mean over the pairs or triplets that are wrong still does not tell how many are left: of one
+    that compares examples, whether it is far above.
+    """
+    far = _LOST if compares_examples(context) else 1.0
+    return _loss_at(found, lr) >= far * _first(found)
+
+
 def _falls(context: CheckContext, found: RangeTest, lr: float, steps: int) -> bool:
     """Returns whether a short training falls by a share of what it does at the suggested rate.
 
@@ -281,6 +287,8 @@ def _falls_behind(
     context: CheckContext, found: RangeTest, first: float, steps: int, multiple: float
 ) -> Iterator[Finding]:
     """Yields a learning rate at which a short training falls clearly less than at the suggested."""
+    if compares_examples(context):
+        return
     samples = _pieces(context.samples, _EXAMPLES)
     lr = _reference(context)
     best, ours = found.suggestion, late_loss(context, samples, lr * multiple, steps=steps)

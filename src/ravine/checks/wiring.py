@@ -65,7 +65,7 @@ def _held(context: CheckContext) -> set[int]:
 
 
 def rest_on_purpose(context: CheckContext, weights: Sequence[Tensor]) -> bool:
-    """Returns whether weights that require gradients get none, and no optimizer holds them.
+    """Returns whether weights, of any shape, that learn get no gradient and no optimizer.
 
     A trained body in evaluation mode is passed under no_grad, and the optimizer is that of the
     head. Not so where they are still as torch drew them.
