@@ -1,7 +1,6 @@
 """Checks of integer labels: their range, their balance and their order."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -9,12 +8,12 @@ from torch import Tensor
 from ravine.checks.check_batch import take_batches
 from ravine.checks.class_weights import are_passed_over, weighs_rarer_more
 from ravine.checks.context import CheckContext
-from ravine.checks.label_meaning import are_no_indices, compares_examples, corrects_frequency
+from ravine.checks.label_meaning import are_no_indices, corrects_frequency
+from ravine.checks.label_order import find_unshuffled
 from ravine.findings.finding import Finding
-from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM, UNSHUFFLED
+from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM
 
 IGNORED = -100  # the label that torch's losses pass over
-_ORDERS, _CERTAIN = 200, 3.0  # other orders of batches, and deviations beyond them
 
 
 def check_labels(context: CheckContext) -> Iterator[Finding]:
@@ -43,7 +42,7 @@ def check_labels(context: CheckContext) -> Iterator[Finding]:
     )
     if context.measured.columns != 1 or len(labels.unique()) == 2:  # else they are numbers
         yield from _balance(_with_later(context, labels), is_met=is_met)
-    yield from _shuffling(context, found, labels)
+    yield from find_unshuffled(context, found, labels)
 
 
 def _with_later(context: CheckContext, labels: Tensor) -> Tensor:
@@ -91,56 +90,3 @@ def _balance(labels: Tensor, *, is_met: bool) -> Iterator[Finding]:
             evidence={"ratio": ratio, "labels": len(labels)},
             changes={"balance": "loss"},
         )
-
-
-def _shuffling(
-    context: CheckContext, batches: Sequence[Tensor], labels: Tensor
-) -> Iterator[Finding]:
-    """χ² of the labels by batch: shuffled batches all have the same mixture."""
-    if len(batches) < 2 or len(labels) < 4 * len(batches):
-        return
-    kinds = labels.unique()  # any whole numbers
-    classes = len(kinds)
-    places = [torch.searchsorted(kinds, b) for b in batches]
-    table = torch.stack([b.bincount(minlength=classes) for b in places]).double()
-    if classes > 1:
-        expected = table.sum(1, keepdim=True) * table.sum(0) / table.sum()
-        freedom = (len(batches) - 1) * (classes - 1)
-        ratio = float(((table - expected).square() / expected).sum()) / freedom
-    else:
-        ratio = math.inf
-    if ratio > UNSHUFFLED and not _are_composed(context, table):
-        each = float((table > 0).sum(1).double().mean())
-        yield Finding(
-            severity="critical",
-            code="not-shuffled",
-            seen=f"a batch holds {each:.1f} classes on average, and {len(batches)} batches hold "
-            + (f"{classes} together" if classes > 1 else "one and the same"),
-            cause="the examples come in the order of their classes",
-            cure="shuffle them before every epoch: DataLoader(..., shuffle=True)",
-            evidence={"chi_square_ratio": min(ratio, 1e9), "classes_per_batch": each},
-        )
-
-
-def _are_composed(context: CheckContext, table: Tensor) -> bool:
-    """Returns whether batches hold some classes on purpose, for a loss that compares examples.
-
-    Each holds two classes at least, with two examples of each, and a batch is no more like the one
-    before it than like any other.
-
-    Args:
-        context: of the checks.
-        table: (B, K) float64, examples of each class in each batch.
-    """
-    pairs = ((table >= 2).sum(1) >= 2).all() and not bool((table == 1).any())
-    return bool(pairs) and not _drifts(table) and compares_examples(context)
-
-
-def _drifts(table: Tensor) -> bool:
-    """Returns whether batches, (B, K) examples of each class, are alike where they are near."""
-    mixtures = table / table.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    alike, generator = mixtures @ mixtures.T, torch.Generator().manual_seed(0)
-    orders = [torch.randperm(len(table), generator=generator) for _ in range(_ORDERS)]
-    by_chance = torch.stack([alike[o[:-1], o[1:]].mean() for o in orders])
-    near = alike.diagonal(1).mean()
-    return bool(near > by_chance.mean() + _CERTAIN * by_chance.std())
