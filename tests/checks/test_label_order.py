@@ -41,3 +41,41 @@ def test_a_buffer_that_is_too_small_leaves_the_order() -> None:
         buffer[place] = label
 
     assert "not-shuffled" in codes(torch.tensor(given), 64)
+
+
+def test_one_label_for_all_that_there_is_is_a_place_and_no_order() -> None:
+    labels, other = torch.zeros(64 * 40, dtype=torch.long), torch.zeros(64 * 40, dtype=torch.long)
+    other[64 * 20 :] = 1
+    model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 10))
+    for y, is_found in ((labels, False), (other, True)):
+        given = [(torch.randn(64, 20), part) for part in y.split(64)]
+        found = ravine.check(model, F.cross_entropy, given, learn=False).codes
+        assert ("not-shuffled" in found) is is_found
+
+
+class Episode(nn.Module):
+    """Tells the class of queries by the nearest mean of five examples of five classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        e = self.body(x)
+        return -torch.cdist(e[25:], e[:25].view(5, 5, -1).mean(1))
+
+
+def test_an_episode_is_not_cut() -> None:
+    y = torch.arange(5)
+    centres = torch.randn(5, 20)
+    given = [
+        (
+            centres[torch.cat([y.repeat_interleave(5), y.repeat_interleave(10)])]
+            + 0.5 * torch.randn(75, 20),
+            y.repeat_interleave(10),
+        )
+        for _ in range(16)
+    ]
+    found = ravine.check(Episode(), F.cross_entropy, given, learn=False)
+
+    assert all(one.severity == "note" for one in found)

@@ -86,7 +86,8 @@ def test_a_monitor_takes_copies_that_are_written_back_for_the_updates(writes_bac
     assert found == (set() if writes_back else {"not-in-optimizer"})
 
 
-def test_a_monitor_sees_weights_that_are_stepped_without_an_optimizer() -> None:
+@pytest.mark.parametrize("by_data", [False, True])
+def test_a_monitor_sees_weights_that_are_stepped_without_an_optimizer(by_data: bool) -> None:
     model = network()
     unused = torch.optim.SGD(model.parameters(), lr=0.1)
     with ravine.Monitor(model, unused) as monitor:
@@ -96,7 +97,7 @@ def test_a_monitor_sees_weights_that_are_stepped_without_an_optimizer() -> None:
             loss.backward()
             with torch.no_grad():
                 for p in model.parameters():
-                    p.sub_(0.1 * p.grad)
+                    (p.data if by_data else p).sub_(0.1 * p.grad)
             monitor.record(loss=loss.detach())
 
     assert monitor.findings.codes == ()

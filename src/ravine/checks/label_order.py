@@ -1,55 +1,20 @@
-"""Batches whose labels say that examples come in the order of their classes.
+"""Batches that hold some classes on purpose, or groups of labels, and are in no order.
 
 Shape letters: B batches, K classes.
 """
-
-import math
-from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
 from ravine.checks.label_meaning import compares_examples
-from ravine.findings.finding import Finding
-from ravine.findings.thresholds import UNSHUFFLED
 
 _ORDERS, _CERTAIN = 200, 3.0  # other orders of batches, and deviations beyond them
 _DRAWS = 8  # of a batch, that tell one from another by themselves
 _RECUR = 0.5  # of the classes, that come in batches apart from each other
 
 
-def find_unshuffled(
-    context: CheckContext, batches: Sequence[Tensor], labels: Tensor
-) -> Iterator[Finding]:
-    """χ² of the labels by batch: shuffled batches all have the same mixture."""
-    if len(batches) < 2 or len(labels) < 4 * len(batches):
-        return
-    kinds = labels.unique()  # any whole numbers
-    classes = len(kinds)
-    places = [torch.searchsorted(kinds, b) for b in batches]
-    table = torch.stack([b.bincount(minlength=classes) for b in places]).double()
-    if classes > 1:
-        expected = table.sum(1, keepdim=True) * table.sum(0) / table.sum()
-        freedom = (len(batches) - 1) * (classes - 1)
-        ratio = float(((table - expected).square() / expected).sum()) / freedom
-    else:
-        ratio = math.inf
-    are_meant = _are_composed(context, table) or _are_groups(table, ratio)
-    if ratio > UNSHUFFLED and not are_meant:
-        each = float((table > 0).sum(1).double().mean())
-        yield Finding(
-            severity="critical",
-            code="not-shuffled",
-            seen=f"a batch holds {each:.1f} classes on average, and {len(batches)} batches hold "
-            + (f"{classes} together" if classes > 1 else "one and the same"),
-            cause="the examples come in the order of their classes",
-            cure="shuffle them before every epoch: DataLoader(..., shuffle=True)",
-            evidence={"chi_square_ratio": min(ratio, 1e9), "classes_per_batch": each},
-        )
-
-
-def _are_composed(context: CheckContext, table: Tensor) -> bool:
+def are_composed(context: CheckContext, table: Tensor) -> bool:
     """Returns whether batches hold some classes on purpose, for a loss that compares examples.
 
     Each holds two classes at least, with two examples of each, and a batch is no more like the one
@@ -63,7 +28,7 @@ def _are_composed(context: CheckContext, table: Tensor) -> bool:
     return bool(pairs) and not _drifts(table) and compares_examples(context)
 
 
-def _are_groups(table: Tensor, ratio: float) -> bool:
+def are_groups(table: Tensor, ratio: float) -> bool:
     """Returns whether labels come in groups (views of one image) that are drawn in any order.
 
     Groups of r labels raise χ² by r, and so a batch has 1/r as many draws. There are some of them

@@ -1,6 +1,7 @@
 """Checks of integer labels: their range, their balance and their order."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -9,9 +10,9 @@ from ravine.checks.check_batch import take_batches
 from ravine.checks.class_weights import are_passed_over, weighs_rarer_more
 from ravine.checks.context import CheckContext
 from ravine.checks.label_meaning import are_no_indices, corrects_frequency
-from ravine.checks.label_order import find_unshuffled
+from ravine.checks.label_order import are_composed, are_groups
 from ravine.findings.finding import Finding
-from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM
+from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM, UNSHUFFLED
 
 IGNORED = -100  # the label that torch's losses pass over
 
@@ -42,18 +43,21 @@ def check_labels(context: CheckContext) -> Iterator[Finding]:
     )
     if context.measured.columns != 1 or len(labels.unique()) == 2:  # else they are numbers
         yield from _balance(_with_later(context, labels), is_met=is_met)
-    yield from find_unshuffled(context, found, labels)
+    yield from _shuffling(context, found, labels)
 
 
-def _with_later(context: CheckContext, labels: Tensor) -> Tensor:
-    """Returns labels with those of batches from a whole list: some kinds may come later."""
+def _with_later(context: CheckContext, labels: Tensor, *, kept: bool = True) -> Tensor:
+    """Returns labels with those of batches from a whole list: some kinds may come later.
+
+    Of the kinds that came before alone, where these are `kept`.
+    """
     source, first = context.source, len(context.samples)
     if not isinstance(source, list | tuple) or len(source) < 2 * first:
         return labels
     spread = source[first :: max(1, len(source) // first)]
     later = [one.labels for one in take_batches(spread, labels.device)]
     kinds = labels.unique()
-    known = [b[torch.isin(b, kinds)] for b in later if b is not None]
+    known = [b[torch.isin(b, kinds)] if kept else b for b in later if b is not None]
     return torch.cat([labels, *known])
 
 
@@ -89,4 +93,42 @@ def _balance(labels: Tensor, *, is_met: bool) -> Iterator[Finding]:
             "(--balance sample), and judge by recall of each class",
             evidence={"ratio": ratio, "labels": len(labels)},
             changes={"balance": "loss"},
+        )
+
+
+def _is_one_in_all(context: CheckContext, labels: Tensor) -> bool:
+    """Returns whether one label is that of all there is: a place (the first is the match)."""
+    source = context.source
+    if not isinstance(source, list | tuple) or bool((labels != labels[:1]).any()):
+        return False
+    more = len(source) >= 2 * len(context.samples)
+    return more and not bool((_with_later(context, labels, kept=False) != labels[:1]).any())
+
+
+def _shuffling(
+    context: CheckContext, batches: Sequence[Tensor], labels: Tensor
+) -> Iterator[Finding]:
+    """χ² of the labels by batch: shuffled batches all have the same mixture."""
+    if len(batches) < 2 or len(labels) < 4 * len(batches) or _is_one_in_all(context, labels):
+        return
+    kinds = labels.unique()  # any whole numbers
+    classes = len(kinds)
+    places = [torch.searchsorted(kinds, b) for b in batches]
+    table = torch.stack([b.bincount(minlength=classes) for b in places]).double()
+    if classes > 1:
+        expected = table.sum(1, keepdim=True) * table.sum(0) / table.sum()
+        freedom = (len(batches) - 1) * (classes - 1)
+        ratio = float(((table - expected).square() / expected).sum()) / freedom
+    else:
+        ratio = math.inf
+    if ratio > UNSHUFFLED and not (are_composed(context, table) or are_groups(table, ratio)):
+        each = float((table > 0).sum(1).double().mean())
+        yield Finding(
+            severity="critical",
+            code="not-shuffled",
+            seen=f"a batch holds {each:.1f} classes on average, and {len(batches)} batches hold "
+            + (f"{classes} together" if classes > 1 else "one and the same"),
+            cause="the examples come in the order of their classes",
+            cure="shuffle them before every epoch: DataLoader(..., shuffle=True)",
+            evidence={"chi_square_ratio": min(ratio, 1e9), "classes_per_batch": each},
         )

@@ -83,6 +83,7 @@ class LoopWatch:
         self._kept: Tensor | None = None
         self._kept_others: list[Tensor] = []
         self._version, self._update, self._is_undoing = -1, math.nan, False
+        self._counts_versions = False  # p.data.copy_(...) leaves them: not where that is the step
         self._last_other: Optimizer | None = None
         self._passes = self._passes_in_training = 0
         self._is_swapped = self._is_stepping = False
@@ -134,6 +135,7 @@ class LoopWatch:
 
     def after_step(self) -> None:
         """Keeps a sample of the weights as the step left them."""
+        self._counts_versions = not self._is_foreign
         self._learning.after_step()
         found = self._sample()
         # Reads from the device, but only after a change from outside.
@@ -151,7 +153,7 @@ class LoopWatch:
 
     def _changed(self) -> float:
         """Returns how far the weights are from where the last step left them, relative."""
-        if self._kept is None or self._versions() == self._version:
+        if self._kept is None or (self._counts_versions and self._versions() == self._version):
             return 0.0
         now = self._sample()
         change = float((now - self._kept).norm() / self._kept.norm().clamp_min(1e-12))
