@@ -111,7 +111,8 @@ BLIND_SETS = (
         alarms="master copies of the weights that the optimizer holds; batches of several views "
         "of each image; a slow copy that the step moves by hand (two findings); a critic beside "
         "the watched network, with an optimizer of its own",
-        mended="the four false alarms",
+        mended="the four false alarms; outputs of two views that collapse, similarities that are "
+        "multiplied by their temperature, clipping before unscaling at a high rate",
     ),
 )
 COLUMNS = ("set", "special in it", "false alarms", "mended after it")

@@ -223,9 +223,7 @@ def _watch(
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
             watching.enter_context(preserve_optimizer(optimizer, parameters))
-        own = _places(optimizer, parameters)
-        record.held |= own
-        record.outer |= _tensors_of(optimizer)
+        own = _note_held(record, optimizer, parameters)
         has_closure = any(callable(a) for a in (*args, *kwargs.values()))
         _note_reached(record, own, parameters, has_closure=has_closure)
         if _is_awaited(context, record, optimizer):
@@ -289,6 +287,14 @@ def _note_reached(
 
 def _has_gradient(p: Tensor) -> bool:
     return p.grad is not None and bool(p.grad.any())
+
+
+def _note_held(record: StepRecord, optimizer: Optimizer, parameters: list[Tensor]) -> set[int]:
+    """Notes what an optimizer holds, and returns the indices of the parameters among it."""
+    own = _places(optimizer, parameters)
+    record.held |= own
+    record.outer |= _tensors_of(optimizer)
+    return own
 
 
 def _places(optimizer: Optimizer, parameters: list[Tensor]) -> set[int]:
