@@ -3,6 +3,8 @@
 `train` and `check` ask here, so that a check judges the learning rate that a training begins at.
 """
 
+import math
+
 from ravine.training.network_choice import (
     SMALLEST_BATCH,
     BatchChoice,
@@ -50,9 +52,9 @@ def with_model_defaults(
     free = {k: v for k, v in wanted.items() if k not in recipe.model_fields_set}
     if chosen:
         recipe = recipe.with_(batch=chosen.batch)
-    if "lr" in free:  # it belongs to the batch of the table
+    if "lr" in free:  # it belongs to the batch of the table, and follows its root
         batch = chosen.batch_of_rate() if chosen else recipe.batch
-        free["lr"] *= batch / wanted["batch"]
+        free["lr"] *= math.sqrt(batch / wanted["batch"])
     free |= {"batch": recipe.batch} if "batch" in free else {}
     return recipe.with_(**free), free
 
