@@ -25,6 +25,8 @@ struct fetching {
 /* Adds a stream, unless its address is null. */
 INLINE void fetch_rows(struct fetching *f, const void *at, int64_t bytes, int64_t stride, int64_t rows)
 {
+    if (bytes == stride)
+        bytes *= rows, rows = rows > 0;
     if (at && rows > 0)
         f->streams[f->count++] = (struct stream){at, bytes, stride, rows, rows, 0, 0, 0};
 }

@@ -13,29 +13,16 @@
 
 #include <stdlib.h>
 
-#include "epilogue.h"
 #include "products.h"
-#include "winograd_parts.h"
+#include "winograd_writing.h"
 
 enum { GROUP = 64 /* channels of y, at most, whose products wait to be transformed back */ };
-
-/* What all threads read. */
-struct task {
-    const struct convolution *o;
-    struct blocks b;
-    int64_t rows, all;    /* rows of tiles that a thread takes at a time, and of all images */
-    int64_t channels;     /* of y that a thread takes at a time */
-    const float *kernels; /* panels of (AREA, in, columns) words, transformed */
-    int64_t transformed;  /* elements from component to component of a block's transform */
-    int64_t products;     /* floats from component to component of a block's products */
-    const float *scale;   /* rstd·weight of the norm, or null */
-};
 
 /* What one thread works on. */
 struct workspace {
     element *strip;       /* padded images: (rows, positions, in) */
     element *transformed; /* (AREA, tiles, in) */
-    float *products;      /* (AREA, tiles, GROUP) */
+    float *products;      /* (AREA, tiles, group) */
 };
 
 /* Words from component to component of a panel of kernels, and before the panel that begins at
@@ -108,24 +95,48 @@ static void transform_kernels(const struct convolution *o, float *kernels, int64
     }
 }
 
+/* Bᵀ d of a tile's columns from `first` on, of one or two vectors of channels. */
+INLINE void transform_vectors(const element *from, int64_t row, int64_t column, const int first,
+                              floats half[2][SIDE][SIDE], const int vectors)
+{
+    if (vectors == 1 || OUTPUTS > 2) { /* registers do not hold both of the larger ones */
+        for (int v = 0; v < vectors; v++)
+            transform_columns(from + v * LANES, row, column, first, half[v]);
+        return;
+    }
+    for (int j = first; j < SIDE; j++) {
+        floats d[2][SIDE], t[SIDE];
+        for (int i = 0; i < SIDE; i++) {
+            floats both[2];
+            load_both(from + i * row + j * column, both);
+            d[0][i] = both[0], d[1][i] = both[1];
+        }
+        for (int v = 0; v < 2; v++) {
+            transform_input(t, d[v]);
+            for (int i = 0; i < SIDE; i++)
+                half[v][i][j] = t[i];
+        }
+    }
+}
+
 /* Writes Bᵀ d B of a row of tiles for one or two vectors of channels; the columns that two tiles
    share are transformed once. */
 INLINE void transform_row(const struct blocks *b, const struct segment *s, int64_t tile_row,
                           const element *from, int64_t row, int64_t channels, element *transformed,
-                          int64_t apart, const int vectors)
+                          int64_t apart, const int vectors, int64_t first)
 {
     floats half[2][SIDE][SIDE], t[2][SIDE];
-    for (int64_t j = 0; j < b->columns; j++, from += OUTPUTS * channels) {
+    from += first * OUTPUTS * channels;
+    for (int64_t j = first; j < b->columns; j++, from += OUTPUTS * channels) {
         element *to = transformed + tile_number(b, s, tile_row, j) * channels;
-        for (int v = 0; v < vectors; v++) {
-            for (int i = 0; i < SIDE && j > 0; i++)
+        for (int v = 0; v < vectors; v++)
+            for (int i = 0; i < SIDE && j > first; i++)
                 for (int k = 0; k < HALO; k++)
                     half[v][i][k] = half[v][i][OUTPUTS + k];
-            if (j == 0)
-                transform_columns(from + v * LANES, row, channels, 0, half[v]);
-            else
-                transform_columns(from + v * LANES, row, channels, HALO, half[v]);
-        }
+        if (j == first)
+            transform_vectors(from, row, channels, 0, half, vectors);
+        else
+            transform_vectors(from, row, channels, HALO, half, vectors);
         for (int i = 0; i < SIDE; i++) {
             for (int v = 0; v < vectors; v++)
                 transform_input(t[v], half[v][i]);
@@ -139,6 +150,49 @@ INLINE void transform_row(const struct blocks *b, const struct segment *s, int64
     }
 }
 
+/* Bᵀ d of the columns from `first` on of two tiles side by side, of LANES channels. */
+INLINE void transform_columns_of_twos(const element *from, int64_t row, const int first,
+                                      floats half[SIDE][SIDE + OUTPUTS])
+{
+    for (int j = first; j < SIDE + OUTPUTS; j += 2) {
+        floats d[2][SIDE], t[2][SIDE];
+        for (int i = 0; i < SIDE; i++) {
+            floats both[2];
+            load_both(from + i * row + j * LANES, both);
+            d[0][i] = both[0], d[1][i] = both[1];
+        }
+        transform_input(t[0], d[0]);
+        transform_input(t[1], d[1]);
+        for (int i = 0; i < SIDE; i++)
+            half[i][j] = t[0][i], half[i][j + 1] = t[1][i];
+    }
+}
+
+/* The same of whole tiles with LANES channels, two at a time, which lie together; returns how many. */
+static int64_t transform_twos(const struct blocks *b, const struct segment *s, int64_t tile_row,
+                              const element *from, int64_t row, element *transformed, int64_t apart)
+{
+    floats half[SIDE][SIDE + OUTPUTS], first[SIDE], second[SIDE];
+    int64_t count = (b->columns - b->is_right_cut) / 2 * 2;
+    for (int64_t j = 0; j < count; j += 2, from += 2 * OUTPUTS * LANES) {
+        element *to = transformed + tile_number(b, s, tile_row, j) * LANES;
+        for (int i = 0; i < SIDE && j > 0; i++)
+            for (int k = 0; k < HALO; k++)
+                half[i][k] = half[i][2 * OUTPUTS + k];
+        if (j == 0)
+            transform_columns_of_twos(from, row, 0, half);
+        else
+            transform_columns_of_twos(from, row, HALO, half);
+        for (int i = 0; i < SIDE; i++) {
+            transform_input(first, half[i]);
+            transform_input(second, half[i] + OUTPUTS);
+            for (int k = 0; k < SIDE; k++)
+                store_both(to + (i * SIDE + k) * apart, first[k], second[k]);
+        }
+    }
+    return count;
+}
+
 /* Writes Bᵀ d B of a segment's tiles: (AREA, tiles of a block, channels). */
 static void transform_strip(const struct blocks *b, const struct segment *s, const element *strip,
                             int64_t channels, element *transformed, int64_t apart)
@@ -148,9 +202,12 @@ static void transform_strip(const struct blocks *b, const struct segment *s, con
         const element *from = strip + i * OUTPUTS * row;
         int64_t c = 0;
         for (; c + 2 * LANES <= channels; c += 2 * LANES)
-            transform_row(b, s, i, from + c, row, channels, transformed + c, apart, 2);
+            transform_row(b, s, i, from + c, row, channels, transformed + c, apart, 2, 0);
+        int64_t done = 0;
+        if (OUTPUTS == 2 && channels == LANES)
+            done = transform_twos(b, s, i, from, row, transformed, apart);
         if (c < channels)
-            transform_row(b, s, i, from + c, row, channels, transformed + c, apart, 1);
+            transform_row(b, s, i, from + c, row, channels, transformed + c, apart, 1, done);
     }
 }
 
@@ -202,53 +259,13 @@ static void multiply_group(const struct task *k, const struct workspace *d, cons
             struct operands p = {
                 .a = (const float *)(d->transformed + t * k->transformed + from * o->in),
                 .b = k->kernels + kernel_panel(o, panel) + t * kernel_component(o, width) + at + c - panel,
-                .c = d->products + t * k->products + from * GROUP + c,
-                .a_row = words, .a_k = 1, .b_k = width, .c_row = GROUP, .k = words, .is_first = 1,
+                .c = d->products + t * k->products + from * k->group + c,
+                .a_row = words, .a_k = 1, .b_k = width, .c_row = k->group, .k = words, .is_first = 1,
                 .ahead = ahead,
             };
             multiply(&p, tiles, columns);
         }
     }
-}
-
-INLINE void transform_back(const float *from, int64_t apart, floats y[OUTPUTS][OUTPUTS])
-{
-    floats half[OUTPUTS][SIDE];
-    for (int j = 0; j < SIDE; j++) {
-        floats m[SIDE], results[OUTPUTS];
-        for (int i = 0; i < SIDE; i++)
-            m[i] = load_floats(from + (i * SIDE + j) * apart, LANES);
-        transform_output(results, m);
-        for (int i = 0; i < OUTPUTS; i++)
-            half[i][j] = results[i];
-    }
-    for (int i = 0; i < OUTPUTS; i++)
-        transform_output(y[i], half[i]);
-}
-
-/* Transforms a segment's products for LANES channels of y from d on back, and writes them. */
-INLINE void write_segment(const struct task *k, const struct segment *s, const float *products,
-                          int64_t d)
-{
-    const struct convolution *o = k->o;
-    float *sums = o->sums ? o->sums + s->image * 2 * o->out : NULL;
-    struct epilogue e = begin_epilogue(o, k->scale, sums, s->top > 0, d);
-    int64_t pitch = y_channels(o);
-    for (int64_t i = 0; i < s->rows; i++)
-        for (int64_t column = 0; column < k->b.columns; column++) {
-            const float *from = products + tile_number(&k->b, s, i, column) * GROUP;
-            int64_t row = s->top + i;
-            floats y[OUTPUTS][OUTPUTS];
-            transform_back(from, k->products, y);
-            int64_t below = least(OUTPUTS, o->out_height - row * OUTPUTS);
-            int64_t right = least(OUTPUTS, o->out_width - column * OUTPUTS);
-            int64_t at = ((s->image * o->out_height + row * OUTPUTS) * o->out_width +
-                          column * OUTPUTS) * pitch + d;
-            for (int64_t v = 0; v < below; v++)
-                for (int64_t u = 0; u < right; u++)
-                    write_position(&e, at + (v * o->out_width + u) * pitch, y[v][u]);
-        }
-    end_epilogue(&e);
 }
 
 static void write_group(const struct task *k, const struct workspace *d,
@@ -280,8 +297,8 @@ static void work_on_unit(const struct task *k, const struct workspace *d, int64_
             transform_strip(&k->b, &segments[i], d->strip, o->in, d->transformed,
                             k->transformed);
         }
-        for (int64_t at = first; at < last; at += GROUP) {
-            int64_t channels = least(GROUP, last - at);
+        for (int64_t at = first; at < last; at += k->group) {
+            int64_t channels = least(k->group, last - at);
             struct fetching ahead = fetch_around(k, from, to, end, at, channels, last);
             multiply_group(k, d, &parts, at, channels, &ahead);
             write_group(k, d, segments, count, at, channels);
@@ -314,12 +331,12 @@ int64_t WINOGRAD_NAME(kernel_bytes)(const struct convolution *o, int32_t threads
 /* Returns 0, or 1 where there is not enough memory. */
 int32_t WINOGRAD_NAME(convolve)(const struct convolution *o, int32_t wanted)
 {
-    struct task k = {.o = o};
-    size_t a_tile = (size_t)AREA * ((size_t)o->in * sizeof(element) + GROUP * sizeof(float));
+    struct task k = {.o = o, .group = least(GROUP, o->out)};
+    size_t a_tile = (size_t)AREA * ((size_t)o->in * sizeof(element) + (size_t)k.group * sizeof(float));
     k.b = lay_out_blocks(o->images, o->out_height, o->out_width, OUTPUTS, a_tile);
     int64_t units = lay_out_units(&k, wanted);
     int threads = (int)most(1, least(wanted, units));
-    k.transformed = k.b.tiles * o->in + BETWEEN * IN_WORD, k.products = k.b.tiles * GROUP + BETWEEN;
+    k.transformed = k.b.tiles * o->in + BETWEEN * IN_WORD, k.products = k.b.tiles * k.group + BETWEEN;
     size_t kernels = o->kernels ? 0 : (size_t)WINOGRAD_NAME(kernel_bytes)(o, wanted);
     size_t scale = lines((size_t)(o->backward ? o->out : o->in) * sizeof(float));
     size_t strip = lines((size_t)(strip_positions(&k.b, least(k.b.rows, k.b.rows_of_image), TILE) * o->in) *

@@ -55,6 +55,24 @@ INLINE void store_both(element *p, floats first, floats second)
 #endif
 }
 
+/* Loads what `store_both` stores. */
+INLINE void load_both(const element *p, floats to[2])
+{
+#if defined(IMAGES_FLOAT32)
+    to[0] = load(p, LANES);
+    to[1] = load(p + LANES, LANES);
+#else
+    /* Each element to the upper half of a float. */
+    const __m512i low = _mm512_set_epi16(15, 0, 14, 0, 13, 0, 12, 0, 11, 0, 10, 0, 9, 0, 8, 0, 7, 0, 6, 0, 5,
+                                         0, 4, 0, 3, 0, 2, 0, 1, 0, 0, 0);
+    const __m512i high = _mm512_set_epi16(31, 0, 30, 0, 29, 0, 28, 0, 27, 0, 26, 0, 25, 0, 24, 0, 23, 0, 22, 0,
+                                          21, 0, 20, 0, 19, 0, 18, 0, 17, 0, 16, 0);
+    __m512i both = _mm512_loadu_si512(p);
+    to[0] = (floats)_mm512_maskz_permutexvar_epi16(0xaaaaaaaau, low, both);
+    to[1] = (floats)_mm512_maskz_permutexvar_epi16(0xaaaaaaaau, high, both);
+#endif
+}
+
 /* Stores the channels of two tiles as words that a product adds up: pairs in bfloat16, else one
    tile after the other, `apart` words. */
 INLINE void store_two(element *p, floats first, floats second, int64_t apart)
