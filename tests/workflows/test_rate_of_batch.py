@@ -20,7 +20,7 @@ def test_the_rate_of_swift_follows_the_root_of_the_batch(
 ) -> None:
     recipe = Recipe.of({"model": "swift-1", "epochs": 20})
     found, said = with_model_defaults(recipe, batch_choice(recipe, images=images), several=False)
-    assert (found.batch, found.lr) == (batch, pytest.approx(lr, rel=1e-3))
+    assert (found.batch, found.lr) == (batch, pytest.approx(lr, rel=3e-3))
     assert said["lr"] == found.lr
 
 
