@@ -8,8 +8,9 @@ The seed that splits was committed with the situations, before a detector was ch
 Each half has every second fault and every second healthy run of one shuffled order; each situation
 runs with two seeds. Whoever looks at a row of the held-out half before the score moves it over.
 The third part (`faults_of_others.py`, `healthy_others.py`), the fourth (`faults_of_targets.py`,
-`healthy_targets.py`), the fifth (`faults_of_samples.py`, `healthy_samples.py`) and the sixth
-(`faults_of_measures.py`, `healthy_measures.py`) came later and are all to work on.
+`healthy_targets.py`), the fifth (`faults_of_samples.py`, `healthy_samples.py`), the sixth
+(`faults_of_measures.py`, `healthy_measures.py`) and the seventh (`healthy_losses.py`,
+`healthy_steps.py`) came later and are all to work on.
 """
 
 import argparse
@@ -28,9 +29,11 @@ from faults_of_measures import FAULTS_OF_MEASURES
 from faults_of_others import FAULTS_OF_OTHERS
 from faults_of_samples import FAULTS_OF_SAMPLES
 from faults_of_targets import FAULTS_OF_TARGETS
+from healthy_losses import HEALTHY_LOSSES
 from healthy_measures import HEALTHY_MEASURES
 from healthy_others import HEALTHY_OTHERS
 from healthy_samples import HEALTHY_SAMPLES
+from healthy_steps import HEALTHY_STEPS
 from healthy_targets import HEALTHY_TARGETS
 from healthy_unusual import HEALTHY_UNUSUAL
 from situation import Row, watch
@@ -67,6 +70,7 @@ def main() -> None:
     if given.half == "develop":
         rows += [*FAULTS_OF_OTHERS, *HEALTHY_OTHERS, *FAULTS_OF_TARGETS, *HEALTHY_TARGETS]
         rows += [*FAULTS_OF_SAMPLES, *HEALTHY_SAMPLES, *FAULTS_OF_MEASURES, *HEALTHY_MEASURES]
+        rows += [*HEALTHY_LOSSES, *HEALTHY_STEPS]
     for seed in SEEDS[: given.seeds]:
         for row in rows:
             wanted = any(part in row.name for part in given.only.split(","))

@@ -15,9 +15,11 @@ from faults_of_measures import FAULTS_OF_MEASURES
 from faults_of_others import FAULTS_OF_OTHERS
 from faults_of_samples import FAULTS_OF_SAMPLES
 from faults_of_targets import FAULTS_OF_TARGETS
+from healthy_losses import HEALTHY_LOSSES
 from healthy_measures import HEALTHY_MEASURES
 from healthy_others import HEALTHY_OTHERS
 from healthy_samples import HEALTHY_SAMPLES
+from healthy_steps import HEALTHY_STEPS
 from healthy_targets import HEALTHY_TARGETS
 from healthy_unusual import HEALTHY_UNUSUAL
 from table import ROWS, first_part
@@ -56,7 +58,8 @@ one an error. What was then missing (losses of masks, values and shares, batches
 schedules that outlast a run, compiled networks) is found now; {fourth} of these kinds are the
 fourth part of the zoo, in the middle column below. {fifth} kinds of the fifth blind set (below) and
 {sixth} of the sixth, or near to them, are its fifth and sixth part: written by others, and worked
-on.
+on. After the eighth, {seventh} more unusual healthy programs were written to look for alarms of its
+kinds, and are the seventh part.
 
 """
 _BLIND = """## Written blind
@@ -99,6 +102,7 @@ def main() -> None:
         fourth=len(FAULTS_OF_TARGETS) + len(HEALTHY_TARGETS),
         fifth=len(FAULTS_OF_SAMPLES) + len(HEALTHY_SAMPLES),
         sixth=len(FAULTS_OF_MEASURES) + len(HEALTHY_MEASURES),
+        seventh=len(HEALTHY_LOSSES) + len(HEALTHY_STEPS),
         scored=_SCORED[bool(held)],
     )
     columns = ("held-out half", "to work on, third to sixth part", "with the detectors of before")

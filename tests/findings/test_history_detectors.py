@@ -39,6 +39,10 @@ def found(
     return merge(find_over_time(history), RUN_EXPLAINS)
 
 
+def find_codes(rows: list[dict[str, Any]]) -> list[str]:
+    return [one.code for one in find_over_time(trace(rows))]
+
+
 def learns(x: float) -> float:
     return 0.2 + (CHANCE - 0.2) * math.exp(-6 * x)
 
@@ -90,6 +94,13 @@ def test_what_was_learnt_and_is_forgotten_has_diverged() -> None:
     said = found(lambda x: learns(x) if x < 0.5 else CHANCE)
     assert said.codes[0] == "diverged"
     assert said[0].step in range(90, 102)
+
+
+def test_a_noisy_loss_that_dips_by_chance_has_forgotten_nothing() -> None:
+    losses = 0.45 + 0.13 * np.random.default_rng(3).standard_normal(140)
+    rows = [{"kind": "step", "step": n, "loss": float(v)} for n, v in enumerate(losses)]
+
+    assert "diverged" not in find_codes(rows)
 
 
 def test_a_loss_that_is_not_finite_is_dated_and_swallows_the_rest() -> None:

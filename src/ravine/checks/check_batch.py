@@ -78,6 +78,12 @@ def joined(samples: Sequence[CheckBatch]) -> CheckBatch:
 
 
 def logits_of(output: object, sample: CheckBatch) -> Tensor | None:
+    """Returns the output of a batch where it is a row (N, K) per label with K > 1, else None."""
+    rows = rows_of(output, sample)
+    return None if rows is None or rows.shape[1] < 2 else rows
+
+
+def rows_of(output: object, sample: CheckBatch) -> Tensor | None:
     """Returns the output of a batch where it is one row (N, K) per label, else None."""
     labels = sample.labels
     if labels is None or not isinstance(output, Tensor):

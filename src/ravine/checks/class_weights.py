@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ravine.checks.context import CheckContext
 from ravine.checks.easy_examples import find_easy_in_loss
-from ravine.checks.made_up_outputs import REFUSALS, value_of
+from ravine.checks.made_up_outputs import slope_of, slopes_in_parts, value_of, whole_parts
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import WEIGHED_APART
@@ -36,8 +36,8 @@ def check_class_weights(context: CheckContext) -> Iterator[Finding]:
         labels = torch.cat(known)
         classes = measured.logits.shape[1]
         labels = labels[(labels >= 0) & (labels < classes)]  # the others are passed over
-        shape = (min(_MOST, len(labels)), classes)
-        silent = list(_ignored(context, labels[:_MOST], torch.Size(shape)))
+        some = whole_parts(labels, size=len(context.samples[0]), most=_MOST)
+        silent = list(_ignored(context, some, torch.Size((len(some), classes))))
         yield from silent or _turned(context, labels, classes)
         yield from _weighed_twice(context, labels, classes)
     elif measured.dense is not None:
@@ -59,7 +59,7 @@ def _turned_columns(context: CheckContext) -> Iterator[Finding]:
     middle = torch.full_like(out, 0.5 if context.measured.last_function == "sigmoid" else 0.0)
     half = len(out) // 2
     other = torch.cat([middle[:half] + 0.25, middle[half:]])
-    slope, beside = (_slope(context, one, targets) for one in (middle, other))
+    slope, beside = (slope_of(context.loss, one, targets) for one in (middle, other))
     if slope is None or beside is None or not torch.allclose(slope[half:], beside[half:]):
         return  # of a score of the whole batch, such as Dice, each example's part depends on others
     size, y = (t.double().reshape(len(t), -1) for t in (slope.abs(), targets))
@@ -85,11 +85,11 @@ def _ignored(context: CheckContext, labels: Tensor, shape: torch.Size) -> Iterat
         labels: (N, …).
         shape: (N, K, …) of the outputs.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator, size = torch.Generator().manual_seed(0), len(context.samples[0])
     silent: Tensor | None = None
     for _ in range(_TRIES):
         drawn = torch.randn(shape, generator=generator).to(labels.device)
-        slope = _slope(context, drawn, labels)
+        slope = slopes_in_parts(context.loss, drawn, labels, size=size)
         if slope is None or not bool(slope.any()):
             return
         rests = (slope == 0).all(1)
@@ -176,7 +176,7 @@ def _weighed_twice(context: CheckContext, labels: Tensor, classes: int) -> Itera
     seen = counts[present].double()
     if len(present) < 2 or float(seen.min()) < _ENOUGH or float(seen.max() / seen.min()) > _EQUAL:
         return
-    slope = _slope(context, torch.zeros(len(present), classes).to(labels.device), present)
+    slope = slope_of(context.loss, torch.zeros(len(present), classes).to(labels.device), present)
     weights = None if slope is None else slope.norm(dim=1).double()
     if weights is None or not bool((weights > 0).all()):
         return
@@ -203,7 +203,7 @@ def are_passed_over(context: CheckContext, labels: Tensor, classes: int) -> bool
     """
     other = torch.arange(len(labels)) % classes
     asked = torch.cat([labels.cpu(), other])
-    slope = _slope(context, torch.randn(len(asked), classes, generator=_generator()), asked)
+    slope = slope_of(context.loss, torch.randn(len(asked), classes, generator=_generator()), asked)
     if slope is None or not bool(slope.isfinite().all()):
         return False
     silent, heard = slope[: len(labels)], slope[len(labels) :]
@@ -235,7 +235,7 @@ def _weights_and_counts(
     present = counts.nonzero().flatten()
     if len(present) < 2:
         return None
-    slope = _slope(context, torch.zeros(len(present), classes).to(labels.device), present)
+    slope = slope_of(context.loss, torch.zeros(len(present), classes).to(labels.device), present)
     if slope is None:
         return None
     weights, seen = slope.norm(dim=1).double(), counts[present].double()
@@ -259,13 +259,3 @@ def _commoner_counts(apart: float) -> Finding:
 
 def _correlation(one: Tensor, other: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([one, other]))[0, 1])
-
-
-def _slope(context: CheckContext, out: Tensor, labels: Tensor) -> Tensor | None:
-    out = out.detach().requires_grad_()
-    try:
-        with torch.enable_grad():
-            (slope,) = torch.autograd.grad(context.loss(out, labels), out)
-    except REFUSALS:
-        return None
-    return slope

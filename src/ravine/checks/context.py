@@ -26,6 +26,7 @@ class Measurements:
 
     Attributes:
         logits: (N, K) of the first batch; None where the output is something else.
+        columns: of an output that is one row per label, a single one too; None of another.
         loss_form: how the loss takes them.
         dense: (N, K, …) of the first batch, with a label at each place; None where it is not so.
         dense_form: how the loss takes them.
@@ -47,6 +48,7 @@ class Measurements:
     """
 
     logits: Tensor | None = None
+    columns: int | None = None
     loss_form: LossForm | None = None
     dense: Tensor | None = None
     dense_form: LossForm | None = None

@@ -1,5 +1,6 @@
 """Checks of the network in evaluation mode: the same twice, and each example for itself."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.inner_influence import inner_influence
+from ravine.checks.step_observation import run_step
 from ravine.core.nested import batch_size, call_model, map_tensors, slice_examples, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
@@ -29,8 +31,9 @@ def check_evaluation(context: CheckContext) -> Iterator[Finding]:
         one = outputs[0]
         # What is drawn around another output, as a variational autoencoder does, is meant.
         noise = min(_difference(*both) for both in zip(outputs, again, strict=True))
-        if noise > NOISY:
+        if noise > NOISY and not _rests_after_step(context, sample):
             yield _keeps_state(noise) if _is_kept(context, sample) else noisy_evaluation(noise)
+        if noise > NOISY:
             return
         is_drawn = _difference(one, again[0]) > NOISY
         influence = 0.0 if is_drawn else _influence(context, sample, one)
@@ -39,6 +42,22 @@ def check_evaluation(context: CheckContext) -> Iterator[Finding]:
             layer, influence = inner_influence(context.model, sample)
     if influence > MIXED:
         yield _mixed(context.model, influence, layer)
+
+
+def _rests_after_step(context: CheckContext, sample: CheckBatch) -> bool:
+    """Returns whether passes agree once the user's step has run.
+
+    It puts a body into evaluation mode that the network does not hold as a part of it.
+    """
+    if context.step is None:
+        return False
+    with preserve_training(context.model):
+        with torch.enable_grad():
+            run_step(context)
+        context.model.eval()
+        outputs, again = (_outputs(context, sample.inputs) for _ in range(2))
+    both = zip(outputs, again, strict=False)
+    return min((_difference(*pair) for pair in both), default=math.inf) <= NOISY
 
 
 def _is_kept(context: CheckContext, sample: CheckBatch) -> bool:

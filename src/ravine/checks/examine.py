@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ravine.checks.activations import inputs_faded
-from ravine.checks.check_batch import CheckBatch, dense_logits_of, logits_of, take_batches
+from ravine.checks.check_batch import CheckBatch, dense_logits_of, logits_of, rows_of, take_batches
 from ravine.checks.check_table import EXPLAINS, functions_of
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_form import form_of
+from ravine.checks.maximised import maximises, with_negative_loss
 from ravine.checks.parameters import leaves_of
 from ravine.checks.step_observation import observe_step
 from ravine.checks.step_record import Tensors
@@ -44,6 +45,7 @@ _RESHAPING = (
 )
 # Findings that make the rest of the checks meaningless, or impossible.
 _STOPS = ("inputs-not-finite", "labels-out-of-range")
+_TURNED = "loss-of-wrong-sign"  # which a likelihood has that is to be maximised
 
 
 @sleeps_when_busy()
@@ -131,12 +133,23 @@ def examine(
             source=batches,
         )
         found = list(_run_checks(context, labels_probe=labels_probe, learn=learn))
+        if any(one.code == _TURNED for one in found) and _climbs(context):
+            turned = with_negative_loss(context)
+            again = list(_run_checks(turned, labels_probe=labels_probe, learn=learn))
+            if all(one.code != _TURNED for one in again):
+                found, context = again, turned
     measured = context.measured
     return Examination(
         findings=merge(found, EXPLAINS),
         rates=measured.range_test,
         variance=measured.variance,
     )
+
+
+def _climbs(context: CheckContext) -> bool:
+    """Returns whether the optimizer, or that of the step, maximises."""
+    pair = context.measured.steps
+    return maximises(context.optimizer) or (pair is not None and maximises(pair.first.optimizer))
 
 
 def _generators_of(batches: Any) -> set[torch.Generator]:
@@ -182,7 +195,9 @@ def _first_batch(context: CheckContext, sample: CheckBatch) -> Generator[Finding
     """
     measured = context.measured
     with torch.no_grad():
-        measured.logits = logits_of(_output(context, sample), sample)
+        rows = rows_of(_output(context, sample), sample)
+    measured.columns = None if rows is None else rows.shape[1]
+    measured.logits = logits_of(rows, sample)
     if (yield from _run_stage("labels", context)):
         return True
     recording = record(context.model, sample.inputs, lambda out: _loss(context, out, sample))

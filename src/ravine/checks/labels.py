@@ -6,21 +6,23 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ravine.checks.check_batch import take_batches
 from ravine.checks.class_weights import are_passed_over, weighs_rarer_more
 from ravine.checks.context import CheckContext
+from ravine.checks.label_meaning import are_no_indices, compares_examples, corrects_frequency
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM, UNSHUFFLED
 
 IGNORED = -100  # the label that torch's losses pass over
+_ORDERS, _CERTAIN = 200, 3.0  # other orders of batches, and deviations beyond them
 
 
 def check_labels(context: CheckContext) -> Iterator[Finding]:
     """Yields what is wrong with integer labels, their range first.
 
-    The number of classes is that of the measured logits, where there are any.
+    The number of classes is that of the columns of the output, where it is a row for each label.
     """
-    logits = context.measured.logits
-    classes = None if logits is None else logits.shape[1]
+    classes = context.measured.columns
     batches = [sample.labels for sample in context.samples]
     found = [b[b != IGNORED] for b in batches if b is not None]
     if not found:
@@ -28,14 +30,32 @@ def check_labels(context: CheckContext) -> Iterator[Finding]:
     labels = torch.cat(found)
     if classes is not None:
         beyond = labels[(labels < 0) | (labels >= classes)].unique()
-        if len(beyond) and not are_passed_over(context, beyond, classes):
+        if len(beyond) and are_no_indices(context, beyond, classes):
+            classes = None
+        elif len(beyond) and not are_passed_over(context, beyond, classes):
             yield _out_of_range(int(labels.min()), int(labels.max()), classes)
             return
+    if classes is not None:
         found = [b[(b >= 0) & (b < classes)] for b in found]
         labels = torch.cat(found)
-    is_met = classes is not None and weighs_rarer_more(context, labels, classes)
-    yield from _balance(labels, is_met=is_met)
-    yield from _shuffling(found, labels)
+    is_met = classes is not None and (
+        weighs_rarer_more(context, labels, classes) or corrects_frequency(context, labels, classes)
+    )
+    if context.measured.columns != 1 or len(labels.unique()) == 2:  # else they are numbers
+        yield from _balance(_with_later(context, labels), is_met=is_met)
+    yield from _shuffling(context, found, labels)
+
+
+def _with_later(context: CheckContext, labels: Tensor) -> Tensor:
+    """Returns labels with those of batches from a whole list: some kinds may come later."""
+    source, first = context.source, len(context.samples)
+    if not isinstance(source, list | tuple) or len(source) < 2 * first:
+        return labels
+    spread = source[first :: max(1, len(source) // first)]
+    later = [one.labels for one in take_batches(spread, labels.device)]
+    kinds = labels.unique()
+    known = [b[torch.isin(b, kinds)] for b in later if b is not None]
+    return torch.cat([labels, *known])
 
 
 def _out_of_range(low: int, high: int, classes: int) -> Finding:
@@ -54,18 +74,17 @@ def _out_of_range(low: int, high: int, classes: int) -> Finding:
 
 
 def _balance(labels: Tensor, *, is_met: bool) -> Iterator[Finding]:
-    counts = labels.bincount()
-    present = counts[counts > 0]
-    if len(labels) < IMBALANCE_FROM or len(present) < 2:
+    kinds, counts = labels.unique(return_counts=True)
+    if len(labels) < IMBALANCE_FROM or len(kinds) < 2:
         return
-    ratio = float(present.max() / present.min())
+    ratio = float(counts.max() / counts.min())
     if ratio > IMBALANCE:
-        common, rare = int(counts.argmax()), int((counts == present.min()).nonzero()[0])
+        common, rare = int(kinds[counts.argmax()]), int(kinds[counts.argmin()])
         yield Finding(
             severity="note" if is_met else "warning",
             code="imbalance",
             seen=f"class {common} is {ratio:.0f} times as frequent as class {rare}"
-            + ("; the loss counts rare classes for more" if is_met else ""),
+            + ("; the loss makes up for it" if is_met else ""),
             cause="the data holds few examples of some classes",
             cure="weigh the loss by class (--balance loss), or draw rare ones more often "
             "(--balance sample), and judge by recall of each class",
@@ -74,21 +93,23 @@ def _balance(labels: Tensor, *, is_met: bool) -> Iterator[Finding]:
         )
 
 
-def _shuffling(batches: Sequence[Tensor], labels: Tensor) -> Iterator[Finding]:
+def _shuffling(
+    context: CheckContext, batches: Sequence[Tensor], labels: Tensor
+) -> Iterator[Finding]:
     """χ² of the labels by batch: shuffled batches all have the same mixture."""
     if len(batches) < 2 or len(labels) < 4 * len(batches):
         return
-    size = int(labels.max()) + 1
-    table = torch.stack([b.bincount(minlength=size) for b in batches]).double()
-    table = table[:, table.sum(0) > 0]
-    classes = table.shape[1]
+    kinds = labels.unique()  # any whole numbers
+    classes = len(kinds)
+    places = [torch.searchsorted(kinds, b) for b in batches]
+    table = torch.stack([b.bincount(minlength=classes) for b in places]).double()
     if classes > 1:
         expected = table.sum(1, keepdim=True) * table.sum(0) / table.sum()
         freedom = (len(batches) - 1) * (classes - 1)
         ratio = float(((table - expected).square() / expected).sum()) / freedom
     else:
         ratio = math.inf
-    if ratio > UNSHUFFLED:
+    if ratio > UNSHUFFLED and not _are_composed(context, table):
         each = float((table > 0).sum(1).double().mean())
         yield Finding(
             severity="critical",
@@ -99,3 +120,27 @@ def _shuffling(batches: Sequence[Tensor], labels: Tensor) -> Iterator[Finding]:
             cure="shuffle them before every epoch: DataLoader(..., shuffle=True)",
             evidence={"chi_square_ratio": min(ratio, 1e9), "classes_per_batch": each},
         )
+
+
+def _are_composed(context: CheckContext, table: Tensor) -> bool:
+    """Returns whether batches hold some classes on purpose, for a loss that compares examples.
+
+    Each holds two classes at least, with two examples of each, and a batch is no more like the one
+    before it than like any other.
+
+    Args:
+        context: of the checks.
+        table: (B, K) float64, examples of each class in each batch.
+    """
+    pairs = ((table >= 2).sum(1) >= 2).all() and not bool((table == 1).any())
+    return bool(pairs) and not _drifts(table) and compares_examples(context)
+
+
+def _drifts(table: Tensor) -> bool:
+    """Returns whether batches, (B, K) examples of each class, are alike where they are near."""
+    mixtures = table / table.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    alike, generator = mixtures @ mixtures.T, torch.Generator().manual_seed(0)
+    orders = [torch.randperm(len(table), generator=generator) for _ in range(_ORDERS)]
+    by_chance = torch.stack([alike[o[:-1], o[1:]].mean() for o in orders])
+    near = alike.diagonal(1).mean()
+    return bool(near > by_chance.mean() + _CERTAIN * by_chance.std())

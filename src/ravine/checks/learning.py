@@ -15,6 +15,7 @@ from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext, layer_of
 from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.parameters import make_dense_
+from ravine.checks.step_modes import train_as_in_step_
 from ravine.core.nested import pick_examples, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
@@ -121,7 +122,7 @@ def overfit(context: CheckContext) -> Overfit:
     best: Overfit | None = None
     for lr, steps in _TRIES:
         with preserve_training(model):
-            training_mode_(model)
+            train_as_in_step_(context)
             _without_dropout(model)
             found = _learn(context, sample, lr, steps, waiting)
         best = found if best is None or found.learnt or found.after < best.after else best
@@ -229,7 +230,7 @@ def _learnt_below(context: CheckContext, output: object, sample: CheckBatch, fir
 def _is_learnt(losses: list[float], accuracy: float | None, level: float) -> bool:
     if accuracy is not None:
         return accuracy == 1.0 and (len(losses) == 1 or losses[-1] < losses[0])
-    return losses[-1] < level
+    return losses[-1] < level or not any(losses)  # no pair of these examples is wrong
 
 
 def check_overfit(found: Overfit, model: nn.Module) -> Iterator[Finding]:

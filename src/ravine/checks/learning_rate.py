@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from ravine.checks.check_batch import CheckBatch, joined
 from ravine.checks.context import CheckContext
+from ravine.checks.label_meaning import compares_examples
 from ravine.checks.made_up_outputs import REFUSALS
+from ravine.checks.maximised import minimise_
 from ravine.checks.rate_trial import gradient_multiple, is_clipped, late_loss
+from ravine.checks.step_modes import train_as_in_step_
 from ravine.core.errors import SettingError
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding, Severity
@@ -38,6 +41,7 @@ _BEYOND_NOISE = 3.0  # standard deviations
 _MEDIAN_OF_DIFFERENCES = 0.954  # |x − y| of two normal numbers, over their standard deviation
 _EXAMPLES = 32  # of a step of a training at one rate
 _BEGUN = 0.1  # of the fall of the loss
+_LOST = 3.0  # times its start, of a loss that compares examples
 _LOWEST, _HIGHEST = 1e-5, 10.0  # learning rates
 
 
@@ -51,6 +55,7 @@ class _Losses(nn.Module):
         self._samples = samples
 
     def forward(self, index: Tensor) -> Tensor:
+        train_as_in_step_(self._context)
         return self._context.value(self._samples[int(index)])
 
 
@@ -70,6 +75,7 @@ def rate_range(context: CheckContext, *, examples: int, steps: int) -> RangeTest
     samples = _pieces(context.samples, examples)
     indices = (_Index(torch.tensor(n % len(samples)), torch.zeros(())) for n in range(steps))
     with preserve_training(context.model, context.optimizer):
+        minimise_(context.optimizer)
         try:
             return range_test(
                 _Losses(context, samples),
@@ -227,7 +233,7 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
     in_the_end = lr * added * multiple
     first, least = _first(found), min(found.losses)
     begins = _beginning(found, first - _BEGUN * (first - least))
-    ratio, is_lost = in_the_end / found.suggestion, _loss_at(found, in_the_end) >= first
+    ratio, is_lost = in_the_end / found.suggestion, _is_lost(context, found, in_the_end)
     evidence = {
         "rate": lr, "suggestion": found.suggestion, "ratio": ratio, "begins": begins,
         "least": least,
@@ -257,6 +263,16 @@ def check_rate(context: CheckContext, found: RangeTest, *, steps: int = 0) -> It
         )
 
 
+def _is_lost(context: CheckContext, found: RangeTest, lr: float) -> bool:
+    """Returns whether the loss is above its start again at a learning rate.
+
+    A mean over the pairs or triplets that are wrong still does not tell how many are left: of one
+    that compares examples, whether it is far above.
+    """
+    far = _LOST if compares_examples(context) else 1.0
+    return _loss_at(found, lr) >= far * _first(found)
+
+
 def _falls(context: CheckContext, found: RangeTest, lr: float, steps: int) -> bool:
     """Returns whether a short training falls by a share of what it does at the suggested rate.
 
@@ -271,6 +287,8 @@ def _falls_behind(
     context: CheckContext, found: RangeTest, first: float, steps: int, multiple: float
 ) -> Iterator[Finding]:
     """Yields a learning rate at which a short training falls clearly less than at the suggested."""
+    if compares_examples(context):
+        return
     samples = _pieces(context.samples, _EXAMPLES)
     lr = _reference(context)
     best, ours = found.suggestion, late_loss(context, samples, lr * multiple, steps=steps)

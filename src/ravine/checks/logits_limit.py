@@ -31,7 +31,7 @@ def check_logits(context: CheckContext) -> Iterator[Finding]:
     """Yields a loss or a network's end that keeps the softmax from being sure."""
     form, logits = context.measured.loss_form, context.measured.logits
     labels = context.samples[0].labels
-    if form is None or form.slope >= 0 or logits is None or labels is None:
+    if form is None or form.slope >= 0 or not form.separate or logits is None or labels is None:
         return
     classes = logits.shape[1]
     if classes < 2:
@@ -43,14 +43,17 @@ def check_logits(context: CheckContext) -> Iterator[Finding]:
         with torch.no_grad():
             return float(context.loss(size * right, labels))
 
-    yield from _in_the_loss(value)
+    yield from _in_the_loss(value, is_softmax=form.takes_softmax)
     varies = len(logits) > 1 and float(logits.std(0).max()) > _VARIES * float(logits.std())
     if form.takes_softmax and varies:
         yield from _in_the_network(context, logits, value)
 
 
-def _in_the_loss(value: Values) -> Iterator[Finding]:
-    """Yields what the loss of sure right answers tells, by their size."""
+def _in_the_loss(value: Values, *, is_softmax: bool) -> Iterator[Finding]:
+    """Yields what the loss of sure right answers tells, by their size.
+
+    What another loss than of a softmax asks for is its own: evidence for a class, or a margin.
+    """
     unsure, values = value(0.0), [value(size) for size in _SIZES]
     least = min(values)
     if not all(map(math.isfinite, (unsure, *values))) or least >= unsure:
@@ -68,7 +71,7 @@ def _in_the_loss(value: Values) -> Iterator[Finding]:
         for size, found in zip(_SIZES, values, strict=True)
         if unsure - found >= _FALLEN * (unsure - least)
     )
-    if needed > FAR_LOGITS:
+    if needed > FAR_LOGITS and is_softmax:
         yield _limited(
             f"outputs must differ by {needed:.2g} before the loss has fallen, and by 5 in a plain "
             "cross-entropy",

@@ -36,6 +36,7 @@ class LossForm:
             loss grows with it; 0 where a sure wrong answer has the higher loss.
         is_probability: it falls as the probability of the label rises, and not as its logarithm:
             the negative log-likelihood of what are probabilities already. 1 − p is another loss.
+        is_complement: it is −log(1 − p) of the label: what the label says is which class it is not.
         separate: the slope of an example does not depend on the outputs of the others.
         answers: whether output k is the answer k: sure right answers have clearly another loss
             than sure wrong ones. It is not so for features that the loss compares itself.
@@ -49,6 +50,7 @@ class LossForm:
     slope: float
     uphill: float
     is_probability: bool
+    is_complement: bool
     separate: bool
     answers: bool
 
@@ -89,7 +91,8 @@ def _form_of(loss: Loss, logits: Tensor, targets: Tensor) -> LossForm | None:
         per_example=per_example,
         slope=0.0 if slope is None else float(slope.gather(1, target_class).sum()) / count,
         uphill=0.0 if slope is None else _uphill(loss, out.detach(), targets, slope, at),
-        is_probability=_is_probability(loss, out.detach(), targets),
+        is_probability=_has_slopes(loss, out.detach(), targets, lambda p: -p, sign=-1),
+        is_complement=_has_slopes(loss, out.detach(), targets, lambda p: p / (1 - p), sign=1),
         separate=slope is None or _is_separate(loss, out.detach(), targets, slope),
         answers=_takes_answers(loss, out.detach(), targets),
     )
@@ -107,10 +110,13 @@ def _uphill(loss: Loss, out: Tensor, targets: Tensor, slope: Tensor, value: floa
     return float(F.cosine_similarity(slope.flatten(), rising.flatten(), dim=0))
 
 
-def _is_probability(loss: Loss, out: Tensor, targets: Tensor) -> bool:
-    """Returns whether the loss has the slopes of −p of the label and is negative, on drawn outputs.
+def _has_slopes(
+    loss: Loss, out: Tensor, targets: Tensor, factor: Callable[[Tensor], Tensor], *, sign: int
+) -> bool:
+    """Returns whether the loss has a sign, and slopes `factor` (of p) · (label − p), when drawn.
 
-    Those of −log p are as many times larger as p is smaller, example by example.
+    Of −p the factor is −p, of −log p it is −1, of −log(1 − p) it is p / (1 − p), each with p of
+    the label: they differ example by example.
     """
     drawn = torch.randn(out.shape, generator=torch.Generator().manual_seed(0))
     made = (_SPREAD * drawn).to(out).requires_grad_()
@@ -122,8 +128,8 @@ def _is_probability(loss: Loss, out: Tensor, targets: Tensor) -> bool:
             return False
     p = made.detach().softmax(1)
     right = _one_hot(targets.clamp(0, out.shape[1] - 1), out.shape[1]).to(p)
-    expected = (p * right).sum(1, keepdim=True) * (p - right)
-    if float(value.detach()) > 0:
+    expected = factor((p * right).sum(1, keepdim=True)) * (right - p)
+    if sign * float(value.detach()) < 0:
         return False
     return float(F.cosine_similarity(slope.flatten(), expected.flatten(), dim=0)) > _SAME
 

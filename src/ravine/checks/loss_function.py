@@ -93,7 +93,8 @@ def _compare(form: LossForm, out: Tensor, last: str) -> Iterator[Finding]:
     evidence = {"loss": form.value, "classes": float(out.shape[1])}
     probabilities = bool((out >= 0).all()) and bool(((out.sum(1) - 1).abs() < 1e-3).all())
     sums = out.exp().sum(1)
-    if form.slope > _CLEARLY_UPHILL or form.uphill > _MOSTLY_UPHILL:
+    is_uphill = form.slope > _CLEARLY_UPHILL or form.uphill > _MOSTLY_UPHILL
+    if is_uphill and not form.is_complement:
         yield wrong_sign(form.slope, evidence)
     elif form.takes_softmax and (last == "softmax" or probabilities):
         yield softmax_twice(evidence)

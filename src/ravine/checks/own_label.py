@@ -21,6 +21,7 @@ from ravine.findings.thresholds import OWN_LABEL, OWN_LABEL_CERTAIN
 _GROUPS, _INSIDE = 20, 40  # fewest, and rows beyond one in each
 _MOST = 20_000  # rows
 _TERMS = 4  # that are fitted to the groups' means
+_ONE_GROUP = 0.5  # of the rows beyond one in each group, that one value has by itself
 _RELATED = 4.0  # standard errors of the slope by which groups' means rise with the column
 
 
@@ -82,9 +83,16 @@ def find_own_label(x: Tensor, y: Tensor) -> Iterator[OwnLabel]:
 
 
 def _judged(column: int, x: Tensor, y: Tensor) -> OwnLabel | None:
-    """Returns how far the groups' means are from a line; None where too few rows share a value."""
-    values, group = x.unique(return_inverse=True)
+    """Returns how far the groups' means are from a line; None where too few rows share a value.
+
+    A value that most of them share may stand for none (a gap, a unit that rests) and is left out:
+    its spread is not that of the others.
+    """
+    values, group, sizes = x.unique(return_inverse=True, return_counts=True)
     groups = len(values)
+    if groups > 1 and int(sizes.max()) - 1 > _ONE_GROUP * (len(x) - groups):
+        others = group != int(sizes.argmax())
+        return _judged(column, x[others], y[others])
     if groups < _GROUPS or len(x) - groups < _INSIDE:
         return None
     counts = torch.zeros(groups, dtype=torch.float64).index_add_(0, group, torch.ones_like(y))

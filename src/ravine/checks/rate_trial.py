@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
+from ravine.checks.maximised import minimise_
 from ravine.checks.parameters import make_dense_
+from ravine.checks.step_modes import train_as_in_step_
 from ravine.checks.step_observation import update_of
 from ravine.checks.step_record import cosine, norm
 from ravine.core.preserve_training import preserve_training
-from ravine.nn.freezing import training_mode_
 
 _LATE = 3  # the last third of the losses is compared
 _THE_SAME_WAY, _SEVERAL = 0.8, 1.5  # cosine of gradients, and times an update
@@ -61,7 +62,8 @@ def late_loss(
     assert optimizer is not None
     losses: list[float] = []
     with preserve_training(context.model, optimizer):
-        training_mode_(context.model)
+        train_as_in_step_(context)
+        minimise_(optimizer)
         factor = lr / float(optimizer.param_groups[0]["lr"])
         for group in optimizer.param_groups:
             group["lr"] = factor * group["lr"]

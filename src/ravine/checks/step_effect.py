@@ -12,6 +12,7 @@ from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.easy_examples import find_easy_in_step
 from ravine.checks.made_up_outputs import REFUSALS
+from ravine.checks.maximised import as_descended
 from ravine.checks.step_observation import declared_gradient, update_of
 from ravine.checks.step_record import StepPair, Tensors, cosine, inner, norm, of_one_optimizer
 from ravine.findings.finding import Finding
@@ -36,16 +37,17 @@ def check_step_effect(context: CheckContext) -> Iterator[Finding]:
     pair = context.measured.steps
     if pair is None or pair.first.optimizer is None or pair.first.has_closure:
         return
-    pair = of_one_optimizer(pair)
+    pair = as_descended(of_one_optimizer(pair))
     weights = {n: p.detach() for n, p in enumerate(context.model.parameters()) if p.requires_grad}
-    yield from _climbing(pair)
+    climbs = list(_climbing(pair))
+    yield from climbs
     yield from _rounded(context.model, pair)
     decays = list(_decaying(pair, weights))
     yield from decays
     if not decays:
         yield from _cut(context, pair, weights)
         ignored = list(_ignores_its_batch(pair)) or list(find_easy_in_step(context, pair))
-        yield from ignored or _unrelated(context, pair)
+        yield from ignored or (() if climbs else _unrelated(context, pair))
 
 
 def _climbing(pair: StepPair) -> Iterator[Finding]:

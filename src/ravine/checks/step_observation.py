@@ -63,6 +63,12 @@ def observe_step(context: CheckContext) -> StepPair | None:
     return _with_turns(context, _with_another_batch(context, pair))
 
 
+def run_step(context: CheckContext) -> None:
+    """Runs the user's step once on the first batch; what it left in other networks stays."""
+    with preserve_training(context.model, context.optimizer):
+        _observed(context, context.samples[0])
+
+
 def _with_turns(context: CheckContext, pair: StepPair) -> StepPair:
     """Returns a pair with what later steps reach, where the first two leave weights out.
 

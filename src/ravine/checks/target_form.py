@@ -27,7 +27,7 @@ _TEMPERATURES = (1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 20.0)
 _BELOW = 2.0  # below 0, where a loss of 0 and 1 has no business
 _LINEAR = ("linear", "addmm", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "sigmoid")
 # What a function's results lie between.
-_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "relu": (0.0, math.inf), "softplus": (0.0, math.inf), "relu6": (0.0, 6.0),
     "sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "softmax": (0.0, 1.0),
     "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0), "softsign": (-1.0, 1.0),
@@ -127,9 +127,9 @@ def _is_straight(context: CheckContext, out: Tensor, targets: Tensor) -> bool:
 
 def _out_of_reach(last: str, targets: Tensor) -> Iterator[Finding]:
     """Yields a last function that cannot reach the targets."""
-    if last not in _RANGES:
+    if last not in RANGES:
         return
-    low, high = _RANGES[last]
+    low, high = RANGES[last]
     slack = _BEYOND * float(targets.double().std())
     beyond = (targets < low - slack) | (targets > high + slack)
     share = float(beyond.double().mean())

@@ -17,6 +17,7 @@ from ravine.checks.context import CheckContext
 from ravine.checks.labels import IGNORED
 from ravine.checks.made_up_outputs import SURE, value_of
 from ravine.checks.part_ranges import check_part_ranges
+from ravine.checks.target_form import RANGES
 from ravine.core.nested import tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
@@ -43,8 +44,13 @@ def check_targets(context: CheckContext) -> Iterator[Finding]:
         yield from _large_parts(out, targets)
         return
     targets = targets[: len(out)] if targets.dim() else targets
+    if context.measured.last_function == "softmax" and out.dim() > 1 and out.shape[1] == 1:
+        yield _softmax_of_one()
+    elif targets.dim() and targets.numel() == out.numel():  # whole numbers too
+        numbers = targets if targets.is_floating_point() else targets.to(out).reshape(out.shape)
+        yield from _sigmoid_twice(context, out, numbers, targets)
+        yield from _one_sided(context, numbers, targets)
     if targets.is_floating_point():
-        yield from _sigmoid_twice(context, out, targets)
         found = list(_broadcast(context, out, targets))
         yield from found or _warned(context)
         yield from _large(out, targets)
@@ -68,16 +74,37 @@ def _dropped() -> Finding:
     )
 
 
-def _sigmoid_twice(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
-    """A loss of logits is near 0 at sure logits; one of probabilities refuses or punishes them."""
+def _softmax_of_one() -> Finding:
+    return Finding(
+        severity="critical",
+        code="activation-on-logits",
+        seen="the network ends in a softmax over one output, which is 1 whatever comes before it",
+        cause="a softmax shares 1 among several outputs; of a single one it leaves nothing",
+        cure="leave out the softmax and train with BCEWithLogitsLoss, or give the network two "
+        "outputs and train with CrossEntropyLoss",
+    )
+
+
+def _sigmoid_twice(
+    context: CheckContext, out: Tensor, targets: Tensor, given: Tensor
+) -> Iterator[Finding]:
+    """A loss of logits is near 0 at sure logits; one of probabilities refuses or punishes them.
+
+    Args:
+        context: of the checks.
+        out: the network's output.
+        targets: as floating numbers.
+        given: as the loss takes them.
+    """
     is_squashed = bool((out >= 0).all() and (out <= 1).all())
     ends = context.measured.last_function in ("sigmoid", "softmax")
     shares = bool((targets >= 0).all() and (targets <= 1).all())
     if not (is_squashed and ends and shares and out.shape == targets.shape):
         return
-    sure = _value(context, SURE * (2 * targets.round() - 1), targets.round())
-    fitted = _value(context, targets.round(), targets.round())
-    moved = _value(context, targets.round() + 3.0, targets.round())
+    hard = given.round() if given.is_floating_point() else given
+    sure = _value(context, SURE * (2 * targets.round() - 1), hard)
+    fitted = _value(context, targets.round(), hard)
+    moved = _value(context, targets.round() + 3.0, hard)
     if fitted is not None and moved is not None and math.isclose(fitted, moved, rel_tol=1e-4):
         return  # a softmax, which check_target_form names
     if sure is not None and fitted is not None and sure < 0.01 and fitted > 0.1:
@@ -90,6 +117,33 @@ def _sigmoid_twice(context: CheckContext, out: Tensor, targets: Tensor) -> Itera
             "(BCEWithLogitsLoss)",
             cure="leave out what stands at the network's end, or take BCELoss",
             evidence={"fitted": fitted, "sure": sure},
+        )
+
+
+def _one_sided(context: CheckContext, targets: Tensor, given: Tensor) -> Iterator[Finding]:
+    """Yields an end that cannot reach the outputs at which a loss of zeros and ones is near 0.
+
+    Args:
+        context: of the checks.
+        targets: as floating numbers.
+        given: as the loss takes them.
+    """
+    last = context.measured.last_function
+    low, high = RANGES.get(last, (-math.inf, math.inf))
+    is_binary = bool(((targets == 0) | (targets == 1)).all())
+    if not is_binary or (low, high) in ((-math.inf, math.inf), (0.0, 1.0)):
+        return
+    sure = SURE * (2 * targets - 1)
+    free, held = (_value(context, out, given) for out in (sure, sure.clamp(low, high)))
+    if free is not None and held is not None and free < 0.01 and held > 0.1:
+        yield Finding(
+            severity="critical",
+            code="activation-on-logits",
+            seen=f"the network ends in {last}, whose results lie between {low:g} and {high:g}: "
+            f"with every answer right the loss is still {held:.2g}, and {free:.2g} without it",
+            cause="part of the range of the outputs is cut off",
+            cure=f"leave out the {last} at the network's end",
+            evidence={"held": held, "free": free},
         )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext, layer_of
+from ravine.checks.frozen_weights import is_as_drawn
 from ravine.checks.made_up_outputs import REFUSALS
 from ravine.core.nested import map_tensors
 from ravine.core.preserve_state import preserve_state
@@ -24,16 +25,15 @@ _SIZES = (1.0, 3.0, 10.0, 1.0, 3.0, 10.0)  # of made-up inputs, over the deviati
 def check_optimizer(context: CheckContext) -> Iterator[Finding]:
     """Yields parameters that require gradients and that the optimizer does not hold.
 
-    Those that a second optimizer steps in the user's step are not missing.
+    Those that a second optimizer steps in the user's step are not missing, nor what rests on
+    purpose.
     """
     if context.optimizer is None:
         return
-    held = {id(p) for group in context.optimizer.param_groups for p in group["params"]}
-    parameters, steps = list(context.model.parameters()), context.measured.steps
-    held |= {id(parameters[n]) for n in (steps.first.held if steps else ())}
-    learning = [p for p in parameters if p.requires_grad]
+    steps, held = context.measured.steps, _held(context)
+    learning = [p for p in context.model.parameters() if p.requires_grad]
     missing = [p for p in learning if id(p) not in held]
-    if not missing:
+    if not missing or rest_on_purpose(context, missing):
         return
     all_of_them = len(missing) == len(learning)
     is_sure = all_of_them or steps is not None
@@ -54,6 +54,33 @@ def check_optimizer(context: CheckContext) -> Iterator[Finding]:
         layer=layers[0],
         evidence={"parameters": len(missing), "of": len(learning)},
     )
+
+
+def _held(context: CheckContext) -> set[int]:
+    """Returns the ids of the parameters that optimizers hold: the given one, or of the step."""
+    parameters, steps = list(context.model.parameters()), context.measured.steps
+    groups = [] if context.optimizer is None else context.optimizer.param_groups
+    held = {id(p) for group in groups for p in group["params"]}
+    return held | {id(parameters[n]) for n in (steps.first.held if steps else ())}
+
+
+def rest_on_purpose(context: CheckContext, weights: Sequence[Tensor]) -> bool:
+    """Returns whether weights, of any shape, that learn get no gradient and no optimizer.
+
+    A trained body in evaluation mode is passed under no_grad, and the optimizer is that of the
+    head. Not so where they are still as torch drew them.
+    """
+    if context.optimizer is None:
+        return False
+    held, parameters = _held(context), list(context.model.parameters())
+    steps = context.measured.steps
+    reached = steps.reached if steps else set()
+    unreached = {n for n in context.measured.without_gradient if n not in reached}
+    are_both = all(
+        any(parameters[n] is p for n in unreached) and id(p) not in held for p in weights
+    )
+    matrices = [p.detach() for p in weights if p.dim() > 1]
+    return are_both and not (matrices and all(map(is_as_drawn, matrices)))
 
 
 def check_mode(context: CheckContext) -> Iterator[Finding]:
@@ -171,7 +198,7 @@ def check_gradients(context: CheckContext) -> Iterator[Finding]:
     without = _without_on_others(
         context, [parameters[n] for n in context.measured.without_gradient if n not in reached]
     )
-    if not without:
+    if not without or rest_on_purpose(context, without):
         return
     layers = list(dict.fromkeys(layer_of(model, p) for p in without))
     share = sum(p.numel() for p in without) / sum(p.numel() for p in learning)

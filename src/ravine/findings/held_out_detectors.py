@@ -89,9 +89,11 @@ def _by_inputs(record: LoopRecord, train: float, loss: float, *, is_worse: bool)
     shift, view, response = record.shift, record.view, record.response
     if (is_worse or train > _WORSE * loss) and _has_resting_statistics(record):
         return _statistics_lag(record, train, loss)
-    if is_worse and shift is not None and is_shifted(shift):
+    # Where equal answers look alike to the network, it is the mixture of the classes that differs.
+    is_alike = response is not None and response.distance < FAR_AS_IS
+    if is_worse and shift is not None and is_shifted(shift) and not is_alike:
         return _prepared_differently(shift, train, loss)
-    if is_worse and view is not None and is_another_view(view):
+    if is_worse and view is not None and is_another_view(view) and not is_alike:
         return _in_another_view(view, train, loss)
     is_far = is_worse and loss > _BEHIND * train
     if is_far and response is not None and responds_apart(response):

@@ -29,6 +29,7 @@ from ravine.findings.thresholds import (
 _FEWEST = 8  # rows of the shortest run that is judged
 _BEYOND = 10.0  # times the loss of knowing nothing: no run of any length comes back from it
 _CERTAINLY, _CLEARLY = 10.0, 3.0  # standard errors
+_MEDIAN_OF_DIFFERENCES = 0.954  # |x − y| of two normal numbers, over their standard deviation
 _NOISY = 0.1  # deviation of single losses over that of knowing nothing
 _A_LITTLE = 0.04  # of accuracy, above that of guessing
 _FEW = 5  # rows of the shortest run of which a plateau can be reported
@@ -87,7 +88,9 @@ def _divergence(run: Trace) -> Iterator[Finding]:
         yield _diverged(run, start, end, float(least[-1]), int(run.steps[beyond.argmax()]))
         return
     low = int(_smooth(run.losses).argmin())
-    if least[-1] < LEARNT * run.chance and _is_forgotten(run, low, end - 2 * error):
+    sank = least[-1] + _CLEARLY * _noise(run.losses) < run.chance
+    is_low = least[-1] < LEARNT * run.chance and sank
+    if is_low and _is_forgotten(run, low, end - 2 * error):
         peak = float(np.nanmax(run.losses[low:]))
         lost = _leapt(peak, float(least[-1]), end, int(run.steps[low]))
         yield replace(lost, severity="critical")
@@ -118,6 +121,12 @@ def _is_forgotten(run: Trace, low: int, end: float) -> bool:
     behind = run.losses[low:]
     above = np.flatnonzero(behind > AT_CHANCE * run.chance)
     return end > AT_CHANCE * run.chance and len(above) > len(behind) // 2
+
+
+def _noise(losses: np.ndarray) -> float:
+    """Returns the deviation that single losses have from step to step."""
+    apart = np.abs(np.diff(losses[np.isfinite(losses)]))
+    return float(np.median(apart)) / _MEDIAN_OF_DIFFERENCES if len(apart) else 0.0
 
 
 def _smooth(losses: np.ndarray) -> np.ndarray:

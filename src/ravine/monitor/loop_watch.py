@@ -75,6 +75,8 @@ class LoopWatch:
         self._ids, self._has_modes = {id(p) for p in parameters}, has_learning_modes(model)
         self._is_foreign = is_foreign
         self._others = [p for p in model.parameters() if id(p) not in self._ids]
+        # Gradients of a training before, that nobody cleared.
+        self._old = {id(p): (p.grad, p.grad._version) for p in self._others if p.grad is not None}
         self._held_elsewhere: set[int] = set()
         largest = sorted(self._parameters, key=lambda p: -p.numel())[:_SAMPLED]
         self._compared = [p for p in largest if p.numel()]
@@ -233,8 +235,16 @@ class LoopWatch:
         """Returns how many numbers get gradients and no optimizer's step, and how many learn."""
         held = self._held() | self._held_elsewhere
         learning = [p for p in self._others if p.requires_grad and id(p) not in held]
-        left = [p for p in learning if p.grad is not None and bool(p.grad.any())]
+        left = [p for p in learning if self._has_new_gradient(p)]
         return sum(p.numel() for p in left), sum(p.numel() for p in self._parameters)
+
+    def _has_new_gradient(self, p: Tensor) -> bool:
+        """Returns whether a parameter has a gradient other than 0 that came during the watch."""
+        if p.grad is None:
+            return False
+        old, version = self._old.get(id(p), (None, -1))
+        is_old = p.grad is old and p.grad._version == version
+        return not is_old and bool(p.grad.any())
 
     def record(self, steps: int, probed: Mapping[str, Any]) -> LoopRecord:
         """Returns what was seen.
