@@ -101,9 +101,9 @@ def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:
         0.85,
         64.0,
     )
-    # Said, though it is the default: kept, and the rate follows the batch.
+    # Said, though it is the default: kept, and the rate follows the root of the batch.
     said = prepared(batch=128, momentum=0.9)
-    assert (said.batch, said.lr, said.momentum) == (128, 1.25, 0.9)
+    assert (said.batch, said.lr, said.momentum) == (128, 1.77, 0.9)
     adam = prepared(optimizer="adam")
     assert (adam.batch, adam.bias_lr_multiplier, adam.label_smoothing) == (256, 1.0, 0.2)
     # What is written down is all said.
@@ -126,8 +126,8 @@ def test_a_run_of_before_there_were_small_images_goes_on_with_full_ones() -> Non
 def test_a_short_run_has_smaller_batches_and_what_the_user_says_is_kept() -> None:
     short = prepared(epochs=1)
     assert short.batch < 256
-    assert short.lr == 2.5 * short.batch / 256
-    assert prepared(epochs=1, batch=128).lr == 1.25
+    assert short.lr == pytest.approx(2.5 * (short.batch / 256) ** 0.5, rel=3e-3)
+    assert prepared(epochs=1, batch=128).lr == 1.77
     assert prepared(epochs=1, lr=0.7).lr == 0.7
     plain = prepared(epochs=1, model="wrn-10-1")
     assert plain.lr == 3.0 * plain.batch / 128

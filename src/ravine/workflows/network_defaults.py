@@ -3,8 +3,11 @@
 `train` and `check` ask here, so that a check judges the learning rate that a training begins at.
 """
 
+import math
+
 from ravine.training.network_choice import (
     SMALLEST_BATCH,
+    SMALLEST_FOR_RATE_BY_ROOT,
     BatchChoice,
     choose_batch,
     model_defaults,
@@ -50,9 +53,10 @@ def with_model_defaults(
     free = {k: v for k, v in wanted.items() if k not in recipe.model_fields_set}
     if chosen:
         recipe = recipe.with_(batch=chosen.batch)
-    if "lr" in free:  # it belongs to the batch of the table
-        batch = chosen.batch_of_rate() if chosen else recipe.batch
-        free["lr"] *= batch / wanted["batch"]
+    if "lr" in free:  # it belongs to the batch of the table, and follows its root
+        least = SMALLEST_FOR_RATE_BY_ROOT
+        batch = chosen.batch_of_rate(least=least) if chosen else recipe.batch
+        free["lr"] = float(f"{free['lr'] * math.sqrt(batch / wanted['batch']):.3g}")
     free |= {"batch": recipe.batch} if "batch" in free else {}
     return recipe.with_(**free), free
 
