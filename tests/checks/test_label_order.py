@@ -76,6 +76,6 @@ def test_an_episode_is_not_cut() -> None:
         )
         for _ in range(16)
     ]
-    found = ravine.check(Episode(), F.cross_entropy, given, learn=False)
+    found = ravine.check(Episode(), F.cross_entropy, given, labels_probe=True, learn=False)
 
     assert all(one.severity == "note" for one in found)
