@@ -123,7 +123,8 @@ BLIND_SETS = (
         "turned round) they thought that no code fits exactly, and named lenient ones",
         alarms="two networks that compete under one optimizer, whose judge is frozen for the "
         "maker's pass; episodes in which classes are numbered anew",
-        mended="episodes, whose targets are fewer than their inputs",
+        mended="both false alarms; teachers that a step trains as its targets, an eps of 0 in half "
+        "precision (a check crashed on it), schedules whose factor is the learning rate",
     ),
 )
 COLUMNS = ("set", "special in it", "false alarms", "mended after it")

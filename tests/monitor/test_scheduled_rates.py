@@ -91,3 +91,27 @@ def test_a_warm_up_that_begins_anew_is_named_though_something_is_learnt(begins_a
                 monitor.record(loss=loss)
             found = monitor.findings
     assert any("fell back" in one.seen for one in found) == begins_anew
+
+
+@pytest.mark.parametrize("kind", ["the rate itself", "a factor", "resumed late"])
+def test_a_rate_that_rises_to_its_own_square_is_named_though_something_is_learnt(kind: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        centres, model = 3 * torch.randn(4, 16), nn.Linear(16, 4)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        most = 1.0 if kind == "a factor" else 0.1
+        first = 1 if kind == "resumed late" else 20
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda k: most * min(1.0, (k + 1) / first)
+        )
+        with ravine.Monitor(model, optimizer) as monitor:
+            for _ in range(100):
+                y = torch.randint(4, (32,))
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(centres[y] + torch.randn(32, 16)), y)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                monitor.record(loss=loss)
+            found = monitor.findings
+    assert any("LambdaLR" in one.cause for one in found) == (kind == "the rate itself")

@@ -47,7 +47,7 @@ LABEL_CHECKS: Final = (
         explains=(*LEARNING, *START),
     ),
     Check(
-        code="teacher-trained",  # in training mode inside the step by find_teacher_at_work
+        code="teacher-trained",  # inside the step by find_teacher_at_work and find_followed_teacher
         function=check_teacher,
         stage="evaluation",
         thresholds=(limits.TEACHER_NOISE,),

@@ -33,6 +33,7 @@ _TRIES = ((1e-3, 60), (1e-2, 60))  # learning rate of Adam, steps
 # Steps with a gradient of 0 after which it stays 0 (branches and a head that are initialised to
 # zero have all theirs at the third), and steps of waiting for a gradient.
 _STAYS, _SETTLES = 3, 5
+_EPS = 1e-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +171,9 @@ def _learn(
     context: CheckContext, sample: CheckBatch, lr: float, steps: int, waiting: _Waiting
 ) -> Overfit:
     """Trains until the examples are overfitted and gradients are known, for `steps` at most."""
-    adam = Adam([p for p in context.model.parameters() if p.requires_grad], lr=lr)
+    learning = [p for p in context.model.parameters() if p.requires_grad]
+    least = max((torch.finfo(p.dtype).tiny for p in learning), default=0.0)
+    adam = Adam(learning, lr=lr, eps=max(_EPS, least))  # 1e-8 is 0 in float16
     losses: list[float] = []
     accuracy, level, learnt = None, math.nan, False
     for step in range(steps):

@@ -28,6 +28,7 @@ _PERMUTATIONS = 4
 _AS_FED = 0.9  # cosine with the gradient of what the step fed, that targets of others do not reach
 _THE_SAME, _ANOTHER = 0.9999, 0.999  # cosines of gradients of one batch, and of two
 _DOMINATES = 0.5  # of the step's gradient, that an L2 term must explain
+_JUDGE = 0.25  # of the weights that a step trains, without a gradient of the declared loss
 _HARDLY, _LITTLE, _MUCH = 1e-4, 1e-3, 0.03  # ‖Δw‖/‖w‖ of a step
 _NEARLY, _EXACTLY = 2e-3, 1e-4  # relative error of a norm that was clipped
 _COARSE = 1e-4  # relative spacing of numbers, from which on updates are easily lost
@@ -221,6 +222,8 @@ def _unrelated(context: CheckContext, pair: StepPair) -> Iterator[Finding]:
     sample = context.samples[place]
     if len(sample) < 16 or ours > UNRELATED_STEP or pair.first.calls > 1:
         return
+    if _has_a_judge(pair):
+        return
     modes = pair.first.modes
     again = cosine(declared_gradient(context, sample, modes), declared)
     if again < UNRELATED_STEP:
@@ -231,6 +234,17 @@ def _unrelated(context: CheckContext, pair: StepPair) -> Iterator[Finding]:
     as_fed = _as_fed(context, sample, pair.other_fed if place else pair.first.fed, modes)
     alike = None if as_fed is None else cosine(followed, as_fed)
     yield _something_else(ours, max(others), again, alike)
+
+
+def _has_a_judge(pair: StepPair) -> bool:
+    """Returns whether most of the step's weights lie behind the model's outputs, or beside them.
+
+    Networks that compete, of which one gives the outputs, follow each other and no targets: the
+    loss that was given is a measure.
+    """
+    of_step = {n: g.numel() for n, g in pair.first.gradients.items() if bool(g.any())}
+    beside = sum(size for n, size in of_step.items() if n not in pair.declared)
+    return beside > _JUDGE * sum(of_step.values())
 
 
 def _as_fed(

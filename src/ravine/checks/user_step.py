@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch.optim import Optimizer
 
 from ravine.checks.batch_parts import find_dropped_parts
-from ravine.checks.context import CheckContext
+from ravine.checks.context import CheckContext, layer_of
+from ravine.checks.followed_teacher import find_followed_teacher
 from ravine.checks.given_to_losses import find_given_in_step
 from ravine.checks.resting_teacher import find_teacher_at_work
 from ravine.checks.step_record import StepPair, StepRecord, Tensors, inner
@@ -24,6 +26,7 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
         return
     yield from find_given_in_step(context)
     yield from find_teacher_at_work(context)
+    yield from find_followed_teacher(context)
     first = pair.first
     with_modes = learning_layers_with_modes(context.model)
     if with_modes and first.training and not any(first.training):
@@ -39,6 +42,7 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
         yield _custom_update(first) if first.moved else _never_steps(first)
         return
     yield from _resting(first, pair)
+    yield from _breaks(context, first)
     yield from _remade(context, pair)
     if pair.second is not None and not first.has_closure:
         yield from _compare(first, pair.second)
@@ -130,6 +134,31 @@ def _resting(first: StepRecord, pair: StepPair) -> Iterator[Finding]:
         else "the optimizer holds other tensors, or a wrapper's step() does not call the inner one",
         cure="make the optimizer from this model's parameters, with a learning rate above 0",
         evidence={"calls": first.calls},
+    )
+
+
+def _breaks(context: CheckContext, first: StepRecord) -> Iterator[Finding]:
+    """Yields a step that makes weights infinite or NaN by gradients that are finite."""
+    broken = [n for n, moved in first.updates.items() if not bool(moved.isfinite().all())]
+    gradients = [first.gradients[n] for n in broken if n in first.gradients]
+    if not gradients or not all(bool(one.isfinite().all()) for one in gradients):
+        return
+    weights = list(context.model.parameters())[broken[0]]
+    kind = str(weights.dtype).removeprefix("torch.")
+    groups = [] if first.optimizer is None else first.optimizer.param_groups
+    eps = min((float(group["eps"]) for group in groups if "eps" in group), default=1.0)
+    is_lost = float(torch.tensor(eps, dtype=weights.dtype)) == 0
+    least = torch.finfo(weights.dtype).tiny
+    yield Finding(
+        severity="critical",
+        code="not-finite",
+        seen=f"after one step weights ({kind}) are infinite or NaN, and their gradients are finite",
+        cause=f"the optimizer's eps of {eps:g} is 0 in {kind}: it divides 0 by 0"
+        if is_lost
+        else "the optimizer's numbers leave the range of the weights' type",
+        cure="keep the weights in float32 (autocast computes in half precision)"
+        + (f", or give an eps of {least:.1g} at least" if is_lost else ""),
+        layer=layer_of(context.model, weights),
     )
 
 

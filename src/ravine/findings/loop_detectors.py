@@ -24,6 +24,9 @@ _UNDONE, _OFTEN = 0.3, 64  # share of updates that is undone, and changes that a
 _WHOLLY, _ALWAYS = 0.05, 0.8  # of an update, left where it is undone; and share of the steps
 _BY_HAND = 0.2  # of the steps, that move the weights: those that are rounded may stay for a while
 _COLD = 0.05  # of the planned learning rate
+# Relative difference of a rate from the square of the planned one, and shares: of it, that it has
+# risen from, and of the planned one, that may be meant.
+_AS_SQUARE, _RISEN, _NO_FACTOR = 1e-3, 0.8, 0.2
 _FALLS_BACK, _OFTEN_ANEW = 0.5, 2  # of the rate before, and times that it does
 
 
@@ -116,14 +119,27 @@ def _optimizer(record: LoopRecord) -> Iterator[Finding]:
 def _never_warm(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     """Yields a schedule that leaves the run at next to nothing of its planned learning rate."""
     known = run.rates[np.isfinite(run.rates)]
-    if record.planned <= 0 or len(known) < _FEWEST or known.max() >= _COLD * record.planned:
+    if record.planned <= 0 or len(known) < _FEWEST:
+        return
+    reached = float(known.max())
+    # A rise that ends at the rate times itself; a run that was resumed late does not rise.
+    is_square = math.isclose(reached, record.planned**2, rel_tol=_AS_SQUARE)
+    is_square &= float(known[0]) < _RISEN * reached
+    if reached >= (_NO_FACTOR if is_square else _COLD) * record.planned:
         return
     returns = int((known[1:] < _FALLS_BACK * known[:-1]).sum())
-    if returns >= _OFTEN_ANEW or _learns_nothing(run):
-        yield _cold(record, float(known.max()), returns, rises=bool(known[-1] >= known.max()))
+    learns_nothing = _learns_nothing(run)
+    if returns >= _OFTEN_ANEW or is_square or learns_nothing:
+        yield _cold(
+            record,
+            reached,
+            0 if is_square else returns,
+            rises=not is_square and bool(known[-1] >= reached),
+            fell=not learns_nothing,
+        )
 
 
-def _cold(record: LoopRecord, reached: float, returns: int, *, rises: bool) -> Finding:
+def _cold(record: LoopRecord, reached: float, returns: int, *, rises: bool, fell: bool) -> Finding:
     begins_anew = returns >= _OFTEN_ANEW
     cause = "what the schedule multiplies with is no factor near 1: LambdaLR's function is to "
     cause += "return the share of the learning rate, and not the rate itself"
@@ -137,7 +153,7 @@ def _cold(record: LoopRecord, reached: float, returns: int, *, rises: bool) -> F
         seen=f"the learning rate has risen to {reached:.2g} in {record.steps} steps"
         + (f", and fell back {returns} times" if begins_anew else "")
         + f"; {record.planned:.2g} is what the schedule multiplies"
-        + ("" if begins_anew else ", and the loss has not fallen"),
+        + ("" if fell else ", and the loss has not fallen"),
         cause=cause,
         cure="make the schedule once, and step it without the number of the batch in its epoch"
         if begins_anew
