@@ -333,7 +333,12 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     DETECTORS["validation-in-training"],
     DETECTORS["accuracy-disagrees"],
     DETECTORS["validation-at-chance"],
-    DETECTORS["not-finite"],
+    Check(
+        code="not-finite",
+        function=check_step,
+        stage="state",
+        explains=DETECTORS["not-finite"].explains,
+    ),
     DETECTORS["diverged"],
     Check(
         code="initial-loss-high",

@@ -40,8 +40,8 @@ class _Targets(TorchFunctionMode):
         given = dict(kwargs or {})
         if getattr(func, "__name__", "") not in _LOSSES:
             return func(*args, **given)
-        one = args[0] if args else given.get("input")
-        other = args[1] if len(args) > 1 else given.get("target")
+        one: Any = args[0] if args else given.get("input")
+        other: Any = args[1] if len(args) > 1 else given.get("target")
         if not _learn(one, other):
             return func(*args, **given)
         of_target, of_input = _weights(other), {id(p) for p in _weights(one)}
