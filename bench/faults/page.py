@@ -30,7 +30,7 @@ from ravine.core.wilson_interval import wilson_interval
 PAGE = Path(__file__).parents[2] / "docs" / "fault-zoo.md"
 RESULTS = Path(__file__).parents[1] / "results"
 Row = dict[str, Any]
-_WORDS = {7: "Seven", 8: "Eight"}
+_WORDS = {8: "Eight", 9: "Nine"}
 
 _HEAD = """# The fault zoo
 

@@ -168,7 +168,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     Check(  # a layer made in forward() has other weights in each pass
         code="parameters-not-registered",
         function=check_registered,
-        stage="first batch",
+        stage="state",
         explains=(
             *("noisy-evaluation", "underfitting", "plateau", "cannot-overfit", "rate-too-low"),
             "validation-at-chance",

@@ -18,15 +18,15 @@ from ravine.findings.thresholds import SAME_STATISTICS
 
 def check_drifting(context: CheckContext) -> Iterator[Finding]:
     """Yields batch norms whose weights are frozen and whose statistics a step changes."""
-    pair = context.measured.steps
-    if pair is None or not pair.first.drifted:
+    drifted = _drifted(context)
+    if not drifted:
         return
-    record, apart = pair.first, _apart(context, pair.first.drifted)
+    apart = _apart(context, drifted)
     is_same = apart < SAME_STATISTICS
     yield Finding(
         severity="note" if is_same else "warning",
         code="frozen-statistics-drift",
-        seen=f"{len(record.drifted)} batch norms have frozen weights, and a step still changes "
+        seen=f"{len(drifted)} batch norms have frozen weights, and a step still changes "
         "their running statistics; those of a batch are "
         + (f"the same (divergence {apart:.2g})" if is_same else f"others (divergence {apart:.2g})"),
         cause="requires_grad_(False) does not stop them: they follow the batches in training mode"
@@ -36,9 +36,24 @@ def check_drifting(context: CheckContext) -> Iterator[Finding]:
             else ", so that the frozen part is not what it was trained as"
         ),
         cure="call .eval() on the frozen part after model.train()",
-        layer=record.drifted[0],
-        evidence={"norms": float(len(record.drifted)), "divergence": apart},
+        layer=drifted[0],
+        evidence={"norms": float(len(drifted)), "divergence": apart},
     )
+
+
+def _drifted(context: CheckContext) -> tuple[str, ...]:
+    """Returns the frozen norms whose statistics the step moves, and whose weights it leaves."""
+    pair = context.measured.steps
+    if pair is None:
+        return ()
+    parameters = list(context.model.parameters())
+    moved = {id(parameters[n]) for n in pair.by_hand}
+
+    def follows(name: str) -> bool:
+        own = context.model.get_submodule(name).parameters(recurse=False)
+        return any(id(p) in moved for p in own)
+
+    return tuple(name for name in pair.first.drifted if not follows(name))
 
 
 def _apart(context: CheckContext, names: tuple[str, ...]) -> float:

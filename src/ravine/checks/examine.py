@@ -30,6 +30,7 @@ from ravine.core.compiled import uncompiled, unwrapped
 from ravine.core.errors import SettingError
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_random import preserve_random
+from ravine.core.preserve_tensors import preserve_tensors
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding, Findings, merge
 from ravine.kernels.sleeping_threads import sleeps_when_busy
@@ -168,6 +169,13 @@ def _run_checks(context: CheckContext, *, labels_probe: bool, learn: bool) -> It
         impossible = yield from _first_batch(context, context.samples[0].first(_EXAMPLES))
     if impossible:
         return
+    own = {id(p) for p in context.model.parameters()}
+    with preserve_tensors([p for p in context.measured.leaves if id(p) not in own]):
+        yield from _later_stages(context, labels_probe=labels_probe, learn=learn)
+
+
+def _later_stages(context: CheckContext, *, labels_probe: bool, learn: bool) -> Iterator[Finding]:
+    """Yields the findings of the stages that ask more than one batch."""
     yield from _run_stage("evaluation", context)
     context.measured.steps = observe_step(context)
     context.measured.witness = witness_step(context)

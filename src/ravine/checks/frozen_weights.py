@@ -20,12 +20,15 @@ _FEWEST = 64  # weights of a layer
 
 def check_frozen(context: CheckContext) -> Iterator[Finding]:
     """Yields layers that are frozen and hold random weights."""
+    steps, parameters = context.measured.steps, list(context.model.parameters())
+    moved = {id(parameters[n]) for n in (steps.by_hand if steps else ())}
     frozen = [
         (name, m.weight.detach())
         for name, m in context.model.named_modules()
         if isinstance(m, _LAYERS)
         and not any(p.requires_grad for p in m.parameters(recurse=False))
         and m.weight.numel() >= _FEWEST
+        and id(m.weight) not in moved  # a copy that follows another network is none
     ]
     drawn = [name for name, weight in frozen if is_as_drawn(weight)]
     # One layer is a projection that is meant, perhaps.

@@ -56,7 +56,7 @@ LABEL_CHECKS: Final = (
     Check(
         code="frozen-at-random",
         function=check_frozen,
-        stage="before",
+        stage="state",
         thresholds=(limits.DRAWN_EVENLY,),
         explains=("underfitting", "plateau", "cannot-overfit", *RATE, "labels-unrelated"),
     ),

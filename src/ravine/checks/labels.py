@@ -9,12 +9,12 @@ from torch import Tensor
 from ravine.checks.check_batch import take_batches
 from ravine.checks.class_weights import are_passed_over, weighs_rarer_more
 from ravine.checks.context import CheckContext
-from ravine.checks.label_meaning import are_no_indices, compares_examples, corrects_frequency
+from ravine.checks.label_meaning import are_no_indices, corrects_frequency
+from ravine.checks.label_order import are_composed, are_groups
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM, UNSHUFFLED
 
 IGNORED = -100  # the label that torch's losses pass over
-_ORDERS, _CERTAIN = 200, 3.0  # other orders of batches, and deviations beyond them
 
 
 def check_labels(context: CheckContext) -> Iterator[Finding]:
@@ -46,15 +46,18 @@ def check_labels(context: CheckContext) -> Iterator[Finding]:
     yield from _shuffling(context, found, labels)
 
 
-def _with_later(context: CheckContext, labels: Tensor) -> Tensor:
-    """Returns labels with those of batches from a whole list: some kinds may come later."""
+def _with_later(context: CheckContext, labels: Tensor, *, kept: bool = True) -> Tensor:
+    """Returns labels with those of batches from a whole list: some kinds may come later.
+
+    Of the kinds that came before alone, where these are `kept`.
+    """
     source, first = context.source, len(context.samples)
     if not isinstance(source, list | tuple) or len(source) < 2 * first:
         return labels
     spread = source[first :: max(1, len(source) // first)]
     later = [one.labels for one in take_batches(spread, labels.device)]
     kinds = labels.unique()
-    known = [b[torch.isin(b, kinds)] for b in later if b is not None]
+    known = [b[torch.isin(b, kinds)] if kept else b for b in later if b is not None]
     return torch.cat([labels, *known])
 
 
@@ -93,11 +96,20 @@ def _balance(labels: Tensor, *, is_met: bool) -> Iterator[Finding]:
         )
 
 
+def _is_one_in_all(context: CheckContext, labels: Tensor) -> bool:
+    """Returns whether one label is that of all there is: a place (the first is the match)."""
+    source = context.source
+    if not isinstance(source, list | tuple) or bool((labels != labels[:1]).any()):
+        return False
+    more = len(source) >= 2 * len(context.samples)
+    return more and not bool((_with_later(context, labels, kept=False) != labels[:1]).any())
+
+
 def _shuffling(
     context: CheckContext, batches: Sequence[Tensor], labels: Tensor
 ) -> Iterator[Finding]:
     """χ² of the labels by batch: shuffled batches all have the same mixture."""
-    if len(batches) < 2 or len(labels) < 4 * len(batches):
+    if len(batches) < 2 or len(labels) < 4 * len(batches) or _is_one_in_all(context, labels):
         return
     kinds = labels.unique()  # any whole numbers
     classes = len(kinds)
@@ -109,7 +121,7 @@ def _shuffling(
         ratio = float(((table - expected).square() / expected).sum()) / freedom
     else:
         ratio = math.inf
-    if ratio > UNSHUFFLED and not _are_composed(context, table):
+    if ratio > UNSHUFFLED and not (are_composed(context, table) or are_groups(table, ratio)):
         each = float((table > 0).sum(1).double().mean())
         yield Finding(
             severity="critical",
@@ -120,27 +132,3 @@ def _shuffling(
             cure="shuffle them before every epoch: DataLoader(..., shuffle=True)",
             evidence={"chi_square_ratio": min(ratio, 1e9), "classes_per_batch": each},
         )
-
-
-def _are_composed(context: CheckContext, table: Tensor) -> bool:
-    """Returns whether batches hold some classes on purpose, for a loss that compares examples.
-
-    Each holds two classes at least, with two examples of each, and a batch is no more like the one
-    before it than like any other.
-
-    Args:
-        context: of the checks.
-        table: (B, K) float64, examples of each class in each batch.
-    """
-    pairs = ((table >= 2).sum(1) >= 2).all() and not bool((table == 1).any())
-    return bool(pairs) and not _drifts(table) and compares_examples(context)
-
-
-def _drifts(table: Tensor) -> bool:
-    """Returns whether batches, (B, K) examples of each class, are alike where they are near."""
-    mixtures = table / table.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    alike, generator = mixtures @ mixtures.T, torch.Generator().manual_seed(0)
-    orders = [torch.randperm(len(table), generator=generator) for _ in range(_ORDERS)]
-    by_chance = torch.stack([alike[o[:-1], o[1:]].mean() for o in orders])
-    near = alike.diagonal(1).mean()
-    return bool(near > by_chance.mean() + _CERTAIN * by_chance.std())

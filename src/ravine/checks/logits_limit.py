@@ -45,7 +45,9 @@ def check_logits(context: CheckContext) -> Iterator[Finding]:
 
     yield from _in_the_loss(value, is_softmax=form.takes_softmax)
     varies = len(logits) > 1 and float(logits.std(0).max()) > _VARIES * float(logits.std())
-    if form.takes_softmax and varies:
+    if form.takes_softmax and varies and len(logits) == classes:
+        yield from _in_similarities(context, logits, value)
+    elif form.takes_softmax and varies:
         yield from _in_the_network(context, logits, value)
 
 
@@ -83,7 +85,7 @@ def _in_the_loss(value: Values, *, is_softmax: bool) -> Iterator[Finding]:
 def _in_the_network(context: CheckContext, logits: Tensor, value: Values) -> Iterator[Finding]:
     """Yields outputs whose range stays when the weights behind them grow."""
     logits = logits[:_EXAMPLES]
-    out = _with_larger_weights(context, len(logits))
+    out = _with_other_weights(context, len(logits), _LARGER)
     if not isinstance(out, Tensor) or out.shape != logits.shape or not bool(out.isfinite().all()):
         return
     ours, theirs = (float((x.amax(1) - x.amin(1)).max()) for x in (logits, out))
@@ -98,8 +100,35 @@ def _in_the_network(context: CheckContext, logits: Tensor, value: Values) -> Ite
         )
 
 
-def _with_larger_weights(context: CheckContext, count: int) -> Any:
-    """Returns the output of some examples with the last layer's weights a hundred times larger."""
+def _in_similarities(context: CheckContext, logits: Tensor, value: Values) -> Iterator[Finding]:
+    """Yields similarities of the examples of a batch (N, N) that stay small whatever is alike.
+
+    Without weights in the last layer all examples are one, and so is each of their similarities:
+    the largest that there is, and its opposite the least. One number that learns may be a scale.
+    """
+    if any(p.requires_grad and p.numel() == 1 for p in context.model.parameters()):
+        return
+    larger, alike = (_with_other_weights(context, len(logits), by) for by in (_LARGER, 0.0))
+    for out in (larger, alike):
+        if not isinstance(out, Tensor) or out.shape != logits.shape or not out.isfinite().all():
+            return
+    most = float(alike.abs().mean())
+    is_one = float(alike.std()) < _VARIES * most
+    if not is_one or max(float(t.abs().max()) for t in (larger, logits)) > most * (1 + _VARIES):
+        return
+    unsure, least = value(0.0), value(2 * most)
+    if least > LIMITED * unsure > 0:
+        yield _limited(
+            f"the similarities lie between {-most:.2g} and {most:.2g}, whatever the weights: the "
+            f"loss cannot fall below {least:.2g}",
+            "the similarities of normalised outputs are multiplied by the temperature, and not "
+            "divided by it, or by nothing",
+            {"range": 2 * most, "least": least},
+        )
+
+
+def _with_other_weights(context: CheckContext, count: int, factor: float) -> Any:
+    """Returns the output of some examples with the last layer's weights times a factor."""
     profile = context.measured.variance
     names = [one.layer for one in profile.layers if one.weighted] if profile else []
     if not names:  # the network could not be followed
@@ -112,7 +141,7 @@ def _with_larger_weights(context: CheckContext, count: int) -> Any:
     with torch.no_grad():
         try:
             for p in weights:
-                p.mul_(_LARGER)
+                p.mul_(factor)
             return context.output(context.samples[0].first(count))
         finally:
             for p, w in zip(weights, before, strict=True):

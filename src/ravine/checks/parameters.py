@@ -49,9 +49,14 @@ def _same_columns(context: CheckContext) -> int | None:
 
 
 def check_registered(context: CheckContext) -> Iterator[Finding]:
-    """Yields weights that the loss depends on and that neither network nor optimizer hold."""
-    sample = context.samples[0]
+    """Yields weights that the loss depends on and that neither network nor optimizer hold.
+
+    Those that the user's step trains by itself, as of a second network with its optimizer, are not
+    missing.
+    """
+    sample, steps = context.samples[0], context.measured.steps
     known = {id(p) for p in context.model.parameters()}
+    known |= set() if steps is None else steps.outer
     if context.optimizer is not None:
         known |= {id(p) for group in context.optimizer.param_groups for p in group["params"]}
     known |= {id(t) for t in tensors_in((sample.inputs, sample.targets))}

@@ -28,7 +28,8 @@ _PERMUTATIONS = 4
 _AS_FED = 0.9  # cosine with the gradient of what the step fed, that targets of others do not reach
 _THE_SAME, _ANOTHER = 0.9999, 0.999  # cosines of gradients of one batch, and of two
 _DOMINATES = 0.5  # of the step's gradient, that an L2 term must explain
-_HARDLY, _MUCH = 1e-4, 0.03  # ‖Δw‖/‖w‖ of a step
+_HARDLY, _LITTLE, _MUCH = 1e-4, 1e-3, 0.03  # ‖Δw‖/‖w‖ of a step
+_NEARLY, _EXACTLY = 2e-3, 1e-4  # relative error of a norm that was clipped
 _COARSE = 1e-4  # relative spacing of numbers, from which on updates are easily lost
 
 
@@ -143,7 +144,8 @@ def _cut(context: CheckContext, pair: StepPair, weights: Tensors) -> Iterator[Fi
     if usual <= 0 or GRADIENT_CUT < moved / usual < 1 / GRADIENT_CUT or _rises(pair):
         return
     relative = moved / max(norm(weights), 1e-30)
-    if moved < usual and relative < _HARDLY:
+    is_clipped = pair.first.clips and _scale_of(ours, _EXACTLY) > 1  # before it is unscaled
+    if moved < usual and relative < (_LITTLE if is_clipped else _HARDLY):
         yield _too_small(ours, its, moved, usual, relative)
     elif moved > usual and relative > _MUCH:
         yield _not_unscaled(ours, its)
@@ -180,12 +182,12 @@ def _not_unscaled(ours: float, its: float) -> Finding:
     )
 
 
-def _scale_of(gradient: float) -> float:
+def _scale_of(gradient: float, error: float = _NEARLY) -> float:
     """Returns the power of two that makes a round clipping limit of a norm; 1 where none does."""
     for power in (2.0**k for k in range(8, 25)):
         digits = gradient * power
         nearest = float(f"{digits:.1g}")
-        if 0.05 <= digits <= 100 and math.isclose(digits, nearest, rel_tol=2e-3):
+        if 0.05 <= digits <= 100 and math.isclose(digits, nearest, rel_tol=error):
             return power
     return 1.0
 

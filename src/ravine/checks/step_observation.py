@@ -33,6 +33,7 @@ from ravine.core.preserve_training import preserve_optimizer, preserve_training
 _CALLS = 32  # of a step that accumulates, until the optimizer must have stepped
 _SECONDS = 15.0  # after which no further call is waited for
 _WARM_UP = 4  # calls in which a learning rate of 0 must rise
+_IN_A_ROW = 3  # calls that may move weights beside the optimizer
 _TURNS = 6  # steps in a row that reach nothing new, after which none will
 _QUICK = 2.0  # seconds of two observations, below which there is a third on another batch
 
@@ -58,6 +59,7 @@ def observe_step(context: CheckContext) -> StepPair | None:
     pair = StepPair(
         first=first, second=second, declared=declared_gradient(context, sample, first.modes)
     )
+    pair = _with_by_hand(context, pair)
     if time.monotonic() - began >= _QUICK:
         return pair
     return _with_turns(context, _with_another_batch(context, pair))
@@ -67,6 +69,28 @@ def run_step(context: CheckContext) -> None:
     """Runs the user's step once on the first batch; what it left in other networks stays."""
     with preserve_training(context.model, context.optimizer):
         _observed(context, context.samples[0])
+
+
+def _with_by_hand(context: CheckContext, pair: StepPair) -> StepPair:
+    """Returns a pair with the weights that the step trains beside the optimizer of the model.
+
+    A copy that follows the network before its step moves in the second call alone, and a critic
+    may be trained in some of them.
+    """
+    own = list(context.model.parameters())
+    outer = {id(p) for p in context.measured.leaves} - {id(p) for p in own}
+    found = [one for one in (pair.first, pair.second) if one is not None]
+    with preserve_training(context.model, context.optimizer):
+        for number in range(_IN_A_ROW):
+            moved = set().union(*(one.by_hand | one.held for one in found))
+            if len(moved) == len(own) and outer <= set().union(*(one.outer for one in found)):
+                break
+            found.append(_observed(context, context.samples[number % len(context.samples)]))
+    return replace(
+        pair,
+        by_hand=frozenset().union(*(one.by_hand for one in found)),
+        outer=frozenset().union(*(one.outer for one in found)),
+    )
 
 
 def _with_turns(context: CheckContext, pair: StepPair) -> StepPair:
@@ -135,8 +159,10 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
     parameters: list[Tensor] = list(context.model.parameters())
     before = [p.detach().clone() for p in parameters]
     frozen = _frozen_statistics(context.model)
-    record, began = StepRecord(), time.monotonic()
+    record, began, own = StepRecord(), time.monotonic(), {id(p) for p in parameters}
+    outer = [p for p in context.measured.leaves if id(p) not in own]
     with ExitStack() as watching:
+        moves = watching.enter_context(preserve_tensors(outer))
         _watch(context, parameters, record, watching)
         while record.calls < _CALLS and (not record.calls or time.monotonic() - began < _SECONDS):
             _call(context, sample, record)
@@ -147,7 +173,10 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
     if record.optimizer is not None:
         own = _places(record.optimizer, parameters)
         record.part = own if record.held - own else set()
-    record.moved = any(not torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
+    pairs = enumerate(zip(before, parameters, strict=True))
+    moved = {n for n, (old, p) in pairs if not torch.equal(old, p)}
+    record.moved, record.by_hand = bool(moved), moved - record.held
+    record.outer |= {id(p) for p, has_moved in zip(outer, moves, strict=True) if has_moved}
     record.drifted = tuple(
         name
         for name, (module, mean) in frozen.items()
@@ -169,6 +198,7 @@ def _call(context: CheckContext, sample: CheckBatch, record: StepRecord) -> None
             f"step raises on a batch: {type(error).__name__}: {error}; pass a function "
             "that takes one batch as batches gives it, and trains on it"
         ) from error
+    record.clips |= bool(clipped)
     record.clips_nothing |= bool(clipped) and not any(clipped)
     record.changed |= any(changed)
 
@@ -192,9 +222,8 @@ def _watch(
         waiting.has_stepped = True
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
-            watching.enter_context(preserve_optimizer(optimizer))
-        own = _places(optimizer, parameters)
-        record.held |= own
+            watching.enter_context(preserve_optimizer(optimizer, parameters))
+        own = _note_held(record, optimizer, parameters)
         has_closure = any(callable(a) for a in (*args, *kwargs.values()))
         _note_reached(record, own, parameters, has_closure=has_closure)
         if _is_awaited(context, record, optimizer):
@@ -260,10 +289,23 @@ def _has_gradient(p: Tensor) -> bool:
     return p.grad is not None and bool(p.grad.any())
 
 
+def _note_held(record: StepRecord, optimizer: Optimizer, parameters: list[Tensor]) -> set[int]:
+    """Notes what an optimizer holds, and returns the indices of the parameters among it."""
+    own = _places(optimizer, parameters)
+    record.held |= own
+    record.outer |= _tensors_of(optimizer)
+    return own
+
+
 def _places(optimizer: Optimizer, parameters: list[Tensor]) -> set[int]:
     """Returns the indices of the parameters that an optimizer holds."""
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    held = _tensors_of(optimizer)
     return {n for n, p in enumerate(parameters) if id(p) in held}
+
+
+def _tensors_of(optimizer: Optimizer) -> set[int]:
+    """Returns the ids of all that an optimizer holds."""
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
 def _note_update(

@@ -36,8 +36,13 @@ class StepRecord:
         fed: arguments of the last pass with gradients, without the graph; () before it.
         parts: examples of each pass with gradients.
         lost: passes whose gradients were cleared before another one of the same call.
+        clips: clip_grad_norm_ was called.
         clips_nothing: clip_grad_norm_ was called in one call of the step, each time on nothing.
         drifted: names of batch norms with frozen weights whose statistics differ after them.
+        by_hand: indices of the parameters that differ after them and that none of these
+            optimizers holds.
+        outer: ids of weights outside of the model that the step trains: an optimizer holds them,
+            or the loss depends on them and they differ after it.
     """
 
     optimizer: Optimizer | None = None
@@ -59,8 +64,11 @@ class StepRecord:
     fed: tuple[Any, ...] = ()
     parts: list[int] = field(default_factory=list)
     lost: int = 0
+    clips: bool = False
     clips_nothing: bool = False
     drifted: tuple[str, ...] = ()
+    by_hand: set[int] = field(default_factory=set)
+    outer: set[int] = field(default_factory=set)
 
     @property
     def rests(self) -> bool:
@@ -83,6 +91,8 @@ class StepPair:
             that batch; None where it was not tried.
         other_fed: `StepRecord.fed` of that step.
         in_turn: `StepRecord.reached` of later steps, where the first two leave out weights.
+        by_hand: `StepRecord.by_hand` of these and of some calls in a row.
+        outer: `StepRecord.outer` of the same.
     """
 
     first: StepRecord
@@ -91,6 +101,8 @@ class StepPair:
     other: tuple[Tensors, Tensors] | None = None
     other_fed: tuple[Any, ...] = ()
     in_turn: frozenset[int] = frozenset()
+    by_hand: frozenset[int] = frozenset()
+    outer: frozenset[int] = frozenset()
 
     @property
     def starved(self) -> set[int]:

@@ -18,7 +18,7 @@ from ravine.checks.labels import IGNORED
 from ravine.checks.made_up_outputs import SURE, value_of
 from ravine.checks.part_ranges import check_part_ranges
 from ravine.checks.target_form import RANGES
-from ravine.core.nested import tensors_in
+from ravine.core.nested import batch_size, tensors_in
 from ravine.findings.finding import Finding
 from ravine.findings.target_floor import measured_floor
 from ravine.findings.thresholds import LARGE_TARGETS, UNINFORMATIVE
@@ -174,9 +174,11 @@ def _broadcast(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[
 
 def _warned(context: CheckContext) -> Iterator[Finding]:
     """Yields what torch itself says of a term of the loss that broadcasts its targets."""
+    outputs, sample = context.measured.outputs, context.samples[0]
+    targets = sample.first(batch_size(outputs) or len(sample)).targets
     with warnings.catch_warnings(record=True) as said, torch.no_grad():
         warnings.simplefilter("always")
-        context.loss(context.measured.outputs, context.samples[0].targets)
+        context.loss(outputs, targets)
     for one in said:
         if sizes := _SIZES_DIFFER.search(str(one.message)):
             theirs, ours = sizes.groups()

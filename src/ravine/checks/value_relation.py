@@ -5,6 +5,7 @@ permuted ones, else the user's own network is trained for some steps and asked f
 A network that does not learn a plain function of its inputs either decides nothing.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -15,8 +16,9 @@ from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.inputs import standardised
 from ravine.checks.label_slip import Slip, find_slip
+from ravine.checks.made_up_outputs import value_of
 from ravine.checks.mirrored_targets import find_mirrored
-from ravine.core.nested import tensors_in
+from ravine.core.nested import batch_size, map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import FEW_VALUES, LABELS_RELATED, SCORE_RELATED
@@ -61,12 +63,32 @@ def check_values(
         if slip is not None:
             yield slipped(slip)
             return
+    if _is_of_sets(context):
+        return
     found = _trained(context, train)
     if found is None or found > SCORE_RELATED:
         return
     control = _trained(context, train, values_of=_mean_input)
     if control is not None and control > LABELS_RELATED and count >= FEW_VALUES:
         yield _unrelated(found, control, count)
+
+
+def _is_of_sets(context: CheckContext) -> bool:
+    """Returns whether a loss compares all outputs with all targets, in whatever order these are."""
+    sample, generator = context.samples[0], torch.Generator().manual_seed(0)
+    size = batch_size(context.measured.outputs)
+    if not size:
+        return False
+
+    def other(t: Tensor) -> Tensor:  # outputs that differ, where all are 0 at first
+        drawn = torch.randn(t.shape, generator=generator).to(t)
+        return t + drawn if t.is_floating_point() else t
+
+    outputs = map_tensors(context.measured.outputs, other)
+    targets = sample.first(size).targets
+    flipped = map_tensors(targets, lambda t: t.flip(0) if t.dim() else t)
+    one, turned = (value_of(context.loss, outputs, t) for t in (targets, flipped))
+    return math.isclose(one, turned, rel_tol=1e-5)
 
 
 def values_of(sample: CheckBatch) -> Tensor | None:

@@ -31,6 +31,7 @@ def check_optimizer(context: CheckContext) -> Iterator[Finding]:
     if context.optimizer is None:
         return
     steps, held = context.measured.steps, _held(context)
+    held |= _moved_by_hand(context)
     learning = [p for p in context.model.parameters() if p.requires_grad]
     missing = [p for p in learning if id(p) not in held]
     if not missing or rest_on_purpose(context, missing):
@@ -62,6 +63,15 @@ def _held(context: CheckContext) -> set[int]:
     groups = [] if context.optimizer is None else context.optimizer.param_groups
     held = {id(p) for group in groups for p in group["params"]}
     return held | {id(parameters[n]) for n in (steps.first.held if steps else ())}
+
+
+def _moved_by_hand(context: CheckContext) -> set[int]:
+    """Returns the ids of the parameters that the step moves beside its optimizers.
+
+    Copies of weights are written back after a step on others, or follow another network.
+    """
+    parameters, steps = list(context.model.parameters()), context.measured.steps
+    return {id(parameters[n]) for n in (steps.by_hand if steps else ())}
 
 
 def rest_on_purpose(context: CheckContext, weights: Sequence[Tensor]) -> bool:

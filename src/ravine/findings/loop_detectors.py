@@ -22,6 +22,7 @@ _FEWEST = 8  # recorded losses
 _LEFT_OUT = 0.05  # weights that no optimizer holds, over those that one does
 _UNDONE, _OFTEN = 0.3, 64  # share of updates that is undone, and changes that are kept
 _WHOLLY, _ALWAYS = 0.05, 0.8  # of an update, left where it is undone; and share of the steps
+_BY_HAND = 0.2  # of the steps, that move the weights: those that are rounded may stay for a while
 _COLD = 0.05  # of the planned learning rate
 _FALLS_BACK, _OFTEN_ANEW = 0.5, 2  # of the rate before, and times that it does
 
@@ -33,17 +34,30 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         record: of the monitor.
         run: the recorded losses.
     """
-    yield from _not_held(record)
-    yield from _optimizer(record)
+    by_hand = _is_by_hand(record)
+    if not by_hand:
+        yield from _not_held(record)
+        yield from _optimizer(record)
     yield from _never_warm(record, run)
     yield from _mode(record)
-    yield from _outside(record, run)
+    if not by_hand:
+        yield from _outside(record, run)
     yield from find_stopped(record)
     if record.noise > NOISY:
         yield _noisy(record.noise)
     if record.influence > MIXED:
         yield _mixed(record.influence)
     yield from find_behind(record, run)
+
+
+def _is_by_hand(record: LoopRecord) -> bool:
+    """Returns whether the loop moves the weights by itself, and no optimizer of torch does.
+
+    So it is with copies of the weights that an optimizer holds, and that are written back.
+    """
+    steps = record.losses if not record.steps else record.steps
+    moves = record.is_foreign or not record.steps + record.other_steps
+    return moves and len(record.outside) > _BY_HAND * min(steps, _OFTEN)
 
 
 def _not_held(record: LoopRecord) -> Iterator[Finding]:

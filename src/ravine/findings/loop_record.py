@@ -172,7 +172,7 @@ class LoopRecord:
             mode, over their deviation.
         apart: share of the outputs' directions that varies between examples of training, in
             evaluation mode; NaN where they are fewer than 8 numbers each, or a step sends one
-            batch through the network.
+            batch through the network that has one output of its shape.
         tokens: answers for padded sequences of validation; None where there are none.
         response: of the network to validation; None where it is no worse than training, or too few.
         view: of validation that is nearest to training; None where inputs are no images.

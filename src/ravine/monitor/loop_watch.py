@@ -81,7 +81,9 @@ class LoopWatch:
         largest = sorted(self._parameters, key=lambda p: -p.numel())[:_SAMPLED]
         self._compared = [p for p in largest if p.numel()]
         self._kept: Tensor | None = None
+        self._kept_others: list[Tensor] = []
         self._version, self._update, self._is_undoing = -1, math.nan, False
+        self._counts_versions = False  # p.data.copy_(...) leaves them: not where that is the step
         self._last_other: Optimizer | None = None
         self._passes = self._passes_in_training = 0
         self._is_swapped = self._is_stepping = False
@@ -103,6 +105,7 @@ class LoopWatch:
 
     def open(self) -> None:
         """Watches all optimizers from now on."""
+        self._kept_others = [_some_numbers(p) for p in self._others]
         self._handles = [
             register_optimizer_step_pre_hook(self._before_any_step),
             register_optimizer_step_post_hook(self._after_any_step),
@@ -132,6 +135,7 @@ class LoopWatch:
 
     def after_step(self) -> None:
         """Keeps a sample of the weights as the step left them."""
+        self._counts_versions = not self._is_foreign
         self._learning.after_step()
         found = self._sample()
         # Reads from the device, but only after a change from outside.
@@ -145,15 +149,11 @@ class LoopWatch:
         return sum(p._version for p in self._parameters)
 
     def _sample(self) -> Tensor:
-        parts = []
-        for p in self._compared:
-            flat = p.detach().reshape(-1)
-            parts.append(flat[:: max(1, len(flat) // _ELEMENTS)][:_ELEMENTS].float())
-        return torch.cat(parts)
+        return torch.cat([_some_numbers(p) for p in self._compared])
 
     def _changed(self) -> float:
         """Returns how far the weights are from where the last step left them, relative."""
-        if self._kept is None or self._versions() == self._version:
+        if self._kept is None or (self._counts_versions and self._versions() == self._version):
             return 0.0
         now = self._sample()
         change = float((now - self._kept).norm() / self._kept.norm().clamp_min(1e-12))
@@ -180,6 +180,8 @@ class LoopWatch:
                 self.outside.append(found)
             self._kept, self._version = self._sample(), self._versions()
             self._is_undoing = True
+        if self._kept is None:  # of a loop that steps by hand
+            self._kept, self._version = self._sample(), self._versions()
 
     def on_plain_pass(self, call: Call, trained: Call | None, *, training: bool) -> None:
         """Counts a pass without gradients; keeps examples of some of those of a validation."""
@@ -234,7 +236,11 @@ class LoopWatch:
     def _left_out(self) -> tuple[int, int]:
         """Returns how many numbers get gradients and no optimizer's step, and how many learn."""
         held = self._held() | self._held_elsewhere
-        learning = [p for p in self._others if p.requires_grad and id(p) not in held]
+        learning = [
+            p
+            for p, before in zip(self._others, self._kept_others, strict=True)
+            if p.requires_grad and id(p) not in held and torch.equal(_some_numbers(p), before)
+        ]
         left = [p for p in learning if self._has_new_gradient(p)]
         return sum(p.numel() for p in left), sum(p.numel() for p in self._parameters)
 
@@ -290,6 +296,12 @@ class LoopWatch:
             self._sizes = (self._pass_size, self._passes)
             self.in_training_mode += 0 < self._passes == self._passes_in_training
         self._passes = self._passes_in_training = 0
+
+
+def _some_numbers(p: Tensor) -> Tensor:
+    """Returns numbers of a parameter (…), spread evenly over it, float32."""
+    flat = p.detach().reshape(-1)
+    return flat[:: max(1, len(flat) // _ELEMENTS)][:_ELEMENTS].float().clone()
 
 
 def _joined(calls: Sequence[Call], *, most: int) -> Call | None:
