@@ -30,7 +30,7 @@ def test_a_run_ends_with_its_budget_whatever_was_thought_of_its_evaluation(
     """The final evaluation is planned `thought` times as long as it is on a quiet machine."""
     image, images = 4e-4, 10_000
     planned = Speed(
-        step=step, validation=0.0, final=images * image * thought + 0.5, closing=0.5,
+        step=step, validation=0.0, final=images * image * thought,
         image=image * thought,
     )  # fmt: skip
     plan = plan_for_budget(seconds, planned, steps_per_epoch=10**6)
@@ -45,11 +45,11 @@ def test_a_run_ends_with_its_budget_whatever_was_thought_of_its_evaluation(
             mean, over = sum(lately) / len(lately), len(lately)
             if count := budget.images_to_time(plan, done, mean, over=over):
                 clock.before += (spent := count * image * factor)
-                budget.timed(image * factor, spent)
+                budget.timed(count, image * factor, spent)
             plan = budget.corrected(plan, done, mean, over=over)
             lately = []
     factor = slower if clock.before >= since * seconds else 1.0
-    total = clock.before + images * image * factor + 0.5
+    total = clock.before + images * image * factor
     assert len(plan.corrections) <= 40
     # A change is seen after a twentieth, and then the evaluation takes longer in any case.
     least = (since + 0.05) * seconds + images * image * slower + 1
@@ -66,11 +66,11 @@ def test_an_evaluation_is_timed_again_when_the_steps_change_their_pace() -> None
     budget = Budget(seconds=1000.0, clock=clock)
 
     first = budget.images_to_time(plan, 100, 1.0, over=50)
-    budget.timed(1e-3, 0.5)
+    budget.timed(first, 1e-3, 0.5)
     clock.before = 150.0
     alike = budget.images_to_time(plan, 150, 1.0, over=50)
     slower = budget.images_to_time(plan, 151, 2.0, over=50)
-    budget.timed(2e-3, 1.0)
+    budget.timed(slower, 2e-3, 1.0)
     assert budget.images_to_time(plan, 160, 2.1, over=9) == 0
     clock.before = 360.0
     later = budget.images_to_time(plan, 300, 2.1, over=50)

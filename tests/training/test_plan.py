@@ -84,9 +84,9 @@ class HandClock(Clock):
 
 def test_statistics_are_measured_with_evaluations_and_at_the_end_alone() -> None:
     speed = Speed(step=1.0, validation=2.0, final=5.0, statistics=0.5)
-    assert speed.with_statistics() == replace(speed, validation=2.5, final=6.5)
+    assert speed.with_statistics() == replace(speed, validation=2.5, final=6.0)
     without = replace(speed, validation=0.0)
-    assert without.with_statistics() == replace(without, final=6.5)
+    assert without.with_statistics() == replace(without, final=6.0)
 
 
 def test_the_plan_of_an_ended_run_is_followed() -> None:

@@ -127,21 +127,28 @@ def slowness(plan: Plan, speed: Speed, step: int, seconds: float, *, over: int) 
 @final
 @dataclass(slots=True, kw_only=True)
 class TimedImages:
-    """When an evaluation was last timed on the way, and what was found.
+    """Images of evaluations that were timed on the way, at the pace that the steps have now.
 
     Attributes:
-        image: seconds of one.
+        count: of them.
+        seconds: that they took.
         slower: steps then took so many times what was planned.
         at: seconds of the budget that were gone by.
         spent: seconds that all timing took.
         is_settled: whether that pace is the one since; while it changes, steps are of both.
     """
 
-    image: float = 0.0
+    count: int = 0
+    seconds: float = 0.0
     slower: float = 1.0
     at: float = 0.0
     spent: float = 0.0
     is_settled: bool = True
+
+    @property
+    def image(self) -> float:
+        """Seconds of one; 0 where none was timed."""
+        return self.seconds / self.count if self.count else 0.0
 
 
 @final
@@ -206,18 +213,26 @@ class Budget:
         count = min(_MOST_TIMED, int(_TIMED_FOR * self.seconds / image))
         other = max(slower / known.slower, known.slower / slower)
         is_old = elapsed >= known.at + _TIMED_AGAIN * self.seconds
-        due = not known.image or other > _OTHER_PACE or is_old
+        due = not known.count or other > _OTHER_PACE or is_old
         most = max(4 * _TIMED_FOR * self.seconds, _TIMED_SHARE * elapsed)
-        if not due or not count or known.spent + count * image > most:
+        if not due or not count or known.spent > most:
             return 0
         settled = other <= _SAME_PACE
+        if not settled:
+            known = replace(known, count=0, seconds=0.0)
         self.images = replace(known, slower=slower, at=elapsed, is_settled=settled)
         return count
 
-    def timed(self, image: float, spent: float) -> None:
-        """Notes what one image of an evaluation took, in seconds, and timing it as a whole."""
+    def timed(self, count: int, image: float, spent: float) -> None:
+        """Notes the seconds of each of `count` images of an evaluation, and of timing them."""
         image, spent = self.ranks.broadcast(image, spent)
-        self.images = replace(self.images, image=image, spent=self.images.spent + spent)
+        known = self.images
+        self.images = replace(
+            known,
+            count=known.count + count,
+            seconds=known.seconds + count * image,
+            spent=known.spent + spent,
+        )
 
     def corrected(self, plan: Plan, step: int, step_seconds: float, *, over: int = 1) -> Plan:
         """Returns the plan, or one that fits into the budget where that differs.
@@ -244,11 +259,13 @@ class Budget:
     ) -> float | None:
         """Returns how many times as long as planned evaluations take; None where none was timed.
 
-        Since they were timed they have changed as the steps have.
+        Since they were timed they have changed as the steps have, where those did.
         """
-        if plan.speed is None or not self.images.image:
+        if plan.speed is None or not self.images.count:
             return None
         slower = slowness(plan, plan.speed, step, step_seconds, over=over) / self.images.slower
+        if max(slower, 1 / slower) <= _OTHER_PACE:
+            slower = 1.0
         return self.images.image / plan.speed.image * slower**_EVALUATION_SLOWS
 
     def _elapsed(self) -> float:

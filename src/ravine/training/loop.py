@@ -145,7 +145,7 @@ def _corrected(
     if images and training.time_image is not None:
         began = time.monotonic()
         image = training.time_image(training.state.evaluated, images)
-        budget.timed(image, spent := time.monotonic() - began)
+        budget.timed(images, image, spent := time.monotonic() - began)
         meter.leave_out(spent)
     corrected = budget.corrected(plan, step, seconds, over=over)
     meter.restart_pace()

@@ -50,14 +50,10 @@ class Speed:
     image: float = 0.0
     """One image of an evaluation by one process; 0 where it was not measured."""
 
-    closing: float = 0.0
-    """Of the final evaluation, what is no evaluating: files, pictures."""
-
     @property
     def is_possible(self) -> bool:
         """Whether these can be seconds."""
-        evaluations = (self.validation, self.final, self.statistics, self.image, self.closing)
-        rest = (self.small_step, *evaluations)
+        rest = (self.validation, self.final, self.statistics, self.image, self.small_step)
         known = 0 < self.step < math.inf and all(0 <= value < math.inf for value in rest)
         return known and 0 <= self.small_share < 1 and (self.small_step > 0 or not self.small_share)
 
@@ -68,15 +64,13 @@ class Speed:
 
     def slowed(self, factor: float, *, evaluations: float) -> Self:
         """Returns the speed with steps and evaluations so many times as long."""
-        evaluating = max(0.0, self.final - self.closing)
         return replace(
             self,
             step=self.step * factor,
             small_step=self.small_step * factor,
             validation=self.validation * evaluations,
-            final=evaluating * evaluations + self.closing * max(1.0, factor),
+            final=self.final * evaluations,
             image=self.image * evaluations,
-            closing=self.closing * max(1.0, factor),
         )
 
     def with_statistics(self) -> Self:
@@ -87,7 +81,7 @@ class Speed:
         return replace(
             self,
             validation=self.validation and self.validation + self.statistics,
-            final=self.final + 3 * self.statistics,  # the last evaluation, and what is kept
+            final=self.final + 2 * self.statistics,  # the last evaluation, and what is kept
         )
 
 

@@ -55,7 +55,7 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _IMAGES_TO_FIT = 2000
 _FOR_STEPS = 2 / 3  # of the time in which a speed is measured; the rest is for an evaluation
 _TO_ASK, _TO_TIME = 2, 16  # images by which a network shows its head; at a time, timed
-_CLOSING_SECONDS = 0.6  # the last checkpoint, the weights, the mistakes' pictures
+_CLOSING_SECONDS = 0.2  # the last checkpoint
 
 
 @final
@@ -268,7 +268,6 @@ class Builder:
             step=step,
             validation=validation,
             final=test * passes + validation + _CLOSING_SECONDS,
-            closing=_CLOSING_SECONDS,
             image=alone,
             statistics=len(self.measured.index) * alone,
             small_step=small_step,
@@ -287,7 +286,7 @@ class Builder:
             self.dataset.images,
             self.dataset.splits["train"][:count],
             preprocessing=self.dataset.preprocessing,
-            batch=self.shown_batch,
+            batch=EVALUATION_BATCH,
             device=self.device,
         )
         return seconds_per_image(
