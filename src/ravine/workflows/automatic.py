@@ -28,7 +28,6 @@ from ravine.workflows.small_images import with_small_size
 # share of the budget that they may take at most.
 _SECONDS_TO_MEASURE, _SHARE_TO_MEASURE = 6.0, 0.03
 _SECONDS_TO_COMPARE, _SHARE_TO_COMPARE = 1.0, 0.02
-_FEWEST_SECONDS = 0.6  # in less, the first step and the first evaluation are all that is seen
 # Seconds of a budget below which the plan is made of what the choice of the network measured: a
 # run corrects it as it goes.
 _SHORT = 60.0
@@ -138,7 +137,7 @@ def _epochs_within(budget: float, recipe: Recipe, builder: Builder) -> float:
     training = builder.training(candidate)
     speed = builder.compared.get((candidate.model, candidate.batch))
     if speed is None:
-        seconds = min(_SECONDS_TO_COMPARE, max(_FEWEST_SECONDS, _SHARE_TO_COMPARE * budget))
+        seconds = min(_SECONDS_TO_COMPARE, _SHARE_TO_COMPARE * budget)
         speed = builder.speed(candidate, training, seconds=seconds)
         builder.compared[candidate.model, candidate.batch] = speed
     steps = training.batches.steps_per_epoch

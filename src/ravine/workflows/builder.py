@@ -253,7 +253,8 @@ class Builder:
         splits = self.dataset.splits
         model = training.state.model
         most = (1 - _FOR_STEPS) * seconds
-        image = self.time_image(model, 2 * EVALUATION_BATCH, seconds=most)
+        few, batch = 2 * EVALUATION_BATCH, self.shown_batch
+        image = self.time_image(model, few, at_once=batch, seconds=most)
         alone = self.session.ranks.broadcast(image)[0]
         image = alone / self.session.ranks.size
         validation = len(splits.get("validation", ())) * image
@@ -274,19 +275,27 @@ class Builder:
             small_share=training.small.share if training.small else 0.0,
         )
 
-    def time_image(self, model: nn.Module, count: int, *, seconds: float = math.inf) -> float:
+    def time_image(
+        self,
+        model: nn.Module,
+        count: int,
+        *,
+        at_once: int = EVALUATION_BATCH,
+        seconds: float = math.inf,
+    ) -> float:
         """Returns the seconds in which this process evaluates an image, timed on training images.
 
         Args:
             model: on the device.
             count: of the images, at most.
+            at_once: images of a batch; fewer keep closer to the seconds of a slow network.
             seconds: that it may take, about.
         """
         some = evaluation_batches(
             self.dataset.images,
             self.dataset.splits["train"][:count],
             preprocessing=self.dataset.preprocessing,
-            batch=EVALUATION_BATCH,
+            batch=at_once,
             device=self.device,
         )
         return seconds_per_image(
