@@ -18,6 +18,8 @@ from safetensors.torch import load_file, save_file
 import ravine as package
 from ravine.core.tensor_file import load_tensors
 
+pytestmark = pytest.mark.slow  # many seconds
+
 SMALL = {"threads": 1, "device": "cpu", "precision": "float32", "convolution": "guess"}
 FLAGS = ("--threads", "1", "--device", "cpu", "--precision", "float32", "--convolution", "guess")
 CLASSES = ["calm", "torn"]

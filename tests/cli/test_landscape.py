@@ -13,6 +13,8 @@ from ravine.workflows.landscape import run_surface
 
 from .conftest import Command
 
+pytestmark = pytest.mark.slow  # many seconds
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:

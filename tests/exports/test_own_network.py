@@ -17,6 +17,8 @@ from ravine.core.errors import RunError, SettingError
 from ravine.exports import onnx_file
 from ravine.exports.formats import FORMATS
 
+pytestmark = pytest.mark.slow  # many seconds
+
 Make = Callable[..., nn.Module]
 every_graph = pytest.mark.parametrize("name", ["onnx", "pt2"])
 

@@ -15,6 +15,8 @@ from ravine.core.allowed_code import NO_CODE
 from ravine.workflows.run import Run
 from ravine.workflows.weights_source import open_weights
 
+pytestmark = pytest.mark.slow  # many seconds
+
 
 def push(url: str, home: Path, *arguments: object, token: str = TOKEN) -> tuple[int, str, str]:
     """Runs `ravine push ARGUMENTS` with its own cache and no other login."""

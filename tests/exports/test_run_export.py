@@ -22,6 +22,8 @@ from ravine.exports.formats import FORMATS
 from ravine.exports.program import program_text
 from ravine.workflows.run import Run
 
+pytestmark = pytest.mark.slow  # many seconds
+
 # Runs a program, and says on standard error which modules it has loaded.
 _WATCHED = """
 import json, runpy, sys

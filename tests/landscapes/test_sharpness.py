@@ -22,6 +22,8 @@ from ravine.nn.max_pooling import MaxPool2d
 from ravine.nn.norm_act import NormAct
 from ravine.nn.response_norm import LocalResponseNorm
 
+pytestmark = pytest.mark.slow  # many seconds
+
 
 def network() -> nn.Module:
     torch.manual_seed(0)

@@ -13,6 +13,8 @@ from ravine.kernels.library import load_library, without_library
 from ravine.nn.inference_engine import InferenceEngine
 from ravine.ops.packed_weights import PackedWeights, keep_packed_weights
 
+pytestmark = pytest.mark.slow  # many seconds
+
 _LIBRARY = load_library()
 compiled_here = pytest.mark.skipif(
     _LIBRARY is None or _LIBRARY.level_name != "avx512-bf16",

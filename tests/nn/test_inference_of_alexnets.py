@@ -15,7 +15,10 @@ from ravine.nn.inference_engine import InferenceEngine
 from ravine.nn.response_norm import LocalResponseNorm
 
 library = load_library()
-pytestmark = pytest.mark.skipif(library is None, reason="the C library was not built")
+pytestmark = [
+    pytest.mark.skipif(library is None, reason="the C library was not built"),
+    pytest.mark.slow,
+]
 levels = pytest.mark.parametrize("level", range(library.level + 1) if library else [])
 narrow_here = pytest.mark.skipif(
     library is None or library.level_name != "avx512-bf16",

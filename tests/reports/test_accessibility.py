@@ -23,6 +23,8 @@ from .conftest import make_run, serving
 from .test_race_page import results
 from .test_surfaces import surface
 
+pytestmark = pytest.mark.slow  # many seconds
+
 KINDS = ("report", "evaluation", "race", "function race", "surface", "live page")
 VIEWS = ((1400, False), (1400, True), (420, False), (420, True))  # pixels, dark
 DRAWINGS = _drawings  # which the other tests leave out

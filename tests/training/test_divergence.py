@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = [pytest.mark.usefixtures("own_cache"), pytest.mark.slow]
 SLOW = pytest.mark.slow
 
 

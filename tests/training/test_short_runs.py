@@ -18,6 +18,8 @@ from ravine.training.measured_statistics import SHORT, resolve_statistics
 from ravine.training.plan import plan_for_epochs
 from ravine.workflows.recipe import Recipe
 
+pytestmark = pytest.mark.slow  # many seconds
+
 _SMALL = {"model": "wrn-10-1", "device": "cpu", "precision": "float32", "epochs": 2}
 _SMALL |= {"convolution": "guess"}  # measured plans may differ
 
