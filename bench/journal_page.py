@@ -102,11 +102,17 @@ def _scored(entries: Mapping[str, Entry]) -> str:
         mean, low, high = difference(pairs)
         today, tried = (statistics.mean(values) for values in zip(*pairs, strict=True))
         lines.append(
-            f"| `{entry['setting']}` {entry['today']} → {entry['tried']} | {entry['data']} | "
-            f"{entry['model']} | {entry['epochs']:g} | {len(pairs)} | {100 * today:.1f} | "
+            f"| `{entry['setting']}` {entry['today']} → {entry['tried']} | {_data(entry)} | "
+            f"{entry['model'] or '–'} | {entry['epochs']:g} | {len(pairs)} | {100 * today:.1f} | "
             f"{100 * tried:.1f} | {mean:+.1f} ({low:+.1f} to {high:+.1f}) |"
         )
     return "\n".join(lines) + "\n\n" if entries else ""
+
+
+def _data(entry: Entry) -> str:
+    size = f", {entry['image_size']} px" if entry.get("image_size") else ""
+    tested = f" ({entry['tested']:,} tested)" if entry.get("tested") else ""
+    return f"{entry['data']}{size}{tested}"
 
 
 def paired(entry: Entry) -> list[tuple[float, float]]:
