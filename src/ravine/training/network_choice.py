@@ -17,7 +17,10 @@ LARGE_IMAGES: Candidates = (
     ("wrn-10-1", 0.0), ("resnet-18", 8.0), ("resnet-34", 8.0), ("resnet-50", 8.0),
 )  # fmt: skip
 _SMALLEST_FOR_SWIFT, _SMALL = 14, 96  # pixels a side
-_WITHOUT_BUDGET = {True: "wrn-16-4", False: "resnet-18"}
+# Without a budget: images shown, over all epochs, from which on the networks for long runs are
+# taken. Below, swift-1 is better at equal epochs and several times as fast (docs/networks.md).
+_FOR_FEW, _FOR_MANY = "swift-1", {True: "wrn-16-4", False: "resnet-18"}
+MANY_SHOWN = 50_000
 
 #: Training settings of a network where the user gives none, by the beginning of its name; the
 #: learning rate and the momentum belong to Nesterov momentum.
@@ -77,11 +80,27 @@ def _candidates(image_size: int, *, residual: bool) -> Candidates:
     return RESIDUAL if residual or image_size < _SMALLEST_FOR_SWIFT else SMALL_IMAGES
 
 
-def choose_for_epochs(image_size: int) -> NetworkChoice:
-    """Returns the network that is taken when epochs, and not a budget, are given."""
-    model = _WITHOUT_BUDGET[image_size <= _SMALL]
+def choose_for_epochs(
+    image_size: int, *, images: int, epochs: float, residual: bool
+) -> NetworkChoice:
+    """Returns the network that is taken when epochs, and not a budget, are given.
+
+    Args:
+        image_size: pixels a side.
+        images: that are trained on or held out, of which every fold has the same number.
+        epochs: of the run.
+        residual: only networks with skip connections will do.
+    """
+    many = _FOR_MANY[image_size <= _SMALL]
+    size = f"{image_size}×{image_size}"
+    if residual or image_size < _SMALLEST_FOR_SWIFT:
+        return NetworkChoice(model=many, reason=f"{many}: the default for {size} images")
+    few = images * epochs < MANY_SHOWN
+    model, other = (_FOR_FEW, f"{many} from") if few else (many, f"{_FOR_FEW} below")
     return NetworkChoice(
-        model=model, reason=f"{model}: the default for {image_size}×{image_size} images"
+        model=model,
+        reason=f"{model}: the default for {images:,} images of {size} and {epochs:g} epochs "
+        f"({other} {MANY_SHOWN:,} images × epochs), by measured runs",
     )
 
 
