@@ -12,7 +12,8 @@ from ravine.workflows.recipe import Recipe
         pytest.param(60_000, 256, 2.5, id="the table's own batch"),
         pytest.param(2000, 128, 2.5 * 0.5**0.5, id="half of it"),
         pytest.param(500, 32, 2.5 * 0.125**0.5, id="an eighth"),
-        pytest.param(50, 4, 2.5 * 0.125**0.5, id="no lower than that"),
+        pytest.param(100, 8, 2.5 / 32**0.5, id="a thirty-second"),
+        pytest.param(50, 4, 2.5 / 32**0.5, id="no lower than that"),
     ],
 )
 def test_the_rate_of_swift_follows_the_root_of_the_batch(

@@ -34,7 +34,7 @@ MODEL_DEFAULTS_WITH_NESTEROV: Mapping[str, Mapping[str, Any]] = {
 _STEPS_OF_AN_EPOCH = 10  # at least, and of a run by epochs:
 _STEPS_OF_A_RUN = 100
 SMALLEST_BATCH = 4
-_SMALLEST_FOR_RATE, SMALLEST_FOR_RATE_BY_ROOT = 8, 32
+_SMALLEST_FOR_RATE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +128,16 @@ class BatchChoice:
     largest: int
     reason: str
 
-    def batch_of_rate(self, *, normalised: bool = True, least: int = _SMALLEST_FOR_RATE) -> int:
+    def batch_of_rate(self, *, normalised: bool = True) -> int:
         """Returns the batch whose default learning rate fits, in networks with a norm or without.
 
-        The learning rate follows the batch down to `least` images: below, the steps that are left
-        are too few for a smaller one. Where no layer normalises it stays that of `largest`: there
-        the steepest slope of the first steps limits it, whatever the batch.
+        The learning rate follows the batch down to 8 images: below, the steps that are left are too
+        few for a smaller one. Where no layer normalises it stays that of `largest`: there the
+        steepest slope of the first steps limits it, whatever the batch.
         """
-        return max(self.batch, min(self.largest, least)) if normalised else self.largest
+        if not normalised:
+            return self.largest
+        return max(self.batch, min(self.largest, _SMALLEST_FOR_RATE))
 
 
 def choose_batch(
