@@ -48,7 +48,7 @@ _SCORED = (
     "0.3125 (they begin alike now). Learning rates of 2.5, 4 and 6 at batches of 256 make no "
     "difference: 85.2, 85.4 and 85.1 % after 3 passes over CIFAR-10, 92.4, 92.3 and 92.4 % of the "
     "sample's 2,000 test images after 12 over it (one seed). The rows of `model` have `swift-1` "
-    "at a rate of 0.884, its default then; since the rows of 0.442 it is that of batches of 4 and 8."
+    "at a rate of 0.884, its default then; batches of 4 and 8 now have 0.442."
 )
 
 
