@@ -35,6 +35,8 @@ _STEPS_OF_AN_EPOCH = 10  # at least, and of a run by epochs:
 _STEPS_OF_A_RUN = 100
 SMALLEST_BATCH = 4
 _SMALLEST_FOR_RATE = 8
+# Of a rate that follows the batch's root, in runs of so many steps and more (docs/journal.md).
+_SMALLEST_FOR_LONG_RUNS, _LONG_RUN = 32, 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ def choose_for_epochs(
     return NetworkChoice(
         model=model,
         reason=f"{model}: the default for {images:,} images of {size} and {epochs:g} epochs "
-        f"({other} {MANY_SHOWN:,} images × epochs), by measured runs",
+        f"({other} {MANY_SHOWN:,} images × epochs)",
     )
 
 
@@ -122,22 +124,33 @@ def model_defaults(model: str, *, optimizer: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchChoice:
-    """A batch, the one that it would be with images enough, and why it was taken."""
+    """A batch, the one that it would be with images enough, and why it was taken.
+
+    Attributes:
+        batch: images of a step.
+        largest: the same with images enough.
+        reason: in words.
+        steps: of the run, None where a budget decides.
+    """
 
     batch: int
     largest: int
     reason: str
+    steps: float | None = None
 
-    def batch_of_rate(self, *, normalised: bool = True) -> int:
+    def batch_of_rate(self, *, normalised: bool = True, by_root: bool = False) -> int:
         """Returns the batch whose default learning rate fits, in networks with a norm or without.
 
         The learning rate follows the batch down to 8 images: below, the steps that are left are too
-        few for a smaller one. Where no layer normalises it stays that of `largest`: there the
-        steepest slope of the first steps limits it, whatever the batch.
+        few for a smaller one. By its root it falls less, and a run of 200 steps and more, or by
+        seconds, has that of 32 images at least. Where no layer normalises it stays that of
+        `largest`: there the steepest slope of the first steps limits it, whatever the batch.
         """
         if not normalised:
             return self.largest
-        return max(self.batch, min(self.largest, _SMALLEST_FOR_RATE))
+        is_long = self.steps is None or self.steps >= _LONG_RUN
+        least = _SMALLEST_FOR_LONG_RUNS if by_root and is_long else _SMALLEST_FOR_RATE
+        return max(self.batch, min(self.largest, least))
 
 
 def choose_batch(
@@ -164,6 +177,7 @@ def choose_batch(
     return BatchChoice(
         batch=batch,
         largest=largest,
+        steps=None if epochs is None else max(1, images // batch) * epochs,
         reason=f"batches of {batch}, not {largest}, for {images} training images: "
         f"{max(1, images // batch)} steps an epoch",
     )
