@@ -21,7 +21,7 @@ _FEWEST_IN_BFLOAT16, _FEWEST_AVX512 = 8, 40
 
 # What it takes on a Zen 3 to read a weight, in products of it: from the second cache, and where
 # they do not fit there.
-_COST_OF_WEIGHT, _COST_OF_FAR_WEIGHT = 4, 10
+_COST_OF_WEIGHT, _COST_OF_FAR_WEIGHT = 6, 10
 _MANY_WEIGHTS = 1 << 15
 
 
