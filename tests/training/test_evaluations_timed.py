@@ -3,17 +3,10 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.training.hand_clock import HandClock
 
 from ravine.training.budget import Budget, plan_for_budget
-from ravine.training.clock import Clock
 from ravine.training.plan import Speed
-
-
-class HandClock(Clock):
-    """A clock that stands still until its seconds are set."""
-
-    def elapsed(self) -> float:
-        return self.before
 
 
 @settings(max_examples=60)

@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.training.hand_clock import HandClock
 
 from ravine.core.errors import RunError, SettingError
 from ravine.training import loop
 from ravine.training.budget import Budget, budget_too_short, plan_for_budget
-from ravine.training.clock import Clock
 from ravine.training.plan import Plan, Speed, epochs_too_few, plan_for_epochs
 from ravine.training.settings import TrainingSettings
 
@@ -73,13 +73,6 @@ def test_corrections_bring_a_machine_that_changes_its_speed_back_into_the_budget
         total <= seconds * 1.03 + 2 * step * slower + 1.2
     )  # evaluations slow down less than steps
     assert total >= 0.9 * seconds - 4 * step * slower
-
-
-class HandClock(Clock):
-    """A clock that stands still until its seconds are set."""
-
-    def elapsed(self) -> float:
-        return self.before
 
 
 def test_statistics_are_measured_with_evaluations_and_at_the_end_alone() -> None:

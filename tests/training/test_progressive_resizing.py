@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.training.hand_clock import HandClock
 
 import ravine
 import ravine.training.loop as loop
@@ -17,7 +18,6 @@ from ravine.core.errors import SettingError
 from ravine.data.batches import Batch
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.training.budget import Budget, plan_for_budget
-from ravine.training.clock import Clock
 from ravine.training.plan import Plan, Speed
 from ravine.training.progressive_resizing import SmallImages
 from ravine.workflows.recipe import Recipe
@@ -69,11 +69,6 @@ def test_a_run_of_two_speeds_ends_within_its_budget(
     slack = max(speed.step, speed.small_step)
     assert taken <= seconds + slack or plan.total_steps == 1
     assert plan.total_steps == 1 or taken >= 0.975 * seconds - 2 * slack - speed.validation
-
-
-class HandClock(Clock):
-    def elapsed(self) -> float:
-        return self.before
 
 
 @settings(max_examples=40)
