@@ -147,7 +147,8 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
     found["noise"] = _noise(outputs, again)
     found["apart"] = _apart(out)
     found["alike"] = sum(one.shape == out.shape for one in outputs)
-    if found["noise"] < NOISY:
+    # Of an output that is drawn around another one, a difference says nothing.
+    if found["noise"] < NOISY and not _difference(out, again[0]) > NOISY:
         found["influence"] = example_influence(model, call, _outputs)
     found["own_norms_agree"], _ = _by_batch(model, call, out, fewest=_FEW)
     model.train()
