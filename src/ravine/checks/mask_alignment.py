@@ -31,7 +31,7 @@ def check_alignment(context: CheckContext) -> Iterator[Finding]:
     x = torch.cat([x for x, _ in known])[:_MOST].double()
     y = torch.cat([y for _, y in known])[:_MOST]
     y = y.reshape(len(y), *y.shape[-2:]).long()
-    found = list(_elsewhere(x, y, _positions, "mirrored or turned"))
+    found = list(_elsewhere(x, y, positions, "mirrored or turned"))
     step = max(1, min(y.shape[1:]) // _SIDE)
     x, y = x[..., ::step, ::step], y[:, ::step, ::step]
     yield from found or _elsewhere(x, y, _moved, "moved by some pixels")
@@ -69,7 +69,7 @@ def _are_masks(x: Tensor, y: object) -> bool:
     return alone and y.shape[-2:] == x.shape[-2:] and few
 
 
-def _positions(y: Tensor) -> Iterator[Tensor]:
+def positions(y: Tensor) -> Iterator[Tensor]:
     """Yields masks (N, H, W) as they are and in the other positions that fit their shape."""
     square = y.shape[1] == y.shape[2]
     for turns in range(4) if square else (0, 2):

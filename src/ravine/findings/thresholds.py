@@ -137,6 +137,9 @@ SHORTCUT_BESIDE: Final = 0.8
 WEIGHED_APART: Final = 2.0
 # Share of pictures whose mask fits better in another position.
 MISALIGNED: Final = 0.25
+# Correlation of what cells show with their targets in another position, and in their own over that.
+GRID_FITS: Final = 0.2
+GRID_APART: Final = 0.5
 # Share of a mask's pixels that are others than in one moved with its picture, over that by chance.
 MASK_LEFT: Final = 0.25
 # Variance between examples behind a layer over that before it, and of outputs over all of theirs.
