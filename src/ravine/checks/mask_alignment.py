@@ -8,6 +8,7 @@ many pictures, the two were changed apart.
 from collections.abc import Callable, Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
@@ -20,6 +21,7 @@ _FEWEST, _MOST = 24, 200  # pictures that decide, and that are looked at
 _SIDE = 48  # pixels, to about which larger pictures are thinned where masks are moved
 _CLEAR = 0.05  # of the variance, by which one position must be ahead
 _DECIDED = 0.2  # share of the pictures that must decide
+_MARKS = 0.15  # correlation of a mask with the brightness, from which on it marks something
 
 
 def check_alignment(context: CheckContext) -> Iterator[Finding]:
@@ -50,6 +52,8 @@ def _elsewhere(x: Tensor, y: Tensor, positions: Positions, how: str) -> Iterator
     strangers = torch.stack([_explained(x, turned) for turned in positions(y.roll(1, 0))], 1)
     if float(fits.amax(1).median()) < 1.5 * float(strangers.amax(1).median()):
         return
+    if _shows_otherwise(x, torch.stack(list(positions(y)))):
+        return
     yield Finding(
         severity="critical",
         code="labels-unrelated",
@@ -58,6 +62,25 @@ def _elsewhere(x: Tensor, y: Tensor, positions: Positions, how: str) -> Iterator
         cure="draw each change once, and apply it to the picture and its mask",
         evidence={"share": share, "decided": float(decided)},
     )
+
+
+def _shows_otherwise(x: Tensor, moved: Tensor) -> bool:
+    """Returns whether masks of two values mark what is dark, beside something bright, or inversely.
+
+    A shadow lies beside what throws it; a mask that was moved off its object marks nothing.
+
+    Args:
+        x: pictures (N, C, H, W).
+        moved: their masks in P positions, (P, N, H, W), as they are first.
+    """
+    if len(moved.unique()) != 2:
+        return False
+    grey = x.mean(1).flatten(1)
+    grey = F.normalize(grey - grey.mean(1, keepdim=True), dim=1)
+    masks = moved.flatten(2).double()
+    signed = (F.normalize(masks - masks.mean(2, keepdim=True), dim=2) * grey).sum(2).mean(1)
+    own, best = float(signed[0]), float(signed[signed.abs().argmax()])
+    return own * best < 0 and abs(own) > _MARKS
 
 
 def _are_masks(x: Tensor, y: object) -> bool:
