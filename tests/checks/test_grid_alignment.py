@@ -13,12 +13,18 @@ def loss(out: Tensor, grid: Tensor) -> Tensor:
     return (out - grid).square().mean()
 
 
+class Permuted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("is_last", [True, False])
 @pytest.mark.parametrize(
     ("is_transposed", "is_local", "named"),
     [(True, True, True), (False, True, False), (True, False, False)],
 )
 def test_transposed_cells_are_named_where_the_network_is_local(
-    is_transposed: bool, is_local: bool, named: bool
+    is_transposed: bool, is_local: bool, named: bool, is_last: bool
 ) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -35,6 +41,9 @@ def test_transposed_cells_are_named_where_the_network_is_local(
         )  # fmt: skip
         batches = list(zip(pictures.split(16), grids.split(16), strict=True))
         model = local if is_local else whole
+        if is_last:
+            model = nn.Sequential(model, Permuted())
+            batches = [(x, y.permute(0, 2, 3, 1)) for x, y in batches]
         found = ravine.check(model, loss, batches, learn=False, labels_probe=True)
 
     assert ("labels-unrelated" in found.codes) == named

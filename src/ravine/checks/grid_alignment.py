@@ -59,13 +59,19 @@ def _grid(sample: CheckBatch) -> Tensor | None:
         return None
     images = sample.float_inputs[0]
     for t in tensors_in(sample.targets):
-        grid = t[:, None] if t.dim() == 3 else t
+        grid = _channels_first(t[:, None] if t.dim() == 3 else t)
         if grid.dim() != 4 or len(grid) != len(images) or grid.shape[2] != grid.shape[3]:
             continue
         sides = images.shape[2:]
         if sides[0] == sides[1] and _LEAST <= grid.shape[2] <= sides[0] // _COARSER:
             return grid
     return None
+
+
+def _channels_first(t: Tensor) -> Tensor:
+    """Returns a grid (N, C, S, S) of one that may be (N, S, S, C)."""
+    is_last = t.dim() == 4 and t.shape[1] == t.shape[2] != t.shape[3]
+    return t.permute(0, 3, 1, 2) if is_last else t
 
 
 def _turned(y: Tensor, place: int) -> Tensor:
@@ -104,7 +110,7 @@ def _is_local(context: CheckContext) -> bool:
             tensors_in(context.output(CheckBatch(inputs=i, targets=sample.targets, original=None)))
             for i in (sample.inputs, inputs)
         ]
-    for one, other in zip(*pairs, strict=False):
+    for one, other in zip(*(map(_channels_first, each) for each in pairs), strict=False):
         if one.dim() == 4 and one.shape == other.shape and one.shape[2] == one.shape[3] > 1:
             moved, part = (one - other).abs().mean((0, 1)), one.shape[2] // 2
             return bool(moved[:part, -part:].mean() > _LOCAL * moved[-part:, :part].mean())
