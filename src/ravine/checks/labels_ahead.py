@@ -22,7 +22,7 @@ _MOST = 1 << 20  # indices of a sampler
 
 
 def labels_ahead(batches: Any, device: torch.device, *, seen: int) -> Tensor | None:
-    """Returns labels from all of an epoch, or from what is read of it in a second; None without.
+    """Returns labels (N,) from all of an epoch, or from what is read of it in a second, or None.
 
     Args:
         batches: as they were given: a list, a loader, or anything that can be iterated again.
