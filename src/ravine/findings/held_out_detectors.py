@@ -35,6 +35,7 @@ _BEHIND = 2.0  # times the training loss, beyond which validation is far behind
 _FAR, _NEARER = 0.3, 0.6  # deviations of the outputs; and the share of them that is left
 _ALTOGETHER = 4.0  # times the deviation of the other
 _RASH = 0.15  # of ln K, between the loss and the entropy of the answers
+_SLACK = 1.5  # of a bound
 _WORSE = 1.3  # times the training loss, from which on validation is worse
 
 
@@ -72,7 +73,7 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         yield _lagging(record, train, loss)
     elif record.modes_agree < AGREES and loss > _BEHIND * train:
         yield _statistics_lag(record, train, loss)
-    elif is_at_chance(rows, run):
+    elif is_at_chance(rows, run) and _may_be_of_labels(record, run, train):
         yield from _at_chance(record, train, loss, accuracy)
     elif have_other_labels(record, run, train, loss):
         yield other_labels(record, train, loss)
@@ -361,6 +362,17 @@ def _statistics_lag(record: LoopRecord, train: float, loss: float) -> Finding:
         evidence={"training": train, "validation": loss, "agree": record.modes_agree},
         changes={"norm_statistics": "measured"},
     )
+
+
+def _may_be_of_labels(record: LoopRecord, run: Trace, train: float) -> bool:
+    """Returns whether a training loss may be that of labels, for answers as sure as those seen.
+
+    A value function's or a policy's is often lower than that of the best labels.
+    """
+    sure = record.sure_in_training
+    if run.classes is not None or not sure > 0:
+        return True
+    return train + run.least > -math.log(sure) / _SLACK
 
 
 def _at_chance(record: LoopRecord, train: float, loss: float, accuracy: float) -> Iterator[Finding]:
