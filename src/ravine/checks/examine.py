@@ -25,6 +25,7 @@ from ravine.checks.maximised import maximises, with_negative_loss
 from ravine.checks.parameters import leaves_of
 from ravine.checks.step_observation import observe_step
 from ravine.checks.step_record import Tensors
+from ravine.checks.whole_batches import with_whole_batches
 from ravine.checks.witnessed_step import witness_step
 from ravine.core.compiled import uncompiled, unwrapped
 from ravine.core.errors import SettingError
@@ -133,7 +134,7 @@ def examine(
             precision=precision,
             source=batches,
         )
-        found = list(_run_checks(context, labels_probe=labels_probe, learn=learn))
+        context, found = _found(context, labels_probe=labels_probe, learn=learn)
         if any(one.code == _TURNED for one in found) and _climbs(context):
             turned = with_negative_loss(context)
             again = list(_run_checks(turned, labels_probe=labels_probe, learn=learn))
@@ -145,6 +146,22 @@ def examine(
         rates=measured.range_test,
         variance=measured.variance,
     )
+
+
+def _found(
+    context: CheckContext, *, labels_probe: bool, learn: bool
+) -> tuple[CheckContext, list[Finding]]:
+    """Returns the findings of all stages, and their context: of whole batches where it must be.
+
+    A graph cannot be trained on some of its nodes and tried on the others: no probe does that then.
+    """
+    try:
+        return context, list(_run_checks(context, labels_probe=labels_probe, learn=learn))
+    except (SettingError, RuntimeError):  # what torch raises for a shape that does not fit
+        whole = with_whole_batches(context)
+        if whole is None:
+            raise
+        return whole, list(_run_checks(whole, labels_probe=False, learn=False))
 
 
 def _climbs(context: CheckContext) -> bool:

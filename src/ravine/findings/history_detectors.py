@@ -31,7 +31,7 @@ from ravine.findings.thresholds import (
 
 _FEWEST = 8  # rows of the shortest run that is judged
 _CERTAINLY, _CLEARLY = 10.0, 3.0  # standard errors
-_OTHER_LOSS = 2.5  # times the loss of knowing nothing, at the first validation
+_OTHER_LOSS = 4.0  # times the loss of knowing nothing, at the first validation
 _NOISY = 0.1  # deviation of single losses over that of knowing nothing
 _A_LITTLE = 0.04  # of accuracy, above that of guessing
 _FEW = 5  # rows of the shortest run of which a plateau can be reported

@@ -24,6 +24,7 @@ from ravine.core.nested import (
     tensors_in,
 )
 from ravine.findings.loop_record import LoopRecord, OutsideChange
+from ravine.monitor.any_optimizer import AnyOptimizer
 from ravine.monitor.followed_statistics import StartingStatistics
 from ravine.monitor.learning_parts import LearningParts
 from ravine.monitor.seen_examples import SeenExamples
@@ -66,7 +67,7 @@ class LoopWatch:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizer | AnyOptimizer,
         parameters: Sequence[Tensor],
         *,
         is_foreign: bool,
@@ -123,7 +124,7 @@ class LoopWatch:
 
     def _after_any_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         self._is_stepping = False
-        if optimizer is self._optimizer:
+        if self._is_watched(optimizer):
             return
         held = [id(p) for group in optimizer.param_groups for p in group["params"]]
         self._held_elsewhere.update(held)
@@ -132,6 +133,11 @@ class LoopWatch:
             self.other_optimizers += optimizer is not self._last_other
             self._last_other = optimizer
             self.after_step()
+
+    def _is_watched(self, optimizer: Optimizer) -> bool:
+        if isinstance(self._optimizer, AnyOptimizer):
+            return self._optimizer.covers(optimizer)
+        return optimizer is self._optimizer
 
     def after_step(self) -> None:
         """Keeps a sample of the weights as the step left them."""
