@@ -23,6 +23,7 @@ from ravine.checks.context import CheckContext
 from ravine.checks.loss_form import form_of
 from ravine.checks.maximised import maximises, with_negative_loss
 from ravine.checks.parameters import leaves_of
+from ravine.checks.reshaped_head import reshaped_end
 from ravine.checks.step_observation import observe_step
 from ravine.checks.step_record import Tensors
 from ravine.checks.whole_batches import with_whole_batches
@@ -231,6 +232,7 @@ def _first_batch(context: CheckContext, sample: CheckBatch) -> Generator[Finding
     measured.dense = dense_logits_of(recording.output, sample)
     if measured.dense is not None:
         measured.dense_form = form_of(context.loss, measured.dense, sample.targets)
+    measured.reshaped = reshaped_end(recording.output)
     measured.last_function = _last_function(recording, recording.output)
     measured.ends = tuple(_last_function(recording, t) for t in tensors_in(recording.output))
     measured.variance = VarianceProfile(layers=as_layers(recording, sample.inputs))
