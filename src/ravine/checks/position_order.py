@@ -58,7 +58,7 @@ def check_order(context: CheckContext) -> Iterator[Finding]:
 
 
 def _axis(x: Tensor) -> int | None:
-    """Returns the axis of the positions of tokens (N, T), of vectors (N, T, D) or signals (N, C, T).
+    """Returns the axis of positions: of tokens (N, T), vectors (N, T, D) or signals (N, C, T).
 
     None where it is none of these.
     """
