@@ -42,7 +42,9 @@ def check_alignment(context: CheckContext) -> Iterator[Finding]:
 def _elsewhere(x: Tensor, y: Tensor, positions: Positions, how: str) -> Iterator[Finding]:
     """Yields masks (N, H, W) of which many fit their pictures better in another position."""
     fits = torch.stack([_explained(x, turned, y >= 0) for turned in positions(y)], 1)
-    own = torch.stack([_explained(x, y, turned >= 0) for turned in positions(y)], 1)
+    own = fits[:, :1]
+    if bool((y < 0).any()):  # both masks of a pair on the places that both judge
+        own = torch.stack([_explained(x, y, turned >= 0) for turned in positions(y)], 1)
     gains = (fits - own)[:, 1:]
     ahead, behind = gains.amax(1) < -_CLEAR, gains.amax(1) > _CLEAR
     decided = int(ahead.sum() + behind.sum())
