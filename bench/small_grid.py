@@ -1,7 +1,7 @@
 """Small data by the defaults, in 60 cells: does any end below what the pixels alone give?
 
     python bench/small_grid.py FOLDER_OF_FASHION_MNIST FOLDER_OF_JPEG [--most 60] [--cells 60]
-        [--processor-time] [--again WORD]
+        [--processor-time] [--again WORD] [--only WORD]
 
 12, 50, 180, 500 and 2,000 images of 2, 3, 10 and 100 classes, at least 5 of each: fifteen pairs,
 four cells of each, whose pictures (28 to 224 pixels), network (every family, or Ravine's choice)
@@ -11,8 +11,9 @@ two garments side by side. A cell is one run of `ravine train` with no other set
 evaluated on up to 1,000 test images; its baselines are those of the same images (docs/report.md).
 
 The cells are done from the cheapest on, until `--most` minutes are over; those that are kept
-already are not done again, but for those whose name holds WORD. `--processor-time` counts the
-seconds of budgets in processor time, for a machine that does other things as well.
+already are not done again, but for those whose name holds WORD. `--only` does those alone whose
+name holds WORD. `--processor-time` counts the seconds of budgets in processor time, for a machine
+that does other things as well.
 """
 
 import argparse
@@ -198,6 +199,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=60)
     parser.add_argument("--processor-time", action="store_true")
     parser.add_argument("--again", default="", help="cells to do again: part of their name")
+    parser.add_argument("--only", default="", help="cells to do at all: part of their name")
     chosen = parser.parse_args()
     end = time.time() + 60 * chosen.most
     if chosen.processor_time:  # before ravine is loaded, whose clocks these are
@@ -210,7 +212,8 @@ def main() -> None:
     how = " --processor-time" if chosen.processor_time else ""
     for cell in cells()[: chosen.cells]:
         again = chosen.again and chosen.again in cell.name
-        if (cell.name in figures and not again) or time.time() > end:
+        done = cell.name in figures and not again
+        if done or chosen.only not in cell.name or time.time() > end:
             continue
         with tempfile.TemporaryDirectory() as name:
             place = Path(name)

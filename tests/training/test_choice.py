@@ -7,6 +7,7 @@ import pytest
 from ravine.data.opening import open_dataset
 from ravine.models import build
 from ravine.training.network_choice import (
+    MANY_SHOWN,
     SMALL_IMAGES,
     choose_batch,
     choose_for_budget,
@@ -42,13 +43,46 @@ def test_what_only_residual_networks_have_decides_for_them() -> None:
     assert choose_for_budget(224, lambda _: 9.0, budget=60.0, residual=False).model == "resnet-50"
 
 
-@pytest.mark.parametrize("size", [14, 28, 96, 224])
-def test_every_choice_is_a_network_that_can_be_built(size: int) -> None:
+@pytest.mark.parametrize("size", [10, 14, 28, 96, 224])
+@pytest.mark.parametrize("images", [12, 1_000_000])
+@pytest.mark.parametrize("residual", [False, True])
+def test_every_choice_is_a_network_that_can_be_built(
+    size: int, images: int, residual: bool
+) -> None:
     for name in (
-        choose_for_epochs(size).model,
-        choose_for_budget(size, lambda _: 0.0, budget=1.0, residual=False).model,
+        choose_for_epochs(size, images=images, epochs=1, residual=residual).model,
+        choose_for_budget(size, lambda _: 0.0, budget=1.0, residual=residual).model,
     ):
-        build(name, classes=3, image_size=size)
+        build(name, classes=3, image_size=size, skip=not residual)
+
+
+@pytest.mark.parametrize(
+    ("size", "images", "epochs", "wanted"),
+    [
+        (28, 12, 1, "swift-1"),
+        (28, 50, 25, "swift-1"),
+        (32, 2000, 24, "swift-1"),
+        (32, MANY_SHOWN - 1, 1, "swift-1"),
+        (32, MANY_SHOWN, 1, "wrn-16-4"),
+        (28, 60_000, 30, "wrn-16-4"),
+        (224, 500, 10, "swift-1"),
+        (224, 60_000, 30, "resnet-18"),
+        (10, 50, 10, "wrn-16-4"),  # too small for swift
+    ],
+)
+def test_epochs_of_few_images_get_a_network_of_few_steps(
+    size: int, images: int, epochs: float, wanted: str
+) -> None:
+    found = choose_for_epochs(size, images=images, epochs=epochs, residual=False)
+    assert found.model == wanted
+    assert found.reason.startswith(f"{wanted}: the default for ")
+
+
+def test_the_reason_of_a_network_for_epochs_says_from_where_on_it_is_another() -> None:
+    few = choose_for_epochs(28, images=50, epochs=2.5, residual=False).reason
+    assert "50 images of 28×28 and 2.5 epochs (wrn-16-4 from 50,000 images × epochs)" in few
+    many = choose_for_epochs(224, images=60_000, epochs=30, residual=False).reason
+    assert "60,000 images of 224×224 and 30 epochs (swift-1 below 50,000" in many
 
 
 def test_other_networks_and_optimizers_have_their_own_defaults() -> None:
@@ -91,6 +125,22 @@ def prepared(**settings: object) -> Recipe:
     dataset = open_dataset(recipe, seed=0)
     session = Session(observers=[lambda event: told.append(str(event))])
     return assemble(recipe, dataset, session, plan=None).recipe
+
+
+def test_few_epochs_get_swift_with_its_settings_unless_only_a_residual_one_will_do() -> None:
+    few = prepared(model="auto", epochs=1)
+    assert (few.model, few.activation, few.momentum) == ("swift-1", "gelu", 0.85)
+    asked: list[dict[str, object]] = [{"skip": False}, {"zero_init": True}, {"norm": "group"}]
+    for settings in asked:
+        assert prepared(model="auto", epochs=1, **settings).model == "wrn-16-4"
+    assert prepared(model="auto", epochs=1000).model == "wrn-16-4"
+
+
+def test_every_fold_gets_the_same_network() -> None:
+    """The folds train on 8,571 and on 8,572 images."""
+    fold = {"model": "auto", "folds": 7, "epochs": MANY_SHOWN / 8571.5}
+
+    assert prepared(**fold, fold=1).model == prepared(**fold, fold=6).model
 
 
 def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:

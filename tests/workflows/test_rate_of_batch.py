@@ -7,18 +7,23 @@ from ravine.workflows.recipe import Recipe
 
 
 @pytest.mark.parametrize(
-    ("images", "batch", "lr"),
+    ("images", "epochs", "batch", "lr"),
     [
-        pytest.param(60_000, 256, 2.5, id="the table's own batch"),
-        pytest.param(2000, 128, 2.5 * 0.5**0.5, id="half of it"),
-        pytest.param(500, 32, 2.5 * 0.125**0.5, id="an eighth"),
-        pytest.param(50, 4, 2.5 * 0.125**0.5, id="no lower than that"),
+        pytest.param(60_000, 20, 256, 2.5, id="the table's own batch"),
+        pytest.param(2000, 20, 128, 2.5 * 0.5**0.5, id="half of it"),
+        pytest.param(500, 20, 32, 2.5 * 0.125**0.5, id="an eighth"),
+        pytest.param(100, 20, 8, 2.5 * 0.125**0.5, id="no lower than that in a long run"),
+        pytest.param(50, 24, 4, 2.5 * 0.125**0.5, id="288 steps are long"),
+        pytest.param(500, 3, 8, 2.5 / 32**0.5, id="186 are not"),
+        pytest.param(50, 10, 4, 2.5 / 32**0.5, id="no lower than of 8 images"),
+        pytest.param(50, None, 4, 2.5 * 0.125**0.5, id="a budget gives few images many steps"),
     ],
 )
 def test_the_rate_of_swift_follows_the_root_of_the_batch(
-    images: int, batch: int, lr: float
+    images: int, epochs: float | None, batch: int, lr: float
 ) -> None:
-    recipe = Recipe.of({"model": "swift-1", "epochs": 20})
+    length = {"budget": 20.0} if epochs is None else {"epochs": epochs}
+    recipe = Recipe.of({"model": "swift-1", **length})
     found, said = with_model_defaults(recipe, batch_choice(recipe, images=images), several=False)
     assert (found.batch, found.lr) == (batch, pytest.approx(lr, rel=3e-3))
     assert said["lr"] == found.lr

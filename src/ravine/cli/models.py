@@ -120,7 +120,7 @@ def _family_lines() -> Iterator[str]:
         counts = f"; millions of parameters: {sizes}" if sizes else ""
         yield f"{'':{width}}  {family.use}{counts}"
     yield (
-        "Without --model: wrn-16-4 for small images, resnet-18 for larger ones, and with --budget "
-        "what fits into it."
+        "Without --model: with --budget what fits into it; with --epochs swift-1, and where these "
+        "show many images wrn-16-4, or resnet-18 of images larger than 96×96."
     )
     yield "ravine models NAME shows one layer by layer, ravine bench NAME its speed here."

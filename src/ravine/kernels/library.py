@@ -19,7 +19,7 @@ import torch  # first: the library shares the OpenMP that torch has loaded
 
 from ravine.core.errors import SettingError
 
-_VERSION = 14  # of the library's interface; RAVINE_VERSION in CMakeLists.txt
+_VERSION = 15  # of the library's interface; RAVINE_VERSION in CMakeLists.txt
 _NAME = "_ravine_kernels"
 #: As in c/library.c; each level but the last has what those before it have.
 LEVELS = ("base", "avx2", "avx512", "avx512-bf16", "amx", "amx-emulated")

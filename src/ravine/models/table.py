@@ -126,7 +126,7 @@ FAMILIES: Mapping[str, Family] = {
         examples=("swift-1", "swift-2"),
         has_skip=False,
         parameters={"swift-1": 1.98, "swift-2": 7.86},
-        use="minutes of time; what --budget takes first",
+        use="minutes of time, few images; what is taken first without --model",
     ),
     "wrn-D-K": Family(
         summary="WideResNet, D = 6N+4, width K: wrn-16-4, wrn-40-4, wrn-28-10",

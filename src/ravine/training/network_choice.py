@@ -17,7 +17,10 @@ LARGE_IMAGES: Candidates = (
     ("wrn-10-1", 0.0), ("resnet-18", 8.0), ("resnet-34", 8.0), ("resnet-50", 8.0),
 )  # fmt: skip
 _SMALLEST_FOR_SWIFT, _SMALL = 14, 96  # pixels a side
-_WITHOUT_BUDGET = {True: "wrn-16-4", False: "resnet-18"}
+# Without a budget: images shown, over all epochs, from which on the networks for long runs are
+# taken. Below, swift-1 is better at equal epochs and several times as fast (docs/networks.md).
+_FOR_FEW, _FOR_MANY = "swift-1", {True: "wrn-16-4", False: "resnet-18"}
+MANY_SHOWN = 50_000
 
 #: Training settings of a network where the user gives none, by the beginning of its name; the
 #: learning rate and the momentum belong to Nesterov momentum.
@@ -31,7 +34,9 @@ MODEL_DEFAULTS_WITH_NESTEROV: Mapping[str, Mapping[str, Any]] = {
 _STEPS_OF_AN_EPOCH = 10  # at least, and of a run by epochs:
 _STEPS_OF_A_RUN = 100
 SMALLEST_BATCH = 4
-_SMALLEST_FOR_RATE, SMALLEST_FOR_RATE_BY_ROOT = 8, 32
+_SMALLEST_FOR_RATE = 8
+# Of a rate that follows the batch's root, in runs of so many steps and more (docs/journal.md).
+_SMALLEST_FOR_LONG_RUNS, _LONG_RUN = 32, 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +82,27 @@ def _candidates(image_size: int, *, residual: bool) -> Candidates:
     return RESIDUAL if residual or image_size < _SMALLEST_FOR_SWIFT else SMALL_IMAGES
 
 
-def choose_for_epochs(image_size: int) -> NetworkChoice:
-    """Returns the network that is taken when epochs, and not a budget, are given."""
-    model = _WITHOUT_BUDGET[image_size <= _SMALL]
+def choose_for_epochs(
+    image_size: int, *, images: int, epochs: float, residual: bool
+) -> NetworkChoice:
+    """Returns the network that is taken when epochs, and not a budget, are given.
+
+    Args:
+        image_size: pixels a side.
+        images: that are trained on or held out, of which every fold has the same number.
+        epochs: of the run.
+        residual: only networks with skip connections will do.
+    """
+    many = _FOR_MANY[image_size <= _SMALL]
+    size = f"{image_size}×{image_size}"
+    if residual or image_size < _SMALLEST_FOR_SWIFT:
+        return NetworkChoice(model=many, reason=f"{many}: the default for {size} images")
+    few = images * epochs < MANY_SHOWN
+    model, other = (_FOR_FEW, f"{many} from") if few else (many, f"{_FOR_FEW} below")
     return NetworkChoice(
-        model=model, reason=f"{model}: the default for {image_size}×{image_size} images"
+        model=model,
+        reason=f"{model}: the default for {images:,} images of {size} and {epochs:g} epochs "
+        f"({other} {MANY_SHOWN:,} images × epochs)",
     )
 
 
@@ -103,20 +124,33 @@ def model_defaults(model: str, *, optimizer: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchChoice:
-    """A batch, the one that it would be with images enough, and why it was taken."""
+    """A batch, the one that it would be with images enough, and why it was taken.
+
+    Attributes:
+        batch: images of a step.
+        largest: the same with images enough.
+        reason: in words.
+        steps: of the run, None where a budget decides.
+    """
 
     batch: int
     largest: int
     reason: str
+    steps: float | None = None
 
-    def batch_of_rate(self, *, normalised: bool = True, least: int = _SMALLEST_FOR_RATE) -> int:
+    def batch_of_rate(self, *, normalised: bool = True, by_root: bool = False) -> int:
         """Returns the batch whose default learning rate fits, in networks with a norm or without.
 
-        The learning rate follows the batch down to `least` images: below, the steps that are left
-        are too few for a smaller one. Where no layer normalises it stays that of `largest`: there
-        the steepest slope of the first steps limits it, whatever the batch.
+        The learning rate follows the batch down to 8 images: below, the steps that are left are too
+        few for a smaller one. By its root it falls less, and a run of 200 steps and more, or by
+        seconds, has that of 32 images at least. Where no layer normalises it stays that of
+        `largest`: there the steepest slope of the first steps limits it, whatever the batch.
         """
-        return max(self.batch, min(self.largest, least)) if normalised else self.largest
+        if not normalised:
+            return self.largest
+        is_long = self.steps is None or self.steps >= _LONG_RUN
+        least = _SMALLEST_FOR_LONG_RUNS if by_root and is_long else _SMALLEST_FOR_RATE
+        return max(self.batch, min(self.largest, least))
 
 
 def choose_batch(
@@ -143,6 +177,7 @@ def choose_batch(
     return BatchChoice(
         batch=batch,
         largest=largest,
+        steps=None if epochs is None else max(1, images // batch) * epochs,
         reason=f"batches of {batch}, not {largest}, for {images} training images: "
         f"{max(1, images // batch)} steps an epoch",
     )

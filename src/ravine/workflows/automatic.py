@@ -99,19 +99,29 @@ def _with_possible_batch(recipe: Recipe, builder: Builder) -> Recipe:
 
 
 def _with_network(recipe: Recipe, builder: Builder) -> Recipe:
-    size = builder.dataset.preprocessing.image_size
     if recipe.budget is None:
-        choice = choose_for_epochs(size)
+        dataset = builder.dataset
+        choice = choose_for_epochs(
+            dataset.preprocessing.image_size,
+            images=sum(len(dataset.splits.get(name, ())) for name in ("train", "validation")),
+            epochs=recipe.epochs or 1.0,
+            residual=_needs_residual(recipe),
+        )
     else:
         choice = _within_budget(recipe, recipe.budget, builder)
     builder.session.notify(choice.reason)
     return recipe.with_(model=choice.model)
 
 
+def _needs_residual(recipe: Recipe) -> bool:
+    """Returns whether the recipe asks for what only networks with skip connections have."""
+    return not recipe.skip or recipe.zero_init or recipe.norm != "batch"
+
+
 def _within_budget(recipe: Recipe, budget: float, builder: Builder) -> NetworkChoice:
     """Returns the network by measured runs on data like this; by a rule where there are none."""
     dataset = builder.dataset
-    residual = not recipe.skip or recipe.zero_init or recipe.norm != "batch"
+    residual = _needs_residual(recipe)
 
     def epochs_of(name: str) -> float:
         return _epochs_within(budget, recipe.with_(model=name), builder)

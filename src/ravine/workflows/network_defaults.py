@@ -7,7 +7,6 @@ import math
 
 from ravine.training.network_choice import (
     SMALLEST_BATCH,
-    SMALLEST_FOR_RATE_BY_ROOT,
     BatchChoice,
     choose_batch,
     model_defaults,
@@ -54,8 +53,7 @@ def with_model_defaults(
     if chosen:
         recipe = recipe.with_(batch=chosen.batch)
     if "lr" in free:  # it belongs to the batch of the table, and follows its root
-        least = SMALLEST_FOR_RATE_BY_ROOT
-        batch = chosen.batch_of_rate(least=least) if chosen else recipe.batch
+        batch = chosen.batch_of_rate(by_root=True) if chosen else recipe.batch
         free["lr"] = float(f"{free['lr'] * math.sqrt(batch / wanted['batch']):.3g}")
     free |= {"batch": recipe.batch} if "batch" in free else {}
     return recipe.with_(**free), free

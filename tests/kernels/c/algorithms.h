@@ -22,13 +22,34 @@ static const struct algorithm ALGORITHMS[] = {
 };
 enum { ALGORITHM_COUNT = sizeof ALGORITHMS / sizeof *ALGORITHMS };
 
-/* Calls `check` for each algorithm and level that this processor has. */
-static inline void each_algorithm(void (*check)(const struct algorithm *a, int level))
+/* Those that an inference alone runs. */
+static const struct algorithm OF_INFERENCE[] = {
+    {"products", PRODUCT, 1, BASE, AVX512, DIRECT_FLOAT32},
+    {"products", PRODUCT, 0, AVX512_BF16, AMX, DIRECT_BFLOAT16},
+    {"F(2x2)", WINOGRAD_2, 1, BASE, AVX512, DIRECT_FLOAT32},
+};
+enum { OF_INFERENCE_COUNT = sizeof OF_INFERENCE / sizeof *OF_INFERENCE };
+
+typedef void (*check_of_algorithm)(const struct algorithm *a, int level);
+
+/* Calls `check` for each of the algorithms and each level that this processor has. */
+static inline void each_of(const struct algorithm *algorithms, int count, check_of_algorithm check)
 {
-    for (int k = 0; k < ALGORITHM_COUNT; k++)
-        for (int level = ALGORITHMS[k].lowest; level <= ALGORITHMS[k].highest; level++)
+    for (int k = 0; k < count; k++)
+        for (int level = algorithms[k].lowest; level <= algorithms[k].highest; level++)
             if (has_level(level))
-                check(&ALGORITHMS[k], level);
+                check(&algorithms[k], level);
+}
+
+static inline void each_algorithm(check_of_algorithm check)
+{
+    each_of(ALGORITHMS, ALGORITHM_COUNT, check);
+}
+
+static inline void each_algorithm_of_inference(check_of_algorithm check)
+{
+    each_of(ALGORITHMS, ALGORITHM_COUNT, check);
+    each_of(OF_INFERENCE, OF_INFERENCE_COUNT, check);
 }
 
 #endif

@@ -205,19 +205,12 @@ static void check_digests(int level)
 
 void check_inference(void)
 {
-    static const struct algorithm products[] = {
-        {"products", PRODUCT, 1, BASE, AVX512, DIRECT_FLOAT32},
-        {"products", PRODUCT, 0, AVX512_BF16, AMX, DIRECT_BFLOAT16},
-    };
-    each_algorithm(check_algorithm);
+    each_algorithm_of_inference(check_algorithm);
     for (int level = BASE; level <= AMX; level++) {
         if (!has_level(level))
             continue;
-        for (int k = 0; k < 2; k++) {
-            if (products[k].lowest <= level && level <= products[k].highest)
-                check_algorithm(&products[k], level);
-            check_windows(level, k);
-        }
+        for (int is_float32 = 0; is_float32 < 2; is_float32++)
+            check_windows(level, is_float32);
         check_digests(level);
     }
 }

@@ -179,16 +179,8 @@ static void check_responses(int level, int is_float32)
 
 void check_inference_steps(void)
 {
-    static const struct algorithm products[] = {
-        {"products", PRODUCT, 1, BASE, AVX512, DIRECT_FLOAT32},
-        {"products", PRODUCT, 0, AVX512_BF16, AMX, DIRECT_BFLOAT16},
-    };
-    each_algorithm(check_groups);
+    each_algorithm_of_inference(check_groups);
     for (int level = BASE; level <= AMX; level++)
-        for (int is_float32 = 0; is_float32 < 2 && has_level(level); is_float32++) {
-            const struct algorithm *a = &products[!is_float32];
-            if (a->lowest <= level && level <= a->highest)
-                check_groups(a, level);
+        for (int is_float32 = 0; is_float32 < 2 && has_level(level); is_float32++)
             check_responses(level, is_float32);
-        }
 }

@@ -33,6 +33,8 @@ static void check_refusals(void)
     expect("no bfloat16 in base", ravine_convolve(BASE, &halves, 1) == LACKING);
     expect("no products of bfloat16 in base", ravine_convolve(BASE, &words, 1) == LACKING);
     expect("no tiles in base", ravine_weight_gradient(BASE, &(struct weights){0}, 1) == LACKING);
+    const struct weights squares = {.algorithm = WINOGRAD_2, .is_float32 = 1};
+    expect("no gradient by F(2x2) in float32", ravine_weight_gradient(BASE, &squares, 1) == LACKING);
     end_kernel();
 }
 

@@ -66,4 +66,12 @@ INLINE void fetch(struct fetching *f)
     }
 }
 
+/* Asks for a row of `vectors` vectors, so that it is in the second cache when it is needed. */
+INLINE void fetch_vectors(const float *row, const int vectors)
+{
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors * LANES; j += LINE / (int)sizeof(float))
+        __builtin_prefetch(row + j, 0, 2);
+}
+
 #endif

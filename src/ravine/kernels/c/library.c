@@ -91,17 +91,20 @@ DECLARE_CONVOLUTION(winograd2, bf16, avx512bf16)
 DECLARE_CONVOLUTION(winograd4, bf16, avx512bf16)
 #endif
 
-#define DECLARE_PRODUCT(kind, level)                                                  \
-    int32_t product_##kind##_convolve_##level(const struct convolution *, int32_t); \
-    int64_t product_##kind##_kernel_bytes_##level(const struct convolution *, int32_t);
+#define DECLARE_FORWARD(way, kind, level)                                         \
+    int32_t way##_##kind##_convolve_##level(const struct convolution *, int32_t); \
+    int64_t way##_##kind##_kernel_bytes_##level(const struct convolution *, int32_t);
 
-DECLARE_PRODUCT(f32, base)
+DECLARE_FORWARD(product, f32, base)
+DECLARE_FORWARD(winograd2, f32, base)
 #if defined(RAVINE_X86)
-DECLARE_PRODUCT(f32, avx2)
-DECLARE_PRODUCT(f32, avx512)
+DECLARE_FORWARD(product, f32, avx2)
+DECLARE_FORWARD(winograd2, f32, avx2)
+DECLARE_FORWARD(product, f32, avx512)
+DECLARE_FORWARD(winograd2, f32, avx512)
 #endif
 #if defined(RAVINE_BFLOAT16)
-DECLARE_PRODUCT(bf16, avx512bf16)
+DECLARE_FORWARD(product, bf16, avx512bf16)
 #endif
 
 int32_t run_inference(int32_t level, const struct inference *, int32_t threads);
@@ -301,6 +304,12 @@ EXPORT int32_t ravine_depthwise_gradient(int32_t level, const struct depthwise *
     ((job)->is_float32 ? AT_LEVEL(product_f32_##name, level, job, threads) \
                        : PRODUCT_BFLOAT16(name, level, job, threads))
 
+#define RUNS_FORWARD_ALONE(job) \
+    ((job)->algorithm == PRODUCT || ((job)->algorithm == WINOGRAD_2 && (job)->is_float32))
+#define FORWARD_ALONE(name, level, job, threads)                               \
+    ((job)->algorithm == PRODUCT ? BY_PRODUCTS(name, level, job, threads)      \
+                                 : AT_LEVEL(winograd2_f32_##name, level, job, threads))
+
 /* Fills the gradient of a convolution's weights. Returns 0, 1 without enough memory, 2 where the
    level lacks the algorithm. */
 EXPORT int32_t ravine_weight_gradient(int32_t level, const struct weights *weights, int32_t threads)
@@ -323,8 +332,8 @@ EXPORT int32_t ravine_weight_gradient(int32_t level, const struct weights *weigh
    where the level lacks the algorithm. */
 EXPORT int32_t ravine_convolve(int32_t level, const struct convolution *convolution, int32_t threads)
 {
-    if (convolution->algorithm == PRODUCT)
-        return BY_PRODUCTS(convolve, level, convolution, threads);
+    if (RUNS_FORWARD_ALONE(convolution))
+        return FORWARD_ALONE(convolve, level, convolution, threads);
     if (convolution->algorithm != TILES)
         return BY_VECTORS(convolve, level, convolution, threads);
 #if defined(RAVINE_AMX)
@@ -344,8 +353,8 @@ EXPORT int32_t ravine_convolve(int32_t level, const struct convolution *convolut
 EXPORT int64_t ravine_kernel_bytes(int32_t level, const struct convolution *convolution)
 {
     (void)level;
-    if (convolution->algorithm == PRODUCT)
-        return BY_PRODUCTS(kernel_bytes, level, convolution, 1);
+    if (RUNS_FORWARD_ALONE(convolution))
+        return FORWARD_ALONE(kernel_bytes, level, convolution, 1);
     return BY_VECTORS(kernel_bytes, level, convolution, 1);
 }
 

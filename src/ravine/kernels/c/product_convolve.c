@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "fetching.h"
 #include "product_writing.h"
 
 #define JOINED_PRODUCT(name, kind, level) product_##kind##_##name##_##level
@@ -28,6 +29,7 @@ enum {
     NARROW_ROWS = REGISTERS == 32 ? 16 : 12,
     FEW_ROWS = REGISTERS == 32 ? 8 : 6,
     SHALLOW = 32, /* words */
+    AHEAD = REGISTERS == 16 ? 64 : 0, /* rows of a panel that are asked for early; not measured with more */
     GATHERED = 256 << 10, /* bytes of rows at a time */
     MOST_BLOCKS = 16,     /* of ROWS rows, likewise */
 };
@@ -52,7 +54,7 @@ struct part {
 
 /* Multiplies `rows` rows of taps from `row` on with the panel from channel d of y on. */
 INLINE void multiply_rows(const struct convolution *o, const struct part *t, const struct ending *e,
-                          int64_t row, int64_t d, const int rows, const int vectors)
+                          int64_t row, int64_t d, const int rows, const int vectors, const int ahead)
 {
     int64_t words = t->words;
     const float *a = t->a + (row - t->from) * words;
@@ -64,6 +66,8 @@ INLINE void multiply_rows(const struct convolution *o, const struct part *t, con
         sums[i] = t->is_first ? e->shift[i % vectors] : load_floats(before + i * LANES, LANES);
     for (int64_t k = 0; k < words; k++, b += vectors * LANES) {
         floats columns[VECTORS];
+        if (ahead)
+            fetch_vectors(b + ahead * vectors * LANES, vectors);
 #pragma GCC unroll 2
         for (int j = 0; j < vectors; j++)
             columns[j] = load_floats(b + j * LANES, LANES);
@@ -84,49 +88,53 @@ INLINE void multiply_rows(const struct convolution *o, const struct part *t, con
 
 /* Multiplies all rows with a panel. */
 INLINE void multiply_panel(const struct convolution *o, const struct part *t, int64_t d,
-                           const int at_once, const int vectors)
+                           const int at_once, const int vectors, const int ahead)
 {
     struct ending e = begin_ending(o, d);
     int64_t row = t->from;
+    if (ahead && row + at_once <= t->to) { /* the first rows read the panel from far away */
+        multiply_rows(o, t, &e, row, d, at_once, vectors, ahead);
+        row += at_once;
+    }
     for (; row + at_once <= t->to; row += at_once)
-        multiply_rows(o, t, &e, row, d, at_once, vectors);
+        multiply_rows(o, t, &e, row, d, at_once, vectors, 0);
     if (at_once > 16 && row + 16 <= t->to) {
-        multiply_rows(o, t, &e, row, d, 16, vectors);
+        multiply_rows(o, t, &e, row, d, 16, vectors, 0);
         row += 16;
     }
     if (at_once > 8 && row + 8 <= t->to) {
-        multiply_rows(o, t, &e, row, d, 8, vectors);
+        multiply_rows(o, t, &e, row, d, 8, vectors, 0);
         row += 8;
     }
     if (at_once > 4 && row + 4 <= t->to) {
-        multiply_rows(o, t, &e, row, d, 4, vectors);
+        multiply_rows(o, t, &e, row, d, 4, vectors, 0);
         row += 4;
     }
     if (row + 2 <= t->to) {
-        multiply_rows(o, t, &e, row, d, 2, vectors);
+        multiply_rows(o, t, &e, row, d, 2, vectors, 0);
         row += 2;
     }
     if (row < t->to)
-        multiply_rows(o, t, &e, row, d, 1, vectors);
+        multiply_rows(o, t, &e, row, d, 1, vectors, 0);
 }
 
 /* Not inlined, as GCC allocates registers for a function as a whole. */
 static __attribute__((noinline)) void multiply_wide(const struct convolution *o, const struct part *t,
                                                     int64_t d)
 {
-    multiply_panel(o, t, d, ROWS, VECTORS);
+    multiply_panel(o, t, d, ROWS, VECTORS, AHEAD);
 }
 
 static __attribute__((noinline)) void multiply_shallow(const struct convolution *o, const struct part *t,
                                                        int64_t d)
 {
-    multiply_panel(o, t, d, FEW_ROWS, VECTORS);
+    multiply_panel(o, t, d, FEW_ROWS, VECTORS, 0);
 }
 
 static __attribute__((noinline)) void multiply_narrow(const struct convolution *o, const struct part *t,
                                                       int64_t d)
 {
-    multiply_panel(o, t, d, NARROW_ROWS, 1);
+    multiply_panel(o, t, d, NARROW_ROWS, 1, 0);
 }
 
 /* With channels [first, last) of y. */

@@ -19,8 +19,10 @@ struct ending {
 
 INLINE void load_constants(const float *from, int64_t channels, floats to[VECTORS])
 {
-    for (int64_t j = 0; j * LANES < channels; j++)
-        to[j] = load_floats(from + j * LANES, least(LANES, channels - j * LANES));
+    for (int64_t j = 0; j * LANES < channels; j++, from += LANES) {
+        int64_t left = channels - j * LANES; /* whole vectors without a call */
+        to[j] = left >= LANES ? load_floats(from, LANES) : load_floats(from, left);
+    }
 }
 
 /* The panel from channel d of y on. */

@@ -13,6 +13,7 @@ enum {
     ROWS_WIDE = 6,
     ROWS_NARROW = REGISTERS == 32 ? 12 : 6,
     LONGEST = 128, /* words */
+    FETCHES_NEXT = REGISTERS == 16, /* not measured with more */
 };
 
 /* Where the words of a product lie. */
@@ -22,13 +23,15 @@ struct operands {
     int64_t a_row, a_k, b_k, c_row; /* words from one to the next */
     int64_t k;
     int is_first; /* c is written, else added to */
+    const float *next; /* what is b after this product, laid out like it, or null */
     struct fetching *ahead;
 };
 
-INLINE void multiply_block(const struct operands *o, int64_t row, const int rows, const int vectors)
+INLINE void multiply_block(const struct operands *o, int64_t row, const int rows, const int vectors,
+                           const int is_fetching)
 {
     floats sums[12][4];
-    const float *a = o->a + row * o->a_row, *b = o->b;
+    const float *a = o->a + row * o->a_row, *b = o->b, *next = o->next;
 #pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
@@ -36,6 +39,10 @@ INLINE void multiply_block(const struct operands *o, int64_t row, const int rows
             sums[i][j] = (floats){0};
     for (int64_t k = 0; k < o->k; k++, a += o->a_k, b += o->b_k) {
         floats columns[4];
+        if (is_fetching) {
+            fetch_vectors(next, vectors);
+            next += o->b_k;
+        }
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; j++)
             columns[j] = load_floats(b + j * LANES, LANES);
@@ -59,22 +66,29 @@ INLINE void multiply_block(const struct operands *o, int64_t row, const int rows
 INLINE void multiply_rows(const struct operands *o, int64_t rows, const int at_once, const int vectors)
 {
     int64_t row = 0;
+    if (FETCHES_NEXT && o->next && rows >= at_once) {
+        multiply_block(o, 0, at_once, vectors, 1);
+        row = at_once;
+    } else if (FETCHES_NEXT && o->next && rows >= 4) {
+        multiply_block(o, 0, 4, vectors, 1);
+        row = 4;
+    }
     for (; row + at_once <= rows; row += at_once)
-        multiply_block(o, row, at_once, vectors);
+        multiply_block(o, row, at_once, vectors, 0);
     if (at_once > 8 && row + 8 <= rows) {
-        multiply_block(o, row, 8, vectors);
+        multiply_block(o, row, 8, vectors, 0);
         row += 8;
     }
     if (row + 4 <= rows) {
-        multiply_block(o, row, 4, vectors);
+        multiply_block(o, row, 4, vectors, 0);
         row += 4;
     }
     if (row + 2 <= rows) {
-        multiply_block(o, row, 2, vectors);
+        multiply_block(o, row, 2, vectors, 0);
         row += 2;
     }
     if (row < rows)
-        multiply_block(o, row, 1, vectors);
+        multiply_block(o, row, 1, vectors, 0);
 }
 
 /* Columns of the panel that begins at `at`. */

@@ -244,6 +244,13 @@ INLINE int64_t panel_start(const struct convolution *o, int64_t at)
     return start;
 }
 
+/* The kernels of component t for channels of y from `at` on. */
+INLINE const float *kernels_at(const struct task *k, int64_t t, int64_t at)
+{
+    int64_t panel = panel_start(k->o, at), width = y_panel(panel, k->o->out);
+    return k->kernels + kernel_panel(k->o, panel) + t * kernel_component(k->o, width) + at - panel;
+}
+
 /* Multiplies all components of a block with the kernels of `channels` channels of y from `at` on. */
 static void multiply_group(const struct task *k, const struct workspace *d, const struct parts *parts,
                            int64_t at, int64_t channels, struct fetching *ahead)
@@ -256,9 +263,11 @@ static void multiply_group(const struct task *k, const struct workspace *d, cons
         for (int64_t c = 0, columns; c < channels; c += columns) {
             int64_t panel = panel_start(o, at + c), width = y_panel(panel, o->out);
             columns = least(channels - c, panel + width - at - c);
+            int is_last = c + columns == channels;
             struct operands p = {
                 .a = (const float *)(d->transformed + t * k->transformed + from * o->in),
-                .b = k->kernels + kernel_panel(o, panel) + t * kernel_component(o, width) + at + c - panel,
+                .b = kernels_at(k, t, at + c),
+                .next = kernels_at(k, t + is_last, is_last ? at : at + c + columns),
                 .c = d->products + t * k->products + from * k->group + c,
                 .a_row = words, .a_k = 1, .b_k = width, .c_row = k->group, .k = words, .is_first = 1,
                 .ahead = ahead,
