@@ -126,6 +126,20 @@ BLIND_SETS = (
         mended="both false alarms; teachers that a step trains as its targets, an eps of 0 in half "
         "precision (a check crashed on it), schedules whose factor is the learning rate",
     ),
+    BlindSet(
+        name="eleventh",
+        number=12,
+        special="two new writers, 28 faults and 28 healthy kinds each, two seeds; image "
+        "classifiers and what is built around them, then other tasks; 7 of 56 faults without a "
+        "code; that images are mirrored and their points are left was said by labels-unrelated, "
+        "and is counted as missed since its writer had named other codes",
+        alarms="segmentation whose rims are passed over, and a policy whose loss comes back to 0 "
+        "(critical); weights and units of one bit; a logarithm of a rate behind an average over "
+        "places; a policy over real actions whose validation is no loss; crashes: a graph that "
+        "takes no part of its batch, and a monitor without an optimizer",
+        mended="all of these; heads that are reshaped and not turned, bodies that are drawn anew "
+        "after loading, signals whose order is not read, value functions that are no labels",
+    ),
 )
 COLUMNS = ("set", "special in it", "false alarms", "mended after it")
 

@@ -30,7 +30,7 @@ from ravine.core.wilson_interval import wilson_interval
 PAGE = Path(__file__).parents[2] / "docs" / "fault-zoo.md"
 RESULTS = Path(__file__).parents[1] / "results"
 Row = dict[str, Any]
-_WORDS = {9: "Nine", 10: "Ten"}
+_WORDS = {10: "Ten", 11: "Eleven"}
 
 _HEAD = """# The fault zoo
 

@@ -271,3 +271,32 @@ def test_frozen_layers_are_at_random_until_they_were_trained() -> None:
     assert codes(trained, pairs) == ()
     assert codes(one, pairs) == ()
     assert not is_as_drawn(torch.randn(64, 64) / 8)
+
+
+@pytest.mark.parametrize("wide", [1, 3])
+def test_signals_that_rise_or_fall_are_not_told_by_convolutions_of_width_1(wide: int) -> None:
+    rising = torch.arange(4 * 64).view(4, 64) % 2
+    saw = 2 * torch.frac(torch.arange(24) / 8 + torch.rand(4, 64, 1)) - 1
+    x = torch.where(rising[..., None] == 1, saw, -saw) + 0.1 * torch.randn(4, 64, 24)
+    model = nn.Sequential(nn.Conv1d(1, 8, wide), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+                          nn.Linear(8, 2))  # fmt: skip
+    found = codes(model, list(zip(x[:, :, None], rising, strict=True)), learn=False)
+
+    assert ("order-ignored" in found) == (wide == 1)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_layers_that_a_function_drew_anew_after_loading_and_froze_are_named(again: bool) -> None:
+    body = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 24), nn.ReLU())
+    for layer in (body[0], body[2]):
+        nn.init.normal_(layer.weight, std=0.1)
+        nn.init.zeros_(layer.bias)
+        if not again:  # what a training moves
+            layer.bias.data.add_(0.01)
+            layer.weight.data[:, :4] *= 2
+        layer.requires_grad_(False)
+    found = codes(
+        nn.Sequential(body, nn.Linear(24, 3)), [(torch.randn(32, 8), torch.arange(32) % 3)]
+    )
+
+    assert ("frozen-at-random" in found) == again

@@ -1,6 +1,7 @@
 """Losses that cannot fall, or fall too slowly, whatever the network answers."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -135,3 +136,27 @@ def test_a_rate_that_falls_behind_a_lower_one_is_too_high(
     said = ravine.check(model, F.cross_entropy, found, optimizer, step=step).codes
 
     assert ("rate-too-high" in said) == is_named, said
+
+
+class Sign(nn.Module):
+    """±1 ahead, straight through back, by a function that is none of torch's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = _Sign.apply(x)
+        return found
+
+
+class _Sign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.where(x >= 0, 1.0, -1.0)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        return slopes[0]
+
+
+def test_a_layer_that_could_not_be_followed_may_still_make_outputs_sure() -> None:
+    body = [nn.Linear(16, 32), nn.BatchNorm1d(32), Sign()]
+
+    assert codes(nn.Sequential(*body, nn.Linear(32, 10)), F.cross_entropy) == ()

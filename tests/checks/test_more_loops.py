@@ -131,3 +131,29 @@ def test_inputs_that_a_network_differentiates_by_are_no_weights() -> None:
     loose = torch.randn(1, requires_grad=True)
     found = codes(nn.Linear(1, 1), batches, lambda out, y: F.mse_loss(out + loose, y))
     assert "parameters-not-registered" in found
+
+
+class Linked(nn.Module):
+    """A graph: all of its nodes are one batch."""
+
+    def __init__(self, links: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("links", links)
+        self.first, self.last = nn.Linear(8, 16), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last(self.links @ torch.relu(self.first(x)))
+        return out
+
+
+@pytest.mark.parametrize("nodes", [40, 200])
+def test_a_network_that_takes_no_part_of_a_batch_is_given_all_of_it(nodes: int) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(nodes, 8), torch.randint(0, 3, (nodes,))
+    model = Linked(torch.softmax(torch.randn(nodes, nodes), 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    found = ravine.check(model, F.cross_entropy, [(x, y)] * 8, optimizer, labels_probe=True)
+
+    assert [one for one in found if one.severity != "note"] == []
+    with pytest.raises(ravine.SettingError, match="the model raises on a batch"):
+        ravine.check(model, F.cross_entropy, [(x[1:], y[1:])], optimizer)

@@ -112,3 +112,14 @@ def test_an_encoding_is_named_by_the_check(epochs: int) -> None:
     batches = epochs * list(zip(x.split(64), y.split(64), strict=True))
     found = ravine.check(model, F.binary_cross_entropy_with_logits, batches, learn=False)
     assert [(f.code, f.evidence["column"]) for f in found] == [("label-in-input", 1.0)]
+
+
+@pytest.mark.parametrize("side", [8, 48])
+def test_a_gradient_that_an_average_spreads_over_places_has_not_vanished(side: int) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU()]
+    ends = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1)]
+    batches = [(torch.randn(16, 1, side, side), torch.randn(16, 1)) for _ in range(2)]
+    found = ravine.check(nn.Sequential(*layers, *ends), F.mse_loss, batches, learn=False)
+
+    assert "vanishing-at-start" not in found.codes

@@ -214,3 +214,33 @@ def test_the_epochs_of_a_run_without_a_row_of_steps_are_judged() -> None:
     (one,) = find_over_time(trace([epoch], classes=10))
 
     assert (one.code, one.step) == ("diverged", 30)
+
+
+@pytest.mark.parametrize(("validation", "named"), [(True, False), (False, True)])
+def test_a_policy_whose_loss_comes_back_to_0_as_it_learns_has_not_diverged(
+    validation: bool, named: bool
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.01, 140)
+    rows: list[dict[str, Any]] = []
+    for n, e in enumerate(noise):
+        rows.append({"kind": "step", "step": n + 1, "loss": -0.35 + 0.0025 * n + e})
+        if n % 17 == 16:
+            reached = 1 - n / 150 if validation else 0.4 + n / 150
+            rows.append({"kind": "epoch", "step": n + 1, "loss": reached})
+
+    assert ("diverged" in find_codes(rows)) == named
+
+
+@pytest.mark.parametrize(("first", "named"), [(0.3, True), (2.0, False)])
+def test_a_validation_of_another_quantity_than_the_loss_is_not_compared(
+    first: float, named: bool
+) -> None:
+    rows: list[dict[str, Any]] = []
+    for n in range(140):
+        loss = 0.3 * math.exp(-n / 30)
+        rows.append({"kind": "step", "step": n + 1, "loss": loss})
+        if n % 17 == 16:
+            now = {"train_loss": loss, "loss": first + n / 100}
+            rows.append({"kind": "epoch", "step": n + 1, **now})
+
+    assert (find_codes(rows) != []) == named

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ravine
+from ravine.findings.held_out_detectors import find_behind
 from ravine.findings.history_detectors import find_over_time
 from ravine.findings.loop_record import LoopRecord
 from ravine.findings.run_trace import trace
@@ -132,3 +133,19 @@ def test_examples_that_are_validated_and_trained_on_are_named() -> None:
 
     assert "validation-in-training" in watched((x, y), (x[:100], y[:100]))
     assert "validation-in-training" not in watched((x[100:], y[100:]), (x[:100], y[:100]))
+
+
+@pytest.mark.parametrize(("train", "named"), [(0.9, True), (0.05, False)])
+def test_answers_are_asked_for_labels_only_where_the_loss_may_be_one_of_labels(
+    train: float, named: bool
+) -> None:
+    rows: list[dict[str, Any]] = []
+    for step in range(1, 141):
+        loss = train + 1.8 * train * math.exp(-step / 10)
+        rows.append({"kind": "step", "step": step, "loss": loss})
+        if step % 14 == 0:
+            rows.append({"kind": "epoch", "step": step, "loss": 4 * train, "train_loss": loss})
+    sure = {"sure_in_training": 0.6, "sure_in_validation": 0.6, "modes_agree": 1.0}
+    found = find_behind(LoopRecord(validations=10, calls=140, **sure), trace(rows))
+
+    assert ("validation-labels-unrelated" in [one.code for one in found]) == named

@@ -283,3 +283,31 @@ def test_a_module_that_the_loop_never_calls_decides_nothing_about_validation() -
 
     assert monitor.findings.codes == ("validation-at-chance",)
     assert monitor.notes == ["the watched network was never called: pass the one the loop calls"]
+
+
+@pytest.mark.parametrize("remade", [False, True])
+def test_a_loop_that_gives_no_optimizer_is_watched_by_whichever_steps(remade: bool) -> None:
+    model, centres = network(), torch.randn(5, 20)
+    kept = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = [draw(64, centres) for _ in range(STEPS)]
+
+    def step(batch: Batch) -> Tensor:
+        own = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9) if remade else kept
+        own.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        own.step()
+        return loss.detach()
+
+    found = ravine.check(model, F.cross_entropy, batches, step=step, learn=False).codes
+    other = torch.optim.SGD(network().parameters(), lr=0.1)
+    with ravine.Monitor(model, None) as monitor:
+        monitor.record(loss=F.cross_entropy(model(batches[0][0]), batches[0][1]))
+        for batch in batches:
+            monitor.record(loss=step(batch))
+            other.step()
+
+    assert found == (("optimizer-remade",) if remade else ())
+    assert monitor.step == STEPS
+    assert monitor.snapshots[-1].lr == 0.1
+    assert monitor.findings.codes == ()

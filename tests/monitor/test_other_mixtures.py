@@ -35,16 +35,19 @@ def behind() -> Trace:
     return trace([*rows, *held], classes=10)
 
 
-@pytest.mark.parametrize(("distance", "is_named"), [(1.4, False), (20.0, True)])
+@pytest.mark.parametrize(
+    ("distance", "effect", "is_named"),
+    [(1.4, 0.1, False), (2.5, 0.03, False), (2.5, 0.1, True), (20.0, 0.01, True)],
+)
 @pytest.mark.parametrize("is_view", [True, False])
 def test_another_mixture_of_classes_is_no_other_preparation(
-    *, distance: float, is_named: bool, is_view: bool
+    *, distance: float, effect: float, is_named: bool, is_view: bool
 ) -> None:
     view = BetterView(name="upside down", as_is=94.0, nearest=37.0) if is_view else None
     shift = InputShift(
         trained=(0.1, 1.0), validated=(0.0, 1.0), deviations=2.0, correlation=0.8, halves=0.99
     )
-    response = ResponseShift(distance=distance, effect=0.01)
+    response = ResponseShift(distance=distance, effect=effect)
     record = LoopRecord(
         validations=8, calls=140, shift=None if is_view else shift, view=view, response=response
     )

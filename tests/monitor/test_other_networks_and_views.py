@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import ravine
 from ravine.findings.finding import Findings
+from ravine.monitor.evaluation_probe import probe_evaluation
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +153,23 @@ def test_noise_that_leaves_nothing_of_training_images_is_named(size: float) -> N
     found = train(network(), augmented=lambda x: x + size * torch.randn_like(x))
 
     assert found.codes[:1] == (("validation-prepared-differently",) if size > 1 else ())
+
+
+class Drawn(nn.Module):
+    """Returns what it draws around the code of each example, and the code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        code = self.code(x)
+        return code + torch.randn_like(code), code
+
+
+def test_what_is_drawn_around_a_code_is_no_influence_of_other_examples() -> None:
+    torch.manual_seed(0)
+    found = probe_evaluation(Drawn(), ((torch.randn(32, 6),), {}), None)
+
+    assert found["noise"] < 1e-6
+    assert "influence" not in found

@@ -22,6 +22,7 @@ from ravine.propagation.recording import Recording
 from ravine.propagation.unit_activity import KINDS, UnitActivity
 from ravine.propagation.variance import WEIGHTED, LayerVariance, VarianceProfile
 
+_AVERAGES = ("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AvgPool2d", "mean")
 _SUMS = ("add", "iadd", "radd")  # kinds of operations, as a recording names them
 
 
@@ -33,6 +34,7 @@ def check_variances(context: CheckContext) -> Iterator[Finding]:
     forward = change_of([layer.forward for layer in hidden])
     backward = change_of([layer.backward for layer in reversed(hidden)])
     arriving = max(forward, _arriving(profile) if profile is not None else 1.0)
+    backward /= _spread(profile) if profile is not None else 1.0
     growing = min(backward, _along_the_stream(profile) if profile is not None else backward)
     if not math.isfinite(std) or std > LARGE_LOGITS or max(forward, growing) > EXPLODING:
         yield _exploding(hidden, forward, growing, std)
@@ -41,6 +43,20 @@ def check_variances(context: CheckContext) -> Iterator[Finding]:
     else:
         found = list(check_differences(context))
         yield from found or check_time_reach(context)
+
+
+def _spread(profile: VarianceProfile) -> float:
+    """Returns by what averages over places lower the gradients' variance between hidden layers.
+
+    One that is spread over places is not lost: each place has its part in the same weights.
+    """
+    weighted = [n for n, layer in enumerate(profile.layers) if layer.weighted][:-1]
+    found, layers = 1.0, profile.layers
+    for n in range(weighted[0] + 1, weighted[-1]) if weighted else ():
+        before, after = layers[n - 1].backward, layers[n].backward
+        if layers[n].kind in _AVERAGES and before and after:
+            found *= min(1.0, before / after)
+    return found
 
 
 def _arriving(profile: VarianceProfile) -> float:

@@ -30,6 +30,8 @@ class Measurements:
         loss_form: how the loss takes them.
         dense: (N, K, …) of the first batch, with a label at each place; None where it is not so.
         dense_form: how the loss takes them.
+        reshaped: shapes of the last layer's output and of what a reshape reads it as, where that
+            mixes classes and places; None elsewhere.
         last_function: name of the function that made the output, such as linear or softmax.
         ends: names of the functions that made each tensor of the output.
         variance: of the first batch, layer by layer; None before.
@@ -52,6 +54,7 @@ class Measurements:
     loss_form: LossForm | None = None
     dense: Tensor | None = None
     dense_form: LossForm | None = None
+    reshaped: tuple[torch.Size, torch.Size] | None = None
     last_function: str = ""
     ends: tuple[str, ...] = ()
     variance: VarianceProfile | None = None

@@ -23,8 +23,10 @@ from ravine.checks.context import CheckContext
 from ravine.checks.loss_form import form_of
 from ravine.checks.maximised import maximises, with_negative_loss
 from ravine.checks.parameters import leaves_of
+from ravine.checks.reshaped_head import reshaped_end
 from ravine.checks.step_observation import observe_step
 from ravine.checks.step_record import Tensors
+from ravine.checks.whole_batches import with_whole_batches
 from ravine.checks.witnessed_step import witness_step
 from ravine.core.compiled import uncompiled, unwrapped
 from ravine.core.errors import SettingError
@@ -133,7 +135,7 @@ def examine(
             precision=precision,
             source=batches,
         )
-        found = list(_run_checks(context, labels_probe=labels_probe, learn=learn))
+        context, found = _found(context, labels_probe=labels_probe, learn=learn)
         if any(one.code == _TURNED for one in found) and _climbs(context):
             turned = with_negative_loss(context)
             again = list(_run_checks(turned, labels_probe=labels_probe, learn=learn))
@@ -145,6 +147,22 @@ def examine(
         rates=measured.range_test,
         variance=measured.variance,
     )
+
+
+def _found(
+    context: CheckContext, *, labels_probe: bool, learn: bool
+) -> tuple[CheckContext, list[Finding]]:
+    """Returns the findings of all stages, and their context: of whole batches where it must be.
+
+    A graph cannot be trained on some of its nodes and tried on the others: no probe does that then.
+    """
+    try:
+        return context, list(_run_checks(context, labels_probe=labels_probe, learn=learn))
+    except (SettingError, RuntimeError):  # what torch raises for a shape that does not fit
+        whole = with_whole_batches(context)
+        if whole is None:
+            raise
+        return whole, list(_run_checks(whole, labels_probe=False, learn=False))
 
 
 def _climbs(context: CheckContext) -> bool:
@@ -214,6 +232,7 @@ def _first_batch(context: CheckContext, sample: CheckBatch) -> Generator[Finding
     measured.dense = dense_logits_of(recording.output, sample)
     if measured.dense is not None:
         measured.dense_form = form_of(context.loss, measured.dense, sample.targets)
+    measured.reshaped = reshaped_end(recording.output)
     measured.last_function = _last_function(recording, recording.output)
     measured.ends = tuple(_last_function(recording, t) for t in tensors_in(recording.output))
     measured.variance = VarianceProfile(layers=as_layers(recording, sample.inputs))

@@ -1,11 +1,12 @@
 """Frozen layers whose weights are still those that their constructor drew.
 
 torch draws the weights of linear and convolutional layers evenly from ±1/√(inputs of a unit). A
-training moves some beyond that; where none is, and they lie evenly, nothing was loaded.
+training moves some beyond that; where none is, and they lie evenly, nothing was loaded. Or a
+function drew all layers from one normal distribution and set their biases to 0, after loading.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from ravine.findings.thresholds import DRAWN_EVENLY
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _FEWEST = 64  # weights of a layer
+_DEVIATIONS = 4.0  # of a standard deviation
 
 
 def check_frozen(context: CheckContext) -> Iterator[Finding]:
@@ -31,6 +33,8 @@ def check_frozen(context: CheckContext) -> Iterator[Finding]:
         and id(m.weight) not in moved  # a copy that follows another network is none
     ]
     drawn = [name for name, weight in frozen if is_as_drawn(weight)]
+    if are_of_one_draw([weight for _, weight in frozen]) and not _have_biases(context, frozen):
+        yield _drawn_again([name for name, _ in frozen])
     # One layer is a projection that is meant, perhaps.
     if len(drawn) < max(2, len(frozen)):
         return
@@ -47,6 +51,52 @@ def check_frozen(context: CheckContext) -> Iterator[Finding]:
         layer=drawn[0],
         evidence={"layers": float(len(drawn))},
     )
+
+
+def _have_biases(context: CheckContext, frozen: Sequence[tuple[str, Tensor]]) -> bool:
+    """Returns whether a bias of some layers is other than 0, or none of them has one."""
+    biases = [getattr(context.model.get_submodule(name), "bias", None) for name, _ in frozen]
+    known = [b for b in biases if b is not None]
+    return not known or any(bool(b.any()) for b in known)
+
+
+def _drawn_again(names: Sequence[str]) -> Finding:
+    return Finding(
+        severity="warning",
+        code="frozen-at-random",
+        seen=f"{len(names)} layers are frozen, their biases are 0, and their weights are normal "
+        "numbers of one standard deviation: " + ", ".join(names[:3]),
+        cause="a function that draws first weights was applied to the whole network after its "
+        "trained weights were loaded",
+        cure="apply it before loading, or to the new layers alone",
+        layer=names[0],
+        evidence={"layers": float(len(names))},
+    )
+
+
+def are_of_one_draw(weights: Sequence[Tensor]) -> bool:
+    """Returns whether weights (out, in, …) are normal numbers of one standard deviation.
+
+    Training leaves each layer another one.
+    """
+    if len(weights) < 2:
+        return False
+    flat = [w.double().flatten() for w in weights]
+    common = float(torch.cat(flat).square().mean().sqrt())
+    if not common > 0:
+        return False
+    for one in flat:
+        off = float(one.square().mean().sqrt()) / common - 1
+        if abs(off) > _DEVIATIONS / math.sqrt(2 * len(one)) or not _is_normal(one / common):
+            return False
+    return True
+
+
+def _is_normal(x: Tensor) -> bool:
+    """Returns whether numbers (N,) are as from the standard normal distribution (Kolmogorov)."""
+    place = torch.arange(1, len(x) + 1, dtype=x.dtype, device=x.device) / len(x)
+    apart = float((torch.special.ndtr(x.sort().values) - place).abs().max())
+    return apart * math.sqrt(len(x)) < DRAWN_EVENLY
 
 
 def is_as_drawn(weight: Tensor) -> bool:

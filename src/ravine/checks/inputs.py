@@ -118,7 +118,7 @@ def _repeating(context: CheckContext) -> Iterator[Finding]:
         others = tensors_in((one.inputs, one.targets))
         if len(others) != len(first) or not all(map(_equal, first, others)):
             return
-    meant = len(samples[0]) > _LARGE_BATCH
+    meant = len(samples[0]) > _LARGE_BATCH or samples[0].is_whole
     yield Finding(
         severity="note" if meant else "warning",
         code="batches-repeat",

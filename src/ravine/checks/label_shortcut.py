@@ -3,7 +3,8 @@
 Each part (bands along the edges, and the fields of a grid) votes by its nearest neighbour alone. A
 picture's class is seldom told by a twentieth of its area, and then by many parts of it. Where the
 whole picture tells the class so well (easy classes, and pictures that come several times), nothing
-is said.
+is said. Nor may an end of the range of its values: that of pictures whose classes were prepared
+apart is another number in each class.
 """
 
 import math
@@ -20,6 +21,7 @@ from ravine.findings.thresholds import SHORTCUT, SHORTCUT_BESIDE
 _MOST, _FEWEST = 1000, 128  # examples
 _NUMBERS = 96  # of a part that are compared
 _GRID = 6
+_CLASSES, _OF_A_KIND = 3, 8  # and pictures for each end of the range
 _SMALLEST = 8  # pixels of a picture's side
 
 
@@ -34,6 +36,7 @@ def check_shortcut(context: CheckContext) -> Iterator[Finding]:
         return
     if _accuracy(x, labels) > SHORTCUT_BESIDE and _accuracy(_inner(x), labels) > SHORTCUT_BESIDE:
         return
+    yield from _by_an_end(x, labels)
     found = {name: _accuracy(part, labels) for name, part in _parts(x).items()}
     best = max(found, key=lambda name: found[name])
     beside = statistics.median(found.values())
@@ -50,6 +53,30 @@ def check_shortcut(context: CheckContext) -> Iterator[Finding]:
             "cover it",
             evidence={"accuracy": found[best], "beside": beside, "examples": float(len(labels))},
         )
+
+
+def _by_an_end(x: Tensor, labels: Tensor) -> Iterator[Finding]:
+    """Yields pictures (N, C, H, W) whose least or largest value is one and the same in a class."""
+    for name, ends in (("least", x.flatten(1).amin(1)), ("largest", x.flatten(1).amax(1))):
+        kinds, places = ends.unique(return_inverse=True)
+        classes = labels.unique()
+        if len(classes) < _CLASSES or not len(classes) <= len(kinds) <= len(labels) // _OF_A_KIND:
+            continue
+        table = torch.stack([places[labels == k].bincount(minlength=len(kinds)) for k in classes])
+        share = float(table.amax(0).sum()) / len(labels)
+        if share >= SHORTCUT:
+            yield Finding(
+                severity="warning",
+                code="label-in-input",
+                seen=f"the {name} value of a picture is one of {len(kinds)} numbers, and alone "
+                f"tells {share:.1%} of the labels of {len(classes)} classes",
+                cause="each class was prepared by itself: its folder was scaled, or standardised, "
+                "with its own mean and deviation",
+                cure="take the statistics of all training pictures together, for training and "
+                "validation alike",
+                evidence={"accuracy": share, "kinds": float(len(kinds))},
+            )
+            return
 
 
 def _parts(x: Tensor) -> Mapping[str, Tensor]:

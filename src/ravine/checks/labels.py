@@ -11,6 +11,7 @@ from ravine.checks.class_weights import are_passed_over, weighs_rarer_more
 from ravine.checks.context import CheckContext
 from ravine.checks.label_meaning import are_no_indices, corrects_frequency
 from ravine.checks.label_order import are_composed, are_groups
+from ravine.checks.labels_ahead import labels_ahead
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM, UNSHUFFLED
 
@@ -97,12 +98,15 @@ def _balance(labels: Tensor, *, is_met: bool) -> Iterator[Finding]:
 
 
 def _is_one_in_all(context: CheckContext, labels: Tensor) -> bool:
-    """Returns whether one label is that of all there is: a place (the first is the match)."""
-    source = context.source
-    if not isinstance(source, list | tuple) or bool((labels != labels[:1]).any()):
+    """Returns whether one label is that of all there is: a place (the match), or one class."""
+    source, seen = context.source, len(context.samples)
+    if bool((labels != labels[:1]).any()):
         return False
-    more = len(source) >= 2 * len(context.samples)
-    return more and not bool((_with_later(context, labels, kept=False) != labels[:1]).any())
+    if isinstance(source, list | tuple):
+        more = len(source) >= 2 * seen
+        return more and not bool((_with_later(context, labels, kept=False) != labels[:1]).any())
+    later = labels_ahead(source, labels.device, seen=seen)
+    return later is not None and not bool((later != labels[0]).any())
 
 
 def _shuffling(

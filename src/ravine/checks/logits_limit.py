@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ravine.checks.context import CheckContext
 from ravine.findings.finding import Finding
@@ -88,9 +88,10 @@ def _in_the_network(context: CheckContext, logits: Tensor, value: Values) -> Ite
     out = _with_other_weights(context, len(logits), _LARGER)
     if not isinstance(out, Tensor) or out.shape != logits.shape or not bool(out.isfinite().all()):
         return
-    ours, theirs = (float((x.amax(1) - x.amin(1)).max()) for x in (logits, out))
+    ours, theirs = _range(logits), _range(out)
     unsure, least = value(0.0), value(theirs)
-    if 0 < theirs < _GREW * ours and least > LIMITED * unsure > 0:
+    is_limited = 0 < theirs < _GREW * ours and least > LIMITED * unsure > 0
+    if is_limited and not _becomes_sure(context, logits, value):
         yield _limited(
             f"the outputs of an example differ by at most {theirs:.2g}, whatever the weights: the "
             f"loss cannot fall below {least:.2g}",
@@ -98,6 +99,26 @@ def _in_the_network(context: CheckContext, logits: Tensor, value: Values) -> Ite
             "them by nothing",
             {"range": theirs, "least": least},
         )
+
+
+def _becomes_sure(context: CheckContext, logits: Tensor, value: Values) -> bool:
+    """Returns whether outputs (N, K) become sure by larger weights in any one layer.
+
+    The last one that could be followed is not the last where an operation in between is none of
+    torch's own, such as the sign that is differentiated straight through.
+    """
+    for module in context.model.modules():
+        if any(p.dim() > 1 for p in module.parameters(recurse=False)):
+            out = _with_larger(context, module, len(logits), _LARGER)
+            is_like = isinstance(out, Tensor) and out.shape == logits.shape
+            if is_like and value(_range(out)) <= LIMITED * value(0.0):
+                return True
+    return False
+
+
+def _range(out: Tensor) -> float:
+    """Returns the most by which outputs (N, K) of an example differ."""
+    return float((out.amax(1) - out.amin(1)).max())
 
 
 def _in_similarities(context: CheckContext, logits: Tensor, value: Values) -> Iterator[Finding]:
@@ -133,8 +154,12 @@ def _with_other_weights(context: CheckContext, count: int, factor: float) -> Any
     names = [one.layer for one in profile.layers if one.weighted] if profile else []
     if not names:  # the network could not be followed
         return None
-    last = context.model.get_submodule(names[-1])
-    weights = [p for p in last.parameters(recurse=False) if p.dim() > 1]
+    return _with_larger(context, context.model.get_submodule(names[-1]), count, factor)
+
+
+def _with_larger(context: CheckContext, module: nn.Module, count: int, factor: float) -> Any:
+    """Returns the output of some examples with the weights of a module times a factor."""
+    weights = [p for p in module.parameters(recurse=False) if p.dim() > 1]
     if not weights:
         return None
     before = [p.detach().clone() for p in weights]

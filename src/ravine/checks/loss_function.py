@@ -13,6 +13,7 @@ from ravine.checks.loss_form import LossForm
 from ravine.checks.loss_growth import falls_ever_faster
 from ravine.checks.made_up_outputs import SURE
 from ravine.checks.pair_relation import drives_alike_apart
+from ravine.checks.reshaped_head import find_reshaped
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import INITIAL_LOSS, INITIAL_LOSS_NATS
 
@@ -44,6 +45,7 @@ def check_loss(context: CheckContext) -> Iterator[Finding]:
 def _between(context: CheckContext) -> Iterator[Finding]:
     measured = context.measured
     yield from find_given_to_loss(context)
+    yield from find_reshaped(context)
     for index, fall in falls_ever_faster(context):
         yield _unlimited(index, fall)
     for alike, unlike in drives_alike_apart(context):

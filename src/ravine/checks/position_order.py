@@ -28,15 +28,16 @@ _RIDGE = 1.0
 def check_order(context: CheckContext) -> Iterator[Finding]:
     """Yields outputs that stay the same when positions are put into another order."""
     sample = context.samples[0].first(_EXAMPLES)
-    length = _length(tensors_in(sample.inputs)[0])
-    if length is None or len(sample) < 4:
+    axis = _axis(tensors_in(sample.inputs)[0])
+    if axis is None or len(sample) < 4:
         return
+    length = tensors_in(sample.inputs)[0].shape[axis]
     order = torch.arange(length - 1, -1, -1)
     order = torch.cat([order[1::2], order[::2]])
 
     def permuted(t: Tensor) -> Tensor:
-        fits = t.dim() > 1 and len(t) == len(sample) and t.shape[1] == length
-        return t[:, order.to(t.device)] if fits else t
+        fits = t.dim() > axis and len(t) == len(sample) and t.shape[axis] == length
+        return t.index_select(axis, order.to(t.device)) if fits else t
 
     inputs = map_tensors(sample.inputs, permuted)
     with preserve_training(context.model), torch.no_grad():
@@ -49,18 +50,21 @@ def check_order(context: CheckContext) -> Iterator[Finding]:
         return
     if one.dim() != 2 or not one.is_floating_point() or not _is_same(one.double(), other.double()):
         return
-    probes = _probes(context, length)
+    probes = _probes(context, length, axis)
     if probes is not None and probes.is_order_needed:
         yield _ignored(probes)
     elif any(isinstance(m, nn.MultiheadAttention | nn.RNNBase) for m in context.model.modules()):
         yield _perhaps()
 
 
-def _length(x: Tensor) -> int | None:
-    """Returns the positions of tokens (N, T) or of vectors (N, T, D), None where it is neither."""
-    if not _holds_sequences(x) or x.shape[1] < _LENGTH:
+def _axis(x: Tensor) -> int | None:
+    """Returns the axis of positions: of tokens (N, T), vectors (N, T, D) or signals (N, C, T).
+
+    None where it is none of these.
+    """
+    if not _holds_sequences(x):
         return None
-    return int(x.shape[1])
+    return next((axis for axis in range(1, x.dim()) if x.shape[axis] >= _LENGTH), None)
 
 
 def _holds_sequences(x: Tensor) -> bool:
@@ -95,9 +99,9 @@ class _Probes:
         return gain > max(ORDER_TELLS * (1 - self.counts), 0.05, 4 * error)
 
 
-def _probes(context: CheckContext, length: int) -> _Probes | None:
+def _probes(context: CheckContext, length: int, axis: int) -> _Probes | None:
     """Returns both probes of labels (N,); None where there are too few, or too many features."""
-    rows = [(tensors_in(one.inputs)[0], one.labels) for one in context.samples]
+    rows = [(tensors_in(one.inputs)[0].movedim(axis, 1), one.labels) for one in context.samples]
     known = [(x, y) for x, y in rows if y is not None and x.shape[1] == length and len(x) == len(y)]
     if len(known) < len(rows):
         return None
@@ -106,7 +110,9 @@ def _probes(context: CheckContext, length: int) -> _Probes | None:
         return None
     if x.is_floating_point():
         counts = torch.cat([x.mean(1), x.std(1), x.amax(1), x.amin(1)], 1)
+        steps = x.diff(dim=1)
         orders = [x.flatten(1), (x[:, 1:] * x[:, :-1]).flatten(1)]
+        orders += [torch.cat([steps.mean(1), steps.std(1), steps.amax(1), steps.amin(1)], 1)]
     else:
         kinds, x = x.unique(return_inverse=True)
         if len(kinds) > _MOST_KINDS:
@@ -148,8 +154,9 @@ def _ignored(probes: _Probes) -> Finding:
         seen="the outputs stay the same when the positions of the inputs are put into another "
         f"order, and the labels depend on it: a linear probe with positions has {probes.order:.1%} "
         f"accuracy, one of counts alone {probes.counts:.1%}",
-        cause="attention and pooling do not tell positions apart: no positional encoding is added",
-        cure="add positions to the embeddings (learnt, sine, or rotary ones), or mask later ones",
+        cause="attention, pooling and convolutions of width 1 do not tell positions apart",
+        cure="add positions to the embeddings (learnt, sine, or rotary ones), mask later ones, or "
+        "take wider convolutions",
         evidence={"order": probes.order, "counts": probes.counts},
     )
 
@@ -160,6 +167,6 @@ def _perhaps() -> Finding:
         code="order-ignored",
         seen="the outputs stay the same when the positions of the inputs are put into another "
         "order; cannot tell whether the labels depend on it",
-        cause="attention and pooling do not tell positions apart: no positional encoding is added",
+        cause="attention, pooling and convolutions of width 1 do not tell positions apart",
         cure="nothing, where only what is there counts; else add positions to the embeddings",
     )

@@ -6,8 +6,6 @@ known.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
@@ -17,10 +15,11 @@ from ravine.checks.cut_tasks import find_cut
 from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.step_observation import declared_gradient
 from ravine.checks.step_record import Tensors
+from ravine.checks.task_progress import task_progress, with_other_targets
 from ravine.checks.term_balance import check_terms
-from ravine.core.nested import map_tensors, tensors_in
+from ravine.core.nested import tensors_in
 from ravine.findings.finding import Finding
-from ravine.findings.thresholds import DROWNED
+from ravine.findings.thresholds import DROWNED, SMALL_SAY
 
 _EXAMPLES, _MOST_TASKS = 32, 6
 
@@ -41,18 +40,22 @@ def _drowned_by_a_task(context: CheckContext) -> Iterator[Finding]:
         return
     try:
         at = declared_gradient(context, sample)
-        moved = [_apart(declared_gradient(context, _reordered(sample, task)), at) for task in tasks]
+        others = [declared_gradient(context, with_other_targets(sample, n)) for n in tasks]
     except REFUSALS:
         return
-    cut = find_cut(context, sample, _reordered, tasks, moved)
+    moved = [_apart(one, at) for one in others]
+    cut = find_cut(context, sample, with_other_targets, tasks, moved)
     if cut is not None:
         yield cut
         return
     shared = [n for n in at if all(float(one.get(n, 0.0)) > 0 for one in moved)]
     says = [sum(one[n] for n in shared) ** 0.5 for one in moved]
-    if not shared or min(says) <= 0 or max(says) < DROWNED * min(says):
+    if not shared or min(says) <= 0 or max(says) < SMALL_SAY * min(says):
         return
     least, most = says.index(min(says)), says.index(max(says))
+    if max(says) < DROWNED * min(says):
+        yield from _without_progress(context, tasks[least], max(says) / min(says))
+        return
     yield Finding(
         severity="warning",
         code="task-drowned",
@@ -67,6 +70,29 @@ def _drowned_by_a_task(context: CheckContext) -> Iterator[Finding]:
     )
 
 
+def _without_progress(context: CheckContext, task: int, ratio: float) -> Iterator[Finding]:
+    """Yields a task of small say that is learnt alone, and hardly beside the others."""
+    try:
+        found = task_progress(context, task)
+    except REFUSALS:
+        return
+    if found is None or not found.is_slow:
+        return
+    yield Finding(
+        severity="warning",
+        code="task-drowned",
+        seen=f"after {found.steps} steps the loss of the targets {task + 1} on fresh examples "
+        f"is higher by {found.whole:.2g} of its first value with the targets of others, and by "
+        f"{found.alone:.2g} where it is trained alone; another moves the shared weights "
+        f"{ratio:.3g} times as much",
+        cause="the weight of this task, or the unit of its targets, is too small beside the "
+        "others': the shared layers learn for them",
+        cure="bring the terms to one size: targets with deviation 1, means in place of sums, "
+        "weights near 1",
+        evidence={"ratio": ratio, "with": found.whole, "alone": found.alone},
+    )
+
+
 def _tasks(sample: CheckBatch) -> list[int]:
     """Returns the indices of the targets that differ between the examples."""
     if isinstance(sample.targets, Tensor):
@@ -76,14 +102,6 @@ def _tasks(sample: CheckBatch) -> list[int]:
         for n, t in enumerate(tensors_in(sample.targets))
         if t.dim() and len(t) == len(sample) and bool((t != t[:1]).any())
     ]
-
-
-def _reordered(sample: CheckBatch, task: int) -> CheckBatch:
-    numbers = iter(range(len(tensors_in(sample.targets))))
-    targets: Any = map_tensors(
-        sample.targets, lambda t: t.flip(0).roll(1, 0) if next(numbers) == task else t
-    )
-    return replace(sample, targets=targets)
 
 
 def _apart(one: Tensors, other: Tensors) -> dict[int, float]:

@@ -9,6 +9,7 @@ from ravine.checks.batch_parts import find_dropped_parts
 from ravine.checks.context import CheckContext, layer_of
 from ravine.checks.followed_teacher import find_followed_teacher
 from ravine.checks.given_to_losses import find_given_in_step
+from ravine.checks.leaked_gradients import find_leaked
 from ravine.checks.resting_teacher import find_teacher_at_work
 from ravine.checks.step_record import StepPair, StepRecord, Tensors, inner
 from ravine.checks.wiring import eval_mode_finding, learning_layers_with_modes
@@ -45,7 +46,7 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
     yield from _breaks(context, first)
     yield from _remade(context, pair)
     if pair.second is not None and not first.has_closure:
-        yield from _compare(first, pair.second)
+        yield from list(_compare(first, pair.second)) or find_leaked(context, pair)
 
 
 def _changed_batch() -> Finding:

@@ -15,6 +15,7 @@ from ravine.findings.thresholds import (
     AT_CHANCE,
     FAR_AS_IS,
     FOLLOWED,
+    NEAR_EFFECT,
     NEAR_IN_VIEW,
     NORMS_AGREE,
     RESPONDS_APART,
@@ -34,6 +35,7 @@ _BEHIND = 2.0  # times the training loss, beyond which validation is far behind
 _FAR, _NEARER = 0.3, 0.6  # deviations of the outputs; and the share of them that is left
 _ALTOGETHER = 4.0  # times the deviation of the other
 _RASH = 0.15  # of ln K, between the loss and the entropy of the answers
+_SLACK = 1.5  # of a bound
 _WORSE = 1.3  # times the training loss, from which on validation is worse
 
 
@@ -71,7 +73,7 @@ def find_behind(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         yield _lagging(record, train, loss)
     elif record.modes_agree < AGREES and loss > _BEHIND * train:
         yield _statistics_lag(record, train, loss)
-    elif is_at_chance(rows, run):
+    elif is_at_chance(rows, run) and _may_be_of_labels(record, run, train):
         yield from _at_chance(record, train, loss, accuracy)
     elif have_other_labels(record, run, train, loss):
         yield other_labels(record, train, loss)
@@ -90,7 +92,7 @@ def _by_inputs(record: LoopRecord, train: float, loss: float, *, is_worse: bool)
     if (is_worse or train > _WORSE * loss) and _has_resting_statistics(record):
         return _statistics_lag(record, train, loss)
     # Where equal answers look alike to the network, it is the mixture of the classes that differs.
-    is_alike = response is not None and response.distance < FAR_AS_IS
+    is_alike = response is not None and _are_near(response)
     if is_worse and shift is not None and is_shifted(shift) and not is_alike:
         return _prepared_differently(shift, train, loss)
     if is_worse and view is not None and is_another_view(view) and not is_alike:
@@ -109,6 +111,15 @@ def _has_resting_statistics(record: LoopRecord) -> bool:
     """
     others = record.elsewhere + record.swapped
     return record.own_norms_agree < AGREES and record.validations > others
+
+
+def _are_near(response: ResponseShift) -> bool:
+    """Returns whether a network responds to validation as to training, among equal answers.
+
+    Rare classes blur this a little: what is answered so is something else there more often.
+    """
+    is_small = response.effect < NEAR_EFFECT and response.distance < 2 * FAR_AS_IS
+    return response.distance < FAR_AS_IS or is_small
 
 
 def responds_apart(response: ResponseShift) -> bool:
@@ -351,6 +362,17 @@ def _statistics_lag(record: LoopRecord, train: float, loss: float) -> Finding:
         evidence={"training": train, "validation": loss, "agree": record.modes_agree},
         changes={"norm_statistics": "measured"},
     )
+
+
+def _may_be_of_labels(record: LoopRecord, run: Trace, train: float) -> bool:
+    """Returns whether a training loss may be that of labels, for answers as sure as those seen.
+
+    A value function's or a policy's is often lower than that of the best labels.
+    """
+    sure = record.sure_in_training
+    if run.classes is not None or not sure > 0:
+        return True
+    return train + run.least > -math.log(sure) / _SLACK
 
 
 def _at_chance(record: LoopRecord, train: float, loss: float, accuracy: float) -> Iterator[Finding]:

@@ -6,19 +6,22 @@ with their standard errors, never one value against another.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
+from ravine.findings.divergence_detector import (
+    find_at_once,
+    find_divergence,
+    validates_better,
+)
 from ravine.findings.finding import Finding
+from ravine.findings.loss_curve import mean_of, smoothed
 from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
     AT_CHANCE,
-    BLOWN,
     DIVERGED,
     FALLS_FASTER,
-    LEARNT,
     OVERFIT_GAP,
     OVERFIT_RISE,
     RATE_FELL,
@@ -27,9 +30,8 @@ from ravine.findings.thresholds import (
 )
 
 _FEWEST = 8  # rows of the shortest run that is judged
-_BEYOND = 10.0  # times the loss of knowing nothing: no run of any length comes back from it
 _CERTAINLY, _CLEARLY = 10.0, 3.0  # standard errors
-_MEDIAN_OF_DIFFERENCES = 0.954  # |x − y| of two normal numbers, over their standard deviation
+_OTHER_LOSS = 4.0  # times the loss of knowing nothing, at the first validation
 _NOISY = 0.1  # deviation of single losses over that of knowing nothing
 _A_LITTLE = 0.04  # of accuracy, above that of guessing
 _FEW = 5  # rows of the shortest run of which a plateau can be reported
@@ -42,20 +44,12 @@ def find_over_time(run: Trace) -> Iterator[Finding]:
     if known >= _FEW:
         yield from _plateau(run)
     if known < _FEWEST:
-        yield from _diverged_at_once(run)
+        yield from find_at_once(run)
         return
     yield from _runs_off(run)
-    yield from _divergence(run)
+    yield from find_divergence(run)
     yield from _rate_fell(run)
     yield from _generalisation(run)
-
-
-def _mean(values: np.ndarray) -> tuple[float, float]:
-    """Returns the mean of finite values and its standard error."""
-    known = values[np.isfinite(values)]
-    if len(known) == 0:
-        return math.nan, math.inf
-    return float(known.mean()), float(known.std() / math.sqrt(max(1, len(known) - 1)))
 
 
 def _not_finite(run: Trace) -> Iterator[Finding]:
@@ -78,98 +72,12 @@ def _not_finite(run: Trace) -> Iterator[Finding]:
     )
 
 
-def _divergence(run: Trace) -> Iterator[Finding]:
-    quarter = max(2, len(run.losses) // 4)
-    start, _ = _mean(run.losses[: max(2, len(run.losses) // 20)])
-    end, error = _mean(run.losses[-quarter:])
-    least = np.fmin.accumulate(_smooth(run.losses))
-    if end - 2 * error > DIVERGED * max(start, run.chance):
-        beyond = _smooth(run.losses) > 1.2 * np.maximum(least, 1e-9)
-        yield _diverged(run, start, end, float(least[-1]), int(run.steps[beyond.argmax()]))
-        return
-    low = int(_smooth(run.losses).argmin())
-    sank = least[-1] + _CLEARLY * _noise(run.losses) < run.chance
-    is_low = least[-1] < LEARNT * run.chance and sank
-    if is_low and _is_forgotten(run, low, end - 2 * error):
-        peak = float(np.nanmax(run.losses[low:]))
-        lost = _leapt(peak, float(least[-1]), end, int(run.steps[low]))
-        yield replace(lost, severity="critical")
-        return
-    blown = run.losses > BLOWN * run.chance
-    if blown.any():
-        leapt = _leapt(float(np.nanmax(run.losses)), start, end, int(run.steps[blown.argmax()]))
-        knows_nothing = end > AT_CHANCE * run.chance
-        yield replace(leapt, severity="critical") if knows_nothing else leapt
-
-
-def _diverged_at_once(run: Trace) -> Iterator[Finding]:
-    """Yields the divergence of a run too short for a comparison of its parts."""
-    trained = run.validations[:, 3]
-    losses = np.concatenate([run.losses, trained[-1:]])
-    known = losses[np.isfinite(losses)]
-    if len(known) and known[-1] > _BEYOND * run.chance:
-        least = min(float(known.min()), run.chance)
-        yield _diverged(run, float(known[0]), float(known[-1]), least, int(_last_step(run)))
-
-
-def _last_step(run: Trace) -> float:
-    return float(max([*run.steps, *run.validations[:, 0]]))
-
-
-def _is_forgotten(run: Trace, low: int, end: float) -> bool:
-    """Returns whether the loss was low, leapt, and has stayed near that of knowing nothing."""
-    behind = run.losses[low:]
-    above = np.flatnonzero(behind > AT_CHANCE * run.chance)
-    return end > AT_CHANCE * run.chance and len(above) > len(behind) // 2
-
-
-def _noise(losses: np.ndarray) -> float:
-    """Returns the deviation that single losses have from step to step."""
-    apart = np.abs(np.diff(losses[np.isfinite(losses)]))
-    return float(np.median(apart)) / _MEDIAN_OF_DIFFERENCES if len(apart) else 0.0
-
-
-def _smooth(losses: np.ndarray) -> np.ndarray:
-    width = max(1, len(losses) // 40)
-    known = np.where(np.isfinite(losses), losses, np.nanmax(losses))
-    padded = np.concatenate([np.full(width - 1, known[0]), known])
-    return np.convolve(padded, np.ones(width) / width, "valid")
-
-
-def _diverged(run: Trace, start: float, end: float, least: float, step: int) -> Finding:
-    return Finding(
-        severity="critical",
-        code="diverged",
-        seen=f"the loss rises from {least:.3g} to {end:.3g}; a network that knows nothing has "
-        f"{run.chance:.3g}",
-        cause="the learning rate is too high for the curvature at the weights",
-        cure="lower the learning rate (--lr) to a tenth, or limit the gradients (--clip 1)",
-        step=step,
-        evidence={"start": start, "least": least, "end": end},
-        changes={"lr": "*0.1"},
-    )
-
-
-def _leapt(peak: float, start: float, end: float, step: int) -> Finding:
-    return Finding(
-        severity="warning",
-        code="diverged",
-        seen=f"the loss leaps from {start:.3g} to {peak:.3g}, and ends at {end:.3g}",
-        cause="the learning rate is too high for the curvature at the weights",
-        cure="lower the learning rate (--lr) to a tenth, limit the gradients (--clip 1), or begin "
-        "with a warm-up",
-        step=step,
-        evidence={"start": start, "peak": peak, "end": end},
-        changes={"lr": "*0.1"},
-    )
-
-
 def _plateau(run: Trace) -> Iterator[Finding]:
     """A run that has learnt nothing, and does not begin to; a warning where that is not certain."""
     half = len(run.losses) // 2
-    end, error = _mean(run.losses[half:])
-    third, _ = _mean(run.losses[half : half + half // 2])
-    last, last_error = _mean(run.losses[half + half // 2 :])
+    end, error = mean_of(run.losses[half:])
+    third, _ = mean_of(run.losses[half : half + half // 2])
+    last, last_error = mean_of(run.losses[half + half // 2 :])
     falls = third - last > 3 * last_error + 0.01 * run.chance
     if run.classes is None and run.ignorance is None and run.chance - end > _CERTAINLY * error:
         return  # of a loss of which nothing is known, any certain fall may be all there is
@@ -215,7 +123,7 @@ def _knows_a_little(run: Trace) -> bool:
 
 def _runs_off(run: Trace) -> Iterator[Finding]:
     """Yields a loss that is far below 0 and falls ever faster."""
-    losses = _smooth(run.losses)
+    losses = smoothed(run.losses)
     thirds = [losses[k * (len(losses) - 1) // 3] for k in range(4)]
     first, second, third = (before - after for before, after in pairwise(thirds))
     if run.least > -RUNS_OFF * max(1.0, abs(thirds[0] + run.least)):
@@ -240,7 +148,7 @@ def _rate_fell(run: Trace) -> Iterator[Finding]:
         return
     small = known < 1.001 * RATE_FELL * known.max()  # two divisions by ten are as far
     resting = int(small[::-1].argmin())  # rows at the end; the one at the peak is not small
-    end, _ = _mean(run.losses[-max(2, len(run.losses) // 10) :])
+    end, _ = mean_of(run.losses[-max(2, len(run.losses) // 10) :])
     if resting > 0.5 * len(small) and end > run.level(0.1):
         first = len(small) - resting
         yield Finding(
@@ -271,6 +179,8 @@ def _generalisation(run: Trace) -> Iterator[Finding]:
         yield _disagreeing(int(rows[0, 0]), evidence)
     elif learns and is_at_chance(rows, run):
         yield at_chance({**evidence, "accuracy": float(rows[-1, 2])})
+    elif _is_other_loss(rows, run):
+        return
     elif learns and train < OVERFIT_GAP * loss and loss > OVERFIT_RISE * rows[least, 1]:
         yield _overfitting(train, loss, int(rows[least, 0]), evidence)
     elif _underfits(rows, run):
@@ -312,11 +222,23 @@ def is_at_chance(rows: np.ndarray, run: Trace) -> bool:
         rows: (n, 5) of `Trace.validations`.
         run: that they belong to.
     """
-    if len(rows) < 2 or rows[1:, 1].min() < AT_CHANCE * run.chance:
+    if len(rows) < 2 or rows[1:, 1].min() < AT_CHANCE * run.chance or _is_other_loss(rows, run):
         return False
     known = rows[1:, 2][np.isfinite(rows[1:, 2])]
     guessed = math.exp(-run.chance)
     return not len(known) or bool(known[-1] < guessed + 0.25 * (1 - guessed))
+
+
+def _is_other_loss(rows: np.ndarray, run: Trace) -> bool:
+    """Returns whether validation (n, 5) records another quantity than training, as of a policy.
+
+    Where little has been learnt, one loss of both is about the same in both.
+    """
+    if run.classes is not None or run.ignorance is not None:
+        return False
+    if run.least < 0 and validates_better(run):
+        return True
+    return bool(rows[0, 1] > _OTHER_LOSS * np.nanmax([run.chance, rows[0, 3]]))
 
 
 def at_chance(evidence: Mapping[str, float]) -> Finding:

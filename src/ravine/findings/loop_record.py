@@ -142,6 +142,7 @@ class LoopRecord:
         stopped: parameters that learn no more; None where there are none.
         validations: recorded losses of held-out data, by step.
         validated: examples of the first pass of the last one, and its passes.
+        pass_sizes: examples of each of them.
         trained: examples of the last pass with gradients, and passes of a step.
         elsewhere: those before which the watched network made no forward pass without gradients.
         in_training_mode: those whose passes ran in training mode, where layers have a mode.
@@ -197,6 +198,7 @@ class LoopRecord:
     stopped: StoppedPart | None = None
     validations: int = 0
     validated: tuple[int, int] = (0, 0)
+    pass_sizes: tuple[int, ...] = ()
     trained: tuple[int, int] = (0, 0)
     elsewhere: int = 0
     in_training_mode: int = 0

@@ -137,6 +137,9 @@ SHORTCUT_BESIDE: Final = 0.8
 WEIGHED_APART: Final = 2.0
 # Share of pictures whose mask fits better in another position.
 MISALIGNED: Final = 0.25
+# Correlation of what cells show with their targets in another position, and in their own over that.
+GRID_FITS: Final = 0.2
+GRID_APART: Final = 0.5
 # Share of a mask's pixels that are others than in one moved with its picture, over that by chance.
 MASK_LEFT: Final = 0.25
 # Variance between examples behind a layer over that before it, and of outputs over all of theirs.
@@ -150,6 +153,11 @@ VALUES_TOLD: Final = 2e-3
 ORDER_TELLS: Final = 0.3
 # Gradient that one task has in shared weights over another's.
 DROWNED: Final = 200.0
+# The same ratio, from which on the small task is trained with and without the others; what must be
+# learnt of it alone, of its first loss, and the share of that beside them which is too little.
+SMALL_SAY: Final = 4.0
+LEARNABLE_TASK: Final = 0.1
+SLOW_TASK: Final = 0.35
 # Gradient of terms that do not depend on the targets over that of those that do, from which on a
 # trial decides; and the share of what these can gain alone, less of which the whole loss gains.
 DROWNS: Final = 3.0
@@ -175,6 +183,7 @@ COLLAPSED_LOSS: Final = 0.2
 # Distance of validation from training in the network's responses: as they are, at least; in
 # another view, at most, and over that as they are.
 FAR_AS_IS: Final = 2.0
+NEAR_EFFECT: Final = 0.05  # in variances of the responses, among equal answers
 NEAR_IN_VIEW: Final = 0.5
 # The same among equal answers, and in variances of the responses, where no view is nearer.
 RESPONDS_APART: Final = 8.0

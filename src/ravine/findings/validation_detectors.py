@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ravine.findings.batch_means import find_batch_means
 from ravine.findings.finding import Finding
 from ravine.findings.loop_record import LoopRecord, TokenAnswers
 from ravine.findings.run_trace import Trace
@@ -48,6 +49,7 @@ def find_in_validation(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         yield from _counts_padding(record.tokens, float(rows[-1, 1]), float(rows[-1, 2]))
     if len(rows) < _FEWEST or run.classes is None or not is_seen:
         return
+    yield from find_batch_means(record, run)
     yield from _accuracy(record, run, float(rows[-1, 1]), float(rows[-1, 2]))
     yield from _noisy_labels(record, run, float(rows[-1, 1]))
 

@@ -22,7 +22,7 @@ from ravine.monitor.evaluated_copies import copy_differs
 from ravine.monitor.example_influence import example_influence
 from ravine.monitor.layer_probe import preserve_python_and_numpy
 from ravine.monitor.loop_watch import Call, LoopWatch
-from ravine.monitor.repeated_validation import share_changed
+from ravine.monitor.repeated_validation import are_averaged, share_changed
 from ravine.monitor.response_distance import response_shift
 from ravine.monitor.token_answers import token_answers
 from ravine.monitor.validation_views import better_view
@@ -75,9 +75,8 @@ class EvaluationProbe:
         if watch.trained is not None and watch.elsewhere == watch.validations > 0:
             self.found["copy_differs"] = copy_differs(model, watch.trained)
         classes = self.found.get("classes", 0)
-        self.found["redrawn"] = share_changed(
-            watch.validated_before, watch.validated_first, classes
-        )
+        if not are_averaged(watch.validated_passes):
+            self.found["redrawn"] = share_changed(watch.many_before, watch.many_validated, classes)
         self.found["seen_in_training"] = _share_seen(watch, classes)
 
 
@@ -148,7 +147,8 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
     found["noise"] = _noise(outputs, again)
     found["apart"] = _apart(out)
     found["alike"] = sum(one.shape == out.shape for one in outputs)
-    if found["noise"] < NOISY:
+    # Of an output that is drawn around another one, a difference says nothing.
+    if found["noise"] < NOISY and not _difference(out, again[0]) > NOISY:
         found["influence"] = example_influence(model, call, _outputs)
     found["own_norms_agree"], _ = _by_batch(model, call, out, fewest=_FEW)
     model.train()

@@ -24,6 +24,7 @@ from ravine.core.nested import (
     tensors_in,
 )
 from ravine.findings.loop_record import LoopRecord, OutsideChange
+from ravine.monitor.any_optimizer import AnyOptimizer
 from ravine.monitor.followed_statistics import StartingStatistics
 from ravine.monitor.learning_parts import LearningParts
 from ravine.monitor.seen_examples import SeenExamples
@@ -56,7 +57,7 @@ class LoopWatch:
         validations: by step; `elsewhere`, `in_training_mode` and `swapped` as in `LoopRecord`.
         trained: first examples of the batch of training before the last validation.
         trained_before: those of the validations before it, and these.
-        validated_before: examples of the first pass of the validation before the last.
+        validated_before: examples of the passes of the validation before the last.
         seen: examples of training, to be found again in validation.
         norms: batch norms' running statistics at the beginning.
         losses: training losses that were recorded.
@@ -66,7 +67,7 @@ class LoopWatch:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizer | AnyOptimizer,
         parameters: Sequence[Tensor],
         *,
         is_foreign: bool,
@@ -98,8 +99,8 @@ class LoopWatch:
         self.trained: Call | None = None
         self.trained_before: list[Call] = []
         self.seen, self.norms = SeenExamples(), StartingStatistics(model)
-        self.validated_before: Call | None = None
-        self._pass_size, self._sizes, self._trained_size = 0, (0, 0), 0
+        self.validated_before: list[Call] = []
+        self._pass_sizes, self._sizes, self._trained_size = list[int](), tuple[int, ...](), 0
         self._validated: list[Call] = []
         self._handles: list[Any] = []
 
@@ -123,7 +124,7 @@ class LoopWatch:
 
     def _after_any_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         self._is_stepping = False
-        if optimizer is self._optimizer:
+        if self._is_watched(optimizer):
             return
         held = [id(p) for group in optimizer.param_groups for p in group["params"]]
         self._held_elsewhere.update(held)
@@ -132,6 +133,11 @@ class LoopWatch:
             self.other_optimizers += optimizer is not self._last_other
             self._last_other = optimizer
             self.after_step()
+
+    def _is_watched(self, optimizer: Optimizer) -> bool:
+        if isinstance(self._optimizer, AnyOptimizer):
+            return self._optimizer.covers(optimizer)
+        return optimizer is self._optimizer
 
     def after_step(self) -> None:
         """Keeps a sample of the weights as the step left them."""
@@ -189,13 +195,13 @@ class LoopWatch:
         self._passes_in_training += training and self._has_modes
         if self._passes == 1:
             self._is_swapped = self._changed() > 0
-            self._pass_size = batch_size(call)
-            self.validated_before = self._validated[0] if self._validated else None
-            self._validated = []
+            self._pass_sizes = []
+            self.validated_before, self._validated = self._validated, []
             first = self._first or trained
             if first is not None:
                 self.trained = _some_examples(first)
                 self.trained_before = [*self.trained_before, self.trained][-_PARTS:]
+        self._pass_sizes.append(batch_size(call))
         if self._passes & (self._passes - 1) == 0:  # 1, 2, 4, 8, …
             self._validated = [*self._validated, _some_examples(call, most=_MANY)][-_PARTS:]
 
@@ -210,9 +216,9 @@ class LoopWatch:
         return _joined(self._validated, most=_MANY)
 
     @property
-    def validated_first(self) -> Call | None:
-        """Examples of the first pass of the last validation."""
-        return self._validated[0] if self._validated else None
+    def many_before(self) -> Call | None:
+        """More of the validation before the last."""
+        return _joined(self.validated_before, most=_MANY)
 
     @property
     def validated_passes(self) -> list[Call]:
@@ -274,7 +280,8 @@ class LoopWatch:
             outside=tuple(self.outside),
             stopped=self._learning.stopped(self._held()),
             validations=self.validations,
-            validated=self._sizes,
+            validated=(next(iter(self._sizes), 0), len(self._sizes)),
+            pass_sizes=self._sizes,
             trained=(self._trained_size, round(self.calls / max(1, steps))),
             elsewhere=self.elsewhere,
             in_training_mode=self.in_training_mode,
@@ -293,7 +300,7 @@ class LoopWatch:
             self.validations += 1
             self.elsewhere += self._passes == 0
             self.swapped += self._passes > 0 and self._is_swapped
-            self._sizes = (self._pass_size, self._passes)
+            self._sizes = tuple(self._pass_sizes) if self._passes else ()
             self.in_training_mode += 0 < self._passes == self._passes_in_training
         self._passes = self._passes_in_training = 0
 

@@ -56,6 +56,7 @@ from ravine.monitor.watched_model import (
     learning_parameters,
     optimized_parameters,
     synchronises_processes,
+    watched_optimizer,
 )
 from ravine.optim.transaction import Transaction
 from ravine.runs.layers_file import append_not_finite, append_snapshot, snapshot_row
@@ -72,7 +73,8 @@ class Monitor:
     Args:
         model: as it is called in the loop: plain, from torch.compile, or wrapped for DDP (every
             process then watches its own shard; hooks send nothing).
-        optimizer: of torch or of this package, or a `ravine.optim.Transaction`.
+        optimizer: of torch or of this package, or a `ravine.optim.Transaction`; None for whichever
+            steps weights of the model, in a loop that makes its own.
         path: layers.jsonl to append to; None keeps the snapshots in memory alone.
         share: of the time of the steps that the monitor may take, in (0, 1).
         every: steps from snapshot to snapshot; None for as many as `share` allows.
@@ -90,7 +92,7 @@ class Monitor:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Transaction,
+        optimizer: Optimizer | Transaction | None,
         *,
         path: str | Path | None = None,
         share: float = 0.006,
@@ -102,8 +104,8 @@ class Monitor:
         if every is not None:
             check_range("every", every, low=1)
         self._transaction = optimizer if isinstance(optimizer, Transaction) else None
-        self._optimizer = optimizer.optimizer if isinstance(optimizer, Transaction) else optimizer
         self._called, self._model = model, unwrapped(model)
+        self._optimizer = watched_optimizer(self._model, optimizer)
         in_transaction = {} if self._transaction is None else dict(self._transaction.parameters)
         held = in_transaction or optimized_parameters(self._model, self._optimizer)
         self._parameters = held or learning_parameters(self._model)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ravine.core.snapshot import NotFinite, ParameterStatistics
+from ravine.monitor.any_optimizer import AnyOptimizer
 
 _SAMPLE = 16384  # elements of a parameter that are compared
 # The slot of squared gradients by the optimizers' own names, ours and torch's.
@@ -88,7 +89,9 @@ def sample_of(p: Tensor) -> Tensor:
     return x.as_strided((x.numel() // step,), (step,), x.storage_offset())
 
 
-def effective_learning_rates(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor | float]]:
+def effective_learning_rates(
+    optimizer: Optimizer | AnyOptimizer,
+) -> Iterator[tuple[Tensor, Tensor | float]]:
     """Yields each parameter with its effective learning rate, 0-dim.
 
     For the adaptive methods the median of η/(√Ĝ + ε) over the elements, Ĝ as the method has it:
@@ -120,7 +123,7 @@ def _median_learning_rate(
 
 def parameter_statistics(
     parameters: Mapping[str, Tensor],
-    optimizer: Optimizer,
+    optimizer: Optimizer | AnyOptimizer,
     ratios: UpdateRatios,
     norms: Tensor | None,
 ) -> dict[str, ParameterStatistics[Tensor | float]]:

@@ -5,9 +5,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ravine.core.errors import SettingError
+from ravine.monitor.any_optimizer import AnyOptimizer
+from ravine.optim.transaction import Transaction
 
 
-def optimized_parameters(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+def optimized_parameters(
+    model: nn.Module, optimizer: Optimizer | AnyOptimizer
+) -> dict[str, Tensor]:
     """Returns the optimizer's parameters by name, of any shape, in the order of the network.
 
     Empty where it holds none of this model.
@@ -26,6 +30,19 @@ def learning_parameters(model: nn.Module) -> dict[str, Tensor]:
     if not found:
         raise SettingError("the model has no parameters that learn; pass one that has")
     return found
+
+
+def watched_optimizer(
+    model: nn.Module, optimizer: Optimizer | Transaction | None
+) -> Optimizer | AnyOptimizer:
+    """Returns the optimizer of a loop, by what a monitor is given of it.
+
+    Raises:
+        SettingError: none is given, and nothing in the model learns.
+    """
+    if optimizer is None:
+        return AnyOptimizer(list(learning_parameters(model).values()))
+    return optimizer.optimizer if isinstance(optimizer, Transaction) else optimizer
 
 
 def synchronises_processes(model: nn.Module) -> bool:
