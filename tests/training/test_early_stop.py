@@ -87,6 +87,7 @@ def unlearnable(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_an_interrupted_run_that_ends_early_has_the_same_weights(
     unlearnable: Path, tmp_path: Path
 ) -> None:

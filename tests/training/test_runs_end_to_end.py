@@ -169,6 +169,7 @@ def test_training_leaves_the_callers_random_state_and_threads_alone(
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow
 def test_a_recipe_repeats_a_run_bitwise_even_one_with_a_budget(
     stripes: Path, tmp_path: Path
 ) -> None:
