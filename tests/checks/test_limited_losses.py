@@ -61,6 +61,7 @@ def test_logits_that_never_become_large_are_named(model: nn.Module, loss: Loss) 
     ("model", "loss"),
     [
         (Cosine(16.0), F.cross_entropy),
+        (Cosine(64.0), F.cross_entropy),
         (Cosine(1.0), margins),
         (nn.Linear(16, 10), lambda out, y: F.cross_entropy(out, y, label_smoothing=0.3)),
         (nn.Linear(16, 10), lambda out, y: F.cross_entropy(out / 4, y)),

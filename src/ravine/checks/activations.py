@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from ravine.checks.context import CheckContext, layer_of
 from ravine.checks.example_differences import check_differences
+from ravine.checks.logits_limit import are_cosines
 from ravine.checks.time_reach import check_time_reach
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import (
@@ -36,7 +37,8 @@ def check_variances(context: CheckContext) -> Iterator[Finding]:
     arriving = max(forward, _arriving(profile) if profile is not None else 1.0)
     backward /= _spread(profile) if profile is not None else 1.0
     growing = min(backward, _along_the_stream(profile) if profile is not None else backward)
-    if not math.isfinite(std) or std > LARGE_LOGITS or max(forward, growing) > EXPLODING:
+    is_large = std > LARGE_LOGITS and not are_cosines(context)
+    if not math.isfinite(std) or is_large or max(forward, growing) > EXPLODING:
         yield _exploding(hidden, forward, growing, std)
     elif min(arriving, backward) < VANISHING:
         yield _vanishing(hidden, arriving, backward)

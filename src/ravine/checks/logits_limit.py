@@ -23,6 +23,7 @@ _LARGER = 100.0  # factor to the last layer's weights
 _EXAMPLES = 16  # that run through the larger weights
 _VARIES = 1e-3  # of the outputs' deviation, between examples
 _GREW = 1.5  # factor of the outputs' range, below which it stays
+_FOLLOWED = 10.0  # factor of it, from which it follows the weights
 
 Values = Callable[[float], float]
 
@@ -99,6 +100,29 @@ def _in_the_network(context: CheckContext, logits: Tensor, value: Values) -> Ite
             "them by nothing",
             {"range": theirs, "least": least},
         )
+
+
+def are_cosines(context: CheckContext) -> bool:
+    """Returns whether no layer's weights make the logits larger: they are cosines, times a scale.
+
+    The start of such a head (ArcFace, Deng et al. 2019, s = 64) is as large as that scale.
+    """
+    logits = context.measured.logits
+    if logits is None:
+        return False
+    logits = logits.detach()[:_EXAMPLES]
+    ours = _range(logits)
+    for module in reversed(list(context.model.modules())):
+        out = _with_larger(context, module, len(logits), _LARGER)
+        if out is not None and not _is_within(out, logits, _FOLLOWED * ours):
+            return False
+    return 0 < ours < math.inf
+
+
+def _is_within(out: Any, like: Tensor, most: float) -> bool:
+    """Returns whether outputs have the shape of others, and differ by less than `most`."""
+    is_like = isinstance(out, Tensor) and out.shape == like.shape and bool(out.isfinite().all())
+    return is_like and _range(out) < most
 
 
 def _becomes_sure(context: CheckContext, logits: Tensor, value: Values) -> bool:

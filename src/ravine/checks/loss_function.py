@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 from ravine.checks.context import CheckContext
 from ravine.checks.given_to_losses import find_given_to_loss
 from ravine.checks.loss_form import LossForm
+from ravine.checks.logits_limit import are_cosines
 from ravine.checks.loss_growth import falls_ever_faster
 from ravine.checks.made_up_outputs import SURE
 from ravine.checks.pair_relation import drives_alike_apart
@@ -35,11 +36,13 @@ def check_loss(context: CheckContext) -> Iterator[Finding]:
     """Yields what does not fit between the network's end and the loss.
 
     A network of which a part is frozen was trained before, and begins with the loss of what it
-    was trained for.
+    was trained for; one that ends in cosines, with that of their scale.
     """
     is_adapted = any(not p.requires_grad for p in context.model.parameters())
-    found = _between(context)
-    yield from (one for one in found if one.code != "initial-loss-high" or not is_adapted)
+    for one in _between(context):
+        is_start = one.code == "initial-loss-high"
+        if not is_start or not (is_adapted or are_cosines(context)):
+            yield one
 
 
 def _between(context: CheckContext) -> Iterator[Finding]:
