@@ -9,8 +9,8 @@ from torch.nn.functional import one_hot
 
 from ravine.checks.context import CheckContext
 from ravine.checks.given_to_losses import find_given_to_loss
-from ravine.checks.loss_form import LossForm
 from ravine.checks.logits_limit import are_cosines
+from ravine.checks.loss_form import LossForm
 from ravine.checks.loss_growth import falls_ever_faster
 from ravine.checks.made_up_outputs import SURE
 from ravine.checks.pair_relation import drives_alike_apart
