@@ -51,6 +51,19 @@ def test_a_compiled_network_answers_as_its_layers_do(name: str, count: int) -> N
     torch.testing.assert_close(found, _by_layers(network, images), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["wrn-10-1", "swift-1"])
+def test_a_network_is_compiled_in_inference_mode_too(name: str) -> None:
+    network, images = _network(name), images_for(3, name)
+    inside, outside = InferenceEngine(network), InferenceEngine(network)
+
+    with torch.inference_mode():
+        found = inside(images)
+
+    assert _is_compiled(inside)
+    assert torch.equal(found, outside(images))
+    assert torch.equal(inside(images), found)
+
+
 @pytest.mark.parametrize(
     "act", [nn.GELU(), nn.SiLU(), nn.Identity()], ids=lambda act: type(act).__name__
 )

@@ -182,16 +182,19 @@ class _Compiled:
 def _compile(
     library: Library, network: nn.Module, shape: Shape, dtype: torch.dtype
 ) -> _Compiled | None:
-    """Returns a network compiled for images of one size; None where it cannot be traced."""
-    try:
-        with torch.autocast("cpu", enabled=False):
+    """Returns a network compiled for images of one size; None where it cannot be traced.
+
+    In inference mode torch keeps convolutions whole, which `trace` does not know.
+    """
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
+        try:
             graph = trace(network, shape)
-    except UntraceableError:
-        return None
-    if dtype is not torch.float32 and not is_narrow_under_autocast(graph):
-        return None
-    layers = fuse(graph)
-    return _Compiled(library, graph, layers, [constants_of(layer) for layer in layers], dtype)
+        except UntraceableError:
+            return None
+        if dtype is not torch.float32 and not is_narrow_under_autocast(graph):
+            return None
+        layers = fuse(graph)
+        return _Compiled(library, graph, layers, [constants_of(layer) for layer in layers], dtype)
 
 
 def _type_of_values(library: Library) -> torch.dtype | None:
