@@ -3,25 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.checks.maker_and_judge import MakerAndJudge, real
 from torch import Tensor, nn
 
 import ravine
 
 Batch = tuple[Tensor, Tensor]
-
-
-class Pair(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maker = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 6))
-        self.judge = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.judge(x)
-
-
-def real(out: Tensor, _: object = None) -> Tensor:
-    return F.binary_cross_entropy_with_logits(out, torch.ones_like(out))
 
 
 # When the judge's gradients are cleared: before all, before its own pass, after its own step.
@@ -31,7 +18,7 @@ def test_what_the_maker_leaves_in_the_judge_is_named(
     clears: str, named: bool, is_whole: bool
 ) -> None:
     torch.manual_seed(0)
-    both = Pair()
+    both = MakerAndJudge()
     judges = torch.optim.Adam(both.judge.parameters(), 1e-3)
     makers = torch.optim.Adam(both.maker.parameters(), 1e-3)
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.checks.maker_and_judge import MakerAndJudge, real
 from torch import Tensor, nn
 
 import ravine
@@ -10,24 +11,10 @@ import ravine
 Batch = tuple[Tensor, Tensor]
 
 
-class Pair(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maker = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 6))
-        self.judge = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 1))
-
-    def forward(self, drawn: Tensor) -> Tensor:
-        return self.judge(self.maker(drawn))
-
-
-def real(out: Tensor, _: object = None) -> Tensor:
-    return F.binary_cross_entropy_with_logits(out, torch.ones_like(out))
-
-
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_maker_without_a_gradient_is_named_and_one_with_is_no_fault(cut: bool) -> None:
     torch.manual_seed(0)
-    model = Pair()
+    model = MakerAndJudge()
     judges = torch.optim.Adam(model.judge.parameters(), 1e-3)
     makers = torch.optim.Adam(model.maker.parameters(), 1e-3)
 
