@@ -83,7 +83,7 @@ def measure(board: Board, setting: str, values: tuple[str, str], asked: Any) -> 
 
 def name_of(board: Board, setting: str, values: tuple[str, str], asked: Any) -> str:
     """Returns the name of an entry."""
-    what = " or ".join(values) if setting == "model" else asked.model
+    what = " or ".join(values) if setting == "model" else f"{asked.model}, {' or '.join(values)}"
     size = f", {asked.image_size} px" if asked.image_size else ""
     return f"{setting}, {board.name}{size}, {asked.epochs:g} epochs, {what}"
 

@@ -2,28 +2,23 @@
 
 Planned before step 1 from a measured speed, and corrected after each twentieth of the run, near its
 end each hundredth, by the speed that it had since the last: machines become busy, and quiet again.
-What the evaluations will take is timed again on the way, by a few images.
+What the evaluations will take is timed again on the way (`timed_images.py`).
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self, final
 
 from ravine.core.ranks import ALONE, Ranks
 from ravine.training.clock import Clock
 from ravine.training.plan import FEWEST_STEPS, Plan, Speed
+from ravine.training.timed_images import TimedImages, slowness_by_steps
 
 _MARGIN = 0.985  # of the time left; the rest is for checkpoints and for small stalls
 _VALIDATION_SHARE = 0.04  # of the time of an epoch, at most, goes into its evaluation
 # Shares of the run after which the plan is compared with the clock, and those near its end.
 _EVERY, _NEAR_END, _EVERY_NEAR_END = 0.05, 0.9, 0.01
-# Beside an endless loop evaluations took 1.85 times as long where steps took 2.5 times (two cores).
-_EVALUATION_SLOWS = 0.67
 _WORTH_CORRECTING = 0.01  # of the plan's steps
-# An evaluation is timed at the first check, again after a fifth of the budget and at another pace
-# of steps, each time by images for 1/200 of the budget: four times, or for 3 % of the time gone by.
-_TIMED_AGAIN, _OTHER_PACE, _SAME_PACE = 0.2, 1.25, 1.05
-_TIMED_FOR, _MOST_TIMED, _TIMED_SHARE = 0.005, 512, 0.03
 
 
 def steps_within(
@@ -105,7 +100,7 @@ def correct_plan(
         return plan
     slower = slowness(plan, plan.speed, step, step_seconds, over=over)
     if evaluations is None:
-        evaluations = slower**_EVALUATION_SLOWS
+        evaluations = slowness_by_steps(slower)
     speed = plan.speed.slowed(slower, evaluations=evaluations)
     rest = steps_within(
         seconds_left,
@@ -122,33 +117,6 @@ def slowness(plan: Plan, speed: Speed, step: int, seconds: float, *, over: int) 
     """Returns the mean seconds of the last `over` steps, in those that the speed has for them."""
     first = max(0, step - over)
     return seconds / speed.step_between(plan.progress(first), plan.progress(step))
-
-
-@final
-@dataclass(slots=True, kw_only=True)
-class TimedImages:
-    """Images of evaluations that were timed on the way, at the pace that the steps have now.
-
-    Attributes:
-        count: of them.
-        seconds: that they took.
-        slower: steps then took so many times what was planned.
-        at: seconds of the budget that were gone by.
-        spent: seconds that all timing took.
-        is_settled: whether that pace is the one since; while it changes, steps are of both.
-    """
-
-    count: int = 0
-    seconds: float = 0.0
-    slower: float = 1.0
-    at: float = 0.0
-    spent: float = 0.0
-    is_settled: bool = True
-
-    @property
-    def image(self) -> float:
-        """Seconds of one; 0 where none was timed."""
-        return self.seconds / self.count if self.count else 0.0
 
 
 @final
@@ -182,8 +150,9 @@ class Budget:
     def is_time_to_check(self, plan: Plan, step: int) -> bool:
         """Returns whether a twentieth of the budget or of the plan has gone by since last time.
 
-        A plan of an ended run, one of a repeated run up to its last correction, and one that was
-        shortened as validation stands still, is not checked: it is followed.
+        Near the end, after nine tenths, a hundredth is enough. A plan of an ended run, one of a
+        repeated run up to its last correction, and one that was shortened as validation stands
+        still, is not checked: it is followed.
         """
         if self.seconds is None or plan.speed is None or plan.settled or step >= plan.end:
             return False
@@ -206,33 +175,15 @@ class Budget:
             return 0
         slower = slowness(plan, plan.speed, step, step_seconds, over=over)
         slower, elapsed = self.ranks.broadcast(slower, self.clock.elapsed())
-        known, image = self.images, self.images.image or plan.speed.image
-        if not known.is_settled:
-            self.images = replace(known, slower=slower, is_settled=True)
-            return 0
-        count = min(_MOST_TIMED, int(_TIMED_FOR * self.seconds / image))
-        other = max(slower / known.slower, known.slower / slower)
-        is_old = elapsed >= known.at + _TIMED_AGAIN * self.seconds
-        due = not known.count or other > _OTHER_PACE or is_old
-        most = max(4 * _TIMED_FOR * self.seconds, _TIMED_SHARE * elapsed)
-        if not due or not count or known.spent > most:
-            return 0
-        settled = other <= _SAME_PACE
-        if not settled:
-            known = replace(known, count=0, seconds=0.0)
-        self.images = replace(known, slower=slower, at=elapsed, is_settled=settled)
+        self.images, count = self.images.due(
+            slower=slower, elapsed=elapsed, budget=self.seconds, planned=plan.speed.image
+        )
         return count
 
     def timed(self, count: int, image: float, spent: float) -> None:
         """Notes the seconds of each of `count` images of an evaluation, and of timing them."""
         image, spent = self.ranks.broadcast(image, spent)
-        known = self.images
-        self.images = replace(
-            known,
-            count=known.count + count,
-            seconds=known.seconds + count * image,
-            spent=known.spent + spent,
-        )
+        self.images = self.images.with_timed(count, image, spent)
 
     def corrected(self, plan: Plan, step: int, step_seconds: float, *, over: int = 1) -> Plan:
         """Returns the plan, or one that fits into the budget where that differs.
@@ -257,16 +208,11 @@ class Budget:
     def _evaluations(
         self, plan: Plan, step: int, step_seconds: float, *, over: int
     ) -> float | None:
-        """Returns how many times as long as planned evaluations take; None where none was timed.
-
-        Since they were timed they have changed as the steps have, where those did.
-        """
+        """Returns how many times as long as planned evaluations take; None where none was timed."""
         if plan.speed is None or not self.images.count:
             return None
-        slower = slowness(plan, plan.speed, step, step_seconds, over=over) / self.images.slower
-        if max(slower, 1 / slower) <= _OTHER_PACE:
-            slower = 1.0
-        return self.images.image / plan.speed.image * slower**_EVALUATION_SLOWS
+        slower = slowness(plan, plan.speed, step, step_seconds, over=over)
+        return self.images.slowness(slower=slower, planned=plan.speed.image)
 
     def _elapsed(self) -> float:
         return self.ranks.broadcast(self.clock.elapsed())[0]
