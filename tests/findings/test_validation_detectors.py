@@ -1,7 +1,7 @@
 """What does not fit between losses, accuracies and answers of validation: by numbers, and live."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -86,13 +86,23 @@ def test_images_that_wrap_around_are_named_where_those_of_validation_do_not(
     assert found == (["validation-prepared-differently"] if named else [])
 
 
-@pytest.mark.parametrize("faster", [False, True])
-def test_a_loss_that_falls_ever_faster_below_zero_runs_off(faster: bool) -> None:
-    losses = [2.0 - (0.01 * n**3 if faster else 20 * math.sqrt(n)) for n in range(60)]
+@pytest.mark.parametrize(
+    ("fallen", "named"),
+    [
+        (lambda n: 0.01 * n**3, True),
+        (lambda n: 20 * math.sqrt(n), False),
+        (lambda n: 1e5 * math.sqrt(n), True),  # a likelihood whose determinant is turned round
+    ],
+    ids=["ever faster", "far", "beyond all measure"],
+)
+def test_a_loss_that_falls_ever_faster_or_beyond_measure_runs_off(
+    fallen: Callable[[int], float], named: bool
+) -> None:
+    losses = [2.0 - fallen(n) for n in range(60)]
     rows = [{"kind": "step", "step": n + 1, "loss": v, "lr": 0.1} for n, v in enumerate(losses)]
     found = {f.code for f in find_over_time(trace(rows))}
 
-    assert ("loss-runs-off" in found) == faster
+    assert ("loss-runs-off" in found) == named
 
 
 def network(inputs: int = 24) -> nn.Sequential:

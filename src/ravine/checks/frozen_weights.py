@@ -3,6 +3,8 @@
 torch draws the weights of linear and convolutional layers evenly from ±1/√(inputs of a unit). A
 training moves some beyond that; where none is, and they lie evenly, nothing was loaded. Or a
 function drew all layers from one normal distribution and set their biases to 0, after loading.
+Embeddings are drawn from the standard normal distribution; a table of trained vectors has another
+size for each word.
 """
 
 import math
@@ -17,6 +19,7 @@ from ravine.findings.thresholds import DRAWN_EVENLY
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _FEWEST = 64  # weights of a layer
+_FEWEST_OF_A_TABLE = 400
 _DEVIATIONS = 4.0  # of a standard deviation
 
 
@@ -32,6 +35,7 @@ def check_frozen(context: CheckContext) -> Iterator[Finding]:
         and m.weight.numel() >= _FEWEST
         and id(m.weight) not in moved  # a copy that follows another network is none
     ]
+    yield from _embeddings(context)
     drawn = [name for name, weight in frozen if is_as_drawn(weight)]
     if are_of_one_draw([weight for _, weight in frozen]) and not _have_biases(context, frozen):
         yield _drawn_again([name for name, _ in frozen])
@@ -51,6 +55,28 @@ def check_frozen(context: CheckContext) -> Iterator[Finding]:
         layer=drawn[0],
         evidence={"layers": float(len(drawn))},
     )
+
+
+def _embeddings(context: CheckContext) -> Iterator[Finding]:
+    """Yields the first table of embeddings that is frozen as torch draws a new one."""
+    for name, module in context.model.named_modules():
+        if not isinstance(module, nn.Embedding | nn.EmbeddingBag) or module.weight.requires_grad:
+            continue
+        rows = module.weight.detach().double()
+        rows = rows[rows.any(1)]  # without that of the padding
+        if rows.numel() >= _FEWEST_OF_A_TABLE and _is_normal(rows.flatten()):
+            yield Finding(
+                severity="warning",
+                code="frozen-at-random",
+                seen=f"a frozen table of {len(rows)} embeddings holds numbers of the standard "
+                "normal distribution, as a new one is drawn",
+                cause="the trained vectors were not found under the words' names (capitals, "
+                "prefixes, another tokenizer), or were not loaded",
+                cure="count how many words have a vector; let the others learn (freeze=False)",
+                layer=name or "the embedding",
+                evidence={"rows": float(len(rows))},
+            )
+            return
 
 
 def _have_biases(context: CheckContext, frozen: Sequence[tuple[str, Tensor]]) -> bool:

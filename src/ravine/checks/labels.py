@@ -16,6 +16,7 @@ from ravine.findings.finding import Finding
 from ravine.findings.thresholds import IMBALANCE, IMBALANCE_FROM, UNSHUFFLED
 
 IGNORED = -100  # the label that torch's losses pass over
+_RARE_IN_A_BATCH = 0.5  # examples of a kind, on average
 
 
 def check_labels(context: CheckContext) -> Iterator[Finding]:
@@ -27,6 +28,7 @@ def check_labels(context: CheckContext) -> Iterator[Finding]:
     batches = [sample.labels for sample in context.samples]
     found = [b[b != IGNORED] for b in batches if b is not None]
     if not found:
+        yield from _rare_targets(context)
         return
     labels = torch.cat(found)
     if classes is not None:
@@ -94,6 +96,32 @@ def _balance(labels: Tensor, *, is_met: bool) -> Iterator[Finding]:
             "(--balance sample), and judge by recall of each class",
             evidence={"ratio": ratio, "labels": len(labels)},
             changes={"balance": "loss"},
+        )
+
+
+def _rare_targets(context: CheckContext) -> Iterator[Finding]:
+    """Yields targets of 0 and 1, one an example, of which one kind is in few batches."""
+    targets = [s.targets for s in context.samples]
+    known = [t for t in targets if isinstance(t, Tensor) and t.is_floating_point()]
+    if len(known) < len(targets) or any(t.numel() != len(t) for t in known):
+        return
+    whole = torch.cat([t.flatten() for t in known])
+    if len(whole) < IMBALANCE_FROM or not bool(((whole == 0) | (whole == 1)).all()):
+        return
+    ones = int(whole.sum())
+    rare = min(ones, len(whole) - ones)
+    if 0 < rare < _RARE_IN_A_BATCH * len(known):
+        kind = int(ones == rare)
+        yield Finding(
+            severity="warning",
+            code="imbalance",
+            seen=f"{rare} of {len(whole)} targets are {kind}, the others {1 - kind}: most batches "
+            f"hold no {kind}",
+            cause="examples or pairs were drawn so that one kind is hardly among them",
+            cure="draw both kinds about as often (as many pairs that differ as pairs that are "
+            "alike), or weigh the rare one (pos_weight)",
+            evidence={"rare": float(rare), "targets": float(len(whole))},
+            changes={"balance": "sample"},
         )
 
 

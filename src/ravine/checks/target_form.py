@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from ravine.checks.constant_reach import find_beyond_range
 from ravine.checks.context import CheckContext
 from ravine.checks.loss_function import (
     no_log_probabilities,
@@ -50,7 +51,7 @@ def check_target_form(context: CheckContext) -> Iterator[Finding]:
     if out.shape == targets.shape and targets.is_floating_point():
         yield from _shares(context, out, targets)
         yield from _sum_to_one(context, out, targets)
-        yield from _out_of_reach(measured.last_function, targets)
+        yield from _out_of_reach(context, out, targets)
     yield from _turned_round(context, out, targets)
 
 
@@ -125,8 +126,9 @@ def _is_straight(context: CheckContext, out: Tensor, targets: Tensor) -> bool:
     return False
 
 
-def _out_of_reach(last: str, targets: Tensor) -> Iterator[Finding]:
-    """Yields a last function that cannot reach the targets."""
+def _out_of_reach(context: CheckContext, out: Tensor, targets: Tensor) -> Iterator[Finding]:
+    """Yields a last function that cannot reach the targets, or what the loss makes of them."""
+    last = context.measured.last_function
     if last not in RANGES:
         return
     low, high = RANGES[last]
@@ -135,6 +137,8 @@ def _out_of_reach(last: str, targets: Tensor) -> Iterator[Finding]:
     share = float(beyond.double().mean())
     if share > _OUTSIDE:
         yield out_of_reach(last, {"share": share, "low": low, "high": high})
+    else:
+        yield from find_beyond_range(context, out, last, low=low, high=high)
 
 
 def _unbounded(context: CheckContext, right: Tensor, targets: Tensor) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext, layer_of
+from ravine.checks.cut_columns import find_cut_columns
 from ravine.checks.frozen_weights import is_as_drawn
 from ravine.checks.made_up_outputs import REFUSALS
 from ravine.core.nested import map_tensors
@@ -195,8 +196,10 @@ def check_dropout(context: CheckContext) -> Iterator[Finding]:
 def check_gradients(context: CheckContext) -> Iterator[Finding]:
     """Yields parameters without a gradient, of the loss of the first batch or in the user's step.
 
-    What the step adds to the loss (weights of its terms, a second head) counts too.
+    What the step adds to the loss (weights of its terms, a second head) counts too. So do columns
+    of the output that are cut from all of them.
     """
+    yield from find_cut_columns(context)
     model, steps = context.model, context.measured.steps
     learning = [p for p in model.parameters() if p.requires_grad]
     reached = steps.reached if steps else set()

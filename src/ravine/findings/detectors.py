@@ -19,6 +19,7 @@ from ravine.findings.thresholds import (
     AGREES,
     AT_CHANCE,
     BELOW_BASELINE,
+    BEYOND_MEASURE,
     BLOWN,
     COLLAPSED,
     COLLAPSED_LOSS,
@@ -83,7 +84,7 @@ _ROWS: Final = (
     Detector(
         code="loss-runs-off",
         function=find_over_time,
-        thresholds=(RUNS_OFF, FALLS_FASTER),
+        thresholds=(RUNS_OFF, FALLS_FASTER, BEYOND_MEASURE),
         explains=_LEARNING,
     ),
     Detector(

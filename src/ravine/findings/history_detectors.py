@@ -20,6 +20,7 @@ from ravine.findings.loss_curve import mean_of, smoothed
 from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
     AT_CHANCE,
+    BEYOND_MEASURE,
     DIVERGED,
     FALLS_FASTER,
     OVERFIT_GAP,
@@ -122,18 +123,21 @@ def _knows_a_little(run: Trace) -> bool:
 
 
 def _runs_off(run: Trace) -> Iterator[Finding]:
-    """Yields a loss that is far below 0 and falls ever faster."""
+    """Yields a loss that is far below 0 and falls ever faster, or is beyond all measure."""
     losses = smoothed(run.losses)
     thirds = [losses[k * (len(losses) - 1) // 3] for k in range(4)]
     first, second, third = (before - after for before, after in pairwise(thirds))
-    if run.least > -RUNS_OFF * max(1.0, abs(thirds[0] + run.least)):
+    start = max(1.0, abs(thirds[0] + run.least))
+    if run.least > -RUNS_OFF * start:
         return
-    if third > FALLS_FASTER * second > FALLS_FASTER**2 * max(first, 0.0):
+    is_faster = third > FALLS_FASTER * second > FALLS_FASTER**2 * max(first, 0.0)
+    if is_faster or run.least < -BEYOND_MEASURE * start:
         yield Finding(
             severity="critical",
             code="loss-runs-off",
-            seen=f"the loss falls to {run.least:.3g}, and faster from third to third of the run "
-            f"({first:.3g}, {second:.3g}, {third:.3g})",
+            seen=f"the loss falls to {run.least:.3g}"
+            + (", and faster from third to third of the run " if is_faster else ", by third ")
+            + f"({first:.3g}, {second:.3g}, {third:.3g})",
             cause="a term has no least value: its sign is turned round, or what should limit it "
             "(a penalty, a clamp) is missing",
             cure="print each term of the loss over some steps: none may run to −∞",

@@ -176,6 +176,7 @@ ACCURACY_OFF: Final = 0.2
 # A recorded loss below 0, over its first size, and the last fall of it over the one before.
 RUNS_OFF: Final = 10.0
 FALLS_FASTER: Final = 2.0
+BEYOND_MEASURE: Final = 1e4  # or so many times
 # Share of outputs' directions that varies between examples, and loss over its first, below which
 # outputs have collapsed.
 COLLAPSED: Final = 0.02
