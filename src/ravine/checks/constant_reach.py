@@ -26,7 +26,7 @@ def find_beyond_range(
 
     Args:
         context: of the checks.
-        out: outputs of the first examples.
+        out: outputs of the first examples, (N, …).
         last: name of the function that made them, whose results lie between `low` and `high`.
         low: may be -inf.
         high: may be inf.
