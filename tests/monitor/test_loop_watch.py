@@ -207,6 +207,43 @@ def test_dropout_that_stays_on_is_heard_in_evaluation_mode() -> None:
     assert codes(watched(Drops())) == ("noisy-evaluation",)
 
 
+class Probed(nn.Module):
+    """A trained body, and a head that learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU())
+        self.head = nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(x))
+        return logits
+
+
+def test_statistics_that_the_probes_move_are_no_noise() -> None:
+    torch.manual_seed(0)
+    model = Probed()
+    optimizer = torch.optim.Adam(model.head.parameters(), 1e-2)
+    model.body.requires_grad_(False)
+    with ravine.Monitor(model, optimizer) as monitor:
+        for n in range(30):
+            x, y = 3 + 2 * torch.randn(64, 20), torch.randint(0, 5, (64,))
+            model.eval()
+            with torch.no_grad():
+                features = model.body(x)  # the network as a whole is called by validation alone
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model.head(features), y)
+            loss.backward()
+            optimizer.step()
+            monitor.record(loss=loss)
+            if n % 6 == 5:
+                with torch.no_grad():
+                    value = F.cross_entropy(model(x), y)
+                monitor.record(loss=value, split="validation")
+
+        assert "noisy-evaluation" not in monitor.findings.codes
+
+
 def test_watching_the_loop_leaves_weights_buffers_and_chance_bitwise() -> None:
     def trained(*, monitored: bool) -> tuple[dict[str, Tensor], Tensor]:
         torch.manual_seed(3)

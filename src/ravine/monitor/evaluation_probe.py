@@ -5,7 +5,8 @@ needed. Buffers, modes and random states stay.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 import torch
@@ -127,11 +128,11 @@ def probe_evaluation(
             out = next(iter(outputs), None)
             found["tokens"] = token_answers(validated, outputs)
             found["sure_in_validation"], found["doubt_in_validation"] = _sure(out), _doubt(out)
+            if trained is None and out is not None:
+                found["noise"] = _noise(outputs, _outputs(model, validated))
             if out is not None:
                 found["loss_bounds"] = _loss_bounds(out)
                 found["norms_agree"], found["doubt_by_batch"] = _by_batch(model, validated, out)
-            if trained is None and out is not None:
-                found["noise"] = _noise(outputs, _outputs(model, validated))
     if trained is not None and validated is not None:
         found["shift"] = input_shift(trained, validated)
     return found
@@ -152,7 +153,8 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
         found["influence"] = example_influence(model, call, _outputs)
     found["own_norms_agree"], _ = _by_batch(model, call, out, fewest=_FEW)
     model.train()
-    learning = next(iter(_outputs(model, call)), None)
+    with _statistics_kept(model):
+        learning = next(iter(_outputs(model, call)), None)
     if learning is not None and learning.shape == out.shape:
         found["sure_while_training"] = _sure(learning)
         found["modes_agree"] = _agreement(learning, out)
@@ -175,23 +177,42 @@ def _by_batch(
         out: logits (N, K, …) of it.
         fewest: N that tell something.
     """
-    norms = [
-        m
-        for m in model.modules()
-        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
-    ]
+    norms = _norms_with_statistics(model)
     if not norms or not _has_answers(out) or len(out) < fewest:
         return math.nan, math.nan
     for norm in norms:
         norm.train()
     try:
-        other = next(iter(_outputs(model, call)), None)
+        with _statistics_kept(model):
+            other = next(iter(_outputs(model, call)), None)
     finally:
         for norm in norms:
             norm.eval()
     if other is None or other.shape != out.shape:
         return math.nan, math.nan
     return _agreement(other, out), _doubt(other)
+
+
+def _norms_with_statistics(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [
+        m
+        for m in model.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
+    ]
+
+
+@contextmanager
+def _statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Lets batch norms take the statistics of batches, and not keep any of them."""
+    norms = _norms_with_statistics(model)
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _agreement(one: Tensor, other: Tensor) -> float:
