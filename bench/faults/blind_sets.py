@@ -140,6 +140,19 @@ BLIND_SETS = (
         mended="all of these; heads that are reshaped and not turned, bodies that are drawn anew "
         "after loading, signals whose order is not read, value functions that are no labels",
     ),
+    BlindSet(
+        name="twelfth",
+        number=13,
+        special="two new writers, 20 faults and 20 healthy kinds each, two seeds; image "
+        "classifiers and what is built around them (38 of 38 with a code), then other tasks (26 "
+        "of 36); they chose what people meet, so many kinds are near to those of earlier sets; 3 "
+        "of 40 faults without a code",
+        alarms="a frozen body and a head that a step calls one by one: the monitor's own passes "
+        "had moved the statistics between two of its looks",
+        mended="that; derivatives that are trained without a graph of their own, outputs behind "
+        "an end that the loss's best answer is beyond, tables of vectors that hold none, pairs of "
+        "one kind, losses of −500,000",
+    ),
 )
 COLUMNS = ("set", "special in it", "false alarms", "mended after it")
 
