@@ -237,6 +237,7 @@ def test_evaluation_mode_must_be_quiet_and_take_each_example_for_itself() -> Non
     assert "noisy-evaluation" in plain(Drops(always=True))
     assert "noisy-evaluation" not in plain(Drops(always=False))
     assert plain(network(OverBatch())) == ("examples-mixed",)
+    assert plain(network(nn.LogSoftmax(0)), F.nll_loss) == ("examples-mixed",)
     assert plain(nn.Sequential(nn.BatchNorm1d(20), network())) == ()
 
 

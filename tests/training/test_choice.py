@@ -40,7 +40,8 @@ def test_what_only_residual_networks_have_decides_for_them() -> None:
     found = choose_for_budget(32, lambda _: 9.0, budget=60.0, residual=True)
     assert found.model == "wrn-28-10"
     assert choose_for_budget(10, lambda _: 1.0, budget=60.0, residual=False).model == "wrn-10-1"
-    assert choose_for_budget(224, lambda _: 9.0, budget=60.0, residual=False).model == "resnet-50"
+    assert choose_for_budget(224, lambda _: 9.0, budget=60.0, residual=True).model == "resnet-50"
+    assert choose_for_budget(224, lambda _: 9.0, budget=60.0, residual=False).model == "swift-1"
 
 
 @pytest.mark.parametrize("size", [10, 14, 28, 96, 224])

@@ -78,7 +78,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
         code="no-gradient",
         function=check_gradients,
         stage="state",
-        explains=(*LEARNING, "vanishing-at-start", "step-trains-something-else"),
+        explains=DETECTORS["no-gradient"].explains,
     ),
     Check(  # what the data set keeps; by a step by check_step
         code="batch-changed",

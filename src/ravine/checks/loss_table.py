@@ -37,7 +37,7 @@ LOSS_CHECKS: Final = (
         code="softmax-twice",
         function=check_loss,
         stage="first batch",
-        explains=(*LEARNING, *START, "activation-on-logits"),
+        explains=DETECTORS["softmax-twice"].explains,
     ),
     Check(
         code="sigmoid-twice",

@@ -31,6 +31,7 @@ from ravine.findings.thresholds import (
     FEW_STEPS,
     FOLLOWED,
     LEARNT,
+    LEFT_IN_STEPS,
     MIXED,
     NEAR_IN_VIEW,
     NOISE_WORTH,
@@ -88,6 +89,14 @@ _ROWS: Final = (
         explains=_LEARNING,
     ),
     Detector(
+        code="softmax-twice",
+        function=find_in_loop,
+        explains=(
+            *(*_LEARNING, "exploding-at-start", "vanishing-at-start", "initial-loss-high"),
+            "activation-on-logits",
+        ),
+    ),
+    Detector(
         code="not-in-optimizer",
         function=find_in_loop,
         explains=(*_LEARNING, "step-does-not-update", "gradients-not-cleared"),
@@ -98,8 +107,14 @@ _ROWS: Final = (
         explains=(*_LEARNING, "gradients-not-cleared"),
     ),
     Detector(
+        code="no-gradient",
+        function=find_in_loop,
+        explains=(*_LEARNING, "vanishing-at-start", "step-trains-something-else"),
+    ),
+    Detector(  # of the first steps by find_in_loop
         code="gradients-not-cleared",
         function=find_in_snapshots,
+        thresholds=(LEFT_IN_STEPS,),
         explains=(
             *("rate-too-high", "rate-too-low", *RUN_SYMPTOMS),
             *("units-died", "units-saturated", "overfitting"),

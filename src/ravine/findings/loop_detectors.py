@@ -7,9 +7,11 @@ import numpy as np
 
 from ravine.findings.finding import Finding
 from ravine.findings.freezing_detector import find_stopped
+from ravine.findings.gradient_detectors import find_gradients
 from ravine.findings.held_out_detectors import find_behind
 from ravine.findings.loop_record import LoopRecord
 from ravine.findings.run_trace import Trace
+from ravine.findings.softmax_detector import find_softmax_twice
 from ravine.findings.thresholds import (
     AT_CHANCE,
     MIXED,
@@ -46,6 +48,8 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     if not by_hand:
         yield from _outside(record, run)
     yield from find_stopped(record)
+    yield from find_gradients(record)
+    yield from find_softmax_twice(record, run)
     if record.noise > NOISY:
         yield _noisy(record.noise)
     if record.influence > MIXED:

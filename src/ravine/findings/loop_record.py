@@ -121,6 +121,22 @@ class TokenAnswers:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnreachedPart:
+    """Parameters that an optimizer holds and that had no gradient in any step.
+
+    Attributes:
+        steps: that were made.
+        tensors: number of them.
+        share: of the numbers that the optimizer holds.
+    """
+
+    steps: int
+    tensors: int
+    share: float
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopRecord:
     """What happened around a network.
 
@@ -140,6 +156,9 @@ class LoopRecord:
             training mode.
         outside: changes of weights that no optimizer made.
         stopped: parameters that learn no more; None where there are none.
+        unreached: parameters without a gradient in any step; None where there are none.
+        uncleared: steps that began with the gradients of the one before, and steps of which that
+            is known.
         validations: recorded losses of held-out data, by step.
         validated: examples of the first pass of the last one, and its passes.
         pass_sizes: examples of each of them.
@@ -169,6 +188,8 @@ class LoopRecord:
         followed: share of the way from where running statistics began to those of a batch; NaN
             where it is not known.
         doubt_by_batch: mean entropy of the answers then.
+        probabilities_doubt: mean entropy of outputs on training that are probabilities themselves;
+            NaN where they are none.
         influence: change of outputs of training when half of the batch is left out, in evaluation
             mode, over their deviation.
         apart: share of the outputs' directions that varies between examples of training, in
@@ -196,6 +217,8 @@ class LoopRecord:
     resting_from: int | None = None
     outside: tuple[OutsideChange, ...] = ()
     stopped: StoppedPart | None = None
+    unreached: UnreachedPart | None = None
+    uncleared: tuple[int, int] = (0, 0)
     validations: int = 0
     validated: tuple[int, int] = (0, 0)
     pass_sizes: tuple[int, ...] = ()
@@ -218,6 +241,7 @@ class LoopRecord:
     norms_agree: float = math.nan
     followed: float = math.nan
     doubt_by_batch: float = math.nan
+    probabilities_doubt: float = math.nan
     influence: float = 0.0
     apart: float = math.nan
     tokens: TokenAnswers | None = None

@@ -173,6 +173,8 @@ REDRAWN: Final = 0.2  # share of validation that was augmented by another draw
 WRAPPED: Final = 0.9
 WRAPPED_CERTAIN: Final = 4.0
 ACCURACY_OFF: Final = 0.2
+# Share of the first steps that add to the gradients of the step before.
+LEFT_IN_STEPS: Final = 0.8
 # A recorded loss below 0, over its first size, and the last fall of it over the one before.
 RUNS_OFF: Final = 10.0
 FALLS_FASTER: Final = 2.0

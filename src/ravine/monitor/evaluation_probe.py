@@ -32,6 +32,7 @@ _FEWEST, _NUMBERS = 4, 8  # examples, and numbers of an output of which they can
 _ENOUGH, _FEW = 32, 8  # examples whose own statistics say something; of a pass of training
 _MOST_KINDS = 4096  # of tokens
 _EVEN, _UNEVEN = 2e-3, 0.05  # deviation of images' deviations
+_ONE = 1e-3  # off a sum of 1
 _COLUMNS = 64  # of a table, which are compared each for itself
 _SIDE, _STARTS = 8, 8  # pixels; beginnings of a range
 
@@ -160,6 +161,7 @@ def _on_training(model: nn.Module, call: Call) -> dict[str, Any]:
         found["modes_agree"] = _agreement(learning, out)
     if out.dim() == 2 and out.shape[1] > 1:
         found["classes"] = out.shape[1]
+        found["probabilities_doubt"] = _doubt_of_probabilities(out)
     return found
 
 
@@ -250,6 +252,12 @@ def _doubt(out: Tensor | None) -> float:
     if out is None or not _has_answers(out):
         return math.nan
     return float(torch.special.entr(out.softmax(1)).sum(1).mean())
+
+
+def _doubt_of_probabilities(out: Tensor) -> float:
+    """Returns the mean entropy of rows (N, K) that are probabilities, NaN for others."""
+    is_one = bool((out >= 0).all()) and bool(((out.sum(1) - 1).abs() < _ONE).all())
+    return float(torch.special.entr(out.double()).sum(1).mean()) if is_one else math.nan
 
 
 def _loss_bounds(out: Tensor) -> tuple[float, float, float] | None:

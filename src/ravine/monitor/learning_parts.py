@@ -9,7 +9,9 @@ from typing import final
 
 from torch import Tensor
 
-from ravine.findings.loop_record import StoppedPart
+from ravine.findings.loop_record import StoppedPart, UnreachedPart
+
+_ENOUGH = 24  # steps, in which parts that take turns have had theirs
 
 
 @final
@@ -24,6 +26,7 @@ class LearningParts:
         self._parameters = list(parameters)
         self._steps = self._validations = 0
         self._learns: list[bool] = []
+        self._ever: list[bool] = [False] * len(self._parameters)  # whether there was a gradient
         self._stopped: dict[int, int] = {}  # last step of those that have learnt in all before
         self._came_back: set[int] = set()
         self._frozen_by: dict[int, int] = {}  # number of the validation they first rested in
@@ -33,6 +36,9 @@ class LearningParts:
         self._steps += 1
         now = [p.requires_grad and p.grad is not None for p in self._parameters]
         if now != self._learns:
+            self._ever = [
+                a or p.grad is not None for a, p in zip(self._ever, self._parameters, strict=True)
+            ]
             for n, (learns, did) in enumerate(zip(now, self._learns or now, strict=True)):
                 if did and not learns:
                     self._stopped.setdefault(n, self._steps - 1)
@@ -46,6 +52,26 @@ class LearningParts:
         for n, (p, did) in enumerate(zip(self._parameters, self._learns, strict=False)):
             if did and not p.requires_grad:
                 self._frozen_by.setdefault(n, self._validations)
+
+    def without_gradient(self, held: set[int]) -> UnreachedPart | None:
+        """Returns what an optimizer holds and no loss has reached in any step.
+
+        Args:
+            held: ids of the parameters in the optimizer.
+        """
+        sizes = {
+            n: p.numel()
+            for n, p in enumerate(self._parameters)
+            if p.requires_grad and id(p) in held
+        }
+        found = [n for n in sizes if not self._ever[n]]
+        if not found or len(found) == len(sizes) or self._steps < _ENOUGH:
+            return None
+        return UnreachedPart(
+            steps=self._steps,
+            tensors=len(found),
+            share=sum(sizes[n] for n in found) / max(1, sum(sizes.values())),
+        )
 
     def stopped(self, held: set[int]) -> StoppedPart | None:
         """Returns the parameters that stopped, of those that an optimizer still holds.

@@ -6,7 +6,7 @@ between two steps, and at the first pass of a validation.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from ravine.core.nested import (
 )
 from ravine.findings.loop_record import LoopRecord, OutsideChange
 from ravine.monitor.any_optimizer import AnyOptimizer
+from ravine.monitor.cleared_gradients import ClearedGradients
 from ravine.monitor.followed_statistics import StartingStatistics
 from ravine.monitor.learning_parts import LearningParts
 from ravine.monitor.seen_examples import SeenExamples
@@ -36,8 +37,17 @@ _ENOUGH = 16  # examples of a pass that tell something by themselves
 _MANY = 512  # examples of all parts together
 _PARTS = 8  # passes of a validation, and batches of training, of which examples are kept
 _SAME = 1e-6  # relative difference of weights that were put back
+_MOST_WAITING = 8  # passes whose step may still come
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class _Pass(NamedTuple):
+    """A pass with gradients: the steps before it, its arguments, and the network's mode."""
+
+    step: int
+    call: Call
+    training: bool
 
 
 @final
@@ -95,6 +105,7 @@ class LoopWatch:
         self.resting_from: int | None = None
         self.outside: list[OutsideChange] = []
         self._learning = LearningParts(self._parameters)
+        self._cleared = ClearedGradients(self._parameters)
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
         self.trained: Call | None = None
         self.trained_before: list[Call] = []
@@ -103,6 +114,8 @@ class LoopWatch:
         self._pass_sizes, self._sizes, self._trained_size = list[int](), tuple[int, ...](), 0
         self._validated: list[Call] = []
         self._handles: list[Any] = []
+        self._waiting: list[_Pass] = []
+        self._steps_seen = False
 
     def open(self) -> None:
         """Watches all optimizers from now on."""
@@ -116,6 +129,7 @@ class LoopWatch:
         """Watches none any more; what is kept of batches stays."""
         for handle in self._handles:
             handle.remove()
+        self._count_waiting()
         self._handles, self._last_other, self._first = [], None, None
 
     def _before_any_step(self, *_: Any) -> None:
@@ -142,7 +156,10 @@ class LoopWatch:
     def after_step(self) -> None:
         """Keeps a sample of the weights as the step left them."""
         self._counts_versions = not self._is_foreign
+        self._count_waiting()
+        self._steps_seen = True
         self._learning.after_step()
+        self._cleared.after_step()
         found = self._sample()
         # Reads from the device, but only after a change from outside.
         self._update = math.nan
@@ -166,17 +183,11 @@ class LoopWatch:
         return change if change > _SAME else 0.0
 
     def on_training_pass(self, step: int, call: Call, *, training: bool) -> None:
-        """Counts a pass with gradients."""
-        self.calls += 1
-        self._trained_size = batch_size(call)
-        self.seen.add(call)
-        if step != self._first_of:
-            self._first_of, self._first = step, call
-        if training or not self._has_modes:
-            self.resting_from = None
-        else:
-            self.resting_calls += 1
-            self.resting_from = step + 1 if self.resting_from is None else self.resting_from
+        """Notices a pass with gradients: of training, if a step or another pass comes after it."""
+        if len(self._waiting) >= _MOST_WAITING:
+            self._count_waiting()
+        self._waiting.append(_Pass(step, call, training))
+        self._cleared.on_pass()
         change = 0.0 if self._is_stepping else self._changed()
         if change and self._kept is not None:
             size = float(self._kept.norm()) * change
@@ -189,8 +200,27 @@ class LoopWatch:
         if self._kept is None:  # of a loop that steps by hand
             self._kept, self._version = self._sample(), self._versions()
 
+    def _count_waiting(self) -> None:
+        """Counts the passes with gradients that were waiting as those of training."""
+        for one in self._waiting:
+            self.calls += 1
+            self._trained_size = batch_size(one.call)
+            self.seen.add(one.call)
+            if one.step != self._first_of:
+                self._first_of, self._first = one.step, one.call
+            if one.training or not self._has_modes:
+                self.resting_from = None
+            else:
+                self.resting_calls += 1
+                self.resting_from = one.step + 1 if self.resting_from is None else self.resting_from
+        self._waiting = []
+
     def on_plain_pass(self, call: Call, trained: Call | None, *, training: bool) -> None:
         """Counts a pass without gradients; keeps examples of some of those of a validation."""
+        self._count_waiting()
+        self._note_plain_pass(call, trained, training=training)
+
+    def _note_plain_pass(self, call: Call, trained: Call | None, *, training: bool) -> None:
         self._passes += 1
         self._passes_in_training += training and self._has_modes
         if self._passes == 1:
@@ -265,6 +295,7 @@ class LoopWatch:
             steps: of the watched optimizer.
             probed: fields of the record that passes on kept examples gave.
         """
+        self._count_waiting()
         return LoopRecord(
             steps=steps,
             is_foreign=self._is_foreign,
@@ -279,6 +310,8 @@ class LoopWatch:
             resting_from=self.resting_from,
             outside=tuple(self.outside),
             stopped=self._learning.stopped(self._held()),
+            unreached=self._learning.without_gradient(self._held()),
+            uncleared=(self._cleared.left, self._cleared.known),
             validations=self.validations,
             validated=(next(iter(self._sizes), 0), len(self._sizes)),
             pass_sizes=self._sizes,
@@ -293,7 +326,14 @@ class LoopWatch:
         """Counts a recorded loss."""
         if split == "train":
             self.losses += 1
+            self._count_waiting()
             return
+        # A validation that forgot no_grad: passes with gradients, and no step since.
+        if not self._passes and self._steps_seen:
+            forgotten, self._waiting = self._waiting, []
+            for one in forgotten:
+                self._note_plain_pass(one.call, None, training=one.training)
+        self._count_waiting()
         if step != self._validated_at:
             self._validated_at = step
             self._learning.on_validation()

@@ -13,7 +13,8 @@ SMALL_IMAGES: Candidates = (("swift-1", 0.0), ("swift-2", 40.0), ("wrn-28-10", 1
 RESIDUAL: Candidates = (
     ("wrn-10-1", 0.0), ("wrn-10-2", 8.0), ("wrn-16-2", 8.0), ("wrn-16-4", 8.0), ("wrn-28-10", 8.0),
 )  # fmt: skip
-LARGE_IMAGES: Candidates = (
+LARGE_IMAGES: Candidates = (("swift-1", 0.0), ("swift-2", 40.0), ("resnet-50", 100.0))
+LARGE_RESIDUAL: Candidates = (
     ("wrn-10-1", 0.0), ("resnet-18", 8.0), ("resnet-34", 8.0), ("resnet-50", 8.0),
 )  # fmt: skip
 _SMALLEST_FOR_SWIFT, _SMALL = 14, 96  # pixels a side
@@ -78,7 +79,7 @@ def choose_for_budget(
 
 def _candidates(image_size: int, *, residual: bool) -> Candidates:
     if image_size > _SMALL:
-        return LARGE_IMAGES
+        return LARGE_RESIDUAL if residual else LARGE_IMAGES
     return RESIDUAL if residual or image_size < _SMALLEST_FOR_SWIFT else SMALL_IMAGES
 
 
