@@ -97,7 +97,7 @@ class LoopWatch:
         self._counts_versions = False  # p.data.copy_(...) leaves them: not where that is the step
         self._last_other: Optimizer | None = None
         self._passes = self._passes_in_training = 0
-        self._is_swapped = self._is_stepping = False
+        self._is_swapped = self._is_stepping = self._steps_seen = False
         self._validated_at = self._first_of = -1
         self._first: Call | None = None  # pass of a step, before those of other inputs
         self.calls = self.resting_calls = self.losses = 0
@@ -113,9 +113,7 @@ class LoopWatch:
         self.validated_before: list[Call] = []
         self._pass_sizes, self._sizes, self._trained_size = list[int](), tuple[int, ...](), 0
         self._validated: list[Call] = []
-        self._handles: list[Any] = []
-        self._waiting: list[_Pass] = []
-        self._steps_seen = False
+        self._handles, self._waiting = list[Any](), list[_Pass]()
 
     def open(self) -> None:
         """Watches all optimizers from now on."""
