@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ravine
-from ravine.monitor.evaluation_probe import wrapping
+from ravine.monitor.input_shift import wrapping
 
 _SIDE = 12
 
