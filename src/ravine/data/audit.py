@@ -250,7 +250,8 @@ def _report_copies(found: Mapping[str, Any], notify: Callable[..., None]) -> Non
 
 def _report_near(near: Mapping[str, Any], notify: Callable[..., None]) -> None:
     """Notifies of images that are nearly equal, and of what is wrong with that."""
-    text = f"{counted(near['pairs'], 'pair')} of images nearly equal, as of one saved again"
+    pairs = counted(near["pairs"], "pair")
+    text = f"{pairs} of images nearly equal, as of one saved again, mirrored or shifted"
     wrong = [
         f"{near[key]:,} of them {what}"
         for key, what in (

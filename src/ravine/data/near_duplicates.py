@@ -5,6 +5,8 @@ made 1: what saving again, or in another size, changes least. Pairs that are clo
 compared pixel by pixel. Only pairs whose projections on the first principal component are close
 can be close at all, so that images sorted by it are compared with their neighbours alone.
 
+Copies that were mirrored, shifted, or made brighter are found by `moved_copies.py`.
+
 Shape letters: N images, S height and width, C channels, F = 64 means, M images of a block.
 """
 
@@ -17,6 +19,7 @@ import numpy as np
 from ravine.data.dataset import Dataset
 from ravine.data.duplicates import digest_keys
 from ravine.data.label_sets import hashable_label
+from ravine.data.moved_copies import moved_copies
 
 _GRID = 8  # means a side
 _CLOSE = 0.06  # distance of two images' means, of unit length
@@ -40,6 +43,7 @@ def with_near_duplicates(dataset: Dataset) -> Dataset:
     _, unique = np.unique(digest_keys(dataset.digests), return_index=True)
     index = np.sort(unique[dataset.digests[unique].any(1)])
     pairs = near_duplicates(dataset.images, index)
+    pairs = sorted({*pairs, *moved_copies(dataset.images, index[:_MOST])})
     held_out = np.zeros(len(dataset.labels), bool)
     for split in ("validation", "test"):
         held_out[dataset.splits.get(split, np.zeros(0, np.int64))] = True
