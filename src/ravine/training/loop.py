@@ -111,7 +111,7 @@ def fit(
         scheduler.set_at(progress := plan.progress(state.step))
         batch = training.batch_at(state.step, progress)
         result = train_step(state, training.forward, batch, settings=training.step)
-        meter.add(result.loss, result.correct, batch.count)
+        meter.add(result.loss, result.floor, result.correct, batch.count)
         emit(_step_done(state, plan, batch, result, budget.clock))
         if (back := divergence.after_step(state, result.loss)) is not None:
             _report_rollback(back, emit)
@@ -178,6 +178,7 @@ def _step_done(
         total_steps=plan.end,
         lr=float(state.optimizer.param_groups[0]["lr"]),
         loss=result.loss,
+        floor=result.floor,
         correct=result.correct,
         gradient_norm=result.gradient_norm,
         seen=batch.count,
@@ -201,7 +202,7 @@ def _evaluated(
 ) -> Plan:
     """Evaluates at an epoch's end, and returns the plan, shortened where it ends early."""
     state = training.state
-    train_loss, train_accuracy, speed = state.meter.close()
+    trained = state.meter.close()
     found = training.validate(state.evaluated) if training.validate else None
     training_mode_(state.model)
     if found is not None:
@@ -210,12 +211,13 @@ def _evaluated(
         epoch=state.step / plan.steps_per_epoch,
         step=state.step,
         total_steps=plan.end,
-        train_loss=train_loss,
-        train_accuracy=train_accuracy,
+        train_loss=trained.loss,
+        train_loss_floor=trained.floor,
+        train_accuracy=trained.accuracy,
         accuracy=found.accuracy if found else None,
         interval=found.interval if found else None,
         loss=found.loss if found else None,
-        images_per_second=speed,
+        images_per_second=trained.images_per_second,
         elapsed=clock.elapsed(),
         measure=_measure(batch),
         scores=found.scores if found else {},
