@@ -124,6 +124,16 @@ def test_a_training_loss_is_shown_above_the_floor_of_smoothed_labels(
     assert "<td>0.138</td>" in shown[-1]
 
 
+def test_one_step_of_one_image_in_one_epoch_is_in_the_singular(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    PlainLines().observe(
+        TrainingStarted(step=0, total_steps=1, steps_per_epoch=1, batch=1, model="wrn-10-1")
+    )
+
+    assert capsys.readouterr().out == "training wrn-10-1: 1 step of 1 image, 1 epoch\n"
+
+
 def test_the_floor_is_kept_and_taken_off_in_the_report(
     figures: None, stripes: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ravine.core.counted import counted
 from ravine.core.events import (
     EpochDone,
     Event,
@@ -153,7 +154,7 @@ def _corrected(
         emit(_plan_corrected(plan, corrected, step))
         said = _said(plan)
         if _said(corrected) != said:
-            emit(Notice(text=f"plan corrected: {said} steps become {corrected.end}"))
+            emit(Notice(text=f"plan corrected: {counted(said, 'step')} become {corrected.end:,}"))
     return corrected
 
 
@@ -234,8 +235,10 @@ def _evaluated(
 def _stop_text(before: Plan, after: Plan, patience: int) -> str:
     assert after.stop is not None
     left = after.end - after.stop.step
-    rest = f"the rest of the schedule runs in {left} steps" if left else "the run ends here"
+    rest = (
+        f"the rest of the schedule runs in {counted(left, 'step')}" if left else "the run ends here"
+    )
     return (
-        f"validation stands still for {patience} epochs: {rest}, "
+        f"validation stands still for {counted(patience, 'epoch')}: {rest}, "
         f"{after.end} in all instead of {before.end}"
     )

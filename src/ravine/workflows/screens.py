@@ -224,8 +224,8 @@ def started_line(event: TrainingStarted) -> str:
     """Returns the line about the plan."""
     epochs = event.total_steps / event.steps_per_epoch
     return (
-        f"training {event.model}: {counted(event.total_steps, 'step')} of {event.batch} images, "
-        f"{epochs:.3g} epochs"
+        f"training {event.model}: {counted(event.total_steps, 'step')} of "
+        f"{counted(event.batch, 'image')}, {counted(epochs, 'epoch', form='.3g')}"
         + (
             "; training losses are those above the least that smoothed and mixed labels allow, "
             f"about {event.loss_floor:.3g}"
