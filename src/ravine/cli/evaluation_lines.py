@@ -73,10 +73,12 @@ def _best_lines(best: dict[str, Any]) -> list[str]:
     """Returns the line about better weights along the way, and what their number is worth."""
     if best["is_last"]:
         return []
+    luck = f"{100 * best['luck']:.1f}"
+    chosen = f", up to {luck} points of it by luck" if float(luck) else ""
     return [
-        f"best of {best['evaluations']} evaluations: {share(best['accuracy'])} of "
-        f"{best['images']:,} validation images after epoch {best['epoch']:.4g}, up to "
-        f"{100 * best['luck']:.1f} points of it by luck; those weights: --weights-of best"
+        f"best of {counted(best['evaluations'], 'evaluation')}: {share(best['accuracy'])} of "
+        f"{counted(best['images'], 'validation image')} after epoch {best['epoch']:.4g}{chosen}; "
+        "those weights: --weights-of best"
     ]
 
 
