@@ -203,7 +203,7 @@ def intervals(table: Sequence[Mapping[str, Any]], shades: Colours, measure: str)
             axes.plot(row["mean"], line, "D", color=colour, ms=6)
         axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel=measure)
         axes.set_yticks(range(len(rows)), [literal(row["name"]) for row in rows])
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     return svg_of(figure, "mean of each candidate with its 95 % interval; pale dots are seeds")
 
 
