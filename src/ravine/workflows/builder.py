@@ -144,7 +144,7 @@ class Builder:
         return loss_of(several=several, label_smoothing=smoothing, weights=weights)
 
     def least_loss(self, recipe: Recipe, weights: torch.Tensor | None) -> LeastLoss | None:
-        """Returns the floor of targets under `loss`; None where labels stay hard, and it is 0."""
+        """Returns the floor of `loss` with weights (K,) or None; None where labels stay hard: 0."""
         several, smoothing = self.dataset.several, recipe.label_smoothing
         if not (smoothing or recipe.mixup or recipe.cutmix):
             return None
