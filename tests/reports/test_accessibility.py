@@ -101,6 +101,66 @@ def test_axe_finds_nothing_serious(
     assert found == {view: [] for view in VIEWS}
 
 
+LETTERS = """[...document.querySelectorAll('svg text, svg tspan')]
+  .filter(one => one.textContent.trim()
+  && one.getClientRects().length).map(one => { const m = one.getScreenCTM?.()
+    ?? one.ownerSVGElement.getScreenCTM(); return [parseFloat(getComputedStyle(one).fontSize)
+    * Math.hypot(m.a, m.b), one.textContent.trim()]; }).filter(([size]) => size < 10)"""
+OUTSIDE = """[...document.querySelectorAll('main *')].filter(one => {
+  const box = one.getBoundingClientRect(), scrolls = one.closest('.scroll, .figure, pre');
+  return box.width && (box.right > innerWidth + 1 || box.left < -1)
+    && !(scrolls && scrolls !== one && getComputedStyle(scrolls).overflowX === 'auto');
+}).map(one => one.outerHTML.slice(0, 80))"""
+
+
+@pytest.mark.parametrize("kind", ["report", "evaluation", "race"])
+def test_on_a_phone_letters_are_large_and_what_is_wide_scrolls_in_itself(
+    page: Any, addresses: dict[str, str], kind: str
+) -> None:
+    page.size(420, 900)
+    show(page, addresses[kind])
+
+    assert page.value(LETTERS) == []
+    assert page.value(OUTSIDE) == []
+
+
+WRITTEN = """(() => {
+  const calls = [], pen = CanvasRenderingContext2D.prototype, write = pen.fillText, fill = pen.fill;
+  pen.fillText = function (text, x, y) { calls.push([text, y]); write.call(this, text, x, y); };
+  pen.fill = function () { calls.push(["", 0]); fill.call(this); };
+  draw();
+  pen.fillText = write; pen.fill = fill;
+  return { calls, captions: data.surfaces[0].labels, tall: canvas.clientHeight,
+    floor: [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([a, b]) => project(a, b, floor)[1]) };
+})()"""
+
+
+def test_on_a_phone_the_axes_of_a_surface_are_named_below_it(
+    page: Any, addresses: dict[str, str]
+) -> None:
+    page.size(420, 900)
+    show(page, addresses["surface"])
+    page.value("data.surfaces[0].labels = ['component 1, 95.8 % of length', 'component 2, 3 %']; 0")
+    found = page.value(WRITTEN)
+
+    written = [(text, y) for text, y in found["calls"] if text]
+    captions = [(text, y) for text, y in written if any(c in text for c in found["captions"])]
+    assert len(captions) == 2
+    assert min(y for _, y in captions) > max(found["floor"])
+    assert max(y for _, y in captions) < found["tall"]
+
+
+def test_the_table_of_runs_fits_a_wide_page(page: Any, tmp_path: Path) -> None:
+    make_run(tmp_path / "fashion-mnist-wrn-16-4-1", 20_000, ended=False)
+    page.size(1400, 900)
+    with serving(tmp_path) as port:
+        show(page, f"http://127.0.0.1:{port}/")
+        page.wait("document.querySelectorAll('#runs tbody tr').length > 0")
+        beyond = "(t => t.scrollWidth - t.clientWidth)(document.querySelector('.table'))"
+
+        assert page.value(beyond) <= 1
+
+
 CURVES = "document.querySelector('#curves .chart canvas')"
 SAID = "document.querySelector('#curves .readout').textContent"
 

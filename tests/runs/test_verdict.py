@@ -52,6 +52,7 @@ def test_a_critical_finding_stands_before_a_good_accuracy() -> None:
     [
         ({"lr": "*0.1"}, "--lr 0.3"),
         ({"lr": 0.46909725357346715}, "--lr 0.469"),
+        ({"budget": 330}, "--budget 330s"),
         ({"init": "lsuv"}, "--init lsuv"),
         ({"zero_init": True, "skip": False}, "--zero-init --no-skip"),
     ],

@@ -170,6 +170,27 @@ def test_the_verdict_says_which_difference_cannot_be_seen() -> None:
     assert comparisons[0].visible > abs(comparisons[0].difference)
 
 
+def test_equal_means_have_no_best() -> None:
+    """Equal to the hundredth of a percent, as they are printed."""
+    even = {0: 1.0, 1: 0.99, 2: 1.0}
+    two = {"adam": even, "momentum": {0: 0.99, 1: 1.0, 2: 1.0}}
+    three = {**two, "muon": {0: 0.98, 1: 0.99, 2: 0.99}}
+
+    said = {n: verdict(*standings(found)) for n, found in (("two", two), ("three", three))}
+    assert "adam, momentum. Both have the same mean. With" in said["two"]
+    assert "adam and momentum have the same mean, the best" in said["three"]
+    one_seed = {name: {0: 1.0} for name in two}
+    assert verdict(*standings(one_seed)).startswith("All are equal on one seed;")
+
+
+def test_a_difference_of_more_than_all_points_is_none_that_can_be_seen() -> None:
+    wild = {"adam": {0: 0.1, 1: 1.0}, "momentum": {0: 1.0, 1: 0.2}}
+
+    said = verdict(*standings(wild))
+    assert "With 2 seeds no difference can be seen, however large" in said
+    assert "points" not in said
+
+
 def test_an_interval_of_shares_stays_between_nothing_and_all() -> None:
     table, _ = standings({"a": {1: 0.30, 2: 0.72}, "b": {1: 0.95, 2: 0.99}})
 

@@ -7,7 +7,7 @@ from tests.training.hand_clock import HandClock
 
 from ravine.core.errors import RunError, SettingError
 from ravine.training import loop
-from ravine.training.budget import Budget, budget_too_short, plan_for_budget
+from ravine.training.budget import Budget, budget_too_short, enough_budget, plan_for_budget
 from ravine.training.plan import Plan, Speed, epochs_too_few, plan_for_epochs
 from ravine.training.settings import TrainingSettings
 
@@ -167,6 +167,15 @@ def test_a_budget_that_leaves_few_steps_names_one_that_would_do(
     if said:
         enough = float(said.split("--budget ")[1].split("s")[0])
         assert plan_for_budget(enough, speed, steps_per_epoch=175).end > 100
+
+
+def test_one_budget_is_named_at_the_start_and_at_the_end_of_a_run() -> None:
+    plan = plan_for_budget(20.0, Speed(step=1.0, validation=2.0, final=11.0), steps_per_epoch=175)
+    said = budget_too_short(plan, 20.0)
+    ended = plan.corrected(4, plan.end + 2)  # a machine that became quiet changes nothing of it
+
+    assert said is not None
+    assert f"--budget {enough_budget(ended, 20.0)}s " in said
 
 
 @pytest.mark.parametrize(("epochs", "per_epoch"), [(10, 2), (0.2, 9), (1, 99), (3, 33)])

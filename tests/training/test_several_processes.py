@@ -24,7 +24,7 @@ from ravine.data.batches import Batch, TrainingBatches, shard_indices
 from ravine.data.dataset import Dataset, Preprocessing
 from ravine.runs.rows import read_json, read_rows
 from ravine.training.distributed import GradientSync
-from ravine.training.loss import cross_entropy
+from ravine.training.loss import cross_entropy, least_cross_entropy
 from ravine.training.stop import Interrupted
 
 # Without batch norm two halves of a batch give the gradient of the whole, but for rounding, which
@@ -262,7 +262,9 @@ def test_unequal_parts_add_up_to_the_whole_batch(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Ranks, "all_reduce_sum", all_reduce_sum)
             sync = GradientSync(Ranks(rank=rank, size=2), model, class_weights=factors)
-            found = sync.merge(loss.detach(), correct, batch)
+            least = least_cross_entropy(label_smoothing=smoothing, class_weights=factors)
+            floor = least(targets[part], 3)
+            found = sync.merge(loss.detach(), correct, floor, batch)
 
     exact = network(torch.float64)
     logits = exact(x.double())
@@ -273,6 +275,8 @@ def test_unequal_parts_add_up_to_the_whole_batch(
     wanted.backward()
     assert float(found[0]) == pytest.approx(float(wanted.detach()), rel=1e-5)
     assert int(found[1]) == int((logits.argmax(1) == labels).sum())
+    floor = least_cross_entropy(label_smoothing=smoothing, class_weights=factors)(targets, 3)
+    assert float(found[2]) == pytest.approx(float(floor), rel=1e-5, abs=1e-6)
     for mine, reference in zip(model.parameters(), exact.parameters(), strict=True):
         assert mine.grad is not None
         assert reference.grad is not None

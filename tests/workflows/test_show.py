@@ -14,6 +14,8 @@ from ravine.core.snapshot import LayerStatistics, Snapshot
 from ravine.findings.finding import Finding, Findings
 from ravine.findings.target_floor import expected_floor
 from ravine.reports.contents import gather
+from ravine.reports.live.run_feed import RunFeed
+from ravine.runs.folder import RunFolder
 from ravine.runs.rows import read_rows
 from ravine.runs.surface import Surface
 from ravine.workflows.race import Race
@@ -111,15 +113,25 @@ def test_a_training_loss_is_shown_above_the_floor_of_smoothed_labels(
             EpochDone(
                 epoch=1.0, step=10, total_steps=20, train_loss=1.005, train_accuracy=0.94,
                 accuracy=0.915, interval=(0.9, 0.93), loss=0.413, elapsed=1.0,
-                images_per_second=10.0,
+                images_per_second=10.0, train_loss_floor=0.867,
             )
         )  # fmt: skip
 
     said = capsys.readouterr().out
-    assert "above 0.867, the least that smoothed and mixed labels allow" in said
+    assert "above the least that smoothed and mixed labels allow, about 0.867" in said
     assert "loss 0.138  training 94.00 %" in said
     assert "loss 0.413" in said
     assert "<td>0.138</td>" in shown[-1]
+
+
+def test_one_step_of_one_image_in_one_epoch_is_in_the_singular(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    PlainLines().observe(
+        TrainingStarted(step=0, total_steps=1, steps_per_epoch=1, batch=1, model="wrn-10-1")
+    )
+
+    assert capsys.readouterr().out == "training wrn-10-1: 1 step of 1 image, 1 epoch\n"
 
 
 def test_the_floor_is_kept_and_taken_off_in_the_report(
@@ -139,6 +151,25 @@ def test_the_floor_is_kept_and_taken_off_in_the_report(
     assert f"<td>{shown}</td>" in run._repr_html_()
     report = (run.path / "report.html").read_text()
     assert "the least that smoothed and mixed labels allow" in report
+
+
+def test_the_floor_of_mixed_labels_is_that_of_the_same_steps(stripes: Path, tmp_path: Path) -> None:
+    """A mean over all draws may lie above the loss of the few of an epoch."""
+    settings = {**SMALL, "cutmix": 1.0, "augment": "none"}
+    run = ravine.train(stripes, out=tmp_path / "run", show="none", **settings)
+
+    rows = [row for row in read_rows(run.path / "history.jsonl") if row["kind"] == "epoch"]
+    floors = [row["train_loss_floor"] for row in rows]
+    assert max(floors) > min(floors) + 0.01
+    assert np.mean(floors) == pytest.approx(expected_floor(2, cutmix=1.0), abs=0.15)
+    feed = RunFeed(RunFolder(run.path))
+    feed.advance()
+    shown = [row["train_loss"] - row["train_loss_floor"] for row in rows]
+    assert min(shown) > 0
+    assert [row["train_loss"] for row in gather(run.path).epochs] == pytest.approx(shown)
+    assert list(feed.epoch_column("train_loss")) == pytest.approx(shown)
+    steps = gather(run.path).steps
+    assert all(row["loss"] >= 0 for row in steps)
 
 
 def test_a_run_says_what_it_is_in_a_line(run: Run) -> None:

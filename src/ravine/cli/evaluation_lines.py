@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ravine.cli.several_lines import several_lines
+from ravine.core.counted import counted
 from ravine.core.lazy import lazy_module
 from ravine.reports.baseline_text import baseline_text
 from ravine.reports.class_tables import ClassRow, class_rows
@@ -29,14 +30,13 @@ def evaluation_lines(found: dict[str, Any], *, per_class: bool) -> list[str]:
     if "mean_ap" in found:
         return several_lines(found, per_label=per_class)
     loss = "not finite" if found["loss"] is None else loss_text(found["loss"], decimals=4)
+    images = counted(found["count"], "image")
     lines = [
-        f"accuracy {_accuracy(found)} on {found['count']:,} images ({found['split']}), loss {loss}",
+        f"accuracy {_accuracy(found)} on {images} ({found['split']}), loss {loss}",
         *_fold_lines(found),
     ]
     if known := found.get("trained_on"):
-        lines.append(
-            f"{known:,} of {found['count']:,} images were trained on; --held-out leaves them out"
-        )
+        lines.append(f"{known:,} of {images} were trained on; --held-out leaves them out")
     if rows := found.get("baselines"):
         lines.append(f"without a network, on the pixels: {baseline_text(rows, found['count'])}")
     if found.get("top5"):
@@ -64,7 +64,7 @@ def _fold_lines(found: dict[str, Any]) -> list[str]:
     if test := found.get("test"):
         lines.append(
             f"mean of the {len(folds or ())} networks: accuracy {_accuracy(test)} on "
-            f"{test['count']:,} images (test)"
+            f"{counted(test['count'], 'image')} (test)"
         )
     return lines
 
@@ -73,10 +73,12 @@ def _best_lines(best: dict[str, Any]) -> list[str]:
     """Returns the line about better weights along the way, and what their number is worth."""
     if best["is_last"]:
         return []
+    luck = f"{100 * best['luck']:.1f}"
+    chosen = f", up to {luck} points of it by luck" if float(luck) else ""
     return [
-        f"best of {best['evaluations']} evaluations: {share(best['accuracy'])} of "
-        f"{best['images']:,} validation images after epoch {best['epoch']:.4g}, up to "
-        f"{100 * best['luck']:.1f} points of it by luck; those weights: --weights-of best"
+        f"best of {counted(best['evaluations'], 'evaluation')}: {share(best['accuracy'])} of "
+        f"{counted(best['images'], 'validation image')} after epoch {best['epoch']:.4g}{chosen}; "
+        "those weights: --weights-of best"
     ]
 
 

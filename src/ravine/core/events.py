@@ -25,8 +25,8 @@ class TrainingStarted:
         batch: images per step, over all ranks.
         model: name of the network.
         run: path of the run folder; empty where there is none.
-        loss_floor: least training loss that smoothed or mixed targets allow, 0 for hard labels; a
-            display takes it off, so that the losses of training and validation compare.
+        loss_floor: expected least training loss that smoothed or mixed targets allow, 0 for hard
+            labels.
     """
 
     step: int
@@ -47,6 +47,8 @@ class StepDone:
         total_steps: of the run.
         lr: learning rate of the step.
         loss: 0-dim, the mean over the batch.
+        floor: 0-dim, the least loss that the step's own targets allow; a display takes it off, so
+            that the losses of training and validation compare. None for 0.
         correct: 0-dim, images of the batch that were answered correctly.
         gradient_norm: 0-dim, before clipping.
         seen: images of the batch, over all ranks.
@@ -66,6 +68,7 @@ class StepDone:
     skipped: "torch.Tensor"
     elapsed: float
     measure: str = "accuracy"
+    floor: "torch.Tensor | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,7 @@ class EpochDone:
         step: attempted steps so far.
         total_steps: of the run.
         train_loss: mean over the epoch's training batches.
+        train_loss_floor: mean over the same batches of the least loss that their targets allow.
         train_accuracy: in [0, 1], over the same batches; of several labels the exact matches.
         accuracy: in [0, 1] on the validation images, or None; None with several labels.
         interval: its 95 % interval, or None.
@@ -99,6 +103,7 @@ class EpochDone:
     images_per_second: float
     elapsed: float
     measure: str = "accuracy"
+    train_loss_floor: float = 0.0
     scores: Mapping[str, float | None] = field(default_factory=dict)
 
 

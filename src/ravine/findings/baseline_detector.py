@@ -25,8 +25,8 @@ def find_below_baseline(
     Args:
         baselines: rows of evaluation.json: name, accuracy, count, only_baseline, only_network, p.
         steps: that the run was trained for.
-        length: `epochs` and `budget` in seconds, as in the recipe; `step`, seconds of a step,
-            where it was measured.
+        length: `epochs` and `budget` in seconds, as in the recipe; `enough`, the seconds of
+            a budget that leaves time to learn, where a speed was measured.
         learns: whether its training loss has fallen; a run that does not learn is not too short.
     """
     best = max(baselines, key=lambda row: float(row["accuracy"]), default=None)
@@ -35,7 +35,8 @@ def find_below_baseline(
     points = 100 * (best["only_baseline"] - best["only_network"]) / best["count"]
     longer = _longer(steps, length) if learns else {}
     name, value = next(iter(longer.items()), ("epochs", None))
-    cure = "train for longer" + (f": --{name} {value:g}" if value is not None else "")
+    unit = "s" if name == "budget" else ""
+    cure = "train for longer" + (f": --{name} {value:g}{unit}" if value is not None else "")
     few = steps < FEW_STEPS
     cause = (
         "the training loss has not fallen: more steps of the same kind do not change that"
@@ -82,16 +83,10 @@ def learns_over(losses: Sequence[float], *, shown: float = math.inf) -> bool:
 
 
 def _longer(steps: int, length: Mapping[str, float | None]) -> dict[str, float]:
-    """Returns the setting of a run that is long enough, three times as long at least.
-
-    Much of a short budget is evaluating, which a longer one has no more of.
-    """
+    """Returns the setting of a run that is long enough, three times as long at least."""
     factor = max(_LONGER, FEW_STEPS / max(1, steps))
     if epochs := length.get("epochs"):
         return {"epochs": math.ceil(epochs * factor)}
     if budget := length.get("budget"):
-        seconds = budget * factor
-        if step := length.get("step"):
-            seconds = max(_LONGER * budget, budget + (FEW_STEPS - steps) * step)
-        return {"budget": math.ceil(seconds / _ROUND) * _ROUND}
+        return {"budget": length.get("enough") or math.ceil(budget * factor / _ROUND) * _ROUND}
     return {}

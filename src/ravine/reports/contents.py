@@ -4,7 +4,6 @@ Each file may be missing or torn: the page then says what is missing, and why. L
 followed: a page may be passed on, and contains nothing from outside the folder.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from ravine.runs.file_schemas import (
 from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import LayerRecords, read_layers, snapshot_row
 from ravine.runs.run_state import RunState, read_state
+from ravine.runs.shown_loss import with_shown_loss
 from ravine.runs.verdict import Verdict, judge
 
 # What a row leaves out is not known.
@@ -43,7 +43,8 @@ _LINK = "is a link, which is not followed"
 class Contents:
     """The files of a run as plain values; `missing` lists what is absent, and why.
 
-    The losses of training, in `steps` and `epochs`, are those above `loss_floor`.
+    The losses of training, in `steps` and `epochs`, are those above their own floors, which
+    `loss_floor` is the mean of.
     """
 
     name: str
@@ -89,14 +90,13 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
     recipe = _read(run / "recipe.toml", parse_toml, "the run did not begin", missing)
     rows = _rows(run / "history.jsonl", HISTORY, missing)
     plan = recipe.pop("plan", {})
-    floor = loss_floor(environment)
     findings = [*_rollbacks(rows), *_rows(run / "findings.jsonl", FINDING, [])]
     return Contents(
         name=run.resolve().name,
         evaluation=evaluation,
-        epochs=_above(rows, "epoch", "train_loss", floor),
-        steps=_above(rows, "step", "loss", floor),
-        loss_floor=floor,
+        epochs=_shown(rows, "epoch", "train_loss"),
+        steps=_shown(rows, "step", "loss"),
+        loss_floor=_mean_floor(rows),
         audit=read("audit.json", "the data was not audited", AUDIT),
         recipe=recipe,
         plan=plan if isinstance(plan, dict) else {},
@@ -111,20 +111,15 @@ def gather(run: Path, *, layers: LayerRecords | None = None) -> Contents:
     )
 
 
-def loss_floor(environment: Mapping[str, Any]) -> float:
-    """Returns the least training loss that a run's targets allow; 0 where it is not known."""
-    found = environment.get("loss_floor")
-    if not isinstance(found, int | float) or isinstance(found, bool):
-        return 0.0
-    return float(found) if 0 <= found < math.inf else 0.0
+def _shown(rows: Sequence[Mapping[str, Any]], kind: str, loss: str) -> list[dict[str, Any]]:
+    """Returns the rows of a kind, None where they say nothing, with training losses as shown."""
+    return [with_shown_loss({**_NO_NUMBERS, **row}, loss) for row in rows if row["kind"] == kind]
 
 
-def _above(
-    rows: Sequence[Mapping[str, Any]], kind: str, loss: str, floor: float
-) -> list[dict[str, Any]]:
-    """Returns the rows of a kind, None where they say nothing, with losses above the floor."""
-    filled = [{**_NO_NUMBERS, **row} for row in rows if row["kind"] == kind]
-    return [r if r[loss] is None else {**r, loss: r[loss] - floor} for r in filled]
+def _mean_floor(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Returns the mean of the floors of the steps; 0 where there are none."""
+    found = [row.get("loss_floor") or 0.0 for row in rows if row["kind"] == "step"]
+    return sum(found) / len(found) if found else 0.0
 
 
 def _read(path: Path, parse: Callable[[str], Any], why: str, missing: list[str]) -> dict[str, Any]:

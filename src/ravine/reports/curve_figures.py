@@ -8,9 +8,9 @@ import html
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FuncFormatter,
     Locator,
+    LogFormatterSciNotation,
     LogLocator,
     MaxNLocator,
     NullFormatter,
@@ -65,6 +66,7 @@ def svg_of(figure: Figure, title: str, *, read: bool = True) -> str:
         read: with the values of its curves, for a pointer; not where a chart stands for it.
     """
     with mpl.rc_context(_STYLE):
+        _write_exponents(figure)
         buffer = io.StringIO()
         # Laid out here: savefig would draw everything twice, the first time to lay it out.
         if (layout := figure.get_layout_engine()) is not None:
@@ -81,7 +83,37 @@ def svg_of(figure: Figure, title: str, *, read: bool = True) -> str:
     text = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", text, count=1)
     # The namespaces are names and no addresses; inside HTML they are not needed.
     text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{title}"{_data(readings)} ', 1)
+    # Its width in its own units: the page keeps the letters of all figures as large as can be read.
+    wide = f'style="--wide: {72 * figure.get_figwidth():.0f}"'
+    facts = f'role="img" aria-label="{title}" {wide}{_data(readings)}'
+    return text.replace("<svg ", f"<svg {facts} ", 1)
+
+
+def panels(svgs: Iterable[str]) -> str:
+    """Returns figures that stand side by side, or below each other where the page is narrow."""
+    return f'<div class="panels">{"".join(f"<div>{svg}</div>" for svg in svgs)}</div>'
+
+
+@final
+class _PlainExponents(LogFormatterSciNotation):
+    """Powers as letters of one size: 10⁻⁴. As a formula its exponent is too small on a phone."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        text: str = LogFormatterSciNotation.__call__(self, x, pos)
+        text = re.sub(r"\^\{(.*?)\}", lambda found: found[1].translate(_RAISED), text)
+        return re.sub(r"\$|\\mathdefault|[{}]", "", text).replace(r"\times", "×")
+
+
+_RAISED: Final = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
+
+
+def _write_exponents(figure: Figure) -> None:
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if type(axis.get_major_formatter()) is LogFormatterSciNotation:
+                axis.set_major_formatter(_PlainExponents())
+            if type(axis.get_minor_formatter()) is LogFormatterSciNotation:
+                axis.set_minor_formatter(_PlainExponents(minor_thresholds=(1, 0.4)))
 
 
 def _data(readings: list[dict[str, Any]]) -> str:

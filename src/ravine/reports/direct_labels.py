@@ -20,7 +20,7 @@ class End(NamedTuple):
     colour: str
 
 
-def label_ends(axes: Axes, ends: Sequence[End], *, size: float = 8.5) -> None:
+def label_ends(axes: Axes, ends: Sequence[End], *, size: float = 9.2) -> None:
     """Writes each text beside the end of its curve.
 
     Args:

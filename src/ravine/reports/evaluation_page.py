@@ -1,5 +1,6 @@
 """What a page says of an evaluation, and the page of an evaluation on its own."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ravine.runs.verdict import chance_of
 
 _MATRIX_UP_TO = 25  # classes; of more the matrix is a picture
 _CALIBRATED = 0.03  # expected calibration error up to which a network is called calibrated
+_SOFTENING = ("label_smoothing", "mixup", "cutmix")  # settings that make targets less certain
 _PAIRS, _MORE_PAIRS = 10, 25
 
 
@@ -46,12 +48,15 @@ def render_evaluation(path: Path) -> Path:
     return folder.report
 
 
-def evaluation_parts(run: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
+def evaluation_parts(
+    run: Path, evaluation: dict[str, Any], recipe: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Returns tables, figures and pictures of an evaluation for a template.
 
     Args:
         run: the folder, with the pictures of mistakes.
         evaluation: as evaluation.json holds it, its confusion written out; may be empty.
+        recipe: what the network was trained by, where that is known.
     """
     calibration = evaluation.get("calibration")
     return {
@@ -59,12 +64,12 @@ def evaluation_parts(run: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
         "baselines": baseline_text(evaluation.get("baselines") or [], evaluation.get("count", 0)),
         "mistakes": mistake_pictures(run, evaluation.get("mistakes", [])),
         "reliability": Markup(reliability(calibration)) if calibration else None,
-        "calibration_line": _calibration_line(evaluation) if calibration else "",
+        "calibration_line": _calibration_line(evaluation, recipe or {}) if calibration else "",
         **_tables(evaluation),
     }
 
 
-def _calibration_line(evaluation: dict[str, Any]) -> str:
+def _calibration_line(evaluation: dict[str, Any], recipe: Mapping[str, Any]) -> str:
     """Returns whether the network is as confident as it is accurate, in a sentence."""
     found = evaluation["calibration"]
     sums = (n * c for n, c in zip(found["count"], found["confidence"], strict=True) if n)
@@ -74,7 +79,10 @@ def _calibration_line(evaluation: dict[str, Any]) -> str:
         return f"Yes: its confidence is {points} from its accuracy."
     if gap > 0:
         return f"No: {points} more confident than accurate."
-    return f"No: {points} less confident than accurate, as label smoothing and mixup make it."
+    softened = [name for name in _SOFTENING if recipe.get(name)]
+    names = " and ".join(name.replace("_", " ") for name in softened)
+    cause = f", as {names} {'makes' if len(softened) == 1 else 'make'} it" if softened else ""
+    return f"No: {points} less confident than accurate{cause}."
 
 
 def _tables(evaluation: dict[str, Any]) -> dict[str, Any]:

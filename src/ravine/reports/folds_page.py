@@ -27,7 +27,7 @@ def folds_page(run: Path) -> str:
         run: the folder, with fold-1 … fold-K in it.
     """
     folder = RunFolder(run)
-    evaluation = _evaluation(folder)
+    evaluation, recipe = _evaluation(folder), _recipe(folder)
     folds = [_fold(folder, number) for number in range(1, folder.folds + 1)]
     scores = [one["score"] for one in folds if one["score"] is not None]
     return (
@@ -40,9 +40,9 @@ def folds_page(run: Path) -> str:
             spread=_spread(scores) if len(scores) == len(folds) else "",
             measure=measure_of(evaluation),
             test=evaluation.get("test"),
-            recipe=_recipe(folder),
+            recipe=recipe,
             broken=[one for one in folds if one["verdict"].kind in ("broken", "chance")],
-            **evaluation_parts(run, evaluation),
+            **evaluation_parts(run, evaluation, recipe),
         )
     )
 

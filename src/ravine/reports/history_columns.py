@@ -35,15 +35,6 @@ class HistoryColumns:
             made.add(row)
         return made
 
-    def above(self, floor: float) -> Self:
-        """Returns the columns with the training's losses above the floor of their targets."""
-        found = type(self)()
-        found.steps, found.epochs = dict(self.steps), dict(self.epochs)
-        if floor:
-            found.steps["loss"] = array("f", (v - floor for v in self.steps["loss"]))
-            found.epochs["train_loss"] = array("d", (v - floor for v in self.epochs["train_loss"]))
-        return found
-
     def clear(self) -> None:
         """Forgets all rows."""
         self.steps: dict[str, array[float]] = {name: array("d") for name in AXES}

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from ravine.reports.curve_figures import figure_of, svg_of
+from ravine.reports.curve_figures import figure_of, panels, svg_of
 from ravine.reports.figure_style import ACCENT, GREY, SECOND, literal
 
 FEWEST = 3  # snapshots that make a figure
@@ -39,15 +39,16 @@ def scales(snapshots: Sequence[Snapshot]) -> str:
     names = _layers(snapshots[-1])
     steps = [int(snapshot["step"]) for snapshot in snapshots]
     height = 1.3 + 0.17 * min(max(len(names), 6), 26)
-    with figure_of(9.2, height, ncols=2, sharey=True) as (figure, (left, right)):
-        _heat_map(figure, left, _values(snapshots, names, "var"), steps, "activations")
-        _heat_map(figure, right, _values(snapshots, names, "gradient_var"), steps, "gradients")
-        every = math.ceil(len(names) / _NAMES)
-        shown = range(0, len(names), every)
-        left.set_yticks([row + 0.5 for row in shown], [literal(names[row]) for row in shown])
-        left.tick_params(axis="y", labelsize=7.5, length=0)
-        left.set_ylim(len(names), 0)
-    return svg_of(figure, "size of activations and gradients, layers by steps")
+    shown = range(0, len(names), math.ceil(len(names) / _NAMES))
+    found = []
+    for key, what in (("var", "activations"), ("gradient_var", "gradients")):
+        with figure_of(4.6, height) as (figure, axes):
+            _heat_map(figure, axes, _values(snapshots, names, key), steps, what)
+            axes.set_yticks([row + 0.5 for row in shown], [literal(names[row]) for row in shown])
+            axes.tick_params(axis="y", labelsize=9.2, length=0)
+            axes.set_ylim(len(names), 0)
+        found.append(svg_of(figure, f"size of {what}, layers by steps"))
+    return panels(found)
 
 
 def update_ratios(snapshots: Sequence[Snapshot]) -> str:
@@ -69,7 +70,7 @@ def update_ratios(snapshots: Sequence[Snapshot]) -> str:
         axes.axhline(_USUAL, color=GREY, linewidth=0.9, linestyle="--", label="0.001, a usual size")
         axes.set(yscale="log", xlabel="step", ylabel="update / weight", xlim=(steps[0], steps[-1]))
         _name_extremes(axes, rows[-1], steps[-1])
-        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.22), ncols=4, fontsize=8.5)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.22), ncols=4, fontsize=9.5)
     return svg_of(figure, "size of updates over size of weights, against steps")
 
 
@@ -122,7 +123,7 @@ def _heat_map(
     axes.set_xlabel("step")
     bar = figure.colorbar(mesh, ax=axes, fraction=0.05, pad=0.02)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8)
+    bar.ax.tick_params(labelsize=9.2)
     bar.ax.minorticks_off()
 
 
@@ -153,6 +154,6 @@ def _name_extremes(axes: Axes, row: Mapping[str, float], step: int) -> None:
     for choose in (max, min):
         name = choose(row, key=lambda one: row[one])
         axes.annotate(
-            literal(name), (step, row[name]), xytext=(4, 0), textcoords="offset points", fontsize=8,
-            va="center", annotation_clip=False,
+            literal(name), (step, row[name]), xytext=(4, 0), textcoords="offset points",
+            fontsize=9.2, va="center", annotation_clip=False,
         )  # fmt: skip

@@ -67,7 +67,7 @@ def page(run: Path, *, layers: LayerRecords | None = None) -> str:
             surface_images=surface_pictures(run),
             pictures=data_pictures(run),
             **_drawings(contents),
-            **evaluation_parts(run, contents.evaluation),
+            **evaluation_parts(run, contents.evaluation, contents.recipe),
         )
     )
 

@@ -1,12 +1,13 @@
 """The templates of pages, and how values are written in them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ravine.core.counted import counted
 from ravine.core.page_style import page_style
 
 
@@ -22,7 +23,8 @@ def page_environment() -> Environment:
     )
     environment.globals["page_style"] = Markup(page_style())
     environment.filters |= {"percent": _percent, "between": _between}
-    environment.filters |= {"duration": _duration, "shown": _shown}
+    environment.filters |= {"duration": _duration, "shown": _shown, "setting": _setting}
+    environment.filters |= {"counted": counted}
     return environment
 
 
@@ -51,6 +53,16 @@ def _shown(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, Mapping):
+        words = (f"{str(name).replace('_', ' ')} {_shown(one)}" for name, one in value.items())
+        return ", ".join(words) or "–"
     if isinstance(value, list):
-        return ", ".join(_shown(item) for item in value) or "–"
+        gap = "; " if any(isinstance(item, Mapping) for item in value) else ", "
+        return gap.join(_shown(item) for item in value) or "–"
     return "–" if value is None or value == "" else str(value)
+
+
+def _setting(value: Any, name: str) -> str:
+    """Returns a setting as it is typed: a budget with its unit."""
+    is_seconds = name == "budget" and isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}s" if is_seconds else _shown(value)

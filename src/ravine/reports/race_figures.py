@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ravine.core.colours import SHADES, shades_of
-from ravine.reports.curve_figures import figure_of, plain_log, svg_of
+from ravine.reports.curve_figures import figure_of, panels, plain_log, svg_of
 from ravine.reports.direct_labels import End, label_ends
 from ravine.reports.figure_style import GREY, literal
 from ravine.runs.surface import Surface
@@ -120,42 +120,43 @@ def sensitivity(
     trials: Mapping[str, Sequence[Mapping[str, Any]]], shades: Colours, measure: str
 ) -> str:
     """Returns loss and `measure` of every trial by its learning rate, a line per candidate."""
-    ends: list[End] = []
-    with figure_of(9.2, 3.2, ncols=2) as (figure, (left, right)):
-        for name, rows in trials.items():
-            known = [row for row in rows if row["settings"].get("lr") is not None]
-            known = sorted(known, key=lambda row: row["settings"]["lr"])
-            ended = [row for row in known if row["status"] == "ended"]
-            colour = shades[name]
-            _dots(left, known, "loss", colour)
-            left.plot(
-                _learning_rates(ended),
-                [r["loss"] for r in ended],
-                color=colour,
-                linewidth=1.2,
-                label=literal(name),
-            )
-            right.plot(
-                _learning_rates(ended),
-                [_nan(r["accuracy"]) for r in ended],
-                color=colour,
-                marker="o",
-                ms=4.5,
-                linewidth=1.2,
-                label=literal(name),
-            )
-            if ended:
-                rate, last = ended[-1]["settings"]["lr"], _nan(ended[-1]["accuracy"])
-                ends.append(End(float(rate), last, name, colour))
-        for axes in (left, right):
-            axes.set(xscale="log", xlabel="learning rate")
+    by_rate = {name: _by_rate(rows) for name, rows in trials.items()}
+    ended = {name: [r for r in rows if r["status"] == "ended"] for name, rows in by_rate.items()}
+    with figure_of(4.6, 3.2) as (left, axes):
+        for name, rows in by_rate.items():
+            _dots(axes, rows, "loss", shades[name])
+            _by_learning_rate(axes, name, ended[name], "loss", shades)
+        axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
         if any(r["loss"] for rows in trials.values() for r in rows):
-            _logarithmic(left)
-        left.set_ylabel("training loss")
-        right.set_ylabel(f"validation {measure} at the end")
-        right.yaxis.set_major_formatter(PercentFormatter(1.0))
-        label_ends(right, [end for end in ends if math.isfinite(end.y)])
-    return svg_of(figure, f"loss and {measure} of every trial against the learning rate")
+            _logarithmic(axes)
+    with figure_of(4.6, 3.2) as (right, axes):
+        for name, rows in ended.items():
+            _by_learning_rate(axes, name, rows, "accuracy", shades, marker="o", ms=4.5)
+        axes.set(xscale="log", xlabel="learning rate", ylabel=f"validation {measure} at the end")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        last = [(name, rows[-1]) for name, rows in ended.items() if rows]
+        ends = [End(r["settings"]["lr"], _nan(r["accuracy"]), n, shades[n]) for n, r in last]
+        label_ends(axes, [end for end in ends if math.isfinite(end.y)])
+    titles = (f"{what} of every trial against the learning rate" for what in ("loss", measure))
+    return panels(svg_of(one, title) for one, title in zip((left, right), titles, strict=True))
+
+
+def _by_rate(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the trials whose learning rate is known, by it."""
+    known = [row for row in rows if row["settings"].get("lr") is not None]
+    return sorted(known, key=lambda row: float(row["settings"]["lr"]))
+
+
+def _by_learning_rate(
+    axes: Axes,
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    value: str,
+    shades: Colours,
+    **drawn: Any,
+) -> None:
+    at, values = _learning_rates(rows), [_nan(row[value]) for row in rows]
+    axes.plot(at, values, color=shades[name], linewidth=1.2, label=literal(name), **drawn)
 
 
 def _logarithmic(axes: Axes) -> None:
@@ -187,7 +188,7 @@ def _nan(value: float | None) -> float:
 def intervals(table: Sequence[Mapping[str, Any]], shades: Colours, measure: str) -> str:
     """Returns the mean of each candidate with its interval, and a dot for every seed."""
     rows = [row for row in table if row["results"]]
-    with figure_of(9.2, 0.75 + 0.34 * len(rows)) as (figure, axes):
+    with figure_of(4.6, 0.75 + 0.34 * len(rows)) as (figure, axes):
         values = [v for row in rows for v in row["results"].values()]
         reach = max(max(values) - min(values), 0.002)
         low, high = max(0.0, min(values) - 1.2 * reach), min(1.0, max(values) + 1.2 * reach)
@@ -202,7 +203,7 @@ def intervals(table: Sequence[Mapping[str, Any]], shades: Colours, measure: str)
             axes.plot(row["mean"], line, "D", color=colour, ms=6)
         axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6), xlabel=measure)
         axes.set_yticks(range(len(rows)), [literal(row["name"]) for row in rows])
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     return svg_of(figure, "mean of each candidate with its 95 % interval; pale dots are seeds")
 
 
@@ -252,7 +253,7 @@ def _draw_trajectory(
     axes.plot(x[-1], y[-1], "o", color=colour, markeredgecolor="white", ms=9)
     axes.annotate(
         f"{last_loss:.3g}" if math.isfinite(last_loss) else "",
-        (x[-1], y[-1]), (7, 5), textcoords="offset points", color=colour, fontsize=9,
+        (x[-1], y[-1]), (7, 5), textcoords="offset points", color=colour, fontsize=9.2,
         bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "lw": 0},
     )  # fmt: skip
     axes.plot(x[0], y[0], "+", color="#22303c", ms=11, markeredgewidth=1.8)

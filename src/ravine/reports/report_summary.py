@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ravine.core.counted import counted
 from ravine.reports.class_tables import class_rows, confused_pairs
 from ravine.reports.contents import Contents
 from ravine.runs.run_state import RunState
@@ -22,7 +23,7 @@ def summary_lines(contents: Contents) -> list[str]:
         lines += _about_fit(contents.epochs, contents.verdict)
     leaked = contents.audit.get("leakage", {}).get("images", 0)
     if leaked:
-        lines.append(f"{leaked} images are on both sides of the split: see the data below.")
+        lines.append(f"{counted(leaked, 'image')} on both sides of the split: see the data below.")
     advice = contents.audit.get("imbalance", {}).get("advice")
     if advice:
         lines.append(f"{advice[0].upper()}{advice[1:]}.")
@@ -67,8 +68,8 @@ def _about_result(contents: Contents) -> list[str]:
     if pairs:
         true, predicted, count, share = pairs[0]
         lines.append(
-            f"The most frequent confusion: {true} predicted as {predicted}, {count} images, "
-            f"{share:.0%} of the class."
+            f"The most frequent confusion: {true} predicted as {predicted}, "
+            f"{counted(count, 'image')}, {share:.0%} of the class."
         )
     if weakest.f1 is not None and weakest.f1 < 1:
         lines.append(f"The weakest class is {weakest.name}, with an F1 of {weakest.f1:.3f}.")
@@ -117,11 +118,12 @@ def _about_best(evaluation: dict[str, Any]) -> list[str]:
         return []
     score = f"{100 * best['accuracy']:.1f} %"
     said = f"mAP {score} on" if "mean_ap" in evaluation else f"{score} of"
+    luck = f"{100 * best['luck']:.1f}"
+    chosen = f"Up to {luck} points of it are luck, as it was chosen on these images. "
     return [
-        f"The best of {best['evaluations']} evaluations, after epoch {best['epoch']:.4g}: "
-        f"{said} {best['images']:,} validation images. Up to "
-        f"{100 * best['luck']:.1f} points of it are luck, as it was chosen on these images; its "
-        "weights are in best.safetensors (--weights-of best)."
+        f"The best of {counted(best['evaluations'], 'evaluation')}, after epoch "
+        f"{best['epoch']:.4g}: {said} {counted(best['images'], 'validation image')}. "
+        f"{chosen if float(luck) else ''}Its weights are in best.safetensors (--weights-of best)."
     ]
 
 

@@ -17,7 +17,7 @@ def timeline(steps: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]]
         findings: rows of findings.jsonl with a step.
     """
     ratios = (3, max(1.0, 0.55 * len(findings)))
-    size = (9.2, 2.6 + 0.28 * len(findings))
+    size = (4.6, 2.6 + 0.28 * len(findings))
     with figure_of(*size, nrows=2, sharex=True, height_ratios=ratios) as (figure, (top, low)):
         known = [(row["step"], row["loss"]) for row in steps if row.get("loss") is not None]
         top.plot([at for at, _ in known], [loss for _, loss in known], color=GREY, linewidth=1.1,

@@ -57,7 +57,10 @@ def draw_variance(networks: Sequence[Mapping[str, Any]], paths: Sequence[Path]) 
 
 def variance_drawing(networks: Sequence[Mapping[str, Any]]) -> str:
     """Returns the same figure as SVG text for a page."""
-    with figure_of(9.2, 5.4, nrows=2, ncols=len(networks), **_GRID) as (figure, grid):
+    with figure_of(4.6 * len(networks), 5.4, nrows=2, ncols=len(networks), **_GRID) as (
+        figure,
+        grid,
+    ):
         _draw(figure, grid, networks)
     return svg_of(figure, "variance of activations and gradients, layer by layer")
 
@@ -79,7 +82,7 @@ def _draw(figure: Figure, grid: Any, networks: Sequence[Mapping[str, Any]]) -> N
         handles,
         labels,
         loc="outside lower center",
-        ncols=3 if figure.get_figwidth() >= _LEGEND_INCHES else 2,
+        ncols=3 if figure.get_figwidth() >= _LEGEND_INCHES else 1,
         fontsize=9.5,
     )
 
@@ -110,7 +113,7 @@ def _panel(axes: Axes, network: Mapping[str, Any], direction: str, colour: str) 
     factor = network["factors"][direction]
     measured_factor, theory = (_factor(factor[name]) for name in ("measured", "predicted"))
     text = f"× {measured_factor} per layer (theory × {theory}): {_verdict(rows, direction)}"
-    axes.text(0.0, 1.02, text, transform=axes.transAxes, fontsize=8.5, color=colour)
+    axes.text(0.0, 1.02, text, transform=axes.transAxes, fontsize=9.2, color=colour)
     if measured and direction == "backward":
         _explain_last(axes, len(rows), measured[-1], colour)
 
@@ -131,7 +134,7 @@ def _explain_last(axes: Axes, at: int, value: float, colour: str) -> None:
             textcoords="offset points",
             ha="right",
             va="top",
-            fontsize=8,
+            fontsize=9.2,
             color=colour,
         )
 

@@ -26,6 +26,7 @@ class StepsRow(Loose):
     step: Count
     epoch: Annotated[float, Field(ge=0, le=1e12)]
     loss: Number | None = None
+    loss_floor: Number | None = None
     accuracy: Share | None = None
     exact_match: Share | None = None
     lr: Number | None = None
@@ -42,6 +43,7 @@ class EpochRow(Loose):
     step: Count
     epoch: Annotated[float, Field(ge=0, le=1e12)]
     train_loss: Number | None = None
+    train_loss_floor: Number | None = None
     train_accuracy: Share | None = None
     train_exact_match: Share | None = None
     accuracy: Share | None = None

@@ -145,6 +145,8 @@ def _applying(changes: Mapping[str, Any], run: Path, recipe: Mapping[str, Any]) 
             words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
         else:
             text = f"{value:.3g}" if isinstance(value, float) else str(value)
+            if name == "budget" and not isinstance(value, str):
+                text = f"{value:g}s"
             words += [f"--{name.replace('_', '-')}", text]
     if not words:
         return None

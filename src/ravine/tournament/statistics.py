@@ -15,6 +15,7 @@ from typing import final
 
 import numpy as np
 
+from ravine.core.counted import counted
 from ravine.core.student_t import student_t_cdf, student_t_quantile
 from ravine.tournament.pooled_spread import PooledSpread, complete, pooled_spread
 
@@ -270,16 +271,22 @@ def _outcome(ran: Sequence[Standing], comparisons: Sequence[Comparison]) -> str:
     if len(ran) == 1:
         return f"{best.name} is the only one that finished."
     if all(len(standing.results) < 2 for standing in ran):
-        return (
-            f"{best.name} came out ahead on one seed; one seed decides nothing: "
-            "give --seeds 3 or more."
-        )
+        equal = all(s.mean == best.mean for s in ran)
+        ahead = "All are equal" if equal else f"{best.name} came out ahead"
+        return f"{ahead} on one seed; one seed decides nothing: give --seeds 3 or more."
     if not best.tied:
         return f"{best.name} wins: it is better than every other that ran, beyond doubt at 95 %."
     beaten = sum(1 for c in comparisons if not c.tied and best.name == c.first)
     names = ", ".join([best.name, *(s.name for s in ran if s.name in best.tied)])
-    rest = f"; better beyond doubt than {beaten} other{'s' if beaten > 1 else ''}" if beaten else ""
-    return f"Tied, not significantly different: {names}. {best.name} has the best mean{rest}."
+    rest = f"; better beyond doubt than {counted(beaten, 'other')}" if beaten else ""
+    leaders = [s.name for s in ran if f"{s.mean:.4f}" == f"{best.mean:.4f}"]
+    if len(leaders) == len(ran):
+        lead = "All have the same mean" if len(ran) > 2 else "Both have the same mean"
+    else:
+        lead = f"{best.name} has the best mean"
+        if len(leaders) > 1:
+            lead = f"{', '.join(leaders[:-1])} and {leaders[-1]} have the same mean, the best"
+    return f"Tied, not significantly different: {names}. {lead}{rest}."
 
 
 def _what_broke(table: Sequence[Standing]) -> list[str]:
@@ -299,6 +306,8 @@ def _power(ran: Sequence[Standing], comparisons: Sequence[Comparison]) -> list[s
     if len(ran) < 2 or not math.isfinite(least):
         return []
     seeds = comparisons[0].seeds
+    if least >= 1.0:  # of an accuracy, which is no more
+        return [f"With {seeds} seeds no difference can be seen, however large: give more --seeds."]
     return [f"With {seeds} seeds a difference under {100 * least:.2g} points cannot be seen."]
 
 

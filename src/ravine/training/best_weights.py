@@ -98,7 +98,9 @@ def luck_of_choice(accuracy: float, *, images: int, evaluations: int) -> float:
     """Returns by how much the best of several evaluations may exceed its weights' accuracy.
 
     The expected maximum of independent normal errors, an upper bound where evaluations on the same
-    images agree in part. Blom's approximation, 1958, of the expectation in standard errors.
+    images agree in part. Blom's approximation, 1958, of the expectation in standard errors; these
+    with two hits and two misses more (Agresti, Coull 1998), as few images that are all right do not
+    say that there is no error.
 
     Args:
         accuracy: of the best, in [0, 1].
@@ -106,10 +108,11 @@ def luck_of_choice(accuracy: float, *, images: int, evaluations: int) -> float:
         evaluations: how many there were.
 
     >>> round(luck_of_choice(0.9, images=1000, evaluations=20), 4)
-    0.0177
+    0.0178
     """
     if evaluations < 2:
         return 0.0
     share = (evaluations - 0.375) / (evaluations + 0.25)
     errors = float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))
-    return errors * math.sqrt(accuracy * (1 - accuracy) / images)
+    share = (accuracy * images + 2) / (images + 4)
+    return errors * math.sqrt(share * (1 - share) / (images + 4))

@@ -9,7 +9,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Self, final
 
+from ravine.core.counted import counted
 from ravine.core.ranks import ALONE, Ranks
+from ravine.findings.thresholds import FEW_STEPS
 from ravine.training.clock import Clock
 from ravine.training.plan import FEWEST_STEPS, Plan, Speed
 from ravine.training.timed_images import TimedImages, slowness_by_steps
@@ -19,6 +21,7 @@ _VALIDATION_SHARE = 0.04  # of the time of an epoch, at most, goes into its eval
 # Shares of the run after which the plan is compared with the clock, and those near its end.
 _EVERY, _NEAR_END, _EVERY_NEAR_END = 0.05, 0.9, 0.01
 _WORTH_CORRECTING = 0.01  # of the plan's steps
+_LONGER, _ROUND = 3.0, 30  # times a budget that was too short, and seconds that it is rounded to
 
 
 def steps_within(
@@ -64,17 +67,33 @@ def budget_too_short(plan: Plan, seconds: float | None) -> str | None:
     >>> speed = Speed(step=0.4, validation=2.0, final=11.0)
     >>> plan = plan_for_budget(16.0, speed, steps_per_epoch=175)
     >>> budget_too_short(plan, 20.0)
-    '20 s leave time for 11 steps, as evaluating takes 11 s: --budget 60s gives more than 100'
+    '20 s leave time for 11 steps, as evaluating takes 11 s: --budget 150s gives more than 300'
     """
     if seconds is None or plan.speed is None or plan.end >= FEWEST_STEPS:
         return None
-    step = plan.speed.step_between(0.0)
-    missing = (FEWEST_STEPS - plan.end) * step / _MARGIN + plan.speed.validation
-    enough = math.ceil((seconds + missing) / 30) * 30
     return (
-        f"{seconds:g} s leave time for {plan.end} step{'s' * (plan.end > 1)}, as evaluating takes "
-        f"{plan.speed.final:.0f} s: --budget {enough}s gives more than {FEWEST_STEPS}"
+        f"{seconds:g} s leave time for {counted(plan.end, 'step')}, as evaluating takes "
+        f"{plan.speed.final:.0f} s: --budget {enough_budget(plan, seconds)}s gives more than "
+        f"{FEW_STEPS}"
     )
+
+
+def enough_budget(plan: Plan, seconds: float) -> int | None:
+    """Returns the seconds of a budget that leaves time to learn; None where no speed is known.
+
+    By what was planned before step 1, so that a run names the same at its start and at its end:
+    `FEW_STEPS`, and three times the budget at least. Much of a short budget is evaluating, which a
+    longer one has no more of.
+
+    Args:
+        plan: of the run.
+        seconds: its budget.
+    """
+    if plan.speed is None:
+        return None
+    step = plan.speed.step_between(0.0)
+    missing = (FEW_STEPS - plan.total_steps) * step / _MARGIN + plan.speed.validation
+    return math.ceil(max(_LONGER * seconds, seconds + missing) / _ROUND) * _ROUND
 
 
 def correct_plan(

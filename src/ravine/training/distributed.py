@@ -46,23 +46,26 @@ class GradientSync:
         named = model.named_buffers()
         self._statistics = [b for name, b in named if name.rpartition(".")[2] in _STATISTICS]
         tensors = [*self._parameters, *self._statistics]
-        count = sum(tensor.numel() for tensor in tensors) + 2  # the loss, the hits
+        count = sum(tensor.numel() for tensor in tensors) + 3  # the floor, the loss, the hits
         self._sum = SharedSum(ranks, count, tensors[0].device)
         self._tensors = tensors
         self._views: dict[int, list[Tensor]] = {}  # by the address of what they are views of
         self._gradients = sum(p.numel() for p in self._parameters)
 
     @torch.no_grad()
-    def merge(self, loss: Tensor, correct: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def merge(
+        self, loss: Tensor, correct: Tensor, floor: Tensor, batch: Batch
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Replaces gradients and statistics of this part by those of the whole batch.
 
         Args:
             loss: 0-dim, the mean over this process's images.
             correct: 0-dim, its number of hits.
+            floor: 0-dim, the least loss that its targets allow.
             batch: this process's part.
 
         Returns:
-            The loss and the number of hits of the whole batch, 0-dim each.
+            The loss, the number of hits and the floor of the whole batch, 0-dim each.
         """
         count = len(self._parameters)
         held = [k for k, p in enumerate(self._parameters) if p.grad is not None]
@@ -73,12 +76,12 @@ class GradientSync:
             mine.zero_()
         torch._foreach_copy_(self._slices(mine, held), found)
         mine[: self._gradients] *= share
-        mine[self._gradients : -2] *= len(batch.labels) / batch.count
-        mine[-2] = loss * share
+        mine[self._gradients : -3] *= len(batch.labels) / batch.count
+        mine[-3], mine[-2] = floor * share, loss * share
         mine[-1] = correct
         whole = self._sum.all_reduce_sum()
         torch._foreach_copy_(found, self._slices(whole, held))
-        return whole[-2].clone(), whole[-1].long()
+        return whole[-2].clone(), whole[-1].long(), whole[-3].clone()
 
     def _slices(self, flat: Tensor, held: Sequence[int]) -> list[Tensor]:
         """Returns the views of the gradients `held` and of the statistics in `flat`."""

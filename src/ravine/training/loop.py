@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ravine.core.counted import counted
 from ravine.core.events import (
     EpochDone,
     Event,
@@ -111,7 +112,7 @@ def fit(
         scheduler.set_at(progress := plan.progress(state.step))
         batch = training.batch_at(state.step, progress)
         result = train_step(state, training.forward, batch, settings=training.step)
-        meter.add(result.loss, result.correct, batch.count)
+        meter.add(result.loss, result.floor, result.correct, batch.count)
         emit(_step_done(state, plan, batch, result, budget.clock))
         if (back := divergence.after_step(state, result.loss)) is not None:
             _report_rollback(back, emit)
@@ -153,7 +154,7 @@ def _corrected(
         emit(_plan_corrected(plan, corrected, step))
         said = _said(plan)
         if _said(corrected) != said:
-            emit(Notice(text=f"plan corrected: {said} steps become {corrected.end}"))
+            emit(Notice(text=f"plan corrected: {counted(said, 'step')} become {corrected.end:,}"))
     return corrected
 
 
@@ -178,6 +179,7 @@ def _step_done(
         total_steps=plan.end,
         lr=float(state.optimizer.param_groups[0]["lr"]),
         loss=result.loss,
+        floor=result.floor,
         correct=result.correct,
         gradient_norm=result.gradient_norm,
         seen=batch.count,
@@ -201,7 +203,7 @@ def _evaluated(
 ) -> Plan:
     """Evaluates at an epoch's end, and returns the plan, shortened where it ends early."""
     state = training.state
-    train_loss, train_accuracy, speed = state.meter.close()
+    trained = state.meter.close()
     found = training.validate(state.evaluated) if training.validate else None
     training_mode_(state.model)
     if found is not None:
@@ -210,12 +212,13 @@ def _evaluated(
         epoch=state.step / plan.steps_per_epoch,
         step=state.step,
         total_steps=plan.end,
-        train_loss=train_loss,
-        train_accuracy=train_accuracy,
+        train_loss=trained.loss,
+        train_loss_floor=trained.floor,
+        train_accuracy=trained.accuracy,
         accuracy=found.accuracy if found else None,
         interval=found.interval if found else None,
         loss=found.loss if found else None,
-        images_per_second=speed,
+        images_per_second=trained.images_per_second,
         elapsed=clock.elapsed(),
         measure=_measure(batch),
         scores=found.scores if found else {},
@@ -232,8 +235,10 @@ def _evaluated(
 def _stop_text(before: Plan, after: Plan, patience: int) -> str:
     assert after.stop is not None
     left = after.end - after.stop.step
-    rest = f"the rest of the schedule runs in {left} steps" if left else "the run ends here"
+    rest = (
+        f"the rest of the schedule runs in {counted(left, 'step')}" if left else "the run ends here"
+    )
     return (
-        f"validation stands still for {patience} epochs: {rest}, "
+        f"validation stands still for {counted(patience, 'epoch')}: {rest}, "
         f"{after.end} in all instead of {before.end}"
     )

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+LeastLoss = Callable[[torch.Tensor, int], torch.Tensor]
+_LEAST_SHARE = 1e-30  # whose logarithm is finite: what is 0 times it is 0
 
 
 def cross_entropy(*, label_smoothing: float, class_weights: torch.Tensor | None) -> Loss:
@@ -19,6 +21,26 @@ def cross_entropy(*, label_smoothing: float, class_weights: torch.Tensor | None)
         class_weights: (K,) float32 factors of the classes' losses, or None.
     """
     return partial(F.cross_entropy, label_smoothing=label_smoothing, weight=class_weights)
+
+
+def least_cross_entropy(*, label_smoothing: float, class_weights: torch.Tensor | None) -> LeastLoss:
+    """Returns the function of targets and K to the least cross-entropy that any logits have, 0-dim.
+
+    With shares q and weights w it is that of the probabilities w·q over their sum.
+
+    Args:
+        label_smoothing: as in `cross_entropy`.
+        class_weights: as in `cross_entropy`.
+    """
+    loss = cross_entropy(label_smoothing=label_smoothing, class_weights=class_weights)
+
+    def least(targets: torch.Tensor, classes: int) -> torch.Tensor:
+        shares = F.one_hot(targets, classes).float() if targets.dim() == 1 else targets
+        shares = shares * (1 - label_smoothing) + label_smoothing / classes
+        weighted = shares if class_weights is None else shares * class_weights
+        return loss(weighted.clamp_min(_LEAST_SHARE).log(), targets)
+
+    return least
 
 
 def binary_cross_entropy(
@@ -54,6 +76,50 @@ def binary_cross_entropy(
         return each.mean() if reduction == "mean" else each
 
     return loss
+
+
+def least_binary_cross_entropy(
+    *, label_smoothing: float, positive_weights: torch.Tensor | None
+) -> LeastLoss:
+    """Returns the function of targets and K to the least binary cross-entropy, 0-dim.
+
+    With a target y and weight w it is that of the probability w·y / (w·y + 1 − y).
+
+    Args:
+        label_smoothing: as in `binary_cross_entropy`.
+        positive_weights: as in `binary_cross_entropy`.
+    """
+    loss = binary_cross_entropy(label_smoothing=label_smoothing, positive_weights=positive_weights)
+
+    def least(targets: torch.Tensor, _: int) -> torch.Tensor:
+        y = targets.float() * (1 - label_smoothing) + label_smoothing / 2
+        yes = y if positive_weights is None else y * positive_weights
+        logits = yes.clamp_min(_LEAST_SHARE).log() - (1 - y).clamp_min(_LEAST_SHARE).log()
+        return loss(logits, targets)
+
+    return least
+
+
+def loss_of(*, several: bool, label_smoothing: float, weights: torch.Tensor | None) -> Loss:
+    """Returns the mean loss of logits (B, K) and targets.
+
+    Args:
+        several: whether an image has several labels, and not one class.
+        label_smoothing: s in [0, 1).
+        weights: (K,) of the classes, or of the labels that an image has; or None.
+    """
+    if several:
+        return binary_cross_entropy(label_smoothing=label_smoothing, positive_weights=weights)
+    return cross_entropy(label_smoothing=label_smoothing, class_weights=weights)
+
+
+def least_loss_of(
+    *, several: bool, label_smoothing: float, weights: torch.Tensor | None
+) -> LeastLoss:
+    """Returns the function of targets and K to the least that `loss_of` the same can be, 0-dim."""
+    if several:
+        return least_binary_cross_entropy(label_smoothing=label_smoothing, positive_weights=weights)
+    return least_cross_entropy(label_smoothing=label_smoothing, class_weights=weights)
 
 
 def plain_loss_of_each(*, several: bool) -> Loss:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ravine.core.counted import counted
+
 # From the smallest to the largest, each with the passes over the images that it needs at least.
 # Measured on Fashion-MNIST and CIFAR-10 (docs/networks.md): within a fixed time a shallow network
 # of many passes beats a deep one of few.
@@ -102,7 +104,8 @@ def choose_for_epochs(
     model, other = (_FOR_FEW, f"{many} from") if few else (many, f"{_FOR_FEW} below")
     return NetworkChoice(
         model=model,
-        reason=f"{model}: the default for {images:,} images of {size} and {epochs:g} epochs "
+        reason=f"{model}: the default for {counted(images, 'image')} of {size} and "
+        f"{counted(epochs, 'epoch', form='g')} "
         f"({other} {MANY_SHOWN:,} images × epochs)",
     )
 

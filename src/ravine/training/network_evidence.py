@@ -17,6 +17,7 @@ from typing import final
 
 import numpy as np
 
+from ravine.core.counted import counted
 from ravine.training.network_choice import NetworkChoice
 
 _TABLE = "networks-by-evidence.json"
@@ -221,4 +222,5 @@ def choose_by_evidence(
 
 def _said(prediction: Prediction) -> str:
     beyond = ", extrapolated" if prediction.extrapolated else ""
-    return f"about {100 * prediction.accuracy:.0f} % after {prediction.epochs:.0f} epochs{beyond}"
+    epochs = counted(prediction.epochs, "epoch", form=".0f")
+    return f"about {100 * prediction.accuracy:.0f} % after {epochs}{beyond}"

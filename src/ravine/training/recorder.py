@@ -67,13 +67,17 @@ def steps_row(events: list[StepDone], seconds: float, steps_per_epoch: int) -> d
     """Returns the row of several consecutive steps; reading its tensors waits once."""
     last = events[-1]
     losses = torch.stack([event.loss for event in events]).double()
-    finite = losses[losses.isfinite()]
+    is_finite = losses.isfinite()
+    finite = losses[is_finite]
+    floors = torch.stack([torch.zeros(()) if e.floor is None else e.floor for e in events])
+    floor = float(floors.double()[is_finite].mean()) if len(finite) else 0.0
     seen = sum(event.seen for event in events)
     return {
         "kind": "step",
         "step": last.step,
         "epoch": last.step / steps_per_epoch,
         "loss": float(finite.mean()) if len(finite) else None,
+        **({"loss_floor": floor} if floor > 0 else {}),
         last.measure: int(torch.stack([event.correct for event in events]).sum()) / seen,
         "lr": last.lr,
         "images_per_second": seen / max(seconds, 1e-9),
@@ -91,6 +95,7 @@ def epoch_row(event: EpochDone) -> dict[str, Any]:
         "epoch": event.epoch,
         "step": event.step,
         "train_loss": event.train_loss,
+        **({"train_loss_floor": event.train_loss_floor} if event.train_loss_floor > 0 else {}),
         f"train_{event.measure}": event.train_accuracy,
         **(one if event.measure == "accuracy" else event.scores),
         "loss": event.loss,

@@ -6,9 +6,18 @@ the same means as one that was not.
 
 import time
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
+
+
+class Means(NamedTuple):
+    """Means over steps: the loss, its floor, the share of hits in [0, 1], images per second."""
+
+    loss: float
+    floor: float
+    accuracy: float
+    images_per_second: float
 
 
 @final
@@ -29,6 +38,7 @@ class StepMeter:
         if self._steps:
             self._steps_before, self._seconds_before = 0, 0.0
         self._loss = torch.zeros((), dtype=torch.float64, device=self._device)
+        self._floor = torch.zeros_like(self._loss)
         self._correct = torch.zeros((), dtype=torch.int64, device=self._device)
         self._steps, self._seen = 0, 0
         self._open_seconds = 0.0
@@ -42,20 +52,28 @@ class StepMeter:
         """Counts so many seconds, just gone by, as none of the steps'."""
         self._since += seconds
 
-    def add(self, loss: torch.Tensor, correct: torch.Tensor, seen: int) -> None:
-        """Adds one step: its loss and number of hits, 0-dim tensors, and its number of images."""
+    def add(
+        self, loss: torch.Tensor, floor: torch.Tensor, correct: torch.Tensor, seen: int
+    ) -> None:
+        """Adds one step: loss, its floor and number of hits, 0-dim tensors, and its images."""
         self._loss += loss
+        self._floor += floor
         self._correct += correct
         self._steps += 1
         self._seen += seen
 
-    def close(self) -> tuple[float, float, float]:
-        """Returns mean loss, accuracy and images per second, and stops the time."""
-        loss, correct = float(self._loss), int(self._correct)
+    def close(self) -> Means:
+        """Returns the means, and stops the time."""
+        loss, floor, correct = float(self._loss), float(self._floor), int(self._correct)
         seconds = self._seconds()
         self._steps_before += self._steps
         self._seconds_before += seconds
-        means = loss / self._steps, correct / self._seen, self._seen / max(seconds, 1e-9)
+        means = Means(
+            loss=loss / self._steps,
+            floor=floor / self._steps,
+            accuracy=correct / self._seen,
+            images_per_second=self._seen / max(seconds, 1e-9),
+        )
         self._steps = 0
         return means
 
@@ -74,8 +92,8 @@ class StepMeter:
         return (self._seconds_before + open_seconds) / count, count
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Returns its tensors by name: `loss` and `correct`, 0-dim."""
-        return {"loss": self._loss, "correct": self._correct}
+        """Returns its tensors by name: `loss`, `floor` and `correct`, 0-dim."""
+        return {"loss": self._loss, "floor": self._floor, "correct": self._correct}
 
     def values(self) -> dict[str, Any]:
         """Returns its counts."""
@@ -93,6 +111,8 @@ class StepMeter:
     ) -> None:
         """Restores saved tensors, 0-dim, with saved counts and seconds."""
         self._loss = tensors["loss"].to(self._device, torch.float64).clone()
+        floor = tensors.get("floor", torch.zeros(()))  # not in checkpoints of before
+        self._floor = floor.to(self._device, torch.float64).clone()
         self._correct = tensors["correct"].to(self._device, torch.int64).clone()
         self._steps, self._seen = int(values["steps"]), int(values["seen"])
         self._steps_before = int(values["steps_before"])

@@ -13,7 +13,7 @@ import torch
 from ravine.core.seeds import seed_for
 from ravine.data.batches import Batch
 from ravine.training.distributed import GradientSync
-from ravine.training.loss import Loss
+from ravine.training.loss import LeastLoss, Loss
 from ravine.training.state import TrainingState
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -29,12 +29,18 @@ class StepSettings:
     gradient_sync: GradientSync | None = None
     """Of several processes; None for one."""
 
+    least_loss: LeastLoss | None = None
+    """The floor of a step's own targets; None where labels are hard, and it is 0."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
     """The metrics of one step: 0-dim tensors on the device."""
 
     loss: torch.Tensor
+    floor: torch.Tensor
+    """The least loss that the targets of the step allow."""
+
     correct: torch.Tensor
     gradient_norm: torch.Tensor
 
@@ -63,15 +69,17 @@ def train_step(
     loss = settings.loss(logits, batch.targets)
     loss.backward()
 
-    correct = hits(logits.detach(), batch.labels)
+    correct, floor = hits(logits.detach(), batch.labels), torch.zeros_like(loss.detach())
+    if settings.least_loss:
+        floor = settings.least_loss(batch.targets, logits.shape[1])
     if settings.gradient_sync:
-        loss, correct = settings.gradient_sync.merge(loss, correct, batch)
+        loss, correct, floor = settings.gradient_sync.merge(loss, correct, floor, batch)
     decision = state.transaction.step(loss, clear=True)
     if state.ema:
         applied = state.step + 1 - state.transaction.skipped
         state.ema.update(state.model, applied=applied, ok=decision.ok)
     state.step += 1
-    return StepResult(loss=loss.detach(), correct=correct, gradient_norm=decision.norm)
+    return StepResult(loss=loss.detach(), floor=floor, correct=correct, gradient_norm=decision.norm)
 
 
 def hits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,7 @@ from ravine.training.distributed import GradientSync, ShardedEvaluator
 from ravine.training.evaluation import Evaluation, batch_log_probabilities, summarise
 from ravine.training.feature_batches import FeatureBatches
 from ravine.training.loop import Training, Validation
-from ravine.training.loss import Loss, binary_cross_entropy, cross_entropy
+from ravine.training.loss import LeastLoss, Loss, least_loss_of, loss_of
 from ravine.training.measured_statistics import MeasuredStatistics
 from ravine.training.plan import Speed
 from ravine.training.speed import (
@@ -124,6 +124,7 @@ class Builder:
                 precision=self.precision,
                 seed=recipe.seed,
                 gradient_sync=sync,
+                least_loss=self.least_loss(recipe, weights),
             ),
             schedules=recipe.build_schedules(),
             validate=self.validation(recipe),
@@ -139,10 +140,15 @@ class Builder:
             recipe: with label smoothing.
             weights: (K,) of `--balance loss`, or None.
         """
-        smoothing = recipe.label_smoothing
-        if self.dataset.several:
-            return binary_cross_entropy(label_smoothing=smoothing, positive_weights=weights)
-        return cross_entropy(label_smoothing=smoothing, class_weights=weights)
+        several, smoothing = self.dataset.several, recipe.label_smoothing
+        return loss_of(several=several, label_smoothing=smoothing, weights=weights)
+
+    def least_loss(self, recipe: Recipe, weights: torch.Tensor | None) -> LeastLoss | None:
+        """Returns the floor of `loss` with weights (K,) or None; None where labels stay hard: 0."""
+        several, smoothing = self.dataset.several, recipe.label_smoothing
+        if not (smoothing or recipe.mixup or recipe.cutmix):
+            return None
+        return least_loss_of(several=several, label_smoothing=smoothing, weights=weights)
 
     def batches(self, recipe: Recipe) -> TrainingBatches:
         """Returns the training batches of a recipe."""

@@ -1,5 +1,6 @@
 """The fairness of a race in sentences: what its candidates share, for the report."""
 
+from ravine.core.counted import counted
 from ravine.tournament.rungs import rungs
 from ravine.tournament.trial_points import describe_space
 from ravine.workflows.race_plan import RacePlan, RaceSpec
@@ -14,11 +15,12 @@ def fairness(spec: RaceSpec, plan: RacePlan, measure: str) -> list[str]:
         f"The same number of trials ({race.trials}) at the same quasi-random points for all, the "
         f"first at the defaults; searched: {space or 'nothing'}. A candidate takes the settings "
         "that its optimizer has.",
-        f"The trial with the best validation {measure} runs again on {race.seeds} fresh seeds, the "
-        "same for all; only these are compared, pair by pair and seed by seed.",
+        f"The trial with the best validation {measure} runs again on "
+        f"{counted(race.seeds, 'fresh seed')}, the same for all; only these are compared, pair by "
+        "pair and seed by seed.",
         f"All runs of a candidate have the same length: {_lengths(plan)}.",
-        f"Seconds were measured with {plan.slots} job{'s' if plan.slots > 1 else ''} at a time, "
-        f"{plan.threads} thread{'s' if plan.threads > 1 else ''} each.",
+        f"Seconds were measured with {counted(plan.slots, 'job')} at a time, "
+        f"{counted(plan.threads, 'thread')} each.",
     ]
     steps = rungs(race.trials, early=race.early)
     if steps:
@@ -31,5 +33,7 @@ def fairness(spec: RaceSpec, plan: RacePlan, measure: str) -> list[str]:
 
 def _lengths(plan: RacePlan) -> str:
     if len(set(plan.epochs.values())) == 1:
-        return f"{next(iter(plan.epochs.values())):g} epochs"
-    return ", ".join(f"{name} {epochs:g} epochs" for name, epochs in plan.epochs.items())
+        return counted(next(iter(plan.epochs.values())), "epoch", form="g")
+    return ", ".join(
+        f"{name} {counted(epochs, 'epoch', form='g')}" for name, epochs in plan.epochs.items()
+    )

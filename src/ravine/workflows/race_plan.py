@@ -9,6 +9,7 @@ from typing import Any, Self, final
 from torch import nn
 
 from ravine.core.allowed_code import AllowedCode
+from ravine.core.counted import counted
 from ravine.core.errors import RunError, SettingError
 from ravine.core.user_code import own_callable
 from ravine.ops.kernel_plan import KernelPlan, guessed_plan
@@ -195,10 +196,10 @@ class RacePlan:
         few = {f"{epochs:g}" for epochs in self.epochs.values()}
         epochs = few.pop() if len(few) == 1 else f"{min(few, key=float)}–{max(few, key=float)}"
         found = [
-            f"{len(names)} candidates, {count} trials of each at the same points, "
-            f"then {len(self.graph.seeds)} fresh seeds; {epochs} epochs a run, "
-            f"{self.slots} jobs at a time with {self.threads} thread"
-            f"{'s' if self.threads > 1 else ''} each"
+            f"{counted(len(names), 'candidate')}, {counted(count, 'trial')} of each at the same "
+            f"points, then {counted(len(self.graph.seeds), 'fresh seed')}; {epochs} "
+            f"{'epoch' if epochs == '1' else 'epochs'} a run, {counted(self.slots, 'job')} at a "
+            f"time with {counted(self.threads, 'thread')} each"
         ]
         steps = rungs(count, early=self.graph.early)
         if steps:

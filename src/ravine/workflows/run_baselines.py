@@ -16,6 +16,7 @@ from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
 from ravine.tournament.proportions import paired_difference
 from ravine.training.baselines import Baselines, measure_baselines
+from ravine.training.budget import enough_budget
 from ravine.training.plan import Plan
 from ravine.workflows.recipe import Recipe
 
@@ -103,7 +104,8 @@ def find_below_pixels(
     if rows := result.get("baselines"):
         followed = Plan.from_values(plan) if plan else None
         length = {name: settings.get(name) for name in ("epochs", "budget")}
-        length["step"] = followed.speed.step_between(0.0) if followed and followed.speed else None
+        if followed and length["budget"]:
+            length["enough"] = enough_budget(followed, length["budget"])
         steps = followed.end if followed else 0
         losses = [row.get("loss") for row in history if row.get("kind") == "step"]
         known = [math.nan if loss is None else float(loss) for loss in losses]

@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from ravine.core.errors import RunError
 from ravine.core.html_table import html_table
-from ravine.reports.contents import loss_floor
 from ravine.runs.folder import RunFolder
-from ravine.runs.history_file import read_environment
 from ravine.runs.recipe_file import read_recipe
 from ravine.runs.rows import read_json
+from ravine.runs.shown_loss import with_shown_loss
 from ravine.runs.verdict import Verdict, chance_of
 from ravine.workflows.screens import share
 
@@ -66,13 +64,13 @@ def _result(found: Mapping[str, Any]) -> str:
 
 def run_html(run: Finished) -> str:
     """Returns the line, the chance, and a table of the last epochs."""
-    last, floor = run.epochs[-_LAST:], _loss_floor(run._folder)
+    last = run.epochs[-_LAST:]
     several = any("train_exact_match" in row for row in last)
     training, validation = ("exact_match", "mean_ap") if several else ("accuracy", "accuracy")
     rows = [
         (
             f"{row['epoch']:.4g}",
-            f"{row['train_loss'] - floor:.3f}",
+            f"{with_shown_loss(row, 'train_loss')['train_loss']:.3f}",
             share(row[f"train_{training}"]),
             "–" if row.get(validation) is None else share(row[validation]),
         )
@@ -84,10 +82,3 @@ def run_html(run: Finished) -> str:
     chance = chance_of(read_json(folder.evaluation)) if folder.evaluation.is_file() else None
     title = run_text(run) + (f"; chance is {100 * chance:.3g} %" if chance else "")
     return html_table(title, columns, rows)
-
-
-def _loss_floor(folder: RunFolder) -> float:
-    try:
-        return loss_floor(read_environment(folder.environment))
-    except RunError:
-        return 0.0

@@ -21,6 +21,7 @@ from ravine.core.events import (
     TrainingStarted,
 )
 from ravine.core.lazy import lazy_module
+from ravine.runs.shown_loss import shown_loss, with_shown_loss
 
 if TYPE_CHECKING:
     from ravine.training import recorder
@@ -80,17 +81,16 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
 
 
-def epoch_line(event: EpochDone, *, floor: float = 0.0, width: int | None = None) -> str:
+def epoch_line(event: EpochDone, *, width: int | None = None) -> str:
     """Returns the line about one epoch, without what is least wanted where it is too wide.
 
     Args:
         event: the epoch.
-        floor: of the targets, which the training loss is shown without.
         width: characters that there is room for; None for any number.
     """
     parts = [
         f"epoch {event.epoch:5.4g}",
-        f"loss {loss_text(event.train_loss - floor)}",
+        f"loss {loss_text(shown_loss(event.train_loss, event.train_loss_floor))}",
         f"training {_exact(event.measure)}{share(event.train_accuracy)}",
     ]
     if event.scores and event.loss is not None:
@@ -153,25 +153,23 @@ class StepWindow:
         self._steps: list[StepDone] = []
         self._since = time.monotonic()
         self.steps_per_epoch = 1
-        self.floor = 0.0
 
     def begin(self, event: TrainingStarted) -> None:
         """Takes what the lines need to know of a training."""
-        self.steps_per_epoch, self.floor = event.steps_per_epoch, event.loss_floor
+        self.steps_per_epoch = event.steps_per_epoch
         self.restart()
 
     def add(self, event: StepDone) -> dict[str, Any] | None:
         """Adds a step; returns the row of the steps since the last one when it is due.
 
-        Its loss is that above the floor of the targets.
+        Its loss is that above the floor of the steps' targets.
         """
         self._steps.append(event)
         seconds = time.monotonic() - self._since
         if seconds < self._every:
             return None
         row = recorder.steps_row(self._steps, seconds, self.steps_per_epoch)
-        if row["loss"] is not None:
-            row["loss"] -= self.floor
+        row = with_shown_loss(row, "loss")
         self.restart()
         return row
 
@@ -202,8 +200,7 @@ class PlainLines:
                 print(step_line(row, event.total_steps), flush=True, file=self._out)
         elif isinstance(event, EpochDone):
             self._window.restart()
-            line = epoch_line(event, floor=self._window.floor)
-            print(line, flush=True, file=self._out)
+            print(epoch_line(event), flush=True, file=self._out)
         elif isinstance(event, Notice):
             print(_notice_line(event), flush=True, file=self._out)
         elif isinstance(event, TrainingStarted):
@@ -227,11 +224,11 @@ def started_line(event: TrainingStarted) -> str:
     """Returns the line about the plan."""
     epochs = event.total_steps / event.steps_per_epoch
     return (
-        f"training {event.model}: {counted(event.total_steps, 'step')} of {event.batch} images, "
-        f"{epochs:.3g} epochs"
+        f"training {event.model}: {counted(event.total_steps, 'step')} of "
+        f"{counted(event.batch, 'image')}, {counted(epochs, 'epoch', form='.3g')}"
         + (
-            f"; training losses are those above {event.loss_floor:.3g}, the least that smoothed "
-            "and mixed labels allow"
+            "; training losses are those above the least that smoothed and mixed labels allow, "
+            f"about {event.loss_floor:.3g}"
             if event.loss_floor >= _SEEN
             else ""
         )
@@ -307,7 +304,7 @@ class LiveScreen:
             self._moved(event)
         elif isinstance(event, EpochDone):
             self._window.restart()
-            line = epoch_line(event, floor=self._window.floor, width=self._console.width)
+            line = epoch_line(event, width=self._console.width)
             self._console.print(line, markup=False)
         elif isinstance(event, Notice):
             style = "yellow" if event.warning else "dim"

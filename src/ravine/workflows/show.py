@@ -10,6 +10,7 @@ from ravine.core.errors import SettingError
 from ravine.core.events import EpochDone, Event, Notice, StepDone, TrainingStarted
 from ravine.core.html_table import html_table
 from ravine.core.launch import is_secondary_process
+from ravine.runs.shown_loss import shown_loss
 from ravine.workflows.screens import (
     LiveScreen,
     Nothing,
@@ -118,7 +119,7 @@ class NotebookScreen:
         rows = [
             (
                 f"{e.epoch:.4g}",
-                f"{e.train_loss - self._window.floor:.3f}",
+                f"{shown_loss(e.train_loss, e.train_loss_floor):.3f}",
                 share(e.train_accuracy),
                 "–" if e.accuracy is None else share(e.accuracy, e.interval),
             )

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import final
 
+from ravine.core.counted import counted
 from ravine.core.errors import TrainingDiverged
 from ravine.ops.kernel_plan import guessed_plan, use_algorithms
 from ravine.training.budget import Budget, plan_for_budget
@@ -54,7 +55,7 @@ class StartTrial:
 
     def text(self) -> str:
         """Returns it in words."""
-        seen = f" after {self.epochs:.2g} epochs" if self.epochs else ""
+        seen = f" after {counted(self.epochs, 'epoch', form='.2g')}" if self.epochs else ""
         return f"{self.way} {self.evaluation.score:.1%}{seen}"
 
 

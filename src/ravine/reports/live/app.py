@@ -17,7 +17,6 @@ from starlette.routing import Route
 
 from ravine.core.errors import RunError
 from ravine.core.page_style import page_style
-from ravine.reports.contents import loss_floor
 from ravine.reports.history_columns import AXES
 from ravine.reports.live.guard import LocalOnly
 from ravine.reports.live.race_view import race_view
@@ -26,7 +25,7 @@ from ravine.reports.live.run_table import RunTable
 from ravine.reports.live.surface_view import surface_views
 from ravine.reports.run_pictures import is_mistake_picture
 from ravine.runs.folder import RunFolder
-from ravine.runs.history_file import read_environment, read_findings
+from ravine.runs.history_file import read_findings
 from ravine.runs.links import is_own_file
 from ravine.runs.rows import plain, read_json
 from ravine.runs.run_list import RunEntry
@@ -87,16 +86,12 @@ class Views:
         axis = next((one for one in AXES if one == query.get("axis")), AXES[0])
         window = (_bound(query.get("low")), _bound(query.get("high")))
         buckets = min(_BUCKETS, int(_bound(query.get("buckets")) or 600))
-        floor = loss_floor(_environment(entry.path))
-        found = feed.columns.above(floor).curves(
-            axis, low=window[0], high=window[1], buckets=buckets
-        )
+        found = feed.columns.curves(axis, low=window[0], high=window[1], buckets=buckets)
         at = [row.get("step") or 0 for row in findings]
         return {
             "version": version,
             "complete": feed.complete,
             **found,
-            "loss_floor": floor,
             "findings": [
                 {**row, "x": x}
                 for row, x in zip(findings, feed.columns.at_axis(at, axis), strict=True)
@@ -159,13 +154,6 @@ def _mistakes(folder: RunFolder) -> list[dict[str, Any]]:
     except RunError:
         return []
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-
-
-def _environment(run: Path) -> dict[str, Any]:
-    try:
-        return read_environment(RunFolder(run).environment)
-    except RunError:
-        return {}
 
 
 def _findings(run: Path) -> list[dict[str, Any]]:

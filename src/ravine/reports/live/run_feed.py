@@ -13,6 +13,7 @@ from ravine.reports.live.downsample import evenly
 from ravine.runs.folder import RunFolder
 from ravine.runs.layers_file import read_layer_rows
 from ravine.runs.row_reader import RowReader
+from ravine.runs.shown_loss import with_shown_loss
 
 _MOST_SNAPSHOTS: Final = 600  # kept; of more, every second one goes
 _MOST_ROWS: Final = 20_000  # read in a call, so that one long file holds up no other answer
@@ -55,7 +56,8 @@ class RunFeed:
             if count == 0 and self._history.started_anew:
                 self.columns.clear()
                 self._snapshots = []
-            self.columns.add(row)
+            key = "loss" if row.get("kind") == "step" else "train_loss"
+            self.columns.add(with_shown_loss(row, key))
             count += 1
             if count >= _MOST_ROWS:
                 break

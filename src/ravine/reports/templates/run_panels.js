@@ -167,14 +167,15 @@ const RunPanels = (() => {
   }
   const isComplete = () => shown.every(name => found.get(name)?.answer?.complete ?? true);  // one that is gone is not waited for
   const shownValue = v => v === null || v === "" || (Array.isArray(v) && !v.length) ? "–" : typeof v === "number" ? brief(v) : String(v);
-  function settings(host, one) { table(host, ["setting", "value"], Object.entries(one).map(([name, v]) => [name, shownValue(v)])); }
+  const settingOf = (name, v) => name === "budget" && typeof v === "number" ? `${brief(v)}s` : shownValue(v);
+  function settings(host, one) { table(host, ["setting", "value"], Object.entries(one).map(([name, v]) => [name, settingOf(name, v)])); }
   function differences(host, names, all) {
     host.replaceChildren();
     if (names.length < 2) return;
     const keys = [...new Set(all.flatMap(one => Object.keys(one)))].filter(key => new Set(all.map(one => JSON.stringify(one[key] ?? null))).size > 1);
     element("h3", "What differs in the recipes", host);
     const box = element("div", "", host, "scroll");
-    if (keys.length) table(box, ["setting", ...names.map(short)], keys.map(key => [key, ...all.map(one => shownValue(one[key] ?? null))]));
+    if (keys.length) table(box, ["setting", ...names.map(short)], keys.map(key => [key, ...all.map(one => settingOf(key, one[key] ?? null))]));
     else element("p", "Nothing.", box);
   }
   return { build, show, refresh, refreshLayers, findings, race, surfaces, mistakes, epochs, settings, differences, answerOf, isComplete, time, get shown() { return shown; }, stateOf: name => found.get(name)?.answer?.state, clock };

@@ -20,7 +20,7 @@
     { name: "network", value: r => r.model || "", text: r => r.model || "–", up: true },
     { name: "optimizer", value: r => r.optimizer || "", text: r => r.optimizer || "–", up: true, more: true },
     { name: "data", value: r => r.data || "", text: r => r.data || "–", up: true, more: true },
-    { name: "changed", value: r => r.changed, text: r => new Date(1000 * r.changed).toLocaleString(), more: true },
+    { name: "changed", value: r => r.changed, text: r => new Date(1000 * r.changed).toLocaleString([], { dateStyle: "short", timeStyle: "short" }), more: true },
   ];
   let rows = [], version = "", sort = { name: "changed", up: false }, turn = 0, busy = false;
   const compared = new Set();
@@ -65,7 +65,7 @@
     const now = new Set(RunPanels.shown);
     kept.forEach((row, k) => {
       const { tr, cells, state, check } = lineOf(row.name);
-      COLUMNS.forEach((one, n) => { if (n === 0) return; const text = one.text(row), target = n === 1 ? state : cells[n]; if (target.textContent !== text) target.textContent = text; });
+      COLUMNS.forEach((one, n) => { if (n === 0) return; const text = one.text(row), target = n === 1 ? state : cells[n]; if (target.textContent !== text) { target.textContent = text; cells[n].title = text; } });
       state.className = `state ${row.state}`;
       cells[4].className = row.findings[0]?.severity === "critical" ? "critical" : "";
       tr.className = `${now.has(row.name) ? "chosen" : ""} ${row.name.includes("/") ? "inner" : ""}`;
