@@ -281,6 +281,27 @@ def test_labels_in_names_are_proposed_and_the_proposal_works(
     assert len(found.unlabelled) == 10
 
 
+def test_tests_whose_names_hold_no_class_of_training_are_unlabelled(tmp_path: Path) -> None:
+    names = [f"train/{c}_{n}.JPEG" for c in ("n01440764", "n01443537") for n in range(9)]
+    root = _files(tmp_path / "d", names + [f"test/ILSVRC_{n}.JPEG" for n in range(3)])
+
+    with pytest.raises(DataError, match="--label-from-name before-last-underscore"):
+        _find(root)
+    found = _find(root, label_from_name="before-last-underscore")
+
+    assert found.classes == ("n01440764", "n01443537")
+    assert len(found.unlabelled) == 3
+    assert "2 (not 'ILSVRC', in test alone)" in _line(found)
+    assert "left out: 3 unlabelled in test/" in _line(found)
+
+
+def test_tests_of_which_some_have_a_class_of_training_keep_theirs(tmp_path: Path) -> None:
+    names = [f"train/{c}_{n}.png" for c in ("Cat", "dog") for n in range(9)]
+    root = _files(tmp_path / "d", [*names, "test/cat_1.png", "test/dog_2.png"])
+    found = _find(root, label_from_name="before-last-underscore")
+    assert _counts(found)["test"] == {"Cat": 1, "dog": 1}
+
+
 def test_a_pattern_of_the_users_own_finds_the_label(tmp_path: Path) -> None:
     names = [f"{n:03d}-{c}-x.png" for n in range(4) for c in ("cat", "dog")]
     root = _files(tmp_path / "d", names)

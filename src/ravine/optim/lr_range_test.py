@@ -186,8 +186,8 @@ def _again(batches: Iterable[Any], steps: int) -> Iterator[Any]:
             raise SettingError("batches is empty; pass at least one (inputs, targets)")
         if count == before:
             raise SettingError(
-                f"batches is an iterator that ended after {count} of the {steps} steps of the range "
-                "test; pass what can be gone through again: the DataLoader itself, or a list"
+                f"batches is an iterator that ended after {count} of the {steps} steps of the "
+                "range test; pass what can be gone through again: the DataLoader itself, or a list"
             )
 
 
