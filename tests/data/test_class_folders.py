@@ -100,6 +100,16 @@ def _each(folders: dict[str, int]) -> list[str]:
             ("00000", "00001"),
             {"train": 4},
         ),
+        (
+            {"development/a": 2, "development/b": 2, "evaluation/a": 2, "evaluation/b": 2},
+            ("a", "b"),
+            {},
+        ),
+        (
+            {f"{split}/{c}": 2 for split in ("train", "dev", "eval") for c in "ab"},
+            ("a", "b"),
+            {"train": 4, "validation": 4, "test": 4},
+        ),
     ],
 )
 def test_splits_are_found_as_words_anywhere_in_a_path(
@@ -129,6 +139,7 @@ def test_what_is_unlabelled_next_to_the_splits_is_left_out_and_said(tmp_path: Pa
         ({"bus": 3, "car": 3, "test": 3}, {"class_level": "1"}, ("bus", "car", "test")),
         ({"valid": 3, "invalid": 3}, {"class_level": "1"}, ("invalid", "valid")),
         ({"test_tube": 2, "beaker": 2}, {}, ("beaker", "test_tube")),
+        ({"development": 2, "forest": 2}, {}, ("development", "forest")),
         ({"bus/a": 2, "car/b": 2, "train/c": 2}, {"class_level": "1"}, ("bus", "car", "train")),
     ],
 )

@@ -20,8 +20,8 @@ from ravine.data.sources.class_tree import folder_of, read_split_tree
 from ravine.data.sources.folders import collected, collected_sets
 from ravine.data.sources.image_index import ImageIndex
 from ravine.data.sources.label_values import refuse_amounts, refuse_texts
-from ravine.data.sources.partition_lists import Partition, partition_near
 from ravine.data.sources.listing import same_folders
+from ravine.data.sources.partition_lists import Partition, partition_near
 from ravine.data.sources.several_labels import (
     JOINT,
     choose_separation,
@@ -43,7 +43,7 @@ from ravine.data.sources.table_file import (
     read_table_file,
     shown_path,
 )
-from ravine.data.sources.table_splits import NONE, read_splits
+from ravine.data.sources.table_splits import NONE, development_said, read_splits
 from ravine.data.understanding import Understood, shortened
 
 __all__ = ["IMAGE_COLUMNS", "ImageIndex", "find_column", "is_table", "read_rows", "read_table"]
@@ -289,7 +289,7 @@ def _splits(
                 f"training by the column {columns.split[:30]!r}, and lies in a folder for test; "
                 "mend the column, or take another: --split-column"
             )
-    return by_column, f"column {columns.split}"
+    return by_column, f"column {columns.split}{development_said(rows.splits, by_column)}"
 
 
 def _splits_of_folders(names: Sequence[str]) -> list[str | None]:
