@@ -100,6 +100,16 @@ def _each(folders: dict[str, int]) -> list[str]:
             ("00000", "00001"),
             {"train": 4},
         ),
+        (
+            {"development/a": 2, "development/b": 2, "evaluation/a": 2, "evaluation/b": 2},
+            ("a", "b"),
+            {},
+        ),
+        (
+            {f"{split}/{c}": 2 for split in ("train", "dev", "eval") for c in "ab"},
+            ("a", "b"),
+            {"train": 4, "validation": 4, "test": 4},
+        ),
     ],
 )
 def test_splits_are_found_as_words_anywhere_in_a_path(
@@ -129,6 +139,7 @@ def test_what_is_unlabelled_next_to_the_splits_is_left_out_and_said(tmp_path: Pa
         ({"bus": 3, "car": 3, "test": 3}, {"class_level": "1"}, ("bus", "car", "test")),
         ({"valid": 3, "invalid": 3}, {"class_level": "1"}, ("invalid", "valid")),
         ({"test_tube": 2, "beaker": 2}, {}, ("beaker", "test_tube")),
+        ({"development": 2, "forest": 2}, {}, ("development", "forest")),
         ({"bus/a": 2, "car/b": 2, "train/c": 2}, {"class_level": "1"}, ("bus", "car", "train")),
     ],
 )
@@ -279,6 +290,27 @@ def test_labels_in_names_are_proposed_and_the_proposal_works(
     assert found.classes == classes
     assert set(found.given_splits) == {"train"}
     assert len(found.unlabelled) == 10
+
+
+def test_tests_whose_names_hold_no_class_of_training_are_unlabelled(tmp_path: Path) -> None:
+    names = [f"train/{c}_{n}.JPEG" for c in ("n01440764", "n01443537") for n in range(9)]
+    root = _files(tmp_path / "d", names + [f"test/ILSVRC_{n}.JPEG" for n in range(3)])
+
+    with pytest.raises(DataError, match="--label-from-name before-last-underscore"):
+        _find(root)
+    found = _find(root, label_from_name="before-last-underscore")
+
+    assert found.classes == ("n01440764", "n01443537")
+    assert len(found.unlabelled) == 3
+    assert "2 (not 'ILSVRC', in test alone)" in _line(found)
+    assert "left out: 3 unlabelled in test/" in _line(found)
+
+
+def test_tests_of_which_some_have_a_class_of_training_keep_theirs(tmp_path: Path) -> None:
+    names = [f"train/{c}_{n}.png" for c in ("Cat", "dog") for n in range(9)]
+    root = _files(tmp_path / "d", [*names, "test/cat_1.png", "test/dog_2.png"])
+    found = _find(root, label_from_name="before-last-underscore")
+    assert _counts(found)["test"] == {"Cat": 1, "dog": 1}
 
 
 def test_a_pattern_of_the_users_own_finds_the_label(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ravine.data.fit_choice import choose_fit, cut_share
 from ravine.data.given_images import open_given
 from ravine.data.network_images import open_labelled
 from ravine.data.opening import open_dataset
+from ravine.data.rule_line import rule_line
 from ravine.data.settings import DataSettings
 
 Tree = Callable[..., Path]
@@ -242,3 +243,29 @@ def test_a_picture_in_the_hand_is_fitted_and_scaled_as_those_of_the_training() -
     found = open_given([tall], preprocessing=form).images[0][:, :, 0]
     assert found[0].min() > 250
     assert found[4:].max() < 5
+
+
+@pytest.mark.parametrize(
+    ("top", "kind", "said"),
+    [
+        (255, np.uint8, None),
+        (4095, np.uint16, "deep grey from 0 to 4095 becomes 0 to 255 in all"),
+        (65535, np.uint16, "16-bit grey divided by 257"),
+        (65535, np.int32, "deep grey from 0 to 65535 becomes 0 to 255 in all"),
+    ],
+)
+def test_of_deep_grey_only_what_happens_is_said(
+    tmp_path: Path, top: int, kind: type, said: str | None
+) -> None:
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            values = np.linspace(0, top, 64).reshape(8, 8)
+            values[0, number + 3 * (label == "b")] = top // 2
+            Image.fromarray(values.astype(kind)).save(tmp_path / label / f"{number}.tif")
+    audit = open_dataset(DataSettings(data=str(tmp_path)), seed=0).audit
+    for line in (str(audit["rule"]), rule_line(audit)):
+        clauses = [
+            clause for clause in line.split("; ") if "deep grey" in clause or "257" in clause
+        ]
+        assert clauses == ([] if said is None else [said])

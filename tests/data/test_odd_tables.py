@@ -145,3 +145,43 @@ def test_a_column_without_any_value_is_passed_over(table: Make) -> None:
     rows = ["name,scab,rust,notes", *(f"{n}.png,{n % 2},{1 - n % 2}," for n in range(12))]
 
     assert _find(table("\n".join(rows))).classes == ("rust", "scab")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize(("separator", "name"), [("\t", "t.csv"), ("\t", "t.txt"), (",", "t.csv")])
+def test_a_table_is_in_what_its_byte_order_mark_says(
+    table: Make, encoding: str, separator: str, name: str
+) -> None:
+    rows = ["name,label", *(f"{n}.png,{('Löwe', 'Katze')[n % 2]}" for n in range(12))]
+    text = "\r\n".join(rows).replace(",", separator)
+    mark = "" if encoding in ("utf-16", "utf-32", "utf-8-sig") else "\ufeff"
+    path = table("").with_name(name)
+    path.write_bytes(f"{mark}{text}".encode(encoding))
+
+    found = _find(path)
+
+    assert found.classes == ("Katze", "Löwe")
+    assert len(found.names) == 12
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            "name,label\n0.png,Löwe\n".encode("latin-1"),
+            r"t\.csv, line 2 cannot be .* UTF-8 text: the byte 0xf6 is none; save it as UTF-8$",
+        ),
+        ("name,label\n0.png,a\n".encode("utf-16-le"), "UTF-16 without its mark; save it as UTF-8$"),
+        (
+            b"\xff\xfe" + "name,label\n0.png,a\n".encode("utf-16-le")[:-1],
+            "its mark says utf-16.*, and it is none; save it as UTF-8$",
+        ),
+    ],
+)
+def test_a_table_in_another_encoding_is_refused_in_a_clean_line(
+    table: Make, content: bytes, says: str
+) -> None:
+    path = table("")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        _find(path)

@@ -408,3 +408,22 @@ def test_a_level_has_no_effect_on_labels_in_files_of_their_own(tmp_path: Path) -
 
     with pytest.raises(SettingError, match=r"--class-level has no effect: .* has its labels in"):
         _open(path, class_level="1")
+
+
+def test_names_in_tars_for_tests_that_hold_no_class_of_training_are_unlabelled(
+    tmp_path: Path,
+) -> None:
+    names = [f"train/{c}_{n}.png" for c in "ab" for n in range(6)]
+    names += [*(f"test/ILSVRC_{n}.png" for n in range(3)), "pred/a_7.png"]
+    path = _pack(tmp_path / "all.tar", {name: _png(n) for n, name in enumerate(names)})
+
+    found = read_shards(
+        one_shard(path),
+        no_progress,
+        DataSettings.of({"data": str(path), "label_from_name": "before-underscore"}),
+    )
+
+    assert found.classes == ("a", "b")
+    assert len(found.unlabelled) == 4
+    assert found.understood is not None
+    assert "(not 'ILSVRC', in test alone)" in found.understood.line()

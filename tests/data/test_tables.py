@@ -101,6 +101,23 @@ def test_the_column_that_is_left_is_the_label(table: Make) -> None:
         ("split", ["TRAIN_SET"] * 8 + ["TEST_SET"] * 4, ["train"] * 8 + ["test"] * 4),
         ("set", ["tr"] * 8 + ["te"] * 4, ["train"] * 8 + ["test"] * 4),
         ("Usage", ["Training"] * 8 + ["PublicTest"] * 4, ["train"] * 8 + ["test"] * 4),
+        (
+            "split",
+            ["development"] * 8 + ["evaluation"] * 4,
+            ["train"] * 8 + ["test"] * 4,
+        ),
+        ("split", ["dev"] * 8 + ["test"] * 4, ["train"] * 8 + ["test"] * 4),
+        (
+            "split",
+            ["train"] * 6 + ["dev"] * 3 + ["eval"] * 3,
+            ["train"] * 6 + ["validation"] * 3 + ["test"] * 3,
+        ),
+        (
+            "set",
+            ["train"] * 6 + ["Development set"] * 3 + ["test"] * 3,
+            ["train"] * 6 + ["validation"] * 3 + ["test"] * 3,
+        ),
+        ("split", ["train"] * 8 + ["eval"] * 4, ["train"] * 8 + ["validation"] * 4),
         ("is_test", ["0"] * 8 + ["1"] * 4, ["train"] * 8 + ["test"] * 4),
         ("is_training_image", ["1"] * 8 + ["0"] * 4, ["train"] * 8 + ["test"] * 4),
         ("kind of use", ["train"] * 8 + ["val"] * 4, ["train"] * 8 + ["validation"] * 4),
@@ -116,6 +133,7 @@ def test_the_split_of_a_column_is_followed(
     assert list(found.given_splits) == expected
     held_out = " and ".join(s for s in ("validation", "test") if s in expected)
     assert f"{held_out}: column {column}" in _line(found)
+    assert ("dev" in values[0]) == ("is trained on)" in _line(found))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,14 @@
 import copy
+import random
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from ravine.core.errors import SettingError
 from ravine.optim import Momentum
@@ -121,3 +126,73 @@ def test_steps_that_nobody_could_see_in_the_loss_take_no_gradient() -> None:
     first = found.losses[0]
     assert max(abs(value - first) for value in found.losses[:unseen]) < 0.01 * first
     assert min(found.losses) < 0.9 * first
+
+
+def _linear() -> tuple[nn.Sequential, Momentum, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 5))
+    inputs = torch.randn(640, 20)
+    labels = (inputs @ torch.randn(20, 5)).argmax(1)
+    return model, Momentum(model.parameters(), 0.1), inputs, labels
+
+
+def test_pairs_of_a_loader_are_taken_and_its_random_numbers_put_back() -> None:
+    model, optimizer, inputs, labels = _linear()
+    own = torch.Generator().manual_seed(3)
+    loader = DataLoader(TensorDataset(inputs, labels), 32, shuffle=True, generator=own)
+    before, of_python, of_numpy = own.get_state(), random.getstate(), np.random.get_state()
+
+    found = range_test(model, optimizer, nn.functional.cross_entropy, loader)
+
+    assert 0.1 < found.suggestion < 10
+    assert torch.equal(own.get_state(), before)
+    assert random.getstate() == of_python
+    assert str(np.random.get_state()) == str(of_numpy)
+
+
+def test_several_inputs_of_a_batch_are_arguments_of_the_network() -> None:
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3))
+
+        def forward(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            return (one + other) * self.weight
+
+    model = Sum()
+    batch = (torch.ones(4, 3), torch.ones(4, 3), torch.zeros(4, 3))
+    found = range_test(model, Momentum(model.parameters(), 0.1), F.mse_loss, [batch])
+    assert found.losses[0] == 4.0
+
+
+@pytest.mark.parametrize("count", [5, 12, 20])
+def test_fewer_batches_than_steps_are_gone_through_again(count: int) -> None:
+    model, optimizer, inputs, labels = _linear()
+    batches = list(zip(inputs.split(32), labels.split(32), strict=True))
+    found = range_test(model, optimizer, nn.functional.cross_entropy, batches[:count])
+    assert found.losses[-1] > 2 * min(found.losses) or found.rates[-1] == pytest.approx(10.0)
+    assert 0.3 < found.suggestion < 10
+
+
+def test_an_iterator_that_ends_is_refused_with_the_remedy() -> None:
+    model, optimizer, inputs, labels = _linear()
+    batches = zip(inputs.split(32)[:12], labels.split(32)[:12], strict=True)
+    with pytest.raises(SettingError, match=r"ended after 12 of the 80 steps .*DataLoader itself"):
+        range_test(model, optimizer, nn.functional.cross_entropy, batches)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    assert not optimizer.state
+
+
+@pytest.mark.parametrize(
+    ("batches", "says"),
+    [
+        ([], "empty"),
+        (torch.zeros(3), "iterable of"),
+        ([{"x": torch.zeros(2, 20)}], "pass pairs"),
+        ([("a", "b")], "without a tensor"),
+    ],
+)
+def test_batches_of_another_form_are_refused(batches: Any, says: str) -> None:
+    model, optimizer, _, _ = _linear()
+    with pytest.raises(SettingError, match=says):
+        range_test(model, optimizer, nn.functional.cross_entropy, batches)

@@ -250,3 +250,56 @@ def test_a_schedule_of_torch_goes_on_after_the_conversion() -> None:
     again = torch.optim.lr_scheduler.StepLR(mine, 3, 0.5, last_epoch=6)
 
     assert again.base_lrs == pytest.approx([1.0])  # torch's 0.1, in units of a moving mean
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("name", sorted(TORCH))
+def test_a_state_dict_of_torch_is_refused_at_the_load(name: str, steps: int) -> None:
+    kind, make = TORCH[name]
+    model = _model()
+    torchs = make(model.parameters())
+    _train(model, torchs, start=0, steps=steps)
+    ours = kind(model.parameters(), 0.5)
+    _train(model, ours, start=0, steps=1)
+    before = str(ours.state_dict())
+
+    says = rf"load_torch_state\(optimizer, saved, torch.optim.{type(torchs).__name__}\)"
+    with pytest.raises(SettingError, match=says):
+        ours.load_state_dict(torchs.state_dict())
+
+    assert str(ours.state_dict()) == before
+    ours.step()
+    load_torch_state(ours, torchs.state_dict(), type(torchs))
+    ours.step()
+
+
+def test_a_state_dict_of_another_rule_is_refused_at_the_load() -> None:
+    model = _model()
+    ours = Adam(model.parameters())
+    for other, says in (
+        (torch.optim.SGD(model.parameters(), 0.1), "torch's SGD, which goes into .*Momentum"),
+        (torch.optim.Rprop(model.parameters()), "torch without equivalent"),
+        (Momentum(model.parameters()), "its groups have no betas, eps, eps_in_root"),
+        (Nadam(model.parameters()), "its groups have form"),
+    ):
+        with pytest.raises(SettingError, match=says):
+            ours.load_state_dict(other.state_dict())
+    with pytest.raises(SettingError, match="its groups have alpha"):
+        AdaGrad(model.parameters()).load_state_dict(RMSProp(model.parameters()).state_dict())
+    saved = ours.state_dict()
+    saved["state"][0] = {"step": torch.zeros(()), "G": torch.zeros(4, 2, 3, 3)}
+    with pytest.raises(SettingError, match="has G, step where Adam keeps G, step, v"):
+        ours.load_state_dict(saved)
+
+
+def test_a_converted_state_must_be_of_the_class_that_is_named() -> None:
+    model = _model()
+    ours, sgd = Momentum(model.parameters()), torch.optim.SGD(model.parameters(), 0.1)
+    adam = torch.optim.Adam(model.parameters())
+    with pytest.raises(SettingError, match="of torch's Adam, not of SGD"):
+        load_torch_state(ours, adam.state_dict(), torch.optim.SGD)
+    with pytest.raises(SettingError, match=r"optimizer.load_state_dict\(saved\)"):
+        load_torch_state(ours, ours.state_dict(), torch.optim.SGD)
+    with pytest.raises(SettingError, match="no `state` and `param_groups`"):
+        load_torch_state(ours, {}, torch.optim.SGD)
+    load_torch_state(ours, sgd.state_dict(), torch.optim.SGD)

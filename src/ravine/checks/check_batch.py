@@ -12,6 +12,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from ravine.core.batch_form import check_batches, inputs_and_targets
 from ravine.core.errors import SettingError
 from ravine.core.nested import (
     batch_size,
@@ -120,11 +121,7 @@ def take_batches(batches: Iterable[Any], device: torch.device) -> tuple[CheckBat
     Raises:
         SettingError: there are none, or one is not of a form that is known.
     """
-    if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
-        raise SettingError(
-            f"batches must be an iterable of (inputs, targets), got {type(batches).__name__}; "
-            "pass a DataLoader, or a list such as [(images, labels)]"
-        )
+    check_batches(batches)
     found = tuple(_check_batch(one, device) for one in itertools.islice(batches, _BATCHES))
     if not found:
         raise SettingError("batches is empty; pass at least one (inputs, targets)")
@@ -132,20 +129,7 @@ def take_batches(batches: Iterable[Any], device: torch.device) -> tuple[CheckBat
 
 
 def _check_batch(batch: Any, device: torch.device) -> CheckBatch:
-    if hasattr(batch, "images") and hasattr(batch, "targets"):
-        inputs, targets = batch.images, batch.targets
-    elif isinstance(batch, tuple | list) and len(batch) >= 2:
-        inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
-        targets = batch[-1]
-    else:
-        raise SettingError(
-            f"a batch is {type(batch).__name__}, not (inputs, targets); pass pairs, "
-            "for example ((batch['x'], batch['y']) for batch in loader)"
-        )
-    if not tensors_in(inputs):
-        raise SettingError(
-            f"a batch's inputs are {type(inputs).__name__} without a tensor; pass tensors"
-        )
+    inputs, targets = inputs_and_targets(batch)
     return CheckBatch(
         inputs=to_device(inputs, device), targets=to_device(targets, device), original=batch
     )

@@ -31,7 +31,7 @@ from ravine.checks.witnessed_step import witness_step
 from ravine.core.compiled import uncompiled, unwrapped
 from ravine.core.errors import SettingError
 from ravine.core.nested import map_tensors, tensors_in
-from ravine.core.preserve_random import preserve_random
+from ravine.core.preserve_random import generators_of, preserve_random
 from ravine.core.preserve_tensors import preserve_tensors
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding, Findings, merge
@@ -125,7 +125,7 @@ def examine(
     if not callable(loss):
         raise SettingError(f"loss must be a function of (output, targets), got {loss!r}")
     # A DataLoader draws from torch's generator where it begins, and its data set may as it is read.
-    with preserve_random(*_generators_of(batches)), torch.enable_grad(), uncompiled():
+    with preserve_random(*generators_of(batches)), torch.enable_grad(), uncompiled():
         context = CheckContext(
             model=unwrapped(model),
             loss=loss,
@@ -169,13 +169,6 @@ def _climbs(context: CheckContext) -> bool:
     """Returns whether the optimizer, or that of the step, maximises."""
     pair = context.measured.steps
     return maximises(context.optimizer) or (pair is not None and maximises(pair.first.optimizer))
-
-
-def _generators_of(batches: Any) -> set[torch.Generator]:
-    """Returns the generators of a DataLoader's own."""
-    holders = (batches, getattr(batches, "sampler", None))
-    found = (getattr(holder, "generator", None) for holder in holders)
-    return {one for one in found if isinstance(one, torch.Generator)}
 
 
 def _run_checks(context: CheckContext, *, labels_probe: bool, learn: bool) -> Iterator[Finding]:

@@ -24,9 +24,10 @@ from ravine.data.quick_jpeg import quick_jpeg
 from ravine.data.tiff_bands import unread_tiff
 
 RULE = (
-    "turned as EXIF says; first frame of animations; transparency on white; 16-bit grey divided "
-    "by 257; CMYK and palettes to RGB"
+    "turned as EXIF says; first frame of animations; transparency on white; CMYK and palettes to "
+    "RGB"
 )
+DIVIDED = "16-bit grey divided by 257"  # where no scale of the set is taken
 INTERPOLATION = "lanczos"
 _METHODS = {
     "lanczos": Image.Resampling.LANCZOS,

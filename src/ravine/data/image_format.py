@@ -17,9 +17,11 @@ from ravine.data.bands import mode_of, shown_note
 from ravine.data.channel_counts import PLAIN
 from ravine.data.collection import Collection, FileEntry
 from ravine.data.decode import (
+    DIVIDED,
     GREY_MODES,
     INTERPOLATION,
     RULE,
+    SIXTEEN_BIT_MODES,
     ImageHeader,
     Unreadable,
     read_header,
@@ -109,7 +111,8 @@ def _chosen(
     image_format, rule = _rule(facts, settings)
     scale = grey_scale(collection.files, facts.modes, settings)
     if scale is None:
-        return image_format, rule
+        is_deep = bool(facts.modes & SIXTEEN_BIT_MODES)
+        return image_format, f"{rule}; {DIVIDED}" if is_deep else rule
     found = replace(image_format, grey_range=(scale.low, scale.high))
     return found, f"{rule}; {scale.said}"
 

@@ -11,8 +11,6 @@ from ravine.data.decode import RULE
 # What decoding does to images of a Pillow mode.
 _OF_MODES = (
     (frozenset({"RGBA", "LA", "PA", "La", "RGBa"}), "transparency on white"),
-    (frozenset({"I;16", "I;16B", "I;16L", "I;16N"}), "16-bit grey divided by 257"),
-    (frozenset({"I", "F"}), "deep grey by its own range"),
     (frozenset({"CMYK", "P", "YCbCr", "LAB", "HSV"}), "other colours to RGB"),
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ravine.core.errors import DataError
-from ravine.core.regular_file import open_regular_text
+from ravine.core.regular_file import open_regular_text, text_fault
 from ravine.data.sources.labels_csv import IMAGE_COLUMNS
 
 
@@ -80,8 +80,7 @@ def _read_lines(path: Path) -> tuple[str, list[tuple[int, list[str]]]]:
     except FileNotFoundError:
         raise DataError(f"no file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{path} cannot be read as UTF-8 text: {why}") from None
+        raise DataError(f"{path} cannot be read as UTF-8 text: {text_fault(error)}") from None
     header = re.sub(r'"[^"]*"', "", text.lstrip().partition("\n")[0])
     separator = max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)

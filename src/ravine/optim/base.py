@@ -22,6 +22,7 @@ from ravine.core.errors import SettingError
 from ravine.core.validation import check_choice
 from ravine.optim.decay import Decay
 from ravine.optim.hyperparameters import check_hyperparameters
+from ravine.optim.saved_state import check_saved_state
 from ravine.optim.step_engine import Implementation, StepEngine, build_engine, engine_kind
 from ravine.optim.triton_engine import TritonSteps
 from ravine.optim.update_rules import Number, prepared
@@ -134,26 +135,15 @@ class RuleOptimizer(Optimizer):
         torch's own method would cast it to the weights' type and share its tensors.
 
         Raises:
-            SettingError: it is no state of an optimizer, or a tensor of it has not the shape of
-                its parameter.
+            SettingError: it is no state of an optimizer, is one of another rule or of torch
+                (`load_torch_state` converts it), or a tensor of it has not the shape of its
+                parameter.
             ValueError: the groups differ in number or size.
         """
-        try:
-            saved = [index for group in state_dict["param_groups"] for index in group["params"]]
-            values = dict(state_dict["state"])
-        except (KeyError, TypeError, ValueError):
-            raise SettingError(
-                "the saved state has no `state` and `param_groups`; wanted is what state_dict() of "
-                "an optimizer returned"
-            ) from None
         held = [p for group in self.param_groups for p in group["params"]]
-        for p, index in zip(held, saved, strict=False):  # torch compares the lengths
-            for name, value in values.get(index, {}).items():
-                if value.dim() and value.shape != p.shape:
-                    raise SettingError(
-                        f"the saved state {name} has the shape {tuple(value.shape)} where the "
-                        f"parameter has {tuple(p.shape)}: it belongs to another network"
-                    )
+        saved, values = check_saved_state(
+            type(self).__name__, self.defaults, held, state_dict, self.initial_state
+        )
         super().load_state_dict(state_dict)
         for p, index in zip(held, saved, strict=True):
             kept = values.get(index, {})

@@ -5,18 +5,22 @@ explodes (Smith, "Cyclical learning rates", WACV 2017). Afterwards everything is
 """
 
 import copy
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ravine.core.batch_form import check_batches, inputs_and_targets
 from ravine.core.errors import SettingError
+from ravine.core.nested import call_model, tensors_in, to_device
+from ravine.core.preserve_random import generators_of, preserve_random
 from ravine.core.validation import check_range
 from ravine.nn.freezing import training_mode_
 
@@ -27,20 +31,6 @@ _BEYOND_FIRST = 10.0  # times what the first losses differ, where the loss has n
 # Of the loss: a step that lowers it by less shows nothing. Ten times, since momentum adds up.
 _UNSEEN, _ADDED_UP = 1e-3, 10.0
 _BELOW_THE_LEAST = 4.0  # the learning rate of the least loss, divided by this, is suggested
-
-
-class LabelledImages(Protocol):
-    """A batch: the model's input and the loss's targets."""
-
-    @property
-    def images(self) -> Tensor:
-        """Images (B, C, H, W)."""
-        ...
-
-    @property
-    def targets(self) -> Tensor:
-        """Labels (B,), int64, or class probabilities (B, K)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +64,8 @@ def suggest(rates: list[float], losses: list[float]) -> float:
 def range_test(
     model: nn.Module,
     optimizer: Optimizer,
-    loss_fn: Callable[[Tensor, Tensor], Tensor],
-    batches: Iterable[LabelledImages],
+    loss_fn: Callable[[Any, Any], Tensor],
+    batches: Iterable[Any],
     *,
     low: float | None = None,
     high: float | None = None,
@@ -85,33 +75,37 @@ def range_test(
     """Returns the loss by learning rate, and a learning rate for the peak of a schedule.
 
     Weights, buffers, the optimizer's state and learning rates, training mode, gradients and the
-    random state are afterwards bitwise what they were.
+    random state are afterwards bitwise what they were. Where there are fewer batches than steps
+    they are gone through again.
 
     Args:
         model: the network.
         optimizer: its optimizer; each group's learning rate is set to the same value.
-        loss_fn: logits and targets to a 0-dim loss.
-        batches: at least a few.
+        loss_fn: the model's output and targets to a 0-dim loss.
+        batches: at least a few: a DataLoader, or another iterable of (inputs, targets), of several
+            inputs and then the targets, or of objects with `images` and `targets`.
         low: first learning rate, by default a thousandth of the optimizer's.
         high: last learning rate, by default a hundred times the optimizer's.
         steps: learning rates to try, at least 1.
         precision: type of the autocast region: float32, bfloat16 or float16.
 
     Raises:
-        SettingError: not 0 < low < high, or not even the first loss is finite.
+        SettingError: not 0 < low < high, not even the first loss is finite, a batch is of another
+            form, there is none, or an iterator ends before the steps and the loss's explosion.
     """
+    check_batches(batches)
     middle = float(optimizer.param_groups[0]["lr"])
     low = middle / 1e3 if low is None else low
     high = middle * 100 if high is None else high
     check_range("low", low, low=0.0, low_open=True, high=high, high_open=True)
-    with _restored(model, optimizer):
+    with _restored(model, optimizer, batches):
         training_mode_(model)
         rates, losses = _rise(model, optimizer, loss_fn, batches, low, high, steps, precision)
     return RangeTest(rates=tuple(rates), losses=tuple(losses), suggestion=suggest(rates, losses))
 
 
 @contextmanager
-def _restored(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
+def _restored(model: nn.Module, optimizer: Optimizer, batches: Any) -> Iterator[None]:
     """Restores model, optimizer and random state bitwise at the end of the block."""
     # Not by state_dict: it leaves out buffers that are not persistent.
     tensors = [*model.parameters(), *model.buffers()]
@@ -122,7 +116,8 @@ def _restored(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
     kept_modes = [module.training for module in model.modules()]
     device = next(model.parameters()).device
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        devices = [device] if device.type == "cuda" else []
+        with preserve_random(*generators_of(batches), devices=devices):
             yield
     finally:
         with torch.no_grad():
@@ -141,8 +136,8 @@ def _restored(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
 def _rise(
     model: nn.Module,
     optimizer: Optimizer,
-    loss_fn: Callable[[Tensor, Tensor], Tensor],
-    batches: Iterable[LabelledImages],
+    loss_fn: Callable[[Any, Any], Tensor],
+    batches: Iterable[Any],
     low: float,
     high: float,
     steps: int,
@@ -151,7 +146,7 @@ def _rise(
     rates: list[float] = []
     losses: list[float] = []
     mean, seen_from = 0.0, low
-    for step, batch in zip(range(steps), batches, strict=False):
+    for step, batch in enumerate(_again(batches, steps)):
         lr = low * (high / low) ** (step / max(steps - 1, 1))
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -176,16 +171,42 @@ def _rise(
     return rates, losses
 
 
+def _again(batches: Iterable[Any], steps: int) -> Iterator[Any]:
+    """Yields so many batches, from the first again where they end.
+
+    Not by itertools.cycle: it would keep them all, and give those of an unshuffled round again.
+    """
+    count = 0
+    while count < steps:
+        before = count
+        for batch in itertools.islice(batches, steps - count):
+            yield batch
+            count += 1
+        if count == before == 0:
+            raise SettingError("batches is empty; pass at least one (inputs, targets)")
+        if count == before:
+            raise SettingError(
+                f"batches is an iterator that ended after {count} of the {steps} steps of the "
+                "range test; pass what can be gone through again: the DataLoader itself, or a list"
+            )
+
+
 def _loss_in(
     model: nn.Module,
-    loss_fn: Callable[[Tensor, Tensor], Tensor],
-    batch: LabelledImages,
+    loss_fn: Callable[[Any, Any], Tensor],
+    batch: Any,
     precision: torch.dtype,
 ) -> Tensor:
-    kind = batch.images.device.type
+    inputs, targets = inputs_and_targets(batch)
+    devices = {p.device for p in model.parameters()}
+    if len(devices) == 1:
+        inputs, targets = to_device((inputs, targets), devices.pop())
+    kind = tensors_in(inputs)[0].device.type
     with torch.autocast(kind, precision, enabled=precision != torch.float32):
-        logits = model(batch.images)
-    return loss_fn(logits.float(), batch.targets)
+        output = call_model(model, inputs)
+    if isinstance(output, Tensor) and output.dtype in (torch.bfloat16, torch.float16):
+        output = output.float()
+    return loss_fn(output, targets)
 
 
 def _times_unseen(model: nn.Module, optimizer: Optimizer, loss: Tensor) -> float:

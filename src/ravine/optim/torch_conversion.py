@@ -25,6 +25,7 @@ from ravine.optim.base import RuleOptimizer
 from ravine.optim.momentum import Momentum
 from ravine.optim.nadam import Nadam
 from ravine.optim.rmsprop import RMSProp
+from ravine.optim.saved_state import check_of_torch
 
 Group = Mapping[str, Any]
 Slots = dict[str, Tensor]
@@ -96,6 +97,7 @@ def load_torch_state(
         raise SettingError(
             f"a state of {kind.__name__} does not go into {type(optimizer).__name__}"
         )
+    check_of_torch(saved, kind.__name__)
     groups = saved["param_groups"]
     matched = _matched(optimizer, groups)
     slots: dict[Tensor, Slots] = {}

@@ -5,6 +5,7 @@ Its learning rates and its layer decay are decided here too. `start_choice` deci
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ FINE_TUNING_LR = 0.1  # of the learning rate from fresh weights
 _FIRST_LAYER = 0.1  # learning rate of the first layer, of the last one's
 _MOST_TO_FIT, _FEWEST_TO_FIT = 10_000, 50  # images on which a head is fitted
 _SHARE_TO_FIT = 0.1  # of the budget: for their features, and for fitting the head
+_TO_MEASURE = 4  # of so many images one, by a budget, on which norms are measured
 _TO_JUDGE = 128  # images whose features decide the learning rate
 
 
@@ -113,9 +115,21 @@ def begin_fine_tuning(
         maker = FeatureMaker(recipe=recipe, builder=builder, backbone=backbone, kernels=kernels)
         return _frozen(training, maker, seconds=seconds if fits else 0.0)
     index = _sampled(builder, most or _most_to_fit(recipe, training, builder))
+    _measure_norms_(recipe, training, builder, len(index))
     features = gather_features(backbone, images_of(builder, index))
     _fit_head(training, backbone, features, index, builder, seconds=seconds)
     return recipe, training
+
+
+def _measure_norms_(recipe: Recipe, training: Training, builder: Builder, count: int) -> None:
+    """Gives the norms that are trained the statistics of the new images.
+
+    Training normalises by these from its first step. A head that is fitted to features by those
+    of the old images is wrong there, and as sure as it was fitted: with a class more, loss 3.
+    """
+    most = count if recipe.budget is None else max(_FEWEST_TO_FIT, count // _TO_MEASURE)
+    measured = builder.measured
+    replace(measured, most=min(measured.most, most)).measure_(training.state.model)
 
 
 def _most_to_fit(recipe: Recipe, training: Training, builder: Builder) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
+from ravine.core.regular_file import read_regular_text, text_fault
 from ravine.data.collection import Collection
 from ravine.data.settings import DataSettings
 from ravine.data.sources.pickled import read_pickled
@@ -144,9 +145,11 @@ def _classes(folder: Path, count: int) -> tuple[str, ...]:
     for name in ("fine_label_names.txt", "batches.meta.txt"):
         if (folder / name).is_file():
             try:
-                lines = (folder / name).read_text(encoding="utf-8").split()
+                lines = read_regular_text(folder / name).split()
             except (OSError, UnicodeDecodeError) as error:
-                raise DataError(f"{folder / name} cannot be read as text: {error}") from None
+                raise DataError(
+                    f"{folder / name} cannot be read as UTF-8 text: {text_fault(error)}"
+                ) from None
             if len(lines) >= count:
                 return tuple(lines)
     for name in ("batches.meta", "meta"):

@@ -23,7 +23,7 @@ from ravine.data.sources.listing import (
     list_folder,
     remedy_for,
 )
-from ravine.data.sources.name_labels import name_pattern
+from ravine.data.sources.name_labels import name_pattern, without_strange_splits
 from ravine.data.sources.no_classes import refuse_no_classes
 from ravine.data.sources.partition_lists import (
     PARTITION_ENDINGS,
@@ -305,12 +305,13 @@ def _from_names(root: Path, listing: FolderListing, settings: DataSettings) -> C
             f"--label-from-name {shortened(form, 30)}: none of {len(labels):,} names in "
             f"{shown_path(root)} has a label by it, as {shortened(listing.images[0][0], 40)}"
         )
+    labels, note = without_strange_splits(labels, splits)
     found = collected(listing.images, labels, splits)
     return replace(
         found,
         understood=Understood(
             NAME,
-            f"from file names ({form}), {len(found.classes):,}",
+            f"from file names ({form}), {len(found.classes):,}{note}",
             tree.splits_said(found.given_splits),
             (*unlabelled_said(found.unlabelled), *left_out_said(listing)),
         ),

@@ -1,6 +1,7 @@
 """Finds image files by the names that a table gives them."""
 
 import filecmp
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from ravine.core.errors import DataError
 from ravine.data.collection import FileEntry
 from ravine.data.sources.listing import image_files, same_folders
+from ravine.data.sources.split_words import split_of
 
 _ZEROS = re.compile(r"\.0+")
 
@@ -27,6 +29,7 @@ class ImageIndex:
         self._by_name: dict[str, list[str]] = {}
         self._by_lower: dict[str, list[str]] | None = None
         self._by_number: dict[int, list[str]] | None = None
+        self._absolute: Path | None = None
         for path in self.entries:
             file = PurePosixPath(path)
             for key in {_normalised(file.name), _normalised(file.stem)}:
@@ -35,6 +38,8 @@ class ImageIndex:
     def find(self, name: str) -> str | None:
         """Returns the path of the image `name`, with or without its folders and its ending.
 
+        `name` may have folders above this one, also such as another machine calls them, but none
+        that holds another image: `val/0.jpg` is not in a folder `train`.
         Of files with the same bytes it is the first; the others are then in `copies`.
 
         Raises:
@@ -45,13 +50,41 @@ class ImageIndex:
             return name
         wanted = PurePosixPath(_normalised(name))
         candidates = self._by_name.get(wanted.name) or self._alike(wanted.name)
-        fitting = [p for p in candidates if same_folders(wanted, PurePosixPath(_normalised(p)))]
+        fitting = [
+            p
+            for p in candidates
+            if same_folders(wanted, PurePosixPath(_normalised(p))) and not self._lies_in(wanted, p)
+        ]
         if len(fitting) > 1 and not self._are_copies(fitting):
             raise DataError(
                 f"{name!r} fits several images in {self.folder}: {fitting[0]}, {fitting[1]}; "
                 "write the path below the folder into the CSV"
             )
         return fitting[0] if fitting else None
+
+    def _lies_in(self, wanted: PurePosixPath, path: str) -> bool:
+        """Returns whether the folders of a name, above this one, are those of another image."""
+        parts = PurePosixPath(path).parts
+        above = wanted.parts[: -len(parts)]
+        pairs = zip(reversed(above), self._parts_above(), strict=False)
+        for depth, (theirs, ours) in enumerate(pairs, start=1):
+            if theirs.casefold() == ours.casefold():
+                continue
+            splits = {split_of(theirs), split_of(ours)}
+            if len(splits) == 2 and None not in splits:
+                return True
+            other = self._root().parents[depth - 1].joinpath(*above[len(above) - depth :], *parts)
+            return other.is_file()
+        return False
+
+    def _parts_above(self) -> Sequence[str]:
+        """Returns the names of this folder and those above it, from the innermost."""
+        return [_normalised(part) for part in self._root().parts[:0:-1]]
+
+    def _root(self) -> Path:
+        if self._absolute is None:
+            self._absolute = Path(os.path.abspath(self.folder))
+        return self._absolute
 
     def _alike(self, name: str) -> Sequence[str]:
         """Returns the images of this name in other case, or of this number with other zeros.

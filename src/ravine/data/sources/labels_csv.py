@@ -6,7 +6,7 @@ counted, rows that contradict each other are refused.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
 from ravine.data.collection import Collection, FileEntry
@@ -20,6 +20,7 @@ from ravine.data.sources.class_tree import folder_of, read_split_tree
 from ravine.data.sources.folders import collected, collected_sets
 from ravine.data.sources.image_index import ImageIndex
 from ravine.data.sources.label_values import refuse_amounts, refuse_texts
+from ravine.data.sources.listing import same_folders
 from ravine.data.sources.partition_lists import Partition, partition_near
 from ravine.data.sources.several_labels import (
     JOINT,
@@ -42,7 +43,7 @@ from ravine.data.sources.table_file import (
     read_table_file,
     shown_path,
 )
-from ravine.data.sources.table_splits import NONE, read_splits
+from ravine.data.sources.table_splits import NONE, development_said, read_splits
 from ravine.data.understanding import Understood, shortened
 
 __all__ = ["IMAGE_COLUMNS", "ImageIndex", "find_column", "is_table", "read_rows", "read_table"]
@@ -214,7 +215,7 @@ def _without_repeats(
         unites: whether the labels of several rows of one image are all its labels.
 
     Raises:
-        DataError: two rows of one image differ in label, split or group.
+        DataError: two rows of one image differ in label, split or group, or name two images.
     """
     first: dict[str, int] = {}
     index_of: dict[str, int] = {}
@@ -228,6 +229,7 @@ def _without_repeats(
             kept.add(name, rows.written[number], said, line)
             continue
         before = first[name]
+        _refuse_two_folders(table, rows, before, number)
         at = index_of[name]
         if unites:
             kept.labels[at] = f"{kept.labels[at]}{JOINT}{label}"
@@ -244,6 +246,20 @@ def _without_repeats(
                     f"{shortened(other, 20)!r}; remove one of them{_or_unite(what, columns)}"
                 )
     return kept, len(rows.names) - len(kept.names)
+
+
+def _refuse_two_folders(table: Table, rows: _Rows, one: int, other: int) -> None:
+    """Raises `DataError` if two rows found one image, and name two by their folders."""
+    first, second = rows.written[one], rows.written[other]
+    if first == second:
+        return
+    paths = [PurePosixPath(name.replace("\\", "/").casefold()) for name in (first, second)]
+    if not same_folders(*paths):
+        raise DataError(
+            f"{table.name}: {shortened(first, 40)!r} in line {rows.lines[one]} and "
+            f"{shortened(second, 40)!r} in line {rows.lines[other]} are two images, of which the "
+            "folder of the images has one; name the folder above both: --images FOLDER"
+        )
 
 
 def _splits(
@@ -273,7 +289,7 @@ def _splits(
                 f"training by the column {columns.split[:30]!r}, and lies in a folder for test; "
                 "mend the column, or take another: --split-column"
             )
-    return by_column, f"column {columns.split}"
+    return by_column, f"column {columns.split}{development_said(rows.splits, by_column)}"
 
 
 def _splits_of_folders(names: Sequence[str]) -> list[str | None]:

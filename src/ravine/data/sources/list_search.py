@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
-from ravine.core.regular_file import open_regular
+from ravine.core.regular_file import head_text, open_regular
 from ravine.data.sources.list_lines import MOST_ABOVE, LineForm, lines_of, possible_forms
 from ravine.data.sources.listed_images import base_of
 from ravine.data.sources.listing import EXTENSIONS, folders_in, image_files
@@ -131,7 +131,7 @@ def image_list(file: Path, split: str, roots: Sequence[Path]) -> ImageList | Non
 def _first_lines(file: Path) -> list[str]:
     try:
         with open_regular(file) as lines:
-            head = lines.read(_HEAD).decode("utf-8-sig", errors="replace")
+            head = head_text(lines.read(_HEAD))
     except OSError:
         return []
     return [line for _, line in islice(lines_of(head), MOST_ABOVE + 1)]

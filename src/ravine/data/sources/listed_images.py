@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
-from ravine.core.regular_file import read_regular_text
+from ravine.core.regular_file import read_regular_text, text_fault
 from ravine.data.collection import Collection, FileEntry, class_order, label_indices
 from ravine.data.label_sets import label_rows
 from ravine.data.sources.listing import EXTENSIONS, image_files
@@ -191,8 +191,7 @@ def read_text(path: Path, most: int = 1 << 30) -> str:
             raise DataError(f"{path} is too large for a list: {path.stat().st_size:,} bytes")
         return read_regular_text(path)
     except (OSError, UnicodeDecodeError, MemoryError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no UTF-8"
-        raise DataError(f"{path} cannot be read as UTF-8 text: {why}") from None
+        raise DataError(f"{path} cannot be read as UTF-8 text: {text_fault(error)}") from None
 
 
 def unique_names(names: Mapping[str, str]) -> dict[str, str]:

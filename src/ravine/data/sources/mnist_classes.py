@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ravine.core.errors import DataError
-from ravine.core.regular_file import read_regular_text
+from ravine.core.regular_file import read_regular_text, text_fault
 from ravine.data.sources.name_words import words
 
 _FASHION = (
@@ -143,4 +143,4 @@ def _text(path: Path) -> str:
             raise DataError(f"{path} is too large for a list of class names")
         return read_regular_text(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
+        raise DataError(f"{path} cannot be read as UTF-8 text: {text_fault(error)}") from None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ravine.core.errors import SettingError
+from ravine.data.class_spelling import plain_class
+from ravine.data.understanding import shortened
 
 FORMS: Mapping[str, str] = {
     "before-dot": r"^([^.]+)\.",
@@ -64,6 +66,36 @@ def name_pattern(value: str, option: str = "--label-from-name") -> NamePattern:
             rf"'^(.+)_\d+$', or one of: {', '.join(FORMS)}"
         )
     return NamePattern(value, pattern)
+
+
+def without_strange_splits(
+    labels: Sequence[str], splits: Sequence[str | None]
+) -> tuple[list[str], str]:
+    """Returns the labels, "" in splits whose names hold no class of training; and a note on these.
+
+    `test/ILSVRC_0.JPEG` next to `train/n01440764_18.JPEG` has no label: a form finds a word in
+    names of any kind.
+
+    Args:
+        labels: of N images; "" for none.
+        splits: of the N images.
+
+    >>> without_strange_splits(["n01", "n02", "ILSVRC"], ["train", "train", "test"])
+    (['n01', 'n02', ''], " (not 'ILSVRC', in test alone)")
+    """
+    trained = "train" if "train" in splits else None
+    pairs = list(zip(labels, splits, strict=True))
+    known = {plain_class(label) for label, split in pairs if label and split == trained}
+    named: dict[str, set[str]] = {}
+    for label, split in pairs:
+        if label and split not in (trained, None):
+            named.setdefault(split, set()).add(label)
+    strange = {s: ones for s, ones in named.items() if not known & set(map(plain_class, ones))}
+    if not known or not strange:
+        return list(labels), ""
+    split, ones = min(strange.items())
+    note = f" (not {shortened(min(ones), 20)!r}, in {split} alone)"
+    return ["" if split in strange else label for label, split in pairs], note
 
 
 def proposed_form(names: Sequence[str]) -> str | None:

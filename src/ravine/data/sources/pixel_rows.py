@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ravine.core.errors import DataError
-from ravine.core.regular_file import open_regular_text
+from ravine.core.regular_file import open_regular_text, text_fault
 from ravine.data.pixel_array import rows_of_block
 from ravine.data.sources.pixel_table_form import PixelTableForm
 
@@ -38,7 +38,7 @@ def data_lines(path: Path, form: PixelTableForm) -> Iterator[tuple[int, str]]:
                     continue
                 yield number, line.rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
+        raise DataError(f"{path} cannot be read as UTF-8 text: {text_fault(error)}") from None
 
 
 def parsed_rows(path: Path, form: PixelTableForm) -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ravine.core.errors import DataError
-from ravine.core.regular_file import open_regular
+from ravine.core.regular_file import head_text, open_regular, text_fault
 from ravine.data.sources.name_words import words
 
 _HEAD = 1 << 20  # bytes in which the first two lines end
@@ -80,7 +80,7 @@ def pixel_table_form(path: Path, label_column: str | None) -> PixelTableForm:
     try:
         lines = _head(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
+        raise DataError(f"{path} cannot be read as UTF-8 text: {text_fault(error)}") from None
     if not lines:
         raise DataError(f"{path} is empty")
     separator, fields = _fields(lines[0])
@@ -98,7 +98,7 @@ def _head(path: Path) -> list[str]:
     """Returns the first two lines of a file."""
     with open_regular(path) as file:
         content = file.read(_HEAD)
-    text, cut = content.decode("utf-8-sig", errors="ignore"), len(content) == _HEAD
+    text, cut = head_text(content, errors="ignore"), len(content) == _HEAD
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[:2] if len(lines) > 2 or not cut else lines[: max(1, len(lines) - 1)]
 

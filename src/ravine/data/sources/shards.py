@@ -29,7 +29,11 @@ from ravine.data.sources.class_tree import (
 )
 from ravine.data.sources.folders import collected
 from ravine.data.sources.listing import EXTENSIONS, folders_in, image_files, printable
-from ravine.data.sources.name_labels import name_pattern, proposed_form
+from ravine.data.sources.name_labels import (
+    name_pattern,
+    proposed_form,
+    without_strange_splits,
+)
 from ravine.data.sources.split_words import UNLABELLED, are_parts, split_group, split_word
 from ravine.data.sources.table_file import shown_path
 from ravine.data.sources.tar import Member, compressed, members
@@ -158,6 +162,9 @@ def _collected(
         raise _nothing(shards, [image.member for image in images], labelled=labelled)
     splits = [_joined(image.shard, tree.splits[folder_of(image.member)]) for image in images]
     labels = ["" if s == UNLABELLED else one for s, one in zip(splits, labels, strict=True)]
+    note = f" (not {tree.note})" if tree.note else ""
+    if settings.label_from_name is not None:
+        labels, note = without_strange_splits(labels, splits)
     if not by_tar:
         _refuse_shards_without_split(shards)
     found = collected([(image.name, image.entry) for image in images], labels, splits)
@@ -166,7 +173,7 @@ def _collected(
     names = [image.member for image, label in zip(images, labels, strict=True) if not label]
     understood = Understood(
         "shards",
-        f"{said}, {len(found.classes):,}" + (f" (not {tree.note})" if tree.note else ""),
+        f"{said}, {len(found.classes):,}{note}",
         _splits_said(shards, tree),
         unlabelled_said(names),
     )
@@ -203,7 +210,11 @@ def _labels(
     if settings.label_from_name is None:
         return [tree.labels[folder_of(image.member)] for image in images]
     pattern = name_pattern(settings.label_from_name)
-    return [pattern.label_of(image.member) for image in images]
+    members = [image.member for image in images]
+    return [
+        "" if tree.labels[folder_of(member)] == UNLABELLED else pattern.label_of(member)
+        for member in members
+    ]
 
 
 def _are_classes(shards: Sequence[Shard]) -> bool:

@@ -18,6 +18,8 @@ _WORDS = {
     UNLABELLED: "pred predict prediction predictions unlabeled unlabelled inference submission",
 }
 _SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words.split()}
+_DEVELOPMENT = frozenset({"dev", "devel", "development"})
+_EVALUATION = frozenset({"eval", "evaluation"})
 # Too short to name a split inside a longer name.
 _ALONE = frozenset({"tr", "te"})
 _NEUTRAL = """
@@ -87,12 +89,44 @@ def split_group(names: Iterable[str]) -> dict[str, str]:
     """
     names = list(names)
     found = {name: word for name in names if (word := split_word(name)) is not None}
+    if found:  # alone `development` may be a class
+        found |= {name: ("validation", ()) for name in names if is_development(name)}
     alike: dict[tuple[str, ...], set[str]] = {}
     for split, rest in found.values():
         alike.setdefault(rest, set()).add(split)
-    return {
-        name: split for name, (split, rest) in found.items() if not rest or len(alike[rest]) > 1
-    }
+    return by_neighbours(
+        {name: split for name, (split, rest) in found.items() if not rest or len(alike[rest]) > 1}
+    )
+
+
+def is_development(name: str) -> bool:
+    """Returns whether a name says `development`, and nothing else."""
+    tokens = [token for token in _tokens(name) if not _says_nothing(token)]
+    return len(tokens) == 1 and tokens[0] in _DEVELOPMENT
+
+
+def by_neighbours(found: Mapping[str, str]) -> dict[str, str]:
+    """Returns the split of each name, where two words mean what the other names leave to them.
+
+    What is developed on is trained on where nothing else is, and else the validation; an
+    evaluation is the test where something else is the validation, and nothing the test.
+
+    >>> by_neighbours({"development": "validation", "evaluation": "validation"})
+    {'development': 'train', 'evaluation': 'test'}
+    >>> by_neighbours({"train": "train", "dev": "validation", "eval": "validation"})
+    {'train': 'train', 'dev': 'validation', 'eval': 'test'}
+    >>> by_neighbours({"train": "train", "eval": "validation"})
+    {'train': 'train', 'eval': 'validation'}
+    """
+    doubtful = {name: set(_tokens(name)) for name, split in found.items() if split == "validation"}
+    developed = {name for name, tokens in doubtful.items() if tokens & _DEVELOPMENT}
+    evaluated = {name for name, tokens in doubtful.items() if tokens & _EVALUATION} - developed
+    sure = {split for name, split in found.items() if name not in developed | evaluated}
+    development = "validation" if "train" in sure else "train"
+    has_validation = "validation" in sure or bool(developed)
+    evaluation = "test" if has_validation and "test" not in sure else "validation"
+    settled = dict.fromkeys(developed, development) | dict.fromkeys(evaluated, evaluation)
+    return {name: settled.get(name, split) for name, split in found.items()}
 
 
 def split_of_sibling(names: Iterable[str]) -> dict[str, tuple[str, str]]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ravine.core.errors import DataError
 from ravine.core.progress import Progress
+from ravine.core.regular_file import read_regular_text, text_fault
 from ravine.data.collection import Collection
 from ravine.data.pixel_array import BlockArray, PixelArray, files_key, joined, rows_of_block
 from ravine.data.settings import DataSettings
@@ -108,9 +109,9 @@ def _classes(home: Path) -> tuple[str, ...]:
     if not path.is_file():
         return _CLASSES
     try:
-        names = tuple(path.read_text(encoding="utf-8").split())
+        names = tuple(read_regular_text(path).split())
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
+        raise DataError(f"{path} cannot be read as UTF-8 text: {text_fault(error)}") from None
     if len(set(names)) != len(_CLASSES):
         raise DataError(f"{path} names {len(set(names))} classes; STL-10 has {len(_CLASSES)}")
     return names

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from ravine.core.errors import DataError
-from ravine.core.regular_file import open_regular, read_regular_text
+from ravine.core.regular_file import head_text, open_regular, read_regular_text, text_fault
 from ravine.data.sources.listing import EXTENSIONS
 from ravine.data.understanding import shortened
 
@@ -106,7 +106,7 @@ def begins_as_table(path: Path) -> bool:
     """Returns whether a text begins with names of columns above names of images."""
     try:
         with open_regular(path) as file:
-            head = file.read(_HEAD).decode("utf-8-sig", errors="replace")
+            head = head_text(file.read(_HEAD))
         whole, _, torn = head.rpartition("\n")
         table = _table(path, whole if whole and len(head) >= _HEAD // 4 else f"{whole}\n{torn}")
         first = next(iter(table.rows()), None)
@@ -116,7 +116,7 @@ def begins_as_table(path: Path) -> bool:
 
 
 def read_table_file(path: Path) -> Table:
-    """Returns a table; it may have a byte-order mark.
+    """Returns a table in UTF-8, or in UTF-16 where a byte-order mark says so.
 
     Above its header may stand the number of rows, Excel's `sep=;`, or lines of comment. It has no
     header if a field of its first line ends as an image does. Where each row has a field more than
@@ -168,6 +168,8 @@ def _text(path: Path) -> str:
         text = read_regular_text(path)
         if text.startswith(_SPREADSHEET):
             raise DataError(f"{shown_path(path)} is a spreadsheet; save it as CSV")
+        if 2 * text.count("\0") >= len(text) > 0:
+            raise DataError(f"{shown_path(path)} is UTF-16 without its mark; save it as UTF-8")
         if (at := text.find("\0")) >= 0:
             line = 1 + text.count("\n", 0, at)
             raise DataError(f"{shown_path(path)}, line {line}: a byte 0 is no text; mend the line")
@@ -175,11 +177,11 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         raise DataError(f"no file {path}") from None
     except (OSError, ValueError) as error:
-        reason = shortened(str(error), 60)
-        remedy = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
-        raise DataError(
-            f"{shown_path(path)} cannot be read as UTF-8 text: {reason}{remedy}"
-        ) from None
+        where = shown_path(path)
+        if isinstance(error, UnicodeDecodeError) and error.encoding.startswith("utf-8"):
+            number = 1 + error.object.count(b"\n", 0, error.start)
+            where += f", line {number}"
+        raise DataError(f"{where} cannot be read as UTF-8 text: {text_fault(error)}") from None
 
 
 def _without_comments(text: str) -> str:

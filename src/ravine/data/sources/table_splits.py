@@ -1,14 +1,21 @@
 """The split that a column of a table gives each row: followed, or refused by name.
 
-`split` with train, TRAIN_SET, tr; 0, 1, 2 for train, validation, test (as CelebA and WILDS have
-it); `is_valid`, `is_test` and `is_train` with true and false; `fold` with numbers is refused.
+`split` with train, TRAIN_SET, tr, or development and evaluation; 0, 1, 2 for train, validation,
+test (as CelebA and WILDS have it); `is_valid`, `is_test` and `is_train` with true and false; `fold`
+with numbers is refused.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ravine.core.errors import DataError
-from ravine.data.sources.split_words import UNLABELLED, split_of, split_word
+from ravine.data.sources.split_words import (
+    UNLABELLED,
+    by_neighbours,
+    is_development,
+    split_of,
+    split_word,
+)
 from ravine.data.sources.table_file import listed
 from ravine.data.understanding import shortened
 
@@ -98,12 +105,12 @@ def _by_value(column: str, distinct: Sequence[str]) -> Mapping[str, str | None] 
     numbers = {re.sub(r"\.0$", "", value) for value in distinct}
     if numbers == set(_NUMBERS) and not _FOLDS.fullmatch(column):
         return {value: _NUMBERS[re.sub(r"\.0$", "", value)] for value in distinct}
-    words = {value: _word(value) for value in distinct}
-    return words if any(words.values()) else None
+    words = {value: split for value in distinct if (split := _word(value)) is not None}
+    return {**dict.fromkeys(distinct), **by_neighbours(words)} if words else None
 
 
 def _word(value: str) -> str | None:
-    split = split_of(value)
+    split = "validation" if is_development(value) else split_of(value)
     if split is None and (found := split_word(value)) is not None and set(found[1]) <= _OF_WILDS:
         split = found[0]
     return None if split == UNLABELLED else split
@@ -120,6 +127,16 @@ def _strange(table: str, column: str, distinct: Sequence[str]) -> DataError:
         f"{table}: {shown}, which are no splits; write train, validation and test, or pass over "
         "the column: --split-column none"
     )
+
+
+def development_said(values: Iterable[str], splits: Iterable[str | None]) -> str:
+    """Returns a note where rows for development are trained on, or "".
+
+    >>> development_said(["dev", "eval"], ["train", "test"])
+    ' (dev is trained on)'
+    """
+    trained = {v for v, s in zip(values, splits, strict=True) if s == "train" and is_development(v)}
+    return f" ({shortened(min(trained), 20)} is trained on)" if trained else ""
 
 
 def say_splits(values: Sequence[str]) -> bool:
