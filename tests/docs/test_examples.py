@@ -38,6 +38,7 @@ def test_the_parts_work_in_a_loop_as_the_page_says(
         folder=tmp_path,
         loss_fn=torch.nn.functional.cross_entropy,
         batches=[LabelledBatch(images, labels)] * 3,
+        loader=[(images, labels)] * 3,
     )
 
     assert bool(made["decision"].ok)
