@@ -135,7 +135,7 @@ def sensitivity(
         axes.set(xscale="log", xlabel="learning rate", ylabel=f"validation {measure} at the end")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         last = [(name, rows[-1]) for name, rows in ended.items() if rows]
-        ends = [End(r["settings"]["lr"], _nan(r["accuracy"]), n, shades[n]) for n, r in last]
+        ends = [End(float(r["settings"]["lr"]), _nan(r["accuracy"]), n, shades[n]) for n, r in last]
         label_ends(axes, [end for end in ends if math.isfinite(end.y)])
     titles = (f"{what} of every trial against the learning rate" for what in ("loss", measure))
     return panels(svg_of(one, title) for one, title in zip((left, right), titles, strict=True))
@@ -169,7 +169,7 @@ def _dots(axes: Axes, rows: Sequence[Mapping[str, Any]], value: str, colour: str
     finite = [row for row in rows if row[value] is not None]
     highest = max((row[value] for row in finite), default=1.0)
     for row in rows:
-        lr = row["settings"]["lr"]
+        lr = float(row["settings"]["lr"])
         if row["status"] in ("ended", "stopped") and row[value] is not None:
             face = colour if row["status"] == "ended" else "none"
             axes.plot(lr, row[value], "o", color=colour, markerfacecolor=face, ms=5)
