@@ -8,8 +8,8 @@
 # the parts alone, finds nothing that it knows in the mode that is recommended for inference.
 #
 # Seen on an AMD EPYC, December 2026:
-#   no_grad: aten.convolution.default aten.relu.default aten.view.default aten.t.default aten.addmm.default
-#   inference_mode: aten.conv2d.default aten.relu.default aten.flatten.using_ints aten.linear.default
+#   no_grad: aten.zeros.default aten.convolution.default aten.relu.default aten.view.default aten.t.default aten.addmm.default
+#   inference_mode: aten.zeros.default aten.conv2d.default aten.relu.default aten.flatten.using_ints aten.linear.default
 #
 # Ends with 0 if that is seen again, 1 if not.
 set -eu
