@@ -10,6 +10,8 @@ Shape letters: N images, S height and width, C channels, F numbers of an image's
 
 import numpy as np
 
+from ravine.data.block_means import block_means
+
 _GRID = 32  # pixels a side that are described
 _FREQUENCIES = 7  # along each axis
 _ALIKE = 0.4  # correlation of two descriptions
@@ -18,7 +20,7 @@ _SHIFT = 8  # of the side: one part of it, that an image may be shifted by at mo
 _DIFFERS = 0.15  # root mean square of the difference, over the pixels' standard deviation
 _FLAT = 4.0  # standard deviation below which an image shows too little
 _BLOCK, _AT_ONCE = 512, 1_000  # images that are compared, and described, at a time
-_PAIRS = 2_000  # that are laid over each other, at most
+_PAIRS = 500  # that are laid over each other, at most
 
 
 def moved_copies(images: np.ndarray, index: np.ndarray) -> list[tuple[int, int]]:
@@ -43,7 +45,7 @@ def moved_copies(images: np.ndarray, index: np.ndarray) -> list[tuple[int, int]]
 
 def _descriptions(images: np.ndarray) -> np.ndarray:
     """Returns sizes of frequencies of images (B, S, S, C), (B, F) float32; 0 where one is flat."""
-    grey = _shrunk(images.mean(3, dtype=np.float32))
+    grey = block_means(images, _GRID)
     grey -= grey.mean((1, 2), keepdims=True)
     deviation = grey.std((1, 2))
     window = np.sqrt(np.hanning(grey.shape[1] + 2)[1:-1]).astype(np.float32)
@@ -53,18 +55,6 @@ def _descriptions(images: np.ndarray) -> np.ndarray:
     both = np.concatenate([one + other, np.abs(one - other)], 1).reshape(len(images), -1)
     both = np.log1p(both / np.maximum(deviation, 1e-6)[:, None])
     return np.where(deviation[:, None] >= _FLAT, both, 0).astype(np.float32)
-
-
-def _shrunk(grey: np.ndarray) -> np.ndarray:
-    """Returns images (B, S, S) as means of parts, at most 32 a side."""
-    size = grey.shape[1]
-    if size <= _GRID:
-        return grey
-    starts = np.arange(_GRID) * size // _GRID
-    counts = np.diff(np.append(starts, size)).astype(np.float32)
-    sums = np.add.reduceat(np.add.reduceat(grey, starts, 1), starts, 2)
-    means: np.ndarray = sums / (counts[:, None] * counts)
-    return means
 
 
 def _whitened(described: np.ndarray) -> np.ndarray:

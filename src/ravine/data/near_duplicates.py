@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ravine.data.block_means import block_means
 from ravine.data.dataset import Dataset
 from ravine.data.duplicates import digest_keys
 from ravine.data.label_sets import hashable_label
@@ -81,10 +82,10 @@ def near_duplicates(images: np.ndarray, index: np.ndarray) -> list[tuple[int, in
             than 20,000 the first are compared.
     """
     index = index[:_MOST]
-    means = np.concatenate(
-        [_means(images[index[k : k + _AT_ONCE]]) for k in range(0, len(index), _AT_ONCE)]
-        or [np.zeros((0, _GRID**2), np.float32)]
-    )
+    if not len(index):
+        return []
+    parts = [index[k : k + _AT_ONCE] for k in range(0, len(index), _AT_ONCE)]
+    means = np.concatenate([block_means(images[p], _GRID).reshape(len(p), -1) for p in parts])
     means -= means.mean(1, keepdims=True)
     kept = means.std(1) >= _FLAT
     index, means = index[kept], means[kept]
@@ -97,16 +98,6 @@ def near_duplicates(images: np.ndarray, index: np.ndarray) -> list[tuple[int, in
         if _are_alike(images[first], images[second]):
             found.append((first, second))
     return sorted(found)
-
-
-def _means(images: np.ndarray) -> np.ndarray:
-    """Returns the means of 8×8 parts of images (B, S, S, C), (B, 64) float32."""
-    size = images.shape[1]
-    starts = np.arange(_GRID) * size // _GRID
-    counts = np.diff(np.append(starts, size))
-    grey = images.mean(3, dtype=np.float32)
-    sums = np.add.reduceat(np.add.reduceat(grey, starts, 1), starts, 2)
-    return (sums / (counts[:, None] * counts)).reshape(len(images), -1)
 
 
 def _close(means: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -33,14 +33,14 @@ class ClearedGradients:
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self._parameters = list(parameters)
-        self._told: Tensor | None = None
+        self._sampled: Tensor | None = None
         self._before: _Left | None = None
         self._passes = self.left = self.known = 0
 
     def on_pass(self) -> None:
         """Takes the gradients as they are before a forward pass with gradients."""
         self._passes += 1
-        p = self._told
+        p = self._sampled
         if p is None or self._before is not None or self.known >= _STEPS:
             return
         version = -1 if p.grad is None else p.grad._version
@@ -50,11 +50,11 @@ class ClearedGradients:
         """Compares them with the gradients that the step used."""
         before, passes = self._before, self._passes
         self._before, self._passes = None, 0
-        if self._told is None:
+        if self._sampled is None:
             with_gradients = [p for p in self._parameters if p.grad is not None]
-            self._told = min(with_gradients, key=lambda p: p.numel(), default=None)
-        elif before is not None and self._told.grad is not None:
-            now = self._told.grad
+            self._sampled = min(with_gradients, key=lambda p: p.numel(), default=None)
+        elif before is not None and self._sampled.grad is not None:
+            now = self._sampled.grad
             is_same = now is before.gradient and now._version == before.version + passes
             self.known += 1
             self.left += is_same and before.is_something
