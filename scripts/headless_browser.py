@@ -99,9 +99,18 @@ class Page:
         self.send("Emulation.setEmulatedMedia", media="", features=[scheme])
 
     def open(self, url: str) -> None:
-        """Goes to a page and waits until it is loaded."""
-        self.send("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
+        """Goes to a page and waits until it is loaded, and no longer the one before.
+
+        Raises:
+            RuntimeError: there is no such page; the text has the browser's name of the error.
+        """
+        found = self.send("Page.navigate", url=url)
+        if "errorText" in found:
+            raise RuntimeError(f"{url}: {found['errorText']}")
+        # A page may give itself another place: the live page chooses a run as soon as it has one.
+        here, there = "location.href", f"new URL({json.dumps(url)}).href"
+        shown = f"{here}.split('#')[0] === {there}.split('#')[0]"
+        self.wait(f"{shown} && document.readyState === 'complete'")
 
     def value(self, expression: str) -> Any:
         """Returns the value of an expression of JavaScript; a promise is waited for."""
