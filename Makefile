@@ -27,7 +27,7 @@ help:
 	@echo 'make driver    the same checks of the C library as it is shipped, without sanitizers'
 	@echo 'make emulate-arm  the same for 64-bit ARM, under qemu'
 	@echo 'make fuzz      odd inputs for a minute: no traceback, no hang'
-	@echo 'make check     lint, docs, sanitize, test, test-slow (notebooks too) and fuzz: what CI runs'
+	@echo 'make check     fuzz, docs, lint, sanitize, test and test-slow (notebooks too): what CI runs'
 	@echo 'make format    let ruff mend what it can'
 	@echo 'make bench     measure training speed against torch and the machine, about 15 minutes'
 	@echo 'make bench-all measure what the README claims, about an hour: FASHION=FOLDER CIFAR=FILE'
@@ -65,7 +65,7 @@ test: setup
 	@$(PYTEST) -m 'not slow'
 
 test-slow: setup
-	@$(PYTEST) -m slow $$(grep -rl mark.slow tests --include='*.py')
+	@$(PYTEST) -m slow $$(grep -rl mark.slow tests --include='*.py' | sort)
 
 lint: setup
 	@$(BIN)/ruff check .
@@ -95,7 +95,12 @@ emulate-arm: setup
 fuzz: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/fuzz.py --seconds $(SECONDS_OF_FUZZ)
 
-check: lint docs sanitize test test-slow fuzz
+# Two of the first four at a time, as most of them use one core; the site is built while packages
+# are installed. The tests use all cores themselves.
+check:
+	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) --no-print-directory fuzz docs lint sanitize
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-slow
 
 format: setup
 	@$(BIN)/ruff check --fix .

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,9 @@ from hypothesis import HealthCheck, settings
 
 from ravine.kernels.library import LEVELS, load_library
 from ravine.reports import curve_figures, page
+from ravine.workflows.race_worker.fork_client import ForkClient
+
+from .fork_servers import FIGURES, ForkServers
 
 # A test may be slow on a busy machine without being wrong, and has the same examples each time:
 # --hypothesis-profile=default draws others.
@@ -25,6 +29,12 @@ settings.register_profile(
 settings.load_profile("ravine")
 
 _DRAWINGS = page._drawings
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files with a test marked `longest` first: at the end, the other workers would wait."""
+    first = {item.path for item in items if item.get_closest_marker("longest")}
+    items.sort(key=lambda item: item.path not in first)
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +109,27 @@ def _reports_without_figures() -> Iterator[pytest.MonkeyPatch]:
 
     A test of a page asks for the fixture `figures`.
     """
-    names = ("timeline", "curves", "charts", "rates", "scales", "updates", "variance")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(names))
+        patch.setattr("ravine.reports.page._drawings", lambda _: dict.fromkeys(FIGURES))
         patch.setattr("ravine.reports.evaluation_page.reliability", lambda _: "")
         yield patch
+
+
+@pytest.fixture(scope="session")
+def fork_servers() -> Iterator[ForkServers]:
+    """Gives the process that has everything imported."""
+    servers = ForkServers()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture(scope="module")
+def forked_jobs(fork_servers: ForkServers) -> Iterator[None]:
+    """Lets the jobs of a module's races be forked; those of others start as users' do."""
+    with pytest.MonkeyPatch.context() as patch:
+        forked = partial(ForkClient, spawn=fork_servers.spawn)
+        patch.setattr("ravine.workflows.race_worker.local_jobs.ForkClient", forked)
+        yield
 
 
 @pytest.fixture

@@ -311,6 +311,7 @@ def test_the_working_folder_is_not_left_first_for_everything_else(place: Path) -
     assert sys.path[-1] == str(place)
 
 
+@pytest.mark.longest
 @pytest.mark.slow
 def test_a_race_asks_again_and_its_workers_hear_what_is_allowed(
     ravine: Command, place: Path
@@ -318,7 +319,8 @@ def test_a_race_asks_again_and_its_workers_hear_what_is_allowed(
     # The workers are processes of their own; what lies in the working folder is not their torch.
     (place / "torch.py").write_text("open('torch.imported', 'w').close()\nraise SystemExit(7)\n")
     begin = ["race", "data.npz", "--model", NAME, "--optimizers", "adam,nadam", "--trials", "1"]
-    begin += ["--seeds", "1", "--epochs", "1", "--batch", "12", "--jobs", "1", "--plane", "--quiet"]
+    begin += ["--seeds", "1", "--epochs", "1", "--batch", "12", "--augment", "none", "--jobs", "1"]
+    begin += ["--plane", "--quiet"]
     begun = ravine(*begin, "--out", "race")
     assert begun.code == 0, begun.err
     drawn = json.loads((place / "race" / "results.json").read_text())["plane"]

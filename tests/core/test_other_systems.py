@@ -60,7 +60,7 @@ chance = np.random.default_rng(0)
 images = chance.integers(0, 256, (60, 8, 8), dtype=np.uint8)
 np.savez(folder / "noise.npz", images=images, labels=np.arange(60) % 2)
 run = ravine.train(folder / "noise.npz", model="wrn-10-1", epochs=1, device="cpu",
-                   convolution="torch", out=folder / "run", show="none")
+                   convolution="torch", augment="none", out=folder / "run", show="none")
 assert ravine.Run.load(run.path).evaluate(folder / "noise.npz")["count"] == 60
 assert ravine.resume(run.path, show="none").result == run.result
 """

@@ -2,9 +2,6 @@
 
 import ast
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -68,14 +65,9 @@ def test_the_faults_of_the_loop_are_found_and_the_mended_one_learns() -> None:
 
 
 @pytest.mark.slow
-def test_a_race_ends_with_a_verdict() -> None:
-    script = "import test_notebooks as t; made, shown = t.run_cells('a-fair-race'); print(shown[0])"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=environment
-    )
+def test_a_race_ends_with_a_verdict(forked_jobs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    _, shown = run_cells("a-fair-race")
 
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "race runs/race: " in done.stdout
-    assert "report.html winner.toml" in done.stdout
+    assert str(shown[0]).startswith("race runs/race: ")
+    assert "report.html winner.toml" in capsys.readouterr().out
     assert len(list(Path("runs/race/runs").glob("*-seed-*/model.safetensors"))) == 4

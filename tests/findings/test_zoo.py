@@ -17,6 +17,7 @@ FAULTS = (
 HEALTHY = ("mlp fashion sgd", "mlp fashion rmsprop", "plain fashion momentum")
 
 
+@pytest.mark.longest
 @pytest.mark.slow
 def test_a_small_zoo(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"

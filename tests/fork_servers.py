@@ -1,8 +1,9 @@
 """Forks the fork servers of races from one process that has everything imported already.
 
 A fork server of its own imports torch for seconds; a test session starts a dozen of them. What is
-forked here serves by the same code. `tests/cli/test_strangers_runs.py`, and the races that tests
-start as processes, start theirs as users do.
+forked here serves by the same code, and its jobs leave out the figures of their reports, which take
+longer than the runs. `tests/cli/test_strangers_runs.py`, and the races that tests start as
+processes, start theirs as users do.
 """
 
 import json
@@ -16,15 +17,21 @@ from typing import IO
 
 from ravine.core.cores import THREAD_VARIABLES
 
+FIGURES = ("timeline", "curves", "charts", "rates", "scales", "updates", "variance")
+"""Figures of the report of a run."""
+
 # Takes pairs of pipes, environments and folders; answers with the process id of a fork server.
 _SOURCE = """
 import json, os, signal, socket, sys, traceback
 from importlib import import_module
+from ravine.reports import evaluation_page, page
 from ravine.workflows.race_worker import fork_server
 
-os.fsync = lambda _: None  # as in the tests
+os.fsync = lambda _: None  # this and the figures: as in tests/conftest.py
 for module in fork_server._SHARED:
     import_module(module)
+page._drawings = lambda _: dict.fromkeys(sys.argv[2:])
+evaluation_page.reliability = lambda _: ""
 channel = socket.socket(fileno=int(sys.argv[1]))
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 while True:
@@ -85,7 +92,7 @@ class ForkServers:
         if self._channel is None:
             self._channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with other:
-                command = [sys.executable, "-P", "-c", _SOURCE, str(other.fileno())]
+                command = [sys.executable, "-P", "-c", _SOURCE, str(other.fileno()), *FIGURES]
                 environment = {**os.environ, "OMP_NUM_THREADS": "1"}
                 self._process = subprocess.Popen(
                     command, pass_fds=[other.fileno()], env=environment, start_new_session=True
