@@ -95,8 +95,8 @@ emulate-arm: setup
 fuzz: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/fuzz.py --seconds $(SECONDS_OF_FUZZ)
 
-# Two of the first four at a time, as most of them use one core; the site is built while packages
-# are installed. The tests use all cores themselves.
+# The site is built while packages are installed, and the linters run beside the odd inputs, which
+# use one core for a minute. Sanitizers, built on all cores, come after these; so do the tests.
 check:
 	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) --no-print-directory fuzz docs lint sanitize
 	@$(MAKE) --no-print-directory test
