@@ -63,3 +63,11 @@ def test_the_legend_is_whole(tmp_path, networks):
 def test_each_panel_says_whether_the_variance_is_kept(factor, verdict):
     svg = variance_drawing([_network("a network", factor)])
     assert svg.count(f": {verdict}") == 2
+
+
+def test_powers_are_letters_and_no_formulas(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    draw_variance([_network("a network", 0.5)], [tmp_path / "variance.svg"])
+
+    text = (tmp_path / "variance.svg").read_text()
+    assert "10⁻" in text
+    assert "mathdefault" not in text

@@ -16,7 +16,7 @@ from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
 from ravine.nn.freezing import training_mode_
 
-_EXAMPLES, _MOST_STEPS, _FEWEST_STEPS, _SECONDS = 32, 60, 30, 4.5
+_EXAMPLES, _MOST_STEPS, _FEWEST_STEPS, _SECONDS = 32, 60, 30, 3.0
 _TRIAL_SECONDS = 3.0
 
 

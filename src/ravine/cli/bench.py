@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ravine.workflows import bench as workflow
 else:
     algorithm = lazy_module("ravine.ops.algorithm")
-    workflow = lazy_module("ravine.workflows.bench")
+    workflow = lazy_module("ravine.workflows.bench", for_good=True)
 
 
 def bench(

@@ -21,7 +21,7 @@ from ravine.workflows.check_variants import variants
 if TYPE_CHECKING:
     from ravine.workflows import check as workflow
 else:
-    workflow = lazy_module("ravine.workflows.check")
+    workflow = lazy_module("ravine.workflows.check", for_good=True)
 
 
 @setting_options

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ravine.data.collection import Collection
     from ravine.workflows import show_data as workflow
 else:
-    workflow = lazy_module("ravine.workflows.show_data")
+    workflow = lazy_module("ravine.workflows.show_data", for_good=True)
 
 _CLASSES = 12  # shown; --json has all
 _EVERY = 2.0  # seconds between lines of progress

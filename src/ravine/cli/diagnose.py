@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ravine.workflows import run_record
 else:
     run_record = lazy_module("ravine.workflows.run_record")
-    workflow = lazy_module("ravine.workflows.diagnose")
+    workflow = lazy_module("ravine.workflows.diagnose", for_good=True)
 
 
 def diagnose(

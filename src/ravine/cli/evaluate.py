@@ -28,7 +28,7 @@ from ravine.data.understanding import Understood
 if TYPE_CHECKING:
     from ravine.workflows import run as runs
 else:
-    runs = lazy_module("ravine.workflows.run")
+    runs = lazy_module("ravine.workflows.run", for_good=True)
 
 
 Out = Annotated[

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ravine.workflows import export as workflow
 else:
     export_lines = lazy_module("ravine.cli.export_lines")
-    workflow = lazy_module("ravine.workflows.export")
+    workflow = lazy_module("ravine.workflows.export", for_good=True)
 
 Format = Annotated[str, typer.Option("--format", help="onnx, pt2, openvino or safetensors-timm.")]
 Out = Annotated[Path | None, typer.Option(help="Folder to write. [RUN/exports/FORMAT]")]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ravine.workflows import landscape as workflow
 else:
     hessian_figures = lazy_module("ravine.reports.hessian_figures")
-    workflow = lazy_module("ravine.workflows.landscape")
+    workflow = lazy_module("ravine.workflows.landscape", for_good=True)
 
 _FIGURES = ("eigenvalues", "residuals", "trace", "along")  # of the Hessian, in a row
 

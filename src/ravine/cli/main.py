@@ -4,7 +4,6 @@ A command's file is loaded when the command runs, and what trains by the command
 tables and mistakes load neither torch nor plots.
 """
 
-import gc
 import io
 import os
 import shlex
@@ -13,7 +12,6 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Annotated, Any, final
 
 import typer
@@ -24,7 +22,7 @@ from ravine.cli.outside_errors import line_about
 from ravine.cli.short_help import Command
 from ravine.core.errors import CodeRefusedError, PickleRefusedError, RavineError, SettingError
 from ravine.core.launch import exit_process, is_distributed, is_secondary_process
-from ravine.core.lazy import named_object
+from ravine.core.lazy import loaded_for_good, named_object
 from ravine.training.stop import Interrupted
 
 
@@ -112,16 +110,8 @@ class Commands(TyperGroup):
 
 
 def _loaded(name: str) -> Any:
-    """Returns the function of a command.
-
-    The collector rests meanwhile: what is imported stays, and looking for what does not takes a
-    fifteenth of the time.
-    """
-    gc.disable()
-    try:
-        return getattr(import_module(f"ravine.cli.{name}"), name)
-    finally:
-        gc.enable()
+    """Returns the function of a command."""
+    return getattr(loaded_for_good(f"ravine.cli.{name}"), name)
 
 
 def load_command(name: str) -> Any:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from ravine.workflows import run as runs
 else:
     torch = lazy_module("torch")
-    layer_table = lazy_module("ravine.models.layer_table")
+    layer_table = lazy_module("ravine.models.layer_table", for_good=True)
     network_choice = lazy_module("ravine.training.network_choice")
     model_latency = lazy_module("ravine.workflows.model_latency")
-    runs = lazy_module("ravine.workflows.run")
+    runs = lazy_module("ravine.workflows.run", for_good=True)
 
 
 def models(

@@ -24,7 +24,7 @@ from ravine.workflows.predict_options import FormOptions
 if TYPE_CHECKING:
     from ravine.workflows import predict as workflow
 else:
-    workflow = lazy_module("ravine.workflows.predict")
+    workflow = lazy_module("ravine.workflows.predict", for_good=True)
 
 _NAMED = 20
 Like = Annotated[

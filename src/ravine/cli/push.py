@@ -11,7 +11,7 @@ from ravine.core.lazy import lazy_module
 if TYPE_CHECKING:
     from ravine.workflows import push as workflow
 else:
-    workflow = lazy_module("ravine.workflows.push")
+    workflow = lazy_module("ravine.workflows.push", for_good=True)
 
 
 def push(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ravine.workflows.race_worker import controller
 else:
     on_function = lazy_module("ravine.cli.race_function")
-    workflow = lazy_module("ravine.workflows.race")
+    workflow = lazy_module("ravine.workflows.race", for_good=True)
     controller = lazy_module("ravine.workflows.race_worker.controller")
 
 _OF_THE_RACE = ("seed", "epochs", "budget")  # settings of a recipe that a race decides

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ravine.reports import page
     from ravine.trackers import follower
 else:
-    page = lazy_module("ravine.reports.page")
+    page = lazy_module("ravine.reports.page", for_good=True)
     follower = lazy_module("ravine.trackers.follower")
 
 

@@ -17,7 +17,7 @@ from ravine.trackers.tracker import names_in
 if TYPE_CHECKING:
     from ravine.workflows import resume as workflow
 else:
-    workflow = lazy_module("ravine.workflows.resume")
+    workflow = lazy_module("ravine.workflows.resume", for_good=True)
 
 
 def resume(

@@ -21,8 +21,8 @@ _TENSOR = np.dtype(
 )  # fmt: skip
 _RANGE = np.dtype([("tensor", "i8"), ("start", "i8"), ("n", "i8")])
 # Elements that a thread takes at a time: enough to be worth scheduling, and for large
-# tensors enough for the memory to be read in long runs, but several units a thread.
-_LEAST_UNIT, _MOST_UNIT, _UNITS_PER_THREAD = 32_768, 524_288, 4
+# tensors little beside the step, since threads wait at its end for the one that has the last unit.
+_LEAST_UNIT, _MOST_UNIT, _UNITS_PER_THREAD = 32_768, 65_536, 4
 # Elements that are summed on their own. Fixed, so that norms do not depend on the threads.
 _PIECE = 32_768
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, final
+from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FuncFormatter,
     Locator,
-    LogFormatterSciNotation,
     LogLocator,
     MaxNLocator,
     NullFormatter,
@@ -29,7 +28,13 @@ from matplotlib.ticker import (
 
 from ravine.core.colours import SHADES
 from ravine.reports.direct_labels import End, label_ends
-from ravine.reports.figure_style import ACCENT, GREY, SECOND, axes_style
+from ravine.reports.figure_finish import lay_out, write_exponents
+from ravine.reports.figure_style import (
+    ACCENT,
+    GREY,
+    SECOND,
+    axes_style,
+)
 from ravine.reports.readings import readings_of
 
 _INK = "#010203"  # stands for the page's text colour
@@ -66,12 +71,9 @@ def svg_of(figure: Figure, title: str, *, read: bool = True) -> str:
         read: with the values of its curves, for a pointer; not where a chart stands for it.
     """
     with mpl.rc_context(_STYLE):
-        _write_exponents(figure)
+        write_exponents(figure)
         buffer = io.StringIO()
-        # Laid out here: savefig would draw everything twice, the first time to lay it out.
-        if (layout := figure.get_layout_engine()) is not None:
-            layout.execute(figure)
-            figure.set_layout_engine("none")
+        lay_out(figure)
         readings = readings_of(figure) if read else []
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -92,28 +94,6 @@ def svg_of(figure: Figure, title: str, *, read: bool = True) -> str:
 def panels(svgs: Iterable[str]) -> str:
     """Returns figures that stand side by side, or below each other where the page is narrow."""
     return f'<div class="panels">{"".join(f"<div>{svg}</div>" for svg in svgs)}</div>'
-
-
-@final
-class _PlainExponents(LogFormatterSciNotation):
-    """Powers as letters of one size: 10⁻⁴. As a formula its exponent is too small on a phone."""
-
-    def __call__(self, x: float, pos: int | None = None) -> str:
-        text: str = LogFormatterSciNotation.__call__(self, x, pos)
-        text = re.sub(r"\^\{(.*?)\}", lambda found: found[1].translate(_RAISED), text)
-        return re.sub(r"\$|\\mathdefault|[{}]", "", text).replace(r"\times", "×")
-
-
-_RAISED: Final = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
-
-
-def _write_exponents(figure: Figure) -> None:
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            if type(axis.get_major_formatter()) is LogFormatterSciNotation:
-                axis.set_major_formatter(_PlainExponents())
-            if type(axis.get_minor_formatter()) is LogFormatterSciNotation:
-                axis.set_minor_formatter(_PlainExponents(minor_thresholds=(1, 0.4)))
 
 
 def _data(readings: list[dict[str, Any]]) -> str:

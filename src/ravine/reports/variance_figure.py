@@ -18,7 +18,14 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from ravine.findings.variance_change import change_of, describe_change
 from ravine.reports.curve_figures import figure_of, svg_of
 from ravine.reports.figure_file import write_figure
-from ravine.reports.figure_style import ACCENT, GREY, SECOND, axes_style, literal
+from ravine.reports.figure_finish import lay_out, write_exponents
+from ravine.reports.figure_style import (
+    ACCENT,
+    GREY,
+    SECOND,
+    axes_style,
+    literal,
+)
 
 _INK = "#22303c"
 _STYLE: Any = {
@@ -50,6 +57,8 @@ def draw_variance(networks: Sequence[Mapping[str, Any]], paths: Sequence[Path]) 
         figure = Figure(figsize=(width, 5.6), layout="constrained")
         FigureCanvasAgg(figure)
         _draw(figure, figure.subplots(2, len(networks), **_GRID), networks)
+        write_exponents(figure)
+        lay_out(figure)
         for path in paths:
             plain = {"Date": None} if path.suffix == ".svg" else {"Software": None}
             write_figure(figure, path, dpi=130, facecolor="auto", metadata=plain)
