@@ -128,10 +128,10 @@ INLINE void pack_lanes(const struct convolution *o, int64_t tap, int64_t c, int6
 {
     float from[CHANNELS][LANES];
     int64_t area = o->kernel * o->kernel;
-    for (int64_t k = 0; k < CHANNELS; k++)
-        for (int64_t lane = 0; lane < LANES; lane++)
-            from[k][lane] = o->backward ? o->w[((c + k) * area + tap) * o->out + d + lane]
-                                        : o->w[((d + lane) * area + tap) * o->in + c + k];
+    if (!o->backward)
+        load_transposed(o->w + (d * area + tap) * o->in + c, area * o->in, from);
+    for (int64_t k = 0; k < (o->backward ? CHANNELS : 0); k++)
+        memcpy(from[k], o->w + ((c + k) * area + tap) * o->out + d, sizeof from[k]);
     for (int64_t k = 0; k < CHANNELS; k += 2)
         store_two((element *)(to + k / IN_WORD * width), load_floats(from[k], LANES),
                   load_floats(from[k + 1], LANES), width);

@@ -15,7 +15,7 @@
 #include "emulated_tiles.h"
 #endif
 
-#include "lanes.h"
+#include "transpose.h"
 
 enum {
     TILE = 16, /* rows of a tile, and floats in a row */
@@ -105,31 +105,6 @@ INLINE __m512i pair(const uint16_t *first, const uint16_t *second)
     __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)first));
     __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)second));
     return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-}
-
-/* 16×16 dwords. */
-INLINE void transpose(__m512i r[16])
-{
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 16; i += 8)
-        for (int k = 0; k < 4; k++) {
-            t[i + k] = _mm512_shuffle_i32x4(r[i + k], r[i + 4 + k], 0x88);
-            t[i + 4 + k] = _mm512_shuffle_i32x4(r[i + k], r[i + 4 + k], 0xdd);
-        }
-    for (int k = 0; k < 8; k++) {
-        r[k] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0x88);
-        r[k + 8] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0xdd);
-    }
 }
 
 #endif

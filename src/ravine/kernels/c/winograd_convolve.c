@@ -48,12 +48,12 @@ INLINE int64_t y_panel(int64_t at, int64_t out)
 INLINE void gather_kernels(const struct convolution *o, int64_t c, int64_t d,
                            float to[9][CHANNELS][LANES])
 {
-    for (int64_t tap = 0; tap < 9; tap++)
-        for (int64_t k = 0; k < CHANNELS; k++)
-            for (int64_t lane = 0; lane < LANES; lane++)
-                to[tap][k][lane] =
-                    o->backward ? o->w[((c + k) * 9 + 8 - tap) * o->out + d + lane]
-                                : o->w[((d + lane) * 9 + tap) * o->in + c + k];
+    for (int64_t tap = 0; tap < 9; tap++) {
+        if (!o->backward)
+            load_transposed(o->w + (d * 9 + tap) * o->in + c, 9 * o->in, to[tap]);
+        for (int64_t k = 0; k < (o->backward ? CHANNELS : 0); k++)
+            memcpy(to[tap][k], o->w + ((c + k) * 9 + 8 - tap) * o->out + d, sizeof to[tap][k]);
+    }
 }
 
 INLINE void transform_one_kernel(const float from[9][CHANNELS][LANES], int64_t k, floats to[AREA])

@@ -10,7 +10,7 @@
 #include <omp.h>
 #endif
 
-#include "lanes.h"
+#include "transpose.h"
 
 #if defined(__AVX512F__) || defined(__aarch64__)
 enum { REGISTERS = 32 };
