@@ -145,7 +145,7 @@ def test_every_fold_gets_the_same_network() -> None:
 
 
 def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:
-    alone = prepared()
+    alone = prepared(epochs=60)
     assert (alone.batch, alone.lr, alone.momentum, alone.bias_lr_multiplier) == (
         256,
         2.5,
@@ -153,9 +153,9 @@ def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:
         64.0,
     )
     # Said, though it is the default: kept, and the rate follows the root of the batch.
-    said = prepared(batch=128, momentum=0.9)
+    said = prepared(epochs=60, batch=128, momentum=0.9)
     assert (said.batch, said.lr, said.momentum) == (128, 1.77, 0.9)
-    adam = prepared(optimizer="adam")
+    adam = prepared(epochs=60, optimizer="adam")
     assert (adam.batch, adam.bias_lr_multiplier, adam.label_smoothing) == (256, 1.0, 0.2)
     # What is written down is all said.
     again = prepared(**{**alone.model_dump(), "label_smoothing": 0.0})
@@ -187,3 +187,17 @@ def test_a_short_run_has_smaller_batches_and_what_the_user_says_is_kept() -> Non
     bare = prepared(epochs=1, model="wrn-10-1", norm="none")
     assert bare.batch == plain.batch
     assert bare.lr == pytest.approx(0.1)
+
+
+def test_a_short_run_of_swift_has_smaller_batches() -> None:
+    def batch(images: int, **length: float | None) -> int:
+        settings: dict[str, float | None] = {"epochs": None, **length}
+        return choose_batch(images, largest=256, model="swift-1", **settings).batch  # type: ignore[arg-type]
+
+    assert batch(50_000, epochs=20) == 256
+    assert batch(50_000, epochs=4) == 128, "781 steps of 256 become 1,562"
+    assert batch(5_000, epochs=20) == 64
+    assert batch(5_000, epochs=1) == 32, "100 steps at least come first"
+    assert batch(50_000) == 256, "a budget of unknown length"
+    assert batch(50_000, within=3.6) == 128
+    assert choose_batch(50_000, largest=128, epochs=1, model="wrn-16-4").batch == 128

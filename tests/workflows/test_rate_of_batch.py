@@ -10,7 +10,7 @@ from ravine.workflows.recipe import Recipe
     ("images", "epochs", "batch", "lr"),
     [
         pytest.param(60_000, 20, 256, 2.5, id="the table's own batch"),
-        pytest.param(2000, 20, 128, 2.5 * 0.5**0.5, id="half of it"),
+        pytest.param(2000, 20, 64, 2.5 * 0.25**0.5, id="a quarter of it"),
         pytest.param(500, 20, 32, 2.5 * 0.125**0.5, id="an eighth"),
         pytest.param(100, 20, 8, 2.5 * 0.125**0.5, id="no lower than that in a long run"),
         pytest.param(50, 24, 4, 2.5 * 0.125**0.5, id="288 steps are long"),

@@ -1,5 +1,6 @@
 """Picks the network when none is named, and what a network is trained with."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,10 @@ MODEL_DEFAULTS_WITH_NESTEROV: Mapping[str, Mapping[str, Any]] = {
 _STEPS_OF_AN_EPOCH = 10  # at least, and of a run by epochs:
 _STEPS_OF_A_RUN = 100
 SMALLEST_BATCH = 4
+#: Steps of a run that are worth smaller batches, down to `_SMALLEST_FOR_STEPS`, by the beginning of
+#: a network's name (docs/journal.md).
+_WORTH_SMALLER = {"swift-": 1000}
+_SMALLEST_FOR_STEPS = 64
 _SMALLEST_FOR_RATE = 8
 # Of a rate that follows the batch's root, in runs of so many steps and more (docs/journal.md).
 _SMALLEST_FOR_LONG_RUNS, _LONG_RUN = 32, 200
@@ -158,25 +163,42 @@ class BatchChoice:
 
 
 def choose_batch(
-    images: int, *, largest: int, epochs: float | None, smallest: int = SMALLEST_BATCH
+    images: int,
+    *,
+    largest: int,
+    epochs: float | None,
+    smallest: int = SMALLEST_BATCH,
+    model: str = "",
+    within: float | None = None,
 ) -> BatchChoice:
     """Returns the largest batch that leaves a run enough steps: `largest`, halved as needed.
 
-    Enough are 10 steps an epoch, and 100 in a run whose epochs are given.
+    Enough are 10 steps an epoch, and 100 in a run whose epochs are given; of swift 1,000, as long
+    as batches have 64 images and more.
 
     Args:
         images: that are trained on.
         largest: what is taken where there are images enough.
         epochs: of the run, None where a budget decides.
         smallest: no batch is halved below it.
+        model: the network's name.
+        within: epochs that a budget leaves time for, None where that is not known.
 
     >>> choose_batch(60_000, largest=128, epochs=1).batch
     128
     >>> choose_batch(162, largest=128, epochs=10).batch
     16
+    >>> choose_batch(9_000, largest=256, epochs=12, model="swift-1").batch
+    64
     """
+    wanted = _steps_worth_smaller(model)
+    passes = within if epochs is None else epochs
+    shown = math.inf if passes is None else images * passes
     batch = largest
-    while batch // 2 >= smallest and not _leaves_enough(images // batch, epochs):
+    while batch // 2 >= smallest:
+        pays = batch // 2 >= _SMALLEST_FOR_STEPS and shown < wanted * batch
+        if _leaves_enough(images // batch, epochs) and not pays:
+            break
         batch //= 2
     return BatchChoice(
         batch=batch,
@@ -185,6 +207,15 @@ def choose_batch(
         reason=f"batches of {batch}, not {largest}, for {images} training images: "
         f"{max(1, images // batch)} steps an epoch",
     )
+
+
+def is_worth_smaller(model: str) -> bool:
+    """Returns whether the length of a run decides the batch of this network."""
+    return _steps_worth_smaller(model) > 0
+
+
+def _steps_worth_smaller(model: str) -> int:
+    return next((n for start, n in _WORTH_SMALLER.items() if model.startswith(start)), 0)
 
 
 def _leaves_enough(steps: int, epochs: float | None) -> bool:

@@ -4,6 +4,8 @@ Each function returns the recipe with its setting spelled out: network, batch, w
 best trained with, learning rate, number of steps, batch norm's statistics.
 """
 
+from dataclasses import replace
+
 from ravine.models.table import describe_stem
 from ravine.optim.lr_range_test import range_test
 from ravine.training.budget import budget_too_short, plan_for_budget
@@ -14,6 +16,7 @@ from ravine.training.network_choice import (
     NetworkChoice,
     choose_for_budget,
     choose_for_epochs,
+    is_worth_smaller,
 )
 from ravine.training.network_evidence import Situation, choose_by_evidence, measured_cells
 from ravine.training.plan import Plan, epochs_too_few, plan_for_epochs
@@ -28,6 +31,7 @@ from ravine.workflows.small_images import with_small_size
 # share of the budget that they may take at most.
 _SECONDS_TO_MEASURE, _SHARE_TO_MEASURE = 6.0, 0.03
 _SECONDS_TO_COMPARE, _SHARE_TO_COMPARE = 1.0, 0.02
+_SHRINKS = 0.85  # power of the batch that a step's seconds follow: swift-1, batches of 64 to 256
 # Seconds of a budget below which the plan is made of what the choice of the network measured: a
 # run corrects it as it goes.
 _SHORT = 60.0
@@ -38,7 +42,7 @@ def resolve_settings(recipe: Recipe, builder: Builder) -> Recipe:
     recipe = _with_possible_batch(recipe, builder)
     if recipe.model == "auto":
         recipe = _with_network(recipe, builder)
-    chosen = _batch_choice(recipe, builder)
+    chosen = _batch_for_length(recipe, builder)
     several = builder.dataset.several
     recipe, defaults = with_model_defaults(recipe, chosen, several=several)
     _report_defaults(recipe, chosen, defaults, builder)
@@ -162,9 +166,28 @@ def _epochs_to_go(recipe: Recipe, builder: Builder) -> float:
     return _epochs_within(recipe.budget, recipe, builder)
 
 
-def _batch_choice(recipe: Recipe, builder: Builder) -> BatchChoice | None:
+def _batch_choice(
+    recipe: Recipe, builder: Builder, within: float | None = None
+) -> BatchChoice | None:
     images, ranks = len(builder.dataset.splits["train"]), builder.session.ranks.size
-    return batch_choice(recipe, images=images, ranks=ranks)
+    return batch_choice(recipe, images=images, ranks=ranks, within=within)
+
+
+def _batch_for_length(recipe: Recipe, builder: Builder) -> BatchChoice | None:
+    """Returns the batch, of a run by seconds too by how many steps it leaves.
+
+    Steps of another batch are not timed again: what they take is guessed.
+    """
+    chosen = _batch_choice(recipe, builder)
+    if recipe.budget is None or chosen is None or not is_worth_smaller(recipe.model):
+        return chosen
+    found = _batch_choice(recipe, builder, _epochs_within(recipe.budget, recipe, builder))
+    known = builder.compared[recipe.model, chosen.batch]
+    if found is not None and found.batch != chosen.batch:
+        share = (found.batch / chosen.batch) ** _SHRINKS
+        shorter = replace(known, step=known.step * share, small_step=known.small_step * share)
+        builder.compared[recipe.model, found.batch] = shorter
+    return found
 
 
 def _report_defaults(

@@ -14,13 +14,16 @@ from ravine.training.network_choice import (
 from ravine.workflows.recipe import Recipe
 
 
-def batch_choice(recipe: Recipe, *, images: int, ranks: int = 1) -> BatchChoice | None:
+def batch_choice(
+    recipe: Recipe, *, images: int, ranks: int = 1, within: float | None = None
+) -> BatchChoice | None:
     """Returns the batch that leaves enough steps; None where the user has set it.
 
     Args:
         recipe: with its network named.
         images: that are trained on.
         ranks: processes that train together.
+        within: epochs that the budget leaves time for, None where that is not known.
     """
     if "batch" in recipe.model_fields_set:
         return None
@@ -30,6 +33,8 @@ def batch_choice(recipe: Recipe, *, images: int, ranks: int = 1) -> BatchChoice 
         largest=defaults.get("batch", recipe.batch),
         epochs=recipe.epochs,
         smallest=max(SMALLEST_BATCH, 2 * ranks),
+        model=recipe.model,
+        within=within,
     )
 
 
