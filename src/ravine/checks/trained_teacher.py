@@ -78,7 +78,13 @@ def _of_parts(context: CheckContext, axis: int) -> CheckContext:
 
 
 def reached_by(context: CheckContext, part: Tensor, *, is_cut: bool) -> set[int]:
-    """Returns the indices of the parameters that make an output, or one cut from another."""
+    """Returns the indices of the parameters that make an output, or one cut from another.
+
+    Args:
+        context: of the check.
+        part: any shape, with its graph.
+        is_cut: it is a part of a larger output, so that a slope of 0 says that it is not reached.
+    """
     learning = {n: p for n, p in enumerate(context.model.parameters()) if p.requires_grad}
     slopes = torch.autograd.grad(
         part.square().sum(), list(learning.values()), retain_graph=True, allow_unused=True
