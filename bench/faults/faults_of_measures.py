@@ -4,7 +4,10 @@ From a set that was written blind, or near to it, once what it showed missing wa
 them belong to the half to work on.
 """
 
+import copy
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -156,6 +159,121 @@ def _coarse(seed: int) -> Situation:
     return usual(seed, nn.Sequential(*hidden, nn.Linear(64, 10)))
 
 
+class _Pairs(nn.Module):
+    """Whether two garments are of one kind; the first one is encoded twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = nn.Sequential(*convnet()[:-1], nn.Linear(64, 32))
+        self.head = nn.Linear(64, 2)
+
+    def forward(self, first: Tensor, _second: Tensor) -> Tensor:
+        a, b = self.tower(first), self.tower(first)
+        return self.head(torch.cat([(a - b).abs(), a * b], 1))
+
+
+def _pairs(seed: int) -> Situation:
+    """Half of the pairs are of one kind."""
+
+    def paired(pair: Batch, count: int) -> Batch:
+        (x, y), chance = pair, torch.Generator().manual_seed(seed)
+        first, second = torch.randint(len(x), (2, count), generator=chance)
+        places = [(y == kind).nonzero().flatten() for kind in range(10)]
+        for n in range(0, count, 2):
+            mine = places[int(y[first[n]])]
+            second[n] = mine[int(torch.randint(len(mine), (), generator=chance))]
+        return (x[first], x[second]), (y[first] == y[second]).long()
+
+    train, held = fashion(seed)
+    model, test = _Pairs(), paired(held, 400)
+    (first, second), same = paired(train, 140 * 64)
+    one = usual(seed, model, held=test)
+    one.batches = [
+        ((a, b), y)
+        for a, b, y in zip(first.split(64), second.split(64), same.split(64), strict=True)
+    ]
+
+    def step(batch: Batch) -> Tensor:
+        model.train()
+        one.optimizer.zero_grad()
+        loss = F.cross_entropy(model(*batch[0]), batch[1])
+        loss.backward()
+        one.optimizer.step()
+        return loss.detach()
+
+    @torch.no_grad()
+    def validate() -> tuple[float, float]:
+        out = model.eval()(*test[0])
+        right = (out.argmax(1) == test[1]).double().mean()
+        return float(F.cross_entropy(out, test[1])), float(right)
+
+    one.step, one.validate = step, validate
+    return one
+
+
+class _Neighbours(nn.Module):
+    """Three layers over a graph of rows of an image; nothing bends between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(taken, 32) for taken in (14, 32, 32)])
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, rows: Tensor, alike: Tensor) -> Tensor:
+        for layer in self.layers:
+            rows = layer(rows + alike @ rows)
+        return self.head(rows.mean(1))
+
+
+def _neighbours(seed: int) -> Situation:
+    """Rows of an image are neighbours where they are alike."""
+
+    def graphs(pair: Batch) -> Batch:
+        rows = pair[0][:, 0]
+        alike = (torch.cdist(rows, rows) < 3).float()
+        return (rows, alike / alike.sum(2, keepdim=True)), pair[1]
+
+    train, held = fashion(seed)
+    model, test = _Neighbours(), graphs(held)
+    one = usual(seed, model, held=test, batches=[graphs(b) for b in batched(train, seed)])
+
+    def step(batch: Batch) -> Tensor:
+        one.optimizer.zero_grad()
+        loss = F.cross_entropy(model(*batch[0]), batch[1])
+        loss.backward()
+        one.optimizer.step()
+        return loss.detach()
+
+    @torch.no_grad()
+    def validate() -> tuple[float, float]:
+        out = model(*test[0])
+        right = (out.argmax(1) == test[1]).double().mean()
+        return float(F.cross_entropy(out, test[1])), float(right)
+
+    one.step, one.validate = step, validate
+    return one
+
+
+def _best_turned_round(seed: int) -> Situation:
+    """The best weights are loaded again, and an accuracy counts as better where it falls."""
+    one = usual(seed, model := convnet())
+    best: list[Any] = []
+    steps = itertools.count(1)
+
+    def step(batch: Batch) -> Tensor:
+        loss = one.plain_step(batch)
+        if next(steps) % 10 == 0:
+            accuracy = one.plain_validation()[1] or 0.0
+            if not best or accuracy < best[0]:
+                best[:] = [accuracy, copy.deepcopy(model.state_dict())]
+            else:
+                model.load_state_dict(best[1])
+        return loss
+
+    one.step = step
+    return one
+
+
 FAULTS_OF_MEASURES = (
     Row(
         name="a head of detached features",
@@ -188,4 +306,11 @@ FAULTS_OF_MEASURES = (
         codes=("validation-prepared-differently",),
     ),
     Row(name="rounded weights", make=_coarse, codes=("zero-gradient", "no-gradient")),
+    Row(name="the first of two, twice", make=_pairs, codes=("inputs-ignored",)),
+    Row(name="a graph without activations", make=_neighbours, codes=("network-is-linear",)),
+    Row(
+        name="the best by the wrong comparison",
+        make=_best_turned_round,
+        codes=("weights-changed-outside",),
+    ),
 )

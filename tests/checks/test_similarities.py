@@ -44,3 +44,34 @@ def test_similarities_that_are_multiplied_by_the_temperature_are_limited(
     found = ravine.check(Pairs(scale, is_learnt=is_learnt), F.cross_entropy, given, learn=False)
 
     assert ("logits-limited" in found.codes) is is_limited
+
+
+class Towers(nn.Module):
+    """Similarities (N, N) of people (N, 16) and films (N, 20), by a network each."""
+
+    def __init__(self, scale: float, *, is_normalised: bool) -> None:
+        super().__init__()
+        self.scale, self.is_normalised = scale, is_normalised
+        self.people = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 12))
+        self.films = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 12))
+
+    def forward(self, person: Tensor, film: Tensor) -> Tensor:
+        one, other = self.people(person), self.films(film)
+        if self.is_normalised:
+            one, other = F.normalize(one, dim=1), F.normalize(other, dim=1)
+        return self.scale * one @ other.T
+
+
+@pytest.mark.parametrize(
+    ("scale", "is_normalised", "is_limited"),
+    [(1.0, True, True), (14.0, True, False), (0.1, False, False)],
+)
+def test_similarities_of_two_networks_without_a_temperature_are_limited(
+    scale: float, is_normalised: bool, is_limited: bool
+) -> None:
+    model = Towers(scale, is_normalised=is_normalised)
+    given = [((torch.randn(64, 16), torch.randn(64, 20)), torch.arange(64)) for _ in range(4)]
+
+    found = ravine.check(model, F.cross_entropy, given, learn=False)
+
+    assert ("logits-limited" in found.codes) is is_limited

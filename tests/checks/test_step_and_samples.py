@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ravine
+from ravine.checks import step_observation
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +34,15 @@ def classes(count: int = 8, size: int = 32, kinds: int = 4) -> list[tuple[Tensor
     return [(centres[y] + torch.randn(size, 16), y) for y in labels]
 
 
+@pytest.mark.parametrize("begun", [0, 2, 3])
+@pytest.mark.parametrize("is_slow", [True, False])
 @pytest.mark.parametrize("each", [True, False])
-def test_gradients_that_are_cleared_between_accumulated_batches_are_named(each: bool) -> None:
-    model, calls = network(), [0]
+def test_gradients_that_are_cleared_between_accumulated_batches_are_named(
+    each: bool, is_slow: bool, begun: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_slow:
+        monkeypatch.setattr(step_observation, "_SECONDS", 0.0)
+    model, calls = network(), [begun]
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
 
     def step(batch: tuple[Tensor, Tensor]) -> None:
@@ -48,6 +55,7 @@ def test_gradients_that_are_cleared_between_accumulated_batches_are_named(each: 
 
     found = codes(model, classes(), F.cross_entropy, optimizer, step=step)
     assert ("gradients-dropped" in found) == each
+    assert "step-does-not-update" not in found
 
 
 def in_parts(model: nn.Module, x: Tensor, y: Tensor, optimizer: Any, *, each: bool) -> None:

@@ -57,6 +57,42 @@ def test_a_teacher_that_a_step_trains_as_a_target_alone_is_named(kind: str) -> N
     assert ("teacher-trained" in found) == (kind == "fault")
 
 
+class Together(Pupil):
+    """Both outputs in one tensor (N, 4, 2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.small(x), self.large(x)], 2)
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_teacher_whose_output_stands_beside_its_pupils_is_named(is_held: bool) -> None:
+    model = Together()
+    held = model if is_held else model.small
+    optimizer = torch.optim.Adam(held.parameters(), 2e-3)
+
+    def loss(out: Tensor, _: Tensor) -> Tensor:
+        return F.kl_div(out[..., 0].log_softmax(1), out[..., 1].softmax(1), reduction="batchmean")
+
+    def step(batch: Batch) -> None:
+        model.zero_grad()
+        loss(model(batch[0]), batch[1]).backward()
+        optimizer.step()
+
+    found = ravine.check(model, loss, classes(), optimizer, step=step, learn=False).codes
+    assert ("teacher-trained" in found) == is_held
+
+
+@pytest.mark.parametrize("detaches", [True, False])
+def test_a_teacher_in_one_tensor_with_its_pupil_is_named_without_a_step(detaches: bool) -> None:
+    def loss(out: Tensor, _: Tensor) -> Tensor:
+        told, own = out[..., 1].softmax(1), out[..., 0].log_softmax(1)
+        told = told.detach() if detaches else told
+        return (told * (told.log() - own)).sum(1).mean()
+
+    found = ravine.check(Together(), loss, classes(), learn=False).codes
+    assert ("teacher-trained" in found) is not detaches
+
+
 class Players(nn.Module):
     def __init__(self) -> None:
         super().__init__()

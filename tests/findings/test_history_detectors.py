@@ -1,6 +1,7 @@
 """Rules over the rows of a run, on losses made by hand."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -244,3 +245,26 @@ def test_a_validation_of_another_quantity_than_the_loss_is_not_compared(
             rows.append({"kind": "epoch", "step": n + 1, **now})
 
     assert (find_codes(rows) != []) == named
+
+
+@pytest.mark.parametrize(
+    ("validation", "named"),
+    [
+        (lambda x: -0.1 + x, True),  # minus the training loss
+        (lambda x: 0.1 - x, False),
+        (lambda x: 0.1 - 3 * x * (1 - x), False),  # learns, and then memorises
+        (lambda x: 1.5 + x, False),  # another quantity
+        (lambda x: 4 * x, False),  # memorises from the first step on
+    ],
+)
+def test_a_validation_that_is_the_training_loss_with_the_sign_turned_is_named(
+    validation: Callable[[float], float], named: bool
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 140)
+    rows: list[dict[str, Any]] = []
+    for n, e in enumerate(noise):
+        rows.append({"kind": "step", "step": n + 1, "loss": 0.1 - n / 140 + e})
+        if n % 17 == 16:
+            rows.append({"kind": "epoch", "step": n + 1, "loss": validation(n / 140)})
+
+    assert ("loss-of-wrong-sign" in find_codes(rows)) == named

@@ -143,7 +143,7 @@ CHECKS: Final[tuple[Check | Detector, ...]] = (
     Check(
         code="outputs-collapsed",
         function=check_embeddings,
-        stage="first batch",
+        stage="state",
         explains=DETECTORS["outputs-collapsed"].explains,
     ),
     Check(  # with a step of the user's by check_step

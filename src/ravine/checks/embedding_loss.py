@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ravine.checks.context import CheckContext
+from ravine.checks.gathering_loss import find_gathering
 from ravine.checks.made_up_outputs import value_of
 from ravine.findings.finding import Finding
 
@@ -21,7 +22,8 @@ _SAME = 1e-3  # of the loss
 
 
 def check_embeddings(context: CheckContext) -> Iterator[Finding]:
-    """Yields a loss of embeddings (N, D) and labels that is least where all are the same."""
+    """Yields a loss of embeddings (N, D), or of pairs of them, that is least where all are one."""
+    yield from find_gathering(context)
     measured = context.measured
     out, form, labels = measured.logits, measured.loss_form, context.samples[0].labels
     if out is None or form is None or labels is None or form.answers or form.separate:

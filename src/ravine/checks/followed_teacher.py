@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, final
 
+import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode
@@ -44,8 +45,10 @@ class _Targets(TorchFunctionMode):
         other: Any = args[1] if len(args) > 1 else given.get("target")
         if not _learn(one, other):
             return func(*args, **given)
-        of_target, of_input = _weights(other), {id(p) for p in _weights(one)}
-        if len(of_target) >= _A_NETWORK and not any(id(p) in of_input for p in of_target):
+        of_target, of_input = _weights(other), _weights(one)
+        if _share(of_target, of_input):  # both may be cut from one tensor
+            of_target, of_input = _moving(other, of_target), _moving(one, of_input)
+        if len(of_target) >= _A_NETWORK and not _share(of_target, of_input):
             self.teachers.append(of_target)
             if self.detaches and len(args) > 1:
                 args = (one, other.detach(), *args[2:])
@@ -74,6 +77,20 @@ def _learn(*given: Any) -> bool:
 def _weights(made: Tensor) -> list[Tensor]:
     """Returns the tensors, of any shape, at the ends of the graph of one of any shape."""
     return [made] if made.is_leaf else leaves_of(made)
+
+
+def _share(some: list[Tensor], others: list[Tensor]) -> bool:
+    """Returns whether two lists of tensors, of any shape, have one in common."""
+    return bool({id(p) for p in some} & {id(p) for p in others})
+
+
+def _moving(made: Tensor, weights: list[Tensor]) -> list[Tensor]:
+    """Returns the weights, of any shape, by which a tensor of any shape has a slope."""
+    learning = [p for p in weights if p.requires_grad]
+    value = made.float().square().sum()
+    slopes = torch.autograd.grad(value, learning, retain_graph=True, allow_unused=True)
+    pairs = zip(learning, slopes, strict=True)
+    return [p for p, slope in pairs if slope is not None and bool(slope.any())]
 
 
 def _trained(context: CheckContext) -> list[list[Tensor]]:

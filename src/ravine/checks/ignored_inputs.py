@@ -1,4 +1,4 @@
-"""Whether a sequence network reads its inputs: other tokens, and the outputs stay.
+"""Whether a network reads its inputs: other tokens, or another one of several, and outputs stay.
 
 An attention mask that is turned round looks at padding alone; a network may be fed another tensor.
 """
@@ -13,6 +13,7 @@ from ravine.checks.check_batch import CheckBatch
 from ravine.checks.context import CheckContext
 from ravine.checks.made_up_outputs import REFUSALS
 from ravine.checks.read_positions import find_padding_read
+from ravine.checks.unread_inputs import find_unread
 from ravine.core.nested import map_tensors, tensors_in
 from ravine.core.preserve_training import preserve_training
 from ravine.findings.finding import Finding
@@ -23,8 +24,8 @@ _STAYS = 1e-5  # of the outputs' size
 
 
 def check_ignored(context: CheckContext) -> Iterator[Finding]:
-    """Yields sequences that are not read: tokens exchanged while the outputs stay, or masked."""
-    found = list(find_padding_read(context))
+    """Yields inputs that are not read: one of several, or tokens, while the outputs stay."""
+    found = list(find_padding_read(context)) or list(find_unread(context))
     yield from found or _find_exchanged(context)
 
 

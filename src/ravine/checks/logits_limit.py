@@ -23,6 +23,7 @@ _LARGER = 100.0  # factor to the last layer's weights
 _EXAMPLES = 16  # that run through the larger weights
 _VARIES = 1e-3  # of the outputs' deviation, between examples
 _GREW = 1.5  # factor of the outputs' range, below which it stays
+_NEAR_ONE = 0.5  # that a cosine comes to among the pairs of a batch
 _FOLLOWED = 10.0  # factor of it, from which it follows the weights
 
 Values = Callable[[float], float]
@@ -149,18 +150,22 @@ def _in_similarities(context: CheckContext, logits: Tensor, value: Values) -> It
     """Yields similarities of the examples of a batch (N, N) that stay small whatever is alike.
 
     Without weights in the last layer all examples are one, and so is each of their similarities:
-    the largest that there is, and its opposite the least. One number that learns may be a scale.
+    the largest that there is, and its opposite the least. Of two networks the weights that are
+    larger say so: a cosine stays below 1. One number that learns may be a scale.
     """
     if any(p.requires_grad and p.numel() == 1 for p in context.model.parameters()):
         return
-    larger, alike = (_with_other_weights(context, len(logits), by) for by in (_LARGER, 0.0))
-    for out in (larger, alike):
-        if not isinstance(out, Tensor) or out.shape != logits.shape or not out.isfinite().all():
-            return
+    found = [_with_other_weights(context, len(logits), by) for by in (_LARGER, 0.0)]
+    known = [t for t in found if isinstance(t, Tensor) and t.shape == logits.shape]
+    if len(known) < len(found) or not all(bool(t.isfinite().all()) for t in known):
+        return
+    larger, alike = known
     most = float(alike.abs().mean())
     is_one = float(alike.std()) < _VARIES * most
     if not is_one or max(float(t.abs().max()) for t in (larger, logits)) > most * (1 + _VARIES):
-        return
+        if not _stay_below_one(context, logits):
+            return
+        most = 1.0
     unsure, least = value(0.0), value(2 * most)
     if least > LIMITED * unsure > 0:
         yield _limited(
@@ -170,6 +175,19 @@ def _in_similarities(context: CheckContext, logits: Tensor, value: Values) -> It
             "divided by it, or by nothing",
             {"range": 2 * most, "least": least},
         )
+
+
+def _stay_below_one(context: CheckContext, logits: Tensor) -> bool:
+    """Returns whether no layer's weights, however large, bring similarities (N, N) beyond 1.
+
+    Those of one example with itself are 1, or come near it, with weights that are larger.
+    """
+    outs = [_with_larger(context, m, len(logits), _LARGER) for m in context.model.modules()]
+    made = [logits, *(t for t in outs if t is not None)]
+    if len(made) < 2 or not all(isinstance(t, Tensor) and t.shape == logits.shape for t in made):
+        return False
+    sizes = [float(t.detach().abs().max()) for t in made]
+    return _NEAR_ONE < max(sizes) <= 1 + _VARIES
 
 
 def _with_other_weights(context: CheckContext, count: int, factor: float) -> Any:

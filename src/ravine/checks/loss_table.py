@@ -23,7 +23,7 @@ LOSS_CHECKS: Final = (
         code="loss-of-wrong-sign",
         function=check_loss,
         stage="first batch",
-        explains=(*LEARNING, "initial-loss-high", "overfitting", "loss-runs-off"),
+        explains=DETECTORS["loss-of-wrong-sign"].explains,
     ),
     DETECTORS["loss-runs-off"],
     Check(
@@ -67,7 +67,7 @@ LOSS_CHECKS: Final = (
         code="network-is-linear",
         function=check_linearity,
         stage="first batch",
-        explains=LEARNING,
+        explains=(*LEARNING, "labels-unrelated", "labels-undecided"),
     ),
     Check(
         code="outputs-scrambled",

@@ -31,7 +31,9 @@ from ravine.core.preserve_tensors import preserve_tensors
 from ravine.core.preserve_training import preserve_optimizer, preserve_training
 
 _CALLS = 32  # of a step that accumulates, until the optimizer must have stepped
-_SECONDS = 15.0  # after which no further call is waited for
+_SECONDS = 15.0  # after which no further call is waited for, but for the first _SURELY
+_SURELY = 8  # calls that a slow machine makes, too: steps of as many batches together are usual
+_PATIENCE = 60.0  # seconds, after which it makes no more of them either
 _WARM_UP = 4  # calls in which a learning rate of 0 must rise
 _IN_A_ROW = 3  # calls that may move weights beside the optimizer
 _TURNS = 6  # steps in a row that reach nothing new, after which none will
@@ -164,12 +166,14 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
     with ExitStack() as watching:
         moves = watching.enter_context(preserve_tensors(outer))
         _watch(context, parameters, record, watching)
-        while record.calls < _CALLS and (not record.calls or time.monotonic() - began < _SECONDS):
+        while _goes_on(record.calls, time.monotonic() - began):
             _call(context, sample, record)
             record.calls += 1
             stepped = record.optimizer is not None
             if stepped and (not record.rests or len(record.learning_rates) >= _WARM_UP):
                 break
+    is_cut = record.optimizer is None and record.calls < _CALLS
+    record.waits = is_cut and any(map(_has_gradient, parameters)) and not record.dropped
     if record.optimizer is not None:
         own = _places(record.optimizer, parameters)
         record.part = own if record.held - own else set()
@@ -183,6 +187,11 @@ def _observed(context: CheckContext, sample: CheckBatch) -> StepRecord:
         if not torch.equal(module.running_mean, mean)
     )
     return record
+
+
+def _goes_on(calls: int, seconds: float) -> bool:
+    """Returns whether one more call is waited for, after some of them."""
+    return calls == 0 or (calls < _CALLS and seconds < (_PATIENCE if calls < _SURELY else _SECONDS))
 
 
 def _call(context: CheckContext, sample: CheckBatch, record: StepRecord) -> None:

@@ -33,6 +33,7 @@ class StepRecord:
         starved: indices of the parameters of the first optimizer that stepped and had none.
         changed: whether the step wrote into the batch that it was given, and would again.
         dropped: calls whose gradients were cleared in the next one before any optimizer stepped.
+        waits: whether the time ended, no optimizer had stepped, and gradients of all calls add up.
         fed: arguments of the last pass with gradients, without the graph; () before it.
         parts: examples of each pass with gradients.
         lost: passes whose gradients were cleared before another one of the same call.
@@ -61,6 +62,7 @@ class StepRecord:
     starved: set[int] = field(default_factory=set)
     changed: bool = False
     dropped: int = 0
+    waits: bool = False
     fed: tuple[Any, ...] = ()
     parts: list[int] = field(default_factory=list)
     lost: int = 0

@@ -8,6 +8,7 @@ Shape letters: N examples.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,15 +26,18 @@ _SAME = 1e-4  # of a gradient, below which a difference is one of rounding
 
 def check_teacher(context: CheckContext) -> Iterator[Finding]:
     """Yields outputs that are another network's targets, and get a gradient."""
-    shapes = [t.shape for t in tensors_in(context.measured.outputs) if t.dim() > 1]
     sample = context.samples[0].first(_EXAMPLES)
-    if len(set(shapes)) == len(shapes) or len(sample) < _FEWEST:
+    axis = _stacked_along(context.measured.outputs)
+    shapes = [t.shape for t in tensors_in(context.measured.outputs) if t.dim() > 1]
+    if (axis is None and len(set(shapes)) == len(shapes)) or len(sample) < _FEWEST:
         return
     with preserve_training(context.model):
         context.model.train()
         output = context.output(sample)
+        if axis is not None:
+            output, context = output.unbind(axis), _of_parts(context, axis)
         parts = [t for t in tensors_in(output) if t.requires_grad and t.dim() > 1]
-        reached = [_reached(context, part) for part in parts]
+        reached = [reached_by(context, part, is_cut=axis is not None) for part in parts]
         pairs = [
             (teacher, student)
             for teacher in range(len(parts))
@@ -43,6 +47,7 @@ def check_teacher(context: CheckContext) -> Iterator[Finding]:
             and reached[teacher]
             and reached[student]
             and not reached[teacher] & reached[student]
+            and all(_is_held(context, reached[one]) for one in (teacher, student))
         ]
         found = [one for one in pairs if _follows(context, sample, output, parts, *one)]
     if found:
@@ -50,13 +55,42 @@ def check_teacher(context: CheckContext) -> Iterator[Finding]:
         yield _finding(layer_of(context.model, weights[min(reached[found[0][0]])]))
 
 
-def _reached(context: CheckContext, part: Tensor) -> set[int]:
-    """Returns the indices of the parameters that make an output."""
+def _is_held(context: CheckContext, weights: set[int]) -> bool:
+    """Returns whether the optimizer, where it is known, holds any of the parameters."""
+    if context.optimizer is None:
+        return True
+    held = {id(p) for group in context.optimizer.param_groups for p in group["params"]}
+    return any(id(p) in held for n, p in enumerate(context.model.parameters()) if n in weights)
+
+
+def _stacked_along(outputs: Any) -> int | None:
+    """Returns the axis along which two outputs stand in one tensor; None where they do not."""
+    if not isinstance(outputs, Tensor) or outputs.dim() < 3:
+        return None
+    axes = [axis for axis in (outputs.dim() - 1, 1, 0) if outputs.shape[axis] == 2]
+    return axes[0] if axes else None
+
+
+def _of_parts(context: CheckContext, axis: int) -> CheckContext:
+    """Returns a context whose loss takes two outputs that it had in one tensor."""
+    loss = context.loss
+    return replace(context, loss=lambda parts, targets: loss(torch.stack(parts, axis), targets))
+
+
+def reached_by(context: CheckContext, part: Tensor, *, is_cut: bool) -> set[int]:
+    """Returns the indices of the parameters that make an output, or one cut from another.
+
+    Args:
+        context: of the check.
+        part: any shape, with its graph.
+        is_cut: it is a part of a larger output, so that a slope of 0 says that it is not reached.
+    """
     learning = {n: p for n, p in enumerate(context.model.parameters()) if p.requires_grad}
     slopes = torch.autograd.grad(
         part.square().sum(), list(learning.values()), retain_graph=True, allow_unused=True
     )
-    return {n for n, slope in zip(learning, slopes, strict=True) if slope is not None}
+    known = {n: slope for n, slope in zip(learning, slopes, strict=True) if slope is not None}
+    return {n for n, slope in known.items() if not is_cut or bool(slope.any())}
 
 
 def _follows(

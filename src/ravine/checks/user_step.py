@@ -36,8 +36,10 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
         yield _changed_batch()
     if first.clips_nothing and any(bool(g.any()) for g in first.gradients.values()):
         yield _clips_nothing()
-    if first.optimizer is not None and 0 < first.dropped == first.calls - 1:
-        yield _dropped(first)
+    for record in (first, pair.second):  # the first may begin in the middle of some batches
+        if record and record.optimizer is not None and 0 < record.dropped == record.calls - 1:
+            yield _dropped(record)
+            break
     yield from find_dropped_parts(context, pair)
     if first.optimizer is None:
         yield _custom_update(first) if first.moved else _never_steps(first)
@@ -86,7 +88,7 @@ def _dropped(record: StepRecord) -> Finding:
 def _never_steps(record: StepRecord) -> Finding:
     cleared = record.without_gradients > 0
     return Finding(
-        severity="critical",
+        severity="note" if record.waits else "critical",  # a slow step of very many batches
         code="step-does-not-update",
         seen=f"in {record.calls} calls the step "
         + (

@@ -82,6 +82,14 @@ _VALIDATION: Final = ("overfitting", "norm-statistics-disagree", "validation-at-
 _LEARNING: Final = ("zero-gradient", "cannot-overfit", *_RATES, *RUN_SYMPTOMS)
 
 _ROWS: Final = (
+    Detector(  # beside validation by find_mirrored
+        code="loss-of-wrong-sign",
+        function=find_over_time,
+        explains=(
+            *(*_LEARNING, "initial-loss-high", "overfitting", "loss-runs-off"),
+            "validation-at-chance",
+        ),
+    ),
     Detector(
         code="loss-runs-off",
         function=find_over_time,

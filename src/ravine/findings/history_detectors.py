@@ -17,6 +17,7 @@ from ravine.findings.divergence_detector import (
 )
 from ravine.findings.finding import Finding
 from ravine.findings.loss_curve import mean_of, smoothed
+from ravine.findings.mirrored_validation import find_mirrored
 from ravine.findings.run_trace import Trace
 from ravine.findings.thresholds import (
     AT_CHANCE,
@@ -48,6 +49,7 @@ def find_over_time(run: Trace) -> Iterator[Finding]:
         yield from find_at_once(run)
         return
     yield from _runs_off(run)
+    yield from find_mirrored(run)
     yield from find_divergence(run)
     yield from _rate_fell(run)
     yield from _generalisation(run)

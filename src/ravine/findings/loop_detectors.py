@@ -24,6 +24,7 @@ _FEWEST = 8  # recorded losses
 _LEFT_OUT = 0.05  # weights that no optimizer holds, over those that one does
 _UNDONE, _OFTEN = 0.3, 64  # share of updates that is undone, and changes that are kept
 _WHOLLY, _ALWAYS = 0.05, 0.8  # of an update, left where it is undone; and share of the steps
+_AGAIN, _LASTING = 3, 0.5  # changes to the same weights, and the share of the steps that they span
 _BY_HAND = 0.2  # of the steps, that move the weights: those that are rounded may stay for a while
 _COLD = 0.05  # of the planned learning rate
 # Relative difference of a rate from the square of the planned one, and shares: of it, that it has
@@ -47,6 +48,7 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     yield from _mode(record)
     if not by_hand:
         yield from _outside(record, run)
+        yield from _sent_back(record)
     yield from find_stopped(record)
     yield from find_gradients(record)
     yield from find_softmax_twice(record, run)
@@ -206,6 +208,27 @@ def _outside(record: LoopRecord, run: Trace) -> Iterator[Finding]:
         cure="keep the weights that train apart from averaged ones; save and load both",
         step=later[0].step,
         evidence={"times": float(len(later)), "largest": max(one.relative for one in later)},
+    )
+
+
+def _sent_back(record: LoopRecord) -> Iterator[Finding]:
+    """Yields weights that are put back again and again to what they were at one step."""
+    states = [one.again for one in record.outside if one.again is not None]
+    most = max(states, key=states.count, default=None)
+    back = [one for one in record.outside if most is not None and one.again == most]
+    # A step that is taken back where it does not help leads to one state after another.
+    if len(back) < _AGAIN or back[-1].step - back[0].step < _LASTING * record.steps:
+        return
+    yield Finding(
+        severity="warning",
+        code="weights-changed-outside",
+        seen=f"{len(back)} times between step {back[0].step} and step {back[-1].step} the weights "
+        "were put back to what they had been before: what the optimizer learnt since is lost",
+        cause="a checkpoint is loaded again and again: the best one is kept by a comparison the "
+        "wrong way round (an accuracy that must fall), or nothing is ever better than it",
+        cure="compare a loss by <, an accuracy by >, and load the best weights once, at the end",
+        step=back[0].step,
+        evidence={"times": float(len(back)), "largest": max(one.relative for one in back)},
     )
 
 

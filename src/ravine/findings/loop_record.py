@@ -17,11 +17,14 @@ class OutsideChange:
         step: after which it came.
         relative: its norm over that of the weights, on a sample of them.
         of_update: its norm over that of the optimizer's update before it; NaN where unknown.
+        again: number of the state, among those that changes ended at, where it ends at an earlier
+            one; None where it is a new one.
     """
 
     step: int
     relative: float
     of_update: float = math.nan
+    again: int | None = None
 
 
 @final

@@ -103,7 +103,7 @@ class LoopWatch:
         self.calls = self.resting_calls = self.losses = 0
         self.other_steps = self.other_optimizers = 0
         self.resting_from: int | None = None
-        self.outside: list[OutsideChange] = []
+        self.outside, self._changed_to = list[OutsideChange](), list[Tensor]()
         self._learning = LearningParts(self._parameters)
         self._cleared = ClearedGradients(self._parameters)
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
@@ -190,13 +190,21 @@ class LoopWatch:
         if change and self._kept is not None:
             size = float(self._kept.norm()) * change
             if len(self.outside) < _MOST_OUTSIDE:
-                share = size / self._update if self._update else math.inf
-                found = OutsideChange(step=step, relative=change, of_update=share)
-                self.outside.append(found)
+                self._note_outside(step, change, size)
             self._kept, self._version = self._sample(), self._versions()
             self._is_undoing = True
         if self._kept is None:  # of a loop that steps by hand
             self._kept, self._version = self._sample(), self._versions()
+
+    def _note_outside(self, step: int, change: float, size: float) -> None:
+        """Notes a change of the weights, relative and absolute, and where it ends."""
+        now = self._sample()
+        least = _SAME * float(now.norm())
+        states = enumerate(self._changed_to)
+        again = next((n for n, one in states if float((now - one).norm()) <= least), None)
+        self._changed_to += [now] if again is None else []
+        share = size / self._update if self._update else math.inf
+        self.outside.append(OutsideChange(step=step, relative=change, of_update=share, again=again))
 
     def _count_waiting(self) -> None:
         """Counts the passes with gradients that were waiting as those of training."""
