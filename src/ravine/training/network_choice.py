@@ -1,6 +1,5 @@
 """Picks the network when none is named, and what a network is trained with."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,9 +38,10 @@ _STEPS_OF_AN_EPOCH = 10  # at least, and of a run by epochs:
 _STEPS_OF_A_RUN = 100
 SMALLEST_BATCH = 4
 #: Steps of a run that are worth smaller batches, down to `_SMALLEST_FOR_STEPS`, by the beginning of
-#: a network's name (docs/journal.md).
+#: a network's name; but not where images are seen a few times, as smaller batches take longer and
+#: then gain no more than that (docs/journal.md).
 _WORTH_SMALLER = {"swift-": 1000}
-_SMALLEST_FOR_STEPS = 64
+_SMALLEST_FOR_STEPS, _FEW_PASSES = 64, 5.0
 _SMALLEST_FOR_RATE = 8
 # Of a rate that follows the batch's root, in runs of so many steps and more (docs/journal.md).
 _SMALLEST_FOR_LONG_RUNS, _LONG_RUN = 32, 200
@@ -173,8 +173,8 @@ def choose_batch(
 ) -> BatchChoice:
     """Returns the largest batch that leaves a run enough steps: `largest`, halved as needed.
 
-    Enough are 10 steps an epoch, and 100 in a run whose epochs are given; of swift 1,000, as long
-    as batches have 64 images and more.
+    Enough are 10 steps an epoch, and 100 in a run whose epochs are given; of swift 1,000, where
+    images are seen five times and more, as long as batches have 64 images.
 
     Args:
         images: that are trained on.
@@ -192,11 +192,12 @@ def choose_batch(
     64
     """
     wanted = _steps_worth_smaller(model)
-    passes = within if epochs is None else epochs
-    shown = math.inf if passes is None else images * passes
+    passes = (within if epochs is None else epochs) or 0.0
+    if passes < _FEW_PASSES:
+        wanted = 0
     batch = largest
     while batch // 2 >= smallest:
-        pays = batch // 2 >= _SMALLEST_FOR_STEPS and shown < wanted * batch
+        pays = batch // 2 >= _SMALLEST_FOR_STEPS and images * passes < wanted * batch
         if _leaves_enough(images // batch, epochs) and not pays:
             break
         batch //= 2
