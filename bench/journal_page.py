@@ -114,6 +114,7 @@ def _scored(entries: Mapping[str, Entry]) -> str:
 
 def _data(entry: Entry) -> str:
     size = f", {entry['image_size']} px" if entry.get("image_size") else ""
+    size += f", {entry['small_size']} px first" if entry.get("small_size") else ""
     tested = f" ({entry['tested']:,} tested)" if entry.get("tested") else ""
     return f"{entry['data']}{size}{tested}"
 

@@ -34,6 +34,7 @@ NAME = "scored-on-test"
 def options_of(asked: argparse.Namespace, setting: str, value: str) -> list[str]:
     """Returns what `ravine train` gets beside the data, the seed and the folder."""
     size = ["--image-size", str(asked.image_size)] if asked.image_size else []
+    size += ["--small-size", str(asked.small_size)] if asked.small_size else []
     return [
         *([] if setting == "model" else ["--model", asked.model]), "--epochs", f"{asked.epochs:g}",
         f"--{setting.replace('_', '-')}", value, *size, "--validation", "0", "--threads", "1",
@@ -85,6 +86,7 @@ def name_of(board: Board, setting: str, values: tuple[str, str], asked: Any) -> 
     """Returns the name of an entry."""
     what = " or ".join(values) if setting == "model" else f"{asked.model}, {' or '.join(values)}"
     size = f", {asked.image_size} px" if asked.image_size else ""
+    size += f", {asked.small_size} px first" if asked.small_size else ""
     return f"{setting}, {board.name}{size}, {asked.epochs:g} epochs, {what}"
 
 
@@ -92,7 +94,7 @@ def made_before(
     entries: Mapping[str, Any], entry: Mapping[str, Any], value: str, seed: int
 ) -> float | None:
     """Returns the accuracy of such a run in another entry, None where there is none."""
-    same = ("setting", "data", "epochs", "model", "image_size", "tested")
+    same = ("setting", "data", "epochs", "model", "image_size", "small_size", "tested")
     for other in entries.values():
         if all(other.get(name) == entry.get(name) for name in same):
             found: float | None = other["accuracies"].get(value, {}).get(str(seed))
@@ -112,6 +114,7 @@ def new_entry(
         "command": " ".join(["ravine train DATA", *options]),
         "accuracies": {value: {} for value in values},
         **({"image_size": asked.image_size} if asked.image_size else {}),
+        **({"small_size": asked.small_size} if asked.small_size else {}),
         **({"tested": asked.tested} if asked.tested else {}),
     }  # fmt: skip
 
@@ -128,6 +131,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--image-size", type=int, default=0)
+    parser.add_argument("--small-size", type=int, default=0, help="as of ravine train")
     parser.add_argument("--tested", type=int, default=0, help="test images; without it all")
     parser.add_argument("--out", type=Path, default=Path("build/leaderboard"))
     asked = parser.parse_args()
