@@ -37,12 +37,12 @@ from ravine.training.network_evidence import Situation
 
 TABLE = Path(ravine.__file__).parent / "training" / "networks-by-evidence.json"
 TEST_IMAGES = 1000
-SMALL = ("swift-1", "wrn-16-1", "swift-2", "wrn-16-2")
+SMALL = ("swift-1", "swift-2", "wrn-16-2")
 # Fewer images are seen more often within a budget.
 EPOCHS = {50: (16, 64, 256, 1024), 500: (4, 16, 64, 256), 5000: (1, 4, 16, 64)}
 LARGE = ("swift-1", "wrn-10-1", "resnet-18")
 # Seconds a run takes grow with images × epochs × size² × cost.
-COST = {"wrn-10-1": 0.3, "wrn-16-1": 0.7, "swift-1": 1, "wrn-16-2": 1.5, "swift-2": 3.5,
+COST = {"wrn-10-1": 0.3, "swift-1": 1, "wrn-16-2": 1.5, "swift-2": 3.5,
         "wrn-16-4": 4, "resnet-18": 1.5}  # fmt: skip
 Picture = tuple[str, Image.Image]
 
