@@ -161,6 +161,7 @@ def test_without_the_cache_nothing_is_left(
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_builders_at_once_do_each_other_no_harm(tree: Tree, own_cache: Path) -> None:
     root = tree({"a": 600, "b": 600}, size=8)
     code = (

@@ -83,6 +83,7 @@ def test_every_animation_starts_at_the_start_and_ends_at_the_end(steps: int) -> 
     assert len(shown) <= 97
 
 
+@pytest.mark.slow
 def test_gif_and_mp4_play_and_end_on_the_last_frame(tmp_path: Path) -> None:
     race = small_race(**RATES)
     write_animation(race, tmp_path / "race.gif", tmp_path / "race.mp4")

@@ -162,6 +162,7 @@ def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:
     assert again == alone.with_(label_smoothing=0.0)
 
 
+@pytest.mark.slow
 def test_a_run_of_before_there_were_small_images_goes_on_with_full_ones() -> None:
     recipe, _ = compose(None, {"data": "@fashion", "budget": 30.0, "model": "swift-1"})
     recipe = recipe.with_(convolution="guess", augment="crop")

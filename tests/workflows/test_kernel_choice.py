@@ -67,6 +67,7 @@ def test_what_was_measured_for_batches_of_a_size_is_known_for_those_only() -> No
     assert (still, silent_too) == (small, [])
 
 
+@pytest.mark.slow
 def test_a_batch_beyond_what_is_measured_does_not_matter() -> None:
     heavy = replace(FIRST, channels=256, out_channels=256, height=32, width=32)
     request = replace(REQUEST, shapes=(heavy,))
