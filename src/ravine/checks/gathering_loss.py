@@ -41,11 +41,11 @@ _AS_DECLARED = 0.99  # cosine of the step's gradient and the declared one
 @final
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """The outputs of a batch, and the places of those that the loss pulls.
+    """The outputs of a batch, and the indices of those that the loss pulls.
 
     Attributes:
         outputs: nested, as the network gave them.
-        pulled: places among their tensors, of which each has the shape (N, D).
+        pulled: indices among their tensors, of which each has the shape (N, D).
         targets: of the batch.
     """
 
@@ -56,14 +56,14 @@ class _Ends:
     def parts(self) -> list[Tensor]:
         """Returns the tensors (N, D) that are pulled, detached."""
         tensors = tensors_in(self.outputs)
-        return [tensors[place].detach() for place in self.pulled]
+        return [tensors[index].detach() for index in self.pulled]
 
     def value(self, context: CheckContext, parts: Sequence[Tensor]) -> Tensor:
         """Returns the loss (0-dim) with other tensors in the place of those that are pulled."""
         given = dict(zip(self.pulled, parts, strict=True))
-        places = iter(range(len(tensors_in(self.outputs))))
+        indices = iter(range(len(tensors_in(self.outputs))))
         made = map_tensors(
-            self.outputs, lambda t: given[at] if (at := next(places)) in given else t.detach()
+            self.outputs, lambda t: given[at] if (at := next(indices)) in given else t.detach()
         )
         return context.loss(made, self.targets)
 
@@ -131,9 +131,9 @@ def _asks_more(context: CheckContext, ends: _Ends) -> bool:
         return t.roll(1, 0) if t.dim() else t
 
     pulled = set(ends.pulled)
-    places = iter(range(len(tensors_in(ends.outputs))))
+    indices = iter(range(len(tensors_in(ends.outputs))))
     others = map_tensors(
-        ends.outputs, lambda t: t.detach() if next(places) in pulled else rolled(t.detach())
+        ends.outputs, lambda t: t.detach() if next(indices) in pulled else rolled(t.detach())
     )
     turned = _Ends(others, ends.pulled, map_tensors(ends.targets, rolled))
     with torch.no_grad():

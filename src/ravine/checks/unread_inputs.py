@@ -36,22 +36,22 @@ class _Part:
     """One of several inputs.
 
     Attributes:
-        place: of its tensor.
+        position: of its tensor among the inputs.
         index: along the second axis, where they are stacked.
-        counts: whether it must be read; lengths and places of examples need not.
+        counts: whether it must be read; lengths and indices of examples need not.
     """
 
-    place: int
+    position: int
     index: int | None = None
     counts: bool = True
 
     def of(self, inputs: Any) -> Tensor:
         """Returns it, (N, …)."""
-        whole = tensors_in(inputs)[self.place]
+        whole = tensors_in(inputs)[self.position]
         return whole if self.index is None else whole[:, self.index]
 
     def __str__(self) -> str:
-        return f"{self.place + 1}" if self.index is None else f"[:, {self.index}]"
+        return f"{self.position + 1}" if self.index is None else f"[:, {self.index}]"
 
 
 def find_unread(context: CheckContext) -> Iterator[Finding]:
@@ -91,8 +91,8 @@ def _parts(sample: CheckBatch) -> list[_Part]:
     targets = tensors_in(sample.targets)  # a network may be given them for a loss of its own
     if len(tensors) > 1:
         return [
-            _Part(place, counts=t.is_floating_point() or _has_twin(t, _tensors(sample)))
-            for place, t in enumerate(tensors)
+            _Part(position, counts=t.is_floating_point() or _has_twin(t, _tensors(sample)))
+            for position, t in enumerate(tensors)
             if t is not None and _tells(t) and not any(_is(t, one) for one in targets)
         ]
     whole = _tensors(sample)[0]
@@ -115,7 +115,7 @@ def _tensors(sample: CheckBatch) -> list[Tensor]:
 def _has_twin(t: Tensor, tensors: list[Tensor]) -> bool:
     """Returns whether another input is of one form with it: numbers of classes, or words.
 
-    Lengths and places of examples (N,) stand beside what they are of.
+    Lengths and indices of examples (N,) stand beside what they are of.
     """
     alike = [o for o in tensors if o is not t and o.dtype == t.dtype and o.shape == t.shape]
     return bool(alike) and (t.dim() > 1 or all(o.dim() == 1 for o in tensors))
@@ -142,7 +142,7 @@ def _is_unread(context: CheckContext, sample: CheckBatch, inputs: Any, part: _Pa
 
 def _with(inputs: Any, part: _Part, change: Change) -> Any:
     """Returns inputs with one of them changed."""
-    mine = tensors_in(inputs)[part.place]
+    mine = tensors_in(inputs)[part.position]
 
     def changed(t: Tensor) -> Tensor:
         if t is not mine:
