@@ -149,6 +149,7 @@ def written(cell: Cell, sources: dict[str, Path], out: Path) -> Path:
 def one_run(cell: Cell, data: Path, out: Path) -> dict[str, Any]:
     """Trains a cell, and returns its accuracy beside the baselines, and what was said of it."""
     import ravine
+    from ravine.core.errors import TrainingDiverged
     from ravine.core.events import Event, Notice
 
     said: list[str] = []
@@ -162,7 +163,10 @@ def one_run(cell: Cell, data: Path, out: Path) -> dict[str, Any]:
     if cell.network != "auto":
         settings["model"] = cell.network
     began = time.process_time()
-    run = ravine.train(data, out=out, show="none", threads=1, observers=[hear], **settings)
+    try:
+        run = ravine.train(data, out=out, show="none", threads=1, observers=[hear], **settings)
+    except TrainingDiverged as lost:
+        return {"verdict": "diverged", "said": str(lost)}
     best = max(run.result["baselines"], key=lambda row: row["accuracy"])
     below = best["only_baseline"] > best["only_network"] and best["p"] < 0.05
     findings = run_findings(run.path)
