@@ -18,7 +18,7 @@ from ravine.optim.adam import adam
 from ravine.optim.base import State, applied_steps
 from ravine.optim.decay import Decay
 from ravine.optim.filter_optimizer import FilterOptimizer
-from ravine.optim.orthogonal import orthogonal_step
+from ravine.optim.orthogonal import orthogonal_step, size_of_steps
 from ravine.optim.step_engine import Implementation
 
 _LR, _ADAM_SHARE = 0.02, 0.15
@@ -40,7 +40,7 @@ def muon(
         nesterov: O(g + μv); otherwise O(v).
     """
     v, step = orthogonal_step(g, v, μ=μ, nesterov=nesterov)
-    return w.add(step, alpha=-η), v
+    return w.sub(step, alpha=η * size_of_steps(w)), v
 
 
 @final

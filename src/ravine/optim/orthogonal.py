@@ -46,9 +46,15 @@ def _polynomial(X: Tensor, times: int) -> Tensor:
 
 
 def orthogonal_step(
-    g: Tensor, v: Tensor, *, μ: float, nesterov: bool, times: int = _TIMES
+    g: Tensor,
+    v: Tensor,
+    *,
+    μ: float,
+    nesterov: bool,
+    times: int = _TIMES,
+    precision: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Returns v ← μv + g, and the step √max(1, R/C)·O(g + μv); O: `orthogonal`.
+    """Returns v ← μv + g, and O(g + μv); O: `orthogonal`.
 
     Args:
         g: (N, R, ...), the gradients of N filters of one shape.
@@ -56,10 +62,15 @@ def orthogonal_step(
         μ: momentum.
         nesterov: O(g + μv); otherwise O(v).
         times: as of `orthogonal`.
+        precision: type of the products; by default that of the momenta.
     """
     g = squarable(g)
-    v = v * μ + g
+    v = g.add(v, alpha=μ)
     u = (g.add(v, alpha=μ) if nesterov else v).flatten(2)
-    rows, columns = u.shape[-2:]
-    size = max(1.0, rows / max(1, columns)) ** 0.5  # no columns: nothing to move
-    return v, size * orthogonal(u, times=times).view_as(v)
+    return v, orthogonal(u.to(precision or u.dtype), times=times).to(v.dtype).view_as(v)
+
+
+def size_of_steps(w: Tensor) -> float:
+    """Returns √max(1, R/C) of filters (N, R, ...), by which O is multiplied."""
+    rows, columns = w.shape[1], w[0, 0].numel()
+    return max(1.0, rows / max(1, columns)) ** 0.5  # no columns: nothing to move

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from ravine.core.device import has_fast_bfloat16
 from ravine.core.validation import check_range
 from ravine.optim.base import State
 from ravine.optim.decay import Decay
 from ravine.optim.filter_optimizer import FilterOptimizer
 from ravine.optim.momentum import momentum as moving_mean
-from ravine.optim.orthogonal import orthogonal_step
+from ravine.optim.orthogonal import orthogonal_step, size_of_steps
 from ravine.optim.step_engine import Implementation
 
 _LR, _MOMENTUM = 0.18, 0.6
@@ -34,7 +35,8 @@ def rescaled_muon(
 ) -> tuple[Tensor, Tensor]:
     """Returns w and v after v ← μv + g, w ← √R w/‖w‖ − η·√max(1, R/C)·O(g + μv).
 
-    O is `ravine.optim.orthogonal.orthogonal`, f applied three times.
+    O is `ravine.optim.orthogonal.orthogonal`, f applied three times: of float32 in bfloat16 where
+    the device multiplies that faster, as in the records.
 
     Args:
         w: (N, R, ...), N filters of one shape; ‖w‖ is that of each.
@@ -44,10 +46,11 @@ def rescaled_muon(
         μ: momentum.
         nesterov: O(g + μv); otherwise O(v).
     """
-    v, step = orthogonal_step(g, v, μ=μ, nesterov=nesterov, times=_TIMES)
+    precision = torch.bfloat16 if w.dtype is torch.float32 and has_fast_bfloat16(w.device) else None
+    v, step = orthogonal_step(g, v, μ=μ, nesterov=nesterov, times=_TIMES, precision=precision)
     norm = torch.linalg.vector_norm(w.flatten(1), dim=1).clamp_min(_SMALLEST_NORM)
     scale = (w.shape[1] ** 0.5 / norm).view(-1, *[1] * (w.dim() - 1))
-    return (w * scale).sub(step, alpha=η), v
+    return (w * scale).sub_(step, alpha=η * size_of_steps(w)), v
 
 
 @final
