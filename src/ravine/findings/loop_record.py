@@ -29,6 +29,24 @@ class OutsideChange:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SwappedWeights:
+    """Weights that a validation put in, and that training went on from.
+
+    They lie back on the way that training had come since it went on last, as averages do.
+
+    Attributes:
+        times: that it was so.
+        followed: validations, from the first of them on, that training followed.
+        relative: largest change, over the norm of the weights, on a sample of them.
+    """
+
+    times: int
+    followed: int
+    relative: float
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoppedPart:
     """Parameters that learnt in all steps up to one, and in none since.
 
@@ -219,6 +237,7 @@ class LoopRecord:
     resting_calls: int = 0
     resting_from: int | None = None
     outside: tuple[OutsideChange, ...] = ()
+    kept_in: SwappedWeights | None = None
     stopped: StoppedPart | None = None
     unreached: UnreachedPart | None = None
     uncleared: tuple[int, int] = (0, 0)
