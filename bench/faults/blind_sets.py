@@ -171,7 +171,9 @@ BLIND_SETS = (
         "classifiers and what is built around them (36 of 38 with a code), then half other tasks "
         "(30 of 40); 1 of 40 faults without a code",
         alarms="segmentation with a loss of minus dice, which is said to pass examples over",
-        mended="see the changelog of its day",
+        mended="that; a policy whose loss draws was said to be turned round; numbers that meet a "
+        "column inside a loss or a step, averages that validation leaves in, cosines of two "
+        "networks times their temperature, distances without a hinge",
     ),
 )
 COLUMNS = ("set", "special in it", "false alarms", "mended after it")

@@ -66,7 +66,8 @@ Act = Callable[[Weights], None]
 
 def codes(each: Act, before: Act, after: Act, *, often: int = 1) -> tuple[str, ...]:
     """Returns what a monitor says of a training that acts each step and around validation."""
-    model, centres = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 5)), torch.randn(5, 20)
+    model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 5))
+    centres = torch.randn(5, 20)
 
     def draw() -> tuple[Tensor, Tensor]:
         y = torch.randint(0, 5, (64,))

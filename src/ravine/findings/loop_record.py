@@ -176,6 +176,7 @@ class LoopRecord:
         resting_from: step from which on they are in evaluation mode; None where they end in
             training mode.
         outside: changes of weights that no optimizer made.
+        kept_in: weights of validations that training went on from; None where it did not.
         stopped: parameters that learn no more; None where there are none.
         unreached: parameters without a gradient in any step; None where there are none.
         uncleared: steps that began with the gradients of the one before, and steps of which that

@@ -1,4 +1,4 @@
-"""Weights that a validation swaps in and that training then goes on from, an average of earlier ones.
+"""Averages of the weights that a validation puts in, and that training then goes on from.
 
 Writing through `.data` leaves no trace in a parameter's version, so samples of the weights are
 compared: as the last step left them, as validation was asked with them, and as the next pass of
@@ -73,7 +73,7 @@ class WeightsAroundValidation:
             self._backs.append(float(torch.cosine_similarity(change, way, dim=0)))
 
     def found(self) -> SwappedWeights | None:
-        """Returns what was seen; None where there is nothing, or the loop moves weights by itself."""
+        """Returns what was seen; None where nothing was, or the loop moves weights by itself."""
         back = [c for c, b in zip(self._changes, self._backs, strict=True) if b < _BACK]
         if not back or self._moved is None or float(self._moved) > 0:
             return None
