@@ -132,6 +132,16 @@ def soft(out: Tensor, y: Tensor) -> Tensor:
     return -(y.softmax(1) * out.log_softmax(1)).sum(1).mean()
 
 
+def mapped(out: Tensor, y: Tensor) -> Tensor:
+    """Each column by itself, by a transformation whose tensors end with it."""
+    met = torch.vmap(lambda a, b: (a * b[:, None]).mean(), in_dims=1)(out, y)
+    return F.mse_loss(out, y) + met.mean()
+
+
+def test_tensors_of_a_transformation_end_no_check() -> None:
+    assert "loss-of-wrong-sign" not in codes(network(4), mapped, rewards())
+
+
 @pytest.mark.parametrize("loss", [ranked, ordered, unmasked, discrepancy, drawn_together, soft])
 def test_pairs_that_are_meant_are_left_alone(loss: Loss) -> None:
     assert "targets-broadcast" not in codes(network(4), loss, rewards())

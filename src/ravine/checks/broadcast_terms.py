@@ -74,7 +74,12 @@ class Operations(TorchFunctionMode):
 
     def broadcast(self) -> str:
         """Returns the function by which each example meets each by accident; "" without one."""
-        return _broadcast_in(self.made, self._count) if self._count >= _FEWEST else ""
+        if self._count < _FEWEST:
+            return ""
+        try:
+            return _broadcast_in(self.made, self._count)
+        except RuntimeError:  # sparse tensors, and those of a vmap that has ended
+            return ""
 
 
 def find_broadcast_terms(context: CheckContext) -> Iterator[Finding]:
@@ -107,7 +112,7 @@ def _in_loss(context: CheckContext, outputs: Any, targets: Any, count: int) -> s
         return t.requires_grad_() if t.is_floating_point() else t
 
     given, seen = map_tensors(outputs, asked), Operations(count)
-    with torch.random.fork_rng(), torch.enable_grad(), seen:
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), seen:
         try:
             context.loss(given, map_tensors(targets, cut))
         except REFUSALS:
