@@ -49,7 +49,7 @@ LOSS_CHECKS: Final = (
         code="targets-broadcast",
         function=check_targets,
         stage="first batch",
-        explains=(*LEARNING, *START, "overfitting", "task-drowned", "loss-of-wrong-sign"),
+        explains=(*LEARNING, *START, "overfitting", "task-drowned"),
     ),
     Check(
         code="loss-expects-log-probabilities",
