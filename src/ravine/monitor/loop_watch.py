@@ -106,8 +106,7 @@ class LoopWatch:
         self.resting_from: int | None = None
         self.outside, self._changed_to = list[OutsideChange](), list[Tensor]()
         self._learning = LearningParts(self._parameters)
-        self._cleared = ClearedGradients(self._parameters)
-        self._around = WeightsAroundValidation()
+        self._cleared, self._around = ClearedGradients(self._parameters), WeightsAroundValidation()
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
         self.trained: Call | None = None
         self.trained_before: list[Call] = []
