@@ -38,7 +38,7 @@ class WeightsAroundValidation:
         return self._start is None or self._validated is not None or is_watching
 
     def on_plain_pass(self, now: Tensor) -> None:
-        """Keeps the weights of a pass without gradients, which may be one of a validation."""
+        """Keeps the weights (n,) of a pass without gradients, which may be one of a validation."""
         self._asked = now
 
     def on_validation(self) -> None:
@@ -46,7 +46,7 @@ class WeightsAroundValidation:
         self._validated, self._asked = self._asked, None
 
     def on_training_pass(self, now: Tensor, left: Tensor | None) -> None:
-        """Compares the weights of a pass with those that the last step left, if there was one."""
+        """Compares the weights (n,) of a pass with those that the last step left, if there was one."""
         validated, self._validated = self._validated, None
         start = self._start
         if start is None or left is None:
