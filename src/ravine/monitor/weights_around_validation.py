@@ -46,7 +46,7 @@ class WeightsAroundValidation:
         self._validated, self._asked = self._asked, None
 
     def on_training_pass(self, now: Tensor, left: Tensor | None) -> None:
-        """Compares the weights (n,) of a pass with those that the last step left, if there was one."""
+        """Compares the weights (n,) of a pass with those that the last step left, if any."""
         validated, self._validated = self._validated, None
         start = self._start
         if start is None or left is None:
