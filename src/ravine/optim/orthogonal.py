@@ -7,6 +7,8 @@ rows.
 Shape letters: N filters of one shape, R rows, C columns.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -72,5 +74,5 @@ def orthogonal_step(
 
 def size_of_steps(w: Tensor) -> float:
     """Returns √max(1, R/C) of filters (N, R, ...), by which O is multiplied."""
-    rows, columns = w.shape[1], w[0, 0].numel()
+    rows, columns = w.shape[1], math.prod(w.shape[2:])
     return max(1.0, rows / max(1, columns)) ** 0.5  # no columns: nothing to move
