@@ -29,6 +29,7 @@ class FilterOptimizer(RuleOptimizer):
     """
 
     by_element = False
+    rates_in_proportion = True
     usual: ClassVar[Mapping[str, float]]
     filter_slots: ClassVar[tuple[str, ...]]
     other_slots: ClassVar[tuple[str, ...]]
