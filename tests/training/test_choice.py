@@ -146,10 +146,10 @@ def test_every_fold_gets_the_same_network() -> None:
 
 def test_what_the_user_says_is_kept_and_the_rest_is_filled_in() -> None:
     alone = prepared(epochs=60)
-    assert (alone.batch, alone.lr, alone.optimizer, alone.bias_lr_multiplier) == (
+    assert (alone.batch, alone.lr, alone.momentum, alone.bias_lr_multiplier) == (
         256,
-        0.18,
-        "muon-rescaled",
+        2.5,
+        0.85,
         64.0,
     )
     # Said, though it is the default: kept, and the rate follows the root of the batch.
@@ -179,7 +179,7 @@ def test_a_short_run_has_smaller_batches_and_what_the_user_says_is_kept() -> Non
     short = prepared(epochs=1)
     assert short.batch < 256
     assert short.lr == pytest.approx(0.18 * (short.batch / 256) ** 0.5, rel=3e-3)
-    assert prepared(epochs=1, batch=128).lr == 0.127
+    assert prepared(epochs=1, batch=128).lr == 1.77
     assert prepared(epochs=1, lr=0.7).lr == 0.7
     plain = prepared(epochs=1, model="wrn-10-1")
     assert plain.lr == 3.0 * plain.batch / 128

@@ -6,7 +6,7 @@ from ravine.workflows.network_defaults import batch_choice, with_model_defaults
 from ravine.workflows.recipe import Recipe
 
 
-@pytest.mark.parametrize(("given", "peak"), [({}, 0.18), ({"optimizer": "nesterov"}, 2.5)])
+@pytest.mark.parametrize(("optimizer", "peak"), [("muon-rescaled", 0.18), ("nesterov", 2.5)])
 @pytest.mark.parametrize(
     ("images", "epochs", "batch", "share"),
     [
@@ -25,11 +25,11 @@ def test_the_rate_of_swift_follows_the_root_of_the_batch(
     epochs: float | None,
     batch: int,
     share: float,
-    given: dict[str, str],
+    optimizer: str,
     peak: float,
 ) -> None:
     length = {"budget": 20.0} if epochs is None else {"epochs": epochs}
-    recipe = Recipe.of({"model": "swift-1", **length, **given})
+    recipe = Recipe.of({"model": "swift-1", **length, "optimizer": optimizer})
     found, said = with_model_defaults(recipe, batch_choice(recipe, images=images), several=False)
     assert (found.batch, found.lr) == (batch, pytest.approx(share * peak, rel=3e-3))
     assert said["lr"] == found.lr
@@ -44,19 +44,32 @@ def test_a_batch_that_is_given_has_the_rate_of_its_root() -> None:
 @pytest.mark.parametrize(
     "given",
     [{"optimizer": "nesterov"}, {"lr": 1.0}, {"momentum": 0.9}, {"weight_decay": 0.0},
-     {"norm": "none"}, {"weights": "runs/other"}],
+     {"norm": "none"}, {"weights": "runs/other"}, {"batch": 256}],
 )  # fmt: skip
 def test_swift_keeps_the_general_optimizer_where_a_setting_says_more(
     given: dict[str, object],
 ) -> None:
-    recipe = Recipe.of({"model": "swift-1", "epochs": 20, **given})
+    recipe = Recipe.of({"model": "swift-1", "epochs": 2, **given})
     found, _ = with_model_defaults(recipe, batch_choice(recipe, images=60_000), several=False)
     assert found.optimizer == "nesterov"
 
 
-def test_swift_alone_has_an_optimizer_of_its_own() -> None:
-    for model, wanted in (("swift-2", "muon-rescaled"), ("wrn-16-4", "nesterov")):
-        recipe = Recipe.of({"model": model, "epochs": 20})
-        found, said = with_model_defaults(recipe, None, several=False)
-        assert found.optimizer == wanted
-        assert said.get("optimizer") == (wanted if wanted != "nesterov" else None)
+@pytest.mark.parametrize(
+    ("model", "images", "length", "within", "wanted"),
+    [
+        ("swift-2", 60_000, {"epochs": 8}, None, "muon-rescaled"),  # 1,872 steps
+        ("swift-1", 60_000, {"epochs": 9}, None, "nesterov"),
+        ("swift-1", 60_000, {"budget": 120.0}, 3.6, "muon-rescaled"),
+        ("swift-1", 60_000, {"budget": 600.0}, 18.0, "nesterov"),
+        ("swift-1", 60_000, {"budget": 600.0}, None, "muon-rescaled"),
+        ("wrn-16-4", 60_000, {"epochs": 1}, None, "nesterov"),
+    ],
+)
+def test_short_runs_of_swift_have_an_optimizer_of_their_own(
+    model: str, images: int, length: dict[str, float], within: float | None, wanted: str
+) -> None:
+    recipe = Recipe.of({"model": model, **length})
+    chosen = batch_choice(recipe, images=images, within=within)
+    found, said = with_model_defaults(recipe, chosen, several=False)
+    assert found.optimizer == wanted
+    assert said.get("optimizer") == (wanted if wanted != "nesterov" else None)

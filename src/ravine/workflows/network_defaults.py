@@ -57,7 +57,7 @@ def with_model_defaults(
         chosen: of `batch_choice`.
         several: an image may have several labels.
     """
-    recipe, named = _with_own_optimizer(recipe)
+    recipe, named = _with_own_optimizer(recipe, chosen)
     wanted = dict(model_defaults(recipe.model, optimizer=recipe.optimizer))
     if several:
         wanted.pop("label_smoothing", None)
@@ -71,13 +71,15 @@ def with_model_defaults(
     return recipe.with_(**free), named | free
 
 
-def _with_own_optimizer(recipe: Recipe) -> tuple[Recipe, dict[str, float | str]]:
+def _with_own_optimizer(
+    recipe: Recipe, chosen: BatchChoice | None
+) -> tuple[Recipe, dict[str, float | str]]:
     """Returns the recipe with the network's own optimizer, and that setting where it is taken.
 
     Not with trained weights: what they are fine-tuned with was measured with the general one. Nor
     without norms, where the size of a filter is part of what it computes.
     """
-    optimizer = own_optimizer(recipe.model)
+    optimizer = own_optimizer(recipe.model, chosen)
     is_given = recipe.model_fields_set & _OF_AN_OPTIMIZER
     if optimizer is None or is_given or recipe.weights is not None or recipe.norm == "none":
         return recipe, {}
