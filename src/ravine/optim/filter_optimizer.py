@@ -40,10 +40,14 @@ class FilterOptimizer(RuleOptimizer):
         """Returns in which hyperparameters filters differ from their group, and all else does."""
 
     @abstractmethod
-    def step_filters(
-        self, w: Tensor, g: Tensor, v: Tensor, group: Mapping[str, Any]
-    ) -> tuple[Tensor, Tensor]:
-        """Returns new weights and momenta of filters (N, R, ...), all of one shape."""
+    def step_filters_(
+        self,
+        w: Sequence[Tensor],
+        g: Sequence[Tensor],
+        v: Sequence[Tensor],
+        group: Mapping[str, Any],
+    ) -> None:
+        """Changes weights and momenta of N filters (R, ...) of one shape in place."""
 
     @abstractmethod
     def step_other(
@@ -104,8 +108,9 @@ class FilterOptimizer(RuleOptimizer):
         if not group["orthogonal"]:
             return self.step_other(w, g, state, group)
         (slot,) = self.filter_slots
-        new_w, v = self.step_filters(w[None], g[None], state[slot][None], group)
-        return new_w[0], {slot: v[0], "step": state["step"]}
+        new_w, v = w.clone(), state[slot].clone()
+        self.step_filters_([new_w], [g], [v], group)
+        return new_w, {slot: v, "step": state["step"]}
 
     def _step_plain(
         self,
@@ -142,14 +147,32 @@ class FilterOptimizer(RuleOptimizer):
             for w in stack
         ]
         (slot,) = self.filter_slots
-        kept, g = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
-        v = torch.stack([self.state[w][slot] for w in stack])
-        new_w, new_v = self.step_filters(kept, g, v, group)
-        for i, w in enumerate(stack):
-            state = self.state[w]
-            w.copy_(new_w[i] if ok is None else torch.where(ok, new_w[i], w))
-            state[slot].copy_(new_v[i] if ok is None else torch.where(ok, new_v[i], state[slot]))
+        kept, g = zip(*pairs, strict=True)
+        states = [self.state[w] for w in stack]
+        momenta = [state[slot] for state in states]
+        if ok is None:
+            self._step_in_place(stack, kept, g, momenta, group)
+        else:
+            new_w, new_v = ([one.clone() for one in ones] for ones in (kept, momenta))
+            self.step_filters_(new_w, g, new_v, group)
+            for old, new in (*zip(stack, new_w, strict=True), *zip(momenta, new_v, strict=True)):
+                old.copy_(torch.where(ok, new, old))
+        for state in states:
             state["step"] += 1 if ok is None else ok
+
+    def _step_in_place(
+        self,
+        stack: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        g: Sequence[Tensor],
+        v: Sequence[Tensor],
+        group: Mapping[str, Any],
+    ) -> None:
+        """Steps the weights (R, ...) that decay has left of those of the stack."""
+        for w, left in zip(stack, kept, strict=True):
+            if left is not w:
+                w.copy_(left)
+        self.step_filters_(stack, g, v, group)
 
 
 def _stacks(groups: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[Tensor]]]:

@@ -7,7 +7,7 @@ steps.
 Shape letters: N filters of one shape, R rows, C columns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from torch import Tensor
@@ -18,29 +18,36 @@ from ravine.optim.adam import adam
 from ravine.optim.base import State, applied_steps
 from ravine.optim.decay import Decay
 from ravine.optim.filter_optimizer import FilterOptimizer
-from ravine.optim.orthogonal import orthogonal_step, size_of_steps
+from ravine.optim.orthogonal import orthogonal_steps_, size_of_steps
 from ravine.optim.step_engine import Implementation
 
 _LR, _ADAM_SHARE = 0.02, 0.15
 
 
-def muon(
-    w: Tensor, g: Tensor, v: Tensor, *, η: float, μ: float, nesterov: bool
-) -> tuple[Tensor, Tensor]:
-    """Returns w and v after v ← μv + g, w ← w − η·√max(1, R/C)·O(g + μv).
+def muon_(
+    w: Sequence[Tensor],
+    g: Sequence[Tensor],
+    v: Sequence[Tensor],
+    *,
+    η: float,
+    μ: float,
+    nesterov: bool,
+) -> None:
+    """Takes the step v ← μv + g, w ← w − η·√max(1, R/C)·O(g + μv) in place.
 
     O is `ravine.optim.orthogonal.orthogonal`.
 
     Args:
-        w: (N, R, ...), N filters of one shape.
+        w: N filters (R, ...) of one shape.
         g: their gradients, of the same shape.
         v: their momenta, of the same shape.
         η: learning rate.
         μ: momentum.
         nesterov: O(g + μv); otherwise O(v).
     """
-    v, step = orthogonal_step(g, v, μ=μ, nesterov=nesterov)
-    return w.sub(step, alpha=η * size_of_steps(w)), v
+    steps = orthogonal_steps_(g, v, μ=μ, nesterov=nesterov)
+    for one, step in zip(w, steps, strict=True):
+        one.sub_(step, alpha=η * size_of_steps(one))
 
 
 @final
@@ -115,11 +122,15 @@ class Muon(FilterOptimizer):
         """Returns the name of Adam's rule; the kernels do not step orthogonal filters."""
         return "adam"
 
-    def step_filters(
-        self, w: Tensor, g: Tensor, v: Tensor, group: Mapping[str, Any]
-    ) -> tuple[Tensor, Tensor]:
-        """Applies `muon` to filters (N, R, ...) of one shape."""
-        return muon(w, g, v, η=group["lr"], μ=group["momentum"], nesterov=group["nesterov"])
+    def step_filters_(
+        self,
+        w: Sequence[Tensor],
+        g: Sequence[Tensor],
+        v: Sequence[Tensor],
+        group: Mapping[str, Any],
+    ) -> None:
+        """Applies `muon_` to filters (R, ...) of one shape."""
+        muon_(w, g, v, η=group["lr"], μ=group["momentum"], nesterov=group["nesterov"])
 
     def step_other(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]

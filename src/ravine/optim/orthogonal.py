@@ -8,6 +8,7 @@ Shape letters: N filters of one shape, R rows, C columns.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -30,7 +31,9 @@ def orthogonal(u: Tensor, *, times: int = _TIMES) -> Tensor:
         u: (..., R, C), floating point. Each matrix is divided by its Frobenius norm + 1e-7.
         times: how often f is applied, at least 1.
     """
-    norm = torch.linalg.vector_norm(u, dim=(-2, -1), keepdim=True, dtype=torch.float64)
+    # Squares of more than 1e19 leave float32; of so many numbers float64 takes as long as a product.
+    kind = torch.float32 if u.dtype is torch.bfloat16 else torch.float64
+    norm = torch.linalg.vector_norm(u, dim=(-2, -1), keepdim=True, dtype=kind)
     X = u / (norm + _SMALLEST_NORM).to(u.dtype)
     return _polynomial(X.mT, times).mT if u.shape[-2] > u.shape[-1] else _polynomial(X, times)
 
@@ -47,32 +50,35 @@ def _polynomial(X: Tensor, times: int) -> Tensor:
     return product @ X
 
 
-def orthogonal_step(
-    g: Tensor,
-    v: Tensor,
+def orthogonal_steps_(
+    g: Sequence[Tensor],
+    v: Sequence[Tensor],
     *,
     μ: float,
     nesterov: bool,
     times: int = _TIMES,
     precision: torch.dtype | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Returns v ← μv + g, and O(g + μv); O: `orthogonal`.
+) -> Tensor:
+    """Moves the momenta of N filters of one shape, v ← μv + g, and returns O(g + μv), (N, R, ...).
 
     Args:
-        g: (N, R, ...), the gradients of N filters of one shape.
-        v: their momenta, of the same shape.
+        g: N gradients (R, ...).
+        v: their momenta, of the same shape; they are changed in place.
         μ: momentum.
         nesterov: O(g + μv); otherwise O(v).
         times: as of `orthogonal`.
         precision: type of the products; by default that of the momenta.
     """
-    g = squarable(g)
-    v = g.add(v, alpha=μ)
-    u = (g.add(v, alpha=μ) if nesterov else v).flatten(2)
-    return v, orthogonal(u.to(precision or u.dtype), times=times).to(v.dtype).view_as(v)
+    kind = precision or v[0].dtype
+    found = []
+    for slope, one in zip(map(squarable, g), v, strict=True):
+        torch.add(slope, one, alpha=μ, out=one)
+        found.append((slope.add(one, alpha=μ) if nesterov else one).flatten(1).to(kind))
+    O = orthogonal(torch.stack(found), times=times)  # noqa: E741  # the paper's letter
+    return O.to(v[0].dtype).view(len(found), *v[0].shape)
 
 
 def size_of_steps(w: Tensor) -> float:
-    """Returns √max(1, R/C) of filters (N, R, ...), by which O is multiplied."""
-    rows, columns = w.shape[1], math.prod(w.shape[2:])
+    """Returns √max(1, R/C) of a filter (R, ...), by which O is multiplied."""
+    rows, columns = w.shape[0], math.prod(w.shape[1:])
     return max(1.0, rows / max(1, columns)) ** 0.5  # no columns: nothing to move

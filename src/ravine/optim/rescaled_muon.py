@@ -8,7 +8,7 @@ Norms, biases, the first layer and the head take Nesterov momentum's steps.
 Shape letters: N filters of one shape, R rows, C columns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -21,7 +21,7 @@ from ravine.optim.base import State
 from ravine.optim.decay import Decay
 from ravine.optim.filter_optimizer import FilterOptimizer
 from ravine.optim.momentum import momentum as moving_mean
-from ravine.optim.orthogonal import orthogonal_step, size_of_steps
+from ravine.optim.orthogonal import orthogonal_steps_, size_of_steps
 from ravine.optim.step_engine import Implementation
 
 _LR, _MOMENTUM = 0.18, 0.6
@@ -30,27 +30,34 @@ _TIMES = 3  # of Newton-Schulz, as in the records
 _SMALLEST_NORM = 1e-7
 
 
-def rescaled_muon(
-    w: Tensor, g: Tensor, v: Tensor, *, η: float, μ: float, nesterov: bool
-) -> tuple[Tensor, Tensor]:
-    """Returns w and v after v ← μv + g, w ← √R w/‖w‖ − η·√max(1, R/C)·O(g + μv).
+def rescaled_muon_(
+    w: Sequence[Tensor],
+    g: Sequence[Tensor],
+    v: Sequence[Tensor],
+    *,
+    η: float,
+    μ: float,
+    nesterov: bool,
+) -> None:
+    """Takes the step v ← μv + g, w ← √R w/‖w‖ − η·√max(1, R/C)·O(g + μv) in place.
 
     O is `ravine.optim.orthogonal.orthogonal`, f applied three times: of float32 in bfloat16 where
     the device multiplies that faster, as in the records.
 
     Args:
-        w: (N, R, ...), N filters of one shape; ‖w‖ is that of each.
+        w: N filters (R, ...) of one shape.
         g: their gradients, of the same shape.
         v: their momenta, of the same shape.
         η: learning rate: how far a step turns a filter, 1 being as far as the filter is long.
         μ: momentum.
         nesterov: O(g + μv); otherwise O(v).
     """
-    precision = torch.bfloat16 if w.dtype is torch.float32 and has_fast_bfloat16(w.device) else None
-    v, step = orthogonal_step(g, v, μ=μ, nesterov=nesterov, times=_TIMES, precision=precision)
-    norm = torch.linalg.vector_norm(w.flatten(1), dim=1).clamp_min(_SMALLEST_NORM)
-    scale = (w.shape[1] ** 0.5 / norm).view(-1, *[1] * (w.dim() - 1))
-    return (w * scale).sub_(step, alpha=η * size_of_steps(w)), v
+    is_short = w[0].dtype is torch.float32 and has_fast_bfloat16(w[0].device)
+    precision = torch.bfloat16 if is_short else None
+    steps = orthogonal_steps_(g, v, μ=μ, nesterov=nesterov, times=_TIMES, precision=precision)
+    for one, step in zip(w, steps, strict=True):
+        norm = torch.linalg.vector_norm(one).clamp_min(_SMALLEST_NORM)
+        one.mul_(len(one) ** 0.5 / norm).sub_(step, alpha=η * size_of_steps(one))
 
 
 @final
@@ -129,12 +136,16 @@ class RescaledMuon(FilterOptimizer):
         """Returns the name of Nesterov's rule; the kernels do not step orthogonal filters."""
         return "nesterov"
 
-    def step_filters(
-        self, w: Tensor, g: Tensor, v: Tensor, group: Mapping[str, Any]
-    ) -> tuple[Tensor, Tensor]:
-        """Applies `rescaled_muon` to filters (N, R, ...) of one shape."""
+    def step_filters_(
+        self,
+        w: Sequence[Tensor],
+        g: Sequence[Tensor],
+        v: Sequence[Tensor],
+        group: Mapping[str, Any],
+    ) -> None:
+        """Applies `rescaled_muon_` to filters (R, ...) of one shape."""
         η, μ = group["lr"], group["momentum"]
-        return rescaled_muon(w, g, v, η=η, μ=μ, nesterov=group["nesterov"])
+        rescaled_muon_(w, g, v, η=η, μ=μ, nesterov=group["nesterov"])
 
     def step_other(
         self, w: Tensor, g: Tensor, state: State, group: Mapping[str, Any]
