@@ -130,7 +130,7 @@ def prepared(**settings: object) -> Recipe:
 
 def test_few_epochs_get_swift_with_its_settings_unless_only_a_residual_one_will_do() -> None:
     few = prepared(model="auto", epochs=1)
-    assert (few.model, few.activation, few.optimizer) == ("swift-1", "gelu", "muon-rescaled")
+    assert (few.model, few.activation, few.momentum) == ("swift-1", "gelu", 0.85)
     asked: list[dict[str, object]] = [{"skip": False}, {"zero_init": True}, {"norm": "group"}]
     for settings in asked:
         assert prepared(model="auto", epochs=1, **settings).model == "wrn-16-4"
@@ -178,7 +178,7 @@ def test_a_run_of_before_there_were_small_images_goes_on_with_full_ones() -> Non
 def test_a_short_run_has_smaller_batches_and_what_the_user_says_is_kept() -> None:
     short = prepared(epochs=1)
     assert short.batch < 256
-    assert short.lr == pytest.approx(0.18 * (short.batch / 256) ** 0.5, rel=3e-3)
+    assert short.lr == pytest.approx(2.5 * (short.batch / 256) ** 0.5, rel=3e-3)
     assert prepared(epochs=1, batch=128).lr == 1.77
     assert prepared(epochs=1, lr=0.7).lr == 0.7
     plain = prepared(epochs=1, model="wrn-10-1")

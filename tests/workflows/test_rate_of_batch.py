@@ -39,37 +39,3 @@ def test_a_batch_that_is_given_has_the_rate_of_its_root() -> None:
     recipe = Recipe.of({"model": "swift-1", "epochs": 20, "batch": 1024, "optimizer": "nesterov"})
     found, _ = with_model_defaults(recipe, batch_choice(recipe, images=60_000), several=False)
     assert found.lr == pytest.approx(5.0)
-
-
-@pytest.mark.parametrize(
-    "given",
-    [{"optimizer": "nesterov"}, {"lr": 1.0}, {"momentum": 0.9}, {"weight_decay": 0.0},
-     {"norm": "none"}, {"weights": "runs/other"}, {"batch": 256}],
-)  # fmt: skip
-def test_swift_keeps_the_general_optimizer_where_a_setting_says_more(
-    given: dict[str, object],
-) -> None:
-    recipe = Recipe.of({"model": "swift-1", "epochs": 2, **given})
-    found, _ = with_model_defaults(recipe, batch_choice(recipe, images=60_000), several=False)
-    assert found.optimizer == "nesterov"
-
-
-@pytest.mark.parametrize(
-    ("model", "images", "length", "within", "wanted"),
-    [
-        ("swift-2", 60_000, {"epochs": 8}, None, "muon-rescaled"),  # 1,872 steps
-        ("swift-1", 60_000, {"epochs": 9}, None, "nesterov"),
-        ("swift-1", 60_000, {"budget": 120.0}, 3.6, "muon-rescaled"),
-        ("swift-1", 60_000, {"budget": 600.0}, 18.0, "nesterov"),
-        ("swift-1", 60_000, {"budget": 600.0}, None, "muon-rescaled"),
-        ("wrn-16-4", 60_000, {"epochs": 1}, None, "nesterov"),
-    ],
-)
-def test_short_runs_of_swift_have_an_optimizer_of_their_own(
-    model: str, images: int, length: dict[str, float], within: float | None, wanted: str
-) -> None:
-    recipe = Recipe.of({"model": model, **length})
-    chosen = batch_choice(recipe, images=images, within=within)
-    found, said = with_model_defaults(recipe, chosen, several=False)
-    assert found.optimizer == wanted
-    assert said.get("optimizer") == (wanted if wanted != "nesterov" else None)

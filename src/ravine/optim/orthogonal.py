@@ -31,7 +31,7 @@ def orthogonal(u: Tensor, *, times: int = _TIMES) -> Tensor:
         u: (..., R, C), floating point. Each matrix is divided by its Frobenius norm + 1e-7.
         times: how often f is applied, at least 1.
     """
-    # Squares of more than 1e19 leave float32; of so many numbers float64 takes as long as a product.
+    # Over 1e19 squares leave float32; of so many numbers float64 takes as long as a product.
     kind = torch.float32 if u.dtype is torch.bfloat16 else torch.float64
     norm = torch.linalg.vector_norm(u, dim=(-2, -1), keepdim=True, dtype=kind)
     X = u / (norm + _SMALLEST_NORM).to(u.dtype)

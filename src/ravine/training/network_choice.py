@@ -38,11 +38,6 @@ MODEL_DEFAULTS_WITH: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "swift-": {"lr": 0.18, "weight_decay": 1.3e-3, "bias_lr_multiplier": 64.0},
     },
 }
-#: The optimizer of a network's runs of at most so many steps, where neither it nor what belongs to
-#: one is given. It learns more of each step; in runs of thousands the general one ends higher
-#: (docs/journal.md).
-OWN_OPTIMIZER: Mapping[str, str] = {"swift-": "muon-rescaled"}
-_MOST_STEPS_OF_OWN = 2000
 
 _STEPS_OF_AN_EPOCH = 10  # at least, and of a run by epochs:
 _STEPS_OF_A_RUN = 100
@@ -125,19 +120,6 @@ def choose_for_epochs(
     )
 
 
-def own_optimizer(model: str, chosen: "BatchChoice | None") -> str | None:
-    """Returns the optimizer that a network's run is best trained with; None for the general one.
-
-    Args:
-        model: the network's name.
-        chosen: of the run; None where the user chose the batch.
-    """
-    found = next((name for start, name in OWN_OPTIMIZER.items() if model.startswith(start)), None)
-    if chosen is None or (chosen.length is not None and chosen.length > _MOST_STEPS_OF_OWN):
-        return None
-    return found
-
-
 def model_defaults(model: str, *, optimizer: str) -> Mapping[str, Any]:
     """Returns the settings that this network is best trained with; none for most.
 
@@ -162,14 +144,12 @@ class BatchChoice:
         largest: the same with images enough.
         reason: in words.
         steps: of the run, None where a budget decides.
-        length: steps of the run, by a budget too; None where that is not known.
     """
 
     batch: int
     largest: int
     reason: str
     steps: float | None = None
-    length: float | None = None
 
     def batch_of_rate(self, *, normalised: bool = True, by_root: bool = False) -> int:
         """Returns the batch whose default learning rate fits, in networks with a norm or without.
@@ -225,14 +205,12 @@ def choose_batch(
         if _leaves_enough(images // batch, epochs) and not pays:
             break
         batch //= 2
-    steps_of_epoch = max(1, images // batch)
     return BatchChoice(
         batch=batch,
         largest=largest,
-        steps=None if epochs is None else steps_of_epoch * epochs,
-        length=steps_of_epoch * passes if passes else None,
+        steps=None if epochs is None else max(1, images // batch) * epochs,
         reason=f"batches of {batch}, not {largest}, for {images} training images: "
-        f"{steps_of_epoch} steps an epoch",
+        f"{max(1, images // batch)} steps an epoch",
     )
 
 

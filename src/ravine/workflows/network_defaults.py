@@ -10,14 +10,8 @@ from ravine.training.network_choice import (
     BatchChoice,
     choose_batch,
     model_defaults,
-    own_optimizer,
 )
 from ravine.workflows.recipe import Recipe
-
-# What is given for one optimizer: another would not be what the user means.
-_OF_AN_OPTIMIZER = frozenset(
-    ("optimizer", "lr", "momentum", "alpha", "eps", "weight_decay", "decay", "bias_lr_multiplier")
-)
 
 
 def batch_choice(
@@ -57,7 +51,6 @@ def with_model_defaults(
         chosen: of `batch_choice`.
         several: an image may have several labels.
     """
-    recipe, named = _with_own_optimizer(recipe, chosen)
     wanted = dict(model_defaults(recipe.model, optimizer=recipe.optimizer))
     if several:
         wanted.pop("label_smoothing", None)
@@ -68,22 +61,7 @@ def with_model_defaults(
         batch = chosen.batch_of_rate(by_root=True) if chosen else recipe.batch
         free["lr"] = float(f"{free['lr'] * math.sqrt(batch / wanted['batch']):.3g}")
     free |= {"batch": recipe.batch} if "batch" in free else {}
-    return recipe.with_(**free), named | free
-
-
-def _with_own_optimizer(
-    recipe: Recipe, chosen: BatchChoice | None
-) -> tuple[Recipe, dict[str, float | str]]:
-    """Returns the recipe with the network's own optimizer, and that setting where it is taken.
-
-    Not with trained weights: what they are fine-tuned with was measured with the general one. Nor
-    without norms, where the size of a filter is part of what it computes.
-    """
-    optimizer = own_optimizer(recipe.model, chosen)
-    is_given = recipe.model_fields_set & _OF_AN_OPTIMIZER
-    if optimizer is None or is_given or recipe.weights is not None or recipe.norm == "none":
-        return recipe, {}
-    return recipe.with_(optimizer=optimizer), {"optimizer": optimizer}
+    return recipe.with_(**free), free
 
 
 def lr_of_batch(recipe: Recipe, chosen: BatchChoice | None, *, normalised: bool) -> float:

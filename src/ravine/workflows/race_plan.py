@@ -348,18 +348,16 @@ def _trials(
         "epochs": epochs,
         "threads": slots.threads,
     }
-    optimizer, default_lr = _trained_with(recipe, epochs, timing)
-    if optimizer != recipe.optimizer:  # with a learning rate, which a trial has, it is not chosen
-        settings["optimizer"] = optimizer
-    free = searchable(optimizer) - set(spec.fixed)
+    default_lr = _default_lr(recipe, epochs, timing)
+    free = searchable(recipe.optimizer) - set(spec.fixed)
     return [
         settings | at_point(point, free=free, default_lr=default_lr)
         for point in points(spec.race.trials, seed=spec.race.seed)
     ]
 
 
-def _trained_with(recipe: Recipe, epochs: float, timing: Timing) -> tuple[str, float]:
-    """Returns optimizer and learning rate that a candidate's training would have, were it alone."""
+def _default_lr(recipe: Recipe, epochs: float, timing: Timing) -> float:
+    """Returns the learning rate that a candidate's training would start from, were it alone."""
     chosen = None
     if timing.images:
         chosen = batch_choice(recipe.with_(epochs=epochs), images=timing.images)
@@ -367,11 +365,11 @@ def _trained_with(recipe: Recipe, epochs: float, timing: Timing) -> tuple[str, f
     lr = recipe.lr
     if not isinstance(lr, float):
         lr = lr_of_batch(recipe, chosen, normalised=timing.normalised)
-    if recipe.weights is not None and recipe.freeze != "backbone":
-        lr = lr * FINE_TUNING_LR
-    elif recipe.weights is not None and timing.lr:
-        lr = min(lr, timing.lr)
-    return recipe.optimizer, lr
+    if recipe.weights is None:
+        return lr
+    if recipe.freeze != "backbone":
+        return lr * FINE_TUNING_LR
+    return min(lr, timing.lr) if timing.lr else lr
 
 
 def _folders(names: Mapping[str, Any]) -> dict[str, str]:
