@@ -83,9 +83,10 @@ class RescaledMuon(FilterOptimizer):
     """
 
     usual = {  # noqa: RUF012
-        "lr": _LR, "momentum": _MOMENTUM,
-        "other_share": _OTHER_SHARE, "other_momentum": _OTHER_MOMENTUM,
-    }  # fmt: skip
+        "lr": _LR,
+        "other_share": _OTHER_SHARE,
+        "other_momentum": _OTHER_MOMENTUM,
+    }
     filter_slots = ("m",)  # not "v": the kernels would step what has one
     other_slots = ("v",)
 
