@@ -164,6 +164,17 @@ BLIND_SETS = (
         "teacher in the optimizer, views that collapse by the loss, rewards that fall while the "
         "loss does, weights that come back again and again, cosines in retrieval",
     ),
+    BlindSet(
+        name="fourteenth",
+        number=15,
+        special="two new writers, 20 faults and 20 healthy kinds each, two seeds; image "
+        "classifiers and what is built around them (36 of 38 with a code), then half other tasks "
+        "(30 of 40); 1 of 40 faults without a code",
+        alarms="segmentation with a loss of minus dice, which is said to pass examples over",
+        mended="that; a policy whose loss draws was said to be turned round; numbers that meet a "
+        "column inside a loss or a step, averages that validation leaves in, cosines of two "
+        "networks times their temperature, distances without a hinge",
+    ),
 )
 COLUMNS = ("set", "special in it", "false alarms", "mended after it")
 

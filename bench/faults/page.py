@@ -30,7 +30,7 @@ from ravine.core.wilson_interval import wilson_interval
 PAGE = Path(__file__).parents[2] / "docs" / "fault-zoo.md"
 RESULTS = Path(__file__).parents[1] / "results"
 Row = dict[str, Any]
-_WORDS = {12: "Twelve", 13: "Thirteen"}
+_WORDS = {13: "Thirteen", 14: "Fourteen"}
 
 _HEAD = """# The fault zoo
 

@@ -64,7 +64,7 @@ class Towers(nn.Module):
 
 @pytest.mark.parametrize(
     ("scale", "is_normalised", "is_limited"),
-    [(1.0, True, True), (14.0, True, False), (0.1, False, False)],
+    [(1.0, True, True), (0.07, True, True), (14.0, True, False), (0.1, False, False)],
 )
 def test_similarities_of_two_networks_without_a_temperature_are_limited(
     scale: float, is_normalised: bool, is_limited: bool

@@ -1,5 +1,7 @@
 """Weights of classes that are turned round, of labels and of zeros and ones; and imbalance."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,6 +36,40 @@ def test_positives_that_are_rare_and_count_for_less_are_found(
     )
 
     assert ("loss-ignores-examples" in found.codes) == is_fault
+
+
+def soft_dice(out: Tensor, y: Tensor) -> Tensor:
+    """Of each image by itself, (N, …)."""
+    p, y = out.sigmoid().flatten(1), y.flatten(1)
+    return -((2 * (p * y).sum(1) + 1) / (p.sum(1) + y.sum(1) + 1)).mean()
+
+
+def jaccard(out: Tensor, y: Tensor) -> Tensor:
+    """Of the whole batch."""
+    p = out.sigmoid()
+    return 1 - (p * y).sum() / (p + y - p * y).sum()
+
+
+def f_score(out: Tensor, y: Tensor) -> Tensor:
+    """The mean of those of the columns."""
+    p = out.sigmoid()
+    return 1 - (2 * (p * y).sum(0) / (p.sum(0) + y.sum(0) + 1e-6)).mean()
+
+
+def correlation(out: Tensor, y: Tensor) -> Tensor:
+    return 1 - torch.corrcoef(torch.stack([out.sigmoid().flatten(), y.flatten()]))[0, 1]
+
+
+@pytest.mark.parametrize("loss", [soft_dice, jaccard, f_score, correlation])
+def test_a_ratio_of_sums_has_no_weights_of_its_numbers(
+    loss: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    reached = 0.5 + torch.arange(32.0)  # masks that begin at one end, few of them large
+    batches = [(x, (10 + 10 * x[:, :1] > reached).float()) for x in inputs()]
+
+    found = ravine.check(network(32), loss, batches, learn=False).codes
+
+    assert "loss-ignores-examples" not in found
 
 
 @pytest.mark.parametrize("is_met", [True, False])

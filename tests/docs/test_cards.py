@@ -28,6 +28,7 @@ METHODS = {
     "Adam": "adam",
     "Nadam": "nadam",
     "Muon": "muon",
+    "Muon of filters that keep their norm": "muon-rescaled",
     "weight decay": "weight-decay",
     "clipping by norm": "gradient-clipping",
     "clipping by value": "gradient-clipping",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ravine.core.errors import SettingError
 from ravine.models import build
 from ravine.optim import Adam, Muon, parameter_groups
-from ravine.optim.muon import orthogonal
+from ravine.optim.orthogonal import orthogonal
 from ravine.optim.settings import OptimizerSettings
 from ravine.test_functions.candidates import parse_candidates
 

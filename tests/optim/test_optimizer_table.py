@@ -71,7 +71,9 @@ def test_help_names_it(name: str) -> None:
 @every_row
 def test_settings_reach_the_constructor_that_takes_them(name: str) -> None:
     settings = OptimizerSettings(optimizer=name, momentum=0.7, alpha=0.6, eps=1e-3)
-    group = settings.build_optimizer(nn.Linear(2, 2)).param_groups[0]
+    model = nn.Sequential(*[nn.Linear(2, 2) for _ in range(3)])
+    groups = settings.build_optimizer(model).param_groups
+    group = next((one for one in groups if one.get("orthogonal")), groups[0])
     taken = inspect.signature(OPTIMIZERS[name].kind).parameters
     expected = {"momentum": 0.7, "alpha": 0.6, "betas": (0.7, 0.6), "eps": 1e-3}
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ravine.core.errors import SettingError
-from ravine.optim import Momentum
+from ravine.optim import Momentum, RescaledMuon
 from ravine.optim.lr_range_test import range_test
 
 
@@ -196,3 +196,19 @@ def test_batches_of_another_form_are_refused(batches: Any, says: str) -> None:
     model, optimizer, _, _ = _linear()
     with pytest.raises(SettingError, match=says):
         range_test(model, optimizer, nn.functional.cross_entropy, batches)
+
+
+def test_steps_of_two_kinds_keep_the_ratio_of_their_rates() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    made = RescaledMuon.arranged(model, [{"params": list(model.parameters()), "lr": 0.1}])
+    optimizer = RescaledMuon(made)
+    seen: list[list[float]] = []
+    optimizer.register_step_pre_hook(
+        lambda o, *_: seen.append([group["lr"] for group in o.param_groups])
+    )
+    chance = torch.Generator().manual_seed(1)
+    x = torch.randn(32, 8, generator=chance)
+    range_test(model, optimizer, F.cross_entropy, [(x, x[:, :3].argmax(1))] * 20, steps=20)
+    assert len(seen) > 5
+    assert all(other == pytest.approx(14 * filters) for filters, other in seen)

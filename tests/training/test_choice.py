@@ -190,6 +190,15 @@ def test_a_short_run_has_smaller_batches_and_what_the_user_says_is_kept() -> Non
     assert bare.lr == pytest.approx(0.1)
 
 
+def test_small_batches_without_norms_have_limited_gradients() -> None:
+    few = prepared(epochs=0.2, model="wrn-10-1", norm="none")
+    assert few.batch < 32
+    assert few.clip == 1.0
+    assert prepared(epochs=0.2, model="wrn-10-1", norm="none", clip=5.0).clip == 5.0
+    assert prepared(epochs=20, model="wrn-10-1", norm="none").clip is None
+    assert prepared(epochs=0.2, model="wrn-10-1").clip is None
+
+
 def test_a_short_run_of_swift_has_smaller_batches() -> None:
     def batch(images: int, **length: float | None) -> int:
         settings: dict[str, float | None] = {"epochs": None, **length}

@@ -42,6 +42,7 @@ class Measurements:
         witness: what one more call of it does beside that.
         output: first floating tensor of the model's output, detached, in training mode.
         outputs: all of the model's output, its tensors detached, in training mode.
+        targets: of the examples of these outputs.
         leaves: tensors at the ends of the loss's graph.
         penalty: gradient of the loss by the weights that does not pass through the output, by
             index of the parameter; and that which does.
@@ -65,6 +66,7 @@ class Measurements:
     witness: Witness = field(default_factory=Witness)
     output: Tensor | None = None
     outputs: Any = None
+    targets: Any = None
     leaves: tuple[Tensor, ...] = ()
     penalty: tuple[Tensors, Tensors] | None = None
     without_gradient: tuple[int, ...] = ()

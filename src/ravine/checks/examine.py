@@ -242,7 +242,7 @@ def _differentiated(context: CheckContext, sample: CheckBatch, recording: Record
     """Returns the loss of a batch, 0-dim; keeps what checks read of it and of its gradients."""
     measured, output, value = context.measured, recording.output, recording.loss
     assert value is not None
-    measured.outputs = map_tensors(output, Tensor.detach)
+    measured.outputs, measured.targets = map_tensors(output, Tensor.detach), sample.targets
     measured.output = next(
         (t.detach() for t in tensors_in(output) if t.is_floating_point() and t.dim()), None
     )

@@ -35,6 +35,7 @@ _DESCENTS, _RATE = 60, 0.05  # steps of outputs that move freely
 _STEPS, _MOST = 60, 64  # of the network, and examples of each
 _LR = 2e-3  # of Adam
 _NEARER = 0.7  # of the variation between examples, that is left
+_EQUAL = 1e-5  # of two losses
 _AS_DECLARED = 0.99  # cosine of the step's gradient and the declared one
 
 
@@ -71,7 +72,7 @@ class _Ends:
 def find_gathering(context: CheckContext) -> Iterator[Finding]:
     """Yields a loss whose least value is that of one output for all examples, and draws there."""
     sample = context.samples[0].first(_EXAMPLES)
-    if len(sample) < _FEWEST:
+    if len(sample) < _FEWEST or _reads_targets(context):
         return
     try:
         with preserve_training(context.model), torch.enable_grad():
@@ -124,21 +125,34 @@ def _are_rows(out: Tensor, sample: CheckBatch) -> bool:
     return shape[-1] > 1 and shape[:-1] in ([n], [2 * n], [n, 2])
 
 
+def _reads_targets(context: CheckContext) -> bool:
+    """Returns whether the loss of the outputs that are known is another for other targets."""
+    outputs, targets = context.measured.outputs, context.measured.targets
+    try:
+        with torch.no_grad():
+            asked = (targets, map_tensors(targets, _of_another))
+            one, other = (float(context.loss(outputs, t)) for t in asked)
+    except REFUSALS:
+        return False
+    return not abs(one - other) <= _EQUAL * abs(one)
+
+
+def _of_another(t: Tensor) -> Tensor:
+    """Returns a tensor (N, …) in which each example has what belongs to another."""
+    return t.roll(1, 0) if t.dim() else t
+
+
 def _asks_more(context: CheckContext, ends: _Ends) -> bool:
     """Returns whether the loss reads targets, or outputs that it does not pull."""
-
-    def rolled(t: Tensor) -> Tensor:
-        return t.roll(1, 0) if t.dim() else t
-
     pulled = set(ends.pulled)
     indices = iter(range(len(tensors_in(ends.outputs))))
     others = map_tensors(
-        ends.outputs, lambda t: t.detach() if next(indices) in pulled else rolled(t.detach())
+        ends.outputs, lambda t: t.detach() if next(indices) in pulled else _of_another(t.detach())
     )
-    turned = _Ends(others, ends.pulled, map_tensors(ends.targets, rolled))
+    turned = _Ends(others, ends.pulled, map_tensors(ends.targets, _of_another))
     with torch.no_grad():
         one, other = (float(e.value(context, e.parts())) for e in (ends, turned))
-    return not abs(one - other) <= 1e-5 * abs(one)
+    return not abs(one - other) <= _EQUAL * abs(one)
 
 
 def _is_as_declared(context: CheckContext) -> bool:

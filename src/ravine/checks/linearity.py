@@ -5,7 +5,7 @@ asked with weights that are drawn for it: branches that begin as 0 would hide th
 several inputs one is changed, and the others are held: a graph and what stands at its nodes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -45,18 +45,27 @@ def check_linearity(context: CheckContext) -> Iterator[Finding]:
                 continue
             # A column that is far larger hides the bends, as a norm of other statistics does.
             ways = (sample.inputs, standardised(sample.inputs))
-            apart = [_apart(context, inputs, place) for inputs in ways]
-            if all(one is not None and one < _AFFINE for one in apart):
+            apart = list(_while_affine(context, ways, place))
+            if len(apart) == len(ways):
                 yield _linear(layers, apart, several=several)
                 return
 
 
-def _linear(layers: list[str], apart: list[float | None], *, several: bool) -> Finding:
+def _while_affine(context: CheckContext, ways: Sequence[Any], place: int) -> Iterator[float]:
+    """Yields how far each way of putting the inputs is from affine, up to the first that bends."""
+    for inputs in ways:
+        apart = _apart(context, inputs, place)
+        if apart is None or apart >= _AFFINE:
+            return
+        yield apart
+
+
+def _linear(layers: list[str], apart: list[float], *, several: bool) -> Finding:
     return Finding(
         severity="warning" if len(layers) > 2 else "note",  # two are a factorisation, perhaps
         code="network-is-linear",
         seen=f"{len(layers)} layers with weights, and the output for the middle of two inputs "
-        f"is the middle of their outputs (to {max(filter(None, apart), default=0.0):.0e} of "
+        f"is the middle of their outputs (to {max(apart):.0e} of "
         f"their deviation){', what else is put in being the same' if several else ''}",
         cause="no activation stands between the layers: one is missing, or its result is not "
         "used (F.relu(x) returns a new tensor)",

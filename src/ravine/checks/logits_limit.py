@@ -11,19 +11,19 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ravine.checks.context import CheckContext
+from ravine.checks.larger_weights import LARGER, with_larger, with_other_weights
+from ravine.checks.similarity_bound import largest_similarity
 from ravine.findings.finding import Finding
 from ravine.findings.thresholds import FAR_LOGITS, LIMITED
 
 _SIZES = tuple(10 ** (k / 4) for k in range(17))  # 1 to 10,000
 _FALLEN = 0.9  # of the loss's fall, at which it has done so
-_LARGER = 100.0  # factor to the last layer's weights
 _EXAMPLES = 16  # that run through the larger weights
 _VARIES = 1e-3  # of the outputs' deviation, between examples
 _GREW = 1.5  # factor of the outputs' range, below which it stays
-_NEAR_ONE = 0.5  # that a cosine comes to among the pairs of a batch
 _FOLLOWED = 10.0  # factor of it, from which it follows the weights
 
 Values = Callable[[float], float]
@@ -87,7 +87,7 @@ def _in_the_loss(value: Values, *, is_softmax: bool) -> Iterator[Finding]:
 def _in_the_network(context: CheckContext, logits: Tensor, value: Values) -> Iterator[Finding]:
     """Yields outputs whose range stays when the weights behind them grow."""
     logits = logits[:_EXAMPLES]
-    out = _with_other_weights(context, len(logits), _LARGER)
+    out = with_other_weights(context, len(logits), LARGER)
     if not isinstance(out, Tensor) or out.shape != logits.shape or not bool(out.isfinite().all()):
         return
     ours, theirs = _range(logits), _range(out)
@@ -114,7 +114,7 @@ def are_cosines(context: CheckContext) -> bool:
     logits = logits.detach()[:_EXAMPLES]
     ours = _range(logits)
     for module in reversed(list(context.model.modules())):
-        out = _with_larger(context, module, len(logits), _LARGER)
+        out = with_larger(context, module, len(logits), LARGER)
         if out is not None and not _is_within(out, logits, _FOLLOWED * ours):
             return False
     return 0 < ours < math.inf
@@ -134,7 +134,7 @@ def _becomes_sure(context: CheckContext, logits: Tensor, value: Values) -> bool:
     """
     for module in context.model.modules():
         if any(p.dim() > 1 for p in module.parameters(recurse=False)):
-            out = _with_larger(context, module, len(logits), _LARGER)
+            out = with_larger(context, module, len(logits), LARGER)
             is_like = isinstance(out, Tensor) and out.shape == logits.shape
             if is_like and value(_range(out)) <= LIMITED * value(0.0):
                 return True
@@ -147,25 +147,10 @@ def _range(out: Tensor) -> float:
 
 
 def _in_similarities(context: CheckContext, logits: Tensor, value: Values) -> Iterator[Finding]:
-    """Yields similarities of the examples of a batch (N, N) that stay small whatever is alike.
-
-    Without weights in the last layer all examples are one, and so is each of their similarities:
-    the largest that there is, and its opposite the least. Of two networks the weights that are
-    larger say so: a cosine stays below 1. One number that learns may be a scale.
-    """
-    if any(p.requires_grad and p.numel() == 1 for p in context.model.parameters()):
+    """Yields similarities of the examples of a batch (N, N) that stay small whatever is alike."""
+    most = largest_similarity(context, logits)
+    if most is None:
         return
-    found = [_with_other_weights(context, len(logits), by) for by in (_LARGER, 0.0)]
-    known = [t for t in found if isinstance(t, Tensor) and t.shape == logits.shape]
-    if len(known) < len(found) or not all(bool(t.isfinite().all()) for t in known):
-        return
-    larger, alike = known
-    most = float(alike.abs().mean())
-    is_one = float(alike.std()) < _VARIES * most
-    if not is_one or max(float(t.abs().max()) for t in (larger, logits)) > most * (1 + _VARIES):
-        if not _stay_below_one(context, logits):
-            return
-        most = 1.0
     unsure, least = value(0.0), value(2 * most)
     if least > LIMITED * unsure > 0:
         yield _limited(
@@ -175,44 +160,6 @@ def _in_similarities(context: CheckContext, logits: Tensor, value: Values) -> It
             "divided by it, or by nothing",
             {"range": 2 * most, "least": least},
         )
-
-
-def _stay_below_one(context: CheckContext, logits: Tensor) -> bool:
-    """Returns whether no layer's weights, however large, bring similarities (N, N) beyond 1.
-
-    Those of one example with itself are 1, or come near it, with weights that are larger.
-    """
-    outs = [_with_larger(context, m, len(logits), _LARGER) for m in context.model.modules()]
-    made = [logits, *(t for t in outs if t is not None)]
-    if len(made) < 2 or not all(isinstance(t, Tensor) and t.shape == logits.shape for t in made):
-        return False
-    sizes = [float(t.detach().abs().max()) for t in made]
-    return _NEAR_ONE < max(sizes) <= 1 + _VARIES
-
-
-def _with_other_weights(context: CheckContext, count: int, factor: float) -> Any:
-    """Returns the output of some examples with the last layer's weights times a factor."""
-    profile = context.measured.variance
-    names = [one.layer for one in profile.layers if one.weighted] if profile else []
-    if not names:  # the network could not be followed
-        return None
-    return _with_larger(context, context.model.get_submodule(names[-1]), count, factor)
-
-
-def _with_larger(context: CheckContext, module: nn.Module, count: int, factor: float) -> Any:
-    """Returns the output of some examples with the weights of a module times a factor."""
-    weights = [p for p in module.parameters(recurse=False) if p.dim() > 1]
-    if not weights:
-        return None
-    before = [p.detach().clone() for p in weights]
-    with torch.no_grad():
-        try:
-            for p in weights:
-                p.mul_(factor)
-            return context.output(context.samples[0].first(count))
-        finally:
-            for p, w in zip(weights, before, strict=True):
-                p.copy_(w)
 
 
 def _limited(seen: str, cause: str, evidence: dict[str, float]) -> Finding:

@@ -11,7 +11,7 @@ from ravine.checks.context import CheckContext
 from ravine.checks.given_to_losses import find_given_to_loss
 from ravine.checks.logits_limit import are_cosines
 from ravine.checks.loss_form import LossForm
-from ravine.checks.loss_growth import falls_ever_faster
+from ravine.checks.loss_growth import falls_ever_faster, reads_distances
 from ravine.checks.made_up_outputs import SURE
 from ravine.checks.pair_relation import drives_alike_apart
 from ravine.checks.reshaped_head import find_reshaped
@@ -49,9 +49,13 @@ def _between(context: CheckContext) -> Iterator[Finding]:
     measured = context.measured
     yield from find_given_to_loss(context)
     yield from find_reshaped(context)
+    turned = list(drives_alike_apart(context))
     for index, fall in falls_ever_faster(context):
-        yield _unlimited(index, fall)
-    for alike, unlike in drives_alike_apart(context):
+        if not reads_distances(context):
+            yield _unlimited(index, fall)
+        elif not turned:
+            yield _without_bound(fall)
+    for alike, unlike in turned:
         yield _apart(alike, unlike)
     form = measured.loss_form
     if form is not None and form.answers and measured.logits is not None:
@@ -145,6 +149,20 @@ def _unlimited(index: int, fall: float) -> Finding:
         cause="the sign of a term is turned round: a squared error, or a divergence such as that "
         "of a variational autoencoder, is subtracted where it must be added",
         cure="add the term; print each term of the loss over some steps: none may run to −∞",
+        evidence={"fall": fall},
+    )
+
+
+def _without_bound(fall: float) -> Finding:
+    return Finding(
+        severity="critical",
+        code="loss-unbounded",
+        seen="the loss reads how far outputs lie from each other, and falls without limit, and "
+        f"ever faster, as they move apart: by {fall:.3g} where they are 100 apart",
+        cause="a distance is to grow, and nothing says how far: the hinge around the difference of "
+        "two distances is missing, and its margin",
+        cure="write relu(near - far + margin), as F.triplet_margin_loss does, or normalise the "
+        "outputs",
         evidence={"fall": fall},
     )
 

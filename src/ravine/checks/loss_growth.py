@@ -18,6 +18,7 @@ from ravine.core.nested import map_tensors, tensors_in
 
 _EXAMPLES, _COLUMNS = 16, 12  # of a batch, and columns of each output that are tried
 _SIZES = (10.0, 100.0, 1000.0)
+_STAYS = 1e-6  # of the loss, or of squared distances
 _FASTER = 30.0  # factor of the fall, where the size is ten times larger: 10 is in proportion
 
 
@@ -43,6 +44,29 @@ def falls_ever_faster(context: CheckContext) -> Iterator[tuple[int, float]]:
                 if _is_faster(at, values):
                     yield index, at - values[1]
                     return
+
+
+def reads_distances(context: CheckContext) -> bool:
+    """Returns whether the loss stays when one vector is added to all outputs (N, …, D).
+
+    So a loss stays that reads how far outputs lie from each other, and nothing else of them.
+    """
+    whole, sample = context.measured.outputs, context.samples[0]
+    outs = [t for t in tensors_in(whole) if _is_free(t)]
+    widths = {t.shape[-1] for t in outs if t.dim() > 1}
+    if len(widths) != 1 or any(t.dim() < 2 for t in outs):
+        return False
+    targets = _first(sample.targets, len(outs[0]), len(sample))
+    generator = torch.Generator().manual_seed(0)
+    way = torch.randn(widths.pop(), generator=generator, dtype=torch.float64).to(outs[0].device)
+    size = float(torch.cat([t.flatten() for t in outs]).double().std())
+
+    def value(by: float) -> float:
+        moved = map_tensors(whole, lambda t: t.double() + by * way if _is_free(t) else t)
+        return value_of(context.loss, moved, targets)
+
+    at, beside = value(0.0), value(size)
+    return size > 0 and math.isclose(at, beside, rel_tol=_STAYS, abs_tol=_STAYS * size * size)
 
 
 def _is_free(t: Tensor) -> bool:

@@ -168,6 +168,8 @@ def _triplet_slopes(context: CheckContext) -> tuple[Tensor, Tensor] | None:
         free, slopes = _slopes_of_outputs(context, context.samples[0])
     except REFUSALS:
         return None
+    if len(free) == 1 and free[0].dim() > 2 and free[0].shape[1] == 3:  # stacked, as inputs may be
+        free, slopes = list(free[0].unbind(1)), list(slopes[0].unbind(1))
     if len(free) != 3 or len({t.shape for t in free}) != 1 or free[0].dim() < 2:
         return None
     near, far = (1, 2) if certain > 0 else (2, 1)

@@ -126,10 +126,12 @@ class Witness:
         given_probabilities: losses of log-probabilities that were given probabilities.
         others: networks beside the model, outermost first, that ran without gradient and have
             weights that no optimizer holds and nothing changed; with the arguments of a pass.
+        broadcast: function by which the number of each example meets that of each; "" without one.
     """
 
     given_probabilities: tuple[str, ...] = ()
     others: tuple[tuple[nn.Module, Any], ...] = ()
+    broadcast: str = ""
 
 
 def of_one_optimizer(pair: StepPair) -> StepPair:

@@ -183,7 +183,9 @@ def _turned_round(context: CheckContext, out: Tensor, targets: Tensor) -> Iterat
         others = [value_of(context.loss, wanted + sign * apart, targets) for sign in (1, -1)]
     else:
         return
-    fitted = value_of(context.loss, right, targets)
+    fitted, again = (value_of(context.loss, right, targets) for _ in range(2))
+    if math.isfinite(fitted) and not math.isclose(fitted, again, rel_tol=1e-5):
+        return  # a loss that draws (actions of a policy): its values tell nothing one by one
     if is_binary and last != "sigmoid":
         yield from _unbounded(context, right / SURE, targets)
     highest = max(others)

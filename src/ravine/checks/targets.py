@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine.checks.broadcast_terms import find_broadcast_terms
 from ravine.checks.context import CheckContext
 from ravine.checks.labels import IGNORED
 from ravine.checks.made_up_outputs import SURE, value_of
@@ -33,6 +34,13 @@ _DROPOUTS = ("dropout", "alpha_dropout", "feature_alpha_dropout", "feature_dropo
 
 def check_targets(context: CheckContext) -> Iterator[Finding]:
     """Yields outputs and targets that do not fit each other, and losses that pass over some."""
+    found = list(_between(context))
+    yield from found
+    if all(one.code != "targets-broadcast" for one in found):
+        yield from find_broadcast_terms(context)
+
+
+def _between(context: CheckContext) -> Iterator[Finding]:
     if context.measured.last_function in _DROPOUTS:
         yield _dropped()
     out, targets = context.measured.output, context.samples[0].targets

@@ -6,6 +6,7 @@ import torch
 from torch.optim import Optimizer
 
 from ravine.checks.batch_parts import find_dropped_parts
+from ravine.checks.broadcast_terms import find_broadcast_in_step
 from ravine.checks.context import CheckContext, layer_of
 from ravine.checks.followed_teacher import find_followed_teacher
 from ravine.checks.given_to_losses import find_given_in_step
@@ -26,6 +27,7 @@ def check_step(context: CheckContext) -> Iterator[Finding]:
     if pair is None:
         return
     yield from find_given_in_step(context)
+    yield from find_broadcast_in_step(context)
     yield from find_teacher_at_work(context)
     yield from find_followed_teacher(context)
     first = pair.first

@@ -16,6 +16,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode
 
+from ravine.checks.broadcast_terms import Operations
 from ravine.checks.context import CheckContext
 from ravine.checks.step_record import Witness
 from ravine.core.nested import tensors_in
@@ -67,6 +68,7 @@ def witness_step(context: CheckContext) -> Witness:
     sample = context.samples[0]
     given = tensors_in((sample.original, sample.inputs, sample.targets))
     calls, losses = list[tuple[nn.Module, Any]](), GivenToLosses()
+    operations = Operations(len(sample))
     kept = ExitStack()
     held = set[int]()
     try:
@@ -76,6 +78,7 @@ def witness_step(context: CheckContext) -> Witness:
             kept,
             _hooks(context, calls, held, kept),
             losses,
+            operations,
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")  # of hooks around compiled modules
@@ -84,7 +87,9 @@ def witness_step(context: CheckContext) -> Witness:
     except Exception:  # the user's step, which ran before without being watched so closely
         return Witness()
     others = tuple((m, args[0]) for m, args in resting)
-    return Witness(given_probabilities=tuple(losses.names), others=others)
+    return Witness(
+        given_probabilities=tuple(losses.names), others=others, broadcast=operations.broadcast()
+    )
 
 
 @contextmanager

@@ -39,6 +39,7 @@ NAMED: Final[Mapping[str, str]] = {
     "adam": "vermilion",
     "nadam": "pink",
     "muon": "violet",
+    "muon-rescaled": "grey",
 }
 
 

@@ -47,8 +47,8 @@ def find_in_loop(record: LoopRecord, run: Trace) -> Iterator[Finding]:
     yield from _never_warm(record, run)
     yield from _mode(record)
     if not by_hand:
-        yield from _outside(record, run)
-        yield from _sent_back(record)
+        changed = [*_outside(record, run), *_sent_back(record)]
+        yield from changed or _left_in(record)
     yield from find_stopped(record)
     yield from find_gradients(record)
     yield from find_softmax_twice(record, run)
@@ -229,6 +229,25 @@ def _sent_back(record: LoopRecord) -> Iterator[Finding]:
         cure="compare a loss by <, an accuracy by >, and load the best weights once, at the end",
         step=back[0].step,
         evidence={"times": float(len(back)), "largest": max(one.relative for one in back)},
+    )
+
+
+def _left_in(record: LoopRecord) -> Iterator[Finding]:
+    """Yields averaged weights that each validation puts in, and that training goes on from."""
+    seen = record.kept_in
+    if seen is None or seen.times < _AGAIN or seen.times < _ALWAYS * seen.followed:
+        return
+    yield Finding(
+        severity="warning",
+        code="weights-changed-outside",
+        seen=f"after {seen.times} of {seen.followed} validations training went on from the weights "
+        "that validation was asked with, and not from those that the optimizer had left (up to "
+        f"{seen.relative:.1%} of their norm apart): they lie back on the way that it had come",
+        cause="averaged weights are put in for validation (apply_shadow, store and copy_to) and "
+        "the trained ones not put back after it",
+        cure="call restore() after validation, or evaluate a copy of the network; nothing, where "
+        "training is to go on from the average (Lookahead over an epoch)",
+        evidence={"times": float(seen.times), "largest": seen.relative},
     )
 
 

@@ -29,6 +29,24 @@ class OutsideChange:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SwappedWeights:
+    """Weights that a validation put in, and that training went on from.
+
+    They lie back on the way that training had come since it went on last, as averages do.
+
+    Attributes:
+        times: that it was so.
+        followed: validations, from the first of them on, that training followed.
+        relative: largest change, over the norm of the weights, on a sample of them.
+    """
+
+    times: int
+    followed: int
+    relative: float
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoppedPart:
     """Parameters that learnt in all steps up to one, and in none since.
 
@@ -158,6 +176,7 @@ class LoopRecord:
         resting_from: step from which on they are in evaluation mode; None where they end in
             training mode.
         outside: changes of weights that no optimizer made.
+        kept_in: weights of validations that training went on from; None where it did not.
         stopped: parameters that learn no more; None where there are none.
         unreached: parameters without a gradient in any step; None where there are none.
         uncleared: steps that began with the gradients of the one before, and steps of which that
@@ -219,6 +238,7 @@ class LoopRecord:
     resting_calls: int = 0
     resting_from: int | None = None
     outside: tuple[OutsideChange, ...] = ()
+    kept_in: SwappedWeights | None = None
     stopped: StoppedPart | None = None
     unreached: UnreachedPart | None = None
     uncleared: tuple[int, int] = (0, 0)

@@ -29,6 +29,7 @@ from ravine.monitor.cleared_gradients import ClearedGradients
 from ravine.monitor.followed_statistics import StartingStatistics
 from ravine.monitor.learning_parts import LearningParts
 from ravine.monitor.seen_examples import SeenExamples
+from ravine.monitor.weights_around_validation import WeightsAroundValidation
 
 _SAMPLED, _ELEMENTS = 4, 64  # largest parameters that are compared, and elements of each
 _MOST_OUTSIDE = 64
@@ -105,7 +106,7 @@ class LoopWatch:
         self.resting_from: int | None = None
         self.outside, self._changed_to = list[OutsideChange](), list[Tensor]()
         self._learning = LearningParts(self._parameters)
-        self._cleared = ClearedGradients(self._parameters)
+        self._cleared, self._around = ClearedGradients(self._parameters), WeightsAroundValidation()
         self.validations = self.elsewhere = self.in_training_mode = self.swapped = 0
         self.trained: Call | None = None
         self.trained_before: list[Call] = []
@@ -186,6 +187,8 @@ class LoopWatch:
             self._count_waiting()
         self._waiting.append(_Pass(step, call, training))
         self._cleared.on_pass()
+        if self._around.needs_sample and not self._is_stepping and self._compared:
+            self._around.on_training_pass(self._sample(), self._kept)
         change = 0.0 if self._is_stepping else self._changed()
         if change and self._kept is not None:
             size = float(self._kept.norm()) * change
@@ -227,6 +230,8 @@ class LoopWatch:
         self._note_plain_pass(call, trained, training=training)
 
     def _note_plain_pass(self, call: Call, trained: Call | None, *, training: bool) -> None:
+        if self._compared:
+            self._around.on_plain_pass(self._sample())
         self._passes += 1
         self._passes_in_training += training and self._has_modes
         if self._passes == 1:
@@ -315,6 +320,7 @@ class LoopWatch:
             resting_calls=self.resting_calls,
             resting_from=self.resting_from,
             outside=tuple(self.outside),
+            kept_in=self._around.found(),
             stopped=self._learning.stopped(self._held()),
             unreached=self._learning.without_gradient(self._held()),
             uncleared=(self._cleared.left, self._cleared.known),
@@ -343,6 +349,7 @@ class LoopWatch:
         if step != self._validated_at:
             self._validated_at = step
             self._learning.on_validation()
+            self._around.on_validation()
             self.validations += 1
             self.elsewhere += self._passes == 0
             self.swapped += self._passes > 0 and self._is_swapped

@@ -56,6 +56,8 @@ class RuleOptimizer(Optimizer):
             writes a variant for each combination.
         by_element: whether a weight's step depends on its own past alone. Kernels and pages are
             written of such rules only.
+        rates_in_proportion: whether the groups' steps are of different kinds, so that only their
+            learning rates' ratios mean something.
     """
 
     accepts_sparse: ClassVar[bool] = False
@@ -63,6 +65,7 @@ class RuleOptimizer(Optimizer):
     keeps_momentum_product: ClassVar[bool] = False
     options: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     by_element: ClassVar[bool] = True
+    rates_in_proportion: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -80,7 +80,9 @@ def range_test(
 
     Args:
         model: the network.
-        optimizer: its optimizer; each group's learning rate is set to the same value.
+        optimizer: its optimizer; each group's learning rate is set to the same value. Of one whose
+            groups take steps of different kinds (`rates_in_proportion`), to the same multiple, and
+            the result is that of the first group.
         loss_fn: the model's output and targets to a 0-dim loss.
         batches: at least a few: a DataLoader, or another iterable of (inputs, targets), of several
             inputs and then the targets, or of objects with `images` and `targets`.
@@ -146,10 +148,11 @@ def _rise(
     rates: list[float] = []
     losses: list[float] = []
     mean, seen_from = 0.0, low
+    shares = _shares(optimizer)
     for step, batch in enumerate(_again(batches, steps)):
         lr = low * (high / low) ** (step / max(steps - 1, 1))
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        for group, share in zip(optimizer.param_groups, shares, strict=True):
+            group["lr"] = lr * share
         with torch.set_grad_enabled(lr >= seen_from):  # below it the weights stay
             loss = _loss_in(model, loss_fn, batch, precision)
         if step == 0 and loss.requires_grad:
@@ -169,6 +172,14 @@ def _rise(
             "the range test saw no finite loss: check the images' scaling, or give --lr yourself"
         )
     return rates, losses
+
+
+def _shares(optimizer: Optimizer) -> list[float]:
+    """Returns what each group's learning rate is of the first one's: the same, mostly."""
+    if not getattr(optimizer, "rates_in_proportion", False):
+        return [1.0] * len(optimizer.param_groups)
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    return [rate / rates[0] if rates[0] > 0 else 1.0 for rate in rates]
 
 
 def _again(batches: Iterable[Any], steps: int) -> Iterator[Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ravine.optim.momentum import Momentum
     from ravine.optim.muon import Muon
     from ravine.optim.nadam import Nadam
+    from ravine.optim.rescaled_muon import RescaledMuon
     from ravine.optim.rmsprop import RMSProp
 
 #: The batch that the table's learning rates are for.
@@ -108,6 +109,14 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
         lr=0.02,
         momentum=0.95,
     ),
+    "muon-rescaled": OptimizerRow(
+        summary="muon of filters that keep their norm, nesterov of the rest",
+        path="ravine.optim.rescaled_muon:RescaledMuon",
+        lr=0.13,
+        without_norm=1.0,
+        decay="coupled",
+        momentum=0.6,
+    ),
 }
 
 #: What other libraries call an optimizer, to its name here: Adam's decay is decoupled by default.
@@ -121,4 +130,4 @@ if not TYPE_CHECKING:
     )
 
 # The package re-exports these: a new class becomes public here.
-__all__ = ["OPTIMIZERS", "AdaGrad", "Adam", "Momentum", "Muon", "Nadam", "RMSProp"]
+__all__ = ["OPTIMIZERS", "AdaGrad", "Adam", "Momentum", "Muon", "Nadam", "RMSProp", "RescaledMuon"]

@@ -43,7 +43,8 @@ class OptimizerSettings(Settings):
     the batch, such as 3 for nesterov and 0.003 for adam. (Momentum: torch SGD's × 10.)"""
 
     momentum: float | None = Field(default=None, ge=0, lt=1)
-    """γ: decay of the mean of the gradients; by default 0.9, for muon 0.95."""
+    """γ: decay of the mean of the gradients; by default 0.9, for muon 0.95, for
+    muon-rescaled 0.6."""
 
     alpha: float | None = Field(default=None, ge=0, lt=1)
     """α: decay of the mean of squares; by default 0.99 for rmsprop, 0.999 for adam and nadam."""

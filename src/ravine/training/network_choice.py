@@ -25,13 +25,18 @@ _SMALLEST_FOR_SWIFT, _SMALL = 14, 96  # pixels a side
 _FOR_FEW, _FOR_MANY = "swift-1", {True: "wrn-16-4", False: "resnet-18"}
 MANY_SHOWN = 50_000
 
-#: Training settings of a network where the user gives none, by the beginning of its name; the
-#: learning rate and the momentum belong to Nesterov momentum.
+#: Training settings of a network where the user gives none, by the beginning of its name; those of
+#: the second table belong to an optimizer.
 MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "swift-": {"activation": "gelu", "batch": 256, "label_smoothing": 0.2},
 }
-MODEL_DEFAULTS_WITH_NESTEROV: Mapping[str, Mapping[str, Any]] = {
-    "swift-": {"lr": 2.5, "momentum": 0.85, "weight_decay": 1.3e-3, "bias_lr_multiplier": 64.0},
+MODEL_DEFAULTS_WITH: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "nesterov": {
+        "swift-": {"lr": 2.5, "momentum": 0.85, "weight_decay": 1.3e-3, "bias_lr_multiplier": 64.0},
+    },
+    "muon-rescaled": {
+        "swift-": {"lr": 0.18, "weight_decay": 1.3e-3, "bias_lr_multiplier": 64.0},
+    },
 }
 
 _STEPS_OF_AN_EPOCH = 10  # at least, and of a run by epochs:
@@ -121,10 +126,9 @@ def model_defaults(model: str, *, optimizer: str) -> Mapping[str, Any]:
     >>> model_defaults("swift-1", optimizer="adam")
     {'activation': 'gelu', 'batch': 256, 'label_smoothing': 0.2}
     """
-    tables = [MODEL_DEFAULTS, *([MODEL_DEFAULTS_WITH_NESTEROV] if optimizer == "nesterov" else [])]
     return {
         name: value
-        for table in tables
+        for table in (MODEL_DEFAULTS, MODEL_DEFAULTS_WITH.get(optimizer, {}))
         for start, settings in table.items()
         if model.startswith(start)
         for name, value in settings.items()

@@ -32,6 +32,8 @@ from ravine.workflows.small_images import with_small_size
 _SECONDS_TO_MEASURE, _SHARE_TO_MEASURE = 6.0, 0.03
 _SECONDS_TO_COMPARE, _SHARE_TO_COMPARE = 1.0, 0.02
 _SHRINKS = 0.85  # power of the batch that a step's seconds follow: swift-1, batches of 64 to 256
+# Images of a batch under which networks without norms have their gradients limited, and to what.
+_FEW, _LIMIT = 32, 1.0
 # Seconds of a budget below which the plan is made of what the choice of the network measured: a
 # run corrects it as it goes.
 _SHORT = 60.0
@@ -214,12 +216,28 @@ def _with_default_lr(recipe: Recipe, chosen: BatchChoice | None, builder: Builde
         lr, why = fine_tuning_lr(recipe, lr, builder)
         builder.session.notify(f"learning rate {lr:.3g}: {why}{recipe.lr_of_torch(lr)}")
         return recipe.with_(lr=float(f"{lr:.6g}"))
+    recipe = recipe if normalised else _with_limit(recipe, chosen, builder)
     where = "" if normalised else ", which has no normalisation"
     builder.session.notify(
         f"learning rate {lr:.3g}: the default of {recipe.optimizer} for batches of "
         f"{recipe.batch} and this network{where}{recipe.lr_of_torch(lr)}"
     )
     return recipe.with_(lr=lr)
+
+
+def _with_limit(recipe: Recipe, chosen: BatchChoice | None, builder: Builder) -> Recipe:
+    """Returns the recipe with limited gradients where few images leave batches of a few.
+
+    The slope of a few images is now and then far steeper than that of a usual batch, which the
+    learning rate is for, and nothing normalises what a step too long does.
+    """
+    if chosen is None or chosen.batch >= _FEW or "clip" in recipe.model_fields_set:
+        return recipe
+    builder.session.notify(
+        f"gradients are limited to a norm of {_LIMIT:g} (--clip): {recipe.model} has no "
+        f"normalisation, and its batches {chosen.batch} images"
+    )
+    return recipe.with_(clip=_LIMIT)
 
 
 def _with_tested_lr(recipe: Recipe, builder: Builder) -> Recipe:
