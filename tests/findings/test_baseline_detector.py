@@ -55,7 +55,7 @@ def test_the_cure_is_a_run_of_enough_steps(
 
 def test_a_run_that_does_not_learn_is_not_advised_to_go_on() -> None:
     length = {"epochs": 2.0}
-    (found,) = find_below_baseline([row(40, 10)], steps=200, length=length, learns=False)
+    (found,) = find_below_baseline([row(40, 10)], steps=400, length=length, learns=False)
 
     assert found.changes == {}
     assert "longer" not in found.cure
@@ -81,3 +81,12 @@ def test_losses_that_stay_say_nothing_of_classes_that_were_hardly_shown() -> Non
 
     assert learns_over(losses, shown=4.0)
     assert not learns_over(losses, shown=160.0)
+
+
+def test_few_steps_that_teach_nothing_are_too_few_first() -> None:
+    length = {"epochs": 2.0, "budget": None}
+    (found,) = find_below_baseline([row(40, 10)], steps=120, length=length, learns=False)
+    assert "120 steps are too few to learn from" in found.cause
+    assert "--epochs 6" in found.cure
+    assert "ravine check" in found.cure
+    assert found.changes == {"epochs": 6}

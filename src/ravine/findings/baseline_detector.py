@@ -27,28 +27,30 @@ def find_below_baseline(
         steps: that the run was trained for.
         length: `epochs` and `budget` in seconds, as in the recipe; `enough`, the seconds of
             a budget that leaves time to learn, where a speed was measured.
-        learns: whether its training loss has fallen; a run that does not learn is not too short.
+        learns: whether its training loss has fallen; a run that does not learn in some hundred
+            steps is not too short.
     """
     best = max(baselines, key=lambda row: float(row["accuracy"]), default=None)
     if best is None or best["only_baseline"] <= best["only_network"] or best["p"] > BELOW_BASELINE:
         return
     points = 100 * (best["only_baseline"] - best["only_network"]) / best["count"]
-    longer = _longer(steps, length) if learns else {}
+    few = steps < FEW_STEPS
+    longer = _longer(steps, length) if learns or few else {}
     name, value = next(iter(longer.items()), ("epochs", None))
     unit = "s" if name == "budget" else ""
     cure = "train for longer" + (f": --{name} {value:g}{unit}" if value is not None else "")
-    few = steps < FEW_STEPS
-    cause = (
-        "the training loss has not fallen: more steps of the same kind do not change that"
-        if not learns
-        else f"{steps:,} steps are too few to learn from"
-        if few
-        else "it has not learnt what the pixels show"
-    )
-    if not learns:
-        cure = "ask for the learning rate, the wiring and the labels: ravine check DATA"
-    elif not few:
+    asked = "ask for the learning rate, the wiring and the labels: ravine check DATA"
+    if few:
+        cause = f"{steps:,} steps are too few to learn from"
+        if not learns:
+            cause += ": the training loss has not fallen in them"
+            cure = f"{cure}; if it does not fall then, {asked}"
+    elif learns:
+        cause = "it has not learnt what the pixels show"
         cure = f"{cure}; or compare settings with ravine race"
+    else:
+        cause = "the training loss has not fallen: more steps of the same kind do not change that"
+        cure = asked
     yield Finding(
         severity="warning",
         code="below-baseline",
