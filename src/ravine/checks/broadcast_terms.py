@@ -125,13 +125,13 @@ def _in_loss(context: CheckContext, outputs: Any, targets: Any, count: int) -> s
 
 def _broadcast_in(made: Sequence[_Operation], count: int) -> str:
     by_result = {id(one.out): one for one in reversed(made) if not _is_in_place(one)}
-    columns = {place: _column(one, count) for place, one in enumerate(made)}
-    met = {id(made[place].out) for place, wide in columns.items() if wide is not None}
-    for place, wide in columns.items():
-        one = made[place]
+    columns = {index: _column(one, count) for index, one in enumerate(made)}
+    met = {id(made[index].out) for index, wide in columns.items() if wide is not None}
+    for index, wide in columns.items():
+        one = made[index]
         if wide is None or not one.out.requires_grad or not _vary(one):
             continue
-        straight = _is_straight_to_the_end(made[place + 1 :], one, met)
+        straight = _is_straight_to_the_end(made[index + 1 :], one, met)
         if straight is None or (straight and one.name in _SUMS):
             continue  # a mean of sums is the sum of means, as it would be without
         is_product = straight and one.name in _PRODUCTS

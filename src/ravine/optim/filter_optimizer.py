@@ -75,7 +75,8 @@ class FilterOptimizer(RuleOptimizer):
             model: the network; its first and its last matrix or filter, in the order in which it
                 registers them, take the other steps, as everything with less than two dimensions
                 does.
-            groups: of `parameter_groups`; those without lr have the default.
+            groups: of `parameter_groups`; those without lr, or what else `usual` names, have the
+                default: give it in the group, not to the constructor, which splits no more.
         """
         hidden = [p for p in model.parameters() if p.dim() > 1][1:-1]
         return [half for group in groups for half in cls._split({**cls.usual, **group}, hidden)]
